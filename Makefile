@@ -1,0 +1,44 @@
+# Everything a fresh machine needs is Python, git and make: the first target that runs sets up .venv from requirements.lock.
+
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type bench lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)
+	$(BIN)/vqafeat demo
+
+test: .venv/ready ## all tests but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+lint: .venv/ready ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: .venv/ready ## types of the package, strictly
+	$(BIN)/mypy
+
+bench: .venv/ready ## the benchmarks under tests/bench, to their tables on standard output (long)
+	for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+lock: .uv/found ## resolve requirements.lock anew from pyproject.toml
+	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --group dev --quiet --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and the caches
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build dist
+
+.uv/found:
+	@mkdir -p .uv
+	@test -x "$(UV)" || $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+	@touch $@
+
+.venv/ready: .uv/found requirements.lock pyproject.toml
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --editable .
+	@touch $@

@@ -1,0 +1,46 @@
+"""The group of all commands, and what each kind of ending means for the exit code.
+
+Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted. Bugs keep their traceback.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from vqafeat import __version__
+from vqafeat.errors import VqafeatError
+from vqafeat_cli import commands
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="vqafeat")
+def cli() -> None:
+    """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality models on them in minutes.
+
+    \b
+    Example, on the data set that comes with the tool:
+      vqafeat demo
+    """
+
+
+for command in commands.ALL:
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), prog_name="vqafeat", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; what was finished is kept, and the same command goes on from there.", err=True)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except (VqafeatError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,18 @@
+"""Small data sets for tests."""
+
+from pathlib import Path
+
+from vqafeat.manifest import Dataset, Video, load_dataset, locate_videos
+
+
+def bare_dataset(names: list[str], name: str = "small") -> Dataset:
+    """A data set whose videos have no files."""
+    videos = tuple(Video(name=item, mos=float(index), content=item) for index, item in enumerate(names))
+    return Dataset(name, name, "MOS", (0.0, float(len(names))), videos, "labels.csv", digest=f"digest of {names}")
+
+
+def csv_dataset(folder: Path, names: list[str]) -> Dataset:
+    """One's own data set: a CSV over files that lie in `folder`, located."""
+    rows = "".join(f"{name},{index}.5\n" for index, name in enumerate(names))
+    (folder / "scores.csv").write_text("video,mos\n" + rows)
+    return locate_videos(load_dataset(str(folder / "scores.csv")), folder).dataset

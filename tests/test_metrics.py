@@ -1,0 +1,244 @@
+"""The metrics against Li et al.'s recorded predictions, SciPy, and the logistic's own equation."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.metrics import MAPPINGS, LogisticFit, Metrics, evaluate_predictions, fit_logistic
+
+Values = NDArray[np.float64]
+Recorded = dict[str, dict[str, Values]]
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data: Path) -> Recorded:
+    path = shared_data / "recorded" / "li2022_predictions.npz"
+    if not path.is_file():
+        pytest.skip(f"recorded predictions are absent: {path}")
+    runs: Recorded = {}
+    with np.load(path) as archive:
+        for key in archive.files:
+            run, name = key.rsplit("/", 1)
+            runs.setdefault(run, {})[name] = archive[key]
+    return runs
+
+
+def noisy_pair(count: int = 60, seed: int = 3) -> tuple[Values, Values]:
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(0, 1, count)
+    return scores, 20 + 60 / (1 + np.exp(-(scores - 0.4) / 0.12)) + rng.normal(0, 4, count)
+
+
+def test_recorded_metrics_of_all_hundred_runs(recorded: Recorded) -> None:
+    assert len(recorded) == 100
+    for name, run in recorded.items():
+        srocc, krocc, plcc, rmse = run["metrics"]
+        relative = evaluate_predictions(run["rq"], run["sq"], "none")
+        mapped = evaluate_predictions(run["mq"], run["sq"], "none")
+        aligned = evaluate_predictions(run["aq"], run["sq"], "none")
+        assert (relative.srocc, relative.krocc) == pytest.approx((srocc, krocc), abs=1e-9), name
+        assert mapped.plcc == pytest.approx(plcc, abs=1e-6), name
+        assert aligned.rmse == pytest.approx(rmse, abs=1e-9), name
+
+
+@pytest.mark.parametrize(
+    ("database", "summary", "printed"),
+    [("C", np.mean, 0.8630), ("L", np.mean, 0.8055), ("K", np.median, 0.8362), ("N", np.median, 0.8412)],
+)
+def test_first_ten_runs_give_the_printed_srocc(recorded: Recorded, database: str, summary: np.ufunc, printed: float) -> None:
+    runs = [recorded[f"{database}/{number:02d}"] for number in range(10)]
+    values = [evaluate_predictions(run["rq"], run["sq"], "none").srocc for run in runs]
+    assert summary(values) == pytest.approx(printed, abs=5e-5)
+
+
+@pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
+def test_logistic_reaches_what_the_released_equation_reaches(recorded: Recorded, mapping: str) -> None:
+    absolute = mapping == "logistic-li"
+
+    def equation(x: Values, b1: float, b2: float, b3: float, b4: float) -> Values:
+        return np.asarray(b2 + (b1 - b2) / (1 + np.exp(-(x - b3) / (abs(b4) if absolute else b4))))
+
+    for name in sorted(recorded)[::5]:
+        scores, labels = recorded[name]["rq"], recorded[name]["sq"]
+        start = [labels.max(), labels.min(), scores.mean(), 0.5 if absolute else np.std(scores) / 4]
+        parameters, _ = optimize.curve_fit(equation, scores, labels, p0=start, maxfev=100_000)
+        expected = equation(scores, *parameters)
+        found = evaluate_predictions(scores, labels, mapping)
+        assert found.plcc == pytest.approx(stats.pearsonr(expected, labels).statistic, abs=5e-5), name
+        assert found.rmse == pytest.approx(np.sqrt(np.mean((expected - labels) ** 2)), rel=1e-4), name
+        assert not found.note
+
+
+def test_logistic_recovers_the_parameters_it_was_made_from() -> None:
+    scores = np.linspace(-3.0, 9.0, 80)
+    t1, t2, t3, t4 = 83.0, 12.5, 2.2, 1.7
+    labels = (t1 - t2) / (1 + np.exp(-(scores - t3) / t4)) + t2
+    for start in ("logistic", "logistic-li"):
+        fit = fit_logistic(scores, labels, start)
+        assert fit.converged
+        assert fit.tau == pytest.approx((t1, t2, t3, t4), rel=1e-6)
+        np.testing.assert_allclose(fit.mapped(scores), labels, rtol=1e-7)
+        agreement = evaluate_predictions(scores, labels, start)
+        assert (agreement.plcc, agreement.srocc) == pytest.approx((1, 1), abs=1e-9)
+        assert agreement.rmse == pytest.approx(0, abs=1e-5)
+
+
+def test_correlations_equal_scipy_with_ties() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 12, 90).astype(float), rng.integers(0, 9, 90).astype(float)
+    found = evaluate_predictions(scores, labels, "none")
+    assert found.srocc == pytest.approx(stats.spearmanr(scores, labels).statistic, abs=1e-12)
+    assert found.krocc == pytest.approx(stats.kendalltau(scores, labels).statistic, abs=1e-12)
+    assert found.plcc == pytest.approx(stats.pearsonr(scores, labels).statistic, abs=1e-12)
+    assert found.rmse == pytest.approx(np.sqrt(np.mean((scores - labels) ** 2)), abs=1e-12)
+    assert (found.n, found.note) == (90, "")
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1e-9, 0.0), (1e9, 0.0), (1.0, 1e6), (1e120, 0.0), (1e-120, 0.0)])
+def test_default_logistic_does_not_depend_on_the_scale_of_predictions(factor: float, shift: float) -> None:
+    scores, labels = noisy_pair()
+    expected, found = evaluate_predictions(scores, labels), evaluate_predictions(scores * factor + shift, labels)
+    assert (found.srocc, found.krocc) == (expected.srocc, expected.krocc)
+    assert (found.plcc, found.rmse) == pytest.approx((expected.plcc, expected.rmse), rel=1e-5)
+
+
+def test_metrics_do_not_depend_on_the_scale_of_labels() -> None:
+    scores, labels = noisy_pair()
+    expected, found = evaluate_predictions(scores, labels), evaluate_predictions(scores, labels * 1e7 - 3e8)
+    assert found.plcc == pytest.approx(expected.plcc, rel=1e-6)
+    assert found.rmse == pytest.approx(expected.rmse * 1e7, rel=1e-5)
+
+
+@pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
+def test_a_falling_curve_is_fitted_and_told(mapping: str) -> None:
+    scores, labels = noisy_pair()
+    rising, falling = evaluate_predictions(scores, labels, mapping), evaluate_predictions(-scores, labels, mapping)
+    assert falling.srocc == pytest.approx(-rising.srocc)
+    assert falling.plcc == pytest.approx(rising.plcc, abs=1e-3)
+    assert "predictions run against the labels" in falling.note
+    assert not rising.note
+
+
+def test_outliers_do_not_overflow() -> None:
+    scores, labels = noisy_pair()
+    scores[0], scores[1] = 1e5, -1e5
+    found = evaluate_predictions(scores, labels, "logistic-li")
+    assert math.isfinite(found.plcc)
+
+
+def test_a_straight_line_is_a_logistic_in_the_limit() -> None:
+    scores = np.linspace(0, 10, 50)
+    found = evaluate_predictions(scores, 3 * scores + 1)
+    assert found.plcc == pytest.approx(1, abs=1e-3)
+    assert not found.note
+
+
+def test_a_fit_stuck_in_a_step_is_told() -> None:
+    scores, labels = noisy_pair()
+    found = evaluate_predictions(scores * 1e6, 50 * scores, "logistic-li")
+    assert "local minimum" in found.note
+    assert labels.size == found.n
+
+
+@pytest.mark.parametrize("mapping", ["logistic", "logistic-li", "none"])
+def test_constant_predictions_give_no_correlation(mapping: str) -> None:
+    labels = np.linspace(1, 5, 20)
+    found = evaluate_predictions(np.full(20, 0.1) * 3, labels, mapping)
+    assert all(math.isnan(value) for value in (found.srocc, found.krocc, found.plcc))
+    assert math.isnan(found.rmse) == (mapping != "none")
+    assert "constant predictions" in found.note
+
+
+def test_constant_up_to_rounding_is_constant() -> None:
+    scores = np.where(np.arange(20) % 2, 0.1 + 0.2, 0.3)
+    assert "constant predictions" in evaluate_predictions(scores, np.linspace(1, 5, 20)).note
+
+
+def test_constant_labels_give_no_correlation() -> None:
+    found = evaluate_predictions([1.0, 2.0, 3.0, 4.0, 5.0], [2.0] * 5)
+    assert math.isnan(found.srocc)
+    assert "constant labels" in found.note
+
+
+def test_a_fit_that_runs_out_of_evaluations_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqafeat.metrics.MOST_EVALUATIONS", 2)
+    scores, labels = noisy_pair()
+    found, fit = evaluate_predictions(scores, labels), fit_logistic(scores, labels)
+    assert found.srocc > 0.8
+    assert math.isnan(found.plcc)
+    assert math.isnan(found.rmse)
+    assert found.note == fit.note == "the logistic fit did not converge within 2 evaluations"
+    assert not fit.converged
+    assert np.isnan(fit.mapped(scores)).all()
+
+
+def test_a_curve_no_better_than_a_constant_is_no_number() -> None:
+    scores = np.random.default_rng(1).normal(size=48) * 1e-150
+    found = evaluate_predictions(scores, np.random.default_rng(2).uniform(0, 100, 48), "logistic-li")
+    assert math.isnan(found.plcc)
+    assert "did not converge" in found.note
+
+
+def test_three_values_are_too_few_for_the_logistic() -> None:
+    found = evaluate_predictions([1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    assert found.srocc == pytest.approx(0.5)
+    assert math.isnan(found.plcc)
+    assert "3 values are too few" in found.note
+
+
+def test_two_values_correlate() -> None:
+    found = evaluate_predictions([1, 2], [5, 4], "none")
+    assert (found.srocc, found.krocc, found.plcc) == pytest.approx((-1, -1, -1))
+
+
+def test_mapped_keeps_the_shape() -> None:
+    scores, labels = noisy_pair()
+    assert fit_logistic(scores, labels).mapped(np.zeros((3, 4))).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "mos", "message"),
+    [
+        ([1.0, 2.0], [1.0, 2.0, 3.0], "predictions has 2 values and mos 3: give one prediction for each label"),
+        ([1.0], [1.0], r"predictions has shape \(1,\): give a one-dimensional list of at least 2"),
+        ([], [], r"predictions has shape \(0,\)"),
+        ([[1.0], [2.0]], [1.0, 2.0], r"predictions has shape \(2, 1\)"),
+        ([1.0, math.nan, 2.0], [1.0, 2.0, 3.0], r"predictions holds 1 values that are NaN or infinite, first at positions \[1\]: leave"),
+        ([1.0, 2.0], [math.inf, 2.0], r"mos holds 1 values that are NaN or infinite, first at positions \[0\]"),
+        (["good", "bad"], [1.0, 2.0], "predictions holds something that is not a number .*: give one number a video"),
+    ],
+)
+def test_bad_input_is_refused(predictions: list[float], mos: list[float], message: str) -> None:
+    for measure in (evaluate_predictions, fit_logistic):
+        with pytest.raises(ArgumentError, match=message):
+            measure(predictions, mos)
+
+
+def test_unknown_mapping_names_its_neighbours() -> None:
+    with pytest.raises(UnknownNameError, match="unknown mapping 'logistc': did you mean logistic"):
+        evaluate_predictions([1, 2], [1, 2], "logistc")
+    assert MAPPINGS.names() == ["logistic", "logistic-li", "none"]
+
+
+def test_there_is_no_fit_without_a_mapping() -> None:
+    with pytest.raises(ArgumentError, match="start 'none' fits nothing: choose logistic or logistic-li"):
+        fit_logistic([1, 2, 3, 4], [1, 2, 3, 4], "none")
+
+
+def test_metrics_check_themselves() -> None:
+    with pytest.raises(ArgumentError, match="n of Metrics is 1: at least 2"):
+        Metrics(0.5, 0.5, 0.5, 1.0, 1)
+    with pytest.raises(ArgumentError, match="plcc of Metrics is NaN and note is empty: say why"):
+        Metrics(0.5, 0.5, math.nan, 1.0, 5)
+
+
+def test_fits_check_themselves() -> None:
+    with pytest.raises(ArgumentError, match=r"tau of a converged LogisticFit is .*: all four must be finite"):
+        LogisticFit((math.nan, 0.0, 0.0, 1.0), converged=True)
+    with pytest.raises(ArgumentError, match="note of a LogisticFit that did not converge is empty"):
+        LogisticFit((math.nan, 0.0, 0.0, 1.0), converged=False)

@@ -1,0 +1,170 @@
+"""Many videos into one store: what is done is skipped, what fails goes to the ledger, nothing stops the rest."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vqafeat.errors import DatasetError, VideoError
+from vqafeat.extraction.pipeline import Extractor, extract_video, file_source, file_stamp
+from vqafeat.manifest import Dataset, Video
+from vqafeat.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One line of the ledger."""
+
+    video: str
+    path: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """What an extraction did; counts of videos, and of frames decoded."""
+
+    extracted: int
+    skipped: int
+    failures: tuple[Failure, ...]
+    frames: int
+
+
+class Progress(Protocol):
+    """Told what happens, to show it; a run without a terminal passes `Silent`."""
+
+    def video(self, name: str, frames: int | None) -> None:
+        """A video begins; `frames` where its header states a number."""
+
+    def frames(self, count: int) -> None:
+        """So many frames more are done."""
+
+    def done(self, summary: ExtractionSummary) -> None:
+        """A video is done, skipped or failed; the counts so far."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def video(self, name: str, frames: int | None) -> None:
+        """Ignore the start of a video."""
+
+    def frames(self, count: int) -> None:
+        """Ignore progress inside a video."""
+
+    def done(self, summary: ExtractionSummary) -> None:
+        """Ignore the counts."""
+
+
+def ledger_path(store: FeatureStore) -> Path:
+    """Return the file beside the store that has one line a failed video."""
+    return store.path.with_suffix(".failures.jsonl")
+
+
+def read_ledger(path: Path) -> list[Failure]:
+    """Return the failures on record, oldest first."""
+    if not path.is_file():
+        return []
+    return [Failure(**json.loads(line)) for line in path.read_text().splitlines() if line]
+
+
+def extract_dataset(
+    dataset: Dataset,
+    store: FeatureStore,
+    extractors: Sequence[Extractor],
+    missing: Sequence[str] = (),
+    batch_frames: int = 2,
+    progress: Progress | None = None,
+) -> ExtractionSummary:
+    """Extract the feature sets of every located video that the store does not hold whole.
+
+    Args:
+        missing: names of videos whose file was not found, for the ledger.
+
+    Raises:
+        IdentityError: the store holds one of the feature sets under another identity (before any video is read).
+        DatasetError: a video was not located.
+    """
+    unlocated = [video.name for video in dataset.videos if video.path is None]
+    if unlocated:
+        raise DatasetError(
+            f"{len(unlocated)} videos of '{dataset.name}' have no path (first: {', '.join(unlocated[:3])}); locate them first."
+        )
+    for extractor in extractors:
+        store.add_feature_set(extractor.feature_set, extractor.identity)
+    progress = progress or Silent()
+    ledger = _Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
+    for name in missing:
+        ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
+    extracted = skipped = frames = 0
+    for video in dataset.videos:
+        pending = pending_extractors(store, video, extractors)
+        if not pending:
+            skipped += 1
+        else:
+            progress.video(video.name, None)
+            try:
+                frames += _extract_into(store, video, dataset, pending, batch_frames, progress.frames)
+                extracted += 1
+            except VideoError as error:
+                ledger.add(Failure(video.name, str(video.path), error.kind, str(error)))
+        progress.done(ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames))
+    return ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames)
+
+
+def pending_extractors(store: FeatureStore, video: Video, extractors: Sequence[Extractor]) -> list[Extractor]:
+    """Return the extractors whose rows of this very file are not stored whole."""
+    source = store.source(video.name)
+    if source is None or video.path is None or not _same_file(video.path, source):
+        return list(extractors)
+    return [extractor for extractor in extractors if not store.is_complete(extractor.feature_set, video.name)]
+
+
+def _same_file(path: Path, source: dict[str, object]) -> bool:
+    stamp = file_stamp(path)
+    if stamp == {key: source.get(key) for key in stamp}:
+        return True
+    return file_source(path)["sha256"] == source["sha256"]
+
+
+def _extract_into(
+    store: FeatureStore,
+    video: Video,
+    dataset: Dataset,
+    extractors: Sequence[Extractor],
+    batch_frames: int,
+    on_frames: Callable[[int], object],
+) -> int:
+    assert video.path is not None
+    found = extract_video(video.path, extractors, video.raw or dataset.raw, batch_frames, on_frames)
+    digest = found.table.source["sha256"]
+    stored = store.source(video.name)
+    # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets
+    if stored is None or stored["sha256"] != digest:
+        store.write_frames(video.name, found.table)
+    for feature_set, features in found.features.items():
+        store.write_features(feature_set, video.name, features, digest)
+    return len(found.table.seconds)
+
+
+class _Ledger:
+    """The failures of videos that are not attempted now stay; those attempted now are told anew."""
+
+    def __init__(self, path: Path, attempted: Sequence[str]) -> None:
+        self.path = path
+        self.failures: list[Failure] = []
+        attempted_names = set(attempted)
+        kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
+        path.unlink(missing_ok=True)
+        for failure in kept:
+            self._append(failure)
+
+    def add(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        self._append(failure)
+
+    def _append(self, failure: Failure) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(asdict(failure)) + "\n")

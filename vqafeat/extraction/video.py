@@ -1,0 +1,206 @@
+"""Decoding: one video file as a stream of RGB frames with their presentation times, in constant memory.
+
+What a frame is, for every kind of file:
+
+- RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream states, BT.601 and limited range
+  where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of FFmpeg's own command line, bit for bit; 10-bit and odd-sized
+  ones go through swscale too, whose rounding differs between versions: the versions are part of a feature set's identity.
+- A rotation in the container is applied, in steps of 90 degrees, as players and FFmpeg do.
+- Non-square samples stay as they are stored: networks see the coded pixels; the ratio is recorded.
+- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the header claims.
+- Headerless `.yuv` files are read by the data set's stated geometry.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vqafeat.errors import VideoError
+from vqafeat.manifest import RawGeometry
+
+RAW_SUFFIXES = (".yuv",)
+FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: position among the decoded frames, from 0.
+        seconds: presentation time.
+        rgb: (height, width, 3) uint8, rotation applied.
+    """
+
+    index: int
+    seconds: float
+    rgb: npt.NDArray[np.uint8]
+
+
+def decoder_identity() -> str:
+    """Name the decoder and the libraries that the pixel values depend on, with their versions."""
+    versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
+    return f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), rgb24"
+
+
+class VideoReader:
+    """A video opened for one pass; iterate over it for its frames, then ask for `source`.
+
+    Raises:
+        VideoError: it cannot be opened, has no video stream or no frame, or breaks before its end.
+    """
+
+    def __init__(self, path: Path, raw: RawGeometry | None = None) -> None:
+        self.path = path
+        self._container = _opened(path, raw)
+        try:
+            self._stream = _video_stream(self._container, path)
+        except VideoError:
+            self._container.close()
+            raise
+        self._stream.codec_context.thread_count = 1
+        self._seconds: list[float] = []
+        self._corrupt_frames = 0
+        self._assumed_times = False
+        self._first: VideoFrame | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        end_seconds, packets = 0.0, 0
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.is_corrupt:
+                    raise self._broken("a packet of the stream is cut or damaged")
+                if packet.size:
+                    packets += 1
+                    stamp = packet.pts if packet.pts is not None else packet.dts
+                    if stamp is not None and packet.time_base is not None:
+                        end_seconds = max(end_seconds, float((stamp + (packet.duration or 0)) * packet.time_base))
+                for picture in packet.decode():
+                    yield self._frame(picture)
+        except (av.FFmpegError, OSError) as error:
+            raise self._broken(str(error)) from error
+        if not self._seconds:
+            raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
+        self._refuse_early_end(packets, end_seconds)
+
+    def _frame(self, picture: VideoFrame) -> Frame:
+        first = self._first = self._first or picture
+        if (picture.width, picture.height) != (first.width, first.height):
+            raise VideoError(
+                "size-changes",
+                f"'{self.path}' changes from {first.width}x{first.height} to {picture.width}x{picture.height} "
+                f"at frame {len(self._seconds)}; split it into one file a size.",
+            )
+        index, seconds = len(self._seconds), self._time_of(picture)
+        self._seconds.append(seconds)
+        self._corrupt_frames += bool(picture.is_corrupt)
+        rgb = picture.to_ndarray(format="rgb24")
+        quarter_turns = round(picture.rotation / 90)
+        return Frame(index, seconds, np.rot90(rgb, quarter_turns) if quarter_turns else rgb)
+
+    def _time_of(self, picture: VideoFrame) -> float:
+        if picture.pts is not None and picture.time_base is not None:
+            return float(picture.pts * picture.time_base)
+        self._assumed_times = True
+        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        return self._seconds[-1] + float(1 / rate) if self._seconds else 0.0
+
+    def _broken(self, reason: str) -> VideoError:
+        promised = f" of {self._stream.frames}" if self._stream.frames else ""
+        return VideoError("breaks-midway", f"'{self.path}' breaks after {len(self._seconds)}{promised} frames: {reason}.")
+
+    def _refuse_early_end(self, packets: int, end_seconds: float) -> None:
+        # A header's frame count alone proves nothing (AVI counts dropped frames, edit lists hide some): only a count that falls
+        # short together with a stream that ends before its stated end means that the file was cut. AVI's duration is no
+        # witness, since FFmpeg estimates it from the file's size where the index is lost.
+        stream = self._stream
+        if packets >= stream.frames:
+            return
+        stated = [float(stream.frames / stream.average_rate)] if stream.average_rate else []
+        if stream.duration is not None and stream.time_base is not None:
+            stated.append(float(stream.duration * stream.time_base))
+        stated_end = max(stated, default=0.0) + float((stream.start_time or 0) * (stream.time_base or 0))
+        if end_seconds < stated_end - 1.5 * stated_end / stream.frames:
+            raise self._broken(f"the stream ends at {end_seconds:.3f} s of {stated_end:.3f} s")
+
+    def source(self) -> dict[str, Any]:
+        """Return what the whole decoded video was, as JSON values, for the store; call it after the last frame."""
+        first, stream = self._first, self._stream
+        if first is None:
+            raise VideoError("no-frames", f"'{self.path}' was asked for its source before its frames were read.")
+        turned = round(first.rotation / 90) % 2 == 1
+        size = (first.height, first.width) if turned else (first.width, first.height)
+        steps = np.diff(self._seconds)
+        rate = stream.average_rate or stream.guessed_rate
+        return {
+            "codec": stream.codec_context.name,
+            "width": size[0],
+            "height": size[1],
+            "pixel_format": first.format.name,
+            "color_range": "full" if int(first.color_range) == FULL_RANGE or first.format.name.startswith("yuvj") else "limited",
+            "color_matrix": int(first.colorspace),
+            "rotation_degrees": first.rotation,
+            "sample_aspect_ratio": str(stream.sample_aspect_ratio or 1),
+            "stated_frame_rate_hz": float(rate) if rate else None,
+            "constant_frame_rate": bool(len(steps) == 0 or np.ptp(steps) <= 0.002),
+            "times": "assumed from the frame rate" if self._assumed_times else "container",
+            "corrupt_frames": self._corrupt_frames,
+        }
+
+
+def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
+    if not path.is_file():
+        raise VideoError("cannot-open", f"'{path}' is not a file.")
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return _opened_raw(path, raw)
+    try:
+        return av.open(path, mode="r", metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
+
+
+def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
+    if raw is None:
+        raise VideoError(
+            "no-geometry", f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a manifest."
+        )
+    frame_bytes = raw_frame_bytes(raw)
+    size = path.stat().st_size
+    if size == 0 or size % frame_bytes:
+        raise VideoError(
+            "breaks-midway",
+            f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({raw.width}x{raw.height} {raw.pixel_format}): "
+            "it is cut, or its geometry is another.",
+        )
+    options = {"video_size": f"{raw.width}x{raw.height}", "pixel_format": raw.pixel_format, "framerate": str(raw.frame_rate_hz)}
+    return av.open(path, mode="r", format="rawvideo", options=options)
+
+
+def raw_frame_bytes(raw: RawGeometry) -> int:
+    """Return the bytes of one frame of planar raw video."""
+    pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
+    return sum(component.width * component.height * ((component.bits + 7) // 8) for component in pixel_format.components)
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        kinds = ", ".join(sorted({item.type for item in container.streams})) or "none at all"
+        raise VideoError("no-video-stream", f"'{path}' has no video stream (streams: {kinds}).")
+    return stream

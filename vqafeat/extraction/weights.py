@@ -1,0 +1,153 @@
+"""A network's weights: published ones, seeded random ones, or a file; never a pickle that runs code."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.extraction.backbones import Backbone
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to compute feature maps.
+
+    Attributes:
+        backbone: what it is.
+        network: (batch, 3, H, W) normalised → (batch, channel, H', W'), in eval mode.
+        weights: where they came from, in words.
+        weights_sha256: digest of every tensor that the features depend on, whatever file held them.
+    """
+
+    backbone: Backbone
+    network: nn.Module
+    weights: str
+    weights_sha256: str
+
+
+def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
+    """Build a network with the weights `imagenet`, `random`, `random:SEED`, or those of a file (.pth, .pt, .safetensors).
+
+    Raises:
+        WeightsError: the weights cannot be had, do not fit, or need code to load.
+    """
+    seed = re.fullmatch(r"random(?::(\d+))?", weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed.group(1) or 0) if seed else 0)
+        network = backbone.build()
+    if seed:
+        described = f"random, seed {int(seed.group(1) or 0)}"
+    elif weights == "imagenet":
+        load_state(network, published_state(backbone), backbone, f"published weights of {backbone.name}")
+        described = f"imagenet ({backbone.published.name})"
+    else:
+        load_state(network, read_state_dict(Path(weights)), backbone, f"'{weights}'")
+        described = f"file {Path(weights).name}"
+    tapped = backbone.tapped(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return LoadedNetwork(backbone, tapped, described, state_digest(tapped.state_dict()))
+
+
+def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
+    """Return the published ImageNet weights, fetched once into torch's cache and checked against their hash.
+
+    Raises:
+        WeightsError: they cannot be fetched, or their hash is another.
+    """
+    try:
+        return backbone.published.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"published weights {backbone.published.name} of '{backbone.name}' cannot be fetched ({error}); "
+            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
+        ) from error
+
+
+def read_state_dict(path: Path) -> Mapping[str, Tensor]:
+    """Read the tensors of a .safetensors, .pth or .pt file without running any code.
+
+    Raises:
+        WeightsError: the file is missing, is no such file, or needs code to load.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"weights file '{path}' does not exist; "
+            "allowed are imagenet, random, random:SEED, or the path of a .pth, .pt or .safetensors file."
+        )
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"weights file '{path}' is a pickle that needs code to load, which could do anything on this machine; "
+            "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or safetensors."
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"weights file '{path}' holds no state dict (names with tensors); save model.state_dict() alone.")
+    return state
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:
+    """Load a state dict whose every key and shape fits; the classifier's may be absent or of another size.
+
+    Raises:
+        WeightsError: keys or shapes differ; the first few are named.
+    """
+    own = {key: value for key, value in network.state_dict().items() if not key.startswith(backbone.classifier)}
+    given = {key: value for key, value in state.items() if not key.startswith(backbone.classifier)}
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    foreign = [key for key in given if key not in own]
+    reshaped = [
+        f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}" for key in own if key in given and given[key].shape != own[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} (first: {', '.join(keys[:3])})"
+        for what, keys in (("keys missing", missing), ("keys too many", foreign), ("shapes differ", reshaped))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(
+            f"weights {source} do not fit '{backbone.name}': {'; '.join(problems)}; give the weights of exactly this network."
+        )
+    network.load_state_dict(given, strict=False)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over the names and values of all parameters and statistics, in the order of their names."""
+    digest = sha256()
+    for key in sorted(state):
+        if not key.endswith("num_batches_tracked"):
+            digest.update(key.encode())
+            digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def parse_weights(options: tuple[str, ...], backbones: list[str]) -> dict[str, str]:
+    """Return the weights of each backbone from options `NAME=WEIGHTS` or, for all, `WEIGHTS`; `imagenet` where none is given.
+
+    Raises:
+        ArgumentError: an option names a backbone that is not asked for.
+    """
+    chosen = dict.fromkeys(backbones, "imagenet")
+    for option in options:
+        name, separator, weights = option.partition("=")
+        if not separator:
+            chosen = dict.fromkeys(backbones, option)
+        elif name in chosen:
+            chosen[name] = weights
+        else:
+            raise ArgumentError(f"--weights {option} names '{name}', which is not among the backbones asked for ({', '.join(backbones)}).")
+    return chosen
