@@ -190,6 +190,17 @@ def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"small.zarr"}
 
 
+def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> None:
+    leftover = store.path / "features" / "zarr.0123.partial"
+    leftover.touch()
+    with store.exclusive():
+        assert not leftover.exists()
+        with pytest.raises(StoreError, match="another process is writing to"), FeatureStore.open(store.path, writable=True).exclusive():
+            pass
+    with store.exclusive():
+        pass
+
+
 def test_different_names_have_different_keys() -> None:
     names = ["a/b", "a%2Fb", "a\\b", "a:b", "x" * 230 + "1", "x" * 230 + "2", "..", "%2E.", "__a", "_a"]
     assert len({store_key(name) for name in names}) == len(names)

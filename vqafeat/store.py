@@ -10,10 +10,12 @@ Each array is one uncompressed chunk followed by its CRC-32C, written at once; a
 there. A local store is read by mapping the chunk files.
 """
 
+import fcntl
 import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -138,6 +140,22 @@ class FeatureStore:
             self._write_array("labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.attrs["manifest_digest"] = dataset.digest
         self.__dict__.pop("dataset", None)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the store against other writers, and sweep away what a killed one left half written.
+
+        Raises:
+            StoreError: another process is writing to it.
+        """
+        with self.path.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(f"another process is writing to '{self.path}'; wait for it, or choose another --store.") from error
+            for leftover in self.path.rglob("*.partial"):
+                leftover.unlink()
+            yield
 
     # --- feature sets -------------------------------------------------------------------------------------------------------------
 

@@ -132,6 +132,13 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
 def _import_rows(
     store: FeatureStore, feature_set: str, identity: dict[str, Any], rows: Iterator[tuple[str, npt.NDArray[Any]]]
 ) -> ImportSummary:
+    with store.exclusive():
+        return _write_rows(store, feature_set, identity, rows)
+
+
+def _write_rows(
+    store: FeatureStore, feature_set: str, identity: dict[str, Any], rows: Iterator[tuple[str, npt.NDArray[Any]]]
+) -> ImportSummary:
     imported, channels, left_out = 0, 0, []
     for video, values in rows:
         if not channels:

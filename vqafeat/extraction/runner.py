@@ -84,6 +84,7 @@ def extract_dataset(
         missing: names of videos whose file was not found, for the ledger.
 
     Raises:
+        StoreError: another process is writing to the store.
         IdentityError: the store holds one of the feature sets under another identity (before any video is read).
         DatasetError: a video was not located.
     """
@@ -92,9 +93,15 @@ def extract_dataset(
         raise DatasetError(
             f"{len(unlocated)} videos of '{dataset.name}' have no path (first: {', '.join(unlocated[:3])}); locate them first."
         )
-    for extractor in extractors:
-        store.add_feature_set(extractor.feature_set, extractor.identity)
-    progress = progress or Silent()
+    with store.exclusive():
+        for extractor in extractors:
+            store.add_feature_set(extractor.feature_set, extractor.identity)
+        return _extract_all(dataset, store, extractors, missing, batch_frames, progress or Silent())
+
+
+def _extract_all(
+    dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], missing: Sequence[str], batch_frames: int, progress: Progress
+) -> ExtractionSummary:
     ledger = _Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
     for name in missing:
         ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
@@ -138,7 +145,7 @@ def _extract_into(
     on_frames: Callable[[int], object],
 ) -> int:
     assert video.path is not None
-    found = extract_video(video.path, extractors, video.raw or dataset.raw, batch_frames, on_frames)
+    found = extract_video(video.path, extractors, dataset.raw_for(video), batch_frames, on_frames)
     digest = found.table.source["sha256"]
     stored = store.source(video.name)
     # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets

@@ -1,0 +1,177 @@
+"""The embedded data set as it lies on disk: the same bytes from the same seed, and what versions.csv claims is what decodes."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vqafeat.demo import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
+from vqafeat.demo.dataset import DemoSettings, plan_versions
+from vqafeat.demo.distortions import KINDS, proxy_score
+from vqafeat.demo.encoding import write_h264
+from vqafeat.errors import ArgumentError, DatasetError
+
+SECONDS = 0.5
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_demo(tmp_path_factory.mktemp("demo") / "set", contents=1, seconds=SECONDS).parent
+
+
+@pytest.fixture
+def own_copy(demo: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(demo, tmp_path / "set")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents_of(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def decoded_luma(path: Path) -> NDArray[np.float64]:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]).astype(np.float64)
+
+
+def test_the_same_seed_gives_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+    make_demo(tmp_path / "again", contents=1, seconds=SECONDS)
+    assert contents_of(tmp_path / "again") == contents_of(demo)
+
+
+def test_another_seed_gives_another_set(demo: Path, tmp_path: Path) -> None:
+    make_demo(tmp_path / "other", seed=1, contents=1, seconds=SECONDS)
+    ours, theirs = contents_of(demo), contents_of(tmp_path / "other")
+    assert list(ours) == list(theirs)
+    assert all(ours[name] != theirs[name] for name in ours if name.endswith(".mp4"))
+
+
+def test_labels_are_an_own_data_set(demo: Path) -> None:
+    labels = rows(demo / "labels.csv")
+    assert list(labels[0]) == ["video", "mos", "content"]
+    assert [row["video"] for row in labels] == [f"videos/c01_{kind}.mp4" for kind in KINDS]
+    assert {row["content"] for row in labels} == {"c01"}
+    assert all(SCORE_RANGE[0] <= float(row["mos"]) <= SCORE_RANGE[1] for row in labels)
+    assert (DEMO_NAME, SCORE_NAME, SCORE_RANGE) == ("demo", "proxy score", (0.0, 100.0))
+
+
+def test_videos_decode_to_what_versions_csv_claims(demo: Path) -> None:
+    for row in rows(demo / "versions.csv"):
+        with av.open(demo / row["video"]) as container:
+            assert container.streams.video[0].average_rate == int(row["frame_rate_hz"])
+        luma = decoded_luma(demo / row["video"])
+        assert luma.shape == (int(row["frames"]), 144, 256) == (FRAMES, 144, 256)
+        change = np.abs(np.diff(luma, axis=0)).mean((1, 2))
+        assert (np.flatnonzero(change < 1.0) + 1).tolist() == [int(frame) for frame in row["repeated_frames"].split()], row["video"]
+        assert float(row["proxy_score_before_noise"]) == proxy_score(row["kind"], int(row["severity"]))
+
+
+def test_a_finished_set_is_found_again(own_copy: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in own_copy.rglob("*")}
+    calls: list[tuple[int, int]] = []
+    assert (
+        make_demo(own_copy, contents=1, seconds=SECONDS, on_video=lambda done, total: calls.append((done, total)))
+        == own_copy / "labels.csv"
+    )
+    assert {path: path.stat().st_mtime_ns for path in own_copy.rglob("*")} == before
+    assert not calls
+
+
+def test_an_interrupted_set_is_completed(own_copy: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def failing(path: Path, *rest: object) -> None:
+        if len(written) == 3:
+            path.with_name(path.name + ".part").write_bytes(b"half a video")
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_h264(path, *rest)  # type: ignore[arg-type]
+
+    root = tmp_path / "interrupted"
+    monkeypatch.setattr("vqafeat.demo.dataset.write_h264", failing)
+    with pytest.raises(KeyboardInterrupt):
+        make_demo(root, contents=1, seconds=SECONDS)
+    assert not (root / "labels.csv").exists()
+    kept = {name: (root / "videos" / name).stat().st_mtime_ns for name in written}
+    monkeypatch.setattr("vqafeat.demo.dataset.write_h264", write_h264)
+    make_demo(root, contents=1, seconds=SECONDS)
+    assert contents_of(root) == contents_of(demo)
+    assert {name: (root / "videos" / name).stat().st_mtime_ns for name in written} == kept
+
+
+def test_missing_and_changed_videos_are_made_again(own_copy: Path, demo: Path) -> None:
+    (own_copy / "videos/c01_judder.mp4").unlink()
+    (own_copy / "videos/c01_flicker.mp4").write_bytes(b"not a video")
+    untouched = (own_copy / "videos/c01_pristine.mp4").stat().st_mtime_ns
+    calls: list[tuple[int, int]] = []
+    make_demo(own_copy, contents=1, seconds=SECONDS, on_video=lambda done, total: calls.append((done, total)))
+    assert contents_of(own_copy) == contents_of(demo)
+    assert (own_copy / "videos/c01_pristine.mp4").stat().st_mtime_ns == untouched
+    assert calls == [(7, 7)]
+
+
+def test_a_set_of_other_settings_is_not_overwritten(own_copy: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*: delete the folder or choose another one"):
+        make_demo(own_copy, seed=1, contents=1, seconds=SECONDS)
+
+
+def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("video,mos\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"holds labels.csv but no demo.json, so it is no demo of ours: choose an empty folder"):
+        make_demo(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"settings": {}, "sha256": 3})])
+def test_a_damaged_marker_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "demo.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"demo.json is not the marker of a demo .*: delete the folder"):
+        make_demo(tmp_path)
+
+
+def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
+        make_demo(tmp_path, seed=-1)
+    with pytest.raises(ArgumentError, match="contents is 13: the two photographs give 1 to 12"):
+        make_demo(tmp_path, contents=13)
+    with pytest.raises(ArgumentError, match="contents is 0: the two photographs give 1 to 12"):
+        make_demo(tmp_path, contents=0)
+    with pytest.raises(ArgumentError, match=r"seconds is nan: give 0\.5 to 10 seconds a video"):
+        make_demo(tmp_path, seconds=float("nan"))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ArgumentError, match=r"root is .*file, which is a file: name a folder"):
+        make_demo(tmp_path / "file")
+
+
+def test_the_full_set_is_twelve_contents_in_seven_versions() -> None:
+    versions = plan_versions(DemoSettings())
+    assert len(versions) == len({version.video for version in versions}) == 84
+    assert Counter(version.content for version in versions) == dict.fromkeys(range(12), 7)
+    assert Counter(len(version.shown) for version in versions) == {48: 28, 50: 28, 60: 28}
+    for kind in KINDS:
+        severities = [version.severity for version in versions if version.kind == kind]
+        assert sorted(severities[:5]) == sorted(severities[5:10]) == ([0] * 5 if kind == "pristine" else [1, 2, 3, 4, 5])
+
+
+def test_labels_stay_near_the_documented_function() -> None:
+    versions = plan_versions(DemoSettings())
+    noise = np.array([version.proxy_score - proxy_score(version.kind, version.severity) for version in versions])
+    assert 1 < noise.std() < 3
+    assert abs(noise.mean()) < 1
+    assert len({version.proxy_score for version in versions}) > 75
+
+
+def test_the_first_contents_do_not_depend_on_how_many_follow() -> None:
+    few, many = plan_versions(DemoSettings(contents=2)), plan_versions(DemoSettings(contents=12))
+    assert [(v.video, v.severity, v.proxy_score) for v in few] == [(v.video, v.severity, v.proxy_score) for v in many[:14]]

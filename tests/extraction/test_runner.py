@@ -1,0 +1,166 @@
+"""A data set into a store: skipped, resumed, replaced, failed, killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import noise_frames, write_clip
+from tests.datasets import csv_dataset
+from vqafeat.errors import DatasetError, IdentityError
+from vqafeat.extraction.pipeline import build_extractors
+from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset, ledger_path, read_ledger
+from vqafeat.manifest import load_dataset
+from vqafeat.store import FeatureStore
+
+NAMES = ["a.mp4", "b.mp4", "c.mp4"]
+RANDOM = {"squeezenet1_0": "random", "resnet18": "random"}
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for seed, name in enumerate(NAMES):
+        write_clip(folder / name, noise_frames(5, 64, 48, seed))
+    return folder
+
+
+def run(videos: Path, store: Path, feature_sets: tuple[str, ...] = ("squeezenet1_0",), names: list[str] = NAMES) -> ExtractionSummary:
+    dataset = csv_dataset(videos, names)
+    return extract_dataset(dataset, FeatureStore.create(store, dataset), build_extractors(feature_sets, RANDOM))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(videos, tmp_path / "v.zarr")
+    assert (first.extracted, first.skipped, first.frames, first.failures) == (3, 0, 15, ())
+    monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
+    again = run(videos, tmp_path / "v.zarr")
+    assert (again.extracted, again.skipped, again.frames) == (0, 3, 0)
+    assert list(FeatureStore.open(tmp_path / "v.zarr").verify()) == []
+
+
+def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "v.zarr")
+    before = FeatureStore.open(tmp_path / "v.zarr").read("squeezenet1_0", "a.mp4").values.copy()
+    os.utime(videos / "a.mp4", (1, 1))
+    assert run(videos, tmp_path / "v.zarr").extracted == 0
+    write_clip(videos / "a.mp4", noise_frames(6, 64, 48, seed=9))
+    summary = run(videos, tmp_path / "v.zarr")
+    assert (summary.extracted, summary.frames) == (1, 6)
+    after = FeatureStore.open(tmp_path / "v.zarr").read("squeezenet1_0", "a.mp4").values
+    assert after.shape != before.shape
+
+
+def test_a_new_network_joins_without_touching_the_others(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "v.zarr")
+    before = tree(tmp_path / "v.zarr")
+    assert run(videos, tmp_path / "v.zarr", ("squeezenet1_0", "resnet18")).extracted == 3
+    after = tree(tmp_path / "v.zarr")
+    assert {name: after[name] for name in before} == before
+    run(videos, tmp_path / "together.zarr", ("resnet18", "squeezenet1_0"))
+    assert tree(tmp_path / "together.zarr") == after
+
+
+def test_a_bad_video_goes_to_the_ledger_and_stops_nothing(videos: Path, tmp_path: Path) -> None:
+    (videos / "b.mp4").write_bytes(b"no video")
+    summary = run(videos, tmp_path / "v.zarr")
+    assert (summary.extracted, len(summary.failures)) == (2, 1)
+    ledger = tmp_path / "v.failures.jsonl"
+    line = json.loads(ledger.read_text())
+    assert (line["video"], line["kind"], line["path"]) == ("b.mp4", "cannot-open", str(videos / "b.mp4"))
+    assert FeatureStore.open(tmp_path / "v.zarr").complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
+    write_clip(videos / "b.mp4", noise_frames(5, 64, 48, 1))
+    assert run(videos, tmp_path / "v.zarr").extracted == 1
+    assert read_ledger(ledger) == []
+
+
+def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", noise_frames(60), options={"g": "5"}, container_options={"movflags": "faststart"}).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    dataset = csv_dataset(tmp_path, ["cut.mp4"])
+    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
+    summary = extract_dataset(dataset, store, build_extractors(["squeezenet1_0"], RANDOM))
+    assert summary.failures[0].kind == "breaks-midway"
+    assert store.complete_videos("squeezenet1_0") == []
+    assert not (store.path / "frames").exists()
+
+
+def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
+    dataset = csv_dataset(videos, NAMES)
+    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
+    summary = extract_dataset(dataset, store, build_extractors(["squeezenet1_0"], RANDOM), missing=["lost.mp4"])
+    assert [(failure.video, failure.kind) for failure in summary.failures] == [("lost.mp4", "missing")]
+    assert [failure.video for failure in read_ledger(ledger_path(store))] == ["lost.mp4"]
+
+
+def test_another_identity_is_refused_before_any_video_is_read(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(videos, tmp_path / "v.zarr")
+    monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
+    dataset = csv_dataset(videos, NAMES)
+    with pytest.raises(IdentityError, match="weights_sha256"):
+        extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random:1"}))
+
+
+def test_videos_without_a_path_are_refused(videos: Path, tmp_path: Path) -> None:
+    csv_dataset(videos, NAMES)
+    dataset = load_dataset(str(videos / "scores.csv"))
+    with pytest.raises(DatasetError, match=r"3 videos of 'videos' have no path \(first: a.mp4, b.mp4, c.mp4\)"):
+        extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), [])
+
+
+class Watching(Silent):
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def video(self, name: str, frames: int | None) -> None:
+        self.told.append(name)
+
+    def done(self, summary: ExtractionSummary) -> None:
+        self.told.append(summary.extracted)
+
+
+def test_progress_is_told_video_by_video(videos: Path, tmp_path: Path) -> None:
+    dataset, watching = csv_dataset(videos, NAMES), Watching()
+    extract_dataset(
+        dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM), progress=watching
+    )
+    assert watching.told == ["a.mp4", 1, "b.mp4", 2, "c.mp4", 3]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.extraction.test_runner import run
+run(Path(sys.argv[1]), Path(sys.argv[2]), names=sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize("after_videos", [0, 2])
+def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Path, after_videos: int) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    names = [f"{index}.mp4" for index in range(5)]
+    for seed, name in enumerate(names):
+        write_clip(videos / name, noise_frames(40, 64, 48, seed))
+    run(videos, tmp_path / "whole.zarr", names=names)
+    store = tmp_path / "killed.zarr"
+    command = [sys.executable, "-c", KILLED, str(videos), str(store), *names]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+        while process.poll() is None and len(list(store.glob("features/squeezenet1_0/*.mp4"))) < after_videos + 1:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert run(videos, store, names=names).extracted >= 4 - after_videos
+    assert tree(store) == tree(tmp_path / "whole.zarr")
+    assert np.isfinite(FeatureStore.open(store).read("squeezenet1_0", "4.mp4").values).all()

@@ -1,0 +1,114 @@
+"""All heads of the registry, on tiny networks."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.modeling.heads import HEADS, FrameReduction, Head, build_head, head_options
+from vqafeat.modeling.pooling import released_hysteresis
+
+TINY = {
+    "no-time": {"reduced": 4},
+    "avg-gru": {"reduced": 4, "hidden": 3},
+    "sub-gru": {"reduced": 4, "hidden": 3},
+    "sub-lstm": {"reduced": 4, "hidden": 3},
+}
+LENGTHS = [5, 20, 1, 13]
+
+
+def tiny(name: str) -> Head:
+    torch.manual_seed(0)
+    return build_head(name, 6, TINY[name]).double()
+
+
+def frames_of(lengths: list[int]) -> Tensor:
+    return torch.randn(sum(lengths), 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def test_the_tiny_variants_cover_the_registry() -> None:
+    assert set(TINY) == set(HEADS)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_padding_and_company_change_nothing(name: str) -> None:
+    head, frames = tiny(name), frames_of(LENGTHS)
+    together, curves = head(frames, torch.tensor(LENGTHS)), head.frame_scores(frames, torch.tensor(LENGTHS))
+    assert together.shape == (4,)
+    assert curves.shape == (4, 20)
+    for row, own in enumerate(torch.split(frames, LENGTHS)):
+        length = torch.tensor([len(own)])
+        torch.testing.assert_close(head(own, length), together[row : row + 1], atol=1e-12, rtol=0)
+        torch.testing.assert_close(head.frame_scores(own, length)[0], curves[row, : len(own)], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_score_is_the_mean_of_the_frame_scores(name: str) -> None:
+    head, frames = tiny(name), frames_of([20])
+    torch.testing.assert_close(head(frames, torch.tensor([20]))[0], head.frame_scores(frames, torch.tensor([20])).mean())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_gradients(name: str) -> None:
+    head, frames = tiny(name), frames_of([4, 7]).requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: head(values, torch.tensor([4, 7])), (frames,))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("no-time", 524545), ("avg-gru", 540001), ("sub-gru", 540001), ("sub-lstm", 545185)])
+def test_parameter_counts(name: str, expected: int) -> None:
+    # FC 4096·128 + 128; GRU 3·32·(128 + 32 + 2), LSTM 4·32·(128 + 32 + 2); FC 32 + 1 (no-time: 128 + 1)
+    assert sum(parameter.numel() for parameter in build_head(name, 4096).parameters()) == expected
+
+
+@pytest.mark.parametrize(("name", "blind"), [("no-time", True), ("avg-gru", False), ("sub-gru", False), ("sub-lstm", False)])
+def test_only_no_time_is_blind_to_the_order_of_frames(name: str, blind: bool) -> None:
+    head, frames, length = tiny(name), frames_of([20]), torch.tensor([20])
+    difference = (head(frames, length) - head(frames.flip(0), length)).abs().item()
+    assert (difference < 1e-12) is blind
+
+
+def test_subjective_heads_pool_the_raw_scores() -> None:
+    head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
+    expected = released_hysteresis(head.raw_frame_scores(frames, lengths), lengths)
+    torch.testing.assert_close(head.frame_scores(frames, lengths), expected)
+
+
+def test_the_pooling_variant_is_an_option() -> None:
+    torch.manual_seed(0)
+    other = build_head("sub-gru", 6, {**TINY["sub-gru"], "pooling": "paper"}).double()
+    frames, length = frames_of([20]), torch.tensor([20])
+    assert (other(frames, length) - tiny("sub-gru")(frames, length)).abs().item() > 1e-6
+
+
+def test_standardisation_is_folded_into_the_matrix() -> None:
+    torch.manual_seed(0)
+    reduction, frames = FrameReduction(6, 4).double(), frames_of([9])
+    mean, deviation = frames.mean(0) + 2, frames.std(0) * 3
+    reduction.mean.copy_(mean)
+    reduction.deviation.copy_(deviation)
+    expected = reduction.linear((frames - mean) / deviation)
+    torch.testing.assert_close(reduction(frames), expected, atol=1e-12, rtol=0)
+
+
+def test_without_statistics_the_reduction_is_the_plain_layer() -> None:
+    reduction, frames = FrameReduction(6, 4), frames_of([9]).float()
+    assert torch.equal(reduction(frames), reduction.linear(frames))
+
+
+def test_start_at_moves_the_untrained_scores() -> None:
+    head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
+    before, bias = head(frames, lengths), head.score.bias.item()
+    head.start_at(0.6)
+    torch.testing.assert_close(head(frames, lengths) - 0.6, before - bias)
+
+
+def test_options_are_resolved_and_checked() -> None:
+    assert head_options("sub-gru", {"beta": 0.3}) == {"reduced": 128, "hidden": 32, "pooling": "released", "window": 12, "beta": 0.3}
+    with pytest.raises(ArgumentError, match=r"head 'avg-gru' has no option 'beta'; it has reduced, hidden"):
+        head_options("avg-gru", {"beta": 0.3})
+    with pytest.raises(ArgumentError, match=r"option 'hidden' of head 'avg-gru' is '32'; it has to be a int, as 32"):
+        head_options("avg-gru", {"hidden": "32"})
+    with pytest.raises(UnknownNameError, match=r"unknown head 'sub-gur': did you mean sub-gru"):
+        build_head("sub-gur", 6)
+    with pytest.raises(ArgumentError, match=r"window = 0, beta = 0.5: the pooling window has to be at least 1"):
+        build_head("sub-gru", 6, {"window": 0})

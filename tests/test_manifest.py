@@ -1,0 +1,683 @@
+"""Data sets: the shipped manifests against the real lists, the checks on loading, and finding files."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vqafeat import manifest as package
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
+from vqafeat.labels import LABEL_READERS
+from vqafeat.manifest import (
+    Dataset,
+    FileRules,
+    Located,
+    RawGeometry,
+    Video,
+    dataset_digest,
+    default_root,
+    load_dataset,
+    load_manifest,
+    locate_videos,
+    manifest_names,
+    schema,
+)
+
+SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
+MANIFEST = """
+title = "Mine"
+score_name = "MOS"
+scale = "1 to 5"
+mos_range = [1.0, 5.0]
+[files]
+folders = ["clips"]
+extensions = [".mp4"]
+pattern = '(?:^|/)(\\d+)(?:_\\w+)?(?:\\.mp4)?$'
+name = '\\1.mp4'
+[content]
+pattern = '^(\\d)'
+[[labels]]
+file = ["mos.csv", "old.csv"]
+reader = "table"
+video = "id"
+mos = "mos"
+videos = 3
+contents = 2
+mos_range = [1.5, 4.0]
+"""
+LABELS = "id,mos\n11,1.5\n12,3\n21_x.mp4,4.0\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VQAFEAT_DATA", raising=False)
+
+
+def own_manifest(folder: Path, text: str = MANIFEST, labels: str = LABELS) -> str:
+    (folder / "mine.toml").write_text(text)
+    (folder / "mos.csv").write_text(labels)
+    return str(folder / "mine.toml")
+
+
+def own_csv(folder: Path, text: str, name: str = "set.csv") -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def made(*names: str, files: FileRules | None = None, **more: Any) -> Dataset:
+    videos = tuple(Video(name, float(row), name) for row, name in enumerate(names))
+    return Dataset("made", "Made", "MOS", (0.0, 100.0), videos, "list", "", files=files or FileRules(), **more)
+
+
+# --- the shipped manifests ----------------------------------------------------------------------------------------------------------
+
+
+def test_shipped_manifests_load_and_say_what_they_must() -> None:
+    assert manifest_names() == SHIPPED
+    for name in SHIPPED:
+        manifest = load_manifest(name)
+        assert manifest.name == name
+        assert manifest.scale
+        assert (manifest.score_name == "proxy score") == (name == "demo")
+        assert manifest.homepage.startswith("https://") or name == "demo"
+        assert manifest.citation or name == "demo"
+        assert all(entry.reader in LABEL_READERS for entry in manifest.labels)
+        # A count could not be verified for one shipped spreadsheet alone.
+        assert [entry.file[0] for entry in manifest.labels if entry.videos is None] == (
+            ["MOS_for_YouTube_UGC_dataset.csv"] if name == "youtube-ugc" else []
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "videos", "contents", "low", "high"),
+    [
+        ("konvid", "KoNViD-1kinfo.mat", 1200, 1200, 1.220, 4.640),
+        ("konvid", "KONVID_1K_metadata.csv", 1200, 1200, 1.220, 4.640),
+        ("live-vqc", "LIVE-VQCinfo.mat", 585, 585, 6.2237, 94.2865),
+        ("live-vqc", "LIVE_VQC_metadata.csv", 585, 585, 6.2237, 94.2865),
+        ("cvd2014", "CVD2014info.mat", 234, 5, -6.50, 93.38),
+        ("live-qualcomm", "LIVE-Qualcomminfo.mat", 208, 54, 16.5621, 73.6428),
+        ("youtube-ugc", "YouTube-UGCinfo.mat", 1142, 1142, 1.242, 4.677),
+        ("youtube-ugc", "YOUTUBE_UGC_metadata.csv", 1380, 1380, 1.242, 4.698),
+        ("lsvq", "LSVQ_labels.txt", 10759, 10759, 8.4667, 91.4194),
+        ("lsvq", "LSVQ_labels_test.txt", 7186, 7186, 8.4667, 91.0333),
+        ("lsvq", "LSVQ_labels_1080p.txt", 3573, 3573, 17.7222, 91.4194),
+        ("live-apv", "LIVE-APV_scores.csv", 315, 45, 16.8903, 72.5813),
+    ],
+)
+def test_real_label_files_show_the_published_figures(
+    shared_data: Path, name: str, file: str, videos: int, contents: int, low: float, high: float
+) -> None:
+    dataset = load_dataset(name, labels=shared_data / "labels" / file)
+    assert len(dataset.videos) == videos
+    assert len({video.content for video in dataset.videos}) == contents
+    assert min(video.mos for video in dataset.videos) == pytest.approx(low, abs=1e-4)
+    assert max(video.mos for video in dataset.videos) == pytest.approx(high, abs=1e-4)
+    assert dataset.label_list == file
+    assert (dataset.stored_permutations is not None) == file.endswith("info.mat")
+    assert all(dataset.files.canonical(video.name) == video.name for video in dataset.videos)
+
+
+def test_every_real_label_file_is_known_to_a_manifest(shared_data: Path) -> None:
+    known = {Path(file).name for name in SHIPPED for entry in load_manifest(name).labels for file in entry.file}
+    assert {path.name for path in (shared_data / "labels").iterdir()} - {"README.md"} <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "tolerance"),
+    [
+        ("konvid", "KoNViD-1kinfo.mat", "KONVID_1K_metadata.csv", 5e-5),
+        ("live-vqc", "LIVE-VQCinfo.mat", "LIVE_VQC_metadata.csv", 0),
+        ("youtube-ugc", "YouTube-UGCinfo.mat", "YOUTUBE_UGC_metadata.csv", 0),
+    ],
+)
+def test_lists_of_one_data_set_agree_on_names_and_labels(shared_data: Path, name: str, one: str, other: str, tolerance: float) -> None:
+    first = {video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / one).videos}
+    second = {video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / other).videos}
+    assert first.keys() <= second.keys()
+    assert len(first) == len(second) or name == "youtube-ugc"
+    assert max(abs(mos - second[video]) for video, mos in first.items()) <= tolerance
+
+
+def test_lsvq_lists_are_combined_into_one_set_with_official_parts(shared_data: Path) -> None:
+    folder = shared_data / "labels"
+    dataset = load_dataset("lsvq", labels=[folder / "LSVQ_labels_test.txt", folder / "LSVQ_labels_1080p.txt"])
+    parts = [video.split for video in dataset.videos]
+    assert (parts.count("test"), parts.count("test-1080p"), len(parts)) == (7186, 3573, 10759)
+    assert dataset.label_list == "LSVQ_labels_test.txt + LSVQ_labels_1080p.txt"
+    union = load_dataset("lsvq", labels=folder / "LSVQ_labels.txt")
+    assert {video.name: video.mos for video in union.videos} == {video.name: video.mos for video in dataset.videos}
+    with pytest.raises(DatasetError, match="3573 rows with the video of an earlier row"):
+        load_dataset("lsvq", labels=[folder / "LSVQ_labels_1080p.txt", folder / "LSVQ_labels.txt"])
+
+
+def test_konvid_mini_loads_and_is_located(shared_data: Path) -> None:
+    path = str(shared_data / "konvid-mini" / "mos.csv")
+    dataset = load_dataset(path)
+    assert (dataset.name, len(dataset.videos), dataset.mos_range) == ("konvid-mini", 14, (2.26, 4.64))
+    root = default_root(path)
+    assert root is not None
+    assert all(video.path == root / video.name for video in locate_videos(dataset, root).dataset.videos)
+    whole = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
+    found = locate_videos(whole, root, missing="skip")
+    assert {video.name: round(video.mos, 3) for video in found.dataset.videos} == {v.name: round(v.mos, 3) for v in dataset.videos}
+    assert len(found.missing) == 1186
+    assert found.dataset.stored_permutations is not None
+    assert found.dataset.stored_permutations.shape == (14, 1000)
+
+
+def test_live_apv_takes_the_frame_rate_from_the_name(shared_data: Path) -> None:
+    dataset = load_dataset("live-apv", labels=shared_data / "labels" / "LIVE-APV_scores.csv")
+    rates = {video.name: geometry.frame_rate_hz for video in dataset.videos if (geometry := dataset.raw_for(video)) is not None}
+    assert len(rates) == 315
+    assert all(rate == (25.0 if "_25fps_" in name else 30.0) for name, rate in rates.items())
+    assert list(rates.values()).count(25.0) == 7 * 7
+
+
+def shipped_like(name: str, folder: Path) -> None:
+    """Write files as the data sets ship them, with too few rows, so that reading ends at the count."""
+    if name == "konvid":
+        (folder / "KoNViD_1k_mos.csv").write_text("flickr_id,mos\n3339962845,4.64\n8171831850,4.444\n")
+    elif name == "cvd2014":
+        (folder / "CVD2014_ratings").mkdir()
+        (folder / "CVD2014_ratings" / "Realignment_MOS.csv").write_text(
+            "Content;File_name;Realignment MOS\nCity;Test01_City_D01;58,32\nTalking head;Test06_Talking_head_D16;10,5\n;;\n"
+        )
+    elif name == "youtube-ugc":
+        (folder / "MOS_for_YouTube_UGC_dataset.csv").write_text(
+            "vid,category,MOS full\nHDR_2160P-06ae,HDR,3.1\nVlog_720P-6d56,Vlog,1.242\n"
+        )
+
+
+@pytest.mark.parametrize("name", ["konvid", "cvd2014"])
+def test_shipped_lists_are_found_read_and_counted(tmp_path: Path, name: str) -> None:
+    shipped_like(name, tmp_path)
+    known = {"konvid": 1200, "cvd2014": 234}[name]
+    with pytest.raises(DatasetError, match=f"holds 2 rows, known are {known} \\({known - 2} missing, last row .*fetch the list again"):
+        load_dataset(name, root=tmp_path)
+
+
+def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
+    shipped_like("youtube-ugc", tmp_path)
+    dataset = load_dataset("youtube-ugc", root=tmp_path)
+    assert [(video.name, video.mos) for video in dataset.videos] == [("HDR_2160P-06ae.mkv", 3.1), ("Vlog_720P-6d56.mkv", 1.242)]
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "canonical"),
+    [
+        ("konvid", "3339962845_original_centercrop_960x540_8s.mp4", "3339962845.mp4"),
+        ("konvid", "KoNViD_1k_videos/5319047612_cut_centercrop_960x540_8s.mp4", "5319047612.mp4"),
+        ("konvid", "3339962845", "3339962845.mp4"),
+        ("live-vqc", "A012NEW.mp4", "A012.mp4"),
+        ("live-vqc", "Video/A012.mp4", "A012.mp4"),
+        ("cvd2014", "Test6/Talking_head/Test06_Talking_head_D08.avi", "Test06_Talking_head_D08.avi"),
+        ("cvd2014", "Test01_City_D01", "Test01_City_D01.avi"),
+        ("live-qualcomm", "Color\\0913playSand_GS5_20150913_183702.yuv", "0913playSand_GS5_20150913_183702.yuv"),
+        ("youtube-ugc", "Animation/1080P/Animation_1080P-01b3.mkv", "Animation_1080P-01b3.mkv"),
+        ("youtube-ugc", "Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming_720P-25aa.mkv"),
+        ("lsvq", "yfcc-batch1/722", "yfcc-batch1/722.mp4"),
+        ("lsvq", "./ia-batch1/722.mp4", "ia-batch1/722.mp4"),
+        ("konvid", "A012.mp4", None),
+        ("live-vqc", "3339962845.mp4", None),
+    ],
+)
+def test_listed_names_become_canonical_ones(name: str, listed: str, canonical: str | None) -> None:
+    assert load_manifest(name).files.canonical(listed) == canonical
+
+
+def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert schema.manifest_folder() == Path(package.__file__).parents[2] / "manifests"
+    touch(tmp_path, "vqafeat/manifests/other.toml")
+    monkeypatch.setattr(schema, "package_files", lambda _: tmp_path / "vqafeat")
+    assert schema.manifest_folder() == tmp_path / "vqafeat" / "manifests"
+    assert manifest_names() == ["other"]
+
+
+# --- the schema ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title =", "titel =", r"manifest 'mine\.toml': unknown key 'titel': did you mean title\?"),
+        ("folders", "folder", r"\[files\]: unknown key 'folder': did you mean folders\?"),
+        ("videos = 3", "video_count = 3", r"\[\[labels\]\] mos\.csv or old\.csv: unknown key 'video_count': did you mean video"),
+        ('reader = "table"', 'reader = "tabel"', "unknown label reader 'tabel': did you mean table"),
+        ('video = "id"\n', "", r"\[\[labels\]\] mos\.csv or old\.csv: missing key 'video'; add it"),
+        ('score_name = "MOS"\n', "", r"missing key 'score_name'; add it"),
+        ("mos_range = [1.0, 5.0]", "mos_range = [5.0, 1.0]", r"mos_range \[5\.0, 1\.0\] must be \[smallest, largest\]"),
+        ("mos_range = [1.0, 5.0]", "mos_range = [5.0]", r"mos_range: \[5\.0\] must have 2 items"),
+        ("videos = 3", "videos = 3.5", r"videos: 3\.5 must be int"),
+        ("videos = 3", "videos = true", r"videos: True must be int"),
+        ('title = "Mine"', "title = 3", r"title: 3 must be str"),
+        ('folders = ["clips"]', "folders = 3", r"\[files\]: folders: 3 must be a list"),
+        (
+            'folders = ["clips"]',
+            'folders = ["../x"]',
+            r"\[files\]: file rules: folders \.\./x must be relative to the root, without '\.\.'",
+        ),
+        ('extensions = [".mp4"]', 'extensions = ["mp4"]', r"extensions mp4 must begin with a dot, for example '\.mp4'"),
+        ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
+        ("pattern = '(?:^", "pattern = '((?:^", r"\[files\]: file rules: pattern .* is no regular expression"),
+        ("'^(\\d)'", "'^\\d'", r"\[content\]: content: pattern '\^\\d' has no group; put the part"),
+        ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
+        ("videos = 3", 'split = "dev"\nvideos = 3', r"labels: split 'dev' is unknown; allowed are train, validation, test, test-1080p"),
+        ("[content]", "[content", r"manifest '.*mine\.toml' is no TOML"),
+        (
+            "[content]",
+            "[raw]\nwidth = 0\nheight = 4\npixel_format = 'yuv420p'\nframe_rate_hz = 30\n[content]",
+            r"width 0 and height 4 must",
+        ),
+        ("[[labels]]", "[labels]", r"\{.*\} must be a list"),
+    ],
+)
+def test_manifests_are_refused_with_the_key_and_what_is_allowed(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in MANIFEST
+    path = own_manifest(tmp_path, MANIFEST.replace(old, new, 1))
+    with pytest.raises((DatasetError, UnknownNameError), match=message):
+        load_manifest(path)
+
+
+def test_a_manifest_without_lists_or_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \[\[labels\]\]; name at least one label list"):
+        load_manifest(own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0]))
+    with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' cannot be read"):
+        load_manifest(str(tmp_path / "none.toml"))
+    with pytest.raises(DatasetError, match="labels: file is empty"):
+        load_manifest(own_manifest(tmp_path, MANIFEST.replace('["mos.csv", "old.csv"]', "[]")))
+
+
+def test_raw_geometry_has_exceptions_by_name(tmp_path: Path) -> None:
+    raw = "[raw]\nwidth = 8\nheight = 4\npixel_format = 'yuv420p'\nframe_rate_hz = 30\n"
+    raw += "[[raw.where]]\npattern = '^2'\nframe_rate_hz = 25\nwidth = 16\n"
+    dataset = load_dataset(own_manifest(tmp_path, MANIFEST.replace("[content]", raw + "[content]")))
+    assert dataset.raw == RawGeometry(8, 4, "yuv420p", 30.0)
+    assert [video.raw for video in dataset.videos] == [None, None, RawGeometry(16, 4, "yuv420p", 25.0)]
+    assert [dataset.raw_for(video) for video in dataset.videos][1:] == [dataset.raw, RawGeometry(16, 4, "yuv420p", 25.0)]
+
+
+# --- checks on loading --------------------------------------------------------------------------------------------------------------
+
+
+def test_own_manifest_loads_from_its_folder_and_from_labels_below_it(tmp_path: Path) -> None:
+    path = own_manifest(tmp_path)
+    dataset = load_dataset(path)
+    assert (dataset.name, dataset.title, dataset.scale, dataset.label_list) == ("mine", "Mine", "1 to 5", "mos.csv")
+    assert [(video.name, video.mos, video.content) for video in dataset.videos] == [
+        ("11.mp4", 1.5, "1"),
+        ("12.mp4", 3.0, "1"),
+        ("21.mp4", 4.0, "2"),
+    ]
+    (tmp_path / "elsewhere" / "labels").mkdir(parents=True)
+    (tmp_path / "mos.csv").rename(tmp_path / "elsewhere" / "labels" / "old.csv")
+    assert load_dataset(path, root=tmp_path / "elsewhere").label_list == "old.csv"
+    assert load_dataset(path, labels=tmp_path / "elsewhere").label_list == "old.csv"
+    assert load_dataset(path, labels=tmp_path / "elsewhere" / "labels" / "old.csv").videos == dataset.videos
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("id,mos\n11,1.5\n12,3\n", r"holds 2 rows, known are 3 \(1 missing, last row 12\.mp4\)"),
+        (LABELS + "22,2\n", r"holds 4 rows, known are 3 \(1 too many, last row 22\.mp4\)"),
+        ("id,mos\n11,1.5\n12,3\n11_x,4.0\n", r"label list 'mos\.csv' of 'mine': 1 row with the video of an earlier row: 11\.mp4"),
+        ("id,mos\n11,1.5\n12,\n21,NaN\n", r"2 rows without a finite label \(empty, NaN or infinite\): 12, 21; drop or mend them"),
+        (
+            "id,mos\n11,1.5\n12,5.1\n21,0.99\n",
+            r"2 rows with a label outside 1 to 5: 12 \(5\.1\), 21 \(0\.99\); mend them; the scale may be",
+        ),
+        ("id,mos\n11,1.5\n,3\n21,4\n", r"1 row without a video name: the one with label 3; drop them or name the video"),
+        ("id,mos\n11,1.5\nA3,3\n21,4\n", r"1 row with a name unlike those of this data set: A3; it is the label list of another"),
+        ("id,mos\n11,1.5\n12,3\n13,4\n", r"shows 1 contents, known are 2; the names were changed, or \[content\] does not fit"),
+        ("id,mos\n11,1.5\n12,3\n21,3.9\n", r"has labels from 1\.5 to 3\.9, known are 1\.5 to 4; the list was rescaled or changed"),
+        ("id,mos\n", r"label list 'mos\.csv' of 'mine' holds no rows; it must name at least one video"),
+        (
+            "id,mos\n" + "".join(f"{number},9\n" for number in range(10, 17)),
+            r"7 rows with a label outside 1 to 5: 10 \(9\), 11 \(9\), 12 \(9\), 13 \(9\), 14 \(9\) and 2 more",
+        ),
+    ],
+)
+def test_rows_that_are_not_what_they_should_be_are_counted_and_named(tmp_path: Path, labels: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(own_manifest(tmp_path, labels=labels))
+
+
+def test_rounding_of_published_ranges_is_forgiven(tmp_path: Path) -> None:
+    assert load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
+    with pytest.raises(DatasetError, match="known are"):
+        load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.0002")))
+
+
+def test_a_content_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"the content of '11\.mp4' cannot be told; \[content\] pattern does not match it"):
+        load_dataset(own_manifest(tmp_path, MANIFEST.replace("'^(\\d)'", "'^(x)'")))
+
+
+# --- which label file ---------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_label_file_the_places_the_names_and_the_next_step_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = "looked for KoNViD_1k_mos.csv, KoNViD_1k_attributes.csv, KoNViD-1kinfo.mat, KONVID_1K_metadata.csv"
+    step = "Put videos and label file under VQAFEAT_DATA/konvid, or name their folder with --root DIR, or the file with --labels FILE"
+    with pytest.raises(
+        DatasetError, match=f"'konvid' needs a label file, but no folder is given and VQAFEAT_DATA is not set; {names}. {step}"
+    ):
+        load_dataset("konvid")
+    monkeypatch.setenv("VQAFEAT_DATA", str(tmp_path))
+    assert default_root("konvid") == tmp_path / "konvid"
+    with pytest.raises(DatasetError, match=f"but the folder '{tmp_path}/konvid' does not exist; {names}. {step}"):
+        load_dataset("konvid")
+    (tmp_path / "konvid").mkdir()
+    with pytest.raises(DatasetError, match=f"but there is none in '{tmp_path}/konvid' or '{tmp_path}/konvid/labels'; {names}. {step}"):
+        load_dataset("konvid")
+    with pytest.raises(DatasetError, match="there is none in --labels "):
+        load_dataset("konvid", labels=tmp_path)
+
+
+def test_names_of_label_files_are_case_exact(tmp_path: Path) -> None:
+    path = own_manifest(tmp_path)
+    (tmp_path / "mos.csv").rename(tmp_path / "MOS.csv")
+    with pytest.raises(DatasetError, match=r"looked for mos\.csv, old\.csv"):
+        load_dataset(path)
+
+
+def test_label_files_that_are_named_must_exist_and_be_known(tmp_path: Path) -> None:
+    path = own_manifest(tmp_path)
+    with pytest.raises(DatasetError, match=r"'mine': the label file '.*none\.csv' does not exist; give the path of a file with --labels"):
+        load_dataset(path, labels=tmp_path / "none.csv")
+    (tmp_path / "strange.txt").write_text(LABELS)
+    with pytest.raises(
+        DatasetError, match=r"'mine' does not know the label file 'strange\.txt'; known are mos\.csv, old\.csv, or a CSV with"
+    ):
+        load_dataset(path, labels=tmp_path / "strange.txt")
+    with pytest.raises(DatasetError, match="'mine': an empty list of label files was given"):
+        load_dataset(path, labels=[])
+
+
+def test_a_part_of_a_known_data_set_is_a_csv_of_one_s_own(tmp_path: Path) -> None:
+    path = own_manifest(tmp_path)
+    dataset = load_dataset(path, labels=Path(own_csv(tmp_path, "video,mos\n21_x.mp4,2\n", "part.csv")))
+    assert [(video.name, video.content) for video in dataset.videos] == [("21.mp4", "2")]
+    with pytest.raises(DatasetError, match="1 row with a label outside 1 to 5"):
+        load_dataset(path, labels=Path(own_csv(tmp_path, "video,mos\n21_x.mp4,50\n", "part.csv")))
+
+
+def test_joined_lists_are_taken_whole_or_by_name(tmp_path: Path) -> None:
+    lists = """
+[[labels]]
+file = "a.txt"
+reader = "path-duration-fps-mos"
+join = "both"
+split = "train"
+videos = 1
+[[labels]]
+file = "b.txt"
+reader = "path-duration-fps-mos"
+join = "both"
+split = "test"
+videos = 1
+"""
+    path = own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0] + lists)
+    (tmp_path / "a.txt").write_text("11.mp4, -1, -1, 2\n")
+    with pytest.raises(DatasetError, match=r"Found were only parts of a list: .*a\.txt; name them with --labels to use them alone"):
+        load_dataset(path)
+    assert [video.split for video in load_dataset(path, labels=tmp_path / "a.txt").videos] == ["train"]
+    (tmp_path / "b.txt").write_text("12.mp4, -1, -1, 3\n")
+    dataset = load_dataset(path)
+    assert [(video.name, video.split) for video in dataset.videos] == [("11.mp4", "train"), ("12.mp4", "test")]
+    (tmp_path / "b.txt").write_text("11.mp4, -1, -1, 3\n")
+    with pytest.raises(DatasetError, match=r"label list 'a\.txt \+ b\.txt' of 'mine': 1 row with the video of an earlier row: 11\.mp4"):
+        load_dataset(path)
+
+
+def test_unknown_names_and_folders_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown data set 'konvd': did you mean konvid\?.* One's own is the path of a \.csv"):
+        load_dataset("konvd")
+    with pytest.raises(UnknownNameError, match=r"unknown data set 'zzz': known are: cvd2014, demo"):
+        load_dataset("zzz")
+    with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+        load_dataset(str(tmp_path))
+
+
+# --- one's own CSV ------------------------------------------------------------------------------------------------------------------
+
+
+def test_own_csv_is_a_data_set(tmp_path: Path) -> None:
+    dataset = load_dataset(own_csv(tmp_path, "video,mos,content,split\n./a.mp4,1,x,train\nsub\\b.mp4,3.5,,\n"))
+    assert dataset.videos == (Video("a.mp4", 1.0, "x", "train"), Video("sub/b.mp4", 3.5, "sub/b.mp4"))
+    assert (dataset.name, dataset.score_name, dataset.mos_range, dataset.label_list) == ("set", "MOS", (1.0, 3.5), "set.csv")
+
+
+@pytest.mark.parametrize("stem", ["mos", "labels", "Scores"])
+def test_own_csv_of_a_generic_name_is_called_after_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    path = own_csv(folder, "video,mos\na.mp4,1\n", f"{stem}.csv")
+    assert load_dataset(path).name == "holiday"
+    monkeypatch.chdir(folder)
+    assert load_dataset(f"{stem}.csv").name == "holiday"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.mp4,1\na.mp4,2\n", r"1 row with the video of an earlier row: a\.mp4; keep one row a video"),
+        ("a.mp4,nan\n", r"1 row without a finite label"),
+        ("a.mp4,inf\n", r"1 row without a finite label"),
+        ("/abs/a.mp4,1\n", r"1 row with a name that is no path below the root: /abs/a\.mp4 \(is an absolute path\); write paths relative"),
+        ("C:\\a.mp4,1\n", r"C:/a\.mp4 \(is an absolute path\)"),
+        ("../a.mp4,1\n", r"\.\./a\.mp4 \(holds an empty part, '\.' or '\.\.'\)"),
+        ("x//a.mp4,1\n", r"x//a\.mp4 \(holds an empty part"),
+        ("", r"holds no rows"),
+    ],
+)
+def test_own_csv_rows_are_checked(tmp_path: Path, rows: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(own_csv(tmp_path, f"video,mos\n{rows}"))
+
+
+def test_own_csv_refuses_unknown_splits_labels_beside_it_and_absent_files(tmp_path: Path) -> None:
+    path = own_csv(tmp_path, "video,mos,split\na.mp4,1,dev\n")
+    with pytest.raises(
+        DatasetError, match=r"1 row with a split other than train, validation, test, test-1080p: a\.mp4 \('dev'\); use one of"
+    ):
+        load_dataset(path)
+    with pytest.raises(DatasetError, match=r"cannot be given beside the data set .* drop --labels"):
+        load_dataset(path, labels=Path(path))
+    with pytest.raises(DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"):
+        load_dataset(str(tmp_path / "none.csv"))
+
+
+# --- the dataclasses ----------------------------------------------------------------------------------------------------------------
+
+
+def test_video_and_geometry_check_themselves() -> None:
+    with pytest.raises(DatasetError, match=r"video name '/a\.mp4' is an absolute path; names are relative POSIX paths"):
+        Video("/a.mp4", 1.0, "c")
+    with pytest.raises(DatasetError, match=r"video name 'a\\b' holds a backslash"):
+        Video("a\\b", 1.0, "c")
+    with pytest.raises(DatasetError, match=r"video name ' ' is empty"):
+        Video(" ", 1.0, "c")
+    with pytest.raises(DatasetError, match=r"video 'a' has the label nan; labels are finite numbers"):
+        Video("a", float("nan"), "c")
+    with pytest.raises(DatasetError, match=r"video 'a' has an empty content"):
+        Video("a", 1.0, "")
+    with pytest.raises(DatasetError, match=r"video 'a' has the split 'dev'; allowed are train, validation, test, test-1080p or none"):
+        Video("a", 1.0, "c", "dev")
+    with pytest.raises(DatasetError, match=r"frame_rate_hz nan must be positive"):
+        RawGeometry(2, 2, "yuv420p", float("nan"))
+    with pytest.raises(DatasetError, match=r"pixel_format is empty; name one of FFmpeg's"):
+        RawGeometry(2, 2, "", 30.0)
+
+
+def test_dataset_checks_itself() -> None:
+    dataset = made("a", "b", "c")
+    with pytest.raises(DatasetError, match="data set 'made' has no videos"):
+        replace(dataset, videos=())
+    with pytest.raises(DatasetError, match="names videos twice: a; names must be unique"):
+        replace(dataset, videos=(*dataset.videos, dataset.videos[0]))
+    with pytest.raises(DatasetError, match=r"1 labels lie outside 0\.0 to 1\.0: c"):
+        replace(dataset, mos_range=(0.0, 1.0))
+    for bad in (np.zeros((3, 2), dtype=np.int64), np.arange(4)[:, None], np.arange(3)):
+        with pytest.raises(DatasetError, match="are none of 3 rows; each column must hold 0 to 2 once"):
+            replace(dataset, stored_permutations=bad)
+
+
+def test_subset_keeps_the_order_of_permutations_among_what_is_left() -> None:
+    permutations = np.array([[3, 0], [1, 3], [0, 2], [2, 1]])
+    dataset = made("a", "b", "c", "d", stored_permutations=permutations)
+    smaller = dataset.subset([3, 0, 1])
+    assert [video.name for video in smaller.videos] == ["d", "a", "b"]
+    assert smaller.stored_permutations is not None
+    for run in range(2):
+        names = [dataset.videos[row].name for row in permutations[:, run] if row != 2]
+        assert [smaller.videos[row].name for row in smaller.stored_permutations[:, run]] == names
+    assert smaller.digest == dataset_digest(smaller) != dataset_digest(dataset)
+
+
+def test_digest_depends_on_what_defines_the_data_set_and_on_nothing_else(tmp_path: Path) -> None:
+    dataset = load_dataset(own_manifest(tmp_path))
+    assert dataset.digest == dataset_digest(dataset) == load_dataset(own_manifest(tmp_path)).digest
+    assert len(dataset.digest) == 64
+    located = locate_videos(dataset, touch(tmp_path, "11.mp4", "12.mp4", "21.mp4")).dataset
+    assert dataset_digest(located) == dataset.digest
+    first = dataset.videos[0]
+    changes = [
+        replace(dataset, videos=(replace(first, mos=1.6), *dataset.videos[1:])),
+        replace(dataset, videos=(replace(first, content="9"), *dataset.videos[1:])),
+        replace(dataset, videos=(replace(first, split="train"), *dataset.videos[1:])),
+        replace(dataset, videos=dataset.videos[::-1]),
+        replace(dataset, raw=RawGeometry(2, 2, "yuv420p", 30.0)),
+        replace(dataset, label_list="other.csv"),
+        replace(dataset, stored_permutations=np.array([[0], [1], [2]])),
+    ]
+    assert len({dataset.digest, *map(dataset_digest, changes)}) == 8
+
+
+# --- finding files ------------------------------------------------------------------------------------------------------------------
+
+
+def located_at(dataset: Dataset, root: Path) -> list[str]:
+    return [str(video.path.relative_to(root)) for video in locate_videos(dataset, root).dataset.videos if video.path is not None]
+
+
+def test_files_are_found_by_path_folder_basename_and_key(tmp_path: Path) -> None:
+    root = touch(tmp_path, "x/a.mp4", "clips/y/b.mp4", "deep/down/c.mp4", "other/d.mkv", "notes.txt", ".hidden/a.mp4", "clips/x/zz.mp4")
+    rules = FileRules(folders=("clips",))
+    assert located_at(made("x/a.mp4", "y/b.mp4", "c.mp4", "d.mp4", files=rules), root) == [
+        "x/a.mp4",
+        "clips/y/b.mp4",
+        "deep/down/c.mp4",
+        "other/d.mkv",
+    ]
+
+
+def test_the_exact_path_wins_over_the_same_basename_elsewhere(tmp_path: Path) -> None:
+    root = touch(tmp_path, "a.mp4", "copy/a.mp4", "clips/b.mp4", "copy/b.mp4")
+    assert located_at(made("a.mp4", "b.mp4", files=FileRules(folders=("clips",))), root) == ["a.mp4", "clips/b.mp4"]
+
+
+def test_names_without_an_ending_and_with_dots_are_found(tmp_path: Path) -> None:
+    root = touch(tmp_path, "clip.v1.mp4", "clip.v2.avi", "odd.xyz")
+    assert located_at(made("clip.v1", "clip.v2", "odd.xyz"), root) == ["clip.v1.mp4", "clip.v2.avi", "odd.xyz"]
+
+
+def test_the_manifest_s_pattern_finds_files_of_another_release(tmp_path: Path) -> None:
+    root = touch(tmp_path, "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4", "KoNViD_1k_videos/8171831850.mp4")
+    dataset = made("3339962845.mp4", "8171831850.mp4", files=load_manifest("konvid").files)
+    assert located_at(dataset, root) == [
+        "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4",
+        "KoNViD_1k_videos/8171831850.mp4",
+    ]
+    root = touch(tmp_path / "ugc", "h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming/720P/Gaming_720P-25ba.mkv")
+    assert located_at(made("Gaming_720P-25aa.mkv", "Gaming_720P-25ba.mkv", files=load_manifest("youtube-ugc").files), root) == [
+        "h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4",
+        "Gaming/720P/Gaming_720P-25ba.mkv",
+    ]
+
+
+def test_missing_videos_are_an_error_or_are_left_out(tmp_path: Path) -> None:
+    root = touch(tmp_path, "b.mp4")
+    dataset = made("a.mp4", "b.mp4", "c.mp4")
+    message = (
+        r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4; put them there, .*--root DIR, .*--skip-missing"
+    )
+    with pytest.raises(DatasetError, match=message):
+        locate_videos(dataset, root)
+    found = locate_videos(dataset, root, missing="skip")
+    assert found.missing == ("a.mp4", "c.mp4")
+    assert [(video.name, video.path) for video in found.dataset.videos] == [("b.mp4", root / "b.mp4")]
+    with pytest.raises(DatasetError, match="1 of 1 videos are missing"):
+        locate_videos(made("z.mp4"), root, missing="skip")
+    with pytest.raises(ArgumentError, match="missing 'ignore' is not allowed; use 'error' or 'skip'"):
+        locate_videos(dataset, root, missing="ignore")  # type: ignore[arg-type]
+    with pytest.raises(DatasetError, match=r"the folder of videos '.*nowhere' does not exist; name it with --root DIR"):
+        locate_videos(dataset, root / "nowhere")
+
+
+def test_ambiguous_files_are_refused_even_when_missing_ones_are_skipped(tmp_path: Path) -> None:
+    root = touch(tmp_path, "x/a.mp4", "y/a.mp4", "b.mkv", "b.avi", "c.mp4")
+    for missing in ("error", "skip"):
+        with pytest.raises(
+            DatasetError, match=r"2 videos fit several files below .*: a\.mp4 \(x/a\.mp4, y/a\.mp4\), b\.mp4 \(b\.avi, b\.mkv\); keep one"
+        ):
+            locate_videos(made("a.mp4", "b.mp4", "c.mp4"), root, missing=missing)  # type: ignore[arg-type]
+
+
+def test_a_lone_file_is_not_given_to_several_videos(tmp_path: Path) -> None:
+    root = touch(tmp_path, "1.mp4", "clips/2.mp4")
+    with pytest.raises(DatasetError, match=r"2 of 2 videos are missing"):
+        locate_videos(made("a/1.mp4", "b/1.mp4"), root)
+    with pytest.raises(
+        DatasetError, match=r"1 files below '.*' fit several videos: clips/2\.mp4 \(2\.mp4, clips/2\.mp4\); write the relative path"
+    ):
+        locate_videos(made("2.mp4", "clips/2.mp4", files=FileRules(folders=("clips",))), root)
+
+
+def test_exact_paths_only_does_not_take_another_folder_s_file(tmp_path: Path) -> None:
+    root = touch(tmp_path, "LSVQ/ia-batch1/722.mp4")
+    rules = load_manifest("lsvq").files
+    assert located_at(made("ia-batch1/722.mp4", files=rules), root) == ["LSVQ/ia-batch1/722.mp4"]
+    with pytest.raises(DatasetError, match="1 of 1 videos are missing"):
+        locate_videos(made("yfcc-batch1/722.mp4", files=rules), root)
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "a.mp4")
+    elsewhere = touch(tmp_path / "disk", "b.mp4")
+    try:
+        (root / "link").symlink_to(elsewhere, target_is_directory=True)
+        (elsewhere / "back").symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("this file system has no symbolic links")
+    assert located_at(made("a.mp4", "b.mp4"), root) == ["a.mp4", "link/b.mp4"]
+
+
+def test_a_located_data_set_has_all_paths() -> None:
+    with pytest.raises(DatasetError, match="2 videos have no path: a, b; locate them first"):
+        Located(made("a", "b"))
+
+
+def test_stores_and_hidden_folders_are_not_searched(tmp_path: Path) -> None:
+    root = touch(tmp_path, "videos/a.mp4", "features/made.zarr/a.mp4", ".trash/a.mp4", "videos/._b.mp4")
+    assert located_at(made("a.mp4"), root) == ["videos/a.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); mend its permissions"):
+        locate_videos(made("a.mp4"), tmp_path)

@@ -1,0 +1,222 @@
+"""Splits: against the released permutations, against recorded test parts, and on small sets made by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
+from vqafeat.manifest import Dataset, Video, load_dataset
+from vqafeat.splits import (
+    SPLIT_PROTOCOLS,
+    Ratio,
+    Rounding,
+    Split,
+    SplitRequest,
+    content_split,
+    make_split,
+    official_split,
+    shared_contents,
+    stored_split,
+    video_split,
+)
+
+NAMES = [f"v{number:03d}.mp4" for number in range(100)]
+
+
+def made(contents: list[str], splits: list[str] | None = None, permutations: np.ndarray | None = None) -> Dataset:
+    parts = splits or [None] * len(contents)
+    videos = tuple(Video(f"v{row:03d}", 1.0 + row, content, part) for row, (content, part) in enumerate(zip(contents, parts, strict=True)))
+    return Dataset("made", "Made", "MOS", (0.0, 1000.0), videos, "list", "d" * 64, stored_permutations=permutations)
+
+
+# --- Split and Ratio ----------------------------------------------------------------------------------------------------------------
+
+
+def test_split_checks_itself() -> None:
+    assert Split((0, 1), (), (2,)).sizes == (2, 0, 1)
+    with pytest.raises(DatasetError, match="split of 0/1/1 rows: training and test part need at least one row"):
+        Split((), (0,), (1,))
+    with pytest.raises(DatasetError, match="split of 1/1/0 rows"):
+        Split((0,), (1,), ())
+    with pytest.raises(DatasetError, match="names only 2 different ones; training, validation and test must be disjoint"):
+        Split((0,), (1,), (0,))
+    with pytest.raises(DatasetError, match="names row -1; rows are counted from 0"):
+        Split((-1,), (), (0,))
+
+
+def test_ratio_is_parsed_and_refused() -> None:
+    assert Ratio.parse("60/20/20") == Ratio(60, 20, 20)
+    assert Ratio.parse("80/20") == Ratio(80, 0, 20)
+    for text in ("80", "a/b", "60/20/10/10", "-80/180", "0.8/0.2"):
+        with pytest.raises(ArgumentError, match="must be train/validation/test or train/test in percent"):
+            Ratio.parse(text)
+    for text in ("60/20/30", "100/0", "0/50/50"):
+        with pytest.raises(ArgumentError, match="must be positive shares that add up to 100"):
+            Ratio.parse(text)
+    with pytest.raises(ArgumentError, match="rounding 'floor' is not allowed; use 'ceil'"):
+        Ratio.parse("80/20").cuts(10, "floor")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("count", "rounding", "sizes"),
+    # The released expressions, evaluated by hand in double precision: 1 - 0.2 - 0.2 is 0.6000000000000001.
+    [(1200, "ceil", (721, 239, 240)), (1200, "int", (720, 240, 240)), (234, "ceil", (141, 47, 46)), (234, "int", (140, 47, 47))],
+)
+def test_released_cuts(count: int, rounding: Rounding, sizes: tuple[int, int, int]) -> None:
+    first, second = Ratio.parse("60/20/20").cuts(count, rounding)
+    assert (first, second - first, count - second) == sizes
+    permutations = np.random.default_rng(0).permutation(count)[:, None]
+    assert stored_split(permutations, 0, "60/20/20", rounding).sizes == sizes
+
+
+# --- stored -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> None:
+    permutations = np.array([[4, 0], [3, 1], [2, 2], [1, 3], [0, 4]])
+    assert stored_split(permutations, 0) == Split((2, 3, 4), (1,), (0,))
+    assert stored_split(permutations, 1) == Split((0, 1, 2), (3,), (4,))
+    assert stored_split(permutations, 1, "80/20") == Split((0, 1, 2, 3), (), (4,))
+    with pytest.raises(ArgumentError, match="run 2 is not among the 2 stored permutations; use 0 to 1"):
+        stored_split(permutations, 2)
+    with pytest.raises(
+        DatasetError, match=r"has no stored permutations in its label list 'list'; read the labels from the released \*info"
+    ):
+        make_split(made(["a", "b"]), "stored", SplitRequest())
+
+
+@pytest.mark.parametrize(
+    ("letter", "name", "file"),
+    [
+        ("C", "cvd2014", "CVD2014info.mat"),
+        ("K", "konvid", "KoNViD-1kinfo.mat"),
+        ("L", "live-qualcomm", "LIVE-Qualcomminfo.mat"),
+        ("N", "live-vqc", "LIVE-VQCinfo.mat"),
+        ("Y", "youtube-ugc", "YouTube-UGCinfo.mat"),
+    ],
+)
+def test_stored_splits_give_the_recorded_test_labels_of_li_et_al(shared_data: Path, letter: str, name: str, file: str) -> None:
+    dataset = load_dataset(name, labels=shared_data / "labels" / file)
+    mos = np.array([video.mos for video in dataset.videos])
+    with np.load(shared_data / "recorded" / "li2022_predictions.npz") as recorded:
+        for run in range(20):
+            split = make_split(dataset, "stored", SplitRequest(run=run))
+            np.testing.assert_allclose(mos[list(split.test)], recorded[f"{letter}/{run:02d}/sq"].ravel(), rtol=1e-6)
+            assert sum(split.sizes) == len(mos)
+
+
+def test_vsfa_cuts_of_konvid(shared_data: Path) -> None:
+    dataset = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
+    assert make_split(dataset, "stored", SplitRequest(rounding="ceil")).sizes == (721, 239, 240)
+    assert make_split(dataset, "stored", SplitRequest(rounding="int")).sizes == (720, 240, 240)
+
+
+# --- seeded -------------------------------------------------------------------------------------------------------------------------
+
+
+def as_names(split: Split, names: list[str]) -> list[set[str]]:
+    return [{names[row] for row in part} for part in (split.train, split.validation, split.test)]
+
+
+def test_video_splits_follow_the_seed_and_the_names_not_the_order_of_rows() -> None:
+    split = video_split(NAMES, seed=3)
+    assert split.sizes == (60, 20, 20)
+    assert split == video_split(NAMES, seed=3)
+    assert split != video_split(NAMES, seed=4)
+    shuffled = [NAMES[row] for row in np.random.default_rng(9).permutation(100)]
+    assert as_names(video_split(shuffled, seed=3), shuffled) == as_names(split, NAMES)
+    assert video_split(NAMES, seed=3, ratio="80/20").sizes == (80, 0, 20)
+
+
+def test_video_split_is_numpy_s_permutation_of_the_sorted_names() -> None:
+    drawn = np.random.default_rng(3).permutation(100)
+    assert video_split(NAMES, seed=3) == Split(*(tuple(sorted(part.tolist())) for part in np.split(drawn, [60, 80])))
+
+
+def test_content_splits_keep_contents_whole_and_count_contents() -> None:
+    contents = [f"c{row % 45:02d}" for row in range(315)]
+    split = content_split(contents, seed=1)
+    assert split.sizes == (27 * 7, 9 * 7, 9 * 7)
+    parts = as_names(split, contents)
+    assert [len(part) for part in parts] == [27, 9, 9]
+    assert len(parts[0] | parts[1] | parts[2]) == 45
+    assert shared_contents(split, contents) == ()
+    order = np.random.default_rng(5).permutation(315)
+    shuffled = [contents[row] for row in order]
+    assert as_names(content_split(shuffled, seed=1), shuffled) == parts
+    assert content_split(contents, seed=1) != content_split(contents, seed=2)
+
+
+def test_content_split_equals_video_split_where_each_video_is_its_own_content() -> None:
+    assert content_split(NAMES, seed=7) == video_split(NAMES, seed=7)
+
+
+def test_content_split_refuses_too_few_contents() -> None:
+    assert content_split(["a", "a", "b", "c"], seed=0).sizes != (0, 0, 0)
+    with pytest.raises(
+        DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use another ratio, or the protocol"
+    ):
+        content_split(["a", "b", "a"], seed=0)
+    with pytest.raises(DatasetError, match="1 contents cannot be divided 80/20"):
+        content_split(["a", "a"], seed=0, ratio="80/20")
+
+
+def test_shared_contents_are_named() -> None:
+    assert shared_contents(Split((0, 1), (2,), (3, 4)), ["a", "b", "c", "b", "c"]) == ("b",)
+
+
+def test_video_level_splits_leak_content_and_grouped_ones_do_not(shared_data: Path) -> None:
+    dataset = load_dataset("cvd2014", labels=shared_data / "labels" / "CVD2014info.mat")
+    contents = [video.content for video in dataset.videos]
+    assert len(shared_contents(make_split(dataset, "stored", SplitRequest()), contents)) == 5
+    split = make_split(dataset, "content", SplitRequest(run=1))
+    assert shared_contents(split, contents) == ()
+    assert [len({contents[row] for row in part}) for part in (split.train, split.validation, split.test)] == [3, 1, 1]
+
+
+# --- official -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_official_parts_with_validation_drawn_from_training() -> None:
+    splits = ["train"] * 10 + ["test"] * 3 + ["test-1080p"] * 2 + [None]
+    names = [f"n{row}" for row in range(16)]
+    assert official_split(splits, names, seed=0) == Split(tuple(range(10)), (), (10, 11, 12))
+    assert official_split(splits, names, seed=0, test_part="test-1080p").test == (13, 14)
+    split = official_split(splits, names, seed=0, validation_share=0.25)
+    assert split.sizes == (7, 3, 3)
+    assert split == official_split(splits, names, seed=0, validation_share=0.25)
+    assert set(split.train) | set(split.validation) == set(range(10))
+    assert official_split(["train", "validation", "test"], ["a", "b", "c"], seed=0, validation_share=0.5) == Split((0,), (1,), (2,))
+
+
+def test_official_parts_that_are_not_there() -> None:
+    with pytest.raises(DatasetError, match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it"):
+        official_split([None, None], ["a", "b"], seed=0)
+    with pytest.raises(DatasetError, match=r"official part test-1080p \(parts: train \(1\), test \(1\)\)"):
+        official_split(["train", "test"], ["a", "b"], seed=0, test_part="test-1080p")
+    with pytest.raises(ArgumentError, match=r"validation_share 1\.0 must be at least 0 and below 1"):
+        official_split(["train", "test"], ["a", "b"], seed=0, validation_share=1.0)
+
+
+# --- protocols ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_protocol_splits_a_set_that_has_everything() -> None:
+    permutations = np.stack([np.random.default_rng(run).permutation(20) for run in range(3)], axis=1)
+    dataset = made([f"c{row // 2}" for row in range(20)], ["train"] * 14 + ["test"] * 6, permutations)
+    for protocol in SPLIT_PROTOCOLS:
+        split = make_split(dataset, protocol, SplitRequest(run=2))
+        assert split.train
+        assert split.test
+        assert split == make_split(dataset, protocol, SplitRequest(run=2))
+    assert make_split(dataset, "video", SplitRequest(run=2, seed=5)) == video_split([video.name for video in dataset.videos], seed=7)
+    with pytest.raises(UnknownNameError, match="unknown split protocol 'contents': did you mean content"):
+        make_split(dataset, "contents", SplitRequest())
+
+
+def test_requests_check_themselves() -> None:
+    with pytest.raises(ArgumentError, match="run -1 and seed 0 must be 0 or more"):
+        SplitRequest(run=-1)
+    with pytest.raises(ArgumentError, match="ratio '80' must be"):
+        SplitRequest(ratio="80")

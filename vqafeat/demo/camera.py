@@ -1,0 +1,193 @@
+"""Camera moves over the two photographs that come with scikit-learn: the pristine pictures of the embedded data set.
+
+A camera looks at the photograph through a window of 256x144 pixels, each `zoom` photograph pixels wide, that pans, zooms, trembles and
+rolls by fractions of a pixel. Pictures are made in Y'CbCr 4:2:0 (BT.601, limited range), as the encoder takes them, from a photograph
+that was low-passed for the window's widest zoom and is read by cubic splines: nothing aliases.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vqafeat.errors import ArgumentError
+
+Pixels = NDArray[np.uint8]
+Plane = NDArray[np.float64]
+
+WIDTH_PX, HEIGHT_PX = 256, 144
+FRAME_RATES_HZ = (24, 25, 30)
+MOVES = ("pan", "zoom", "handheld")
+MOST_CONTENTS = 12
+# A leg of a move is longer than the clip and its widest field distance, so that a clip of the usual 2 s shows one direction throughout.
+LEG_SECONDS = 2.25
+MARGIN_PX = 10.0
+PHOTOGRAPH_SIZE_PX = (640, 427)
+# Where each content looks: middle of the move in the photograph (x, y) and zoom. Every window holds texture all the way.
+PLACES = {
+    "china.jpg": ((200, 110, 0.95), (330, 200, 1.6), (450, 340, 0.85), (190, 285, 1.05), (520, 270, 1.25), (320, 214, 1.85)),
+    "flower.jpg": ((310, 222, 1.6), (310, 200, 0.8), (330, 310, 1.2), (230, 190, 1.0), (390, 250, 1.35), (320, 214, 1.9)),
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures in Y'CbCr 4:2:0, limited range: `luma` (time, height, width), `cb` and `cr` (time, height / 2, width / 2).
+
+    Raises:
+        ArgumentError: the planes do not belong together.
+    """
+
+    luma: Pixels
+    cb: Pixels
+    cr: Pixels
+
+    def __post_init__(self) -> None:
+        time, height, width = self.luma.shape
+        half = (time, height // 2, width // 2)
+        if self.cb.shape != half or self.cr.shape != half:
+            raise ArgumentError(
+                f"cb and cr of Pictures have shapes {self.cb.shape} and {self.cr.shape}: luma {self.luma.shape} needs {half}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.luma)
+
+    def planes(self) -> tuple[Pixels, Pixels, Pixels]:
+        """Return luma, cb and cr."""
+        return self.luma, self.cb, self.cr
+
+    def at(self, index: NDArray[np.int64]) -> "Pictures":
+        """Return the pictures at `index` (time,), in that order."""
+        return Pictures(self.luma[index], self.cb[index], self.cr[index])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A move over one photograph, from a first to a last window: centres in photograph pixels, `zoom` photograph pixels a picture pixel."""
+
+    photograph: str
+    mirrored: bool
+    frame_rate_hz: int
+    move: str
+    first_centre_px: tuple[float, float]
+    last_centre_px: tuple[float, float]
+    first_zoom: float
+    last_zoom: float
+    shake_px: float
+    roll_degrees: float
+    shake_seed: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.first_zoom, self.last_zoom) <= 0 or self.shake_px < 0:
+            raise ArgumentError(
+                f"zoom of a Camera is {self.first_zoom} to {self.last_zoom}, shake_px {self.shake_px}: give zooms above 0, shake from 0"
+            )
+
+    def render(self, seconds: NDArray[np.float64]) -> Pictures:
+        """Return the pictures seen at `seconds` (time,)."""
+        widest = max(self.first_zoom, self.last_zoom)
+        luma, cb, cr = _spline_planes(self.photograph, self.mirrored, round(widest, 6))
+        share = _triangle(seconds / LEG_SECONDS)[:, None]
+        centres = (1 - share) * np.array(self.first_centre_px) + share * np.array(self.last_centre_px)
+        zooms = (self.first_zoom * (self.last_zoom / self.first_zoom) ** share)[:, 0]
+        across, down, roll = (_tremble(seconds, (*self.shake_seed, axis)) for axis in (2, 3, 4))
+        centres = centres + self.shake_px * np.stack([across, down], axis=1)
+        rolls = np.deg2rad(self.roll_degrees) * roll
+        views = list(zip(centres, zooms, rolls, strict=True))
+        return Pictures(
+            np.stack([_window(luma, *view, step=1) for view in views]),
+            np.stack([_window(cb, *view, step=2) for view in views]),
+            np.stack([_window(cr, *view, step=2) for view in views]),
+        )
+
+
+def plan_camera(seed: int, content: int) -> Camera:
+    """Return the camera of a content (0 … 11): photograph, frame rate and move follow its number, places and speeds the seed.
+
+    Raises:
+        ArgumentError: `content` is not in 0 … 11; two photographs do not give more contents that differ clearly.
+    """
+    if not 0 <= content < MOST_CONTENTS:
+        raise ArgumentError(f"content is {content}: the two photographs give {MOST_CONTENTS} contents, numbered from 0")
+    rng = np.random.default_rng((seed, content, 1))
+    place, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
+    photograph = tuple(PLACES)[content % 2]
+    x, y, usual_zoom = PLACES[photograph][place]
+    zoom = usual_zoom * rng.uniform(0.96, 1.04)
+    factor, speed_px, shake_px, roll = {
+        "pan": (1.0, rng.uniform(60, 85), 0.4, 0.0),
+        "zoom": (float(rng.choice([1 / 1.35, 1.35])), rng.uniform(25, 40), 0.3, 0.0),
+        "handheld": (rng.uniform(0.94, 1.06), rng.uniform(35, 55), 2.2, 0.6),
+    }[move]
+    first_zoom, last_zoom = zoom / factor**0.5, zoom * factor**0.5
+    angle = rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2)
+    leg = 0.5 * LEG_SECONDS * speed_px * zoom * np.array([np.cos(angle), np.sin(angle)])
+    reach = MARGIN_PX + 0.5 * max(first_zoom, last_zoom) * np.array([WIDTH_PX, HEIGHT_PX])
+    size = np.array(PHOTOGRAPH_SIZE_PX, dtype=np.float64)
+    leg = np.clip(leg, -np.maximum(size / 2 - reach, 0), np.maximum(size / 2 - reach, 0))
+    middle = np.array([size[0] - x if place % 2 else x, y]) + rng.uniform(-15, 15, 2)
+    centre = np.clip(middle, reach + abs(leg), size - reach - abs(leg))
+    first, last = centre - leg, centre + leg
+    return Camera(
+        photograph=photograph,
+        mirrored=place % 2 == 1,
+        frame_rate_hz=FRAME_RATES_HZ[content % 3],
+        move=move,
+        first_centre_px=(float(first[0]), float(first[1])),
+        last_centre_px=(float(last[0]), float(last[1])),
+        first_zoom=first_zoom,
+        last_zoom=last_zoom,
+        shake_px=shake_px * zoom,
+        roll_degrees=roll,
+        shake_seed=(seed, content),
+    )
+
+
+@cache
+def _photographs() -> dict[str, Plane]:
+    # Costs a second, and only the demo needs it.
+    from sklearn.datasets import load_sample_images
+
+    sample = load_sample_images()
+    return {
+        str(name).replace("\\", "/").rsplit("/", 1)[-1]: image / 255.0 for name, image in zip(sample.filenames, sample.images, strict=True)
+    }
+
+
+@cache
+def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple[Plane, Plane, Plane]:
+    red, green, blue = np.moveaxis(_photographs()[photograph][:, ::-1] if mirrored else _photographs()[photograph], 2, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = (16 + 219 * luma, 128 + 112 / 0.886 * (blue - luma), 128 + 112 / 0.701 * (red - luma))
+    smooth = [_low_pass(plane, widest_zoom * step) for plane, step in zip(planes, (1, 2, 2), strict=True)]
+    luma, cb, cr = (ndimage.spline_filter(plane, order=3, mode="mirror") for plane in smooth)
+    return luma, cb, cr
+
+
+def _low_pass(plane: Plane, step: float) -> Plane:
+    # A sampling step of s pixels wants a blur of about s / 2; the photograph's own pixels already are one of 1 / 2.
+    return ndimage.gaussian_filter(plane, 0.5 * np.sqrt(step**2 - 1), mode="mirror") if step > 1 else plane
+
+
+def _window(plane: Plane, centre: Plane, zoom: float, roll: float, *, step: int) -> Pixels:
+    shape = (HEIGHT_PX // step, WIDTH_PX // step)
+    # Chroma samples lie as in MPEG-2: on the even luma columns, between two luma rows.
+    origin = np.array([(step - 1) / 2 - (HEIGHT_PX - 1) / 2, -(WIDTH_PX - 1) / 2])
+    turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    offset = centre[::-1] + turn @ origin
+    seen = ndimage.affine_transform(plane, turn * step, offset, output_shape=shape, order=3, mode="mirror", prefilter=False)
+    return np.clip(np.rint(seen), 16, 240 if step == 2 else 235).astype(np.uint8)
+
+
+def _triangle(phase: Plane) -> Plane:
+    return np.asarray(1 - np.abs(1 - np.mod(phase, 2)))
+
+
+def _tremble(seconds: Plane, seed: tuple[int, ...]) -> Plane:
+    rng = np.random.default_rng(seed)
+    frequencies_hz, phases = rng.uniform(0.7, 4.5, 4), rng.uniform(0, 2 * np.pi, 4)
+    waves = np.sin(2 * np.pi * frequencies_hz * seconds[:, None] + phases)
+    return np.asarray((waves / frequencies_hz**0.5).sum(axis=1) / 2)

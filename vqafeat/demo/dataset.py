@@ -1,0 +1,211 @@
+"""The embedded data set: up to 12 contents in 7 versions each, as real H.264 files with proxy scores, made on the spot from a seed.
+
+The label is no opinion: nobody looked at these videos. It is a **proxy score** on a scale of 0 to 100,
+
+    proxy score = clip(90 − slope(kind) · severity + noise, 0, 100),
+
+with slopes 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) and 6 (judder) points a severity step,
+severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2 points in place of the raters' disagreement. In contents
+1 to 5, and again in 6 to 10, each kind takes every severity once. A model that does well here has learned these distortions on two
+photographs, and nothing about people.
+
+`labels.csv` (`video,mos,content`; `mos` is the format's word) holds the labels, `versions.csv` what was done to each video, `demo.json` the
+settings and, written last, the SHA-256 of every file: a set without these is unfinished. Contents from one photograph overlap, so that
+grouping by content separates them less than in a real data set.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vqafeat.demo.camera import MOST_CONTENTS, plan_camera
+from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index, proxy_score
+from vqafeat.demo.encoding import write_h264
+from vqafeat.errors import ArgumentError, DatasetError
+
+DEMO_NAME = "demo"
+SCORE_NAME = "proxy score"
+SCORE_RANGE = (0.0, 100.0)
+NOISE_POINTS = 2.0
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0
+# Part of the settings, to be raised when the same seed gives other files: an older set is then not taken for a finished one.
+RECIPE = 1
+MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "videos"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """All that decides what the files hold: seed, number of contents (1 … 12), length of each video in seconds.
+
+    Raises:
+        ArgumentError: a value is not allowed.
+    """
+
+    seed: int = 0
+    contents: int = MOST_CONTENTS
+    seconds: float = 2.0
+    recipe: int = RECIPE
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ArgumentError(f"seed is {self.seed}: give a whole number of at least 0")
+        if not isinstance(self.contents, int) or not 1 <= self.contents <= MOST_CONTENTS:
+            raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_CONTENTS}")
+        if not SHORTEST_SECONDS <= self.seconds <= LONGEST_SECONDS:
+            raise ArgumentError(f"seconds is {self.seconds}: give {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path below the root."""
+
+    video: str
+    content: int
+    kind: str
+    severity: int
+    frame_rate_hz: int
+    shown: Index
+    proxy_score: float
+
+    def repeated_frames(self) -> list[int]:
+        """Return the frames that only repeat the one before."""
+        return (np.flatnonzero(np.diff(self.shown) == 0) + 1).tolist()
+
+
+def make_demo(
+    root: Path,
+    seed: int = 0,
+    contents: int = MOST_CONTENTS,
+    seconds: float = 2.0,
+    on_video: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Make the embedded data set below `root`, or find the finished one again, and return the path of its `labels.csv`.
+
+    A set that was interrupted is completed; a video that is missing or was changed is made again. `on_video(done, total)` is called after
+    each content with the number of videos that are there.
+
+    Raises:
+        ArgumentError: a setting is not allowed.
+        DatasetError: `root` holds something else, or a demo of other settings.
+    """
+    settings = DemoSettings(seed, contents, seconds)
+    digests = _known_digests(root, settings)
+    if digests and all(_digest(root / name) == digest for name, digest in digests.items()):
+        return root / LABELS
+    (root / VIDEOS).mkdir(parents=True, exist_ok=True)
+    if not digests:
+        _write_marker(root, settings, {})
+    versions = plan_versions(settings)
+    for content in range(contents):
+        group = [version for version in versions if version.content == content]
+        _write_missing(root, settings, group, digests)
+        if on_video is not None:
+            on_video((content + 1) * len(group), len(versions))
+    _write_whole(root / LABELS, _csv(_label_rows(versions)))
+    _write_whole(root / VERSIONS, _csv(_version_rows(versions)))
+    names = [LABELS, VERSIONS, *(version.video for version in versions)]
+    _write_marker(root, settings, {name: _digest(root / name) for name in names})
+    return root / LABELS
+
+
+def plan_versions(settings: DemoSettings) -> list[Version]:
+    """Return what `make_demo` writes with these settings, content by content, in the order of the kinds."""
+    return [_plan_version(settings, content, kind) for content in range(settings.contents) for kind in KINDS]
+
+
+def _plan_version(settings: DemoSettings, content: int, kind: str) -> Version:
+    entry = KINDS.get(kind)
+    severity = _severity(settings.seed, content, kind) if entry.amounts else 0
+    rate = plan_camera(settings.seed, content).frame_rate_hz
+    shown = entry.shown(round(settings.seconds * rate), entry.amount(severity), _generator(settings.seed, content, kind, 1))
+    noise = _generator(settings.seed, content, kind, 2).normal(0, NOISE_POINTS)
+    score = round(float(np.clip(proxy_score(kind, severity) + noise, *SCORE_RANGE)), 2)
+    return Version(f"{VIDEOS}/c{content + 1:02d}_{kind}.mp4", content, kind, severity, rate, shown, score)
+
+
+def _severity(seed: int, content: int, kind: str) -> int:
+    rng = np.random.default_rng((seed, 1000 + content // MOST_SEVERE, KINDS.names().index(kind) + 1))
+    return int(rng.permutation(MOST_SEVERE)[content % MOST_SEVERE]) + 1
+
+
+def _generator(seed: int, content: int, kind: str, purpose: int) -> np.random.Generator:
+    return np.random.default_rng((seed, content, 10 + KINDS.names().index(kind), purpose))
+
+
+def _write_missing(root: Path, settings: DemoSettings, group: list[Version], digests: dict[str, str]) -> None:
+    def is_whole(version: Version) -> bool:
+        path = root / version.video
+        return path.is_file() and (version.video not in digests or _digest(path) == digests[version.video])
+
+    missing = [version for version in group if not is_whole(version)]
+    if not missing:
+        return
+    content, rate, frames = missing[0].content, missing[0].frame_rate_hz, len(missing[0].shown)
+    camera = plan_camera(settings.seed, content)
+    clip = Clip(camera.render(np.arange(2 * frames + FIELDS_BEYOND_END) / (2 * rate)), frames, rate)
+    for version in missing:
+        kind = KINDS.get(version.kind)
+        rng = _generator(settings.seed, content, version.kind, 3)
+        pictures = kind.alter(clip, version.shown, kind.amount(version.severity), rng)
+        write_h264(root / version.video, pictures, rate, kind.crf(version.severity))
+
+
+def _known_digests(root: Path, settings: DemoSettings) -> dict[str, str]:
+    if root.exists() and not root.is_dir():
+        raise ArgumentError(f"root is {root}, which is a file: name a folder")
+    path = root / MARKER
+    if not path.is_file():
+        if taken := [name for name in (LABELS, VERSIONS, VIDEOS) if (root / name).exists()]:
+            raise DatasetError(f"{root} holds {' and '.join(taken)} but no {MARKER}, so it is no demo of ours: choose an empty folder")
+        return {}
+    try:
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        found, digests = marker["settings"], dict(marker["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is not the marker of a demo ({error!r}): delete the folder or choose another one") from error
+    if found != asdict(settings):
+        raise DatasetError(f"{root} holds a demo with {found}, not {asdict(settings)}: delete the folder or choose another one")
+    return digests
+
+
+def _write_marker(root: Path, settings: DemoSettings, digests: dict[str, str]) -> None:
+    text = json.dumps({"settings": asdict(settings), "sha256": digests}, indent=1)
+    _write_whole(root / MARKER, text + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(path)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _csv(rows: Iterable[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _label_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
+    yield "video", "mos", "content"
+    for version in versions:
+        yield version.video, version.proxy_score, f"c{version.content + 1:02d}"
+
+
+def _version_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
+    yield "video", "kind", "severity", "amount", "unit", "proxy_score_before_noise", "frame_rate_hz", "frames", "repeated_frames"
+    for version in versions:
+        kind = KINDS.get(version.kind)
+        before = proxy_score(version.kind, version.severity)
+        repeated = " ".join(map(str, version.repeated_frames()))
+        amount = kind.amount(version.severity)
+        yield version.video, version.kind, version.severity, amount, kind.unit, before, version.frame_rate_hz, len(version.shown), repeated

@@ -1,0 +1,165 @@
+"""What is done to the pristine pictures: the six kinds of distortion of LIVE-APV, each by the mechanism that gives it its name.
+
+Severity runs from 0 (pristine) to 5. Every kind has five amounts in its own unit, and `slope` proxy-score points a step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqafeat.demo.camera import Pictures, Pixels
+from vqafeat.errors import ArgumentError
+from vqafeat.registry import Registry
+
+Index = NDArray[np.int64]
+
+MOST_SEVERE = 5
+# So near to lossless that what is seen is the distortion that is meant and not the encoder.
+NEAR_LOSSLESS_CRF = 8.0
+# Pictures that must be rendered beyond the clip's end: the farthest partner of a woven field.
+FIELDS_BEYOND_END = 6
+PRISTINE_SCORE = 90.0
+FLICKER_HZ = 6.0
+LONGEST_FREEZE = 4
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A pristine clip in fields, two a frame: `fields` (2 · frames + FIELDS_BEYOND_END, height, width), at `frame_rate_hz` frames a second.
+
+    Raises:
+        ArgumentError: the number of fields does not fit the number of frames.
+    """
+
+    fields: Pictures
+    frames: int
+    frame_rate_hz: int
+
+    def __post_init__(self) -> None:
+        if len(self.fields) != (needed := 2 * self.frames + FIELDS_BEYOND_END):
+            raise ArgumentError(f"fields of a Clip holds {len(self.fields)} pictures: {self.frames} frames need {needed}")
+
+
+def every_frame(frames: int, amount: float, rng: np.random.Generator) -> Index:
+    """Return the field that each frame shows (frame,): the first one of its own two."""
+    return 2 * np.arange(frames, dtype=np.int64)
+
+
+def as_shown(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
+    """Return the pictures at `shown` as they are."""
+    return clip.fields.at(shown)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step, and what it does.
+
+    `shown` tells which field each frame shows, from frame count, amount and generator; `alter` makes the pictures. `amount_is_crf` hands
+    the amount to the encoder.
+
+    Raises:
+        ArgumentError: there are neither five amounts nor none, or the slope is negative.
+    """
+
+    unit: str
+    amounts: tuple[float, ...]
+    slope: float
+    shown: Callable[[int, float, np.random.Generator], Index] = every_frame
+    alter: Callable[[Clip, Index, float, np.random.Generator], Pictures] = as_shown
+    amount_is_crf: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
+            raise ArgumentError(
+                f"a Kind has amounts {self.amounts} and slope {self.slope}: give {MOST_SEVERE} amounts or none, and a slope of at least 0"
+            )
+
+    def amount(self, severity: int) -> float:
+        """Return the amount at a severity; 0 at severity 0.
+
+        Raises:
+            ArgumentError: the kind has no such severity.
+        """
+        if not 0 <= severity <= len(self.amounts):
+            raise ArgumentError(f"severity is {severity}: this kind allows 0 to {len(self.amounts)}")
+        return self.amounts[severity - 1] if severity else 0.0
+
+    def crf(self, severity: int) -> float:
+        """Return the encoder's constant rate factor at a severity."""
+        return self.amount(severity) if self.amount_is_crf and severity else NEAR_LOSSLESS_CRF
+
+
+KINDS: Registry[Kind] = Registry("kind of distortion")
+KINDS.add("pristine", Kind(unit="", amounts=(), slope=0.0))
+KINDS.add("compression", Kind(unit="x264 constant rate factor", amounts=(32, 36, 40, 44, 48), slope=14.0, amount_is_crf=True))
+
+
+def proxy_score(kind: str, severity: int) -> float:
+    """Return the proxy score before rater noise: 90 − slope of the kind · severity.
+
+    Raises:
+        ArgumentError: the kind has no such severity.
+        UnknownNameError: there is no such kind.
+    """
+    entry = KINDS.get(kind)
+    entry.amount(severity)
+    return PRISTINE_SCORE - entry.slope * severity
+
+
+def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
+    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold back to the full size.
+    def decimated(plane: Pixels) -> Pixels:
+        rows, columns = (
+            np.floor((np.floor(np.arange(size) / amount) + 0.5) * amount).astype(np.int64).clip(max=size - 1) for size in plane.shape[1:]
+        )
+        return np.ascontiguousarray(plane[:, rows[:, None], columns])
+
+    luma, cb, cr = clip.fields.at(shown).planes()
+    return Pictures(decimated(luma), decimated(cb), decimated(cr))
+
+
+def _woven(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
+    def woven(first: Pixels, second: Pixels) -> Pixels:
+        frame = first.copy()
+        frame[:, 1::2] = second[:, 1::2]
+        return frame
+
+    first, second = clip.fields.at(shown), clip.fields.at(shown + round(amount))
+    luma, cb, cr = (woven(a, b) for a, b in zip(first.planes(), second.planes(), strict=True))
+    return Pictures(luma, cb, cr)
+
+
+def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
+    # Pictures taken every `amount` fields, an odd number, can only be shown for unequal numbers of frames: 3:2 for five fields.
+    hold = round(amount)
+    return np.asarray(hold * (2 * np.arange(frames, dtype=np.int64) // hold))
+
+
+def _flickering(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
+    seconds = np.arange(clip.frames) / clip.frame_rate_hz
+    gain = 1 + amount * np.sin(2 * np.pi * (FLICKER_HZ * seconds + rng.uniform()))
+    luma, cb, cr = clip.fields.at(shown).planes()
+    brighter = 16 + gain[:, None, None] * (luma.astype(np.float64) - 16)
+    return Pictures(np.clip(np.rint(brighter), 16, 235).astype(np.uint8), cb, cr)
+
+
+def _frozen(frames: int, amount: float, rng: np.random.Generator) -> Index:
+    lost = max(1, round(amount * frames))
+    freezes: list[int] = []
+    while sum(freezes) < lost:
+        freezes.append(min(int(rng.integers(1, LONGEST_FREEZE + 1)), lost - sum(freezes)))
+    kept = frames - lost
+    held = np.ones(kept, dtype=np.int64)
+    # Each freeze follows another frame that arrived, so that two never run into one.
+    held[rng.choice(kept, size=len(freezes), replace=False)] += np.array(freezes)
+    starts = np.concatenate([[0], np.cumsum(held)[:-1]])
+    return 2 * np.repeat(starts, held)
+
+
+KINDS.add("aliasing", Kind(unit="decimation factor", amounts=(1.5, 2.0, 2.5, 3.0, 4.0), slope=12.0, alter=_point_sampled))
+KINDS.add("interlacing", Kind(unit="distance of the woven fields in half frames", amounts=(1, 2, 3, 4, 6), slope=10.0, alter=_woven))
+KINDS.add("judder", Kind(unit="half frames between the pictures", amounts=(3, 5, 7, 9, 11), slope=6.0, shown=_uneven_cadence))
+KINDS.add("flicker", Kind(unit="amplitude of the luma gain", amounts=(0.04, 0.08, 0.13, 0.19, 0.26), slope=8.0, alter=_flickering))
+KINDS.add("frame-drop", Kind(unit="share of frames lost", amounts=(0.08, 0.16, 0.25, 0.35, 0.45), slope=7.0, shown=_frozen))

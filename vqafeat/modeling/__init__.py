@@ -1,0 +1,1 @@
+"""Stage 2: temporal heads, trained on cached per-frame features; it never opens a video."""

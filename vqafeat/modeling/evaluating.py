@@ -1,0 +1,116 @@
+"""Measure a run on a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqafeat.errors import ArgumentError
+from vqafeat.metrics import Metrics, evaluate_predictions
+from vqafeat.modeling.run_files import SPLITS, read_json
+from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
+from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.modeling.trained import TrainedModel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One video's score by one split's head, on the label scale of the data set that the head was trained on."""
+
+    split: int
+    part: str
+    video: str
+    content: str
+    mos: float
+    prediction: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run scores on a data set.
+
+    Attributes:
+        measured_on: in words, for example "the test parts of its own 10 splits".
+        summary: one value a head.
+        predictions: of the videos that were measured.
+    """
+
+    measured_on: str
+    summary: MetricsSummary
+    predictions: tuple[Prediction, ...]
+
+
+def evaluate(
+    run: Path,
+    source: FeatureSource,
+    *,
+    mapping: str | None = None,
+    skip_missing: bool = False,
+    any_features: bool = False,
+) -> Evaluation:
+    """Measure a run: on its own data set each head on the test part of its split, on another data set each head on all videos.
+
+    Args:
+        run: the run folder.
+        source: the feature store to measure on.
+        mapping: what PLCC and RMSE are read after; without it, the run's own.
+        skip_missing: leave out videos without complete features instead of refusing.
+        any_features: allow features that were made otherwise than the ones in training.
+
+    Raises:
+        WeightsError: the folder is no finished run.
+        IdentityError: the features were made otherwise than the ones in training.
+        StoreError: features are missing.
+    """
+    model = TrainedModel.load(run)
+    sets = model.config.feature_sets
+    if not any_features:
+        for name in split_feature_sets(sets):
+            model.check_identity(name, source.identity(name))
+    tests, measured_on, notes = _videos_to_measure(read_json(run / SPLITS)["splits"], model, source)
+    wanted = {name for names in tests for name in names}
+    complete = set(complete_rows(source, sets)) if skip_missing else None
+    rows = [row for row, video in enumerate(source.dataset.videos) if video.name in wanted and (complete is None or row in complete)]
+    if len(rows) < len(wanted):
+        notes.append(f"{len(wanted) - len(rows)} video(s) without complete features left out")
+    sequences = load_sequences(source, sets, rows)
+    predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names))
+    return Evaluation(measured_on, summarise(predictions, len(tests), mapping or model.config.mapping, notes), predictions)
+
+
+def summarise(predictions: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
+    """Return the metrics of the test parts, one value a split."""
+    metrics: list[Metrics] = []
+    for number in range(splits):
+        own = [row for row in predictions if row.split == number and row.part == "test"]
+        metrics.append(evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping))
+    return MetricsSummary.of(metrics, notes)
+
+
+def _videos_to_measure(
+    splits: Sequence[dict[str, list[str]]], model: TrainedModel, source: FeatureSource
+) -> tuple[list[list[str]], str, list[str]]:
+    """Return the names for each head, where they are from in words, and notes."""
+    dataset, config = source.dataset, model.config
+    everything = [video.name for video in dataset.videos]
+    if dataset.name != config.dataset or not splits:
+        unknown = "the head's own training videos are not known and may be among the measured ones"
+        notes = [unknown] if not splits else []
+        return [everything] * len(model.heads), f"all {len(everything)} videos of '{dataset.name}'", notes
+    tests = [split["test"] for split in splits]
+    gone = sorted({name for names in tests for name in names} - set(everything))
+    if gone:
+        raise ArgumentError(
+            f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]}); use its own store, or fit again."
+        )
+    notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != config.dataset_digest else []
+    return tests, f"the test parts of its own {len(splits)} splits of '{dataset.name}'", notes
+
+
+def _scored(model: TrainedModel, number: int, sequences: Sequences, names: Sequence[str]) -> list[Prediction]:
+    place = {name: row for row, name in enumerate(sequences.names)}
+    rows = (place[name] for name in names if name in place)
+    own = sequences
+    return [
+        Prediction(number, "test", own.names[row], own.contents[row], float(own.mos[row]), model.score(own.features[row], number))
+        for row in rows
+    ]

@@ -1,0 +1,210 @@
+"""Fit a head on the splits of a data set and leave a run folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.metrics import MAPPINGS
+from vqafeat.modeling.evaluating import Prediction, summarise
+from vqafeat.modeling.losses import LABEL_SCALES
+from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
+from vqafeat.modeling.recipes import RECIPES, Recipe
+from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLITS, WEIGHTS, write_csv, write_json
+from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
+from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.modeling.trained import RunConfig, resolved_options, software_versions
+from vqafeat.splits import Split
+
+PARTS = ("train", "validation", "test")
+_FEWEST_TO_MEASURE = 2
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A finished fit.
+
+    Attributes:
+        folder: the run folder.
+        config: everything that decided it.
+        summary: metrics of the test parts, one value a split.
+        predictions: of all parts of all splits.
+        kept_epochs: one a split, counted from 1.
+    """
+
+    folder: Path
+    config: RunConfig
+    summary: MetricsSummary
+    predictions: tuple[Prediction, ...]
+    kept_epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Videos:
+    """The videos that a fit uses: their features, the splits counted within them, and the names of those left out."""
+
+    rows: tuple[int, ...]
+    sequences: Sequences
+    splits: tuple[Split, ...]
+    skipped: tuple[str, ...]
+
+
+def fit(
+    source: FeatureSource,
+    feature_sets: str,
+    head: str,
+    splits: Sequence[Split],
+    out: Path,
+    *,
+    recipe: str | Recipe = "default",
+    overrides: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    mapping: str = "logistic",
+    split_kind: str = "given",
+    skip_missing: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> FittedRun:
+    """Train a head on each split, measure it on the test part, and write the run folder; metrics.json, written last, says that it is whole.
+
+    Args:
+        source: the feature store.
+        feature_sets: one name, or several joined by `+`.
+        head: name of the head.
+        splits: rows count within the store's data set.
+        out: the run folder.
+        recipe: name of a recipe, or one.
+        overrides: single values of the recipe to change.
+        options: single options of the head to change.
+        seed: the same seed gives the same run.
+        jobs: processes; results do not depend on it.
+        mapping: what PLCC and RMSE are read after: "logistic", "logistic-li" or "none".
+        split_kind: how the splits were drawn, in words, for the record.
+        skip_missing: leave out videos without complete features instead of refusing to start.
+        overwrite: replace a finished run.
+        device: where the heads train, as PyTorch names it.
+        progress: called with a split's number and each epoch's record.
+
+    Raises:
+        ArgumentError: an argument is not allowed, or `out` holds something else.
+        UnknownNameError: a head, recipe or mapping of that name does not exist.
+        StoreError: features are missing.
+        TrainingError: the fit cannot start, or went astray.
+    """
+    chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
+    resolved = resolved_options(head, options, chosen.pooling)
+    MAPPINGS.get(mapping)
+    if jobs < 1 or seed < 0:
+        raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
+    _check_device(device)
+    videos = _videos(source, feature_sets, splits, skip_missing)
+    config = RunConfig(
+        head=head,
+        options=resolved,
+        recipe=chosen.as_dict(),
+        seed=seed,
+        feature_sets=feature_sets,
+        identities={name: source.identity(name).as_dict() for name in split_feature_sets(feature_sets)},
+        channels=videos.sequences.channels,
+        label_factors=tuple(LABEL_SCALES.get(chosen.label_scale)(videos.sequences.mos, split.train) for split in videos.splits),
+        dataset=source.dataset.name,
+        dataset_digest=source.dataset.digest,
+        score_name=source.dataset.score_name,
+        mos_range=source.dataset.mos_range,
+        split_kind=split_kind,
+        mapping=mapping,
+        origin="vqafeat fit",
+        versions=software_versions(),
+    )
+    _prepare(out, overwrite)
+    write_json(out / CONFIG, config.as_dict())
+    write_json(out / SPLITS, _named_splits(videos, split_kind))
+    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, seed, device, out)
+    outcomes = fit_splits(videos.sequences, videos.splits, plan, jobs, progress)
+    return _finished(out, config, videos, outcomes)
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ArgumentError(f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ArgumentError(f"device is '{device}', but PyTorch finds no CUDA device here; use 'cpu'.")
+
+
+def _videos(source: FeatureSource, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:
+    if not splits:
+        raise ArgumentError("splits is empty; give at least one split, as with --splits 10.")
+    videos = source.dataset.videos
+    wanted = sorted({row for split in splits for part in PARTS for row in getattr(split, part)})
+    if wanted[-1] >= len(videos):
+        raise TrainingError(
+            f"a split names video {wanted[-1]}, '{source.dataset.name}' has 0 to {len(videos) - 1}; use splits of this data set."
+        )
+    complete = set(complete_rows(source, feature_sets)) if skip_missing else set(wanted)
+    rows = tuple(row for row in wanted if row in complete)
+    local = tuple(_within(split, number, rows) for number, split in enumerate(splits))
+    skipped = tuple(videos[row].name for row in wanted if row not in complete)
+    return _Videos(rows, load_sequences(source, feature_sets, rows), local, skipped)
+
+
+def _within(split: Split, number: int, rows: Sequence[int]) -> Split:
+    """Return the split counted within `rows`, without the videos that are not among them."""
+    place = {row: position for position, row in enumerate(rows)}
+    parts = {part: tuple(place[row] for row in getattr(split, part) if row in place) for part in PARTS}
+    if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
+        raise TrainingError(
+            f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with features; it takes at least 1 and "
+            f"{_FEWEST_TO_MEASURE}. Use more videos or other parts."
+        )
+    return Split(**parts)
+
+
+def _prepare(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
+    if (out / METRICS).is_file() and not overwrite:
+        raise ArgumentError(f"'{out}' holds a finished run; name another folder with --out, or replace it with --overwrite.")
+    if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
+        raise ArgumentError(f"'{out}' holds files that are not of a run; name another folder with --out.")
+    (out / METRICS).unlink(missing_ok=True)
+    for path in (out / WEIGHTS).glob("split-*.safetensors"):
+        path.unlink()
+
+
+def _named_splits(videos: _Videos, kind: str) -> dict[str, Any]:
+    names = videos.sequences.names
+    named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits]
+    return {"kind": kind, "skipped": videos.skipped, "splits": named}
+
+
+def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
+    predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
+    notes = [f"{len(videos.skipped)} video(s) without complete features left out"] if videos.skipped else []
+    summary = summarise(predictions, len(outcomes), config.mapping, notes)
+    header = ("split", "part", "video", "content", "mos", "prediction")
+    write_csv(out / PREDICTIONS, header, [tuple(getattr(row, key) for key in header) for row in predictions])
+    curve = [
+        (number, record.epoch, record.loss, record.validation_srocc) for number, outcome in enumerate(outcomes) for record in outcome.curve
+    ]
+    write_csv(out / CURVE, ("split", "epoch", "loss", "validation_srocc"), curve)
+    kept = tuple(outcome.kept_epoch for outcome in outcomes)
+    because = [outcome.kept_because for outcome in outcomes]
+    write_json(out / METRICS, {**summary.as_dict(), "kept_epochs": kept, "kept_because": because})
+    return FittedRun(out, config, summary, predictions, kept)
+
+
+def _predictions(videos: _Videos, number: int, outcome: SplitOutcome) -> list[Prediction]:
+    known = videos.sequences
+    return [
+        Prediction(number, part, known.names[row], known.contents[row], float(known.mos[row]), score)
+        for part in PARTS
+        for row, score in zip(getattr(videos.splits[number], part), outcome.scores[part], strict=True)
+    ]

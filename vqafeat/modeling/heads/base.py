@@ -1,0 +1,102 @@
+"""What every head is: frame features in, a score for each frame and each video out."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqafeat.errors import ArgumentError
+from vqafeat.modeling.pooling import masked_mean
+from vqafeat.registry import Registry
+
+
+class FrameReduction(nn.Module):
+    """FC over each frame's features, after their standardisation: (total frames, channel) → (total frames, reduced).
+
+    The class `ANN` of the released VSFA.py with one layer, so without activation and dropout. Mean 0 and deviation 1, the start, make it
+    exactly that; other values, from the training part, are part of the saved model. They are folded into the matrix, so that a frame costs
+    the same with them.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, reduced)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return (total frames, reduced)."""
+        weight = self.linear.weight / self.deviation
+        return F.linear(frames, weight, self.linear.bias - weight @ self.mean)
+
+
+class Head(nn.Module, ABC):
+    """A temporal head; scores are on the label scale that it is trained on.
+
+    Frames of several videos come one after another, (total frames, channel), with their (batch,) lengths; nothing is computed for
+    padding but the recurrence over the reduced features.
+    """
+
+    score: nn.Linear
+
+    def __init__(self, channels: int, reduced: int) -> None:
+        super().__init__()
+        self.reduce = FrameReduction(channels, reduced)
+
+    @abstractmethod
+    def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): each frame's score before temporal pooling; undefined behind a video's end."""
+
+    def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): each frame's score after temporal pooling, whose mean over a video's own frames is the video's score."""
+        return self.raw_frame_scores(frames, lengths)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch,): each video's score."""
+        return masked_mean(self.frame_scores(frames, lengths), lengths)
+
+    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take (channel,) mean and deviation of the frames that the head will be trained on."""
+        self.reduce.mean.copy_(mean)
+        self.reduce.deviation.copy_(deviation)
+
+    @torch.no_grad()
+    def start_at(self, label: float) -> None:
+        """Let the untrained head's scores lie about `label`."""
+        self.score.bias.fill_(label)
+
+
+HEADS: Registry[type[Head]] = Registry("head")
+
+
+def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all options of a head: the given ones, and its own values for the rest.
+
+    Raises:
+        UnknownNameError: there is no such head.
+        ArgumentError: the head has no such option, or the value is of another kind.
+    """
+    parameters = dict(inspect.signature(HEADS.get(name)).parameters)
+    parameters.pop("channels")
+    resolved = {key: parameter.default for key, parameter in parameters.items()}
+    for key, value in (options or {}).items():
+        if key not in resolved:
+            raise ArgumentError(f"head '{name}' has no option '{key}'; it has {', '.join(resolved)}.")
+        if type(value) is not type(resolved[key]):
+            raise ArgumentError(
+                f"option '{key}' of head '{name}' is {value!r}; it has to be a {type(resolved[key]).__name__}, as {resolved[key]!r}."
+            )
+        resolved[key] = value
+    return resolved
+
+
+def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:
+    """Return an untrained head for features of `channels` channels, initialised as PyTorch does by default (so does the released code)."""
+    return HEADS.get(name)(channels, **head_options(name, options))

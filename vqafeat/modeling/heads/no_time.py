@@ -1,0 +1,21 @@
+"""no-time: FC → FC to one quality a frame → mean; frames are seen alone, their order does not matter."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from vqafeat.modeling.heads.base import HEADS, Head
+
+
+@HEADS.register("no-time")
+class NoTime(Head):
+    """The head without temporal model that Fang et al. compare with: VSFA's two FC layers and a mean."""
+
+    def __init__(self, channels: int, reduced: int = 128) -> None:
+        super().__init__(channels, reduced)
+        self.score = nn.Linear(reduced, 1)
+
+    def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time)."""
+        quality: Tensor = self.score(self.reduce(frames))
+        return pad_sequence(list(torch.split(quality[:, 0], lengths.tolist())), batch_first=True)

@@ -1,0 +1,197 @@
+"""The splits of one fit, one after another or spread over processes, with the same results either way."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import BaseContext
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vqafeat.errors import TrainingError
+from vqafeat.modeling.heads import build_head
+from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.run_files import weights_path, write_weights
+from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
+from vqafeat.modeling.training import EpochRecord, predict, train
+from vqafeat.splits import Split
+
+Progress = Callable[[int, EpochRecord], None]
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all splits of a fit share; small, so that it can be sent to another process.
+
+    Attributes:
+        open_store: opens a feature store at a path.
+        store_path: where it lies; each process maps its files, so features are never copied between processes.
+        feature_sets: one name, or several joined by `+`.
+        rows: the videos in use, as positions in the data set; splits count within them.
+        head: name of the head.
+        options: all of its options.
+        recipe: how it is trained.
+        seed: of the whole fit.
+        device: as PyTorch names it.
+        out: the run folder, where weights go.
+    """
+
+    open_store: Callable[[Path], FeatureSource]
+    store_path: Path
+    feature_sets: str
+    rows: tuple[int, ...]
+    head: str
+    options: dict[str, Any]
+    recipe: Recipe
+    seed: int
+    device: str
+    out: Path
+
+
+@dataclass(frozen=True)
+class SplitOutcome:
+    """What one split leaves beside its weights file.
+
+    Attributes:
+        scores: part → scores of its videos on the data set's scale, in the order of the split.
+        label_factor: head's output × this = score.
+        kept_epoch: counted from 1.
+        kept_because: in words.
+        curve: one record an epoch.
+    """
+
+    scores: dict[str, tuple[float, ...]]
+    label_factor: float
+    kept_epoch: int
+    kept_because: str
+    curve: tuple[EpochRecord, ...]
+
+
+def split_seed(seed: int, number: int) -> int:
+    """Return the seed of one split of a fit; it depends on nothing else."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def fit_splits(
+    sequences: Sequences, splits: Sequence[Split], plan: Plan, jobs: int, progress: Progress | None = None
+) -> list[SplitOutcome]:
+    """Train a head on each split and write its weights.
+
+    Every split trains on one CPU thread, so that the results do not depend on `jobs`.
+
+    Args:
+        sequences: the features, used where `jobs` is 1.
+        splits: rows count within `sequences`.
+        plan: what the splits share.
+        jobs: processes.
+        progress: called with the split's number and each epoch's record, in this process.
+
+    Raises:
+        TrainingError: a fit went astray, or a process was killed.
+    """
+    jobs = min(jobs, len(splits))
+    if jobs > 1:
+        return _spread(splits, plan, jobs, progress)
+    with _one_thread():
+        return [fit_split(sequences, split, plan, number, progress) for number, split in enumerate(splits)]
+
+
+def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progress: Progress | None) -> SplitOutcome:
+    """Train one head, write the kept weights, and score all parts with them."""
+    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device)
+    while True:
+        try:
+            record = next(loop)
+        except StopIteration as end:
+            result = end.value
+            break
+        if progress is not None:
+            progress(number, record)
+    write_weights(weights_path(plan.out, number), result.weights)
+    head = build_head(plan.head, sequences.channels, plan.options)
+    head.load_state_dict(result.weights)
+    head.to(plan.device)
+    batcher = Batcher(sequences, plan.device)
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    scores = {part: tuple((predict(head, batcher, rows) * result.label_factor).tolist()) for part, rows in parts.items()}
+    return SplitOutcome(scores, result.label_factor, result.kept_epoch, result.kept_because, result.curve)
+
+
+def _spread(splits: Sequence[Split], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
+    context = _process_context()
+    news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news,))
+    try:
+        futures = [pool.submit(_work, split, plan, number) for number, split in enumerate(splits)]
+        for number, record in _news_until_done(futures, news):
+            if progress is not None:
+                progress(number, record)
+        return [future.result() for future in futures]
+    except BrokenProcessPool as error:
+        raise TrainingError(
+            f"a process of the fit was killed from outside, often for want of memory; try again with fewer --jobs than {jobs}."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _process_context() -> BaseContext:
+    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can hang when forked."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # the server imports PyTorch and Zarr once, for all processes
+    context.set_forkserver_preload([__name__, "vqafeat.store"])
+    return context
+
+
+def _news_until_done(
+    futures: Sequence["Future[SplitOutcome]"], news: "SimpleQueue[tuple[int, EpochRecord]]"
+) -> Iterator[tuple[int, EpochRecord]]:
+    open_futures = set(futures)
+    while open_futures:
+        done, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+        while not news.empty():
+            yield news.get()
+        for future in done:
+            future.result()
+
+
+_worker_news: "SimpleQueue[tuple[int, EpochRecord]] | None" = None
+
+
+def _start_worker(news: "SimpleQueue[tuple[int, EpochRecord]]") -> None:
+    global _worker_news  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
+    torch.set_num_threads(1)
+    _worker_news = news
+
+
+def _work(split: Split, plan: Plan, number: int) -> SplitOutcome:
+    assert _worker_news is not None
+    news = _worker_news
+    sequences = _opened(plan.open_store, plan.store_path, plan.feature_sets, plan.rows)
+    return fit_split(sequences, split, plan, number, lambda split_number, record: news.put((split_number, record)))
+
+
+@cache
+def _opened(open_store: Callable[[Path], FeatureSource], path: Path, feature_sets: str, rows: tuple[int, ...]) -> Sequences:
+    return load_sequences(open_store(path), feature_sets, rows)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,84 @@
+"""From a quality for each frame to the quality of a video: hysteresis temporal pooling, vectorised over videos of different lengths.
+
+Padding is never read: every function looks at a video's own frames and leaves 0 behind its end.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqafeat.registry import Registry
+
+Pooling = Callable[[Tensor, Tensor, int, float], Tensor]
+
+POOLINGS: Registry[Pooling] = Registry("pooling")
+
+
+def frame_mask(lengths: Tensor, time: int) -> Tensor:
+    """Return (batch, time) bool: True at a video's own frames."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return (batch,): the mean of (batch, time) over each video's own frames."""
+    mask = frame_mask(lengths, values.shape[1])
+    return values.where(mask, values.new_zeros(())).sum(dim=1) / lengths
+
+
+@POOLINGS.register("released")
+def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
+    """Pool as the released code of VSFA and its descendants does: function `TP` of VSFA.py.
+
+    Memory is the smallest quality of the last `window` frames, the frame itself included; current is the mean of the next `window` frames,
+    the frame itself included, weighted by e^−q and cut at the video's end. The paper excludes the frame from the memory and looks one frame
+    further ahead.
+
+    Args:
+        quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
+        lengths: (batch,) int.
+        window: frames that are looked at, τ.
+        beta: weight of `current` (in the released code; the paper gives β to the memory).
+
+    Returns:
+        (batch, time) pooled quality, 0 behind a video's end.
+    """
+    memory = -F.max_pool1d(F.pad(-quality[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
+    return _blend(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
+
+
+@POOLINGS.register("paper")
+def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
+    """Pool as the papers write it: VSFA (ACM MM 2019) equations 5 to 8, Li et al. (TCSVT 2022) equations 9 to 11.
+
+    Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality where there is none before);
+    current is the mean of the frame and the next `window` ones, weighted by e^−q and cut at the video's end.
+
+    Args:
+        quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
+        lengths: (batch,) int.
+        window: τ.
+        beta: weight of the memory, β.
+
+    Returns:
+        (batch, time) pooled quality, 0 behind a video's end.
+    """
+    # the first frame, put before itself, is its own memory and adds nothing to the windows of the frames after it
+    before = torch.cat([quality[:, :1], quality[:, :-1]], dim=1)
+    memory = -F.max_pool1d(F.pad(-before[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
+    return _blend(beta * memory + (1 - beta) * _current(quality, lengths, window + 1), lengths)
+
+
+def _current(quality: Tensor, lengths: Tensor, span: int) -> Tensor:
+    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the ones after it, `span` in all, stable for any q."""
+    mask = F.pad(frame_mask(lengths, quality.shape[1]), (0, span - 1))
+    padded = F.pad(quality, (0, span - 1))
+    # finite, for windows wholly behind the end, where a softmax over −∞ would be NaN and reach the gradients
+    never = torch.finfo(quality.dtype).min / 4
+    weights = torch.softmax((-padded).masked_fill(~mask, never).unfold(1, span, 1), dim=-1)
+    return (weights * padded.masked_fill(~mask, 0).unfold(1, span, 1)).sum(dim=-1)
+
+
+def _blend(pooled: Tensor, lengths: Tensor) -> Tensor:
+    return pooled.masked_fill(~frame_mask(lengths, pooled.shape[1]), 0)

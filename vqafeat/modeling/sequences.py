@@ -1,0 +1,227 @@
+"""Cached features → training batches: one sequence of frame features a video, and batches without padding."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.features import FeatureSetIdentity, VideoFeatures
+from vqafeat.manifest import Dataset
+
+FUSION_SIGN = "+"
+
+
+class FeatureSource(Protocol):
+    """What fitting needs of a feature store."""
+
+    @classmethod
+    def open(cls, path: Path) -> "FeatureSource":
+        """Open the one at a path."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set with its labels."""
+
+    def identity(self, feature_set: str) -> FeatureSetIdentity:
+        """Return what the numbers of a feature set depend on."""
+
+    def complete_videos(self, feature_set: str) -> list[str]:
+        """Return the videos whose rows are stored whole."""
+
+    def read(self, feature_set: str, video: str) -> VideoFeatures:
+        """Return the rows of one video."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """One sequence of frame features a video, held as stored (float16 or float32, possibly read-only maps of a store's files).
+
+    Attributes:
+        names: one name a video, unique.
+        contents: the content that each video shows; videos of one content share it.
+        mos: (video,) float64, on the data set's own scale.
+        features: one (frame, channel) array a video.
+    """
+
+    names: tuple[str, ...]
+    contents: tuple[str, ...]
+    mos: npt.NDArray[np.float64]
+    features: tuple[npt.NDArray[Any], ...]
+
+    def __post_init__(self) -> None:
+        counts = {"names": len(self.names), "contents": len(self.contents), "mos": len(self.mos), "features": len(self.features)}
+        if len(set(counts.values())) != 1 or not self.names:
+            raise ArgumentError(f"sequences need one name, content, MOS and feature array a video and at least one video, got {counts}.")
+        if len(set(self.names)) != len(self.names):
+            doubled = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ArgumentError(f"names of sequences have to be unique, got {doubled[0]!r} more than once ({len(doubled)} such names).")
+        if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
+            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: {self.mos[:3]} …")
+        for name, values in zip(self.names, self.features, strict=True):
+            check_frames(values, name)
+            if values.shape[1] != self.channels:
+                raise ArgumentError(
+                    f"features of '{name}' have {values.shape[1]} channels, those of '{self.names[0]}' {self.channels}; all have to agree."
+                )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def channels(self) -> int:
+        """The width of a frame's features."""
+        return int(self.features[0].shape[1])
+
+
+def check_frames(values: npt.NDArray[Any], name: str) -> None:
+    """Refuse what is not (frame, channel) in float16 or float32 with at least one frame.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if values.ndim != 2 or 0 in values.shape or values.dtype not in (np.float16, np.float32):
+        raise ArgumentError(
+            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), float16 or float32, not empty."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Several videos' frames, one after another, without padding.
+
+    Attributes:
+        frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher` is made.
+        lengths: (batch,) int64, frames of each video; they add up to the total.
+        rows: the videos, as positions in the `Sequences`.
+    """
+
+    frames: Tensor
+    lengths: Tensor
+    rows: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        total = int(self.lengths.sum())
+        if self.frames.ndim != 2 or total != len(self.frames) or len(self.lengths) != len(self.rows):
+            raise ArgumentError(
+                f"a batch of {len(self.rows)} videos with {total} frames does not fit frames of shape {tuple(self.frames.shape)}."
+            )
+
+
+class Batcher:
+    """Makes batches of `sequences`; each reuses the memory of the one before, which saves a quarter of the time that filling it takes."""
+
+    def __init__(self, sequences: Sequences, device: str = "cpu") -> None:
+        self.sequences = sequences
+        self.device = torch.device(device)
+        self._memory = torch.empty(0)
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Return the frames of the videos in `rows`, in that order, in float32."""
+        arrays = [self.sequences.features[row] for row in rows]
+        lengths = [len(values) for values in arrays]
+        frames = self._space(sum(lengths))
+        for part, values in zip(torch.split(frames, lengths), arrays, strict=True):
+            part.copy_(as_tensor(values))
+        return Batch(frames.to(self.device), torch.tensor(lengths, device=self.device), tuple(rows))
+
+    def batches(self, rows: Sequence[int], size: int) -> Iterator[Batch]:
+        """Yield the videos in `rows` in batches of `size`; the last one may be smaller."""
+        for start in range(0, len(rows), size):
+            yield self.batch(rows[start : start + size])
+
+    def _space(self, frames: int) -> Tensor:
+        needed = frames * self.sequences.channels
+        if len(self._memory) < needed:
+            self._memory = torch.empty(needed)
+        return self._memory[:needed].view(frames, self.sequences.channels)
+
+
+def as_tensor(values: npt.NDArray[Any]) -> Tensor:
+    """Return a tensor over the array's own memory, to be read only; maps of a store's files are not writable."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+        return torch.from_numpy(values)
+
+
+def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
+    """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order in which their channels are joined.
+
+    Raises:
+        ArgumentError: a name is empty or stands twice.
+    """
+    names = tuple(name.strip() for name in feature_sets.split(FUSION_SIGN))
+    if not all(names) or len(set(names)) != len(names):
+        raise ArgumentError(
+            f"feature sets '{feature_sets}': names joined by '{FUSION_SIGN}' have to be different and not empty, as in 'a+b'."
+        )
+    return names
+
+
+def fuse(parts: Sequence[VideoFeatures], name: str) -> npt.NDArray[Any]:
+    """Join several feature sets of one video, channel by channel, at the decoded frames that all of them have.
+
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame indices.
+
+    Returns:
+        (frame, channel), float16 where all parts are float16, else float32.
+
+    Raises:
+        StoreError: no decoded frame has all feature sets.
+    """
+    if len(parts) == 1:
+        return parts[0].values
+    shared = parts[0].frame
+    for part in parts[1:]:
+        shared = np.intersect1d(shared, part.frame)
+    if len(shared) == 0:
+        spans = ", ".join(f"{len(part.frame)} rows at frames {part.frame[0]}–{part.frame[-1]}" for part in parts)
+        raise StoreError(
+            f"video '{name}': the feature sets to be joined share no decoded frame ({spans}); extract them by frame rules that meet."
+        )
+    return np.concatenate([part.values[np.searchsorted(part.frame, shared)] for part in parts], axis=1)
+
+
+def complete_rows(source: FeatureSource, feature_sets: str) -> tuple[int, ...]:
+    """Return the positions of the data set's videos that are complete in every feature set, in the data set's order."""
+    complete = set.intersection(*(set(source.complete_videos(name)) for name in split_feature_sets(feature_sets)))
+    return tuple(row for row, video in enumerate(source.dataset.videos) if video.name in complete)
+
+
+def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int] | None = None) -> Sequences:
+    """Read a store's features: one feature set, or several joined by `+`.
+
+    Args:
+        source: the feature store.
+        feature_sets: for example `resnet50` or `resnet50+slowfast-fast`.
+        rows: positions in the data set; without it every video, all of which have to be complete.
+
+    Raises:
+        StoreError: a video is not complete in one of the feature sets.
+    """
+    names = split_feature_sets(feature_sets)
+    rows = range(len(source.dataset.videos)) if rows is None else rows
+    missing = sorted(set(rows) - set(complete_rows(source, feature_sets)))
+    if missing:
+        first = ", ".join(source.dataset.videos[row].name for row in missing[:3])
+        raise StoreError(
+            f"{len(missing)} of {len(rows)} videos of '{source.dataset.name}' have no complete features '{feature_sets}' (first: {first}); "
+            f"run `vqafeat extract --dataset {source.dataset.name}` again, or fit on the complete ones with --skip-missing."
+        )
+    videos = [source.dataset.videos[row] for row in rows]
+    return Sequences(
+        names=tuple(video.name for video in videos),
+        contents=tuple(video.content for video in videos),
+        mos=np.array([video.mos for video in videos], dtype=np.float64),
+        features=tuple(fuse([source.read(name, video.name) for name in names], video.name) for video in videos),
+    )
