@@ -1,7 +1,5 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
-import json as json_module
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,10 @@ root_option: Decorator = click.option(
     help="Folder of the data set's videos  [default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
 )
 labels_option: Decorator = click.option(
-    "--labels", type=click.Path(path_type=Path), help="Label file to read  [default: the first that the manifest knows, below the root]"
+    "--labels",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Label file to read, or several that belong together  [default: the first that the manifest knows, below the root]",
 )
 json_option: Decorator = click.option("--json", "json", is_flag=True, help="Print the result as JSON.")
 weights_option: Decorator = click.option(
@@ -41,16 +42,3 @@ def dataset_option(required: bool) -> Decorator:
         metavar="NAME|FILE",
         help=f"A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split]).{hint}",
     )
-
-
-def as_json(value: object) -> str:
-    """Return JSON for machines: indented, NaN as null."""
-    return json_module.dumps(_without_nan(value), indent=2, allow_nan=False)
-
-
-def _without_nan(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

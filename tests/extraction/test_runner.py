@@ -17,7 +17,7 @@ from vqafeat.errors import DatasetError, IdentityError
 from vqafeat.extraction.pipeline import build_extractors
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset, ledger_path, read_ledger
 from vqafeat.manifest import load_dataset
-from vqafeat.store import FeatureStore
+from vqafeat.store import FeatureStore, verify_store
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 RANDOM = {"squeezenet1_0": "random", "resnet18": "random"}
@@ -47,7 +47,7 @@ def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
     again = run(videos, tmp_path / "v.zarr")
     assert (again.extracted, again.skipped, again.frames) == (0, 3, 0)
-    assert list(FeatureStore.open(tmp_path / "v.zarr").verify()) == []
+    assert list(verify_store(FeatureStore.open(tmp_path / "v.zarr"))) == []
 
 
 def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(videos: Path, tmp_path: Path) -> None:
@@ -86,7 +86,9 @@ def test_a_bad_video_goes_to_the_ledger_and_stops_nothing(videos: Path, tmp_path
 
 
 def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
-    whole = write_clip(tmp_path / "whole.mp4", noise_frames(60), options={"g": "5"}, container_options={"movflags": "faststart"}).read_bytes()
+    whole = write_clip(
+        tmp_path / "whole.mp4", noise_frames(60), options={"g": "5"}, container_options={"movflags": "faststart"}
+    ).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     dataset = csv_dataset(tmp_path, ["cut.mp4"])
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
@@ -109,7 +111,9 @@ def test_another_identity_is_refused_before_any_video_is_read(videos: Path, tmp_
     monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
     dataset = csv_dataset(videos, NAMES)
     with pytest.raises(IdentityError, match="weights_sha256"):
-        extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random:1"}))
+        extract_dataset(
+            dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random:1"})
+        )
 
 
 def test_videos_without_a_path_are_refused(videos: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_published_weights_that_cannot_be_fetched_name_the_next_step(monkeypatch
 
 
 def test_the_weights_option_is_for_one_or_for_all() -> None:
-    assert parse_weights((), ["a", "b"]) == {"a": "imagenet", "b": "imagenet"}
+    assert parse_weights((), ["a", "b"]) == {}
     assert parse_weights(("random", "b=f=1.pth"), ["a", "b"]) == {"a": "random", "b": "f=1.pth"}
     with pytest.raises(ArgumentError, match=r"--weights c=random names 'c', which is not among the backbones asked for \(a, b\)"):
         parse_weights(("c=random",), ["a", "b"])

@@ -64,17 +64,15 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
     """
     indices = vsfa_indices(folder)
     own_names = {video.name for video in dataset.videos} == {str(index) for index in indices}
-    videos = {
-        index: dataset.videos[position if own_names else index]
-        for position, index in enumerate(indices)
-        if own_names or index < len(dataset.videos)
-    }
+    listed = {int(video.name): video for video in dataset.videos} if own_names else dict(enumerate(dataset.videos))
+    videos = {index: listed[index] for index in indices if index in listed}
     strangers = [index for index in indices if index not in videos]
     strangers += [index for index, video in videos.items() if abs(_score(folder, index) - video.mos) > _SCORE_TOLERANCE]
     if strangers:
         raise DatasetError(
             f"{len(strangers)} of {len(indices)} scores in '{folder}' are not those of '{dataset.name}' ({dataset.label_list}) "
-            f"at the same index (first: {strangers[:3]}); name the label list the features were made with by --labels, or give --dataset a name of its own."
+            f"at the same index (first: {strangers[:3]}); name the label list that the features were made with by --labels, "
+            "or give --dataset a name of its own."
         )
     rows = ((videos[index].name, _array(folder / f"{index}_resnet-50_res5c.npy")) for index in indices)
     identity = _identity("resnet50", f"import vsfa {folder.name}", taps=("layer4",), pooling="GAP ‖ unbiased GSP", frame_rule="every frame")

@@ -19,7 +19,7 @@ from vqafeat.extraction.weights import LoadedNetwork, load_network
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import RawGeometry
 
-STORED_DTYPES = {"float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
+STORED_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _same_file(path: Path, source: dict[str, object]) -> bool:
     stamp = file_stamp(path)
     if stamp == {key: source.get(key) for key in stamp}:
         return True
-    return file_source(path)["sha256"] == source["sha256"]
+    return bool(file_source(path)["sha256"] == source["sha256"])
 
 
 def _extract_into(

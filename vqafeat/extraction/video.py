@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import av
 import numpy as np
@@ -110,7 +110,7 @@ class VideoReader:
         index, seconds = len(self._seconds), self._time_of(picture)
         self._seconds.append(seconds)
         self._corrupt_frames += bool(picture.is_corrupt)
-        rgb = picture.to_ndarray(format="rgb24")
+        rgb = cast("npt.NDArray[np.uint8]", picture.to_ndarray(format="rgb24"))
         quarter_turns = round(picture.rotation / 90)
         return Frame(index, seconds, np.rot90(rgb, quarter_turns) if quarter_turns else rgb)
 

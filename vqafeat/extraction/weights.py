@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -52,7 +52,7 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
     else:
         load_state(network, read_state_dict(Path(weights)), backbone, f"'{weights}'")
         described = f"file {Path(weights).name}"
-    tapped = backbone.tapped(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tapped = backbone.tapped(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return LoadedNetwork(backbone, tapped, described, state_digest(tapped.state_dict()))
 
 
@@ -135,18 +135,18 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def parse_weights(options: tuple[str, ...], backbones: list[str]) -> dict[str, str]:
-    """Return the weights of each backbone from options `NAME=WEIGHTS` or, for all, `WEIGHTS`; `imagenet` where none is given.
+def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str, str]:
+    """Return the weights of each backbone that the options `NAME=WEIGHTS` or, for all, `WEIGHTS` name.
 
     Raises:
         ArgumentError: an option names a backbone that is not asked for.
     """
-    chosen = dict.fromkeys(backbones, "imagenet")
+    chosen: dict[str, str] = {}
     for option in options:
         name, separator, weights = option.partition("=")
         if not separator:
             chosen = dict.fromkeys(backbones, option)
-        elif name in chosen:
+        elif name in backbones:
             chosen[name] = weights
         else:
             raise ArgumentError(f"--weights {option} names '{name}', which is not among the backbones asked for ({', '.join(backbones)}).")

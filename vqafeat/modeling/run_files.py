@@ -15,6 +15,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vqafeat.errors import WeightsError
+from vqafeat.json_text import json_text
 
 CONFIG, SPLITS, PREDICTIONS, METRICS, CURVE, WEIGHTS = (
     "config.json",
@@ -45,7 +46,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON; NaN, which JSON does not have, becomes null."""
-    write_bytes(path, (json.dumps(_without_nan(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json_text(values) + "\n").encode())
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -121,14 +122,4 @@ def list_first(problems: Sequence[str]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if isnan(value) else repr(float(value))
-    return value
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if isnan(value) else value
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
     return value

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import click
+
+from vqafeat.json_text import json_text
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
-    as_json,
     dataset_option,
     json_option,
     labels_option,
@@ -38,7 +39,7 @@ def extract(
     dataset: str,
     backbones: tuple[str, ...],
     root: Path | None,
-    labels: Path | None,
+    labels: tuple[Path, ...],
     store: Path,
     weights: tuple[str, ...],
     batch_frames: int,
@@ -56,14 +57,13 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
     """
-    from vqafeat_cli.datasets import load_with_root
-    from vqafeat_cli.progress import shown_progress
-
     from vqafeat.extraction.pipeline import backbone_names, build_extractors
     from vqafeat.extraction.runner import extract_dataset, ledger_path
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import locate_videos
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat_cli.datasets import load_with_root
+    from vqafeat_cli.progress import shown_progress
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
@@ -73,7 +73,7 @@ def extract(
         summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, batch_frames, progress)
     if json:
         found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
-        click.echo(as_json({**found, "store": str(feature_store.path)}))
+        click.echo(json_text({**found, "store": str(feature_store.path)}))
     else:
         click.echo(
             f"{feature_store.path}: {summary.extracted} videos extracted ({summary.frames} frames decoded), "

@@ -8,7 +8,7 @@ from vqafeat.modeling.heads.temporal import RecurrentHead
 
 @HEADS.register("avg-gru")
 class AvgGRU(RecurrentHead):
-    """VSFA's GRU with a plain mean in place of the subjective pooling (Fang et al.)."""
+    """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
         super().__init__(channels, reduced, hidden)

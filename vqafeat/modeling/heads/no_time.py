@@ -9,7 +9,7 @@ from vqafeat.modeling.heads.base import HEADS, Head
 
 @HEADS.register("no-time")
 class NoTime(Head):
-    """The head without temporal model that Fang et al. compare with: VSFA's two FC layers and a mean."""
+    """The head without temporal model that Fontanel et al. compare with (table 1): VSFA's two FC layers and a mean."""
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
         super().__init__(channels, reduced)

@@ -8,7 +8,7 @@ from vqafeat.modeling.heads.temporal import SubjectiveHead
 
 @HEADS.register("sub-lstm")
 class SubLSTM(SubjectiveHead):
-    """VSFA with the cell swapped (Fang et al.)."""
+    """VSFA with the cell swapped (Fontanel et al., table 1)."""
 
     def __init__(
         self, channels: int, reduced: int = 128, hidden: int = 32, pooling: str = "released", window: int = 12, beta: float = 0.5

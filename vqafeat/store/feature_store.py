@@ -6,49 +6,28 @@
       features/<feature set>/    attrs: the identity
         <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, source digest
 
-Each array is one uncompressed chunk followed by its CRC-32C, written at once; a video counts only when its `complete` attribute, written last, is
-there. A local store is read by mapping the chunk files.
+Each array is one uncompressed chunk followed by its CRC-32C, written at once; a video counts only when its `complete` attribute, written
+last, is there. A local store is read by mapping the chunk files.
 """
 
 import fcntl
-import json
-import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import Crc32cCodec
 
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
+from vqafeat.store.arrays import mapped, read_attributes, remove_node, write_array
+from vqafeat.store.keys import store_key
 
 SCHEMA_VERSION = 1
-CRC32C_BYTES = 4
-_UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
-_LONGEST_KEY_BYTES = 200
-
-
-def store_key(name: str) -> str:
-    """Return the node name under which `name` is stored: no separators, no control characters, at most 200 bytes."""
-    key = _UNSAFE_IN_KEYS.sub(lambda match: f"%{ord(match.group()):02X}", name)
-    key = re.sub(r"^(\.|__)", lambda match: "".join(f"%{ord(letter):02X}" for letter in match.group()), key)
-    if len(key.encode()) > _LONGEST_KEY_BYTES:
-        head = key.encode()[:120].decode(errors="ignore").rstrip("%")
-        key = f"{head}~{sha256(name.encode()).hexdigest()[:24]}"
-    return key
-
-
-def store_path(folder: Path, dataset: str) -> Path:
-    """Return where the store of a data set lies below the folder of stores."""
-    return folder / f"{store_key(dataset)}.zarr"
 
 
 class FeatureStore:
@@ -88,7 +67,7 @@ class FeatureStore:
         """
         if not (path / "zarr.json").is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            attributes = {"schema_version": SCHEMA_VERSION, "dataset": dataset.name, "manifest_digest": ""}
+            attributes: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset.name, "manifest_digest": ""}
             zarr.open_group(path, mode="a", attributes=attributes)
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
@@ -105,10 +84,10 @@ class FeatureStore:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set with its labels as they were when the store was last written; videos have no path."""
-        labels = _attributes(self.path / "labels")
+        labels = read_attributes(self.path / "labels")
         columns = labels["columns"]
         videos = tuple(Video(*row) for row in zip(columns["video"], columns["mos"], columns["content"], columns["split"], strict=True))
-        permutations = np.asarray(self._array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
+        permutations = np.asarray(self.array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
         return Dataset(
             name=self.dataset_name,
             title=labels["title"],
@@ -134,10 +113,10 @@ class FeatureStore:
             "label_list": dataset.label_list,
             "columns": columns,
         }
-        self._clear("labels")
+        self._remove("labels")
         self._root.create_group("labels", attributes=attributes)
         if dataset.stored_permutations is not None:
-            self._write_array("labels/permutations", dataset.stored_permutations.astype(np.int32))
+            write_array(self._root, "labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.attrs["manifest_digest"] = dataset.digest
         self.__dict__.pop("dataset", None)
 
@@ -161,7 +140,7 @@ class FeatureStore:
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
-        return sorted(str(_attributes(path)["name"]) for path in self._children("features"))
+        return sorted(str(read_attributes(path)["name"]) for path in self.children("features"))
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
         """Return what the numbers of a feature set depend on.
@@ -175,7 +154,7 @@ class FeatureStore:
             raise StoreError(
                 f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with `vqafeat extract --backbone`."
             )
-        return FeatureSetIdentity.from_dict(_attributes(path)["identity"])
+        return FeatureSetIdentity.from_dict(read_attributes(path)["identity"])
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Make room for a feature set, or find it there with the same identity.
@@ -198,12 +177,12 @@ class FeatureStore:
 
     def source(self, video: str) -> dict[str, Any] | None:
         """Return where a video's frames came from (digest, size, rate, colour), or None where they are not stored whole."""
-        attributes = _attributes(self.path / "frames" / store_key(video))
+        attributes = read_attributes(self.path / "frames" / store_key(video))
         return cast(dict[str, Any], attributes["source"]) if attributes.get("complete") else None
 
     def is_complete(self, feature_set: str, video: str) -> bool:
         """Tell whether a video's rows are stored whole and belong to the frames that are stored for it."""
-        attributes = _attributes(self._video_path(feature_set, video))
+        attributes = read_attributes(self._video_path(feature_set, video))
         if not attributes.get("complete"):
             return False
         if not attributes["source_sha256"]:
@@ -219,8 +198,8 @@ class FeatureStore:
     def write_frames(self, video: str, table: FrameTable) -> None:
         """Store the frame times of a video; its features follow."""
         key = f"frames/{store_key(video)}"
-        self._clear(key)
-        self._write_array(key, table.seconds)
+        self._remove(key)
+        write_array(self._root, key, table.seconds)
         self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
 
     def write_features(self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str) -> None:
@@ -238,10 +217,10 @@ class FeatureStore:
                 "store them with --dtype float32, or check the network's weights."
             )
         key = f"features/{store_key(feature_set)}/{store_key(video)}"
-        self._clear(key)
+        self._remove(key)
         group = self._root.create_group(key)
-        self._write_array(f"{key}/values", features.values)
-        self._write_array(f"{key}/frame", features.frame)
+        write_array(self._root, f"{key}/values", features.values)
+        write_array(self._root, f"{key}/frame", features.frame)
         rows, width = features.values.shape
         group.attrs.update(
             {
@@ -261,99 +240,33 @@ class FeatureStore:
             StoreError: they are not stored whole, or a chunk is missing or cut.
         """
         path = self._video_path(feature_set, video)
-        attributes = _attributes(path)
+        attributes = read_attributes(path)
         if not attributes.get("complete"):
             self.identity(feature_set)
             raise StoreError(
                 f"video '{video}' is not complete in feature set '{feature_set}' of '{self.path}'; run `vqafeat extract` again."
             )
         rows, channels = attributes["rows"], attributes["channels"]
-        values = _mapped(path / "values" / "c" / "0" / "0", np.dtype(attributes["dtype"]), (rows, channels))
-        return VideoFeatures(values, _mapped(path / "frame" / "c" / "0", np.dtype(np.int32), (rows,)))
+        values = mapped(path / "values" / "c" / "0" / "0", np.dtype(attributes["dtype"]), (rows, channels))
+        return VideoFeatures(values, mapped(path / "frame" / "c" / "0", np.dtype(np.int32), (rows,)))
 
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
         """Return (frame,) presentation times in seconds, or None where the features were imported without them."""
         if self.source(video) is None:
             return None
-        return np.asarray(self._array(f"frames/{store_key(video)}")[...])
-
-    # --- checking -----------------------------------------------------------------------------------------------------------------
-
-    def verify(self) -> Iterator[str]:
-        """Read everything through Zarr, check sums included, and yield one sentence for each thing that is wrong."""
-        for path in self._children("frames"):
-            yield from self._verify_array(f"frames/{path.name}")
-        for feature_set in self.feature_sets():
-            for path in self._children(f"features/{store_key(feature_set)}"):
-                name = _attributes(path).get("video", path.name)
-                if not _attributes(path).get("complete"):
-                    yield f"{feature_set}/{name}: not complete; run `vqafeat extract` again"
-                    continue
-                key = path.relative_to(self.path).as_posix()
-                problems = [*self._verify_array(f"{key}/values"), *self._verify_array(f"{key}/frame")]
-                yield from problems or self._verify_rows(feature_set, name)
-
-    def _verify_array(self, key: str) -> Iterator[str]:
-        try:
-            array = self._array(key)
-            if array.nchunks_initialized != array.nchunks:
-                yield f"{key}: a chunk is missing"
-            elif not np.isfinite(np.asarray(array[...])).all():
-                yield f"{key}: holds NaN or infinity"
-        except (ValueError, KeyError, OSError, RuntimeError) as error:
-            yield f"{key}: cannot be read ({error})"
-
-    def _verify_rows(self, feature_set: str, video: str) -> Iterator[str]:
-        features, seconds = self.read(feature_set, video), self.seconds(video)
-        if (np.diff(features.frame) <= 0).any() or features.frame[0] < 0:
-            yield f"{feature_set}/{video}: frame indices do not increase"
-        if seconds is not None and features.frame[-1] >= len(seconds):
-            yield f"{feature_set}/{video}: row of frame {features.frame[-1]}, but only {len(seconds)} frames were decoded"
-        if not self.is_complete(feature_set, video):
-            yield f"{feature_set}/{video}: made from another file than the stored frames; run `vqafeat extract` again"
-
-    # --- Zarr ---------------------------------------------------------------------------------------------------------------------
+        return np.asarray(self.array(f"frames/{store_key(video)}")[...])
 
     def _video_path(self, feature_set: str, video: str) -> Path:
         return self.path / "features" / store_key(feature_set) / store_key(video)
 
-    def _children(self, key: str) -> list[Path]:
+    def children(self, key: str) -> list[Path]:
+        """Return the folders of the nodes below a node, sorted."""
         folder = self.path / key
         return sorted(path for path in folder.iterdir() if (path / "zarr.json").is_file()) if folder.is_dir() else []
 
-    def _array(self, key: str) -> zarr.Array:
-        return cast(zarr.Array, self._root[key])
+    def array(self, key: str) -> zarr.Array[Any]:
+        """Return an array through Zarr's codecs, which check its sums."""
+        return cast("zarr.Array[Any]", self._root[key])
 
-    def _clear(self, key: str) -> None:
-        # the metadata goes first, so that a stop in between never leaves a node that looks whole
-        if (self.path / key).is_dir():
-            (self.path / key / "zarr.json").unlink(missing_ok=True)
-            shutil.rmtree(self.path / key)
-
-    def _write_array(self, key: str, values: npt.NDArray[Any]) -> None:
-        self._root.create_array(
-            key,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=values.shape,
-            compressors=[Crc32cCodec()],
-            fill_value=0,
-            config={"write_empty_chunks": True},
-        )[...] = values
-
-
-def _attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of a node, or none where it is missing; Zarr's own way costs ten times as long."""
-    try:
-        text = (path / "zarr.json").read_text()
-    except FileNotFoundError:
-        return {}
-    return cast(dict[str, Any], json.loads(text).get("attributes", {}))
-
-
-def _mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
-    size = chunk.stat().st_size if chunk.is_file() else None
-    if size != expected:
-        raise StoreError(f"chunk '{chunk}' has {size} bytes instead of {expected}; run `vqafeat verify` and extract that video again.")
-    return np.memmap(chunk, dtype=dtype, mode="r", shape=shape)
+    def _remove(self, key: str) -> None:
+        remove_node(self.path / key)

@@ -1,0 +1,99 @@
+"""`vqafeat fit`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vqafeat.json_text import json_text
+from vqafeat_cli.options import dataset_option, json_option, store_option
+
+
+@click.command()
+@click.option("--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them.")
+@dataset_option(required=False)
+@click.option("--features", metavar="SET[+SET]", help="Feature sets to train on, fused with +.  [default: the only one in the store]")
+@store_option
+@click.option(
+    "--recipe", default="default", show_default=True, help="Named set of everything that decides training; `vqafeat list recipes`."
+)
+@click.option("--loss", help="Loss, over the recipe's.")
+@click.option("--pooling", help="Temporal pooling variant (released, paper), over the recipe's.")
+@click.option("--learning-rate", type=float, help="Over the recipe's.")
+@click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
+@click.option("--epochs", type=int, help="Over the recipe's.")
+@click.option("--splits", default=10, show_default=True, type=click.IntRange(1), help="Number of splits, each with a head of its own.")
+@click.option(
+    "--protocol", default="content", show_default=True, help="How splits are drawn: content (grouped), video, stored or official."
+)
+@click.option("--ratio", default="60/20/20", show_default=True, help="Training/validation/test share; 80/20 has no validation part.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
+@click.option("--mapping", default="logistic", show_default=True, help="Before PLCC and RMSE: logistic, logistic-li or none.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
+@click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it.")
+@click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]")
+@click.option("--overwrite", is_flag=True, help="Replace a finished run.")
+@json_option
+def fit(
+    head: str,
+    dataset: str | None,
+    features: str | None,
+    store: Path,
+    recipe: str,
+    splits: int,
+    protocol: str,
+    ratio: str,
+    seed: int,
+    mapping: str,
+    jobs: int | None,
+    device: str,
+    skip_missing: bool,
+    out: Path | None,
+    overwrite: bool,
+    json: bool,
+    **overrides: Any,
+) -> None:
+    """Train a head on stored features, once for each split, and measure it on the test parts.
+
+    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve.
+
+    \b
+    Examples:
+      vqafeat fit --head sub-gru
+      vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
+    """
+    from vqafeat.modeling import fitting
+    from vqafeat_cli.datasets import chosen_features, open_store
+    from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
+
+    feature_store = open_store(store, dataset)
+    feature_sets = chosen_features(feature_store, features)
+    folder = out or Path("runs") / f"{feature_store.dataset_name}-{feature_sets}-{head}".replace("/", "_")
+    drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe)
+    with fit_progress(splits) as progress:
+        run = fitting.fit(
+            feature_store,
+            feature_sets,
+            head,
+            drawn.splits,
+            folder,
+            recipe=recipe,
+            overrides={key: value for key, value in overrides.items() if value is not None},
+            seed=seed,
+            jobs=jobs or min(len(os.sched_getaffinity(0)), splits),
+            mapping=mapping,
+            split_kind=drawn.words,
+            skip_missing=skip_missing,
+            overwrite=overwrite,
+            device=device,
+            progress=progress,
+        )
+    if json:
+        click.echo(json_text(run.summary.as_dict()))
+        return
+    click.echo(f"{head} on {feature_sets} of {feature_store.dataset_name}: {len(drawn.splits)} splits, {drawn.words}")
+    for line in metrics_lines(run.summary):
+        click.echo(line)
+    click.echo(f"run folder: {folder}")

@@ -1,0 +1,100 @@
+"""`vqafeat import`: features and heads that others made."""
+
+from pathlib import Path
+
+import click
+
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, labels_option, root_option, store_option
+
+dataset_name_option = click.option(
+    "--dataset", required=True, metavar="NAME", help="A known data set, or a name of your own where the files hold the labels."
+)
+
+
+@click.group(name="import")
+def importing() -> None:
+    """Bring features and heads that others made into a store or a run folder."""
+
+
+@importing.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@dataset_name_option
+@root_option
+@labels_option
+@store_option
+def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Path) -> None:
+    """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set `resnet50`.
+
+    With a known data set, the index counts in its label list and the scores are compared with it; with a name of your own, videos
+    are named by their index and the scores are the labels.
+
+    \b
+    Examples:
+      vqafeat import vsfa CNN_features_KoNViD-1k/ --dataset konvid --labels KoNViD-1kinfo.mat
+      vqafeat import vsfa my_features/ --dataset mine
+    """
+    from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
+    from vqafeat.manifest import load_dataset, manifest_names
+    from vqafeat.store import FeatureStore, store_path
+
+    known = dataset in manifest_names() or dataset.endswith((".csv", ".toml"))
+    target = load_dataset(dataset, root, labels or None) if known else vsfa_dataset(folder, dataset)
+    feature_store = FeatureStore.create(store_path(store, target.name), target)
+    summary = import_vsfa(folder, target, feature_store)
+    _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
+
+
+@importing.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@dataset_name_option
+@root_option
+@labels_option
+@store_option
+@click.option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
+@click.option("--key", help="Variable in the file.  [default: the only matrix]")
+def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Path, name: str | None, key: str | None) -> None:
+    """Import a (video, channel) matrix of a .mat file, whose rows are in the order of the label list: one row a video.
+
+    \b
+    Example:
+      vqafeat import mat CVD2014_ResNet-50_feature.mat --labels CVD2014info.mat --dataset cvd2014
+    """
+    from vqafeat.extraction.imports import import_matrix
+    from vqafeat.manifest import load_dataset
+    from vqafeat.store import FeatureStore, store_path
+
+    target = load_dataset(dataset, root, labels or None)
+    feature_store = FeatureStore.create(store_path(store, target.name), target)
+    summary = import_matrix(file, target, feature_store, name or file.stem, key)
+    _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
+
+
+@importing.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option(
+    "--dataset", default="konvid", show_default=True, help="Data set that the head was trained on; its MOS range is the score's scale."
+)
+@click.option(
+    "--score-scale", type=float, help="Largest label, by which labels were divided in training.  [default: the data set's largest MOS]"
+)
+def head(file: Path, out: Path, dataset: str, score_scale: float | None) -> None:
+    """Import a released head, VSFA.pt, as a run folder.
+
+    \b
+    Example:
+      vqafeat import head VSFA.pt --out runs/vsfa-released
+    """
+    from vqafeat.manifest import load_manifest
+    from vqafeat.modeling.importing import import_vsfa as import_vsfa_head
+
+    manifest = load_manifest(dataset)
+    run = import_vsfa_head(file, out, score_scale or manifest.mos_range[1], manifest.name, manifest.score_name, manifest.mos_range)
+    click.echo(f"run folder: {run}")
+
+
+def _tell(store: Path, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]) -> None:
+    click.echo(f"{store}: {imported} videos imported as '{feature_set}', {channels} channels.")
+    if left_out:
+        click.echo(f"{len(left_out)} videos left out, whose features are not finite (first: {', '.join(left_out[:3])}).", err=True)
+        click.get_current_context().exit(FINISHED_WITH_FAILURES)

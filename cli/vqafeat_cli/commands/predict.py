@@ -1,0 +1,87 @@
+"""`vqafeat predict`."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vqafeat.json_text import json_text
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, weights_option
+
+if TYPE_CHECKING:
+    from vqafeat.modeling.scoring import ScoredVideo
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--split", type=click.IntRange(0), help="Ask the head of this split alone.  [default: the mean over all heads of the run]")
+@weights_option
+@click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG.")
+@click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
+@click.option("--any-features", is_flag=True, help="Allow networks or decoders other than those of the training.")
+@json_option
+@click.pass_context
+def predict(
+    context: click.Context,
+    run: Path,
+    videos: tuple[Path, ...],
+    split: int | None,
+    weights: tuple[str, ...],
+    per_frame: bool,
+    out: Path,
+    any_features: bool,
+    json: bool,
+) -> None:
+    """Score videos, files or folders of them, with the heads of a run.
+
+    The scale of a score is that of the labels that the run was trained on, and is printed with it.
+
+    \b
+    Examples:
+      vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
+      vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
+    """
+    from vqafeat.errors import VideoError
+    from vqafeat.extraction.pipeline import backbone_names
+    from vqafeat.extraction.weights import parse_weights
+    from vqafeat.modeling.scoring import Scorer, videos_among
+    from vqafeat.modeling.sequences import split_feature_sets
+    from vqafeat.modeling.trained import TrainedModel
+
+    files = videos_among(videos)
+    model = TrainedModel.load(run)
+    backbones = backbone_names(split_feature_sets(model.config.feature_sets))
+    scorer = Scorer(model, parse_weights(weights, backbones), split, any_features)
+    rows, failed = [], 0
+    for path in files:
+        try:
+            scored = scorer.score(path)
+        except VideoError as error:
+            failed += 1
+            click.echo(f"{error.kind}: {error}", err=True)
+            continue
+        rows.append({"video": str(path), "score": scored.score, "scale": scored.scale})
+        if not json:
+            click.echo(f"{path}  {scored.score:.4f}  ({scored.scale})")
+        if per_frame:
+            _write_curve(scored, out)
+    if json:
+        click.echo(json_text(rows))
+    if failed:
+        click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
+        context.exit(FINISHED_WITH_FAILURES)
+
+
+def _write_curve(scored: "ScoredVideo", out: Path) -> None:
+    from vqafeat.studies.plots import plot_frame_curve
+
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / f"{scored.path.name}.frames.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["frame", "seconds", "score"])
+        writer.writerows(zip(range(len(scored.frame_scores)), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True))
+    picture = plot_frame_curve(scored, out / f"{scored.path.name}.frames.png")
+    click.echo(f"curve: {table}, {picture}", err=True)

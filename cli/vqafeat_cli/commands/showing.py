@@ -1,0 +1,70 @@
+"""`vqafeat show` and `vqafeat verify`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from vqafeat_cli.options import FINISHED_WITH_FAILURES
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def show(path: Path) -> None:
+    """Say what a store or a run folder holds, and where its numbers came from.
+
+    \b
+    Examples:
+      vqafeat show features/konvid.zarr
+      vqafeat show runs/konvid-resnet50-sub-gru
+    """
+    if (path / "config.json").is_file():
+        _show_run(path)
+        return
+    for store in sorted(path.glob("*.zarr")) if not (path / "zarr.json").is_file() and path.is_dir() else [path]:
+        _show_store(store)
+
+
+def _show_store(path: Path) -> None:
+    from vqafeat.store import FeatureStore
+
+    store = FeatureStore.open(path)
+    dataset = store.dataset
+    low, high = dataset.mos_range
+    click.echo(f"{path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.score_name} {low:g} to {high:g} from {dataset.label_list}")
+    for name in store.feature_sets():
+        click.echo(f"  {name}: {len(store.complete_videos(name))} videos complete")
+        for key, value in store.identity(name).as_dict().items():
+            click.echo(f"    {key:16} {value}")
+
+
+def _show_run(path: Path) -> None:
+    for name in ("config.json", "metrics.json"):
+        if (path / name).is_file():
+            click.echo(f"{name}:")
+            click.echo(json.dumps(json.loads((path / name).read_text(encoding="utf-8")), indent=2, ensure_ascii=False))
+        else:
+            click.echo(f"{name} is missing: the fit did not finish.")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.pass_context
+def verify(context: click.Context, path: Path) -> None:
+    """Read a whole store, check sums included, and name everything that is wrong; exit code 3 where something is.
+
+    \b
+    Example:
+      vqafeat verify features/konvid.zarr
+    """
+    from vqafeat.store import FeatureStore, verify_store
+
+    store = FeatureStore.open(path)
+    found = 0
+    for problem in verify_store(store):
+        found += 1
+        click.echo(problem)
+    videos = sum(len(store.complete_videos(name)) for name in store.feature_sets())
+    click.echo(f"{path}: {videos} complete entries in {len(store.feature_sets())} feature sets, {found} problems.", err=True)
+    if found:
+        context.exit(FINISHED_WITH_FAILURES)

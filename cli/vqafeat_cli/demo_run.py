@@ -1,0 +1,91 @@
+"""The demo: the embedded data set through both stages."""
+
+import os
+from pathlib import Path
+
+import click
+
+from vqafeat.demo import DEMO_NAME, make_demo
+from vqafeat.errors import WeightsError
+from vqafeat.extraction.backbones import BACKBONES
+from vqafeat.extraction.pipeline import build_extractors
+from vqafeat.extraction.runner import extract_dataset
+from vqafeat.extraction.weights import published_state
+from vqafeat.manifest import load_dataset, locate_videos
+from vqafeat.modeling.fitting import FittedRun, fit
+from vqafeat.modeling.scoring import Scorer
+from vqafeat.modeling.trained import TrainedModel
+from vqafeat.store import FeatureStore, store_path
+from vqafeat.studies.plots import plot_predictions
+from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
+from vqafeat_cli.progress import shown_progress
+
+BACKBONE, HEAD, SPLITS = "resnet18", "sub-gru", 10
+
+
+def run_demo(out: Path, seed: int, weights: str | None) -> None:
+    """Make the demo set, extract, fit, score one clip, and leave a plot; what is done already is found again."""
+    click.echo("1/5  videos: two photographs, moving cameras, seven versions of each content")
+    labels = make_demo(out / DEMO_NAME, seed)
+    chosen, words = chosen_weights(weights, seed)
+    click.echo(f"2/5  features: {BACKBONE}, weights {words}")
+    store = _extracted(labels, out, chosen)
+    click.echo(f"3/5  fit: {HEAD}, splits grouped by content")
+    run = _fitted(store, out, seed)
+    for line in metrics_lines(run.summary):
+        click.echo(line)
+    video = store.dataset.videos[1]
+    path = labels.parent / video.name
+    scored = Scorer(TrainedModel.load(run.folder), {BACKBONE: chosen}).score(path)
+    click.echo(f"4/5  one clip: {path}\n     score {scored.score:.1f} ({scored.scale}), its label {video.mos:.1f}")
+    plot = _plotted(run, out / "demo.png")
+    click.echo(f"5/5  plot: {plot}\n     run folder: {run.folder}   features: {store.path}")
+
+
+def chosen_weights(weights: str | None, seed: int) -> tuple[str, str]:
+    """Return the weights for the demo and what they mean: ImageNet's where they can be had, else seeded random ones."""
+    if weights is not None:
+        return weights, weights
+    try:
+        published_state(BACKBONES.get(BACKBONE))
+    except WeightsError as error:
+        click.echo(f"     {error}", err=True)
+        return f"random:{seed}", (
+            f"random, seed {seed}: ImageNet weights cannot be had here, so the network has never seen a picture;\n"
+            "     its features still react to distortions, but expect better scores with --weights FILE"
+        )
+    return "imagenet", "imagenet: features that know the content of pictures"
+
+
+def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
+    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+    extractors = build_extractors([BACKBONE], {BACKBONE: weights})
+    store = FeatureStore.create(store_path(out / "features", DEMO_NAME), dataset)
+    with shown_progress(len(dataset.videos)) as progress:
+        summary = extract_dataset(dataset, store, extractors, progress=progress)
+    click.echo(f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already done")
+    return store
+
+
+def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
+    drawn = drawn_splits(store.dataset, "content", SPLITS, seed, "60/20/20", "default")
+    jobs = min(len(os.sched_getaffinity(0)), SPLITS)
+    with fit_progress(SPLITS) as progress:
+        return fit(
+            store,
+            BACKBONE,
+            HEAD,
+            drawn.splits,
+            out / "runs" / HEAD,
+            seed=seed,
+            jobs=jobs,
+            split_kind=drawn.words,
+            overwrite=True,
+            progress=progress,
+        )
+
+
+def _plotted(run: FittedRun, path: Path) -> Path:
+    tests = [row for row in run.predictions if row.part == "test"]
+    title = f"{HEAD} on {BACKBONE}, test parts of {SPLITS} splits"
+    return plot_predictions([row.prediction for row in tests], [row.mos for row in tests], run.config.score_name, title, path)

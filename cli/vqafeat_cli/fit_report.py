@@ -1,0 +1,72 @@
+"""What `fit`, `evaluate` and `demo` say of splits, progress and metrics."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from vqafeat.manifest import Dataset
+from vqafeat.modeling.parallel import Progress
+from vqafeat.modeling.recipes import RECIPES
+from vqafeat.modeling.summary import MEASURES, MetricsSummary
+from vqafeat.modeling.training import EpochRecord
+from vqafeat.splits import Split, SplitRequest, make_split, shared_contents
+
+
+@dataclass(frozen=True)
+class DrawnSplits:
+    """Splits, and how they were drawn in words, leaks of content included."""
+
+    splits: tuple[Split, ...]
+    words: str
+
+
+def drawn_splits(dataset: Dataset, protocol: str, count: int, seed: int, ratio: str, recipe: str) -> DrawnSplits:
+    """Draw the splits of a fit; the recipe says how a stored permutation is cut."""
+    rounding = RECIPES.get(recipe).split_rounding
+    splits = tuple(make_split(dataset, protocol, SplitRequest(run, seed, ratio, rounding)) for run in range(count))  # type: ignore[arg-type]
+    contents = [video.content for video in dataset.videos]
+    leaks = [len(shared_contents(split, contents)) for split in splits]
+    leak = f"up to {max(leaks)} test contents also in training" if any(leaks) else "no content shared between training and test"
+    return DrawnSplits(splits, f"{protocol}, {ratio}, seed {seed}; {leak}")
+
+
+def metrics_lines(summary: MetricsSummary) -> list[str]:
+    """Return the metrics of a fit as lines of text: mean, deviation and median over the splits."""
+    lines = [f"  {'':6}   mean     std  median"]
+    for name in MEASURES:
+        spread = getattr(summary, name)
+        lines.append(f"  {name.upper():6} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}")
+    low, high = min(summary.n), max(summary.n)
+    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split")
+    return [*lines, *(f"  note: {note}" for note in summary.notes)]
+
+
+def _cell(value: float) -> str:
+    return f"{value:6.3f}" if isfinite(value) else "     –"
+
+
+@contextmanager
+def fit_progress(splits: int) -> Iterator[Progress | None]:
+    """Show the epochs of each split and its validation SROCC on standard error while a terminal is there."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=console
+    ) as bar:
+        task = bar.add_task("fit", total=None, state="")
+        last: dict[int, int] = {}
+
+        def show(split: int, record: EpochRecord) -> None:
+            last[split] = record.epoch
+            done = f"{sum(last.values())} epochs in {len(last)} of {splits} splits"
+            state = f"{done}; split {split}: validation SROCC {record.validation_srocc:.3f}"
+            bar.update(task, state=state)
+
+        yield show

@@ -1,0 +1,90 @@
+"""Exit codes, help texts, and how soon they come."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from vqafeat_cli.main import cli, main
+
+from tests.cli.conftest import Run
+from vqafeat import __version__
+
+
+def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found += commands(command, (*prefix, name)) if isinstance(command, click.Group) else [(*prefix, name)]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(cli), ids=" ".join)
+def test_every_command_and_option_has_help_with_an_example(run: Run, command: tuple[str, ...]) -> None:
+    ended = run(*command, "--help")
+    assert ended.code == 0
+    assert "Example" in ended.out
+    assert f"vqafeat {' '.join(command)} " in ended.out
+    found: click.Command = cli
+    for name in command:
+        assert isinstance(found, click.Group)
+        found = found.commands[name]
+    assert [option.name for option in found.params if isinstance(option, click.Option) and not option.help] == []
+
+
+def test_help_does_not_wait_for_heavy_imports() -> None:
+    heavy = "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"
+    code = f"import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['fit', '--help'])\nfinally:\n    assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_version_and_names(run: Run) -> None:
+    assert run("--version").out.strip() == f"vqafeat, version {__version__}"
+    datasets = run("list", "datasets").out
+    assert [line.split()[0] for line in datasets.splitlines()] == [
+        "cvd2014",
+        "demo",
+        "konvid",
+        "live-apv",
+        "live-qualcomm",
+        "live-vqc",
+        "lsvq",
+        "youtube-ugc",
+    ]
+    assert {"resnet18", "resnet50", "squeezenet1_0"} <= {line.split()[0] for line in run("list", "backbones").out.splitlines()}
+    assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {line.split()[0] for line in run("list", "heads").out.splitlines()}
+    assert run("list", "losses").out.split()[0] == "l1"
+    assert {"vsfa", "default"} <= {line.split()[0] for line in run("list", "recipes").out.splitlines()}
+
+
+def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:
+    ended = run("fit", "--store", tmp_path)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("Error: the store ")
+    assert "make one with `vqafeat extract" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["fit", "--splits", "0"], ["extract"], ["nonsense"], ["extract", "--dtype", "int8"]])
+def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert "Usage:" in ended.err
+
+
+def test_an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules["vqafeat_cli.commands.listing"].LISTS, "datasets", interrupted)
+    ended = run("list", "datasets")
+    assert ended.code == 130
+    assert "the same command goes on from there" in ended.err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(sys.modules["vqafeat_cli.commands.listing"].LISTS, "datasets", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["list", "datasets"])

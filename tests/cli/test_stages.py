@@ -1,0 +1,171 @@
+"""Both stages as users type them, on tiny clips and a small random network."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.clips import noise_frames, write_clip
+
+WEIGHTS = ("--weights", "squeezenet1_0=random")
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for index in range(COUNT):
+        frames = noise_frames(6, 64, 48, seed=index) // (1 + index % 4)
+        write_clip(folder / f"v{index}.mp4", frames)
+    rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 100},{index // 2}\n" for index in range(COUNT))
+    (folder / "mine.csv").write_text("video,mos,content\n" + rows)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def extracted(run: Run, data: Path) -> None:
+    assert run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
+
+
+def fitted(run: Run, data: Path) -> None:
+    extracted(run, data)
+    assert run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1).code == 0
+
+
+def test_extract_twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
+    first = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    assert first.code == 0
+    assert first.out.strip() == "features/mine.zarr: 12 videos extracted (72 frames decoded), 0 already done, 0 failed."
+    again = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--json")
+    assert json.loads(again.out) == {"extracted": 0, "skipped": 12, "failed": 0, "frames": 0, "store": "features/mine.zarr"}
+    shown = run("show", "features").out
+    assert "mine, 12 videos, MOS 1.03 to 4.08 from mine.csv" in shown
+    assert "squeezenet1_0: 12 videos complete" in shown
+    assert "random, seed 0" in shown
+    checked = run("verify", "features/mine.zarr")
+    assert (checked.code, checked.out) == (0, "")
+    chunk = here / "features" / "mine.zarr" / "features" / "squeezenet1_0" / "v3.mp4" / "values" / "c" / "0" / "0"
+    chunk.write_bytes(b"\x00" + chunk.read_bytes()[1:])
+    damaged = run("verify", "features/mine.zarr")
+    assert damaged.code == 3
+    assert "features/squeezenet1_0/v3.mp4/values: cannot be read" in damaged.out
+
+
+def test_a_failed_video_is_exit_code_3_with_the_ledger_named(run: Run, here: Path) -> None:
+    write_clip(here / "good.mp4", noise_frames(3))
+    (here / "bad.mp4").write_bytes(b"")
+    (here / "own.csv").write_text("video,mos\ngood.mp4,1\nbad.mp4,2\n")
+    ended = run("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    assert ended.code == 3
+    assert "1 videos extracted (3 frames decoded), 0 already done, 1 failed." in ended.out
+    assert "cannot-open: 'bad.mp4' cannot be opened" in ended.err
+    assert "the ledger is features/own.failures.jsonl" in ended.err
+    (here / "own.csv").write_text("video,mos\ngood.mp4,1\nlost.mp4,2\n")
+    refused = run("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    assert (refused.code, "--skip-missing" in refused.err) == (1, True)
+    skipped = run("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing")
+    assert skipped.code == 3
+    assert "missing: 'lost.mp4' was not found" in skipped.err
+
+
+def test_a_known_data_set_without_videos_names_the_next_step(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VQAFEAT_DATA", raising=False)
+    ended = run("extract", "--dataset", "konvid", "--backbone", "resnet50")
+    assert ended.code == 1
+    assert "Put videos and label file under VQAFEAT_DATA/konvid" in ended.err
+    monkeypatch.setenv("VQAFEAT_DATA", str(here))
+    ended = run("extract", "--dataset", "konvid", "--backbone", "resnet50")
+    assert (ended.code, "does not exist" in ended.err) == (1, True)
+
+
+def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    ended = run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
+    assert ended.code == 0, ended.err
+    assert "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared" in ended.out
+    folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "splits.json",
+        "predictions.csv",
+        "metrics.json",
+        "curve.csv",
+        "weights",
+    }
+    refused = run("fit", "--head", "avg-gru")
+    assert (refused.code, "holds a finished run" in refused.err) == (1, True)
+    found = json.loads(run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1, "--overwrite", "--json").out)
+    assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n"}
+    assert set(found["srocc"]) == {"mean", "std", "median", "values"}
+    measured = json.loads(run("evaluate", folder, "--json").out)
+    assert set(measured) >= {"srocc", "krocc", "plcc", "rmse", "n"}
+    assert measured["srocc"] == pytest.approx(found["srocc"]["mean"], abs=1e-9)
+    assert "the test parts of its own 2 splits" in run("evaluate", folder).out
+    assert "avg-gru" in run("show", folder).out
+
+
+def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Path, data: Path) -> None:
+    fitted(run, data)
+    folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
+    with (folder / "predictions.csv").open() as file:
+        stored = {(row["split"], row["video"]): float(row["prediction"]) for row in csv.DictReader(file)}
+    for split in ("0", "1"):
+        scored = json.loads(run("predict", folder, data / "v2.mp4", "--split", split, "--json").out)
+        assert scored[0]["score"] == pytest.approx(stored[split, "v2.mp4"], abs=1e-5)
+    mean = json.loads(run("predict", folder, data / "v2.mp4", "--json").out)[0]
+    assert mean["score"] == pytest.approx((stored["0", "v2.mp4"] + stored["1", "v2.mp4"]) / 2, abs=1e-5)
+    assert mean["scale"] == "MOS of mine, 1.03 to 4.08"
+
+
+def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, data: Path) -> None:
+    fitted(run, data)
+    videos = here / "new"
+    videos.mkdir()
+    write_clip(videos / "a $1$.mp4", noise_frames(4))
+    (videos / "b.mp4").write_bytes(b"no video")
+    ended = run("predict", "runs/mine-squeezenet1_0-avg-gru", videos, "--per-frame", "--out", "curves")
+    assert ended.code == 3
+    assert "cannot-open: 'new/b.mp4'" in ended.err.replace(str(here) + "/", "")
+    assert "(MOS of mine, 1.03 to 4.08)" in ended.out
+    with (here / "curves" / "a $1$.mp4.frames.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
+    mean = sum(float(row["score"]) for row in rows) / 4
+    assert f"{mean:.4f}" in ended.out
+    assert (here / "curves" / "a $1$.mp4.frames.png").read_bytes().startswith(b"\x89PNG")
+    empty = run("predict", "runs/mine-squeezenet1_0-avg-gru", here / "curves")
+    assert (empty.code, "is no video and no folder with videos" in empty.err) == (1, True)
+    other = run("predict", "runs/mine-squeezenet1_0-avg-gru", data / "v1.mp4", "--weights", "random:5")
+    assert (other.code, "weights_sha256" in other.err) == (1, True)
+
+
+def test_released_files_import_and_show_their_known_figures(run: Run, here: Path, shared_data: Path) -> None:
+    assert run("import", "vsfa", shared_data / "konvid58", "--dataset", "konvid58").out.startswith(
+        "features/konvid58.zarr: 58 videos imported"
+    )
+    assert run("import", "head", shared_data / "heads" / "VSFA.pt", "--out", "runs/vsfa").code == 0
+    found = json.loads(run("evaluate", "runs/vsfa", "--dataset", "konvid58", "--json").out)
+    assert round(found["srocc"], 3) == 0.861
+    assert found["n"] == 58
+    labels = ("--labels", shared_data / "labels" / "CVD2014info.mat", "--dataset", "cvd2014")
+    matrix = run("import", "mat", shared_data / "features" / "CVD2014_ResNet-50_feature.mat", *labels)
+    assert "234 videos imported as 'CVD2014_ResNet-50_feature', 4096 channels" in matrix.out
+    left_out = ("--labels", shared_data / "labels" / "YOUTUBE_UGC_metadata.csv", "--dataset", "youtube-ugc", "--name", "brisque")
+    ended = run("import", "mat", shared_data / "features" / "YOUTUBE_UGC_BRISQUE_feats.mat", *left_out)
+    assert (ended.code, "40 videos left out" in ended.err) == (3, True)
+
+
+def test_several_stores_ask_for_a_name(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    assert run("extract", "--dataset", data / "mine.csv", "--backbone", "resnet18", "--weights", "random").code == 0
+    assert "name one, or several joined by +, with --features" in run("fit").err
+    (here / "features" / "other.zarr").mkdir()
+    assert "several: mine, other; name one with --dataset" in run("fit").err
+    assert "make them with `vqafeat extract --dataset konvid" in run("fit", "--dataset", "konvid").err

@@ -1,0 +1,104 @@
+"""Scores for new videos: the one place where stage 2 calls stage 1."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.extraction.pipeline import Extractor, backbone_names, build_extractors, extract_video
+from vqafeat.manifest import RawGeometry
+from vqafeat.manifest.locating import VIDEO_EXTENSIONS
+from vqafeat.modeling.sequences import fuse, split_feature_sets
+from vqafeat.modeling.trained import TrainedModel
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """The score of one video.
+
+    Attributes:
+        score: on the scale of the data set that the model was trained on.
+        seconds: (frame,) presentation time of the frames behind `frame_scores`.
+        frame_scores: (frame,) whose mean is the score.
+    """
+
+    path: Path
+    score: float
+    scale: str
+    seconds: npt.NDArray[np.float64]
+    frame_scores: npt.NDArray[np.float64]
+
+
+class Scorer:
+    """A trained model with the networks that it needs.
+
+    Args:
+        model: from `TrainedModel.load`.
+        weights: backbone → weights, for those that the model's own record does not name or that lie elsewhere.
+        split: which of the run's heads to ask; without it, the mean over all.
+        any_features: allow networks or decoders other than those of the training.
+
+    Raises:
+        IdentityError: features would be made otherwise than in training.
+        ArgumentError: a network's weights came from a file that is not named.
+    """
+
+    def __init__(self, model: TrainedModel, weights: dict[str, str], split: int | None = None, any_features: bool = False) -> None:
+        self.model, self._split = model, split
+        names = split_feature_sets(model.config.feature_sets)
+        chosen = {backbone: weights.get(backbone) or _recorded_weights(model, backbone) for backbone in backbone_names(names)}
+        self._extractors: list[Extractor] = build_extractors(names, chosen, _recorded_dtype(model))
+        if not any_features:
+            for extractor in self._extractors:
+                model.check_identity(extractor.feature_set, extractor.identity)
+
+    def score(self, path: Path, raw: RawGeometry | None = None) -> ScoredVideo:
+        """Decode a video once and score it.
+
+        Raises:
+            VideoError: it does not decode as a whole.
+        """
+        found = extract_video(path, self._extractors, raw)
+        features = [found.features[extractor.feature_set] for extractor in self._extractors]
+        scores = self.model.frame_scores(fuse(features, str(path)), self._split)
+        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds, scores)
+
+
+def videos_among(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that are named, and those with a video's ending in the folders that are named, sorted.
+
+    Raises:
+        VideoError: a path does not exist, or a folder holds no video.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS) if path.is_dir() else [path]
+        if not inside or not inside[0].exists():
+            raise VideoError(
+                "cannot-open",
+                f"'{path}' is no video and no folder with videos; name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders.",
+            )
+        found.extend(inside)
+    return found
+
+
+def _recorded_weights(model: TrainedModel, backbone: str) -> str:
+    """Return the weights that reproduce the features of the training, as `load_network` takes them."""
+    recorded = [str(identity["weights"]) for identity in model.config.identities.values() if identity["network"] == backbone]
+    described = recorded[0] if recorded else "imagenet"
+    if seeded := re.fullmatch(r"random, seed (\d+)", described):
+        return f"random:{seeded.group(1)}"
+    if described.startswith("file "):
+        raise ArgumentError(
+            f"the model was trained on features of '{backbone}' with weights from the {described}; name it with --weights {backbone}=FILE."
+        )
+    return "imagenet"
+
+
+def _recorded_dtype(model: TrainedModel) -> str:
+    stored_in_float32 = any("float32" in str(identity["precision"]).split("stored in")[-1] for identity in model.config.identities.values())
+    return "float32" if stored_in_float32 else "float16"

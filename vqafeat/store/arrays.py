@@ -1,0 +1,57 @@
+"""Nodes of a local Zarr v3 store: attributes read, arrays written as one checked chunk, chunk files mapped."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from vqafeat.errors import StoreError
+
+CRC32C_BYTES = 4
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a node, or none where it is missing; Zarr's own way costs ten times as long."""
+    try:
+        text = (path / "zarr.json").read_text()
+    except FileNotFoundError:
+        return {}
+    return cast(dict[str, Any], json.loads(text).get("attributes", {}))
+
+
+def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return a chunk file as a read-only map, without its trailing check sum.
+
+    Raises:
+        StoreError: the file is missing or of another length.
+    """
+    expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
+    size = chunk.stat().st_size if chunk.is_file() else None
+    if size != expected:
+        raise StoreError(f"chunk '{chunk}' has {size} bytes instead of {expected}; run `vqafeat verify` and extract that video again.")
+    return np.memmap(chunk, dtype=dtype, mode="r", shape=shape)
+
+
+def remove_node(path: Path) -> None:
+    """Delete a node; its metadata goes first, so that a stop in between never leaves a node that looks whole."""
+    if path.is_dir():
+        (path / "zarr.json").unlink(missing_ok=True)
+        shutil.rmtree(path)
+
+
+def write_array(root: zarr.Group, key: str, values: npt.NDArray[Any]) -> None:
+    """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too."""
+    root.create_array(
+        key,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=values.shape,
+        compressors=[Crc32cCodec()],
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )[...] = values

@@ -1,0 +1,23 @@
+"""Names of videos and data sets as names of nodes and folders."""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+
+_UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
+_LONGEST_KEY_BYTES = 200
+
+
+def store_key(name: str) -> str:
+    """Return the node name under which `name` is stored: no separators, no control characters, at most 200 bytes."""
+    key = _UNSAFE_IN_KEYS.sub(lambda match: f"%{ord(match.group()):02X}", name)
+    key = re.sub(r"^(\.|__)", lambda match: "".join(f"%{ord(letter):02X}" for letter in match.group()), key)
+    if len(key.encode()) > _LONGEST_KEY_BYTES:
+        head = key.encode()[:120].decode(errors="ignore").rstrip("%")
+        key = f"{head}~{sha256(name.encode()).hexdigest()[:24]}"
+    return key
+
+
+def store_path(folder: Path, dataset: str) -> Path:
+    """Return where the store of a data set lies below the folder of stores."""
+    return folder / f"{store_key(dataset)}.zarr"

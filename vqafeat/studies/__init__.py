@@ -1,0 +1,1 @@
+"""What is shown of runs: plots now; tables and pages build on them."""
