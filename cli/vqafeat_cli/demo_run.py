@@ -20,7 +20,7 @@ from vqafeat.studies.plots import plot_predictions
 from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress
 
-BACKBONE, HEAD, SPLITS = "resnet18", "sub-gru", 10
+BACKBONE, HEAD, RECIPE, SPLITS = "resnet18", "sub-gru", "demo", 10
 
 
 def run_demo(out: Path, seed: int, weights: str | None) -> None:
@@ -68,7 +68,7 @@ def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
 
 
 def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.dataset, "content", SPLITS, seed, "60/20/20", "default")
+    drawn = drawn_splits(store.dataset, "content", SPLITS, seed, "60/20/20", RECIPE)
     jobs = min(len(os.sched_getaffinity(0)), SPLITS)
     with fit_progress(SPLITS) as progress:
         return fit(
@@ -77,6 +77,7 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
             HEAD,
             drawn.splits,
             out / "runs" / HEAD,
+            recipe=RECIPE,
             seed=seed,
             jobs=jobs,
             split_kind=drawn.words,

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from vqafeat.errors import DatasetError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
@@ -115,7 +116,7 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
     else:
         try:
             arrays = {name: item for name, item in loadmat(path).items() if not name.startswith("__") and getattr(item, "ndim", 0) == 2}
-        except ValueError as error:
+        except (ValueError, MatReadError) as error:
             raise DatasetError(f"'{path}' is no MATLAB file ({error}); name a .mat file with a (video, channel) matrix.") from error
     arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
     if key is None and len(arrays) == 1:
