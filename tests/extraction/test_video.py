@@ -212,3 +212,18 @@ def test_decoding_keeps_one_frame_at_a_time(tmp_path: Path) -> None:
 def test_the_decoder_is_named_with_its_versions() -> None:
     assert av.__version__ in decoder_identity()
     assert "libswscale" in decoder_identity()
+
+
+def test_frame_counts_of_real_videos_equal_the_published_ones(shared_data: Path) -> None:
+    with (shared_data / "labels" / "KONVID_1K_metadata.csv").open() as file:
+        published = {f"{row['flickr_id']}.mp4": row for row in csv.DictReader(file)}
+    clips = sorted((shared_data / "konvid-mini").glob("*.mp4"))
+    assert len(clips) == 14
+    for clip in clips:
+        with VideoReader(clip) as reader:
+            count = sum(1 for _ in reader)
+            source = reader.source()
+        expected = published[clip.name]
+        assert count == int(expected["nb_frames"])
+        assert (source["width"], source["height"]) == (int(expected["width"]), int(expected["height"]))
+        assert source["stated_frame_rate_hz"] == pytest.approx(float(expected["framerate"]), rel=1e-3)
