@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.weights import load_network, parse_weights, published_state, read_state_dict
+from vqafeat.extraction.weights import load_network, parse_weights, published_state
+from vqafeat.state_dicts import read_state_dict
 
 SMALL = BACKBONES.get("squeezenet1_0")
 
@@ -99,7 +100,7 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
         (tmp_path / name).write_text("no weights")
         with pytest.raises(WeightsError, match=r"needs code|cannot be read"):
             read_state_dict(tmp_path / name)
-    with pytest.raises(WeightsError, match=r"does not exist; allowed are imagenet, random, random:SEED"):
+    with pytest.raises(WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"):
         load_network(SMALL, "imagnet")
 
 

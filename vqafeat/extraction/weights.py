@@ -1,7 +1,7 @@
 """A network's weights: published ones, seeded random ones, or a file; never a pickle that runs code."""
 
-import pickle
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.extraction.backbones import Backbone
+from vqafeat.state_dicts import read_state_dict
+
+_CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
     Raises:
         WeightsError: they cannot be fetched, or their hash is another.
     """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
         return backbone.published.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
@@ -69,35 +72,8 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
             f"published weights {backbone.published.name} of '{backbone.name}' cannot be fetched ({error}); "
             f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
         ) from error
-
-
-def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read the tensors of a .safetensors, .pth or .pt file without running any code.
-
-    Raises:
-        WeightsError: the file is missing, is no such file, or needs code to load.
-    """
-    if not path.is_file():
-        raise WeightsError(
-            f"weights file '{path}' does not exist; "
-            "allowed are imagenet, random, random:SEED, or the path of a .pth, .pt or .safetensors file."
-        )
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"weights file '{path}' is a pickle that needs code to load, which could do anything on this machine; "
-            "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise WeightsError(
-            f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or safetensors."
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"weights file '{path}' holds no state dict (names with tensors); save model.state_dict() alone.")
-    return state
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:

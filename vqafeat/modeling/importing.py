@@ -1,10 +1,8 @@
 """Released heads → run folders."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, WeightsError
@@ -12,6 +10,7 @@ from vqafeat.modeling.heads import build_head, head_options
 from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, list_first, load_checked, weights_path, write_json, write_weights
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import RunConfig, software_versions
+from vqafeat.state_dicts import read_state_dict
 
 # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
 _VSFA_NAMES = {
@@ -26,34 +25,6 @@ _VSFA_NAMES = {
 }
 # a second layer that the released network makes but never runs
 _VSFA_UNUSED = ("ann.fc.weight", "ann.fc.bias")
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a PyTorch file, without running anything that the file brings along.
-
-    Raises:
-        WeightsError: the file is missing, is no PyTorch file, needs code to load, or holds something else.
-    """
-    if not path.is_file():
-        raise WeightsError(f"weights file '{path}' is missing; name the file that the authors released, for example VSFA.pt.")
-    try:
-        values = torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"weights file '{path}' cannot be read as plain tensors ({_first_line(error)}). A pickle that needs code is refused, "
-            "because loading it would run that code: save its state dict again, torch.save(model.state_dict(), …), where you trust it."
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise WeightsError(f"weights file '{path}' is not a PyTorch file or is damaged ({_first_line(error)}); fetch it again.") from error
-    if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
-        raise WeightsError(
-            f"weights file '{path}' holds a {type(values).__name__} in place of a state dict; save model.state_dict() alone."
-        )
-    return dict(values)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["it ends too early"])[0]
 
 
 def import_vsfa(
@@ -87,7 +58,7 @@ def import_vsfa(
         raise ArgumentError(f"score_scale is {score_scale}; it has to be the largest label of its data set, as 4.64 for KoNViD-1k.")
     if out.exists():
         raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
-    weights = _vsfa_weights(load_tensors(path), path)
+    weights = _vsfa_weights(read_state_dict(path), path)
     options = head_options("sub-gru", {"reduced": weights["reduce.linear.weight"].shape[0], "hidden": weights["score.weight"].shape[1]})
     channels = weights["reduce.linear.weight"].shape[1]
     head = build_head("sub-gru", channels, options)
