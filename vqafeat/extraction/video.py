@@ -29,6 +29,8 @@ from vqafeat.errors import VideoError
 from vqafeat.manifest import RawGeometry
 
 RAW_SUFFIXES = (".yuv",)
+# tags in broken UTF-8 are no reason to refuse a video; PyAV 19 no longer needs to be told
+_LENIENT_TAGS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
@@ -170,7 +172,7 @@ def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
     try:
-        return av.open(path, mode="r", metadata_errors="ignore")
+        return av.open(path, mode="r", **_LENIENT_TAGS)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
 
