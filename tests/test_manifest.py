@@ -681,3 +681,10 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); mend its permissions"):
         locate_videos(made("a.mp4"), tmp_path)
+
+
+def test_a_raw_geometry_is_written_in_one_word() -> None:
+    assert RawGeometry.parse("1920x1080:yuvj420p@29.97") == RawGeometry(1920, 1080, "yuvj420p", 29.97)
+    for text in ("1920x1080", "1920x1080:yuv420p", "x:yuv420p@30", "1920x1080:yuv420p@fast"):
+        with pytest.raises(DatasetError, match="is not WIDTHxHEIGHT:FORMAT@RATE; write it as 1920x1080:yuvj420p@30"):
+            RawGeometry.parse(text)

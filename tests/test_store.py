@@ -89,6 +89,35 @@ def test_labels_are_renewed_and_features_kept_when_the_labels_change(store: Feat
     assert again.complete_videos("tiny") == ["a.mp4"]
 
 
+def test_labels_of_another_data_set_with_the_same_name_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(StoreError, match=r"holds another data set called 'small': 0 of its 2 videos are in the new one"):
+        FeatureStore.create(store.path, bare_dataset(["x", "y"]))
+    turned = bare_dataset(["b/c.mp4", "a.mp4"])
+    with pytest.raises(
+        StoreError, match=r"2 of its 2 videos are in the new one, 2 of those with another label. Give one of the two another name"
+    ):
+        FeatureStore.create(store.path, turned)
+    assert FeatureStore.open(store.path).dataset.videos[0].name == "a.mp4"
+
+
+def test_damaged_metadata_is_told_and_never_taken_for_whole(store: FeatureStore) -> None:
+    fill(store)
+    node = store.path / "features" / "tiny" / "a.mp4" / "zarr.json"
+    node.write_text("")
+    assert store.complete_videos("tiny") == []
+    assert any("features/tiny/a.mp4" in problem or "tiny/a.mp4: not complete" in problem for problem in verify_store(store))
+    (store.path / "labels" / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match=r"the labels in .* are missing or damaged; run `vqafeat extract`"):
+        _ = FeatureStore.open(store.path).dataset
+    renewed = FeatureStore.create(store.path, bare_dataset(["a.mp4", "b/c.mp4"]))
+    assert len(renewed.dataset.videos) == 2
+    (store.path / "features" / "tiny" / "zarr.json").write_text("")
+    assert any("features/tiny: its zarr.json is damaged" in problem for problem in verify_store(store))
+    (store.path / "zarr.json").write_text("")
+    with pytest.raises(StoreError, match=r"zarr.json' is damaged"):
+        FeatureStore.open(store.path)
+
+
 def test_a_video_counts_only_when_its_mark_is_there(store: FeatureStore) -> None:
     fill(store)
     group = zarr.open_group(store.path / "features" / "tiny" / "a.mp4")
@@ -160,7 +189,7 @@ def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
 
 
 def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: FeatureStore) -> None:
-    with pytest.raises(StoreError, match=r"no feature store at .*none.zarr' \(there are small.zarr\); make one with"):
+    with pytest.raises(StoreError, match=r"no feature store at .*none.zarr' \(there are .*small.zarr\); make one with"):
         FeatureStore.open(tmp_path / "none.zarr")
     with pytest.raises(StoreError, match="holds the data set 'small', not 'other'"):
         FeatureStore.create(store.path, bare_dataset(["a"], name="other"))
@@ -189,7 +218,7 @@ def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> 
     written = fill(store, name)
     np.testing.assert_array_equal(store.read("tiny", name).values, written.values)
     assert store.complete_videos("tiny") == [name]
-    assert {path.name for path in tmp_path.iterdir()} == {"small.zarr"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"small.zarr", "small.lock"}
 
 
 def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> None:

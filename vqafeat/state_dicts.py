@@ -30,7 +30,7 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             f"weights file '{path}' is a pickle that needs code to load, which could do anything on this machine; "
             "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or safetensors."
         ) from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqafeat.errors import DatasetError, StoreError
-from vqafeat.manifest import Dataset, default_root, load_dataset, manifest_names
+from vqafeat.manifest import Dataset, default_root, load_dataset, load_manifest, manifest_names
 from vqafeat.store import FeatureStore, store_path
 
 
@@ -15,13 +15,30 @@ def load_with_root(name_or_path: str, root: Path | None, labels: Sequence[Path])
         DatasetError: no folder of videos is known.
     """
     folder = root or default_root(name_or_path)
-    dataset = load_dataset(name_or_path, folder, labels or None)
+    dataset = load_dataset(name_or_path, folder, labels_argument(labels))
     if folder is None:
         raise DatasetError(
             f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds '{name_or_path}/', "
             "or give --root FOLDER."
         )
     return dataset, folder
+
+
+def labels_argument(labels: Sequence[Path]) -> Path | Sequence[Path] | None:
+    """Return what `--labels`, given any number of times, is to `load_dataset`: one path may be a folder."""
+    return labels[0] if len(labels) == 1 else (labels or None)
+
+
+def is_own_file(name_or_path: str) -> bool:
+    """Tell whether a data set is named by the path of its own CSV or manifest."""
+    return name_or_path.lower().endswith((".csv", ".toml"))
+
+
+def stored_name(name_or_path: str) -> str:
+    """Return the name under which a data set is stored; its videos and labels need not be at hand."""
+    if not is_own_file(name_or_path):
+        return name_or_path
+    return load_dataset(name_or_path).name if name_or_path.lower().endswith(".csv") else load_manifest(name_or_path).name
 
 
 def open_store(folder: Path, dataset: str | None) -> FeatureStore:
@@ -31,13 +48,15 @@ def open_store(folder: Path, dataset: str | None) -> FeatureStore:
         StoreError: there is none, or there are several and none is named.
     """
     if dataset is not None:
-        name = load_dataset(dataset).name if dataset.endswith((".csv", ".toml")) else dataset
+        name = stored_name(dataset)
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
             raise StoreError(
                 f"no features of '{name}' in '{folder}'; make them with `vqafeat extract --dataset {name} --backbone resnet50`."
             )
         return FeatureStore.open(path)
+    if (folder / "zarr.json").is_file():
+        return FeatureStore.open(folder)
     found = sorted(folder.glob("*.zarr")) if folder.is_dir() else []
     if len(found) != 1:
         names = ", ".join(path.stem for path in found)

@@ -15,7 +15,7 @@ from vqafeat.manifest import load_dataset, locate_videos
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.scoring import Scorer
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.store import FeatureStore, store_path
+from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.studies.plots import plot_predictions
 from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress
@@ -60,7 +60,7 @@ def chosen_weights(weights: str | None, seed: int) -> tuple[str, str]:
 def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
     extractors = build_extractors([BACKBONE], {BACKBONE: weights})
-    store = FeatureStore.create(store_path(out / "features", DEMO_NAME), dataset)
+    store = FeatureStore.create(store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset)
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_dataset(dataset, store, extractors, progress=progress)
     click.echo(f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already done")

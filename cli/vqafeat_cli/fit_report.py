@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from rich.console import Console
@@ -25,14 +25,25 @@ class DrawnSplits:
     words: str
 
 
-def drawn_splits(dataset: Dataset, protocol: str, count: int, seed: int, ratio: str, recipe: str) -> DrawnSplits:
+def drawn_splits(
+    dataset: Dataset,
+    protocol: str,
+    count: int,
+    seed: int,
+    ratio: str,
+    recipe: str,
+    test_part: str = "test",
+    validation_share: float = 0.0,
+) -> DrawnSplits:
     """Draw the splits of a fit; the recipe says how a stored permutation is cut."""
     rounding = RECIPES.get(recipe).split_rounding
-    splits = tuple(make_split(dataset, protocol, SplitRequest(run, seed, ratio, rounding)) for run in range(count))  # type: ignore[arg-type]
+    asked = SplitRequest(0, seed, ratio, rounding, test_part, validation_share)  # type: ignore[arg-type]
+    splits = tuple(make_split(dataset, protocol, replace(asked, run=run)) for run in range(count))
     contents = [video.content for video in dataset.videos]
     leaks = [len(shared_contents(split, contents)) for split in splits]
     leak = f"up to {max(leaks)} test contents also in training" if any(leaks) else "no content shared between training and test"
-    return DrawnSplits(splits, f"{protocol}, {ratio}, seed {seed}; {leak}")
+    how = {"official": f"tested on '{test_part}', {validation_share:g} of training for validation", "stored": ratio}
+    return DrawnSplits(splits, f"{protocol}, {how.get(protocol, f'{ratio}, seed {seed}')}; {leak}")
 
 
 def metrics_lines(summary: MetricsSummary) -> list[str]:

@@ -35,7 +35,7 @@ class _Line:
         self._frames, self._failed = 0, 0
         self._start = time.monotonic()
 
-    def video(self, name: str, frames: int | None) -> None:
+    def video(self, name: str) -> None:
         self._shown.update(self._task, description=name[-40:])
 
     def frames(self, count: int) -> None:

@@ -26,5 +26,6 @@ def test_the_demo_runs_whole_and_says_what_its_weights_mean(run: Run, tmp_path: 
     assert "opinion" not in ended.out
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out" / "runs" / "sub-gru" / "metrics.json").is_file()
+    assert run("demo", "--out", tmp_path / "out", "--weights", "random:1").code == 0
     again = run("demo", "--out", tmp_path / "out")
     assert "0 videos extracted (0 frames), 84 already done" in again.out

@@ -146,6 +146,50 @@ def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, d
     assert (other.code, "weights_sha256" in other.err) == (1, True)
 
 
+def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path, data: Path) -> None:
+    fitted(run, data)
+    for folder in ("one", "two"):
+        (here / folder).mkdir()
+        (here / folder / "clip.yuv").write_bytes(bytes(range(256)) * 18 * 2)
+    run_folder = "runs/mine-squeezenet1_0-avg-gru"
+    refused = run("predict", run_folder, "one/clip.yuv")
+    assert (refused.code, "with --raw" in refused.err) == (3, True)
+    assert "is not WIDTHxHEIGHT:FORMAT@RATE" in run("predict", run_folder, "one/clip.yuv", "--raw", "64x48").err
+    ended = run("predict", run_folder, "one/clip.yuv", "two/clip.yuv", "--raw", "64x48:yuv420p@10", "--per-frame", "--out", "curves")
+    assert (ended.code, len(ended.out.splitlines())) == (0, 2)
+    assert sorted(path.name for path in (here / "curves").glob("*.csv")) == ["001-clip.yuv.frames.csv", "002-clip.yuv.frames.csv"]
+
+
+def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
+    parts = ["train"] * 10 + ["test"] * 5 + ["test-1080p"] * 5
+    rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 200},{part}\n" for index, part in enumerate(parts))
+    for index in range(COUNT):
+        (here / f"v{index}.mp4").symlink_to(data / f"v{index}.mp4")
+    (here / "official.csv").write_text("video,mos,split\n" + rows)
+    assert run("extract", "--dataset", "official.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
+    fit = ("fit", "--head", "no-time", "--protocol", "official", "--splits", 1, "--epochs", 1, "--jobs", 1, "--test-part", "test-1080p")
+    ended = run(*fit, "--validation-share", 0.3, "--store", "features/official.zarr")
+    assert ended.code == 0, ended.err
+    assert "official, tested on 'test-1080p', 0.3 of training for validation" in ended.out
+    assert "on 5 test videos a split" in ended.out
+
+
+def test_features_of_a_manifest_are_fitted_without_its_label_files(run: Run, here: Path, data: Path) -> None:
+    (here / "own.toml").write_text(
+        'title = "Own"\nscore_name = "MOS"\nmos_range = [0.0, 5.0]\n\n[[labels]]\nfile = "mine.csv"\nreader = "own"\n'
+    )
+    assert run("extract", "--dataset", "own.toml", "--root", data, "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
+    ended = run("fit", "--dataset", "own.toml", "--head", "no-time", "--splits", 1, "--epochs", 1, "--jobs", 1)
+    assert ended.code == 0, ended.err
+
+
+def test_folders_without_a_store_are_told(run: Run, here: Path, data: Path) -> None:
+    assert (run("show", here).code, "no feature store at" in run("show", here).err) == (1, True)
+    extracted(run, data)
+    assert run("verify", "features").code == 0
+    assert "features/mine.zarr" in run("verify", "nothing").err or "none in that folder" in run("verify", "nothing").err
+
+
 def test_released_files_import_and_show_their_known_figures(run: Run, here: Path, shared_data: Path) -> None:
     assert run("import", "vsfa", shared_data / "konvid58", "--dataset", "konvid58").out.startswith(
         "features/konvid58.zarr: 58 videos imported"

@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from tests.datasets import bare_dataset
-from vqafeat.errors import DatasetError
+from vqafeat.errors import ArgumentError, DatasetError, IdentityError
 from vqafeat.extraction.imports import import_matrix, import_vsfa, read_matrix, vsfa_dataset
 from vqafeat.store import FeatureStore, verify_store
 
@@ -41,7 +41,7 @@ def test_a_vsfa_folder_with_a_name_of_its_own(folder: Path, tmp_path: Path) -> N
     assert store.complete_videos("resnet50") == ["0", "2", "10"]
     assert list(verify_store(store)) == []
     assert store.identity("resnet50").origin == "import vsfa vsfa"
-    assert store.identity("resnet50").weights_sha256 == "unknown"
+    assert store.identity("resnet50").weights_sha256.startswith("unknown; imported from SHA-256 ")
 
 
 def test_a_vsfa_folder_of_a_published_list_counts_in_it(folder: Path, tmp_path: Path) -> None:
@@ -67,12 +67,20 @@ def test_vsfa_folders_that_are_not_whole_are_refused(folder: Path, tmp_path: Pat
     (folder / "2_score.npy").unlink()
     with pytest.raises(DatasetError, match=r"2_score.npy' is missing beside its features"):
         vsfa_dataset(folder, "mine")
+    for content in (b"", b"no array"):
+        (folder / "2_score.npy").write_bytes(content)
+        with pytest.raises(DatasetError, match="is no NumPy file or is damaged"):
+            vsfa_dataset(folder, "mine")
     np.save(folder / "2_score.npy", np.array([1.25]))
-    for values, message in ((np.zeros(8, np.float32), r"has shape \(8,\)"), (np.zeros((3, 5), np.float32), "5 channels, those before 8")):
+    for values, message in (
+        (np.zeros(8, np.float32), r"has shape \(8,\)"),
+        (np.zeros((3, 5), np.float32), r"shape \(3, 5\), expected \(frame, 8\)"),
+    ):
         np.save(folder / "2_resnet-50_res5c.npy", values)
         dataset = vsfa_dataset(folder, "mine")
         with pytest.raises(DatasetError, match=message):
             import_vsfa(folder, dataset, FeatureStore.create(tmp_path / "mine.zarr", dataset))
+        assert FeatureStore.open(tmp_path / "mine.zarr").feature_sets() == []
 
 
 def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Path) -> None:
@@ -84,7 +92,12 @@ def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Pa
     summary = import_matrix(tmp_path / "brisque.mat", dataset, store, "brisque")
     assert (summary.imported, summary.left_out) == (2, ("b",))
     np.testing.assert_array_equal(store.read("brisque", "c").values, matrix[2:].astype(np.float32))
-    assert "SHA-256" in store.identity("brisque").origin
+    assert "SHA-256" in store.identity("brisque").weights_sha256
+    savemat(tmp_path / "other.mat", {"feats_mat": matrix + 1})
+    with pytest.raises(IdentityError, match="weights_sha256"):
+        import_matrix(tmp_path / "other.mat", dataset, store, "brisque")
+    with pytest.raises(ArgumentError, match=r"--name 'a\+b' holds \+ or @"):
+        import_matrix(tmp_path / "brisque.mat", dataset, store, "a+b")
     with pytest.raises(DatasetError, match=r"has 3 rows, 'small' has 2 videos in labels.csv; name the label list"):
         import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
 
@@ -103,3 +116,8 @@ def test_both_versions_of_matlab_files_are_read(tmp_path: Path) -> None:
         read_matrix(tmp_path / "text.mat")
     with pytest.raises(DatasetError, match="does not exist"):
         read_matrix(tmp_path / "none.mat")
+    whole = (tmp_path / "five.mat").read_bytes()
+    for cut in (200, len(whole) - 20):
+        (tmp_path / "cut.mat").write_bytes(whole[:cut])
+        with pytest.raises(DatasetError, match="is no MATLAB file"):
+            read_matrix(tmp_path / "cut.mat")

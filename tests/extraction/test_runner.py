@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.datasets import csv_dataset
 from vqafeat.errors import DatasetError, IdentityError
 from vqafeat.extraction.pipeline import build_extractors
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset, ledger_path, read_ledger
-from vqafeat.manifest import load_dataset
+from vqafeat.manifest import RawGeometry, load_dataset
 from vqafeat.store import FeatureStore, verify_store
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
@@ -98,6 +99,35 @@ def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
     assert not (store.path / "frames").exists()
 
 
+def test_raw_video_read_by_another_geometry_is_done_again(tmp_path: Path) -> None:
+    (tmp_path / "a.yuv").write_bytes(bytes(range(256)) * 36 * 2)
+    sizes = []
+    for pixel_format, side in (("yuvj420p", 64), ("yuv420p", 64), ("yuv420p", 32)):
+        dataset = replace(csv_dataset(tmp_path, ["a.yuv"]), raw=RawGeometry(side, 48, pixel_format, 25.0))
+        summary = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+        sizes.append((summary.extracted, summary.frames))
+    assert sizes == [(1, 4), (1, 4), (1, 8)]
+    again = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+    assert again.skipped == 1
+
+
+def test_a_video_too_small_for_a_network_or_gone_is_stepped_over(tmp_path: Path) -> None:
+    for name, side in (("a.mp4", 16), ("b.mp4", 48), ("c.mp4", 48)):
+        write_clip(tmp_path / name, noise_frames(3, side, side))
+    dataset = csv_dataset(tmp_path, NAMES)
+    (tmp_path / "b.mp4").unlink()
+    summary = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+    assert [(failure.video, failure.kind) for failure in summary.failures] == [("a.mp4", "too-small"), ("b.mp4", "cannot-open")]
+    assert "takes no side below 21 samples" in summary.failures[0].message
+    assert summary.extracted == 1
+
+
+def test_a_half_written_ledger_line_stops_nothing(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "v.failures.jsonl").write_text('{"video": "x.mp4", "path": "", "kind": "missing", "message": "m"}\n{"video": "y.m')
+    assert run(videos, tmp_path / "v.zarr").extracted == 3
+    assert [failure.video for failure in read_ledger(tmp_path / "v.failures.jsonl")] == ["x.mp4"]
+
+
 def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
     dataset = csv_dataset(videos, NAMES)
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
@@ -127,7 +157,7 @@ class Watching(Silent):
     def __init__(self) -> None:
         self.told: list[object] = []
 
-    def video(self, name: str, frames: int | None) -> None:
+    def video(self, name: str) -> None:
         self.told.append(name)
 
     def done(self, summary: ExtractionSummary) -> None:

@@ -174,20 +174,46 @@ def test_raw_video_that_is_cut_or_without_geometry_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.97])
-@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "webm"])
 @pytest.mark.parametrize("at_packet", [False, True])
 def test_a_cut_file_is_never_taken_for_whole(tmp_path: Path, share: float, suffix: str, at_packet: bool) -> None:
-    options = {"movflags": "faststart"} if suffix == "mp4" else {}
-    whole = write_clip(tmp_path / f"a.{suffix}", noise_frames(60), options={"g": "5", "bf": "0"}, container_options=options).read_bytes()
-    if suffix == "avi":
-        whole = whole[: whole.rindex(b"idx1")]  # what a stopped recording leaves: frames without the index at the end
+    codec, options = ("libvpx", {}) if suffix == "webm" else ("libx264", {"g": "5", "bf": "0"})
+    container_options = {"movflags": "faststart"} if suffix == "mp4" else {}
+    path = tmp_path / f"a.{suffix}"
+    whole = write_clip(path, noise_frames(60), codec=codec, options=options, container_options=container_options).read_bytes()
+    # what a stopped recording leaves: frames without the index at the end
+    index = {"avi": b"idx1", "mkv": b"\x1c\x53\xbb\x6b", "webm": b"\x1c\x53\xbb\x6b"}.get(suffix)
+    whole = whole[: whole.rindex(index)] if index else whole
     end = int(len(whole) * share)
     if at_packet:
-        end = whole.rindex(b"00dc" if suffix == "avi" else b"\x00\x00\x00", 0, end)
+        mark = {"avi": b"00dc", "mp4": b"\x00\x00\x00"}.get(suffix, b"\xa3")
+        end = whole.rindex(mark, 0, end)
     (tmp_path / f"cut.{suffix}").write_bytes(whole[:end])
     with pytest.raises(VideoError) as caught:
         read(tmp_path / f"cut.{suffix}")
     assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
+
+
+def test_damage_in_the_middle_is_a_break(tmp_path: Path) -> None:
+    whole = bytearray(write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes())
+    read(tmp_path / "a.mkv")
+    whole[len(whole) // 2 : len(whole) // 2 + 2000] = bytes(2000)
+    (tmp_path / "b.mkv").write_bytes(whole)
+    with pytest.raises(VideoError) as caught:
+        read(tmp_path / "b.mkv")
+    assert caught.value.kind == "breaks-midway"
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("a.mp4"), noise_frames(2)).rename("clip:1.mp4")
+    assert len(read(Path("clip:1.mp4"))[0]) == 2
+
+
+def test_an_unknown_raw_pixel_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yuv").write_bytes(bytes(768))
+    with pytest.raises(VideoError, match="pixel_format 'yuv42p' is none that FFmpeg knows"):
+        VideoReader(tmp_path / "a.yuv", RawGeometry(32, 16, "yuv42p", 25.0))
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

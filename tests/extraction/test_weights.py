@@ -96,8 +96,8 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
         torch.save(content, tmp_path / name)
         with pytest.raises(WeightsError, match=message):
             load_network(SMALL, str(tmp_path / name))
-    for name in ("text.pth", "text.safetensors"):
-        (tmp_path / name).write_text("no weights")
+    for name, content in (("text.pth", "no weights"), ("text.safetensors", "no weights"), ("hello.pth", "hello world"), ("empty.pt", "")):
+        (tmp_path / name).write_text(content)
         with pytest.raises(WeightsError, match=r"needs code|cannot be read"):
             read_state_dict(tmp_path / name)
     with pytest.raises(WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"):

@@ -1,6 +1,7 @@
 """Features that others computed, brought into a store with their provenance: VSFA's folders and per-video matrices."""
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from vqafeat.errors import DatasetError
+from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset, Video
 from vqafeat.store import FeatureStore
@@ -76,7 +77,18 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
             "or give --dataset a name of its own."
         )
     rows = ((videos[index].name, _array(folder / f"{index}_resnet-50_res5c.npy")) for index in indices)
-    identity = _identity("resnet50", f"import vsfa {folder.name}", taps=("layer4",), pooling="GAP ‖ unbiased GSP", frame_rule="every frame")
+    _check_widths(folder, indices)
+    digest = sha256()
+    for index in indices:
+        digest.update(_file_sha256(folder / f"{index}_resnet-50_res5c.npy").encode())
+    identity = _identity(
+        "resnet50",
+        f"import vsfa {folder.name}",
+        digest.hexdigest(),
+        taps=("layer4",),
+        pooling="GAP ‖ unbiased GSP",
+        frame_rule="every frame",
+    )
     return _import_rows(store, VSFA_FEATURE_SET, identity, rows)
 
 
@@ -92,10 +104,9 @@ def import_matrix(path: Path, dataset: Dataset, store: FeatureStore, feature_set
             f"matrix in '{path}' has {len(matrix)} rows, '{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}; "
             "name the label list the matrix was made with by --labels."
         )
-    with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
+    _refuse_reserved(feature_set)
     identity = _identity(
-        feature_set, f"import mat {path.name}, SHA-256 {digest}", taps=(), pooling="one row a video", frame_rule="one row a video"
+        feature_set, f"import mat {path.name}", _file_sha256(path), taps=(), pooling="one row a video", frame_rule="one row a video"
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
     return _import_rows(store, feature_set, identity, rows)
@@ -116,7 +127,7 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
     else:
         try:
             arrays = {name: item for name, item in loadmat(path).items() if not name.startswith("__") and getattr(item, "ndim", 0) == 2}
-        except (ValueError, MatReadError) as error:
+        except (ValueError, MatReadError, LookupError, TypeError, OSError, zlib.error) as error:
             raise DatasetError(f"'{path}' is no MATLAB file ({error}); name a .mat file with a (video, channel) matrix.") from error
     arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
     if key is None and len(arrays) == 1:
@@ -143,10 +154,6 @@ def _write_rows(
         if not channels:
             channels = values.shape[1]
             store.add_feature_set(feature_set, FeatureSetIdentity(**identity, channels=channels))
-        if values.shape[1] != channels:
-            raise DatasetError(
-                f"features of video '{video}' have {values.shape[1]} channels, those before {channels}; they are not of one network."
-            )
         if not np.isfinite(values).all():
             left_out.append(video)
             continue
@@ -155,23 +162,58 @@ def _write_rows(
     return ImportSummary(feature_set, imported, channels, tuple(left_out))
 
 
-def _identity(network: str, origin: str, **known: Any) -> dict[str, Any]:
-    fields = dict.fromkeys(("weights_sha256", "view", "normalisation", "decoder"), UNKNOWN)
-    return {**fields, "network": network, "origin": origin, "precision": "as imported", "weights": UNKNOWN, **known}
+def _check_widths(folder: Path, indices: list[int]) -> None:
+    """Refuse a folder whose arrays are not all (frame, channel) of one width, before anything is written."""
+    widths = {index: _loaded(folder / f"{index}_resnet-50_res5c.npy", mapped=True).shape for index in indices}
+    width = widths[indices[0]][-1]
+    for index, shape in widths.items():
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
+            path = folder / f"{index}_resnet-50_res5c.npy"
+            raise DatasetError(f"'{path}' has shape {shape}, expected (frame, {width}) as in the first file; copy it again, or remove it.")
+
+
+def _identity(network: str, origin: str, imported_sha256: str, **known: Any) -> dict[str, Any]:
+    fields = dict.fromkeys(("view", "normalisation", "decoder"), UNKNOWN)
+    # nothing is known of the weights, but features of another file are other features
+    weights = f"{UNKNOWN}; imported from SHA-256 {imported_sha256}"
+    return {
+        **fields,
+        "network": network,
+        "weights_sha256": weights,
+        "origin": origin,
+        "precision": "as imported",
+        "weights": UNKNOWN,
+        **known,
+    }
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_reserved(feature_set: str) -> None:
+    if set("+@") & set(feature_set):
+        raise ArgumentError(f"--name '{feature_set}' holds + or @, which join feature sets and name views; choose another name.")
 
 
 def _score(folder: Path, index: int) -> float:
     path = folder / f"{index}_score.npy"
     if not path.is_file():
         raise DatasetError(f"'{path}' is missing beside its features; copy the score files too.")
-    score = float(np.load(path, allow_pickle=False).ravel()[0])
+    score = float(_loaded(path).ravel()[0])
     if not np.isfinite(score):
         raise DatasetError(f"'{path}' holds {score}, no score; mend it, or remove this video's two files.")
     return score
 
 
+def _loaded(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(f"'{path}' is no NumPy file or is damaged ({error}); copy it again.") from error
+
+
 def _array(path: Path) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    if values.ndim != 2 or len(values) == 0:
-        raise DatasetError(f"'{path}' has shape {values.shape}, expected (frame, channel).")
+    values = _loaded(path)
     return values if values.dtype == np.float16 else values.astype(np.float32)

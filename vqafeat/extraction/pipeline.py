@@ -13,7 +13,7 @@ import torch
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.pooling import POOLING, gap_gsp
-from vqafeat.extraction.video import Frame, VideoReader, decoder_identity
+from vqafeat.extraction.video import RAW_SUFFIXES, Frame, VideoReader, decoder_identity
 from vqafeat.extraction.views import VIEWS, View, normalised
 from vqafeat.extraction.weights import LoadedNetwork, load_network
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
@@ -111,7 +111,7 @@ def extract_video(
     """Decode a video once and compute the rows of every feature set from each frame.
 
     Args:
-        batch_frames: frames that go through a network together; it does not change the rows.
+        batch_frames: frames that go through a network together; it changes float32 rows by rounding alone, below 1e-5.
         on_frames: told how many frames were done, for a progress line.
 
     Raises:
@@ -124,11 +124,12 @@ def extract_video(
     with VideoReader(path, raw) as reader:
         for batch in _batches(reader, batch_frames):
             frames = torch.from_numpy(np.stack([frame.rgb for frame in batch]))
+            _refuse_too_small(path, frames, extractors)
             for extractor in extractors:
                 rows[extractor.feature_set].append(extractor.rows(frames))
             seconds.extend(frame.seconds for frame in batch)
             on_frames(len(batch))
-        source = file_source(path) | reader.source()
+        source = file_source(path, raw) | reader.source()
     frame = np.arange(len(seconds), dtype=np.int32)
     features = {name: VideoFeatures(np.concatenate(parts), frame) for name, parts in rows.items()}
     for name, found in features.items():
@@ -141,17 +142,43 @@ def extract_video(
     return ExtractedVideo(FrameTable(np.asarray(seconds, dtype=np.float64), source), features)
 
 
-def file_source(path: Path) -> dict[str, Any]:
-    """Return the digest, size and modification time by which a video file is known again."""
-    with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, **file_stamp(path)}
+def file_source(path: Path, raw: RawGeometry | None) -> dict[str, Any]:
+    """Return what a video file is known by again: digest, size, modification time; raw video by its geometry too.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    stamp = file_stamp(path, raw)
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256")
+    except OSError as error:
+        raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
+    digest.update(stamp.get("raw", "").encode())
+    return {"sha256": digest.hexdigest(), **stamp}
 
 
-def file_stamp(path: Path) -> dict[str, int]:
-    """Return what of a file can be compared without reading it."""
-    status = path.stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+def file_stamp(path: Path, raw: RawGeometry | None) -> dict[str, Any]:
+    """Return what of a file can be compared without reading it.
+
+    Raises:
+        VideoError: the file is gone.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
+    geometry = {"raw": str(raw)} if raw is not None and path.suffix.lower() in RAW_SUFFIXES else {}
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
+
+
+def _refuse_too_small(path: Path, frames: torch.Tensor, extractors: Sequence[Extractor]) -> None:
+    height, width = frames.shape[1:3]
+    for backbone in (extractor.loaded.backbone for extractor in extractors):
+        if min(height, width) < backbone.smallest_side:
+            raise VideoError(
+                "too-small", f"'{path}' is {width}x{height}; '{backbone.name}' takes no side below {backbone.smallest_side} samples."
+            )
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

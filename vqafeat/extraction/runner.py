@@ -8,7 +8,7 @@ from typing import Protocol
 
 from vqafeat.errors import DatasetError, VideoError
 from vqafeat.extraction.pipeline import Extractor, extract_video, file_source, file_stamp
-from vqafeat.manifest import Dataset, Video
+from vqafeat.manifest import Dataset, RawGeometry, Video
 from vqafeat.store import FeatureStore
 
 
@@ -35,8 +35,8 @@ class ExtractionSummary:
 class Progress(Protocol):
     """Told what happens, to show it; a run without a terminal passes `Silent`."""
 
-    def video(self, name: str, frames: int | None) -> None:
-        """A video begins; `frames` where its header states a number."""
+    def video(self, name: str) -> None:
+        """A video begins."""
 
     def frames(self, count: int) -> None:
         """So many frames more are done."""
@@ -48,7 +48,7 @@ class Progress(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def video(self, name: str, frames: int | None) -> None:
+    def video(self, name: str) -> None:
         """Ignore the start of a video."""
 
     def frames(self, count: int) -> None:
@@ -64,10 +64,19 @@ def ledger_path(store: FeatureStore) -> Path:
 
 
 def read_ledger(path: Path) -> list[Failure]:
-    """Return the failures on record, oldest first."""
+    """Return the failures on record, oldest first; a line that a killed run left half written is passed over."""
     if not path.is_file():
         return []
-    return [Failure(**json.loads(line)) for line in path.read_text().splitlines() if line]
+    lines = path.read_text(errors="replace").splitlines()
+    return [Failure(**entry) for line in lines if (entry := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> dict[str, str] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
 
 
 def extract_dataset(
@@ -107,45 +116,46 @@ def _extract_all(
         ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
     extracted = skipped = frames = 0
     for video in dataset.videos:
-        pending = pending_extractors(store, video, extractors)
-        if not pending:
-            skipped += 1
+        progress.video(video.name)
+        try:
+            decoded = _extract_pending(store, video, dataset.raw_for(video), extractors, batch_frames, progress.frames)
+        except VideoError as error:
+            ledger.add(Failure(video.name, str(video.path), error.kind, str(error)))
         else:
-            progress.video(video.name, None)
-            try:
-                frames += _extract_into(store, video, dataset, pending, batch_frames, progress.frames)
-                extracted += 1
-            except VideoError as error:
-                ledger.add(Failure(video.name, str(video.path), error.kind, str(error)))
+            extracted, skipped, frames = extracted + (decoded > 0), skipped + (decoded == 0), frames + decoded
         progress.done(ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames))
     return ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames)
 
 
-def pending_extractors(store: FeatureStore, video: Video, extractors: Sequence[Extractor]) -> list[Extractor]:
+def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | None, extractors: Sequence[Extractor]) -> list[Extractor]:
     """Return the extractors whose rows of this very file are not stored whole."""
     source = store.source(video.name)
-    if source is None or video.path is None or not _same_file(video.path, source):
+    if source is None or video.path is None or not _same_file(video.path, raw, source):
         return list(extractors)
     return [extractor for extractor in extractors if not store.is_complete(extractor.feature_set, video.name)]
 
 
-def _same_file(path: Path, source: dict[str, object]) -> bool:
-    stamp = file_stamp(path)
+def _same_file(path: Path, raw: RawGeometry | None, source: dict[str, object]) -> bool:
+    stamp = file_stamp(path, raw)
     if stamp == {key: source.get(key) for key in stamp}:
         return True
-    return bool(file_source(path)["sha256"] == source["sha256"])
+    return bool(file_source(path, raw)["sha256"] == source["sha256"])
 
 
-def _extract_into(
+def _extract_pending(
     store: FeatureStore,
     video: Video,
-    dataset: Dataset,
+    raw: RawGeometry | None,
     extractors: Sequence[Extractor],
     batch_frames: int,
     on_frames: Callable[[int], object],
 ) -> int:
+    """Extract what is not stored of a video; returns the number of frames decoded, 0 where nothing was left to do."""
     assert video.path is not None
-    found = extract_video(video.path, extractors, dataset.raw_for(video), batch_frames, on_frames)
+    pending = pending_extractors(store, video, raw, extractors)
+    if not pending:
+        return 0
+    found = extract_video(video.path, pending, raw, batch_frames, on_frames)
     digest = found.table.source["sha256"]
     stored = store.source(video.name)
     # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets

@@ -9,6 +9,8 @@ What a frame is, for every kind of file:
 - Non-square samples stay as they are stored: networks see the coded pixels; the ratio is recorded.
 - Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the header claims.
 - Headerless `.yuv` files are read by the data set's stated geometry.
+- A file that was cut is refused by the error of its decoder, a damaged packet or frame, or an end before the one its container states.
+  MPEG-TS states none: one that was cut cleanly between two packets cannot be told from a whole one.
 """
 
 from collections.abc import Iterator
@@ -72,7 +74,7 @@ class VideoReader:
             raise
         self._stream.codec_context.thread_count = 1
         self._seconds: list[float] = []
-        self._corrupt_frames = 0
+        self._corrupt_frames, self._sound = 0, False
         self._assumed_times = False
         self._first: VideoFrame | None = None
 
@@ -97,6 +99,8 @@ class VideoReader:
                     yield self._frame(picture)
         except (av.FFmpegError, OSError) as error:
             raise self._broken(str(error)) from error
+        if self._corrupt_frames:
+            raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
         if not self._seconds:
             raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
         self._refuse_early_end(packets, end_seconds)
@@ -111,7 +115,9 @@ class VideoReader:
             )
         index, seconds = len(self._seconds), self._time_of(picture)
         self._seconds.append(seconds)
-        self._corrupt_frames += bool(picture.is_corrupt)
+        # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is a break
+        self._sound = self._sound or not picture.is_corrupt
+        self._corrupt_frames += bool(picture.is_corrupt) and self._sound
         rgb = cast("npt.NDArray[np.uint8]", picture.to_ndarray(format="rgb24"))
         quarter_turns = round(picture.rotation / 90)
         return Frame(index, seconds, np.rot90(rgb, quarter_turns) if quarter_turns else rgb)
@@ -132,14 +138,20 @@ class VideoReader:
         # short together with a stream that ends before its stated end means that the file was cut. AVI's duration is no
         # witness, since FFmpeg estimates it from the file's size where the index is lost.
         stream = self._stream
-        if packets >= stream.frames:
-            return
-        stated = [float(stream.frames / stream.average_rate)] if stream.average_rate else []
-        if stream.duration is not None and stream.time_base is not None:
-            stated.append(float(stream.duration * stream.time_base))
-        stated_end = max(stated, default=0.0) + float((stream.start_time or 0) * (stream.time_base or 0))
-        if end_seconds < stated_end - 1.5 * stated_end / stream.frames:
+        stated = [_tagged_seconds(stream.metadata.get("DURATION", ""))]
+        if packets < stream.frames:
+            stated.append(float(stream.frames / stream.average_rate) if stream.average_rate else 0.0)
+            stated.append(float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0)
+        elif not stated[0] and "matroska" in self._container.format.name and len(self._container.streams) == 1:
+            stated.append((self._container.duration or 0) / av.time_base)
+        start_seconds = float((stream.start_time or 0) * (stream.time_base or 0))
+        stated_end = max(stated) + (start_seconds if packets < stream.frames else 0.0)
+        frame_seconds = stated_end / max(stream.frames, packets)
+        if packets > 1 and end_seconds < stated_end - max(1.5 * frame_seconds, self._longest_step()):
             raise self._broken(f"the stream ends at {end_seconds:.3f} s of {stated_end:.3f} s")
+
+    def _longest_step(self) -> float:
+        return float(np.diff(self._seconds).max()) * 1.5 if len(self._seconds) > 1 else 0.0
 
     def source(self) -> dict[str, Any]:
         """Return what the whole decoded video was, as JSON values, for the store; call it after the last frame."""
@@ -158,12 +170,25 @@ class VideoReader:
             "color_range": "full" if int(first.color_range) == FULL_RANGE or first.format.name.startswith("yuvj") else "limited",
             "color_matrix": int(first.colorspace),
             "rotation_degrees": first.rotation,
-            "sample_aspect_ratio": str(stream.sample_aspect_ratio or 1),
+            "sample_aspect_ratio": _ratio_text(stream.sample_aspect_ratio),
             "stated_frame_rate_hz": float(rate) if rate else None,
             "constant_frame_rate": bool(len(steps) == 0 or np.ptp(steps) <= 0.002),
             "times": "assumed from the frame rate" if self._assumed_times else "container",
-            "corrupt_frames": self._corrupt_frames,
         }
+
+
+def _tagged_seconds(text: str) -> float:
+    """Return the seconds of Matroska's DURATION tag, `HH:MM:SS.nnn`, or 0 where there is none."""
+    parts = text.split(":")
+    try:
+        return sum(float(part) * 60**power for power, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _ratio_text(ratio: Any) -> str:
+    # PyAV 18 gives a Fraction, 19 a type of its own
+    return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
 
 
 def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
@@ -172,7 +197,8 @@ def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
     try:
-        return av.open(path, mode="r", **_LENIENT_TAGS)
+        # absolute, since FFmpeg takes what stands before a colon for a protocol
+        return cast(InputContainer, av.open(path.absolute(), mode="r", **_LENIENT_TAGS))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
 
@@ -180,7 +206,9 @@ def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
 def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
         raise VideoError(
-            "no-geometry", f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a manifest."
+            "no-geometry",
+            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a manifest "
+            "(for `vqafeat predict`, with --raw).",
         )
     frame_bytes = raw_frame_bytes(raw)
     size = path.stat().st_size
@@ -196,7 +224,12 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
 
 def raw_frame_bytes(raw: RawGeometry) -> int:
     """Return the bytes of one frame of planar raw video."""
-    pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
+    try:
+        pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
+    except ValueError as error:
+        raise VideoError(
+            "no-geometry", f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual."
+        ) from error
     return sum(component.width * component.height * ((component.bits + 7) // 8) for component in pixel_format.components)
 
 

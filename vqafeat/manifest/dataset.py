@@ -69,6 +69,19 @@ class RawGeometry:
         if not (math.isfinite(self.frame_rate_hz) and self.frame_rate_hz > 0):
             raise DatasetError(f"raw geometry: frame_rate_hz {self.frame_rate_hz} must be positive; state frames a second.")
 
+    @classmethod
+    def parse(cls, text: str) -> "RawGeometry":
+        """Return the geometry that `WIDTHxHEIGHT:FORMAT@RATE` names, for example `1920x1080:yuvj420p@30`.
+
+        Raises:
+            DatasetError: the text is of another form.
+        """
+        match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
+        if match is None:
+            raise DatasetError(f"raw geometry '{text}' is not WIDTHxHEIGHT:FORMAT@RATE; write it as 1920x1080:yuvj420p@30.")
+        width, height, pixel_format, rate = match.groups()
+        return cls(int(width), int(height), pixel_format, float(rate))
+
 
 @dataclass(frozen=True)
 class FileRules:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.pipeline import Extractor, backbone_names, build_extractors, extract_video
 from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
@@ -50,8 +51,14 @@ class Scorer:
     def __init__(self, model: TrainedModel, weights: dict[str, str], split: int | None = None, any_features: bool = False) -> None:
         self.model, self._split = model, split
         names = split_feature_sets(model.config.feature_sets)
+        foreign = [name for name in backbone_names(names) if name not in BACKBONES]
+        if foreign:
+            raise ArgumentError(
+                f"the model was trained on features '{foreign[0]}', which no network here makes; "
+                "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
+            )
         chosen = {backbone: weights.get(backbone) or _recorded_weights(model, backbone) for backbone in backbone_names(names)}
-        self._extractors: list[Extractor] = build_extractors(names, chosen, _recorded_dtype(model))
+        self._extractors: list[Extractor] = [build_extractors([name], chosen, _recorded_dtype(model, name))[0] for name in names]
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
@@ -99,6 +106,6 @@ def _recorded_weights(model: TrainedModel, backbone: str) -> str:
     return "imagenet"
 
 
-def _recorded_dtype(model: TrainedModel) -> str:
-    stored_in_float32 = any("float32" in str(identity["precision"]).split("stored in")[-1] for identity in model.config.identities.values())
-    return "float32" if stored_in_float32 else "float16"
+def _recorded_dtype(model: TrainedModel, feature_set: str) -> str:
+    precision = str(model.config.identities.get(feature_set, {}).get("precision", ""))
+    return "float32" if precision.endswith("stored in float32") else "float16"

@@ -16,12 +16,12 @@ CRC32C_BYTES = 4
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of a node, or none where it is missing; Zarr's own way costs ten times as long."""
+    """Return the attributes of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
     try:
-        text = (path / "zarr.json").read_text()
-    except FileNotFoundError:
+        node = json.loads((path / "zarr.json").read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
-    return cast(dict[str, Any], json.loads(text).get("attributes", {}))
+    return cast(dict[str, Any], node.get("attributes", {})) if isinstance(node, dict) else {}
 
 
 def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

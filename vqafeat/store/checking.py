@@ -13,11 +13,14 @@ def verify_store(store: FeatureStore) -> Iterator[str]:
     """Read everything through Zarr's codecs and yield one sentence for each thing that is wrong."""
     for path in store.children("frames"):
         yield from _verify_array(store, f"frames/{path.name}")
+    for path in store.children("features"):
+        if not read_attributes(path):
+            yield f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
     for feature_set in store.feature_sets():
         for path in store.children(f"features/{store_key(feature_set)}"):
             name = read_attributes(path).get("video", path.name)
             if not read_attributes(path).get("complete"):
-                yield f"{feature_set}/{name}: not complete; run `vqafeat extract` again"
+                yield f"{feature_set}/{name}: not complete, or its zarr.json is damaged; run `vqafeat extract` again"
                 continue
             key = path.relative_to(store.path).as_posix()
             problems = [*_verify_array(store, f"{key}/values"), *_verify_array(store, f"{key}/frame")]

@@ -28,6 +28,7 @@ from vqafeat.store.arrays import mapped, read_attributes, remove_node, write_arr
 from vqafeat.store.keys import store_key
 
 SCHEMA_VERSION = 1
+_LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
 
 
 class FeatureStore:
@@ -45,12 +46,15 @@ class FeatureStore:
             StoreError: there is none, or it is of another schema.
         """
         if not (path / "zarr.json").is_file():
-            near = sorted(item.name for item in path.parent.glob("*.zarr")) if path.parent.is_dir() else []
+            near = sorted(map(str, [*path.parent.glob("*.zarr"), *path.glob("*.zarr")]))
             hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
             raise StoreError(
                 f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name its folder with --store."
             )
-        root = zarr.open_group(path, mode="r+" if writable else "r")
+        try:
+            root = zarr.open_group(path, mode="r+" if writable else "r")
+        except ValueError as error:
+            raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); the store has to be extracted again.") from error
         schema = root.attrs.get("schema_version")
         if schema != SCHEMA_VERSION:
             raise StoreError(
@@ -63,7 +67,7 @@ class FeatureStore:
         """Open the store of `dataset` for writing, making it where it is missing; its labels become those of `dataset`.
 
         Raises:
-            StoreError: the store holds another data set.
+            StoreError: the store holds another data set, or another process is writing to it.
         """
         if not (path / "zarr.json").is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +76,8 @@ class FeatureStore:
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
             raise StoreError(f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another --store.")
-        if store._root.attrs["manifest_digest"] != dataset.digest:
-            store._write_labels(dataset)
+        if store._root.attrs["manifest_digest"] != dataset.digest or not read_attributes(path / "labels"):
+            store._renew_labels(dataset)
         return store
 
     @property
@@ -85,6 +89,10 @@ class FeatureStore:
     def dataset(self) -> Dataset:
         """The data set with its labels as they were when the store was last written; videos have no path."""
         labels = read_attributes(self.path / "labels")
+        if not labels:
+            raise StoreError(
+                f"the labels in '{self.path}' are missing or damaged; run `vqafeat extract` or `vqafeat import` again to renew them."
+            )
         columns = labels["columns"]
         videos = tuple(Video(*row) for row in zip(columns["video"], columns["mos"], columns["content"], columns["split"], strict=True))
         permutations = np.asarray(self.array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
@@ -94,10 +102,28 @@ class FeatureStore:
             score_name=labels["score_name"],
             mos_range=tuple(labels["mos_range"]),
             videos=videos,
+            scale=labels["scale"],
             label_list=labels["label_list"],
             digest=str(self._root.attrs["manifest_digest"]),
             stored_permutations=permutations,
         )
+
+    def _renew_labels(self, dataset: Dataset) -> None:
+        with self.exclusive():
+            if read_attributes(self.path / "labels"):
+                self._refuse_another_data_set(dataset)
+            self._root.attrs["manifest_digest"] = ""
+            self._write_labels(dataset)
+
+    def _refuse_another_data_set(self, dataset: Dataset) -> None:
+        old = {video.name: video.mos for video in self.dataset.videos}
+        shared = [video for video in dataset.videos if video.name in old]
+        changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
+        if not shared or 2 * changed > len(shared):
+            raise StoreError(
+                f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its {len(old)} videos are in the new one, "
+                f"{changed} of those with another label. Give one of the two another name, or choose another --store."
+            )
 
     def _write_labels(self, dataset: Dataset) -> None:
         columns = {
@@ -110,6 +136,7 @@ class FeatureStore:
             "title": dataset.title,
             "score_name": dataset.score_name,
             "mos_range": list(dataset.mos_range),
+            "scale": dataset.scale,
             "label_list": dataset.label_list,
             "columns": columns,
         }
@@ -140,7 +167,8 @@ class FeatureStore:
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
-        return sorted(str(read_attributes(path)["name"]) for path in self.children("features"))
+        found = (read_attributes(path).get("name") for path in self.children("features"))
+        return sorted(str(name) for name in found if name is not None)
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
         """Return what the numbers of a feature set depend on.

@@ -6,9 +6,7 @@ import click
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for videos, features, run and plot."
-)
+@click.option("--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for all that it makes.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos, the weights if random, and the fit.")
 @click.option(
     "--weights", metavar="FILE|imagenet|random[:SEED]", help="Of ResNet-18.  [default: imagenet where they can be had, else random]"

@@ -28,6 +28,8 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
     "--protocol", default="content", show_default=True, help="How splits are drawn: content (grouped), video, stored or official."
 )
 @click.option("--ratio", default="60/20/20", show_default=True, help="Training/validation/test share; 80/20 has no validation part.")
+@click.option("--test-part", default="test", show_default=True, help="Of an official split: test or test-1080p.")
+@click.option("--validation-share", default=0.2, show_default=True, help="Of an official training part without a validation part.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
 @click.option("--mapping", default="logistic", show_default=True, help="Before PLCC and RMSE: logistic, logistic-li or none.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
@@ -45,6 +47,8 @@ def fit(
     splits: int,
     protocol: str,
     ratio: str,
+    test_part: str,
+    validation_share: float,
     seed: int,
     mapping: str,
     jobs: int | None,
@@ -71,7 +75,7 @@ def fit(
     feature_store = open_store(store, dataset)
     feature_sets = chosen_features(feature_store, features)
     folder = out or Path("runs") / f"{feature_store.dataset_name}-{feature_sets}-{head}".replace("/", "_")
-    drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe)
+    drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with fit_progress(splits) as progress:
         run = fitting.fit(
             feature_store,

@@ -36,9 +36,10 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
     from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
     from vqafeat.manifest import load_dataset, manifest_names
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat_cli.datasets import is_own_file, labels_argument
 
-    known = dataset in manifest_names() or dataset.endswith((".csv", ".toml"))
-    target = load_dataset(dataset, root, labels or None) if known else vsfa_dataset(folder, dataset)
+    known = dataset in manifest_names() or is_own_file(dataset)
+    target = load_dataset(dataset, root, labels_argument(labels)) if known else vsfa_dataset(folder, dataset)
     feature_store = FeatureStore.create(store_path(store, target.name), target)
     summary = import_vsfa(folder, target, feature_store)
     _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
@@ -46,7 +47,7 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
 
 @importing.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@dataset_name_option
+@click.option("--dataset", required=True, metavar="NAME|FILE", help="A known data set, a manifest (.toml), or your own CSV.")
 @root_option
 @labels_option
 @store_option
@@ -62,8 +63,9 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
     from vqafeat.extraction.imports import import_matrix
     from vqafeat.manifest import load_dataset
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat_cli.datasets import labels_argument
 
-    target = load_dataset(dataset, root, labels or None)
+    target = load_dataset(dataset, root, labels_argument(labels))
     feature_store = FeatureStore.create(store_path(store, target.name), target)
     summary = import_matrix(file, target, feature_store, name or file.stem, key)
     _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
@@ -89,7 +91,9 @@ def head(file: Path, out: Path, dataset: str, score_scale: float | None) -> None
     from vqafeat.modeling.importing import import_vsfa as import_vsfa_head
 
     manifest = load_manifest(dataset)
-    run = import_vsfa_head(file, out, score_scale or manifest.mos_range[1], manifest.name, manifest.score_name, manifest.mos_range)
+    run = import_vsfa_head(
+        file, out, manifest.mos_range[1] if score_scale is None else score_scale, manifest.name, manifest.score_name, manifest.mos_range
+    )
     click.echo(f"run folder: {run}")
 
 

@@ -1,6 +1,7 @@
 """`vqafeat predict`."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", type=click.IntRange(0), help="Ask the head of this split alone.  [default: the mean over all heads of the run]")
 @weights_option
+@click.option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="How .yuv files are read, for example 1920x1080:yuvj420p@30.")
 @click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG.")
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
 @click.option("--any-features", is_flag=True, help="Allow networks or decoders other than those of the training.")
@@ -29,6 +31,7 @@ def predict(
     videos: tuple[Path, ...],
     split: int | None,
     weights: tuple[str, ...],
+    raw: str | None,
     per_frame: bool,
     out: Path,
     any_features: bool,
@@ -46,18 +49,20 @@ def predict(
     from vqafeat.errors import VideoError
     from vqafeat.extraction.pipeline import backbone_names
     from vqafeat.extraction.weights import parse_weights
+    from vqafeat.manifest import RawGeometry
     from vqafeat.modeling.scoring import Scorer, videos_among
     from vqafeat.modeling.sequences import split_feature_sets
     from vqafeat.modeling.trained import TrainedModel
 
     files = videos_among(videos)
+    geometry = RawGeometry.parse(raw) if raw else None
     model = TrainedModel.load(run)
     backbones = backbone_names(split_feature_sets(model.config.feature_sets))
     scorer = Scorer(model, parse_weights(weights, backbones), split, any_features)
-    rows, failed = [], 0
+    rows, failed, names = [], 0, Counter(path.name for path in files)
     for path in files:
         try:
-            scored = scorer.score(path)
+            scored = scorer.score(path, geometry)
         except VideoError as error:
             failed += 1
             click.echo(f"{error.kind}: {error}", err=True)
@@ -66,7 +71,7 @@ def predict(
         if not json:
             click.echo(f"{path}  {scored.score:.4f}  ({scored.scale})")
         if per_frame:
-            _write_curve(scored, out)
+            _write_curve(scored, out, len(rows) if names[path.name] > 1 else None)
     if json:
         click.echo(json_text(rows))
     if failed:
@@ -74,14 +79,16 @@ def predict(
         context.exit(FINISHED_WITH_FAILURES)
 
 
-def _write_curve(scored: "ScoredVideo", out: Path) -> None:
+def _write_curve(scored: "ScoredVideo", out: Path, number: int | None) -> None:
+    """Write a curve's table and plot; videos of one name from several folders are told apart by their number in the output."""
     from vqafeat.studies.plots import plot_frame_curve
 
     out.mkdir(parents=True, exist_ok=True)
-    table = out / f"{scored.path.name}.frames.csv"
+    stem = scored.path.name if number is None else f"{number:03d}-{scored.path.name}"
+    table = out / f"{stem}.frames.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "seconds", "score"])
         writer.writerows(zip(range(len(scored.frame_scores)), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True))
-    picture = plot_frame_curve(scored, out / f"{scored.path.name}.frames.png")
+    picture = plot_frame_curve(scored, out / f"{stem}.frames.png")
     click.echo(f"curve: {table}, {picture}", err=True)

@@ -21,8 +21,13 @@ def show(path: Path) -> None:
     if (path / "config.json").is_file():
         _show_run(path)
         return
-    for store in sorted(path.glob("*.zarr")) if not (path / "zarr.json").is_file() and path.is_dir() else [path]:
+    for store in _stores(path):
         _show_store(store)
+
+
+def _stores(path: Path) -> list[Path]:
+    """Return the stores in a folder of stores, or the path itself, whose absence is told when it is opened."""
+    return ([] if (path / "zarr.json").is_file() else sorted(path.glob("*.zarr"))) or [path]
 
 
 def _show_store(path: Path) -> None:
@@ -32,6 +37,8 @@ def _show_store(path: Path) -> None:
     dataset = store.dataset
     low, high = dataset.mos_range
     click.echo(f"{path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.score_name} {low:g} to {high:g} from {dataset.label_list}")
+    if dataset.scale:
+        click.echo(f"  scale: {dataset.scale}")
     for name in store.feature_sets():
         click.echo(f"  {name}: {len(store.complete_videos(name))} videos complete")
         for key, value in store.identity(name).as_dict().items():
@@ -51,7 +58,7 @@ def _show_run(path: Path) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.pass_context
 def verify(context: click.Context, path: Path) -> None:
-    """Read a whole store, check sums included, and name everything that is wrong; exit code 3 where something is.
+    """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3 where something is.
 
     \b
     Example:
@@ -59,12 +66,14 @@ def verify(context: click.Context, path: Path) -> None:
     """
     from vqafeat.store import FeatureStore, verify_store
 
-    store = FeatureStore.open(path)
     found = 0
-    for problem in verify_store(store):
-        found += 1
-        click.echo(problem)
-    videos = sum(len(store.complete_videos(name)) for name in store.feature_sets())
-    click.echo(f"{path}: {videos} complete entries in {len(store.feature_sets())} feature sets, {found} problems.", err=True)
+    for store in map(FeatureStore.open, _stores(path)):
+        problems = list(verify_store(store))
+        found += len(problems)
+        for problem in problems:
+            click.echo(problem)
+        videos = sum(len(store.complete_videos(name)) for name in store.feature_sets())
+        counts = f"{videos} complete entries in {len(store.feature_sets())} feature sets"
+        click.echo(f"{store.path}: {counts}, {len(problems)} problems.", err=True)
     if found:
         context.exit(FINISHED_WITH_FAILURES)

@@ -35,6 +35,7 @@ class Backbone:
         taps: names of the layers whose output is kept.
         published: the ImageNet weights.
         classifier: prefix of the parameters that the features do not depend on.
+        smallest_side: of a frame, in samples, below which the network has nothing left to see.
         mean, std: normalisation of RGB in [0, 1].
     """
 
@@ -45,6 +46,7 @@ class Backbone:
     taps: tuple[str, ...]
     published: WeightsSource
     classifier: str
+    smallest_side: int = 1
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

@@ -20,5 +20,6 @@ BACKBONES.add(
         taps=("features",),
         published=tv.SqueezeNet1_0_Weights.IMAGENET1K_V1,
         classifier="classifier.",
+        smallest_side=21,
     ),
 )
