@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted. Bugs keep their traceback.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,10 @@ import click
 from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat_cli import commands
+
+# Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to ten times the time where
+# another process wants the cores too, and gains nothing where none does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
