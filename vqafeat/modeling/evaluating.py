@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.modeling.run_files import SPLITS, read_json
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
@@ -66,13 +66,15 @@ def evaluate(
     if not any_features:
         for name in split_feature_sets(sets):
             model.check_identity(name, source.identity(name))
-    tests, measured_on, notes = _videos_to_measure(read_json(run / SPLITS)["splits"], model, source)
+    splits = read_json(run / SPLITS)["splits"]
+    tests, measured_on, notes = _videos_to_measure(splits, model, source)
     wanted = {name for names in tests for name in names}
-    complete = set(complete_rows(source, sets)) if skip_missing else None
-    rows = [row for row, video in enumerate(source.dataset.videos) if video.name in wanted and (complete is None or row in complete)]
+    rows = _rows_to_measure(source, sets, wanted, skip_missing)
     if len(rows) < len(wanted):
         notes.append(f"{len(wanted) - len(rows)} video(s) without complete features left out")
     sequences = load_sequences(source, sets, rows)
+    if source.dataset.name != model.config.dataset:
+        notes += _trained_on(splits, sequences.names)
     predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names))
     return Evaluation(measured_on, summarise(predictions, len(tests), mapping or model.config.mapping, notes), predictions)
 
@@ -104,6 +106,30 @@ def _videos_to_measure(
         )
     notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != config.dataset_digest else []
     return tests, f"the test parts of its own {len(splits)} splits of '{dataset.name}'", notes
+
+
+def _rows_to_measure(source: FeatureSource, feature_sets: str, wanted: set[str], skip_missing: bool) -> list[int]:
+    rows = [row for row, video in enumerate(source.dataset.videos) if video.name in wanted]
+    if not skip_missing:
+        return rows
+    complete = set(complete_rows(source, feature_sets))
+    if complete.isdisjoint(rows):
+        raise StoreError(
+            f"none of the {len(wanted)} videos to be measured has complete features '{feature_sets}' in '{source.path}'; "
+            f"run `vqafeat extract --dataset {source.dataset.name}` first."
+        )
+    return [row for row in rows if row in complete]
+
+
+def _trained_on(splits: Sequence[dict[str, list[str]]], measured: Sequence[str]) -> list[str]:
+    """Return a note where measured videos are named as training videos of another data set are; some sets hold the same clips."""
+    shared = set(measured) & {name for split in splits for name in split["train"]}
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} of the {len(measured)} measured videos are named as videos in the run's own training parts; if they are the same "
+        "ones, the metrics flatter the run"
+    ]
 
 
 def _scored(model: TrainedModel, number: int, sequences: Sequences, names: Sequence[str]) -> list[Prediction]:

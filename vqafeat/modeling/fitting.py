@@ -1,15 +1,19 @@
 """Fit a head on the splits of a data set and leave a run folder."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.manifest import Dataset
 from vqafeat.metrics import MAPPINGS
 from vqafeat.modeling.evaluating import Prediction, summarise
+from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.losses import LABEL_SCALES
 from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
 from vqafeat.modeling.recipes import RECIPES, Recipe
@@ -17,10 +21,12 @@ from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLI
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import RunConfig, resolved_options, software_versions
+from vqafeat.modeling.training import check_parts
 from vqafeat.splits import Split
 
 PARTS = ("train", "validation", "test")
 _FEWEST_TO_MEASURE = 2
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def fit(
         splits: rows count within the store's data set.
         out: the run folder.
         recipe: name of a recipe, or one.
-        overrides: single values of the recipe to change.
+        overrides: single values of the recipe to change; `pooling` only for a head that has it.
         options: single options of the head to change.
         seed: the same seed gives the same run.
         jobs: processes; results do not depend on it.
@@ -88,7 +94,7 @@ def fit(
         split_kind: how the splits were drawn, in words, for the record.
         skip_missing: leave out videos without complete features instead of refusing to start.
         overwrite: replace a finished run.
-        device: where the heads train, as PyTorch names it.
+        device: where the heads train: "cpu", "cuda" or "cuda:NUMBER".
         progress: called with a split's number and each epoch's record.
 
     Raises:
@@ -98,21 +104,33 @@ def fit(
         TrainingError: the fit cannot start, or went astray.
     """
     chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
-    resolved = resolved_options(head, options, chosen.pooling)
+    resolved = resolved_options(head, options, chosen.pooling, asked_for="pooling" in (overrides or {}))
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
     _check_device(device)
     videos = _videos(source, feature_sets, splits, skip_missing)
-    config = RunConfig(
-        head=head,
-        options=resolved,
-        recipe=chosen.as_dict(),
-        seed=seed,
-        feature_sets=feature_sets,
-        identities={name: source.identity(name).as_dict() for name in split_feature_sets(feature_sets)},
-        channels=videos.sequences.channels,
-        label_factors=tuple(LABEL_SCALES.get(chosen.label_scale)(videos.sequences.mos, split.train) for split in videos.splits),
+    factors = _label_factors(source.dataset, videos, chosen)
+    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, factors, seed, device, out)
+    config = _config(source, plan, videos.sequences.channels, split_kind, mapping)
+    _check_start(plan, videos)
+    _prepare(out, overwrite)
+    write_json(out / CONFIG, config.as_dict())
+    write_json(out / SPLITS, _named_splits(videos, split_kind))
+    outcomes = fit_splits(videos.sequences, videos.splits, plan, jobs, progress)
+    return _finished(out, config, videos, outcomes)
+
+
+def _config(source: FeatureSource, plan: Plan, channels: int, split_kind: str, mapping: str) -> RunConfig:
+    return RunConfig(
+        head=plan.head,
+        options=plan.options,
+        recipe=plan.recipe.as_dict(),
+        seed=plan.seed,
+        feature_sets=plan.feature_sets,
+        identities={name: source.identity(name).as_dict() for name in split_feature_sets(plan.feature_sets)},
+        channels=channels,
+        label_factors=plan.label_factors,
         dataset=source.dataset.name,
         dataset_digest=source.dataset.digest,
         score_name=source.dataset.score_name,
@@ -122,21 +140,32 @@ def fit(
         origin="vqafeat fit",
         versions=software_versions(),
     )
-    _prepare(out, overwrite)
-    write_json(out / CONFIG, config.as_dict())
-    write_json(out / SPLITS, _named_splits(videos, split_kind))
-    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, seed, device, out)
-    outcomes = fit_splits(videos.sequences, videos.splits, plan, jobs, progress)
-    return _finished(out, config, videos, outcomes)
+
+
+def _label_factors(dataset: Dataset, videos: _Videos, recipe: Recipe) -> tuple[float, ...]:
+    """Return what each split's labels are divided by; the scale sees the labels of the whole data set, in use or not."""
+    mos = np.array([video.mos for video in dataset.videos], dtype=np.float64)
+    scale = LABEL_SCALES.get(recipe.label_scale)
+    return tuple(scale(mos, [videos.rows[row] for row in split.train]) for split in videos.splits)
+
+
+def _check_start(plan: Plan, videos: _Videos) -> None:
+    """Refuse what would stop a split at its start, before the run folder is touched."""
+    for split in videos.splits:
+        check_parts(split, len(videos.sequences))
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        build_head(plan.head, videos.sequences.channels, plan.options)
 
 
 def _check_device(device: str) -> None:
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ArgumentError(f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    if not _DEVICE.fullmatch(device):
+        raise ArgumentError(f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
+    if device == "cpu":
+        return
+    if not torch.cuda.is_available():
         raise ArgumentError(f"device is '{device}', but PyTorch finds no CUDA device here; use 'cpu'.")
+    if (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise ArgumentError(f"device is '{device}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted from 0.")
 
 
 def _videos(source: FeatureSource, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:
@@ -175,7 +204,7 @@ def _prepare(out: Path, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
         raise ArgumentError(f"'{out}' holds files that are not of a run; name another folder with --out.")
     (out / METRICS).unlink(missing_ok=True)
-    for path in (out / WEIGHTS).glob("split-*.safetensors"):
+    for path in [*(out / WEIGHTS).glob("split-*.safetensors"), *(out / WEIGHTS).glob(".split-*")]:
         path.unlink()
 
 

@@ -1,12 +1,15 @@
 """The splits of one fit, one after another or spread over processes, with the same results either way."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -40,6 +43,7 @@ class Plan:
         head: name of the head.
         options: all of its options.
         recipe: how it is trained.
+        label_factors: one a split: head's output × this = score.
         seed: of the whole fit.
         device: as PyTorch names it.
         out: the run folder, where weights go.
@@ -52,6 +56,7 @@ class Plan:
     head: str
     options: dict[str, Any]
     recipe: Recipe
+    label_factors: tuple[float, ...]
     seed: int
     device: str
     out: Path
@@ -63,14 +68,12 @@ class SplitOutcome:
 
     Attributes:
         scores: part → scores of its videos on the data set's scale, in the order of the split.
-        label_factor: head's output × this = score.
         kept_epoch: counted from 1.
         kept_because: in words.
         curve: one record an epoch.
     """
 
     scores: dict[str, tuple[float, ...]]
-    label_factor: float
     kept_epoch: int
     kept_because: str
     curve: tuple[EpochRecord, ...]
@@ -107,7 +110,8 @@ def fit_splits(
 
 def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progress: Progress | None) -> SplitOutcome:
     """Train one head, write the kept weights, and score all parts with them."""
-    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device)
+    factor = plan.label_factors[number]
+    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device, factor)
     while True:
         try:
             record = next(loop)
@@ -122,26 +126,38 @@ def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progr
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    scores = {part: tuple((predict(head, batcher, rows) * result.label_factor).tolist()) for part, rows in parts.items()}
-    return SplitOutcome(scores, result.label_factor, result.kept_epoch, result.kept_because, result.curve)
+    scores = {part: tuple((predict(head, batcher, rows) * factor).tolist()) for part, rows in parts.items()}
+    return SplitOutcome(scores, result.kept_epoch, result.kept_because, result.curve)
 
 
 def _spread(splits: Sequence[Split], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
     context = _process_context()
     news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news,))
     try:
-        futures = [pool.submit(_work, split, plan, number) for number, split in enumerate(splits)]
-        for number, record in _news_until_done(futures, news):
-            if progress is not None:
-                progress(number, record)
-        return [future.result() for future in futures]
+        with _pool(jobs, context, news) as pool:
+            futures = [pool.submit(_work, split, plan, number) for number, split in enumerate(splits)]
+            for number, record in _news_until_done(futures, news):
+                if progress is not None:
+                    progress(number, record)
+            return [future.result() for future in futures]
     except BrokenProcessPool as error:
         raise TrainingError(
             f"a process of the fit was killed from outside, often for want of memory; try again with fewer --jobs than {jobs}."
         ) from error
+
+
+@contextmanager
+def _pool(jobs: int, context: BaseContext, news: "SimpleQueue[tuple[int, EpochRecord]]") -> Iterator[ProcessPoolExecutor]:
+    """Lend a pool of workers; if anything goes wrong they end at once, whatever they are at, since nobody reads their news any more."""
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news, theirs))
+    try:
+        yield pool
+        pool.shutdown()
     finally:
+        ours.close()
         pool.shutdown(cancel_futures=True)
+        theirs.close()
 
 
 def _process_context() -> BaseContext:
@@ -162,17 +178,25 @@ def _news_until_done(
         done, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
         while not news.empty():
             yield news.get()
-        for future in done:
-            future.result()
+        for future in futures:
+            if future in done:
+                future.result()
 
 
 _worker_news: "SimpleQueue[tuple[int, EpochRecord]] | None" = None
 
 
-def _start_worker(news: "SimpleQueue[tuple[int, EpochRecord]]") -> None:
+def _start_worker(news: "SimpleQueue[tuple[int, EpochRecord]]", parent: Connection) -> None:
     global _worker_news  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     torch.set_num_threads(1)
     _worker_news = news
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    """End this process as soon as the parent closes its end of the pipe, or is gone itself."""
+    parent.poll(None)
+    os._exit(1)
 
 
 def _work(split: Split, plan: Plan, number: int) -> SplitOutcome:

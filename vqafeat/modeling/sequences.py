@@ -2,9 +2,9 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -44,20 +44,56 @@ class FeatureSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class StoredFeatures(Sequence[npt.NDArray[Any]]):
+    """The features of some videos of a store, read anew at each access and never held.
+
+    A map of a file keeps a descriptor, of which a process may have as few as 1024; data sets have more videos.
+
+    Attributes:
+        source: the feature store.
+        feature_sets: joined channel by channel.
+        videos: names, in order.
+    """
+
+    source: FeatureSource
+    feature_sets: tuple[str, ...]
+    videos: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @overload
+    def __getitem__(self, row: int) -> npt.NDArray[Any]: ...
+    @overload
+    def __getitem__(self, row: slice) -> "StoredFeatures": ...
+    def __getitem__(self, row: int | slice) -> "npt.NDArray[Any] | StoredFeatures":
+        if isinstance(row, slice):
+            return StoredFeatures(self.source, self.feature_sets, self.videos[row])
+        video = self.videos[row]
+        return fuse([self.source.read(name, video) for name in self.feature_sets], video)
+
+
+@dataclass(frozen=True, eq=False)
 class Sequences:
-    """One sequence of frame features a video, held as stored (float16 or float32, possibly read-only maps of a store's files).
+    """One sequence of frame features a video, as stored (float16 or float32, possibly read-only maps of a store's files).
+
+    Making one looks at each video once, so that what is wrong with a store is told before any training.
 
     Attributes:
         names: one name a video, unique.
         contents: the content that each video shows; videos of one content share it.
         mos: (video,) float64, on the data set's own scale.
-        features: one (frame, channel) array a video.
+        features: one (frame, channel) array a video, held or read at each access.
+        lengths: frames of each video.
+        channels: the width of a frame's features.
     """
 
     names: tuple[str, ...]
     contents: tuple[str, ...]
     mos: npt.NDArray[np.float64]
-    features: tuple[npt.NDArray[Any], ...]
+    features: Sequence[npt.NDArray[Any]]
+    lengths: tuple[int, ...] = field(init=False)
+    channels: int = field(init=False)
 
     def __post_init__(self) -> None:
         counts = {"names": len(self.names), "contents": len(self.contents), "mos": len(self.mos), "features": len(self.features)}
@@ -68,24 +104,22 @@ class Sequences:
             raise ArgumentError(f"names of sequences have to be unique, got {doubled[0]!r} more than once ({len(doubled)} such names).")
         if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
             raise ArgumentError(f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: {self.mos[:3]} …")
-        for name, values in zip(self.names, self.features, strict=True):
-            check_frames(values, name)
-            if values.shape[1] != self.channels:
+        shapes = [checked_shape(values, name) for name, values in zip(self.names, self.features, strict=True)]
+        channels = shapes[0][1]
+        for name, (_, width) in zip(self.names, shapes, strict=True):
+            if width != channels:
                 raise ArgumentError(
-                    f"features of '{name}' have {values.shape[1]} channels, those of '{self.names[0]}' {self.channels}; all have to agree."
+                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all have to agree."
                 )
+        object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
+        object.__setattr__(self, "channels", channels)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def channels(self) -> int:
-        """The width of a frame's features."""
-        return int(self.features[0].shape[1])
 
-
-def check_frames(values: npt.NDArray[Any], name: str) -> None:
-    """Refuse what is not (frame, channel) in float16 or float32 with at least one frame.
+def checked_shape(values: npt.NDArray[Any], name: str) -> tuple[int, int]:
+    """Return the number of frames and channels; refuse what is not (frame, channel) in float16 or float32 with at least one frame.
 
     Raises:
         ArgumentError: it is not.
@@ -94,6 +128,7 @@ def check_frames(values: npt.NDArray[Any], name: str) -> None:
         raise ArgumentError(
             f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), float16 or float32, not empty."
         )
+    return values.shape[0], values.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +162,11 @@ class Batcher:
         self._memory = torch.empty(0)
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, in that order, in float32."""
-        arrays = [self.sequences.features[row] for row in rows]
-        lengths = [len(values) for values in arrays]
+        """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open at a time."""
+        lengths = [self.sequences.lengths[row] for row in rows]
         frames = self._space(sum(lengths))
-        for part, values in zip(torch.split(frames, lengths), arrays, strict=True):
-            part.copy_(as_tensor(values))
+        for part, row in zip(torch.split(frames, lengths), rows, strict=True):
+            part.copy_(as_tensor(self.sequences.features[row]))
         return Batch(frames.to(self.device), torch.tensor(lengths, device=self.device), tuple(rows))
 
     def batches(self, rows: Sequence[int], size: int) -> Iterator[Batch]:
@@ -199,7 +233,7 @@ def complete_rows(source: FeatureSource, feature_sets: str) -> tuple[int, ...]:
 
 
 def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int] | None = None) -> Sequences:
-    """Read a store's features: one feature set, or several joined by `+`.
+    """Return a store's features, to be read at each access: one feature set, or several joined by `+`.
 
     Args:
         source: the feature store.
@@ -207,7 +241,7 @@ def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int]
         rows: positions in the data set; without it every video, all of which have to be complete.
 
     Raises:
-        StoreError: a video is not complete in one of the feature sets.
+        StoreError: a video is not complete in one of the feature sets, or a file of the store is damaged.
     """
     names = split_feature_sets(feature_sets)
     rows = range(len(source.dataset.videos)) if rows is None else rows
@@ -223,5 +257,5 @@ def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int]
         names=tuple(video.name for video in videos),
         contents=tuple(video.content for video in videos),
         mos=np.array([video.mos for video in videos], dtype=np.float64),
-        features=tuple(fuse([source.read(name, video.name) for name in names], video.name) for video in videos),
+        features=StoredFeatures(source, names, tuple(video.name for video in videos)),
     )

@@ -21,7 +21,7 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
 from vqafeat.modeling.run_files import CONFIG, METRICS, list_first, load_checked, read_json, read_weights, weights_path
-from vqafeat.modeling.sequences import as_tensor, check_frames
+from vqafeat.modeling.sequences import as_tensor, checked_shape
 
 FORMAT_VERSION = 1
 
@@ -157,10 +157,10 @@ class TrainedModel:
         Raises:
             ArgumentError: the features have another width than the heads, or there is no such split.
         """
-        check_frames(features, "the video")
-        if features.shape[1] != self.config.channels:
+        _, channels = checked_shape(features, "the video")
+        if channels != self.config.channels:
             raise ArgumentError(
-                f"the features have {features.shape[1]} channels, the model takes {self.config.channels} ('{self.config.feature_sets}'); "
+                f"the features have {channels} channels, the model takes {self.config.channels} ('{self.config.feature_sets}'); "
                 "extract the feature sets that it was trained on."
             )
         frames, lengths = as_tensor(features).float(), torch.tensor([len(features)])
@@ -196,7 +196,22 @@ class TrainedModel:
         return range(split, split + 1)
 
 
-def resolved_options(head: str, options: Mapping[str, Any] | None, pooling: str) -> dict[str, Any]:
-    """Return all options of a head; the recipe's pooling variant goes to the heads that have one, unless it is given."""
+def resolved_options(head: str, options: Mapping[str, Any] | None, pooling: str, asked_for: bool = False) -> dict[str, Any]:
+    """Return all options of a head; the recipe's pooling variant goes to the heads that have one, unless it is given.
+
+    Args:
+        head: name of the head.
+        options: the given ones.
+        pooling: the recipe's variant.
+        asked_for: the variant was named for this fit, and is not just the recipe's own.
+
+    Raises:
+        ArgumentError: a variant was asked for and the head has no temporal pooling, or an option is not allowed.
+    """
     defaults = head_options(head)
+    if asked_for and "pooling" not in defaults:
+        able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
+        raise ArgumentError(
+            f"pooling is '{pooling}', but head '{head}' has no temporal pooling; leave it out, or use a head with one: {able}."
+        )
     return head_options(head, {**({"pooling": pooling} if "pooling" in defaults else {}), **(options or {})})

@@ -65,16 +65,27 @@ def train(
     recipe: Recipe,
     seed: int,
     device: str = "cpu",
+    label_factor: float | None = None,
 ) -> Generator[EpochRecord, None, TrainingResult]:
     """Train a head on one split; yields each epoch's record as it ends and returns the result.
 
     The same seed on the same machine with the same number of threads gives the same weights. An epoch's order is drawn anew from the seed.
 
+    Args:
+        sequences: the features and labels.
+        split: rows count within `sequences`.
+        head_name: name of the head.
+        options: of the head.
+        recipe: how it is trained.
+        seed: of this split.
+        device: as PyTorch names it.
+        label_factor: what labels are divided by; without it, what the recipe's label scale finds in `sequences`.
+
     Raises:
         TrainingError: a part is too small, or the loss is not finite.
     """
-    _check_parts(sequences, split)
-    factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train)
+    check_parts(split, len(sequences))
+    factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if label_factor is None else label_factor
     labels = torch.from_numpy(sequences.mos / factor).float().to(device)
     generator = torch.Generator().manual_seed(seed)
     head = _new_head(sequences, split, head_name, options, recipe, labels, seed).to(device)
@@ -160,17 +171,20 @@ def _new_head(
     return head
 
 
-def _check_parts(sequences: Sequences, split: Split) -> None:
+def check_parts(split: Split, videos: int) -> None:
+    """Refuse a split that cannot be trained on, of rows that count within this many videos.
+
+    Raises:
+        TrainingError: the validation part is too small to choose an epoch, or a row is not among the videos.
+    """
     if 0 < len(split.validation) < _FEWEST_FOR_SROCC:
         raise TrainingError(
             f"the validation part has {len(split.validation)} video(s); choosing an epoch by SROCC takes at least {_FEWEST_FOR_SROCC}. "
             "Use more videos, or splits without a validation part (80/20), which keep the last epoch."
         )
-    beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= len(sequences)]
+    beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
     if beyond:
-        raise TrainingError(
-            f"a split names video {beyond[0]}, but there are {len(sequences)} (0 to {len(sequences) - 1}); use splits of this data set."
-        )
+        raise TrainingError(f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of this data set.")
 
 
 def _validation_srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> float:
