@@ -1,5 +1,6 @@
 """MATLAB files: the released `*info.mat` (version 7.3, which is HDF5), and the older ones that data sets ship (version 5)."""
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
     """
     try:
         variables: Any = loadmat(path, simplify_cells=True)
-    except (ValueError, NotImplementedError, TypeError, OSError) as error:
+    except (ValueError, NotImplementedError, TypeError, LookupError, OSError, zlib.error) as error:
         raise DatasetError(
             f"label file '{path}' is no MATLAB file of version 7.2 or older ({error}); give the file as the data set ships it."
         ) from error
