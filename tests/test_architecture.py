@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors", "json_text"],
     ["registry"],
-    ["labels", "state_dicts"],
+    ["labels", "state_dicts", "devices"],
     ["manifest"],
     ["splits", "metrics", "statistics", "features"],
     ["store", "demo"],

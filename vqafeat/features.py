@@ -65,7 +65,7 @@ class VideoFeatures:
 
     Attributes:
         values: (row, channel) float16 or float32.
-        frame: (row,) int32, the index of the decoded frame that each row belongs to, increasing.
+        frame: (row,) int32, the index of the decoded frame that each row belongs to, never decreasing.
     """
 
     values: npt.NDArray[Any]
@@ -99,3 +99,8 @@ class FrameTable:
             raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {self.seconds.dtype} {self.seconds.shape}.")
         if "sha256" not in self.source:
             raise ArgumentError("source has to hold the file's 'sha256'.")
+
+
+def uniform_frames(frames: int, count: int) -> list[int]:
+    """Return `count` frame indices at equal intervals over a video of `frames` frames; all of them, once, where there are fewer."""
+    return [position * frames // count for position in range(count)] if frames > count else list(range(frames))

@@ -8,7 +8,7 @@ import click
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.errors import WeightsError
 from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.pipeline import build_extractors
+from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.extraction.weights import published_state
 from vqafeat.manifest import load_dataset, locate_videos

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from vqafeat.extraction.pipeline import Resources
 
 FINISHED_WITH_FAILURES = 3
 
@@ -41,4 +44,65 @@ def dataset_option(required: bool) -> Decorator:
         required=required,
         metavar="NAME|FILE",
         help=f"A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split]).{hint}",
+    )
+
+
+_COMPUTE_OPTIONS: list[Decorator] = [
+    click.option("--device", help="Where the networks run: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]"),
+    click.option(
+        "--batch",
+        "batch_frames",
+        type=click.IntRange(1),
+        help="Most frames that go through a network together on a GPU in fp16 or bf16; else each frame is computed alone.  "
+        "[default: as many as --memory holds]",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        help="Decoding processes; 0 decodes in the main process, unprotected.  [default: 2 for a CPU, one a core for a GPU]",
+    ),
+    click.option("--memory", metavar="AMOUNT", help="Memory to stay within, for example 1500M or 16G.  [default: 4/5 of what is free]"),
+    click.option(
+        "--timeout",
+        "timeout_seconds",
+        type=float,
+        default=120.0,
+        show_default=True,
+        help="Seconds that decoding may stand still before a video is given up.",
+    ),
+    click.option(
+        "--decoder",
+        type=click.Choice(["cpu", "nvdec"]),
+        default="cpu",
+        show_default=True,
+        help="nvdec decodes on the GPU: for H.264, HEVC and VP9 of 8 bits at high bit rates; checked against the processor.",
+    ),
+]
+
+
+def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what an extraction may use; `resources` reads them."""
+    for option in reversed(_COMPUTE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resources(
+    device: str | None, batch_frames: int | None, workers: int | None, memory: str | None, timeout_seconds: float, decoder: str
+) -> "Resources":
+    """Return what `compute_options` asked for."""
+    import os
+
+    from vqafeat.devices import device_named
+    from vqafeat.extraction.memory import parse_bytes
+    from vqafeat.extraction.pipeline import Resources
+
+    chosen = device_named(device)
+    return Resources(
+        device=chosen,
+        workers=workers if workers is not None else (2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))),
+        batch_frames=batch_frames,
+        memory_bytes=None if memory is None else parse_bytes(memory),
+        timeout_seconds=timeout_seconds,
+        hardware_decoder=decoder == "nvdec",
     )

@@ -15,8 +15,9 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from vqafeat.errors import DatasetError, IdentityError
-from vqafeat.extraction.pipeline import build_extractors
-from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.extractors import build_extractors
+from vqafeat.extraction.ledger import ledger_path, read_ledger
+from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset
 from vqafeat.manifest import RawGeometry, load_dataset
 from vqafeat.store import FeatureStore, verify_store
 
@@ -45,7 +46,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(videos, tmp_path / "v.zarr")
     assert (first.extracted, first.skipped, first.frames, first.failures) == (3, 0, 15, ())
-    monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
+    monkeypatch.setattr("vqafeat.extraction.pipeline.Pipeline._begin", None)
     again = run(videos, tmp_path / "v.zarr")
     assert (again.extracted, again.skipped, again.frames) == (0, 3, 0)
     assert list(verify_store(FeatureStore.open(tmp_path / "v.zarr"))) == []
@@ -138,7 +139,7 @@ def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
 
 def test_another_identity_is_refused_before_any_video_is_read(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(videos, tmp_path / "v.zarr")
-    monkeypatch.setattr("vqafeat.extraction.runner.extract_video", None)
+    monkeypatch.setattr("vqafeat.extraction.pipeline.Pipeline._begin", None)
     dataset = csv_dataset(videos, NAMES)
     with pytest.raises(IdentityError, match="weights_sha256"):
         extract_dataset(
@@ -169,7 +170,8 @@ def test_progress_is_told_video_by_video(videos: Path, tmp_path: Path) -> None:
     extract_dataset(
         dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM), progress=watching
     )
-    assert watching.told == ["a.mp4", 1, "b.mp4", 2, "c.mp4", 3]
+    assert [item for item in watching.told if isinstance(item, str)] == NAMES
+    assert [item for item in watching.told if isinstance(item, int)] == [1, 2, 3]
 
 
 KILLED = """

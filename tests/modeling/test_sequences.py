@@ -62,10 +62,10 @@ def test_a_batch_checks_itself() -> None:
 def test_fusion_joins_at_shared_frames() -> None:
     first = rows([[0], [1], [2], [3]], [0, 1, 2, 3])
     second = rows([[10, 11], [30, 31], [50, 51]], [1, 3, 5])
-    assert fuse([first, second], "v").tolist() == [[1, 10, 11], [3, 30, 31]]
-    assert fuse([second, first], "v").tolist() == [[10, 11, 1], [30, 31, 3]]
-    assert fuse([first, second], "v").dtype == np.float16
-    assert fuse([first, rows([[7]], [2], np.float32)], "v").dtype == np.float32
+    assert fuse([first, second], "v").values.tolist() == [[1, 10, 11], [3, 30, 31]]
+    assert fuse([second, first], "v").values.tolist() == [[10, 11, 1], [30, 31, 3]]
+    assert fuse([first, second], "v").values.dtype == np.float16
+    assert fuse([first, rows([[7]], [2], np.float32)], "v").values.dtype == np.float32
 
 
 def test_fusion_without_a_shared_frame_is_refused() -> None:

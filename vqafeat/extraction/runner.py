@@ -1,25 +1,23 @@
 """Many videos into one store: what is done is skipped, what fails goes to the ledger, nothing stops the rest."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vqafeat.errors import DatasetError, VideoError
-from vqafeat.extraction.pipeline import Extractor, extract_video, file_source, file_stamp
+from vqafeat.errors import DatasetError, StoreError, VideoError
+from vqafeat.extraction.extractors import Extractor
+from vqafeat.extraction.in_work import Outcome, VideoJob
+from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
+from vqafeat.extraction.pipeline import Pipeline, Resources
+from vqafeat.extraction.sources import file_source, file_stamp
 from vqafeat.manifest import Dataset, RawGeometry, Video
 from vqafeat.store import FeatureStore
 
-
-@dataclass(frozen=True)
-class Failure:
-    """One line of the ledger."""
-
-    video: str
-    path: str
-    kind: str
-    message: str
+WRITES_AHEAD = 2  # videos whose rows wait in memory to be written
 
 
 @dataclass(frozen=True)
@@ -58,42 +56,23 @@ class Silent:
         """Ignore the counts."""
 
 
-def ledger_path(store: FeatureStore) -> Path:
-    """Return the file beside the store that has one line a failed video."""
-    return store.path.with_suffix(".failures.jsonl")
-
-
-def read_ledger(path: Path) -> list[Failure]:
-    """Return the failures on record, oldest first; a line that a killed run left half written is passed over."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(errors="replace").splitlines()
-    return [Failure(**entry) for line in lines if (entry := _parsed(line)) is not None]
-
-
-def _parsed(line: str) -> dict[str, str] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
-
-
 def extract_dataset(
     dataset: Dataset,
     store: FeatureStore,
     extractors: Sequence[Extractor],
     missing: Sequence[str] = (),
-    batch_frames: int = 2,
+    resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Extract the feature sets of every located video that the store does not hold whole.
+
+    Decoding, networks and writing overlap; what is interrupted finishes the write in hand, and the same call goes on from there.
 
     Args:
         missing: names of videos whose file was not found, for the ledger.
 
     Raises:
-        StoreError: another process is writing to the store.
+        StoreError: another process is writing to the store, or the disk is full.
         IdentityError: the store holds one of the feature sets under another identity (before any video is read).
         DatasetError: a video was not located.
     """
@@ -105,26 +84,89 @@ def extract_dataset(
     with store.exclusive():
         for extractor in extractors:
             store.add_feature_set(extractor.feature_set, extractor.identity)
-        return _extract_all(dataset, store, extractors, missing, batch_frames, progress or Silent())
+        ledger = Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
+        for name in missing:
+            ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
+        run = _Run(dataset, store, extractors, ledger, progress or Silent())
+        with Pipeline(extractors, resources, run.progress.frames) as pipeline, ThreadPoolExecutor(1, "writer") as writer:
+            run.follow(pipeline, writer)
+        return run.summary()
 
 
-def _extract_all(
-    dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], missing: Sequence[str], batch_frames: int, progress: Progress
-) -> ExtractionSummary:
-    ledger = _Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
-    for name in missing:
-        ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
-    extracted = skipped = frames = 0
-    for video in dataset.videos:
-        progress.video(video.name)
+class _Run:
+    """The counts of one extraction, and what moves them."""
+
+    def __init__(self, dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], ledger: Ledger, progress: Progress) -> None:
+        self._dataset, self._store, self._extractors, self._ledger = dataset, store, extractors, ledger
+        self.progress = progress
+        self._extracted = self._skipped = self._frames = 0
+
+    def summary(self) -> ExtractionSummary:
+        return ExtractionSummary(self._extracted, self._skipped, tuple(self._ledger.failures), self._frames)
+
+    def follow(self, pipeline: Pipeline, writer: ThreadPoolExecutor) -> None:
+        """Hand each video that is done to the writer, and count it once it is stored."""
+        writing: deque[tuple[VideoJob, Future[int]]] = deque()
+        for outcome in pipeline.outcomes(self._jobs()):
+            writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
+            while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
+                self._count(*writing.popleft())
+        while writing:
+            self._count(*writing.popleft())
+
+    def _jobs(self) -> Iterator[VideoJob]:
+        for video in self._dataset.videos:
+            assert video.path is not None
+            raw = self._dataset.raw_for(video)
+            try:
+                pending = pending_extractors(self._store, video, raw, self._extractors)
+            except VideoError as error:
+                self._fail(video.name, video.path, error)
+                continue
+            if pending:
+                self.progress.video(video.name)
+                yield VideoJob(video.name, video.path, raw, tuple(extractor.feature_set for extractor in pending))
+            else:
+                self._skipped += 1
+                self.progress.done(self.summary())
+
+    def _count(self, job: VideoJob, stored: "Future[int]") -> None:
         try:
-            decoded = _extract_pending(store, video, dataset.raw_for(video), extractors, batch_frames, progress.frames)
+            self._frames += stored.result()
         except VideoError as error:
-            ledger.add(Failure(video.name, str(video.path), error.kind, str(error)))
+            self._fail(job.name, job.path, error)
         else:
-            extracted, skipped, frames = extracted + (decoded > 0), skipped + (decoded == 0), frames + decoded
-        progress.done(ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames))
-    return ExtractionSummary(extracted, skipped, tuple(ledger.failures), frames)
+            self._extracted += 1
+            self.progress.done(self.summary())
+
+    def _fail(self, name: str, path: Path, error: VideoError) -> None:
+        self._ledger.add(Failure(name, str(path), error.kind, str(error)))
+        self.progress.done(self.summary())
+
+
+def _store_video(store: FeatureStore, outcome: Outcome) -> int:
+    """Write what was found of a video; returns the number of its frames.
+
+    Raises:
+        VideoError: it could not be extracted.
+        StoreError: it could not be written.
+    """
+    found, name = outcome.extracted(), outcome.job.name
+    digest = found.table.source["sha256"]
+    stored = store.source(name)
+    try:
+        # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets
+        if stored is None or stored["sha256"] != digest:
+            store.write_frames(name, found.table)
+        for feature_set, features in found.features.items():
+            store.write_features(feature_set, name, features, digest)
+    except OSError as error:
+        free = shutil.disk_usage(store.path).free / (1 << 20)
+        raise StoreError(
+            f"'{name}' cannot be written to '{store.path}': {error} ({free:.0f} MiB free). What was stored before is whole; "
+            "make room, then run the same command again."
+        ) from error
+    return len(found.table.seconds)
 
 
 def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | None, extractors: Sequence[Extractor]) -> list[Extractor]:
@@ -140,48 +182,3 @@ def _same_file(path: Path, raw: RawGeometry | None, source: dict[str, object]) -
     if stamp == {key: source.get(key) for key in stamp}:
         return True
     return bool(file_source(path, raw)["sha256"] == source["sha256"])
-
-
-def _extract_pending(
-    store: FeatureStore,
-    video: Video,
-    raw: RawGeometry | None,
-    extractors: Sequence[Extractor],
-    batch_frames: int,
-    on_frames: Callable[[int], object],
-) -> int:
-    """Extract what is not stored of a video; returns the number of frames decoded, 0 where nothing was left to do."""
-    assert video.path is not None
-    pending = pending_extractors(store, video, raw, extractors)
-    if not pending:
-        return 0
-    found = extract_video(video.path, pending, raw, batch_frames, on_frames)
-    digest = found.table.source["sha256"]
-    stored = store.source(video.name)
-    # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets
-    if stored is None or stored["sha256"] != digest:
-        store.write_frames(video.name, found.table)
-    for feature_set, features in found.features.items():
-        store.write_features(feature_set, video.name, features, digest)
-    return len(found.table.seconds)
-
-
-class _Ledger:
-    """The failures of videos that are not attempted now stay; those attempted now are told anew."""
-
-    def __init__(self, path: Path, attempted: Sequence[str]) -> None:
-        self.path = path
-        self.failures: list[Failure] = []
-        attempted_names = set(attempted)
-        kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
-        path.unlink(missing_ok=True)
-        for failure in kept:
-            self._append(failure)
-
-    def add(self, failure: Failure) -> None:
-        self.failures.append(failure)
-        self._append(failure)
-
-    def _append(self, failure: Failure) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(asdict(failure)) + "\n")

@@ -3,8 +3,9 @@
 What a frame is, for every kind of file:
 
 - RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream states, BT.601 and limited range
-  where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of FFmpeg's own command line, bit for bit; 10-bit and odd-sized
-  ones go through swscale too, whose rounding differs between versions: the versions are part of a feature set's identity.
+  where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0
+  of even size are handed over as they are, and `colour.py` computes the same values on the device. 10-bit and odd-sized ones go
+  through swscale, whose rounding differs between versions: the versions are part of a feature set's identity.
 - A rotation in the container is applied, in steps of 90 degrees, as players and FFmpeg do.
 - Non-square samples stay as they are stored: networks see the coded pixels; the ratio is recorded.
 - Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the header claims.
@@ -23,14 +24,18 @@ from typing import Any, Self, cast
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vqafeat.errors import VideoError
+from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
 from vqafeat.manifest import RawGeometry
 
 RAW_SUFFIXES = (".yuv",)
+HARDWARE_FORMAT = "nv12"  # as NVDEC hands 8-bit 4:2:0 over: the same samples, U and V in turn
+PLANAR_FORMATS = ("yuv420p", "yuvj420p")
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 no longer needs to be told
 _LENIENT_TAGS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
@@ -38,35 +43,83 @@ FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame.
+    """One decoded frame, valid until the next one is asked for.
 
     Attributes:
         index: position among the decoded frames, from 0.
         seconds: presentation time.
-        rgb: (height, width, 3) uint8, rotation applied.
+        layout: what `write_to` writes.
     """
 
     index: int
     seconds: float
-    rgb: npt.NDArray[np.uint8]
+    layout: FrameLayout
+    picture: VideoFrame
+
+    @property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """(height, width, 3) uint8 by swscale, rotation applied."""
+        return np.rot90(self._coded_rgb(), self.layout.quarter_turns)
+
+    def _coded_rgb(self) -> npt.NDArray[np.uint8]:
+        return cast("npt.NDArray[np.uint8]", self.picture.to_ndarray(format="rgb24"))
+
+    def write_to(self, buffer: npt.NDArray[np.uint8]) -> None:
+        """Copy the frame into (layout.nbytes,) uint8: its Y, U and V planes, or swscale's RGB where the layout has none."""
+        if not self.layout.planes:
+            buffer[:] = self._coded_rgb().reshape(-1)
+            return
+        start = 0
+        for samples in self._planes():
+            buffer[start : start + samples.size].reshape(samples.shape)[...] = samples
+            start += samples.size
+
+    def _planes(self) -> list[npt.NDArray[np.uint8]]:
+        layout = self.layout
+        rows = [np.asarray(memoryview(plane)).reshape(-1, plane.line_size) for plane in self.picture.planes]
+        luma, width = rows[0][: layout.height, : layout.width], layout.width // 2
+        if self.picture.format.name == HARDWARE_FORMAT:
+            both = rows[1][: layout.height // 2, : layout.width]
+            return [luma, both[:, 0::2], both[:, 1::2]]
+        return [luma, *(plane[: layout.height // 2, :width] for plane in rows[1:])]
+
+
+def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
+    """Return how a decoded picture is handed over: as planes where their exact conversion is known, else as swscale's RGB."""
+    matrix, full_range = int(picture.colorspace), _is_full_range(picture)
+    even = picture.width % 2 == 0 and picture.height % 2 == 0
+    known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
+    planes = picture.format.name in known and even and matrix in COEFFICIENTS
+    return FrameLayout(picture.width, picture.height, planes, matrix if planes else 0, full_range, round(picture.rotation / 90) % 4)
+
+
+def _is_full_range(picture: VideoFrame) -> bool:
+    return int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
 
 
 def decoder_identity() -> str:
-    """Name the decoder and the libraries that the pixel values depend on, with their versions."""
+    """Name the decoder and the libraries that the pixel values depend on, with their versions, and the conversion to RGB."""
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
-    return f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), rgb24"
+    return (
+        f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
+        "RGB as swscale's: 8-bit 4:2:0 by its integer formula, the rest by itself"
+    )
 
 
 class VideoReader:
     """A video opened for one pass; iterate over it for its frames, then ask for `source`.
 
+    Args:
+        hardware: kind of device that decodes, as FFmpeg calls it (`cuda`); without it, one thread of the processor.
+
     Raises:
         VideoError: it cannot be opened, has no video stream or no frame, or breaks before its end.
     """
 
-    def __init__(self, path: Path, raw: RawGeometry | None = None) -> None:
+    def __init__(self, path: Path, raw: RawGeometry | None = None, hardware: str | None = None) -> None:
         self.path = path
-        self._container = _opened(path, raw)
+        self._from_hardware = hardware is not None
+        self._container = _opened(path, raw, hardware)
         try:
             self._stream = _video_stream(self._container, path)
         except VideoError:
@@ -118,9 +171,7 @@ class VideoReader:
         # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is a break
         self._sound = self._sound or not picture.is_corrupt
         self._corrupt_frames += bool(picture.is_corrupt) and self._sound
-        rgb = cast("npt.NDArray[np.uint8]", picture.to_ndarray(format="rgb24"))
-        quarter_turns = round(picture.rotation / 90)
-        return Frame(index, seconds, np.rot90(rgb, quarter_turns) if quarter_turns else rgb)
+        return Frame(index, seconds, layout_of(picture, self._from_hardware), picture)
 
     def _time_of(self, picture: VideoFrame) -> float:
         if picture.pts is not None and picture.time_base is not None:
@@ -158,8 +209,7 @@ class VideoReader:
         first, stream = self._first, self._stream
         if first is None:
             raise VideoError("no-frames", f"'{self.path}' was asked for its source before its frames were read.")
-        turned = round(first.rotation / 90) % 2 == 1
-        size = (first.height, first.width) if turned else (first.width, first.height)
+        size = layout_of(first).shown_size
         steps = np.diff(self._seconds)
         rate = stream.average_rate or stream.guessed_rate
         return {
@@ -167,7 +217,7 @@ class VideoReader:
             "width": size[0],
             "height": size[1],
             "pixel_format": first.format.name,
-            "color_range": "full" if int(first.color_range) == FULL_RANGE or first.format.name.startswith("yuvj") else "limited",
+            "color_range": "full" if _is_full_range(first) else "limited",
             "color_matrix": int(first.colorspace),
             "rotation_degrees": first.rotation,
             "sample_aspect_ratio": _ratio_text(stream.sample_aspect_ratio),
@@ -191,14 +241,29 @@ def _ratio_text(ratio: Any) -> str:
     return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
 
 
-def _opened(path: Path, raw: RawGeometry | None) -> InputContainer:
+def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return the number of packets in the video stream, which most often is the number of frames; nothing is decoded.
+
+    Raises:
+        VideoError: the video cannot be opened, or has no video stream.
+    """
+    with _opened(path, raw, None) as container:
+        stream = _video_stream(container, path)
+        try:
+            return sum(1 for packet in container.demux(stream) if packet.size)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError("breaks-midway", f"'{path}' breaks while its packets are counted: {error}.") from error
+
+
+def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputContainer:
     if not path.is_file():
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
+    options = _LENIENT_TAGS | ({"hwaccel": HWAccel(hardware, allow_software_fallback=False)} if hardware else {})
     try:
         # absolute, since FFmpeg takes what stands before a colon for a protocol
-        return cast(InputContainer, av.open(path.absolute(), mode="r", **_LENIENT_TAGS))
+        return cast(InputContainer, av.open(path.absolute(), mode="r", **options))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
 

@@ -1,31 +1,77 @@
-"""What a network sees of a frame."""
+"""What a network sees of a frame: the whole of it, a smaller copy, or crops."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
+from torchvision.transforms import functional
+from torchvision.transforms.functional import InterpolationMode
 
 from vqafeat.registry import Registry
 
-View = Callable[[Tensor], Tensor]
+SHORT_SIDE = 540
+CROP_SIDE = 768
+CROPS = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at frames.
+
+    Attributes:
+        parts: (frame, channel, height, width) → the parts of every frame that a network sees, at the same places in all; its rows for
+            the parts are averaged.
+        size: (height, width) of a frame → that of a part.
+        described: what it does, for the identity.
+    """
+
+    parts: Callable[[Tensor], list[Tensor]]
+    size: Callable[[int, int], tuple[int, int]]
+    described: str
+
 
 VIEWS: Registry[View] = Registry("view")
 
 
-@VIEWS.register("full")
-def full(frames: Tensor) -> Tensor:
-    """Return the whole frame at its native resolution, as VSFA, MDTVSFA and Li do; (batch, channel, height, width) in and out."""
-    return frames
+def _whole(frames: Tensor) -> list[Tensor]:
+    return [frames]
 
 
-def normalised(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Scale 8-bit RGB to [0, 1], then subtract the mean and divide by the deviation of each channel.
+def _short_size(height: int, width: int) -> tuple[int, int]:
+    scale = SHORT_SIDE / min(height, width)
+    return (SHORT_SIDE, round(width * scale)) if height <= width else (round(height * scale), SHORT_SIDE)
 
-    Args:
-        frames: (batch, height, width, 3) uint8.
 
-    Returns:
-        (batch, 3, height, width) float32, channels last in memory.
-    """
-    scaled = frames.permute(0, 3, 1, 2).float().div_(255)
-    return scaled.sub_(torch.tensor(mean).view(3, 1, 1)).div_(torch.tensor(std).view(3, 1, 1))
+def _short(frames: Tensor) -> list[Tensor]:
+    size = _short_size(*frames.shape[2:])
+    if size == tuple(frames.shape[2:]):
+        return [frames]
+    return [functional.resize(frames, list(size), InterpolationMode.BILINEAR, antialias=True)]
+
+
+def _crop_size(height: int, width: int) -> tuple[int, int]:
+    return min(height, CROP_SIDE), min(width, CROP_SIDE)
+
+
+def crop_places(height: int, width: int) -> list[tuple[int, int]]:
+    """Return (top, left) of the crops in frames of this size: drawn once for the size, so the same in all frames and in every run."""
+    crop_height, crop_width = _crop_size(height, width)
+    random = np.random.default_rng([height, width])
+    tops = random.integers(0, height - crop_height + 1, CROPS).tolist()
+    lefts = random.integers(0, width - crop_width + 1, CROPS).tolist()
+    # a frame that is no larger than a crop is seen once, not four times
+    return list(dict.fromkeys(zip(tops, lefts, strict=True)))
+
+
+def _crops(frames: Tensor) -> list[Tensor]:
+    height, width = _crop_size(*frames.shape[2:])
+    return [frames[:, :, top : top + height, left : left + width] for top, left in crop_places(*frames.shape[2:])]
+
+
+VIEWS.add("full", View(_whole, lambda height, width: (height, width), "full"))
+VIEWS.add("short540", View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased"))
+VIEWS.add(
+    "crops768",
+    View(_crops, _crop_size, f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole) at places drawn by frame size, averaged"),
+)

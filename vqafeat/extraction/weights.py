@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.extraction.backbones import Backbone
+from vqafeat.extraction.backbones import Backbone, WeightsSource
 from vqafeat.state_dicts import read_state_dict
 
 _CONNECT_SECONDS = 20.0
@@ -24,9 +25,9 @@ class LoadedNetwork:
 
     Attributes:
         backbone: what it is.
-        network: (batch, 3, H, W) normalised → (batch, channel, H', W'), in eval mode.
+        network: the whole network, in eval mode; `backbone.tapped` keeps of it what a feature set needs.
         weights: where they came from, in words.
-        weights_sha256: digest of every tensor that the features depend on, whatever file held them.
+        weights_sha256: digest of every tensor that features of any variant depend on, whatever file held them.
     """
 
     backbone: Backbone
@@ -36,7 +37,7 @@ class LoadedNetwork:
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
-    """Build a network with the weights `imagenet`, `random`, `random:SEED`, or those of a file (.pth, .pt, .safetensors).
+    """Build a network with weights: `imagenet` (the published ones), `random`, `random:SEED`, or a file (.pth, .pt, .safetensors).
 
     Raises:
         WeightsError: the weights cannot be had, do not fit, or need code to load.
@@ -49,41 +50,67 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
         described = f"random, seed {int(seed.group(1) or 0)}"
     elif weights == "imagenet":
         load_state(network, published_state(backbone), backbone, f"published weights of {backbone.name}")
-        described = f"imagenet ({backbone.published.name})"
+        described = f"published ({_published(backbone).name})"
     else:
         load_state(network, read_state_dict(Path(weights)), backbone, f"'{weights}'")
         described = f"file {Path(weights).name}"
-    tapped = backbone.tapped(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return LoadedNetwork(backbone, tapped, described, state_digest(tapped.state_dict()))
+    network.eval().requires_grad_(False)
+    return LoadedNetwork(backbone, network, described, state_digest(_used(network.state_dict(), backbone)))
 
 
 def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
-    """Return the published ImageNet weights, fetched once into torch's cache and checked against their hash.
+    """Return the published weights, fetched once into torch's cache and checked against the hash in their file's name.
 
     Raises:
-        WeightsError: they cannot be fetched, or their hash is another.
+        WeightsError: there are none, they cannot be fetched, or their hash is another.
     """
+    published = _published(backbone)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
-        return backbone.published.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        return published.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError, UnpicklingError) as error:
         raise WeightsError(
-            f"published weights {backbone.published.name} of '{backbone.name}' cannot be fetched ({error}); "
+            f"published weights {published.name} of '{backbone.name}' cannot be fetched ({error}); "
             f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
         ) from error
     finally:
         socket.setdefaulttimeout(before)
 
 
+def _published(backbone: Backbone) -> WeightsSource:
+    if backbone.published is None:
+        raise WeightsError(
+            f"'{backbone.name}' has no published weights that could be fetched{f' ({backbone.files})' if backbone.files else ''}; "
+            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
+        )
+    return backbone.published
+
+
+def _used(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not re.match(backbone.unused, key)}
+
+
+def own_names(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    """Return the tensors of a file that features depend on, under the network's own names.
+
+    A prefix goes only when every used tensor carries it, so that no two can end under one name. What is unused is dropped before and
+    after each prefix: in UNIQUE's files `module.fc.` is the quality head, `module.backbone.fc.` the classifier that it replaced.
+    """
+    used = _used(state, backbone)
+    prefixes = ("module.", *backbone.prefixes)
+    while prefix := next((prefix for prefix in prefixes if used and all(key.startswith(prefix) for key in used)), None):
+        used = _used({key.removeprefix(prefix): value for key, value in used.items()}, backbone)
+    return used
+
+
 def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:
-    """Load a state dict whose every key and shape fits; the classifier's may be absent or of another size.
+    """Load a state dict whose every used key and shape fits; what no feature depends on may be absent or of another size.
 
     Raises:
         WeightsError: keys or shapes differ; the first few are named.
     """
-    own = {key: value for key, value in network.state_dict().items() if not key.startswith(backbone.classifier)}
-    given = {key: value for key, value in state.items() if not key.startswith(backbone.classifier)}
+    own, given = _used(network.state_dict(), backbone), own_names(state, backbone)
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     foreign = [key for key in given if key not in own]
     reshaped = [

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
 
 from vqafeat.errors import DatasetError
 from vqafeat.labels.rows import LABEL_READERS, LabelReader, LabelRow, LabelRows, NoOptions
@@ -37,6 +35,8 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
     Raises:
         DatasetError: it is no HDF5 file, lacks a variable, or its variables differ in length.
     """
+    import h5py  # here and not above: processes that only decode need neither of the MATLAB readers
+
     try:
         with h5py.File(path, "r") as file:
             missing = [key for key in ("video_names", "scores", "index") if key not in file]
@@ -69,6 +69,8 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
     Raises:
         DatasetError: it is no such file, lacks a variable, or names and labels differ in number.
     """
+    from scipy.io import loadmat
+
     try:
         variables: Any = loadmat(path, simplify_cells=True)
     except (ValueError, NotImplementedError, TypeError, LookupError, OSError, zlib.error) as error:

@@ -1,6 +1,5 @@
 """Fit a head on the splits of a data set and leave a run folder."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.manifest import Dataset
 from vqafeat.metrics import MAPPINGS
@@ -26,7 +26,6 @@ from vqafeat.splits import Split
 
 PARTS = ("train", "validation", "test")
 _FEWEST_TO_MEASURE = 2
-_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def fit(
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
-    _check_device(device)
+    device_named(device)
     videos = _videos(source, feature_sets, splits, skip_missing)
     factors = _label_factors(source.dataset, videos, chosen)
     plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, factors, seed, device, out)
@@ -155,17 +154,6 @@ def _check_start(plan: Plan, videos: _Videos) -> None:
         check_parts(split, len(videos.sequences))
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         build_head(plan.head, videos.sequences.channels, plan.options)
-
-
-def _check_device(device: str) -> None:
-    if not _DEVICE.fullmatch(device):
-        raise ArgumentError(f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
-    if device == "cpu":
-        return
-    if not torch.cuda.is_available():
-        raise ArgumentError(f"device is '{device}', but PyTorch finds no CUDA device here; use 'cpu'.")
-    if (torch.device(device).index or 0) >= torch.cuda.device_count():
-        raise ArgumentError(f"device is '{device}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted from 0.")
 
 
 def _videos(source: FeatureSource, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:

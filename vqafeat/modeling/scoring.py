@@ -1,7 +1,7 @@
 """Scores for new videos: the one place where stage 2 calls stage 1."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.pipeline import Extractor, backbone_names, build_extractors, extract_video
+from vqafeat.extraction.extractors import PRECISIONS, Extractor, backbone_names, build_extractors
+from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
+from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
 from vqafeat.modeling.sequences import fuse, split_feature_sets
@@ -58,7 +60,7 @@ class Scorer:
                 "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
             )
         chosen = {backbone: weights.get(backbone) or _recorded_weights(model, backbone) for backbone in backbone_names(names)}
-        self._extractors: list[Extractor] = [build_extractors([name], chosen, _recorded_dtype(model, name))[0] for name in names]
+        self._extractors: list[Extractor] = [build_extractors([name], chosen, *_recorded_precision(model, name))[0] for name in names]
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
@@ -69,10 +71,33 @@ class Scorer:
         Raises:
             VideoError: it does not decode as a whole.
         """
-        found = extract_video(path, self._extractors, raw)
-        features = [found.features[extractor.feature_set] for extractor in self._extractors]
-        scores = self.model.frame_scores(fuse(features, str(path)), self._split)
-        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds, scores)
+        scored = next(self.score_all([path], raw))[1]
+        if isinstance(scored, VideoError):
+            raise scored
+        return scored
+
+    def score_all(
+        self, paths: Sequence[Path], raw: RawGeometry | None = None, resources: Resources | None = None
+    ) -> Iterator[tuple[Path, ScoredVideo | VideoError]]:
+        """Decode each video once and score it; those that fail are told of in their place, and the order is that of the paths."""
+        wanted = tuple(extractor.feature_set for extractor in self._extractors)
+        jobs = [VideoJob(str(number), path, raw, wanted) for number, path in enumerate(paths)]
+        scored: dict[int, ScoredVideo | VideoError] = {}
+        told = 0
+        with Pipeline(self._extractors, resources) as pipeline:
+            for outcome in pipeline.outcomes(jobs):
+                try:
+                    scored[int(outcome.job.name)] = self._scored(outcome.job.path, outcome.extracted())
+                except VideoError as error:
+                    scored[int(outcome.job.name)] = error
+                while told in scored:
+                    yield paths[told], scored.pop(told)
+                    told += 1
+
+    def _scored(self, path: Path, found: ExtractedVideo) -> ScoredVideo:
+        features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
+        scores = self.model.frame_scores(features.values, self._split)
+        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds[features.frame], scores)
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:
@@ -106,6 +131,8 @@ def _recorded_weights(model: TrainedModel, backbone: str) -> str:
     return "imagenet"
 
 
-def _recorded_dtype(model: TrainedModel, feature_set: str) -> str:
-    precision = str(model.config.identities.get(feature_set, {}).get("precision", ""))
-    return "float32" if precision.endswith("stored in float32") else "float16"
+def _recorded_precision(model: TrainedModel, feature_set: str) -> tuple[str, str]:
+    """Return how the features of the training were stored and computed, as `build_extractors` takes it."""
+    recorded = str(model.config.identities.get(feature_set, {}).get("precision", ""))
+    computed = [name for name, dtype in PRECISIONS.items() if recorded.startswith(f"computed in {dtype},")]
+    return "float32" if recorded.endswith("stored in float32") else "float16", computed[0] if computed else "fp32"

@@ -70,7 +70,7 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
         if isinstance(row, slice):
             return StoredFeatures(self.source, self.feature_sets, self.videos[row])
         video = self.videos[row]
-        return fuse([self.source.read(name, video) for name in self.feature_sets], video)
+        return fuse([self.source.read(name, video) for name in self.feature_sets], video).values
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,19 +202,20 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
     return names
 
 
-def fuse(parts: Sequence[VideoFeatures], name: str) -> npt.NDArray[Any]:
+def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     """Join several feature sets of one video, channel by channel, at the decoded frames that all of them have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame indices.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame indices; a frame that a short
+    video's motion features repeat is repeated.
 
     Returns:
-        (frame, channel), float16 where all parts are float16, else float32.
+        float16 where all parts are float16, else float32.
 
     Raises:
         StoreError: no decoded frame has all feature sets.
     """
     if len(parts) == 1:
-        return parts[0].values
+        return parts[0]
     shared = parts[0].frame
     for part in parts[1:]:
         shared = np.intersect1d(shared, part.frame)
@@ -223,7 +224,8 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> npt.NDArray[Any]:
         raise StoreError(
             f"video '{name}': the feature sets to be joined share no decoded frame ({spans}); extract them by frame rules that meet."
         )
-    return np.concatenate([part.values[np.searchsorted(part.frame, shared)] for part in parts], axis=1)
+    rows = max((part.frame[np.isin(part.frame, shared)] for part in parts), key=len)
+    return VideoFeatures(np.concatenate([part.values[np.searchsorted(part.frame, rows)] for part in parts], axis=1), rows)
 
 
 def complete_rows(source: FeatureSource, feature_sets: str) -> tuple[int, ...]:

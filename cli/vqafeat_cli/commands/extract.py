@@ -1,15 +1,18 @@
 """`vqafeat extract`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vqafeat.json_text import json_text
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
+    compute_options,
     dataset_option,
     json_option,
     labels_option,
+    resources,
     root_option,
     store_option,
     weights_option,
@@ -19,14 +22,20 @@ from vqafeat_cli.options import (
 @click.command()
 @dataset_option(required=True)
 @click.option(
-    "--backbone", "backbones", multiple=True, required=True, metavar="NAME[@VIEW]", help="Network to run; may be given several times."
+    "--backbone",
+    "backbones",
+    multiple=True,
+    required=True,
+    metavar="NAME[:VARIANT][@VIEW][@FRAMES]",
+    help="Network to run; may be given several times.",
 )
 @root_option
 @labels_option
 @store_option
 @weights_option
+@compute_options
 @click.option(
-    "--batch", "batch_frames", default=2, show_default=True, type=click.IntRange(1), help="Frames that go through a network together."
+    "--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="How networks compute.  [default: fp32 on a CPU, fp16 on a GPU]"
 )
 @click.option(
     "--dtype", default="float16", show_default=True, type=click.Choice(["float16", "float32"]), help="How the features are stored."
@@ -36,16 +45,18 @@ from vqafeat_cli.options import (
 @click.pass_context
 def extract(
     context: click.Context,
+    /,
     dataset: str,
     backbones: tuple[str, ...],
     root: Path | None,
     labels: tuple[Path, ...],
     store: Path,
     weights: tuple[str, ...],
-    batch_frames: int,
+    precision: str | None,
     dtype: str,
     skip_missing: bool,
     json: bool,
+    **compute: Any,
 ) -> None:
     """Decode each video of a data set once and store per-frame features of every network asked for.
 
@@ -55,10 +66,13 @@ def extract(
     \b
     Examples:
       vqafeat extract --dataset konvid --backbone resnet50
+      vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
     """
-    from vqafeat.extraction.pipeline import backbone_names, build_extractors
-    from vqafeat.extraction.runner import extract_dataset, ledger_path
+    from vqafeat.extraction.extractors import backbone_names, build_extractors
+    from vqafeat.extraction.ledger import ledger_path
+    from vqafeat.extraction.networks import chosen_precision
+    from vqafeat.extraction.runner import extract_dataset
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import locate_videos
     from vqafeat.store import FeatureStore, store_path
@@ -67,10 +81,12 @@ def extract(
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
-    extractors = build_extractors(backbones, parse_weights(weights, backbone_names(backbones)), dtype)
+    given = resources(**compute)
+    chosen = parse_weights(weights, backbone_names(backbones))
+    extractors = build_extractors(backbones, chosen, dtype, chosen_precision(precision, given.device))
     feature_store = FeatureStore.create(store_path(store, loaded.name), loaded)
     with shown_progress(len(located.dataset.videos)) as progress:
-        summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, batch_frames, progress)
+        summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, given, progress)
     if json:
         found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
         click.echo(json_text({**found, "store": str(feature_store.path)}))

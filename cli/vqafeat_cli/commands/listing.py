@@ -19,7 +19,18 @@ def _backbones() -> Iterable[tuple[str, str]]:
 
     for name in BACKBONES:
         backbone = BACKBONES.get(name)
-        yield name, f"{2 * backbone.channels} channels (GAP ‖ GSP of {', '.join(backbone.taps)})"
+        for key, variant in backbone.variants.items():
+            width = 2 * sum(backbone.channels[tap] for tap in variant.taps)
+            clips = f"; {backbone.clips}" if backbone.clips else ""
+            yield f"{name}:{key}" if key else name, f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}"
+
+
+def _views() -> Iterable[tuple[str, str]]:
+    from vqafeat.extraction.frame_rules import FRAME_RULES
+    from vqafeat.extraction.views import VIEWS
+
+    yield from ((f"@{name}", VIEWS.get(name).described) for name in VIEWS)
+    yield from ((f"@{name}", FRAME_RULES.get(name).described) for name in FRAME_RULES)
 
 
 def _heads() -> Iterable[tuple[str, str]]:
@@ -45,6 +56,7 @@ def _recipes() -> Iterable[tuple[str, str]]:
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
+    "views": _views,
     "heads": _heads,
     "losses": _losses,
     "recipes": _recipes,
@@ -61,4 +73,4 @@ def listing(what: str) -> None:
       vqafeat list datasets
     """
     for name, words in LISTS[what]():
-        click.echo(f"{name:16} {words}")
+        click.echo(f"{name:20} {words}")

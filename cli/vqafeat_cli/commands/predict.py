@@ -3,12 +3,12 @@
 import csv
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, weights_option
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, compute_options, json_option, resources, weights_option
 
 if TYPE_CHECKING:
     from vqafeat.modeling.scoring import ScoredVideo
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", type=click.IntRange(0), help="Ask the head of this split alone.  [default: the mean over all heads of the run]")
 @weights_option
+@compute_options
 @click.option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="How .yuv files are read, for example 1920x1080:yuvj420p@30.")
 @click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG.")
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def predict(
     context: click.Context,
+    /,
     run: Path,
     videos: tuple[Path, ...],
     split: int | None,
@@ -36,6 +38,7 @@ def predict(
     out: Path,
     any_features: bool,
     json: bool,
+    **compute: Any,
 ) -> None:
     """Score videos, files or folders of them, with the heads of a run.
 
@@ -47,7 +50,7 @@ def predict(
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
     """
     from vqafeat.errors import VideoError
-    from vqafeat.extraction.pipeline import backbone_names
+    from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import RawGeometry
     from vqafeat.modeling.scoring import Scorer, videos_among
@@ -60,12 +63,10 @@ def predict(
     backbones = backbone_names(split_feature_sets(model.config.feature_sets))
     scorer = Scorer(model, parse_weights(weights, backbones), split, any_features)
     rows, failed, names = [], 0, Counter(path.name for path in files)
-    for path in files:
-        try:
-            scored = scorer.score(path, geometry)
-        except VideoError as error:
+    for path, scored in scorer.score_all(files, geometry, resources(**compute)):
+        if isinstance(scored, VideoError):
             failed += 1
-            click.echo(f"{error.kind}: {error}", err=True)
+            click.echo(f"{scored.kind}: {scored}", err=True)
             continue
         rows.append({"video": str(path), "score": scored.score, "scale": scored.scale})
         if not json:

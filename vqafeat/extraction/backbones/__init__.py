@@ -1,7 +1,15 @@
 """The networks whose features are kept; each family is one file that registers itself in `BACKBONES`."""
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, WeightsSource
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant, WeightsSource
 
-from vqafeat.extraction.backbones import resnet, squeezenet  # isort: skip  (the files register themselves)
+from vqafeat.extraction.backbones import (  # isort: skip  (the files register themselves)
+    resnet,
+    iqa,
+    slowfast,
+    r3d,
+    vit,
+    swin3d,
+    squeezenet,
+)
 
-__all__ = ["BACKBONES", "Backbone", "WeightsSource", "resnet", "squeezenet"]
+__all__ = ["BACKBONES", "Backbone", "Variant", "WeightsSource", "iqa", "r3d", "resnet", "slowfast", "squeezenet", "swin3d", "vit"]

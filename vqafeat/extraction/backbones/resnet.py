@@ -5,18 +5,24 @@ from collections.abc import Callable
 import torchvision.models as tv
 from torch import nn
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, WeightsSource
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant, WeightsSource
+from vqafeat.extraction.backbones.taps import tapped_outputs
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+CLASSIFIER = r"fc\."
+VARIANTS = {"": Variant(("layer4",)), "stages": Variant(STAGES)}
 
 
-def _without_head(network: nn.Module) -> nn.Module:
-    return nn.Sequential(*list(network.children())[:-2])
+def stage_channels(width: int) -> dict[str, int]:
+    """Return the channels of each residual stage of a ResNet whose first one has `width`."""
+    return {stage: width << index for index, stage in enumerate(STAGES)}
 
 
-def _register(name: str, build: Callable[[], nn.Module], channels: int, published: WeightsSource) -> None:
-    BACKBONES.add(name, Backbone(name, build, _without_head, channels, ("layer4",), published, classifier="fc."))
+def _register(name: str, build: Callable[[], nn.Module], width: int, published: WeightsSource) -> None:
+    BACKBONES.add(name, Backbone(name, build, tapped_outputs, stage_channels(width), VARIANTS, unused=CLASSIFIER, published=published))
 
 
-_register("resnet18", tv.resnet18, 512, tv.ResNet18_Weights.IMAGENET1K_V1)
-_register("resnet34", tv.resnet34, 512, tv.ResNet34_Weights.IMAGENET1K_V1)
-_register("resnet50", tv.resnet50, 2048, tv.ResNet50_Weights.IMAGENET1K_V1)
-_register("resnet101", tv.resnet101, 2048, tv.ResNet101_Weights.IMAGENET1K_V1)
+_register("resnet18", tv.resnet18, 64, tv.ResNet18_Weights.IMAGENET1K_V1)
+_register("resnet34", tv.resnet34, 64, tv.ResNet34_Weights.IMAGENET1K_V1)
+_register("resnet50", tv.resnet50, 256, tv.ResNet50_Weights.IMAGENET1K_V1)
+_register("resnet101", tv.resnet101, 256, tv.ResNet101_Weights.IMAGENET1K_V1)

@@ -1,25 +1,20 @@
 """SqueezeNet 1.0 (Iandola et al. 2016) up to its last fire module: a small network for quick trials."""
 
 import torchvision.models as tv
-from torch import nn
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone
-
-
-def _features(network: nn.Module) -> nn.Module:
-    return nn.Sequential(*network.get_submodule("features").children())
-
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.extraction.backbones.taps import tapped_outputs
 
 BACKBONES.add(
     "squeezenet1_0",
     Backbone(
         "squeezenet1_0",
         tv.squeezenet1_0,
-        _features,
-        channels=512,
-        taps=("features",),
+        tapped_outputs,
+        channels={"features": 512},
+        variants={"": Variant(("features",))},
+        unused=r"classifier\.",
         published=tv.SqueezeNet1_0_Weights.IMAGENET1K_V1,
-        classifier="classifier.",
         smallest_side=21,
     ),
 )

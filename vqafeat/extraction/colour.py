@@ -1,0 +1,43 @@
+"""From the bytes of decoded frames to RGB, on any device, bit for bit as swscale does it."""
+
+import torch
+from torch import Tensor
+
+from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
+
+
+def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
+    """Return the frames as RGB, rotation applied.
+
+    The conversion is swscale's own in integers, with the nearest chroma sample (`yuv2rgb.c`): a float conversion differs from it in
+    a third and more of all samples.
+
+    Args:
+        frames: (frame, layout.nbytes) uint8.
+
+    Returns:
+        (frame, 3, height, width) uint8, in memory of its own.
+    """
+    width, height = layout.width, layout.height
+    if layout.planes:
+        luma, blue, red = torch.split(frames, [width * height, width * height // 4, width * height // 4], 1)
+        rgb = _converted(luma, blue, red, layout)
+    else:
+        rgb = frames.view(-1, height, width, 3).permute(0, 3, 1, 2).contiguous()
+    return rgb.rot90(layout.quarter_turns, (2, 3)) if layout.quarter_turns else rgb
+
+
+def _converted(luma: Tensor, blue: Tensor, red: Tensor, layout: FrameLayout) -> Tensor:
+    frames, width, height = len(luma), layout.width, layout.height
+    scale = 224 / 255 if layout.full_range else 1.0
+    red_v, blue_u, green_u, green_v = ((int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[layout.matrix])
+    y = luma.to(torch.int32).mul_(8)
+    y = y.mul_(8192) if layout.full_range else y.sub_(128).mul_(9539)
+    y = y.bitwise_right_shift_(16).to(torch.int16).view(frames, height // 2, 2, width)
+    u, v = (plane.to(torch.int32).mul_(8).sub_(1024) for plane in (blue, red))
+    parts = (v * red_v >> 16, (u * -green_u >> 16) + (v * -green_v >> 16), u * blue_u >> 16)
+    rgb = torch.empty((frames, 3, height, width), dtype=torch.uint8, device=luma.device)
+    for channel, part in enumerate(parts):
+        wide = part.to(torch.int16).repeat_interleave(2, dim=1).view(frames, height // 2, 1, width)
+        rgb[:, channel] = (y + wide).clamp_(0, 255).view(frames, height, width)
+    return rgb

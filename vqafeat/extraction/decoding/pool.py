@@ -1,0 +1,184 @@
+"""Many decoding processes: each has one video at a time, and one that crashes or hangs is replaced."""
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
+from vqafeat.extraction.decoding.worker import SLOT_BYTES, SLOTS
+
+Key = TypeVar("Key")
+
+# the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running anyone's main script
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.extraction.decoding import worker; "
+    "worker.main(int(sys.argv[1]), int(sys.argv[2]))"
+)
+
+
+class DecodePool(Generic[Key]):
+    """Decoding processes that work through videos.
+
+    Args:
+        workers: how many.
+        timeout_seconds: how long a process may go without a message while it has a free buffer, before its video counts as hung.
+
+    Raises:
+        ArgumentError: there would be no worker, or no time.
+    """
+
+    def __init__(self, workers: int, timeout_seconds: float) -> None:
+        if workers < 1:
+            raise ArgumentError(f"workers is {workers}; at least 1 decoding process is needed (0 decodes in this process, without a pool).")
+        if not timeout_seconds > 0:
+            raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
+        self._timeout = timeout_seconds
+        self._idle: list[_Worker] = []
+        self._busy: dict[_Worker, tuple[int, Key]] = {}
+        self._workers = workers
+        self._taken = 0
+
+    def close(self) -> None:
+        """Stop all processes, whatever they are doing."""
+        for worker in [*self._idle, *self._busy]:
+            worker.kill()
+        self._idle, self._busy = [], {}
+
+    def messages(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> Iterator[tuple[Key, Message]]:
+        """Decode jobs until there is none left, and yield what the processes tell, those of the oldest job first.
+
+        The data of a chunk are valid until the next message is asked for. `next_job` is asked whenever a process is free, again and
+        again: a job may be handed in late.
+        """
+        while self._busy or self._give_out(next_job):
+            self._give_out(next_job)
+            worker = self._oldest_ready()
+            if worker is None:
+                yield from self._hung()
+                continue
+            key = self._busy[worker][1]
+            message = worker.receive()
+            if isinstance(message, VideoEnd | VideoFailed):
+                self._retire(worker)
+            yield key, message
+            if isinstance(message, Chunk) and worker in self._busy:
+                worker.free(message.slot)
+
+    def _give_out(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> bool:
+        while len(self._busy) < self._workers and (given := next_job()) is not None:
+            worker = self._idle.pop() if self._idle else _Worker()
+            self._busy[worker] = (self._taken, given[0])
+            self._taken += 1
+            worker.start(given[1])
+        return bool(self._busy)
+
+    def _oldest_ready(self) -> "_Worker | None":
+        by_connection: dict[object, _Worker] = {worker.connection: worker for worker in self._busy}
+        ready = wait([worker.connection for worker in self._busy], timeout=min(1.0, self._timeout / 4))
+        return min((by_connection[item] for item in ready), key=lambda worker: self._busy[worker][0], default=None)
+
+    def _hung(self) -> Iterator[tuple[Key, Message]]:
+        for worker in list(self._busy):
+            if worker.silent_seconds() > self._timeout:
+                key = self._busy[worker][1]
+                worker.kill()
+                self._retire(worker)
+                yield key, VideoFailed("timeout", f"'{worker.path}' gave no frame for {self._timeout:g} seconds; its decoder was stopped.")
+
+    def _retire(self, worker: "_Worker") -> None:
+        del self._busy[worker]
+        if worker.alive:
+            self._idle.append(worker)
+
+
+class _Worker:
+    """A process, its pipe and the memory that both map."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        memory = _anonymous_file(SLOTS * SLOT_BYTES)
+        command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
+        # a session of its own, so that Ctrl-C at a terminal reaches this process alone
+        self._process = subprocess.Popen(
+            command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        theirs.close()
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
+        self._memory = mmap.mmap(memory, SLOTS * SLOT_BYTES)
+        os.close(memory)
+        self._held = 0
+        self._heard = time.monotonic()
+        self.path = ""
+        self.alive = True
+
+    def start(self, job: DecodeJob) -> None:
+        self.path, self._heard = str(job.path), time.monotonic()
+        self._send(job)
+
+    def free(self, slot: int) -> None:
+        self._held -= 1
+        self._heard = time.monotonic()
+        self._send(slot)
+
+    def _send(self, item: object) -> None:
+        try:
+            self.connection.send(item)
+        except OSError:
+            return  # the process is gone, which `receive` finds out and reports
+
+    def receive(self) -> Message:
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, OSError):
+            return self._crashed()
+        self._heard = time.monotonic()
+        if not isinstance(message, Chunk):
+            return message
+        self._held += 1
+        count, size = len(message.seconds), message.layout.nbytes
+        data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES).reshape(count, size)
+        return replace(message, data=data)
+
+    def silent_seconds(self) -> float:
+        """Seconds since the last word of the process, or since it last had reason to wait for us."""
+        return time.monotonic() - self._heard if self._held < SLOTS else 0.0
+
+    def _crashed(self) -> VideoFailed:
+        self.kill()
+        code = self._process.returncode
+        how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
+        return VideoFailed("decoder-crashed", f"'{self.path}' crashed its decoder ({how}).")
+
+    def kill(self) -> None:
+        self.alive = False
+        self.connection.close()
+        if self._process.poll() is None:
+            # a process whose pipe closed is on its way out; only one that hangs has to be killed
+            try:
+                self._process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+
+
+def _anonymous_file(size: int) -> int:
+    """Return a descriptor of memory without a name, which is gone with the last process that holds it, however that ends."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("vqafeat-frames")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor

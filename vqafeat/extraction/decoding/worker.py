@@ -1,0 +1,54 @@
+"""A decoding process: takes videos from its pipe, decodes each on one thread into shared memory, and never outlives its parent."""
+
+import mmap
+import signal
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from vqafeat.errors import VideoError
+from vqafeat.extraction.decoding.chunks import Buffer, Chunk, decode_chunks
+
+SLOTS = 3  # one being read, one full, one being filled
+SLOT_BYTES = 1 << 30  # reserved, not used: only pages that were written to take memory
+
+
+def main(connection_descriptor: int, memory_descriptor: int) -> None:
+    """Decode what comes through the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupted run ends
+    connection = Connection(connection_descriptor)
+    slots = _Slots(connection, mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES))
+    try:
+        while True:
+            received = connection.recv()
+            if isinstance(received, int):
+                slots.free(received)
+            else:
+                for message in decode_chunks(received, slots.next_buffer):
+                    connection.send(_without_data(message) if isinstance(message, Chunk) else message)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _without_data(chunk: Chunk) -> Chunk:
+    """The bytes stay where they are: the parent reads the same memory."""
+    return replace(chunk, data=np.empty((0, chunk.layout.nbytes), np.uint8))
+
+
+class _Slots:
+    def __init__(self, connection: "Connection[Any, Any]", memory: mmap.mmap) -> None:
+        self._connection, self._memory = connection, memory
+        self._free = set(range(SLOTS))
+
+    def free(self, slot: int) -> None:
+        self._free.add(slot)
+
+    def next_buffer(self, size: int) -> tuple[int, Buffer]:
+        if size > SLOT_BYTES:
+            raise VideoError("too-large", f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take.")
+        while not self._free:
+            self.free(self._connection.recv())
+        slot = self._free.pop()
+        return slot, np.frombuffer(self._memory, np.uint8, size, slot * SLOT_BYTES)

@@ -1,0 +1,137 @@
+"""How much memory a network needs, before it is run: nothing larger than the budget is tried."""
+
+import math
+import re
+import resource
+import weakref
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.extraction.networks import Network
+
+LARGEST_BATCH = 64
+WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
+SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+GIB = 1 << 30
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that a text such as `1500M`, `1.5G` or `4GiB` means, in powers of 1024.
+
+    Raises:
+        ArgumentError: it is no amount of memory.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if found is None or float(found.group(1)) == 0:
+        raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
+    return int(float(found.group(1)) * _UNITS[found.group(2)])
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device now."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) << 10
+
+
+def used_bytes() -> int:
+    """Return the memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+class MemoryBudget:
+    """What of a memory budget is left for frames and feature maps.
+
+    Args:
+        total: bytes that the extraction may take, on the device that computes; None for four fifths of what is free there.
+        workers: decoding processes, whose frames count where the processor computes.
+    """
+
+    def __init__(self, total: int | None, device: torch.device, workers: int) -> None:
+        used = used_bytes() if device.type == "cpu" else 0
+        self.total = total if total is not None else used + free_bytes(device) * 4 // 5
+        self._left = self.total - used - (workers * WORKER_BYTES if device.type == "cpu" else 0)
+
+    def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:
+        """Refuse a video of which not even one frame, or one clip, would fit.
+
+        Raises:
+            VideoError: it would not fit; the amount that would do is named.
+        """
+        held = sum(held_bytes(network, height, width) for network in networks)
+        largest = max(networks, key=lambda network: step_bytes(network, height, width))
+        need = held + step_bytes(largest, height, width)
+        if need > self._left:
+            least = (self.total - self._left + need) / GIB
+            raise VideoError(
+                "over-memory",
+                f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}', more than the "
+                f"{self.total / GIB:.1f} GiB allowed; give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540).",
+            )
+
+    def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
+        """Return how many frames fit through a network together, and at most `most`."""
+        return max(1, min(most or LARGEST_BATCH, self._left // max(1, step_bytes(network, height, width))))
+
+
+def held_bytes(network: Network, height: int, width: int) -> int:
+    """Return the bytes of the 8-bit frames that a temporal network keeps back; none for others."""
+    return network.backbone.clips.window * 3 * height * width if network.backbone.clips else 0
+
+
+def step_bytes(network: Network, height: int, width: int) -> int:
+    """Return the bytes that one frame or clip takes while it is computed: inputs, feature maps and the library's scratch space."""
+    frames = network.backbone.clips.inputs if network.backbone.clips else 1
+    part_height, part_width = network.view.size(height, width)
+    inputs = frames * 3 * (2 * 4 * height * width + 2 * 4 * part_height * part_width)
+    return inputs + int(SCRATCH * activation_bytes(network, part_height, part_width))
+
+
+@cache
+def activation_bytes(network: Network, height: int, width: int) -> int:
+    """Return the highest sum of living feature maps in one run, found by a run without data."""
+    size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
+    module = network.plain_module
+    state = {key: value.to("meta") for key, value in module.state_dict(keep_vars=True).items()}
+    with torch.inference_mode(), _Watermark() as watermark:
+        functional_call(module, state, torch.empty(1, 3, *size, device="meta", dtype=torch.float32))
+    return int(watermark.peak) * torch.finfo(network.dtype).bits // 32
+
+
+class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that are alive, and keeps the highest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        found = function(*arguments, **(options or {}))
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return found
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._release, key, size)
+
+    def _release(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.live -= size
