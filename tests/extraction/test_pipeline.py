@@ -10,10 +10,14 @@ from torchvision.transforms import functional
 from tests.clips import noise_frames, write_clip
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import backbone_names, build_extractors, feature_set_name
-from vqafeat.extraction.pipeline import Resources, extract_video
+from vqafeat.extraction.extractors import Extractor, backbone_names, build_extractors, feature_set_name
+from vqafeat.extraction.in_work import VideoJob
+from vqafeat.extraction.memory import used_bytes
+from vqafeat.extraction.pipeline import Pipeline, Resources, extract_video
 from vqafeat.extraction.video import VideoReader
+from vqafeat.extraction.views import crop_places
 from vqafeat.extraction.weights import load_network
+from vqafeat.features import VideoFeatures, uniform_frames
 
 RANDOM = {"resnet18": "random", "squeezenet1_0": "random:3"}
 
@@ -79,6 +83,120 @@ def test_rows_beyond_float16_are_refused_with_the_next_step(clip: Path) -> None:
     with pytest.raises(VideoError, match="not finite as float16; store them with --dtype float32") as caught:
         extract_video(clip, [extractor])
     assert caught.value.kind == "not-finite"
+
+
+MIXED = ["resnet18", "resnet18:stages", "slowfast-fast", "squeezenet1_0@crops768", "resnet18@short540@uniform128", "slowfast-fast:kinetics"]
+MIXED_WEIGHTS = {**RANDOM, "slowfast-fast": "random"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    sizes = [(70, 64, 48), (5, 64, 48), (133, 64, 48), (9, 48, 64)]
+    return [write_clip(folder / f"{index}.mp4", noise_frames(*size, seed=index)) for index, size in enumerate(sizes)]
+
+
+def jobs_of(paths: list[Path], extractors: list[Extractor]) -> list[VideoJob]:
+    return [VideoJob(path.name, path, None, tuple(extractor.feature_set for extractor in extractors)) for path in paths]
+
+
+def rows_by_video(paths: list[Path], extractors: list[Extractor], resources: Resources) -> dict[str, dict[str, VideoFeatures]]:
+    with Pipeline(extractors, resources) as pipeline:
+        return {outcome.job.name: outcome.extracted().features for outcome in pipeline.outcomes(jobs_of(paths, extractors))}
+
+
+def assert_equal(found: dict[str, VideoFeatures], expected: dict[str, VideoFeatures]) -> None:
+    for name, features in found.items():
+        np.testing.assert_array_equal(features.values, expected[name].values)
+        np.testing.assert_array_equal(features.frame, expected[name].frame)
+
+
+def test_all_kinds_of_networks_in_one_pass_give_what_each_gives_alone(clips: list[Path]) -> None:
+    together = extract_video(clips[1], build_extractors(MIXED, MIXED_WEIGHTS, "float32"))
+    assert list(together.features) == [feature_set_name(name) for name in MIXED]
+    for name in MIXED:
+        alone = extract_video(clips[1], build_extractors([name], MIXED_WEIGHTS, "float32"))
+        assert_equal(alone.features, together.features)
+    frames = {name: len(features.frame) for name, features in together.features.items()}
+    assert frames["resnet18"] == frames["resnet18@short540@uniform128"] == 5
+    assert frames["slowfast-fast"] == 32
+    stages, last = together.features["resnet18:stages"].values, together.features["resnet18"].values
+    np.testing.assert_array_equal(stages[:, -1024:], last)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(clips: list[Path], workers: int) -> None:
+    extractors = build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32")
+    found = rows_by_video(clips, extractors, Resources(workers=workers))
+    assert set(found) == {path.name for path in clips}
+    for path in clips:
+        assert_equal(found[path.name], extract_video(path, extractors).features)
+
+
+def test_batches_across_videos_give_each_video_its_own_rows(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    # on a CPU every frame is computed alone; batches are a GPU's way, taken here to see that rows find their video
+    extractors = build_extractors(["resnet18"], RANDOM, "float32")
+    monkeypatch.setattr(Pipeline, "_batch_size", lambda pipeline, network, height, width: 16)
+    found = rows_by_video(clips, extractors, Resources(workers=2))
+    monkeypatch.undo()
+    for path in clips:
+        expected = extract_video(path, extractors).features["resnet18"]
+        np.testing.assert_allclose(found[path.name]["resnet18"].values, expected.values, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fast_pathway_sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:
+    found = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features["slowfast-fast"]
+    block = [*range(0, 61, 2), 63]
+    last = [69 + index for index in block if 69 + index >= 128]
+    assert found.frame.tolist() == [*block, *(64 + index for index in block), *last]
+    with VideoReader(clips[2]) as reader:
+        rgb = torch.stack([functional.to_tensor(frame.rgb) for frame in reader])
+    normal = functional.normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).movedim(0, 1).unsqueeze(0)
+    backbone = BACKBONES.get("slowfast-fast")
+    network = backbone.tapped(load_network(backbone, "random").network, backbone.variant("").taps)
+    with torch.inference_mode():
+        (maps,) = network(normal[:, :, [64 + index for index in block]]).values()
+    expected = torch.cat([maps[0].mean((2, 3)), maps[0].flatten(2).std(2)]).T
+    np.testing.assert_allclose(found.values[32:64], expected.numpy(), rtol=2e-4, atol=2e-5)
+
+
+def test_crops_are_averaged(clips: list[Path], tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "large.mp4", noise_frames(1, 1000, 800))
+    extractors = build_extractors(["squeezenet1_0", "squeezenet1_0@crops768"], RANDOM, "float32")
+    found = extract_video(path, extractors).features["squeezenet1_0@crops768"].values
+    with VideoReader(path) as reader:
+        (rgb,) = [frame.rgb.copy() for frame in reader]
+    alone = []
+    for index, (top, left) in enumerate(crop_places(800, 1000)):
+        crop = write_clip(tmp_path / f"{index}.mkv", rgb[None, top : top + 768, left : left + 768], codec="ffv1", pixel_format="bgr0")
+        alone.append(extract_video(crop, extractors[:1]).features["squeezenet1_0"].values)
+    assert len(alone) == 4
+    np.testing.assert_allclose(found, np.mean(alone, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_uniform_frames_are_those_of_the_video_even_where_its_container_miscounts(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractors = build_extractors(["squeezenet1_0@uniform128", "resnet18"], RANDOM)
+    expected = extract_video(clips[2], extractors).features
+    assert expected["squeezenet1_0@uniform128"].frame.tolist() == uniform_frames(133, 128)
+    told: list[int] = []
+    monkeypatch.setattr("vqafeat.extraction.decoding.chunks.count_packets", lambda path, raw: told.append(1) or 200)
+    assert_equal(extract_video(clips[2], extractors).features, expected)
+    assert told == [1]
+
+
+def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(clips: list[Path], tmp_path: Path) -> None:
+    large = write_clip(tmp_path / "large.mp4", noise_frames(3, 640, 480))
+    extractors = build_extractors(["slowfast-fast"], MIXED_WEIGHTS)
+    with Pipeline(extractors, Resources(workers=1, memory_bytes=used_bytes() + (220 << 20))) as pipeline:
+        ends = {}
+        for outcome in pipeline.outcomes(jobs_of([large, clips[1]], extractors)):
+            try:
+                ends[outcome.job.name] = len(outcome.extracted().features["slowfast-fast"].values)
+            except VideoError as error:
+                ends[outcome.job.name] = error.kind
+    assert ends == {"large.mp4": "over-memory", "1.mp4": 32}
 
 
 def test_wrong_arguments_are_named() -> None:

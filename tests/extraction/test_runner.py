@@ -1,5 +1,6 @@
 """A data set into a store: skipped, resumed, replaced, failed, killed."""
 
+import errno
 import json
 import os
 import signal
@@ -14,12 +15,16 @@ import pytest
 
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
-from vqafeat.errors import DatasetError, IdentityError
+from tests.extraction.decoding import misbehaving
+from vqafeat.errors import DatasetError, IdentityError, StoreError
+from vqafeat.extraction.decoding import pool
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.ledger import ledger_path, read_ledger
+from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset
 from vqafeat.manifest import RawGeometry, load_dataset
 from vqafeat.store import FeatureStore, verify_store
+from vqafeat.store.arrays import write_array
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 RANDOM = {"squeezenet1_0": "random", "resnet18": "random"}
@@ -200,3 +205,76 @@ def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Pat
     assert run(videos, store, names=names).extracted >= 4 - after_videos
     assert tree(store) == tree(tmp_path / "whole.zarr")
     assert np.isfinite(FeatureStore.open(store).read("squeezenet1_0", "4.mp4").values).all()
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("crash", "decoder-crashed"), ("hang", "timeout"), ("bug", "decoder-error")])
+def test_whatever_a_codec_does_ends_in_the_ledger(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
+) -> None:
+    monkeypatch.setattr(pool, "_START", misbehaving.START)
+    (videos / "b.mp4").rename(videos / f"{fault}.mp4")
+    dataset = csv_dataset(videos, ["a.mp4", f"{fault}.mp4", "c.mp4"])
+    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
+    summary = extract_dataset(dataset, store, build_extractors(["squeezenet1_0"], RANDOM), resources=Resources(timeout_seconds=2))
+    assert [(failure.video, failure.kind) for failure in summary.failures] == [(f"{fault}.mp4", kind)]
+    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert store.complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
+
+
+def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def write_until_full(*arguments: object) -> None:
+        if len(written) == 3:  # frames, values and indices of the first video
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write_array(*arguments))  # type: ignore[arg-type, func-returns-value]
+
+    monkeypatch.setattr("vqafeat.store.feature_store.write_array", write_until_full)
+    with pytest.raises(StoreError, match=r"'b.mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make room"):
+        run(videos, tmp_path / "v.zarr")
+    store = FeatureStore.open(tmp_path / "v.zarr")
+    assert (list(verify_store(store)), store.complete_videos("squeezenet1_0")) == ([], ["a.mp4"])
+    monkeypatch.undo()
+    assert run(videos, tmp_path / "v.zarr").extracted == 2
+    run(videos, tmp_path / "whole.zarr")
+    assert tree(tmp_path / "v.zarr") == tree(tmp_path / "whole.zarr")
+
+
+def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    names = [f"{index}.mp4" for index in range(5)]
+    for seed, name in enumerate(names):
+        write_clip(videos / name, noise_frames(40, 64, 48, seed))
+    csv_dataset(videos, names)
+    store = tmp_path / "features" / "videos.zarr"
+    options = ["--backbone", "squeezenet1_0", "--weights", "random", "--store", str(store.parent)]
+    command = [
+        sys.executable,
+        "-c",
+        "from vqafeat_cli.main import main; main()",
+        "extract",
+        "--dataset",
+        str(videos / "scores.csv"),
+        *options,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and len(list(store.glob("features/squeezenet1_0/*.mp4"))) < 2:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert told.strip() == "Interrupted; what was finished is kept, and the same command goes on from there."
+    opened = FeatureStore.open(store)
+    done = opened.complete_videos("squeezenet1_0")
+    assert 1 <= len(done) < 5
+    assert list(verify_store(opened)) == []
+    assert len(list(store.glob("features/squeezenet1_0/*.mp4"))) == len(done)
+    assert run(videos, store, names=names).extracted == 5 - len(done)
+
+
+def test_two_extractions_on_one_store_do_not_meet(videos: Path, tmp_path: Path) -> None:
+    dataset = csv_dataset(videos, NAMES)
+    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
+    with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):
+        extract_dataset(dataset, FeatureStore.open(store.path, writable=True), build_extractors(["squeezenet1_0"], RANDOM))

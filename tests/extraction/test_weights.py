@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,33 +16,25 @@ from vqafeat.state_dicts import read_state_dict
 SMALL = BACKBONES.get("squeezenet1_0")
 
 
-@pytest.mark.parametrize("name", BACKBONES.names())
-def test_every_backbone_has_the_width_it_states_and_loads_its_own_weights(tmp_path: Path, name: str) -> None:
-    backbone = BACKBONES.get(name)
+def test_a_file_gives_the_whole_network_with_its_own_tensors(tmp_path: Path) -> None:
     torch.manual_seed(5)
-    state = backbone.build().state_dict()
+    state = SMALL.build().state_dict()
     torch.save(state, tmp_path / "net.pth")
-    loaded = load_network(backbone, str(tmp_path / "net.pth"))
-    with torch.inference_mode():
-        maps = loaded.network(torch.zeros(1, 3, 64, 64))
-    assert maps.shape[1] == backbone.channels
+    loaded = load_network(SMALL, str(tmp_path / "net.pth"))
     assert not loaded.network.training
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
-    own = loaded.network.state_dict().values()
-    kept = [value for key, value in state.items() if not key.startswith(backbone.classifier)]
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(own, kept, strict=True))
+    own = loaded.network.state_dict()
+    assert own.keys() == state.keys()
+    assert all(torch.equal(own[key], value) for key, value in state.items() if not key.startswith("classifier."))
 
 
-def test_resnets_are_cut_where_the_released_code_cuts_them() -> None:
+def test_released_resnets_are_cut_as_by_dropping_their_last_two_children() -> None:
     backbone = BACKBONES.get("resnet18")
-    torch.manual_seed(0)
-    whole = backbone.build().eval()
+    loaded = load_network(backbone, "random")
     frames = torch.rand(2, 3, 70, 50)
-    seen = []
-    whole.layer4.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    released = torch.nn.Sequential(*list(loaded.network.children())[:-2])
     with torch.inference_mode():
-        whole(frames)
-        torch.testing.assert_close(backbone.tapped(whole)(frames), seen[0])
+        torch.testing.assert_close(backbone.tapped(loaded.network, ("layer4",))(frames)["layer4"], released(frames))
 
 
 def test_random_weights_follow_their_seed_alone() -> None:
@@ -61,14 +54,34 @@ def test_the_digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> Non
     save_file(state, tmp_path / "b.safetensors")
     torch.save({key: value for key, value in state.items() if not key.startswith("classifier.")}, tmp_path / "c.pt")
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "d.pth")
-    digests = {load_network(SMALL, str(tmp_path / name)).weights_sha256 for name in ("a.pth", "b.safetensors", "c.pt", "d.pth")}
-    assert len(digests) == 1
+    torch.save({"model_state": state, "epoch": 3}, tmp_path / "e.pyth")
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "f.pth")
+    torch.save({**state, "classifier.1.weight": torch.ones(7, 512, 1, 1)}, tmp_path / "g.pth")
+    assert len({load_network(SMALL, str(path)).weights_sha256 for path in sorted(tmp_path.iterdir())}) == 1
+    state["features.3.squeeze.bias"][2] += 1e-3
+    torch.save(state, tmp_path / "other.pth")
+    assert len({load_network(SMALL, str(tmp_path / name)).weights_sha256 for name in ("a.pth", "other.pth")}) == 2
     assert load_network(SMALL, str(tmp_path / "b.safetensors")).weights == "file b.safetensors"
 
 
 def test_a_real_imagenet_network_loads(shared_data: Path) -> None:
     loaded = load_network(SMALL, str(shared_data / "weights" / "squeezenet1_0.pth"))
     assert len(loaded.weights_sha256) == 64
+
+
+def test_numpy_numbers_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
+    measured = {"srcc": [np.float64(0.8)], "epoch": np.int64(3), "plcc": np.float32(0.5)}
+    torch.save({"state_dict": {"a": torch.ones(2)}, **measured}, tmp_path / "new.pt")
+    assert read_state_dict(tmp_path / "new.pt")["a"].tolist() == [1, 1]
+    # before version 2, NumPy's module had no underscore in its name; a legacy file, so that its bytes can be exchanged
+    torch.save({"state_dict": {"a": torch.ones(2)}, **measured}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    new = (tmp_path / "old.pt").read_bytes()
+    assert b"numpy._core.multiarray" in new
+    (tmp_path / "old.pt").write_bytes(new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert read_state_dict(tmp_path / "old.pt")["a"].tolist() == [1, 1]
+    torch.save({"a": np.ones(3)}, tmp_path / "array.pt")
+    with pytest.raises(WeightsError, match="needs code to load"):
+        read_state_dict(tmp_path / "array.pt")
 
 
 class NeedsCode:
@@ -92,6 +105,7 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
         ("shape.pth", {**state, "features.0.bias": torch.ones(5)}, r"1 shapes differ \(first: features.0.bias \(5,\) for \(96,\)\)"),
         ("empty.pth", {}, "holds no state dict"),
         ("list.pth", [1, 2], "holds no state dict"),
+        ("numbers.pth", {0: torch.ones(1)}, "holds no state dict"),
     ):
         torch.save(content, tmp_path / name)
         with pytest.raises(WeightsError, match=message):
@@ -102,6 +116,18 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
             read_state_dict(tmp_path / name)
     with pytest.raises(WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"):
         load_network(SMALL, "imagnet")
+
+
+def test_published_weights_are_loaded_without_code_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, options = SMALL.build().state_dict(), {}
+
+    def fetched(url: str, **given: object) -> object:
+        options.update(given)
+        return state
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched)
+    assert load_network(SMALL, "imagenet").weights == "published (IMAGENET1K_V1)"
+    assert options == {"progress": False, "check_hash": True, "weights_only": True}
 
 
 def test_published_weights_that_cannot_be_fetched_name_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:

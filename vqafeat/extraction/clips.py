@@ -16,7 +16,7 @@ class ClipRule:
     Attributes:
         window: frames of a block.
         inputs: frames of it that the network sees, at equal steps from the first to the last, truncated to whole frames.
-        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of them.
+        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of them, the later of two.
     """
 
     window: int
@@ -24,7 +24,7 @@ class ClipRule:
     steps: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.inputs <= self.window or self.inputs % self.steps:
+        if not 2 <= self.inputs <= self.window or self.steps < 1 or self.inputs % self.steps:
             raise ArgumentError(
                 f"a clip of {self.window} frames cannot give {self.steps} steps from {self.inputs} inputs: "
                 "inputs has to be from 2 to window, and a multiple of steps."

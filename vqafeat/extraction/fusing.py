@@ -21,12 +21,12 @@ _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """Return a network that computes the same, up to rounding, in fewer passes over memory; without batch norms, the network itself.
+    """Return a network that computes the same, up to rounding, in fewer passes over memory; without ReLU or norms, the network itself.
 
     Args:
-        network: in eval mode and traceable by torch.fx; it is left as it was.
+        network: in eval mode and, with ReLU or batch norms, traceable by torch.fx; it is left as it was.
     """
-    if not any(isinstance(module, _NORMS) for module in network.modules()):
+    if not any(isinstance(module, (*_NORMS, nn.ReLU)) for module in network.modules()):
         return network
     traced = fx.symbolic_trace(network)
     _fold_norms(traced)

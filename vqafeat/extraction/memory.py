@@ -102,7 +102,10 @@ def activation_bytes(network: Network, height: int, width: int) -> int:
     """Return the highest sum of living feature maps in one run, found by a run without data."""
     size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
     module = network.plain_module
-    state = {key: value.to("meta") for key, value in module.state_dict(keep_vars=True).items()}
+    state = {
+        key: value.to("meta", torch.float32) if value.is_floating_point() else value.to("meta")
+        for key, value in module.state_dict().items()
+    }
     with torch.inference_mode(), _Watermark() as watermark:
         functional_call(module, state, torch.empty(1, 3, *size, device="meta", dtype=torch.float32))
     return int(watermark.peak) * torch.finfo(network.dtype).bits // 32

@@ -62,14 +62,19 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
     """Return the published weights, fetched once into torch's cache and checked against the hash in their file's name.
 
     Raises:
-        WeightsError: there are none, they cannot be fetched, or their hash is another.
+        WeightsError: there are none, they cannot be fetched, their hash is another, or they need code to load.
     """
     published = _published(backbone)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
-        return published.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError, UnpicklingError) as error:
+        return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except UnpicklingError as error:
+        raise WeightsError(
+            f"published weights {published.name} of '{backbone.name}' were fetched, but not as a file of weights; "
+            f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights {backbone.name}=FILE."
+        ) from error
+    except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"published weights {published.name} of '{backbone.name}' cannot be fetched ({error}); "
             f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."

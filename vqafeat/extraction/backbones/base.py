@@ -21,7 +21,7 @@ class WeightsSource(Protocol):
     def name(self) -> str:
         """The weights' full name, such as IMAGENET1K_V1."""
 
-    def get_state_dict(self, *, progress: bool, check_hash: bool) -> Mapping[str, Tensor]:
+    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
         """Return the tensors, downloaded once and checked against the hash in their file's name where it has one."""
 
 

@@ -23,7 +23,7 @@ def _whole_slowfast() -> nn.Module:
         # fvcore, which pytorchvideo imports, calls torch.jit.script on import; newer versions of torch warn of that
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
         # here, because it takes seconds
-        from pytorchvideo.models.slowfast import create_slowfast  # type: ignore[import-untyped]
+        from pytorchvideo.models.slowfast import create_slowfast
     return cast(nn.Module, create_slowfast())
 
 

@@ -21,9 +21,9 @@ class UrlWeights:
     name: str
     url: str
 
-    def get_state_dict(self, *, progress: bool, check_hash: bool) -> Mapping[str, Tensor]:
+    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
         """Return the tensors; a hash is checked only where the file's name carries one."""
         saved = torch.hub.load_state_dict_from_url(
-            self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=True
+            self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=weights_only
         )
         return unwrapped(saved, f"'{self.url}'")

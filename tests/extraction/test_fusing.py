@@ -1,0 +1,130 @@
+"""Fused networks against the networks as published: equal up to rounding, and equal to themselves in any company."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18, squeezenet1_0
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from vqafeat.extraction import fusing
+from vqafeat.extraction.fusing import FusedConvolution, fused
+
+TAPS = ["layer1", "layer2", "layer3", "layer4"]
+
+
+def trained(network: nn.Module) -> nn.Module:
+    """Batch norms with statistics of their own, so that folding them matters."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create_feature_extractor(trained(resnet18()), TAPS, suppress_diff_warning=True)
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("has_onednn", [True, False])
+@pytest.mark.parametrize("size", [(64, 96), (65, 71)])
+def test_a_fused_network_computes_what_the_network_computes(
+    network: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    frames = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        expected = network(frames)
+        found = fused(network)(frames.to(memory_format=torch.channels_last))
+    for tap in TAPS:
+        assert relative(found[tap], expected[tap]) < 2e-6
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in fused(network).modules()) == 0
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) > 0
+
+
+def test_every_convolution_with_its_sum_and_relu_is_one_step(network: nn.Module) -> None:
+    steps = [module for module in fused(network).modules() if isinstance(module, FusedConvolution)]
+    assert len(steps) == 20  # 1 + 8 blocks of 2 + 3 shortcuts
+    assert len([node for node in fused(network).graph.nodes if node.op == "call_function"]) == 0
+    assert sum(step.in_place for step in steps) > 0
+
+
+def test_taps_are_not_written_over(network: nn.Module) -> None:
+    whole = fused(network)
+    last = fused(create_feature_extractor(network, ["layer4"], suppress_diff_warning=True))
+    frames = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(whole(frames)["layer4"], last(frames)["layer4"])
+        kept = {tap: maps.clone() for tap, maps in whole(frames).items()}
+        again = whole(frames)
+    assert all(torch.equal(kept[tap], again[tap]) for tap in TAPS)
+
+
+def test_rows_are_the_same_in_any_company_and_on_any_number_of_threads(network: nn.Module) -> None:
+    whole = fused(network)
+    frames = torch.randn(5, 3, 72, 104).contiguous(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    with torch.inference_mode():
+        alone = torch.cat([whole(frame.unsqueeze(0))["layer4"] for frame in frames])
+        try:
+            torch.set_num_threads(2)
+            threaded = torch.cat([whole(frame.unsqueeze(0))["layer4"] for frame in frames])
+        finally:
+            torch.set_num_threads(threads)
+        other = torch.randn(1, 3, 40, 56)
+        whole(other)
+        after_another_size = whole(frames[:1])["layer4"]
+    assert torch.equal(alone, threaded)
+    assert torch.equal(alone[:1], after_another_size)
+
+
+class Odd(nn.Module):
+    """A sum whose other part is read again, a convolution that is read twice, groups, dilation, and a sum without ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm3d(8)
+        self.second = nn.Conv3d(8, 8, 3, padding=2, dilation=2, groups=4)
+        self.second_norm = nn.BatchNorm3d(8)
+        self.third = nn.Conv3d(8, 8, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        first = self.norm(self.first(frames))
+        shortcut = self.third(first)
+        found = torch.relu(self.second_norm(self.second(first)) + shortcut)
+        return self.relu(found) * shortcut + (self.third(found) + first)
+
+
+def test_sums_that_are_read_again_survive() -> None:
+    torch.manual_seed(1)
+    odd = trained(Odd())
+    frames = torch.randn(1, 3, 4, 9, 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(odd)(frames), odd(frames), rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_without_norms_is_fused_too_and_a_transformer_left_alone() -> None:
+    network = squeezenet1_0().features.eval()
+    frames = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(network)(frames), network(frames), rtol=1e-5, atol=1e-5)
+    assert not any(isinstance(module, nn.ReLU) for module in fused(network).modules())
+    transformer = nn.TransformerEncoderLayer(8, 2, activation="gelu")
+    assert fused(transformer) is transformer
+
+
+def test_other_padding_is_refused() -> None:
+    with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
+        FusedConvolution(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), relu=True)
+    with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
+        FusedConvolution(nn.Conv2d(3, 3, 3, padding="same"), relu=True)

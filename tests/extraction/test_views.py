@@ -1,0 +1,62 @@
+"""Views and choices of frames: sizes, places, and torchvision's own resizing."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vqafeat.extraction.frame_rules import FRAME_RULES
+from vqafeat.extraction.views import CROP_SIDE, VIEWS, crop_places
+
+
+def ramp(height: int, width: int) -> torch.Tensor:
+    rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
+    return torch.stack([rows.expand(height, width), columns.expand(height, width), rows + columns]).float().unsqueeze(0)
+
+
+@pytest.mark.parametrize("view", VIEWS.names())
+@pytest.mark.parametrize("size", [(540, 960), (1080, 1920), (800, 600), (300, 2000), (33, 47)])
+def test_parts_have_the_size_that_is_stated(view: str, size: tuple[int, int]) -> None:
+    parts = VIEWS.get(view).parts(ramp(*size))
+    assert {tuple(part.shape[2:]) for part in parts} == {VIEWS.get(view).size(*size)}
+
+
+def test_the_short_side_becomes_540_as_pillow_resizes() -> None:
+    random = np.random.default_rng(0)
+    smooth = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((960, 720), Image.Resampling.BICUBIC)
+    frames = torch.from_numpy(np.asarray(smooth).copy()).permute(2, 0, 1).unsqueeze(0).float()
+    (part,) = VIEWS.get("short540").parts(frames)
+    expected = np.asarray(smooth.resize((720, 540), Image.Resampling.BILINEAR)).astype(np.float32)
+    np.testing.assert_allclose(part[0].permute(1, 2, 0).numpy(), expected, atol=1.01)  # Pillow rounds to whole numbers, twice
+    assert VIEWS.get("short540").size(1920, 1080) == (960, 540)
+    same = torch.rand(1, 3, 540, 960)
+    assert VIEWS.get("short540").parts(same)[0] is same
+
+
+def test_crops_are_at_the_same_places_in_all_frames_and_in_every_run() -> None:
+    frames = torch.cat([ramp(1080, 1920), ramp(1080, 1920) + 1])
+    parts = VIEWS.get("crops768").parts(frames)
+    assert len(parts) == 4
+    assert [(int(part[0, 0, 0, 0]), int(part[0, 1, 0, 0])) for part in parts] == crop_places(1080, 1920)
+    assert all(torch.equal(part[1], part[0] + 1) for part in parts)
+    assert len(set(crop_places(1080, 1920))) == 4
+    assert crop_places(1080, 1920) != crop_places(1080, 1922)
+
+
+def test_a_side_shorter_than_a_crop_is_seen_whole_and_a_small_frame_once() -> None:
+    assert {top for top, _ in crop_places(540, 960)} == {0}
+    assert VIEWS.get("crops768").size(540, 960) == (540, CROP_SIDE)
+    assert crop_places(480, 640) == [(0, 0)]
+
+
+def test_128_frames_lie_at_equal_intervals() -> None:
+    picks = FRAME_RULES.get("uniform128").picks
+    assert picks is not None
+    assert FRAME_RULES.get("every").picks is None
+    for frames in (129, 240, 1000, 4096):
+        steps = np.diff(picks(frames))
+        assert (len(picks(frames)), picks(frames)[0]) == (128, 0)
+        assert set(steps) <= {frames // 128, frames // 128 + 1}
+        assert frames - picks(frames)[-1] <= frames // 128 + 1
+    assert picks(128) == list(range(128))
+    assert picks(5) == [0, 1, 2, 3, 4]
