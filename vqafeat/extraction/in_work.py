@@ -127,9 +127,13 @@ class VideoInWork:
             if self.size is None:
                 self._begin(*reversed(chunk.layout.shown_size))
             device = self._networks[0].device
-            frames = to_rgb(_on_device(torch.from_numpy(chunk.data), device), chunk.layout)
-            for collector in self._collectors:
-                collector.push(chunk.first, frames)
+            frames = _on_device(torch.from_numpy(chunk.data), device)
+            # a GPU is kept busy by whole chunks; a processor's caches, and its memory, are kept free by single frames
+            step = 1 if device.type == "cpu" else len(frames)
+            for start in range(0, len(frames), step):
+                rgb = to_rgb(frames[start : start + step], chunk.layout)
+                for collector in self._collectors:
+                    collector.push(chunk.first + start, rgb)
             self._fail_with_sinks()
         except VideoError as error:
             self._error = error
