@@ -41,5 +41,9 @@ class WeightsError(VqafeatError):
     """A weights file that is missing, unsafe to load, or does not fit the network."""
 
 
+class ExtractionError(VqafeatError):
+    """An extraction cannot go on."""
+
+
 class TrainingError(VqafeatError):
     """A fit that cannot start or that went astray."""

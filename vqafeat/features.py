@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from vqafeat.errors import ArgumentError
 
+_ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class FeatureSetIdentity:
@@ -80,6 +82,11 @@ class VideoFeatures:
             )
         if len(self.values) == 0:
             raise ArgumentError("features of a video have to hold at least one row, got none.")
+
+    @property
+    def finite(self) -> bool:
+        """Whether no value is infinite or no number; long videos are looked at in parts."""
+        return all(np.isfinite(self.values[start : start + _ROWS_AT_ONCE]).all() for start in range(0, len(self.values), _ROWS_AT_ONCE))
 
 
 @dataclass(frozen=True)

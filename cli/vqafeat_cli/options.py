@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import torch
+
     from vqafeat.extraction.pipeline import Resources
 
 FINISHED_WITH_FAILURES = 3
@@ -48,7 +50,12 @@ def dataset_option(required: bool) -> Decorator:
 
 
 _COMPUTE_OPTIONS: list[Decorator] = [
-    click.option("--device", help="Where the networks run: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]"),
+    click.option(
+        "--device",
+        metavar="NAME[,NAME…]",
+        help="Where the networks run: cpu, cuda or cuda:NUMBER; `extract` shares the videos among several.  "
+        "[default: a GPU where there is one]",
+    ),
     click.option(
         "--batch",
         "batch_frames",
@@ -87,17 +94,23 @@ def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def devices(given: str | None) -> list["torch.device"]:
+    """Return the devices that `--device` names."""
+    from vqafeat.devices import device_named
+
+    return [device_named(name) for name in given.split(",")] if given else [device_named(None)]
+
+
 def resources(
     device: str | None, batch_frames: int | None, workers: int | None, memory: str | None, timeout_seconds: float, decoder: str
 ) -> "Resources":
-    """Return what `compute_options` asked for."""
+    """Return what `compute_options` asked for, on the first device."""
     import os
 
-    from vqafeat.devices import device_named
     from vqafeat.extraction.memory import parse_bytes
     from vqafeat.extraction.pipeline import Resources
 
-    chosen = device_named(device)
+    chosen = devices(device)[0]
     return Resources(
         device=chosen,
         workers=workers if workers is not None else (2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))),

@@ -41,12 +41,10 @@ def sgemm_gflops(size: int = 2048) -> float:
 
 def machine() -> str:
     """Name what the figures depend on."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?"
-    )
-    return (
-        f"{len(os.sched_getaffinity(0))} cores ({model}), Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores ({model}), Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
 
 
 @dataclass(frozen=True)

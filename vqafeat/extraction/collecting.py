@@ -2,15 +2,19 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.clips import ClipRule
 from vqafeat.extraction.networks import Network
+from vqafeat.extraction.row_store import RowStore
 
+FETCHED_ROWS = 2048
 Rows = dict[str, Tensor]
 Size = tuple[int, int]
 
@@ -19,22 +23,39 @@ class RowSink:
     """The rows of one video from one network, in the order of its frames.
 
     Attributes:
-        rows: (row, channel) pieces of each feature set.
         frames: the frame of each row.
         waiting: frames that were handed to a batch and have no row yet.
         error: why the video cannot be done, once that is known.
     """
 
-    def __init__(self, keep: Callable[[Rows], Rows]) -> None:
-        self._keep = keep
-        self.rows: list[Rows] = []
+    def __init__(self, keep: Callable[[Rows], Rows], folder: Path | None = None) -> None:
+        self._keep, self._folder = keep, folder
+        self._on_device: list[Rows] = []
+        self._count = 0
+        self._stores: dict[str, RowStore] = {}
         self.frames: list[int] = []
         self.waiting = 0
         self.error: VideoError | None = None
 
     def add(self, rows: Rows) -> None:
-        """Take the next rows."""
-        self.rows.append(self._keep(rows))
+        """Take the next rows; from a GPU they are fetched many at a time, since it has to be waited for."""
+        kept = self._keep(rows)
+        first = next(iter(kept.values()))
+        self._on_device.append(kept)
+        self._count += len(first)
+        if first.device.type == "cpu" or self._count >= FETCHED_ROWS:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        for name in self._on_device[0] if self._on_device else ():
+            rows = torch.cat([piece[name] for piece in self._on_device]).cpu().numpy()
+            self._stores.setdefault(name, RowStore(self._folder)).append(rows)
+        self._on_device, self._count = [], 0
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all (row, channel) rows of each feature set."""
+        self._fetch()
+        return {name: store.array() for name, store in self._stores.items()}
 
 
 class Collector(Protocol):

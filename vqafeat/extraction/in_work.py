@@ -56,10 +56,9 @@ class Outcome:
         features: dict[str, VideoFeatures] = {}
         for sink in self.sinks:
             frame = np.asarray(sink.frames, dtype=np.int32)
-            for name in sink.rows[0]:
-                features[name] = VideoFeatures(torch.cat([rows[name] for rows in sink.rows]).cpu().numpy(), frame)
+            features |= {name: VideoFeatures(values, frame) for name, values in sink.arrays().items()}
         for name, found in features.items():
-            if not np.isfinite(found.values).all():
+            if not found.finite:
                 raise VideoError(
                     "not-finite",
                     f"features '{name}' of '{self.job.path}' are not finite as {found.values.dtype}; "
@@ -75,16 +74,24 @@ class VideoInWork:
         networks: those that it passes.
         batches: by a network's id, for those that see single frames.
         frames: how many there are, where an earlier pass has counted them.
+        folder: where the rows of a long video may wait.
     """
 
     def __init__(
-        self, job: VideoJob, networks: Sequence[Network], batches: Mapping[int, FrameBatches], budget: MemoryBudget, frames: int | None
+        self,
+        job: VideoJob,
+        networks: Sequence[Network],
+        batches: Mapping[int, FrameBatches],
+        budget: MemoryBudget,
+        frames: int | None,
+        folder: Path | None,
     ) -> None:
         self.job = job
         self.size: tuple[int, int] | None = None
         self.ended = False
         self.miscounted = False
         self.frames = frames
+        self._folder = folder
         self._networks, self._batches, self._budget = networks, batches, budget
         self._collectors: list[Collector] = []
         self._seconds: list[float] = []
@@ -156,7 +163,7 @@ class VideoInWork:
         def keep(rows: Rows) -> Rows:
             return {name: rows[name].to(getattr(torch, str(item.dtype))) for name, item in wanted.items()}
 
-        sink = RowSink(keep)
+        sink = RowSink(keep, self._folder)
         if network.backbone.clips is not None:
             return ClipCollector(network, sink)
         picks = network.frame_rule.picks

@@ -57,14 +57,19 @@ class Pipeline:
 
     Args:
         on_frames: told how many frames were done, for a progress line.
+        folder: where the rows of long videos may wait, on a disk; None for the system's place for temporary files.
     """
 
     def __init__(
-        self, extractors: Sequence[Extractor], resources: Resources | None = None, on_frames: Callable[[int], object] = lambda count: None
+        self,
+        extractors: Sequence[Extractor],
+        resources: Resources | None = None,
+        on_frames: Callable[[int], object] = lambda count: None,
+        folder: Path | None = None,
     ) -> None:
         self._resources = resources or Resources()
         device = self._resources.device
-        self._on_frames = on_frames
+        self._on_frames, self._folder = on_frames, folder
         self._networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(self._resources.memory_bytes, device, self._resources.workers)
         self._batches = {id(network): FrameBatches(network, partial(self._batch_size, network)) for network in self._networks}
@@ -117,7 +122,7 @@ class Pipeline:
     def _begin(self, job: VideoJob, frames: int | None = None) -> VideoInWork:
         wanted = set(job.feature_sets)
         networks = [network for network in self._networks if wanted & {item.feature_set for item in network.extractors}]
-        return VideoInWork(job, networks, self._batches, self._budget, frames)
+        return VideoInWork(job, networks, self._batches, self._budget, frames, self._folder)
 
     def _batch_size(self, network: Network, height: int, width: int) -> int:
         if self._resources.device.type == "cpu" or network.precision == "fp32":

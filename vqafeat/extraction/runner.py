@@ -4,6 +4,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -76,6 +77,13 @@ def extract_dataset(
         IdentityError: the store holds one of the feature sets under another identity (before any video is read).
         DatasetError: a video was not located.
     """
+    with prepared(dataset, store, extractors, missing) as ledger:
+        return Run(dataset, store, extractors, ledger, progress or Silent()).follow(resources)
+
+
+@contextmanager
+def prepared(dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], missing: Sequence[str]) -> Iterator[Ledger]:
+    """Hold the store for an extraction, with room for its feature sets, and lend the ledger; raises as `extract_dataset` does."""
     unlocated = [video.name for video in dataset.videos if video.path is None]
     if unlocated:
         raise DatasetError(
@@ -87,32 +95,43 @@ def extract_dataset(
         ledger = Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
         for name in missing:
             ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
-        run = _Run(dataset, store, extractors, ledger, progress or Silent())
-        with Pipeline(extractors, resources, run.progress.frames) as pipeline, ThreadPoolExecutor(1, "writer") as writer:
-            run.follow(pipeline, writer)
-        return run.summary()
+        yield ledger
 
 
-class _Run:
-    """The counts of one extraction, and what moves them."""
+class FailureLog(Protocol):
+    """Where failures go."""
 
-    def __init__(self, dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], ledger: Ledger, progress: Progress) -> None:
+    failures: list[Failure]
+
+    def add(self, failure: Failure) -> None:
+        """Note a failure."""
+
+
+class Run:
+    """One extraction in this process: its counts, and what moves them. The store is held by the caller."""
+
+    def __init__(
+        self, dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], ledger: FailureLog, progress: Progress
+    ) -> None:
         self._dataset, self._store, self._extractors, self._ledger = dataset, store, extractors, ledger
-        self.progress = progress
+        self._progress = progress
         self._extracted = self._skipped = self._frames = 0
 
-    def summary(self) -> ExtractionSummary:
-        return ExtractionSummary(self._extracted, self._skipped, tuple(self._ledger.failures), self._frames)
-
-    def follow(self, pipeline: Pipeline, writer: ThreadPoolExecutor) -> None:
-        """Hand each video that is done to the writer, and count it once it is stored."""
+    def follow(self, resources: Resources | None) -> ExtractionSummary:
+        """Extract what is pending: hand each video that is done to the writer, and count it once it is stored."""
         writing: deque[tuple[VideoJob, Future[int]]] = deque()
-        for outcome in pipeline.outcomes(self._jobs()):
-            writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
-            while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
+        pipeline = Pipeline(self._extractors, resources, self._progress.frames, self._store.path)
+        with pipeline, ThreadPoolExecutor(1, "writer") as writer:
+            for outcome in pipeline.outcomes(self._jobs()):
+                writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
+                while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
+                    self._count(*writing.popleft())
+            while writing:
                 self._count(*writing.popleft())
-        while writing:
-            self._count(*writing.popleft())
+        return self._summary()
+
+    def _summary(self) -> ExtractionSummary:
+        return ExtractionSummary(self._extracted, self._skipped, tuple(self._ledger.failures), self._frames)
 
     def _jobs(self) -> Iterator[VideoJob]:
         for video in self._dataset.videos:
@@ -124,11 +143,11 @@ class _Run:
                 self._fail(video.name, video.path, error)
                 continue
             if pending:
-                self.progress.video(video.name)
+                self._progress.video(video.name)
                 yield VideoJob(video.name, video.path, raw, tuple(extractor.feature_set for extractor in pending))
             else:
                 self._skipped += 1
-                self.progress.done(self.summary())
+                self._progress.done(self._summary())
 
     def _count(self, job: VideoJob, stored: "Future[int]") -> None:
         try:
@@ -137,11 +156,11 @@ class _Run:
             self._fail(job.name, job.path, error)
         else:
             self._extracted += 1
-            self.progress.done(self.summary())
+            self._progress.done(self._summary())
 
     def _fail(self, name: str, path: Path, error: VideoError) -> None:
         self._ledger.add(Failure(name, str(path), error.kind, str(error)))
-        self.progress.done(self.summary())
+        self._progress.done(self._summary())
 
 
 def _store_video(store: FeatureStore, outcome: Outcome) -> int:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -13,6 +14,7 @@ from zarr.codecs import Crc32cCodec
 from vqafeat.errors import StoreError
 
 CRC32C_BYTES = 4
+BLOCK_BYTES = 16 << 20
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -44,8 +46,11 @@ def remove_node(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def write_array(root: zarr.Group, key: str, values: npt.NDArray[Any]) -> None:
-    """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too."""
+def write_array(root: zarr.Group, folder: Path, key: str, values: npt.NDArray[Any]) -> None:
+    """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
+
+    The chunk is what Zarr's codecs would write, but goes to its file block by block: Zarr holds several copies of a whole chunk.
+    """
     root.create_array(
         key,
         shape=values.shape,
@@ -54,4 +59,16 @@ def write_array(root: zarr.Group, key: str, values: npt.NDArray[Any]) -> None:
         compressors=[Crc32cCodec()],
         fill_value=0,
         config={"write_empty_chunks": True},
-    )[...] = values
+    )
+    chunk = (folder / key / "c").joinpath(*("0" for _ in values.shape))
+    chunk.parent.mkdir(parents=True, exist_ok=True)
+    partial = chunk.with_name(f"{chunk.name}.partial")
+    little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    checksum = 0
+    with partial.open("wb") as file:
+        for start in range(0, len(little_endian), BLOCK_BYTES):
+            block = little_endian[start : start + BLOCK_BYTES].tobytes()
+            checksum = google_crc32c.extend(checksum, block)
+            file.write(block)
+        file.write(checksum.to_bytes(CRC32C_BYTES, "little"))
+    partial.rename(chunk)

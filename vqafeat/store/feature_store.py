@@ -143,7 +143,7 @@ class FeatureStore:
         self._remove("labels")
         self._root.create_group("labels", attributes=attributes)
         if dataset.stored_permutations is not None:
-            write_array(self._root, "labels/permutations", dataset.stored_permutations.astype(np.int32))
+            write_array(self._root, self.path, "labels/permutations", dataset.stored_permutations.astype(np.int32))
         self._root.attrs["manifest_digest"] = dataset.digest
         self.__dict__.pop("dataset", None)
 
@@ -227,7 +227,7 @@ class FeatureStore:
         """Store the frame times of a video; its features follow."""
         key = f"frames/{store_key(video)}"
         self._remove(key)
-        write_array(self._root, key, table.seconds)
+        write_array(self._root, self.path, key, table.seconds)
         self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
 
     def write_features(self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str) -> None:
@@ -239,7 +239,7 @@ class FeatureStore:
         channels = self.identity(feature_set).channels
         if features.values.shape[1] != channels:
             raise StoreError(f"video '{video}' has {features.values.shape[1]} channels, feature set '{feature_set}' has {channels}.")
-        if not np.isfinite(features.values).all():
+        if not features.finite:
             raise StoreError(
                 f"features '{feature_set}' of video '{video}' are not finite as {features.values.dtype}; "
                 "store them with --dtype float32, or check the network's weights."
@@ -247,8 +247,8 @@ class FeatureStore:
         key = f"features/{store_key(feature_set)}/{store_key(video)}"
         self._remove(key)
         group = self._root.create_group(key)
-        write_array(self._root, f"{key}/values", features.values)
-        write_array(self._root, f"{key}/frame", features.frame)
+        write_array(self._root, self.path, f"{key}/values", features.values)
+        write_array(self._root, self.path, f"{key}/frame", features.frame)
         rows, width = features.values.shape
         group.attrs.update(
             {

@@ -10,6 +10,7 @@ from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
     compute_options,
     dataset_option,
+    devices,
     json_option,
     labels_option,
     resources,
@@ -69,10 +70,11 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
     """
-    from vqafeat.extraction.extractors import backbone_names, build_extractors
+    from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.ledger import ledger_path
     from vqafeat.extraction.networks import chosen_precision
     from vqafeat.extraction.runner import extract_dataset
+    from vqafeat.extraction.spreading import ExtractorRequest, extract_on_devices
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import locate_videos
     from vqafeat.store import FeatureStore, store_path
@@ -83,10 +85,14 @@ def extract(
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
     given = resources(**compute)
     chosen = parse_weights(weights, backbone_names(backbones))
-    extractors = build_extractors(backbones, chosen, dtype, chosen_precision(precision, given.device))
+    request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, given.device))
+    extractors, several = request.build(), devices(compute["device"])
     feature_store = FeatureStore.create(store_path(store, loaded.name), loaded)
     with shown_progress(len(located.dataset.videos)) as progress:
-        summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, given, progress)
+        if len(several) > 1:
+            summary = extract_on_devices(located.dataset, feature_store, extractors, request, several, located.missing, given, progress)
+        else:
+            summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, given, progress)
     if json:
         found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
         click.echo(json_text({**found, "store": str(feature_store.path)}))

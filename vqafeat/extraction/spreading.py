@@ -1,0 +1,172 @@
+"""One data set over several devices: a process each, with a share of the videos, all writing to one store."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqafeat.errors import ExtractionError, VqafeatError
+from vqafeat.extraction.extractors import Extractor, build_extractors
+from vqafeat.extraction.ledger import Failure, Ledger
+from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
+from vqafeat.manifest import Dataset
+from vqafeat.store import FeatureStore
+
+_STOPPING_SECONDS = 60.0  # for a write in hand
+
+
+@dataclass(frozen=True)
+class ExtractorRequest:
+    """What `build_extractors` takes, to be sent to another process."""
+
+    feature_sets: tuple[str, ...]
+    weights: Mapping[str, str]
+    dtype: str
+    precision: str
+
+    def build(self) -> list[Extractor]:
+        """Load the networks."""
+        return build_extractors(self.feature_sets, dict(self.weights), self.dtype, self.precision)
+
+
+def extract_on_devices(
+    dataset: Dataset,
+    store: FeatureStore,
+    extractors: Sequence[Extractor],
+    request: ExtractorRequest,
+    devices: Sequence[torch.device],
+    missing: Sequence[str] = (),
+    resources: Resources | None = None,
+    progress: Progress | None = None,
+) -> ExtractionSummary:
+    """Extract as `extract_dataset` does, with one process a device; the decoding processes are divided among them.
+
+    Args:
+        request: what the extractors were built from; each process builds its own.
+
+    Raises:
+        ExtractionError: the process of a device ended before its share was done.
+        StoreError, IdentityError, DatasetError: as `extract_dataset`.
+    """
+    given = resources or Resources()
+    used = devices[: max(1, len(dataset.videos))]
+    each = [replace(given, device=device, workers=max(1, given.workers // len(used))) for device in used]
+    context = multiprocessing.get_context("spawn")
+    shown = progress or Silent()
+    with prepared(dataset, store, extractors, missing) as ledger:
+        followed: dict[Connection[Any, Any], _Share] = {}
+        try:
+            for share, own in zip(shares(dataset, len(used)), each, strict=True):
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_extract_share, args=(theirs, share, store.path, request, own), daemon=False)
+                process.start()
+                theirs.close()
+                followed[ours] = _Share(process, str(own.device))
+            return _follow(followed, ledger, shown)
+        finally:
+            _stop([share.process for share in followed.values()])
+
+
+def shares(dataset: Dataset, count: int) -> list[Dataset]:
+    """Divide the videos by the size of their files: the largest first, each to the share that has least."""
+    sizes = [video.path.stat().st_size if video.path is not None and video.path.exists() else 0 for video in dataset.videos]
+    rows: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for row in sorted(range(len(sizes)), key=lambda row: -sizes[row]):
+        least = loads.index(min(loads))
+        rows[least].append(row)
+        loads[least] += max(1, sizes[row])
+    return [dataset.subset(sorted(chosen)) for chosen in rows]
+
+
+@dataclass
+class _Share:
+    process: BaseProcess
+    device: str
+    summary: ExtractionSummary = field(default_factory=lambda: ExtractionSummary(0, 0, (), 0))
+    ended: bool = False
+
+
+def _follow(followed: "dict[Connection[Any, Any], _Share]", ledger: Ledger, progress: Progress) -> ExtractionSummary:
+    """Pass on what the processes tell until all have ended."""
+    while open_pipes := [pipe for pipe, share in followed.items() if not share.ended]:
+        for pipe in wait(open_pipes):
+            assert isinstance(pipe, Connection)
+            share = followed[pipe]
+            try:
+                what, told = pipe.recv()
+            except EOFError:
+                share.process.join()
+                raise ExtractionError(
+                    f"the process on device '{share.device}' ended with code {share.process.exitcode} before its videos were done; "
+                    "what is stored is whole, and the same command goes on from there."
+                ) from None
+            if what == "error":
+                raise told
+            if what == "failure":
+                ledger.add(told)
+            elif what == "video":
+                progress.video(told)
+            elif what == "frames":
+                progress.frames(told)
+            else:
+                share.summary, share.ended = told, what == "end"
+                progress.done(_total(followed, ledger))
+    return _total(followed, ledger)
+
+
+def _total(followed: "Mapping[Connection[Any, Any], _Share]", ledger: Ledger) -> ExtractionSummary:
+    summaries = [share.summary for share in followed.values()]
+    counts = [sum(getattr(summary, name) for summary in summaries) for name in ("extracted", "skipped")]
+    return ExtractionSummary(*counts, tuple(ledger.failures), sum(summary.frames for summary in summaries))
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    for process in processes:
+        process.join(_STOPPING_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+class _Teller:
+    """Ledger and progress of a share: tells the parent."""
+
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self._pipe = pipe
+        self.failures: list[Failure] = []
+
+    def add(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        self._pipe.send(("failure", failure))
+
+    def video(self, name: str) -> None:
+        self._pipe.send(("video", name))
+
+    def frames(self, count: int) -> None:
+        self._pipe.send(("frames", count))
+
+    def done(self, summary: ExtractionSummary) -> None:
+        self._pipe.send(("done", summary))
+
+
+def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Path, request: ExtractorRequest, resources: Resources) -> None:
+    teller = _Teller(pipe)
+    try:
+        run = Run(dataset, FeatureStore.open(store, writable=True), request.build(), teller, teller)
+        pipe.send(("end", run.follow(resources)))
+    except VqafeatError as error:
+        pipe.send(("error", error))
+    except (KeyboardInterrupt, BrokenPipeError):
+        return  # the parent stops, or is gone
