@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
         "weights/split-00.safetensors",
         "weights/split-01.safetensors",
     ]
-    assert seen == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+    assert sorted(seen) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
     with (run.folder / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction"]
@@ -101,10 +102,13 @@ def test_an_error_in_another_process_arrives(make_store: MakeStore, tmp_path: Pa
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_split_does_not_depend_on_the_others(make_store: MakeStore, tmp_path: Path) -> None:
+def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, tmp_path: Path) -> None:
     both = small_fit(make_store(), tmp_path / "both")
     first = small_fit(make_store(name="tiny2"), tmp_path / "first", splits=SPLITS[:1])
-    assert [row for row in both.predictions if row.split == 0] == list(first.predictions)
+    together = [row for row in both.predictions if row.split == 0]
+    for one, alone in zip(together, first.predictions, strict=True):
+        assert replace(one, prediction=0.0) == replace(alone, prediction=0.0)
+        assert one.prediction == pytest.approx(alone.prediction, rel=1e-4, abs=1e-6)
     assert len({split_seed(seed, number) for seed in range(5) for number in range(20)}) == 100
 
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,11 +23,12 @@ from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_files import weights_path, write_weights
 from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
-from vqafeat.modeling.training import EpochRecord, predict, train
+from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, predict, train_together
 from vqafeat.splits import Split
 
 Progress = Callable[[int, EpochRecord], None]
 
+TRAINED_TOGETHER = 5  # most of what is to be gained, at five batches' memory; fixed, since the company moves results by rounding
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -89,7 +90,7 @@ def fit_splits(
 ) -> list[SplitOutcome]:
     """Train a head on each split and write its weights.
 
-    Every split trains on one CPU thread, so that the results do not depend on `jobs`.
+    Splits train in groups of a fixed number, each on one CPU thread, so that the results do not depend on `jobs`.
 
     Args:
         sequences: the features, used where `jobs` is 1.
@@ -101,45 +102,57 @@ def fit_splits(
     Raises:
         TrainingError: a fit went astray, or a process was killed.
     """
-    jobs = min(jobs, len(splits))
+    groups = _groups(splits)
+    jobs = min(jobs, len(groups))
     if jobs > 1:
-        return _spread(splits, plan, jobs, progress)
+        return _spread(groups, plan, jobs, progress)
     with _one_thread():
-        return [fit_split(sequences, split, plan, number, progress) for number, split in enumerate(splits)]
+        return [outcome for group in groups for outcome in fit_group(sequences, group, plan, progress)]
 
 
-def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progress: Progress | None) -> SplitOutcome:
-    """Train one head, write the kept weights, and score all parts with them."""
-    factor = plan.label_factors[number]
-    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device, factor)
+def _groups(splits: Sequence[Split]) -> list[dict[int, Split]]:
+    """Return the splits by their numbers, in groups that are trained together."""
+    numbered = list(enumerate(splits))
+    return [dict(numbered[start : start + TRAINED_TOGETHER]) for start in range(0, len(numbered), TRAINED_TOGETHER)]
+
+
+def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, progress: Progress | None) -> list[SplitOutcome]:
+    """Train the heads of several splits together, write the kept weights, and score all parts with them."""
+    assignments = [Assignment(split, split_seed(plan.seed, number), plan.label_factors[number]) for number, split in group.items()]
+    numbers = list(group)
+    loop = train_together(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device)
     while True:
         try:
-            record = next(loop)
+            place, record = next(loop)
         except StopIteration as end:
-            result = end.value
+            results: list[TrainingResult] = end.value
             break
         if progress is not None:
-            progress(number, record)
+            progress(numbers[place], record)
+    return [_outcome(sequences, group[number], plan, number, result) for number, result in zip(numbers, results, strict=True)]
+
+
+def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result: TrainingResult) -> SplitOutcome:
     write_weights(weights_path(plan.out, number), result.weights)
     head = build_head(plan.head, sequences.channels, plan.options)
     head.load_state_dict(result.weights)
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    scores = {part: tuple((predict(head, batcher, rows) * factor).tolist()) for part, rows in parts.items()}
+    scores = {part: tuple((predict(head, batcher, rows) * result.label_factor).tolist()) for part, rows in parts.items()}
     return SplitOutcome(scores, result.kept_epoch, result.kept_because, result.curve)
 
 
-def _spread(splits: Sequence[Split], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
+def _spread(groups: Sequence[Mapping[int, Split]], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
     context = _process_context()
     news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
     try:
         with _pool(jobs, context, news) as pool:
-            futures = [pool.submit(_work, split, plan, number) for number, split in enumerate(splits)]
+            futures = [pool.submit(_work, group, plan) for group in groups]
             for number, record in _news_until_done(futures, news):
                 if progress is not None:
                     progress(number, record)
-            return [future.result() for future in futures]
+            return [outcome for future in futures for outcome in future.result()]
     except BrokenProcessPool as error:
         raise TrainingError(
             f"a process of the fit was killed from outside, often for want of memory; try again with fewer --jobs than {jobs}."
@@ -171,7 +184,7 @@ def _process_context() -> BaseContext:
 
 
 def _news_until_done(
-    futures: Sequence["Future[SplitOutcome]"], news: "SimpleQueue[tuple[int, EpochRecord]]"
+    futures: Sequence["Future[list[SplitOutcome]]"], news: "SimpleQueue[tuple[int, EpochRecord]]"
 ) -> Iterator[tuple[int, EpochRecord]]:
     open_futures = set(futures)
     while open_futures:
@@ -199,11 +212,11 @@ def _end_with(parent: Connection) -> None:
     os._exit(1)
 
 
-def _work(split: Split, plan: Plan, number: int) -> SplitOutcome:
+def _work(group: Mapping[int, Split], plan: Plan) -> list[SplitOutcome]:
     assert _worker_news is not None
     news = _worker_news
     sequences = _opened(plan.open_store, plan.store_path, plan.feature_sets, plan.rows)
-    return fit_split(sequences, split, plan, number, lambda split_number, record: news.put((split_number, record)))
+    return fit_group(sequences, group, plan, lambda split_number, record: news.put((split_number, record)))
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.heads import Head, build_head
 from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
 from vqafeat.modeling.recipes import SCHEDULES, Recipe
-from vqafeat.modeling.sequences import Batcher, Sequences, as_tensor
+from vqafeat.modeling.sequences import Batch, Batcher, Sequences, as_tensor
+from vqafeat.modeling.stacked import scores_together
 from vqafeat.splits import Split
 
 # below this share of the median channel's deviation a channel counts as nearly constant: one odd video must not blow it up
@@ -57,6 +59,21 @@ class TrainingResult:
     curve: tuple[EpochRecord, ...]
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What tells one run of a head from the others that are trained beside it.
+
+    Attributes:
+        split: rows count within the sequences.
+        seed: of this split.
+        label_factor: what labels are divided by; without it, what the recipe's label scale finds in the sequences.
+    """
+
+    split: Split
+    seed: int
+    label_factor: float | None = None
+
+
 def train(
     sequences: Sequences,
     split: Split,
@@ -67,64 +84,112 @@ def train(
     device: str = "cpu",
     label_factor: float | None = None,
 ) -> Generator[EpochRecord, None, TrainingResult]:
-    """Train a head on one split; yields each epoch's record as it ends and returns the result.
+    """Train a head on one split, as `train_together` does several; yields each epoch's record and returns the result."""
+    together = train_together(sequences, [Assignment(split, seed, label_factor)], head_name, options, recipe, device)
+    while True:
+        try:
+            _, record = next(together)
+        except StopIteration as end:
+            (result,) = end.value
+            return cast(TrainingResult, result)
+        yield record
 
-    The same seed on the same machine with the same number of threads gives the same weights. An epoch's order is drawn anew from the seed.
+
+def train_together(
+    sequences: Sequences,
+    assignments: Sequence[Assignment],
+    head_name: str,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    device: str = "cpu",
+) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
+    """Train a head on each of several splits in one computation; yields (assignment, record) as epochs end and returns the results.
+
+    Runs share nothing but the time: each has its own weights, order, optimiser and kept epoch, as if it were alone; sums over larger
+    matrices differ by rounding. The same seed, company, machine and number of threads give the same weights. An epoch's order is drawn
+    anew from the seed.
 
     Args:
         sequences: the features and labels.
-        split: rows count within `sequences`.
         head_name: name of the head.
         options: of the head.
         recipe: how it is trained.
-        seed: of this split.
         device: as PyTorch names it.
-        label_factor: what labels are divided by; without it, what the recipe's label scale finds in `sequences`.
 
     Raises:
-        TrainingError: a part is too small, or the loss is not finite.
+        TrainingError: a part is too small, or a loss is not finite.
     """
-    check_parts(split, len(sequences))
-    factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if label_factor is None else label_factor
-    labels = torch.from_numpy(sequences.mos / factor).float().to(device)
-    generator = torch.Generator().manual_seed(seed)
-    head = _new_head(sequences, split, head_name, options, recipe, labels, seed).to(device)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    batcher = Batcher(sequences, device)
-    keeper = _Keeper(recipe, bool(split.validation))
-    train_rows = np.array(split.train)
+    runs = [_Run(sequences, assignment, head_name, options, recipe, device) for assignment in assignments]
     for epoch in range(1, recipe.epochs + 1):
-        order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()].tolist()
-        loss = _train_epoch(head, batcher, order, labels, optimiser, recipe, epoch)
-        record = EpochRecord(epoch, loss, _validation_srocc(head, batcher, split.validation))
-        keeper.see(record, head)
-        yield record
-    return keeper.result(factor)
+        losses = _train_epoch(runs, epoch)
+        for number, (run, loss) in enumerate(zip(runs, losses, strict=True)):
+            record = EpochRecord(epoch, loss, _validation_srocc(run.head, run.batcher, run.split.validation))
+            run.keeper.see(record, run.head)
+            yield number, record
+    return [run.keeper.result(run.factor) for run in runs]
 
 
-def _train_epoch(
-    head: Head, batcher: Batcher, order: Sequence[int], labels: Tensor, optimiser: torch.optim.Optimizer, recipe: Recipe, epoch: int
-) -> float:
-    loss_function, schedule = LOSSES.get(recipe.loss), SCHEDULES.get(recipe.schedule)
-    steps = -(-len(order) // recipe.batch_size)
-    losses = []
-    head.train()
-    for step, batch in enumerate(batcher.batches(order, recipe.batch_size)):
-        rate = recipe.learning_rate * schedule(((epoch - 1) * steps + step) / (recipe.epochs * steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        loss = loss_function(head(batch.frames, batch.lengths), labels[list(batch.rows)])
-        losses.append(loss.item())
-        if not isfinite(losses[-1]):
-            videos = ", ".join(batcher.sequences.names[row] for row in batch.rows)
-            raise TrainingError(
-                f"the loss became {losses[-1]} in epoch {epoch}, step {step + 1}, on the videos {videos}; "
-                f"look at their features with `vqafeat verify`, or lower --learning-rate ({recipe.learning_rate:g})."
-            )
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return float(np.mean(losses))
+class _Run:
+    """One head on one split: its weights, its optimiser, and its order of videos."""
+
+    def __init__(
+        self, sequences: Sequences, assignment: Assignment, head_name: str, options: Mapping[str, Any], recipe: Recipe, device: str
+    ) -> None:
+        split = self.split = assignment.split
+        check_parts(split, len(sequences))
+        given = assignment.label_factor
+        self.factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if given is None else given
+        self.labels = torch.from_numpy(sequences.mos / self.factor).float().to(device)
+        self.recipe = recipe
+        self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed).to(device)
+        self.batcher = Batcher(sequences, device)
+        self.keeper = _Keeper(recipe, bool(split.validation))
+        self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self._generator = torch.Generator().manual_seed(assignment.seed)
+        self._rows = np.array(split.train)
+        self.steps = -(-len(self._rows) // recipe.batch_size)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the training part in an order of its own."""
+        order = self._rows[torch.randperm(len(self._rows), generator=self._generator).numpy()].tolist()
+        return self.batcher.batches(order, self.recipe.batch_size)
+
+    def step(self, epoch: int, number: int) -> None:
+        """Let the optimiser take the step `number`, counted from 0, of an epoch."""
+        done = ((epoch - 1) * self.steps + number) / (self.recipe.epochs * self.steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.recipe.learning_rate * SCHEDULES.get(self.recipe.schedule)(done)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+
+def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
+    """Take each run through its training part once; returns the mean loss of each."""
+    loss_function = LOSSES.get(runs[0].recipe.loss)
+    losses: list[list[float]] = [[] for _ in runs]
+    for run in runs:
+        run.head.train()
+    for number, batches in enumerate(zip_longest(*(run.batches() for run in runs))):
+        active = [(run, batch, own) for run, batch, own in zip(runs, batches, losses, strict=True) if batch is not None]
+        scores = scores_together([run.head for run, _, _ in active], [batch for _, batch, _ in active])
+        of_runs = [loss_function(score, run.labels[list(batch.rows)]) for (run, batch, _), score in zip(active, scores, strict=True)]
+        for (run, batch, own), loss in zip(active, of_runs, strict=True):
+            own.append(loss.item())
+            _refuse_not_finite(own[-1], run, batch, epoch, number)
+        torch.stack(of_runs).sum().backward()  # type: ignore[no-untyped-call]
+        for run, _, _ in active:
+            run.step(epoch, number)
+    return [float(np.mean(own)) for own in losses]
+
+
+def _refuse_not_finite(loss: float, run: _Run, batch: Batch, epoch: int, number: int) -> None:
+    if isfinite(loss):
+        return
+    videos = ", ".join(run.batcher.sequences.names[row] for row in batch.rows)
+    raise TrainingError(
+        f"the loss became {loss} in epoch {epoch}, step {number + 1}, on the videos {videos}; "
+        f"look at their features with `vqafeat verify`, or lower --learning-rate ({run.recipe.learning_rate:g})."
+    )
 
 
 def predict(head: Head, batcher: Batcher, rows: Sequence[int], batch_size: int = 16) -> npt.NDArray[np.float64]:

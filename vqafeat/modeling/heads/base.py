@@ -54,9 +54,13 @@ class Head(nn.Module, ABC):
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): each frame's score before temporal pooling; undefined behind a video's end."""
 
+    def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): what the temporal pooling makes of the frames' own scores."""
+        return raw
+
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): each frame's score after temporal pooling, whose mean over a video's own frames is the video's score."""
-        return self.raw_frame_scores(frames, lengths)
+        return self.pooled(self.raw_frame_scores(frames, lengths), lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): each video's score."""

@@ -23,8 +23,14 @@ class RecurrentHead(Head):
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): FC → recurrence → FC."""
-        reduced = pad_sequence(list(torch.split(self.reduce(frames), lengths.tolist())))
-        states, _ = self.recurrence(reduced)
+        return self.quality(self.recurrence(self.reduced(frames, lengths))[0])
+
+    def reduced(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (time, batch, reduced): what the recurrence reads, 0 behind a video's end."""
+        return pad_sequence(list(torch.split(self.reduce(frames), lengths.tolist())))
+
+    def quality(self, states: Tensor) -> Tensor:
+        """Return (batch, time) of the recurrence's (time, batch, hidden) states."""
         quality: Tensor = self.score(states)
         return quality[:, :, 0].T
 
@@ -41,6 +47,6 @@ class SubjectiveHead(RecurrentHead):
         self.pool = POOLINGS.get(pooling)
         self.window, self.beta = window, beta
 
-    def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+    def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the pooled quality q′."""
-        return self.pool(self.raw_frame_scores(frames, lengths), lengths, self.window, self.beta)
+        return self.pool(raw, lengths, self.window, self.beta)
