@@ -6,6 +6,7 @@ python tests/bench/bench_growth.py [--plot tests/bench/growth.png]
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,20 +65,25 @@ def main() -> None:
         print(f"| 540p, {frames} frames | {run.seconds:.1f} | {run.peak_gib:.2f} |")
     for name, run in by_size.items():
         print(f"| {name}, {FRAMES_A_SIZE} frames | {run.seconds:.1f} | {run.peak_gib:.2f} |")
+    draw(by_length, by_size, plot)
+
+
+def draw(by_length: Mapping[int, Run], by_size: Mapping[str, Run], path: Path) -> None:
+    """Draw time and memory against length and size."""
     megapixels = [width * height / 1e6 for width, height in SIZES.values()]
     figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
-    for column, (places, runs, label) in enumerate(
-        ((LENGTHS, by_length.values(), "frames at 540p"), (megapixels, by_size.values(), f"megapixels a frame ({FRAMES_A_SIZE} frames)"))
-    ):
+    columns = ((list(by_length), by_length, "frames at 540p"), (megapixels, by_size, f"megapixels a frame ({FRAMES_A_SIZE} frames)"))
+    for column, (places, runs, label) in enumerate(columns):
         for row, (value, words) in enumerate(((lambda run: run.seconds, "seconds"), (lambda run: run.peak_gib, "peak memory in GiB"))):
+            values = [value(run) for run in runs.values()]
             axis = axes[row][column]
-            axis.plot(places, [value(run) for run in runs], "o-", color="black")
+            axis.plot(places, values, "o-", color="black")
             axis.set_xlabel(label)
             axis.set_ylabel(words)
-            axis.set_xlim(left=0)
-            axis.set_ylim(bottom=0)
+            axis.set_xlim(0, 1.05 * max(places))
+            axis.set_ylim(0, 1.15 * max(values))
     figure.suptitle("vqafeat extract, ResNet-18, two cores; start of the program included")
-    figure.savefig(plot, dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

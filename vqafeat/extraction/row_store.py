@@ -1,6 +1,7 @@
 """Rows on their way to the store: in memory while they are few, then in a file, so that a video of any length fits."""
 
 import tempfile
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,8 +32,13 @@ class RowStore:
         self._held_bytes += rows.nbytes
         self._shape, self._dtype = (self._shape[0] + len(rows), rows.shape[1]), rows.dtype
         if self._held_bytes > HELD_BYTES:
-            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 – closed with the last map of it
+            self._file = self._file or self._opened()
             self._write(self._file)
+
+    def _opened(self) -> IO[bytes]:
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 – it is closed when this object goes
+        weakref.finalize(self, file.close)
+        return file
 
     def _write(self, file: IO[bytes]) -> None:
         for piece in self._held:

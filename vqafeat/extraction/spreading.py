@@ -125,8 +125,12 @@ def _follow(followed: "dict[Connection[Any, Any], _Share]", ledger: Ledger, prog
 
 def _total(followed: "Mapping[Connection[Any, Any], _Share]", ledger: Ledger) -> ExtractionSummary:
     summaries = [share.summary for share in followed.values()]
-    counts = [sum(getattr(summary, name) for summary in summaries) for name in ("extracted", "skipped")]
-    return ExtractionSummary(*counts, tuple(ledger.failures), sum(summary.frames for summary in summaries))
+    return ExtractionSummary(
+        extracted=sum(summary.extracted for summary in summaries),
+        skipped=sum(summary.skipped for summary in summaries),
+        failures=tuple(ledger.failures),
+        frames=sum(summary.frames for summary in summaries),
+    )
 
 
 def _stop(processes: Sequence[BaseProcess]) -> None:
