@@ -19,6 +19,8 @@ from vqafeat.errors import ArgumentError
 from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
 from vqafeat.extraction.decoding.worker import SLOT_BYTES, SLOTS
 
+STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
+
 Key = TypeVar("Key")
 
 # the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running anyone's main script
@@ -70,6 +72,8 @@ class DecodePool(Generic[Key]):
                 continue
             key = self._busy[worker][1]
             message = worker.receive()
+            if message is None:
+                continue
             if isinstance(message, VideoEnd | VideoFailed):
                 self._retire(worker)
             yield key, message
@@ -120,6 +124,7 @@ class _Worker:
         os.close(memory)
         self._held = 0
         self._heard = time.monotonic()
+        self._allowed_seconds = STARTING_SECONDS
         self.path = ""
         self.alive = True
 
@@ -138,12 +143,16 @@ class _Worker:
         except OSError:
             return  # the process is gone, which `receive` finds out and reports
 
-    def receive(self) -> Message:
+    def receive(self) -> Message | None:
+        """Return what the process tells, or None where it only says that it has started."""
         try:
-            message: Message = self.connection.recv()
+            message: Message | str = self.connection.recv()
         except (EOFError, OSError):
             return self._crashed()
         self._heard = time.monotonic()
+        if isinstance(message, str):
+            self._allowed_seconds = 0.0
+            return None
         if not isinstance(message, Chunk):
             return message
         self._held += 1
@@ -153,7 +162,7 @@ class _Worker:
 
     def silent_seconds(self) -> float:
         """Seconds since the last word of the process, or since it last had reason to wait for us."""
-        return time.monotonic() - self._heard if self._held < SLOTS else 0.0
+        return time.monotonic() - self._heard - self._allowed_seconds if self._held < SLOTS else 0.0
 
     def _crashed(self) -> VideoFailed:
         self.kill()

@@ -11,6 +11,7 @@ import numpy as np
 from vqafeat.errors import VideoError
 from vqafeat.extraction.decoding.chunks import Buffer, Chunk, decode_chunks
 
+READY = "ready"  # said once, so that the start of the process does not count as a video that hangs
 SLOTS = 3  # one being read, one full, one being filled
 SLOT_BYTES = 1 << 30  # reserved, not used: only pages that were written to take memory
 
@@ -21,6 +22,7 @@ def main(connection_descriptor: int, memory_descriptor: int) -> None:
     connection = Connection(connection_descriptor)
     slots = _Slots(connection, mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES))
     try:
+        connection.send(READY)
         while True:
             received = connection.recv()
             if isinstance(received, int):
