@@ -13,8 +13,8 @@ from torch import Tensor
 from vqafeat.errors import TrainingError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.heads import Head, build_head
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
-from vqafeat.modeling.recipes import SCHEDULES, Recipe
+from vqafeat.modeling.losses import LABEL_SCALES, build_loss
+from vqafeat.modeling.recipes import SELECTIONS, Recipe
 from vqafeat.modeling.sequences import Batcher, Sequences, as_tensor
 from vqafeat.splits import Split
 
@@ -31,11 +31,13 @@ class EpochRecord:
         epoch: counted from 1.
         loss: mean over the epoch's steps, on scaled labels.
         validation_srocc: NaN where there is no validation part, or where it is not defined (constant predictions).
+        test_srocc: NaN unless the recipe selects by it.
     """
 
     epoch: int
     loss: float
     validation_srocc: float
+    test_srocc: float = nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +86,20 @@ def train(
     Raises:
         TrainingError: a part is too small, or the loss is not finite.
     """
-    check_parts(split, len(sequences))
+    check_parts(split, len(sequences), recipe)
     factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if label_factor is None else label_factor
     labels = torch.from_numpy(sequences.mos / factor).float().to(device)
     generator = torch.Generator().manual_seed(seed)
     head = _new_head(sequences, split, head_name, options, recipe, labels, seed).to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     batcher = Batcher(sequences, device)
-    keeper = _Keeper(recipe, bool(split.validation))
+    keeper = _Keeper(recipe, split)
     train_rows = np.array(split.train)
+    test_rows = split.test if recipe.select == "test" else ()
     for epoch in range(1, recipe.epochs + 1):
-        order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()].tolist()
+        order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()].tolist()[: recipe.videos_an_epoch(len(train_rows))]
         loss = _train_epoch(head, batcher, order, labels, optimiser, recipe, epoch)
-        record = EpochRecord(epoch, loss, _validation_srocc(head, batcher, split.validation))
+        record = EpochRecord(epoch, loss, _srocc(head, batcher, split.validation), _srocc(head, batcher, test_rows))
         keeper.see(record, head)
         yield record
     return keeper.result(factor)
@@ -105,14 +108,13 @@ def train(
 def _train_epoch(
     head: Head, batcher: Batcher, order: Sequence[int], labels: Tensor, optimiser: torch.optim.Optimizer, recipe: Recipe, epoch: int
 ) -> float:
-    loss_function, schedule = LOSSES.get(recipe.loss), SCHEDULES.get(recipe.schedule)
+    loss_function = build_loss(recipe.loss, recipe.loss_options())
     steps = -(-len(order) // recipe.batch_size)
     losses = []
     head.train()
     for step, batch in enumerate(batcher.batches(order, recipe.batch_size)):
-        rate = recipe.learning_rate * schedule(((epoch - 1) * steps + step) / (recipe.epochs * steps))
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = recipe.rate(epoch, step, steps)
         loss = loss_function(head(batch.frames, batch.lengths), labels[list(batch.rows)])
         losses.append(loss.item())
         if not isfinite(losses[-1]):
@@ -171,12 +173,17 @@ def _new_head(
     return head
 
 
-def check_parts(split: Split, videos: int) -> None:
+def check_parts(split: Split, videos: int, recipe: Recipe) -> None:
     """Refuse a split that cannot be trained on, of rows that count within this many videos.
 
     Raises:
-        TrainingError: the validation part is too small to choose an epoch, or a row is not among the videos.
+        TrainingError: the part that is to choose an epoch is too small, or a row is not among the videos.
     """
+    if recipe.select == "test" and len(split.test) < _FEWEST_FOR_SROCC:
+        raise TrainingError(
+            f"the test part has {len(split.test)} video(s); choosing an epoch by its SROCC takes at least {_FEWEST_FOR_SROCC}. "
+            "Use more videos, or select by validation."
+        )
     if 0 < len(split.validation) < _FEWEST_FOR_SROCC:
         raise TrainingError(
             f"the validation part has {len(split.validation)} video(s); choosing an epoch by SROCC takes at least {_FEWEST_FOR_SROCC}. "
@@ -187,7 +194,7 @@ def check_parts(split: Split, videos: int) -> None:
         raise TrainingError(f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of this data set.")
 
 
-def _validation_srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> float:
+def _srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> float:
     if not rows:
         return nan
     scores = predict(head, batcher, rows)
@@ -197,11 +204,12 @@ def _validation_srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> floa
 
 
 class _Keeper:
-    """Keeps the weights of the first epoch with the highest validation SROCC, or of the last one where there is no validation part."""
+    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, or of the last one where there is no such part."""
 
-    def __init__(self, recipe: Recipe, has_validation: bool) -> None:
+    def __init__(self, recipe: Recipe, split: Split) -> None:
         self._first = recipe.first_kept_epoch()
-        self._has_validation = has_validation
+        self._part = SELECTIONS.get(recipe.select).part
+        self._has_part = bool(getattr(split, self._part))
         self._best = -float("inf")
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self._curve: list[EpochRecord] = []
@@ -210,17 +218,18 @@ class _Keeper:
     def see(self, record: EpochRecord, head: Head) -> None:
         self._curve.append(record)
         self._last = head
-        if self._has_validation and record.epoch >= self._first and record.validation_srocc > self._best:
-            self._best = record.validation_srocc
+        srocc = getattr(record, f"{self._part}_srocc")
+        if self._has_part and record.epoch >= self._first and srocc > self._best:
+            self._best = srocc
             self._kept = record.epoch, _copied(head)
 
     def result(self, factor: float) -> TrainingResult:
         assert self._last is not None
         if self._kept is not None:
             epoch, weights = self._kept
-            return TrainingResult(weights, factor, epoch, f"highest validation SROCC ({self._best:.4f})", tuple(self._curve))
-        reason = "last epoch: validation SROCC was never defined" if self._has_validation else "last epoch: there is no validation part"
-        return TrainingResult(_copied(self._last), factor, len(self._curve), reason, tuple(self._curve))
+            return TrainingResult(weights, factor, epoch, f"highest {self._part} SROCC ({self._best:.4f})", tuple(self._curve))
+        missing = f"{self._part} SROCC was never defined" if self._has_part else f"there is no {self._part} part"
+        return TrainingResult(_copied(self._last), factor, len(self._curve), f"last epoch: {missing}", tuple(self._curve))
 
 
 def _copied(head: Head) -> dict[str, Tensor]:
