@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Generic, TypeVar
 
 from vqafeat.errors import UnknownNameError
@@ -49,3 +50,9 @@ class Registry(Generic[Entry]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
+
+
+def options_of(function: Callable[..., object]) -> tuple[str, ...]:
+    """Return the names of what a registered function takes by keyword alone: its options."""
+    parameters = signature(function).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY)

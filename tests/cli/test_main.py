@@ -52,8 +52,10 @@ def test_version_and_names(run: Run) -> None:
     ]
     assert {"resnet18", "resnet50", "squeezenet1_0"} <= {line.split()[0] for line in run("list", "backbones").out.splitlines()}
     assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {line.split()[0] for line in run("list", "heads").out.splitlines()}
-    assert run("list", "losses").out.split()[0] == "l1"
-    assert {"vsfa", "default"} <= {line.split()[0] for line in run("list", "recipes").out.splitlines()}
+    assert [line.split()[0] for line in run("list", "losses").out.splitlines()] == ["l1", "plcc", "rank-mdtvsfa", "rank", "srcc"]
+    assert {"vsfa", "default", "mdtvsfa", "li-released", "fang", "a2inet"} <= {
+        line.split()[0] for line in run("list", "recipes").out.splitlines()
+    }
 
 
 def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:

@@ -111,6 +111,30 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert "avg-gru" in run("show", folder).out
 
 
+def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1)
+    mixed = ("--loss", "plcc+srcc", "--soft-rank", "kl", "--soft-rank-strength", 0.1, "--loss-weight", 0.5)
+    ended = run(*fit, *mixed, "--protocol", "video", "--select", "test")
+    assert ended.code == 0, ended.err
+    assert "note: content leaks in 2 of 2 splits: up to " in ended.out
+    assert "note: epochs were chosen by the SROCC of the test part" in ended.out
+    folder = here / "runs" / "mine-squeezenet1_0-no-time"
+    recipe = json.loads((folder / "config.json").read_text())["recipe"]
+    assert [recipe[key] for key in ("loss", "soft_rank", "soft_rank_strength", "loss_weight", "select")] == [
+        "plcc+srcc",
+        "kl",
+        0.1,
+        0.5,
+        "test",
+    ]
+    assert "note: epochs were chosen by the SROCC of the test part" in run("evaluate", folder).out
+    found = json.loads(run("evaluate", folder, "--json").out)
+    assert any("select=test" in note for note in found["notes"])
+    refused = run(*fit, "--soft-rank-strength", 0.1, "--overwrite")
+    assert (refused.code, "the loss 'l1' with the schedule 'none' does not read it" in refused.err) == (1, True)
+
+
 def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"

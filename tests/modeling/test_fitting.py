@@ -87,6 +87,50 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
     assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
 
 
+def test_a_leak_of_content_is_recorded_and_noted(make_store: MakeStore, tmp_path: Path) -> None:
+    # two videos a content: 0 and 1, 2 and 3, …
+    store = make_store()
+    splits = [SPLITS[0], Split((0, 2, 4), (), (1, 3, 6, 7))]
+    run = small_fit(store, tmp_path / "run", splits=splits)
+    leak = json.loads((run.folder / "splits.json").read_text())["leak"]
+    assert leak["splits"] == [
+        {"test_videos": 5, "seen_videos": 0, "test_contents": 3, "seen_contents": 0},
+        {"test_videos": 4, "seen_videos": 2, "test_contents": 3, "seen_contents": 2},
+    ]
+    assert run.summary.notes == (leak["note"],)
+    assert "in 1 of 2 splits: up to 2 of 4 test videos (2 of 3 contents)" in leak["note"]
+    assert evaluate(run.folder, store).summary.notes == (leak["note"],)
+    assert leak["note"] not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+
+
+def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    run = small_fit(store, tmp_path / "run", overrides={**FAST["overrides"], "select": "test"}, jobs=2)
+    note = "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"
+    assert run.summary.notes == (note,)
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["notes"] == [note]
+    assert all(reason.startswith("highest test SROCC") for reason in metrics["kept_because"])
+    assert json.loads((run.folder / "config.json").read_text())["recipe"]["select"] == "test"
+    with (run.folder / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["split", "epoch", "loss", "validation_srocc", "test_srocc"]
+    kept = {(row["split"], row["epoch"]): float(row["test_srocc"]) for row in rows}
+    assert kept["0", str(run.kept_epochs[0])] == max(srocc for (split, _), srocc in kept.items() if split == "0")
+    assert run.summary.srocc.values == pytest.approx([kept[str(split), str(epoch)] for split, epoch in enumerate(run.kept_epochs)])
+    assert evaluate(run.folder, store).summary.notes == (note,)
+    assert note not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+    usual = small_fit(store, tmp_path / "usual")
+    assert usual.summary.notes == ()
+    assert (usual.folder / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
+
+
+def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(make_store: MakeStore, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the test part has 2 video"):
+        small_fit(make_store(), tmp_path / "run", splits=[Split((0, 1), (), (2, 3))], overrides={"select": "test"})
+    assert not (tmp_path / "run").exists()
+
+
 def test_results_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
     store, seen = make_store(), list[int]()
     small_fit(store, tmp_path / "one")

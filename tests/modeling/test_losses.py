@@ -1,26 +1,202 @@
+"""Each loss against its equation written out in plain numbers, and what it does where there is nothing to compare."""
+
+from math import inf, isfinite, nan, sqrt
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from vqafeat.errors import TrainingError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
+from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
+from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, build_loss, loss_parts, options_read_by
 
 
-def test_l1_equals_its_definition() -> None:
-    generator = torch.Generator().manual_seed(0)
-    scores, labels = torch.randn(2, 9, generator=generator, dtype=torch.float64)
-    expected = sum(abs(score - label) for score, label in zip(scores.tolist(), labels.tolist(), strict=True)) / 9
-    assert LOSSES.get("l1")(scores, labels).item() == pytest.approx(expected, abs=1e-15)
-    assert torch.autograd.gradcheck(lambda values: LOSSES.get("l1")(values, labels), (scores.requires_grad_(),))
+def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    scores, labels = torch.randn(2, count, generator=generator, dtype=torch.float64)
+    return scores, 3 + labels
+
+
+def pearson(first: list[float], second: list[float]) -> float:
+    a, b = sum(first) / len(first), sum(second) / len(second)
+    products = sum((x - a) * (y - b) for x, y in zip(first, second, strict=True))
+    return products / sqrt(sum((x - a) ** 2 for x in first) * sum((y - b) ** 2 for y in second))
+
+
+def l1(scores: list[float], labels: list[float]) -> float:
+    return sum(abs(score - label) for score, label in zip(scores, labels, strict=True)) / len(scores)
+
+
+def plcc(scores: list[float], labels: list[float]) -> float:
+    return (1 - pearson(scores, labels)) / 2
+
+
+def hard_srcc(scores: list[float], labels: list[float]) -> float:
+    ranks = [[sum(other <= value for other in values) for value in values] for values in (scores, labels)]
+    return 1 - pearson(*ranks)
+
+
+def mdtvsfa_rank(scores: list[float], labels: list[float]) -> float:
+    pairs = [(i, j) for i in range(len(scores)) for j in range(len(scores))]
+    return sum(max(0.0, (scores[i] - scores[j]) * np.sign(labels[j] - labels[i])) for i, j in pairs) / (len(scores) * (len(scores) - 1))
+
+
+def a2inet_rank(scores: list[float], labels: list[float]) -> float:
+    total = 0.0
+    for score, label in zip(scores, labels, strict=True):
+        for other_score, other_label in zip(scores, labels, strict=True):
+            phi = 1 if label >= other_label else -1
+            total += max(0.0, abs(label - other_label) - phi * (score - other_score))
+    return total / len(scores) ** 2
+
+
+EQUATIONS = {"l1": l1, "plcc": plcc, "srcc": hard_srcc, "rank-mdtvsfa": mdtvsfa_rank, "rank": a2inet_rank}
+OPTIONS: dict[str, dict[str, Any]] = {"srcc": {"soft_rank_strength": 1e-6}}
+
+
+def test_every_loss_has_its_equation_here() -> None:
+    assert set(EQUATIONS) == set(LOSSES)
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+@pytest.mark.parametrize("count", [2, 9, 32])
+def test_a_loss_equals_its_equation(name: str, count: int) -> None:
+    scores, labels = batch(count)
+    found = LOSSES.get(name)(scores, labels, **OPTIONS.get(name, {}))
+    assert found.shape == ()
+    assert found.item() == pytest.approx(EQUATIONS[name](scores.tolist(), labels.tolist()), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [*EQUATIONS, "plcc+srcc", "l1+rank", "plcc+rank-mdtvsfa+l1"])
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    scores, labels = batch()
+    options = LossOptions(soft_rank_strength=0.7, loss_weight=0.3)
+    assert torch.autograd.gradcheck(lambda values: build_loss(name, options)(values, labels), (scores.requires_grad_(),))
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+@pytest.mark.parametrize("soft_rank", ["l2", "kl"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("scores", "labels"),
+    [([0.3], [0.8]), ([0.3, 0.3, 0.3], [0.1, 0.5, 0.9]), ([0.1, 0.5, 0.9], [0.7, 0.7, 0.7]), ([0.0, 0.0], [0.0, 0.0])],
+)
+def test_batches_without_spread_give_finite_losses_and_gradients(
+    name: str, soft_rank: str, dtype: torch.dtype, scores: list[float], labels: list[float]
+) -> None:
+    given = torch.tensor(scores, dtype=dtype, requires_grad=True)
+    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(given, torch.tensor(labels, dtype=dtype))
+    loss.backward()
+    assert loss.dtype == dtype
+    assert given.grad is not None
+    assert given.grad.abs().max() <= 2
+    assert isfinite(loss.item())
+    undefined = {"plcc": 0.5, "srcc": 1.0}
+    if name in undefined:
+        assert (loss.item(), given.grad.tolist()) == (undefined[name], [0.0] * len(scores))
+
+
+def test_a_margin_pulls_equal_scores_apart_and_none_does_not() -> None:
+    labels = torch.tensor([1.0, 2.0])
+    for name, expected in (("rank", [0.5, -0.5]), ("rank-mdtvsfa", [0.0, 0.0])):
+        scores = torch.zeros(2, requires_grad=True)
+        LOSSES.get(name)(scores, labels).backward()
+        assert scores.grad is not None
+        assert scores.grad.tolist() == expected
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_what_is_not_finite_shows_in_the_loss(name: str, bad: float) -> None:
+    scores = torch.tensor([0.1, bad, 0.4, 0.2], requires_grad=True)
+    assert not isfinite(LOSSES.get(name)(scores, torch.tensor([1.0, 2.0, 3.0, 4.0])).item())
+
+
+def test_plcc_does_not_mind_scale_and_offset() -> None:
+    scores, labels = batch()
+    assert LOSSES.get("plcc")(100 * scores - 7, labels).item() == pytest.approx(LOSSES.get("plcc")(scores, labels).item(), abs=1e-14)
+
+
+def test_the_released_srcc_is_one_minus_plcc() -> None:
+    # L2 regularisation of strength 1 on scores in [0, 1] and on a narrow range of MOS ranks nothing
+    scores, labels = torch.rand(2, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = 1.22 + 3.42 * labels
+    assert LOSSES.get("srcc")(scores, labels).item() == pytest.approx(2 * LOSSES.get("plcc")(scores, labels).item(), abs=1e-12)
+    bent = scores**6
+    assert LOSSES.get("srcc")(bent, scores).item() > 0.2
+    assert LOSSES.get("srcc")(bent, scores, soft_rank_strength=1e-7).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_srcc_of_scores_that_lie_close_together_is_exact_in_float32() -> None:
+    # an untrained head: scores within a thousandth of one another, beside ranks of up to 32
+    scores, labels = torch.rand(2, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weak = (0.5 + 1e-3 * scores).float()
+    exact = 2 * plcc(weak.double().tolist(), labels.tolist())
+    assert LOSSES.get("srcc")(weak, labels.float()).item() == pytest.approx(exact, abs=1e-6)
+
+
+def test_mixtures_weigh_the_later_parts() -> None:
+    scores, labels = batch()
+    parts = [LOSSES.get(name)(scores, labels).item() for name in ("plcc", "srcc", "l1")]
+    assert build_loss("plcc+srcc")(scores, labels).item() == pytest.approx(parts[0] + parts[1], abs=1e-14)
+    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(scores, labels)
+    assert mixed.item() == pytest.approx(parts[0] + 0.25 * (parts[1] + parts[2]), abs=1e-14)
+    assert build_loss("l1", LossOptions(loss_weight=9))(scores, labels).item() == parts[2]
+    strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(scores, labels)
+    alone = LOSSES.get("srcc")(scores, labels, soft_rank="kl", soft_rank_strength=0.2)
+    assert strong.item() == pytest.approx(parts[0] + alone.item(), abs=1e-14)
+
+
+def test_names_of_mixtures_are_checked() -> None:
+    assert loss_parts("plcc+rank-mdtvsfa+l1") == ("plcc", "rank-mdtvsfa", "l1")
+    with pytest.raises(UnknownNameError, match=r"unknown loss 'plc': did you mean plcc"):
+        build_loss("l1+plc")
+    with pytest.raises(UnknownNameError, match=r"unknown loss ''"):
+        build_loss("l1+")
+    with pytest.raises(ArgumentError, match=r"loss 'l1\+rank\+l1' names 'l1' 2 times; name it once"):
+        build_loss("l1+rank+l1")
+
+
+def test_the_options_that_a_loss_reads() -> None:
+    assert options_read_by("l1") == frozenset()
+    assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength"}
+    assert options_read_by("l1+rank") == {"loss_weight"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"soft_rank": "l3"}, UnknownNameError, r"unknown soft rank 'l3'"),
+        ({"soft_rank_strength": 0.0}, ArgumentError, r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1"),
+        ({"soft_rank_strength": inf}, ArgumentError, r"soft_rank_strength is inf"),
+        ({"loss_weight": -1.0}, ArgumentError, r"loss_weight is -1.0; it has to be at least 0 and finite, as 1"),
+        ({"loss_weight": nan}, ArgumentError, r"loss_weight is nan"),
+    ],
+)
+def test_options_check_themselves(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        LossOptions(**change)
 
 
 def test_label_scales() -> None:
     # CVD2014's labels reach from −6.50 to 93.38: the released rule leaves negative ones negative
     mos = np.array([-6.5, 93.38, 40.0, 50.0])
-    assert LABEL_SCALES.get("largest-of-dataset")(mos, [0, 2, 3]) == 93.38
-    assert LABEL_SCALES.get("largest-of-training")(mos, [0, 2, 3]) == 50.0
+    expected = {
+        "largest-of-dataset": 93.38,
+        "largest-of-training": 50.0,
+        "range-of-dataset": 99.88,
+        "range-of-training": 56.5,
+        "none": 1.0,
+    }
+    assert {name: LABEL_SCALES.get(name)(mos, [0, 2, 3]) for name in LABEL_SCALES} == pytest.approx(expected)
 
 
 def test_labels_without_a_positive_one_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"the largest label of the training part is -1; labels are divided by it"):
         LABEL_SCALES.get("largest-of-training")(np.array([-1.0, 5.0]), [0])
+
+
+def test_labels_without_a_range_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"all labels of the training part are 5; they are divided by largest − smallest"):
+        LABEL_SCALES.get("range-of-training")(np.array([-1.0, 5.0]), [1])

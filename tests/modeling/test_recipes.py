@@ -2,8 +2,10 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.modeling.losses import LossOptions
 from vqafeat.modeling.recipes import RECIPES, SCHEDULES, Recipe
 
 
@@ -26,8 +28,61 @@ def test_every_recipe_names_itself() -> None:
 
 def test_cosine_goes_from_one_to_zero() -> None:
     cosine = SCHEDULES.get("cosine")
-    assert [cosine(done) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
-    assert cosine(1 / 3) == pytest.approx(math.cos(math.pi / 6) ** 2)
+    assert [cosine(done, 1) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
+    assert cosine(1 / 3, 1) == pytest.approx(math.cos(math.pi / 6) ** 2)
+
+
+def test_step_follows_pytorch_s_steplr_as_the_released_code_steps_it() -> None:
+    recipe = RECIPES.get("li-released")
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimiser, step_size=recipe.epochs // 20, gamma=0.8)
+    for epoch in range(1, recipe.epochs + 1):
+        assert [recipe.rate(epoch, batch, 5) for batch in (0, 4)] == pytest.approx([optimiser.param_groups[0]["lr"]] * 2, rel=1e-12)
+        optimiser.step()
+        scheduler.step()
+    slower = recipe.overridden({"decay": 0.2, "decay_every": 3})
+    assert [slower.rate(epoch, 0, 1) for epoch in (3, 4, 7)] == pytest.approx([5e-4, 1e-4, 2e-5])
+
+
+def test_the_rate_follows_the_share_of_steps() -> None:
+    recipe = RECIPES.get("default").overridden({"schedule": "cosine", "epochs": 4})
+    assert recipe.rate(3, 1, 2) == pytest.approx(3e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
+    assert RECIPES.get("default").rate(7, 3, 9) == 3e-4
+
+
+def test_an_incomplete_batch_is_left_out_only_beside_full_ones() -> None:
+    recipe = RECIPES.get("mdtvsfa")
+    assert [recipe.videos_an_epoch(videos) for videos in (720, 32, 31, 1)] == [704, 32, 31, 1]
+    assert RECIPES.get("vsfa").videos_an_epoch(721) == 721
+
+
+def test_recipes_of_papers() -> None:
+    rows = {
+        name: (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.loss, recipe.label_scale, recipe.schedule)
+        for name in ("mdtvsfa", "li-released", "fang", "a2inet")
+        for recipe in [RECIPES.get(name)]
+    }
+    assert rows == {
+        "mdtvsfa": (1e-4, 32, 40, "plcc+rank-mdtvsfa+l1", "range-of-dataset", "step"),
+        "li-released": (5e-4, 32, 40, "plcc+srcc", "none", "step"),
+        "fang": (1e-5, 128, 2000, "l1", "largest-of-dataset", "none"),
+        "a2inet": (2e-5, 8, 40, "l1+rank", "range-of-training", "none"),
+    }
+    assert RECIPES.get("li-released").loss_options() == LossOptions("l2", 1.0, 1.0)
+    assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
+
+
+def test_a_change_that_nothing_reads_is_refused() -> None:
+    recipe = RECIPES.get("default")
+    assert recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1}).loss_options().soft_rank_strength == 0.1
+    with pytest.raises(ArgumentError, match=r"soft_rank_strength is 0.1, but the loss 'l1' with the schedule 'none' does not .*: srcc"):
+        recipe.overridden({"soft_rank_strength": 0.1})
+    with pytest.raises(ArgumentError, match=r"loss_weight is 2.0, but the loss 'srcc' .*one that does: losses joined by \+"):
+        recipe.overridden({"loss": "srcc", "loss_weight": 2.0})
+    with pytest.raises(ArgumentError, match=r"decay_every is 3, but .* one that does: step"):
+        recipe.overridden({"decay_every": 3})
+    # a recipe's own value stays, read or not
+    assert RECIPES.get("li-released").overridden({"loss": "l1"}).soft_rank_strength == 1.0
 
 
 def test_overrides_are_checked() -> None:
@@ -49,6 +104,9 @@ def test_overrides_are_checked() -> None:
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it has to be at least 0"),
         ({"settling_fraction": 1.0}, "settling_fraction is 1.0; it has to be below 1"),
         ({"split_rounding": "floor"}, "split_rounding is 'floor'; allowed are ceil and int"),
+        ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, as 0.8"),
+        ({"decay_every": 0}, "decay_every is 0; it has to be at least 1"),
+        ({"soft_rank_strength": -1.0}, "soft_rank_strength is -1.0; it has to be above 0"),
     ],
 )
 def test_a_recipe_checks_itself(change: dict[str, Any], message: str) -> None:
@@ -59,3 +117,7 @@ def test_a_recipe_checks_itself(change: dict[str, Any], message: str) -> None:
 def test_unknown_names_in_a_recipe_are_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown loss 'l2'"):
         RECIPES.get("default").overridden({"loss": "l2"})
+    with pytest.raises(UnknownNameError, match=r"unknown loss 'scc': did you mean srcc"):
+        RECIPES.get("default").overridden({"loss": "plcc+scc"})
+    with pytest.raises(UnknownNameError, match=r"unknown selection 'tests': did you mean test"):
+        RECIPES.get("default").overridden({"select": "tests"})

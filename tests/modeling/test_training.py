@@ -10,7 +10,9 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import TrainingError
+from vqafeat.modeling import training
 from vqafeat.modeling.heads import build_head
+from vqafeat.modeling.losses import Loss, LossOptions, build_loss
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.sequences import Batcher, Sequences
 from vqafeat.modeling.training import EpochRecord, TrainingResult, frame_statistics, predict, train
@@ -102,6 +104,44 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
     assert result.label_factor == sequences.mos.max()
     for name, value in head.state_dict().items():
         torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
+
+
+def test_a_mixture_trains_on_its_own_scale_and_options() -> None:
+    recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
+    result = run(recipe=recipe)
+    assert result.label_factor == 1
+    assert result.curve[-1].loss < 0.5 * result.curve[0].loss
+    assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
+
+
+def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(name: str, options: LossOptions) -> Loss:
+        loss = build_loss(name, options)
+        return lambda scores, labels: sizes.append(len(scores)) or loss(scores, labels)
+
+    monkeypatch.setattr(training, "build_loss", counted)
+    run(recipe=replace(RECIPE, epochs=1))
+    run(recipe=replace(RECIPE, epochs=1, drop_last=True))
+    assert sizes == [4, 4, 2, 4, 4]
+
+
+def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() -> None:
+    recipe = replace(RECIPE, select="test")
+    result, usual = run(recipe=recipe), run()
+    assert [record.validation_srocc for record in result.curve] == [record.validation_srocc for record in usual.curve]
+    assert all(isnan(record.test_srocc) for record in usual.curve)
+    sroccs = [record.test_srocc for record in result.curve]
+    assert result.kept_epoch == int(np.argmax(sroccs)) + 1
+    assert result.kept_because == f"highest test SROCC ({max(sroccs):.4f})"
+    head, sequences = build_head("sub-gru", 6, OPTIONS), tiny_sequences()
+    head.load_state_dict(result.weights)
+    scores = predict(head, Batcher(sequences), SPLIT.test)
+    assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)
+    assert run(Split(SPLIT.train, (), SPLIT.test), recipe).kept_epoch == result.kept_epoch
+    with pytest.raises(TrainingError, match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3"):
+        run(Split(SPLIT.train, (), (15, 16)), recipe)
 
 
 def test_statistics_equal_numpy_over_all_frames_of_the_training_part() -> None:

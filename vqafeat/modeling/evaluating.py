@@ -1,11 +1,13 @@
 """Measure a run on a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.metrics import Metrics, evaluate_predictions
+from vqafeat.modeling.recipes import SELECTIONS
 from vqafeat.modeling.run_files import SPLITS, read_json
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
@@ -66,8 +68,11 @@ def evaluate(
     if not any_features:
         for name in split_feature_sets(sets):
             model.check_identity(name, source.identity(name))
-    splits = read_json(run / SPLITS)["splits"]
+    recorded = read_json(run / SPLITS)
+    splits = recorded["splits"]
     tests, measured_on, notes = _videos_to_measure(splits, model, source)
+    if source.dataset.name == model.config.dataset:
+        notes += _notes_of_the_fit(recorded, model)
     wanted = {name for names in tests for name in names}
     rows = _rows_to_measure(source, sets, wanted, skip_missing)
     if len(rows) < len(wanted):
@@ -106,6 +111,13 @@ def _videos_to_measure(
         )
     notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != config.dataset_digest else []
     return tests, f"the test parts of its own {len(splits)} splits of '{dataset.name}'", notes
+
+
+def _notes_of_the_fit(recorded: Mapping[str, Any], model: TrainedModel) -> list[str]:
+    """Return what holds for the run's own test parts; runs of an earlier vqafeat and imported heads record none of it."""
+    leak = recorded.get("leak", {}).get("note", "")
+    selection = SELECTIONS.get(model.config.recipe.get("select", "validation")).note
+    return [note for note in (leak, selection) if note]
 
 
 def _rows_to_measure(source: FeatureSource, feature_sets: str, wanted: set[str], skip_missing: bool) -> list[int]:

@@ -14,9 +14,10 @@ from vqafeat.manifest import Dataset
 from vqafeat.metrics import MAPPINGS
 from vqafeat.modeling.evaluating import Prediction, summarise
 from vqafeat.modeling.heads import build_head
+from vqafeat.modeling.leaks import LeakReport
 from vqafeat.modeling.losses import LABEL_SCALES
 from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
-from vqafeat.modeling.recipes import RECIPES, Recipe
+from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLITS, WEIGHTS, write_csv, write_json
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
@@ -151,7 +152,7 @@ def _label_factors(dataset: Dataset, videos: _Videos, recipe: Recipe) -> tuple[f
 def _check_start(plan: Plan, videos: _Videos) -> None:
     """Refuse what would stop a split at its start, before the run folder is touched."""
     for split in videos.splits:
-        check_parts(split, len(videos.sequences))
+        check_parts(split, len(videos.sequences), plan.recipe)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         build_head(plan.head, videos.sequences.channels, plan.options)
 
@@ -199,19 +200,30 @@ def _prepare(out: Path, overwrite: bool) -> None:
 def _named_splits(videos: _Videos, kind: str) -> dict[str, Any]:
     names = videos.sequences.names
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits]
-    return {"kind": kind, "skipped": videos.skipped, "splits": named}
+    return {"kind": kind, "skipped": videos.skipped, "leak": _leak(videos).as_dict(), "splits": named}
+
+
+def _leak(videos: _Videos) -> LeakReport:
+    return LeakReport.of(videos.splits, videos.sequences.contents)
+
+
+def _notes(videos: _Videos, select: str) -> list[str]:
+    """Return what a reader of the metrics has to know."""
+    skipped = f"{len(videos.skipped)} video(s) without complete features left out" if videos.skipped else ""
+    return [note for note in (skipped, _leak(videos).note, SELECTIONS.get(select).note) if note]
 
 
 def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
     predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
-    notes = [f"{len(videos.skipped)} video(s) without complete features left out"] if videos.skipped else []
-    summary = summarise(predictions, len(outcomes), config.mapping, notes)
+    select = config.recipe["select"]
+    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, select))
     header = ("split", "part", "video", "content", "mos", "prediction")
     write_csv(out / PREDICTIONS, header, [tuple(getattr(row, key) for key in header) for row in predictions])
+    columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if select == "test" else []))
     curve = [
-        (number, record.epoch, record.loss, record.validation_srocc) for number, outcome in enumerate(outcomes) for record in outcome.curve
+        (number, *(getattr(record, column) for column in columns)) for number, outcome in enumerate(outcomes) for record in outcome.curve
     ]
-    write_csv(out / CURVE, ("split", "epoch", "loss", "validation_srocc"), curve)
+    write_csv(out / CURVE, ("split", *columns), curve)
     kept = tuple(outcome.kept_epoch for outcome in outcomes)
     because = [outcome.kept_because for outcome in outcomes]
     write_json(out / METRICS, {**summary.as_dict(), "kept_epochs": kept, "kept_because": because})

@@ -6,27 +6,52 @@ from math import cos, isfinite, pi
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
+from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, options_read_by
 from vqafeat.modeling.pooling import POOLINGS
-from vqafeat.registry import Registry
+from vqafeat.registry import Registry, options_of
 
-Schedule = Callable[[float], float]
+# (share of the optimiser's steps that are behind, epoch from 1) → factor of the learning rate; options are values of the recipe
+Schedule = Callable[..., float]
 
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 SPLIT_ROUNDINGS = ("ceil", "int")
-_AT_LEAST = {"batch_size": 1, "epochs": 1, "weight_decay": 0, "settling_fraction": 0}
+_AT_LEAST = {"batch_size": 1, "epochs": 1, "weight_decay": 0, "settling_fraction": 0, "decay_every": 1}
 
 
 @SCHEDULES.register("none")
-def constant(done: float) -> float:
+def constant(done: float, epoch: int) -> float:
     """Keep the learning rate."""
     return 1.0
 
 
 @SCHEDULES.register("cosine")
-def cosine(done: float) -> float:
+def cosine(done: float, epoch: int) -> float:
     """Lower the learning rate to 0 along half a cosine; `done` is the share of the optimiser's steps that are behind."""
     return 0.5 * (1 + cos(pi * done))
+
+
+@SCHEDULES.register("step")
+def step(done: float, epoch: int, *, decay: float = 0.8, decay_every: int = 2) -> float:
+    """Multiply the learning rate by `decay` after every `decay_every` epochs, as StepLR in the released main.py of MDTVSFA and Li et al."""
+    return decay ** ((epoch - 1) // decay_every)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part whose SROCC chooses the epoch that is kept.
+
+    Attributes:
+        part: of the split.
+        note: what a reader of the metrics has to know; empty where there is nothing.
+    """
+
+    part: str
+    note: str = ""
+
+
+SELECTIONS: Registry[Selection] = Registry("selection")
+SELECTIONS.add("validation", Selection("validation"))
+SELECTIONS.add("test", Selection("test", "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"))
 
 
 @dataclass(frozen=True)
@@ -47,6 +72,13 @@ class Recipe:
         start_at_mean: let the untrained head's scores lie about the training part's mean label.
         settling_fraction: share of the epochs at the start from which none is kept.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
+        soft_rank: see `LossOptions`, as the next two; read by the losses that have it.
+        soft_rank_strength: see there.
+        loss_weight: see there.
+        decay: of the schedule "step".
+        decay_every: epochs, of the schedule "step".
+        drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one; others in each epoch.
+        select: part whose SROCC chooses the epoch, "validation", or "test" to repeat a table that was made so.
     """
 
     name: str
@@ -62,10 +94,20 @@ class Recipe:
     start_at_mean: bool = False
     settling_fraction: float = 0.0
     split_rounding: str = "int"
+    soft_rank: str = "l2"
+    soft_rank_strength: float = 1.0
+    loss_weight: float = 1.0
+    decay: float = 0.8
+    decay_every: int = 2
+    drop_last: bool = False
+    select: str = "validation"
 
     def __post_init__(self) -> None:
-        for registry, name in ((SCHEDULES, self.schedule), (LOSSES, self.loss), (LABEL_SCALES, self.label_scale), (POOLINGS, self.pooling)):
+        named = ((SCHEDULES, self.schedule), (LABEL_SCALES, self.label_scale), (POOLINGS, self.pooling), (SELECTIONS, self.select))
+        for registry, name in named:
             registry.get(name)
+        options_read_by(self.loss)
+        self.loss_options()
         if self.split_rounding not in SPLIT_ROUNDINGS:
             raise ArgumentError(f"split_rounding is '{self.split_rounding}'; allowed are {' and '.join(SPLIT_ROUNDINGS)}.")
         if not self.learning_rate > 0 or not isfinite(self.learning_rate):
@@ -73,6 +115,8 @@ class Recipe:
         for key, least in _AT_LEAST.items():
             if not least <= getattr(self, key) < float("inf"):
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
+        if not 0 < self.decay <= 1:
+            raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.8.")
         if self.settling_fraction >= 1:
             raise ArgumentError(f"settling_fraction is {self.settling_fraction}; it has to be below 1, or no epoch could be kept.")
 
@@ -82,11 +126,26 @@ class Recipe:
             return 1
         return min(int(self.settling_fraction * self.epochs) + 2, self.epochs)
 
+    def loss_options(self) -> LossOptions:
+        """Return the values that concern losses."""
+        return LossOptions.among(asdict(self))
+
+    def rate(self, epoch: int, batch: int, batches: int) -> float:
+        """Return the learning rate of a batch, counted from 0, among the batches of an epoch, counted from 1."""
+        schedule = SCHEDULES.get(self.schedule)
+        done = ((epoch - 1) * batches + batch) / (self.epochs * batches)
+        return self.learning_rate * schedule(done, epoch, **{name: getattr(self, name) for name in options_of(schedule)})
+
+    def videos_an_epoch(self, videos: int) -> int:
+        """Return how many of a training part's videos an epoch uses."""
+        left = videos % self.batch_size if self.drop_last else 0
+        return videos - left or videos
+
     def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
         """Return this recipe with some values changed.
 
         Raises:
-            ArgumentError: there is no such value, or it is of another kind.
+            ArgumentError: there is no such value, it is of another kind, or neither the loss nor the schedule reads it.
         """
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
@@ -99,7 +158,23 @@ class Recipe:
                 raise ArgumentError(
                     f"{key} is {value!r}; it has to be of the kind {kind.__name__}, as {own[key]!r} in the recipe '{self.name}'."
                 )
-        return replace(self, **changes)
+        changed = replace(self, **changes)
+        changed._refuse_unread(changes)
+        return changed
+
+    def _refuse_unread(self, changes: Mapping[str, Any]) -> None:
+        """Refuse a change that would change nothing, of a value that only some losses or schedules read."""
+        readers = {name: options_read_by(name) for name in LOSSES}
+        readers |= {name: frozenset(options_of(SCHEDULES.get(name))) for name in SCHEDULES}
+        readers["losses joined by +"] = frozenset({"loss_weight"})
+        read = {*options_read_by(self.loss), *options_of(SCHEDULES.get(self.schedule))}
+        for key, value in changes.items():
+            able = [name for name, options in readers.items() if key in options]
+            if able and key not in read:
+                raise ArgumentError(
+                    f"{key} is {value!r}, but the loss '{self.loss}' with the schedule '{self.schedule}' does not read it; "
+                    f"leave it out, or use one that does: {', '.join(able)}."
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
@@ -128,3 +203,54 @@ DEFAULT = RECIPES.add("default", Recipe("default", learning_rate=3e-4, batch_siz
 
 # for a few dozen videos and features of any scale, such as those of a network with random weights; chosen by validation on the embedded set
 DEMO = RECIPES.add("demo", Recipe("demo", learning_rate=1e-3, batch_size=16, epochs=40, standardise=True, start_at_mean=True))
+
+# https://github.com/lidq92/MDTVSFA, main.py, VQAloss.py ("mixed") and VQAdataset.py; there L1 reads the aligned score, PLCC the mapped
+# one, the ranks the relative one; a single output stands for all three
+RECIPES.add(
+    "mdtvsfa",
+    Recipe(
+        "mdtvsfa",
+        learning_rate=1e-4,
+        batch_size=32,
+        epochs=40,
+        schedule="step",
+        loss="plcc+rank-mdtvsfa+l1",
+        label_scale="range-of-dataset",
+        drop_last=True,
+    ),
+)
+
+# https://github.com/zwx8981/TCSVT-2022-BVQA, main.py and VQAloss.py ("plcc+srcc"): labels as they are, soft ranks of strength 1; the paper
+# (section IV-A4) lets the rate decay "with a ratio of 0.2 for every two epochs", the code multiplies by 0.8
+RECIPES.add(
+    "li-released",
+    Recipe(
+        "li-released",
+        learning_rate=5e-4,
+        batch_size=32,
+        epochs=40,
+        schedule="step",
+        loss="plcc+srcc",
+        label_scale="none",
+        drop_last=True,
+    ),
+)
+
+# Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube level. What it does not state
+# (epochs, label scale, the kept epoch, where parts are cut) is as in VSFA's released code, whose head and pooling it takes
+RECIPES.add("fang", replace(VSFA, name="fang", batch_size=128))
+
+# A2INet, section 4.1 and equations 6 to 9; not stated are the epochs (as many as Li et al.) and the labels' scale: here their range becomes
+# 1, and the head starts at their mean, so that it is the same as labels brought to [0, 1]
+RECIPES.add(
+    "a2inet",
+    Recipe(
+        "a2inet",
+        learning_rate=2e-5,
+        batch_size=8,
+        epochs=40,
+        loss="l1+rank",
+        label_scale="range-of-training",
+        start_at_mean=True,
+    ),
+)

@@ -14,8 +14,8 @@ from torch import Tensor
 from vqafeat.errors import TrainingError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.heads import Head, build_head
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
-from vqafeat.modeling.recipes import SCHEDULES, Recipe
+from vqafeat.modeling.losses import LABEL_SCALES, build_loss
+from vqafeat.modeling.recipes import SELECTIONS, Recipe
 from vqafeat.modeling.sequences import Batch, Batcher, Sequences, as_tensor
 from vqafeat.modeling.stacked import scores_together
 from vqafeat.splits import Split
@@ -33,11 +33,13 @@ class EpochRecord:
         epoch: counted from 1.
         loss: mean over the epoch's steps, on scaled labels.
         validation_srocc: NaN where there is no validation part, or where it is not defined (constant predictions).
+        test_srocc: NaN unless the recipe selects by it.
     """
 
     epoch: int
     loss: float
     validation_srocc: float
+    test_srocc: float = nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ def train_together(
     for epoch in range(1, recipe.epochs + 1):
         losses = _train_epoch(runs, epoch)
         for number, (run, loss) in enumerate(zip(runs, losses, strict=True)):
-            record = EpochRecord(epoch, loss, _validation_srocc(run.head, run.batcher, run.split.validation))
+            record = EpochRecord(epoch, loss, run.srocc(run.split.validation), run.srocc(run.seen_test))
             run.keeper.see(record, run.head)
             yield number, record
     return [run.keeper.result(run.factor) for run in runs]
@@ -136,36 +138,42 @@ class _Run:
         self, sequences: Sequences, assignment: Assignment, head_name: str, options: Mapping[str, Any], recipe: Recipe, device: str
     ) -> None:
         split = self.split = assignment.split
-        check_parts(split, len(sequences))
+        check_parts(split, len(sequences), recipe)
         given = assignment.label_factor
         self.factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if given is None else given
         self.labels = torch.from_numpy(sequences.mos / self.factor).float().to(device)
         self.recipe = recipe
         self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed).to(device)
         self.batcher = Batcher(sequences, device)
-        self.keeper = _Keeper(recipe, bool(split.validation))
+        self.keeper = _Keeper(recipe, split)
+        self.seen_test = split.test if recipe.select == "test" else ()
         self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self._generator = torch.Generator().manual_seed(assignment.seed)
         self._rows = np.array(split.train)
-        self.steps = -(-len(self._rows) // recipe.batch_size)
+        self._videos = recipe.videos_an_epoch(len(self._rows))
+        self._steps = -(-self._videos // recipe.batch_size)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the training part in an order of its own."""
-        order = self._rows[torch.randperm(len(self._rows), generator=self._generator).numpy()].tolist()
+        order = self._rows[torch.randperm(len(self._rows), generator=self._generator).numpy()].tolist()[: self._videos]
         return self.batcher.batches(order, self.recipe.batch_size)
 
     def step(self, epoch: int, number: int) -> None:
         """Let the optimiser take the step `number`, counted from 0, of an epoch."""
-        done = ((epoch - 1) * self.steps + number) / (self.recipe.epochs * self.steps)
         for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * SCHEDULES.get(self.recipe.schedule)(done)
+            group["lr"] = self.recipe.rate(epoch, number, self._steps)
         self._optimiser.step()
         self._optimiser.zero_grad()
+
+    def srocc(self, rows: Sequence[int]) -> float:
+        """Return the SROCC on some videos now."""
+        return _srocc(self.head, self.batcher, rows)
 
 
 def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
     """Take each run through its training part once; returns the mean loss of each."""
-    loss_function = LOSSES.get(runs[0].recipe.loss)
+    recipe = runs[0].recipe
+    loss_function = build_loss(recipe.loss, recipe.loss_options())
     losses: list[list[float]] = [[] for _ in runs]
     for run in runs:
         run.head.train()
@@ -236,12 +244,17 @@ def _new_head(
     return head
 
 
-def check_parts(split: Split, videos: int) -> None:
+def check_parts(split: Split, videos: int, recipe: Recipe) -> None:
     """Refuse a split that cannot be trained on, of rows that count within this many videos.
 
     Raises:
-        TrainingError: the validation part is too small to choose an epoch, or a row is not among the videos.
+        TrainingError: the part that is to choose an epoch is too small, or a row is not among the videos.
     """
+    if recipe.select == "test" and len(split.test) < _FEWEST_FOR_SROCC:
+        raise TrainingError(
+            f"the test part has {len(split.test)} video(s); choosing an epoch by its SROCC takes at least {_FEWEST_FOR_SROCC}. "
+            "Use more videos, or select by validation."
+        )
     if 0 < len(split.validation) < _FEWEST_FOR_SROCC:
         raise TrainingError(
             f"the validation part has {len(split.validation)} video(s); choosing an epoch by SROCC takes at least {_FEWEST_FOR_SROCC}. "
@@ -252,7 +265,7 @@ def check_parts(split: Split, videos: int) -> None:
         raise TrainingError(f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of this data set.")
 
 
-def _validation_srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> float:
+def _srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> float:
     if not rows:
         return nan
     scores = predict(head, batcher, rows)
@@ -262,11 +275,12 @@ def _validation_srocc(head: Head, batcher: Batcher, rows: Sequence[int]) -> floa
 
 
 class _Keeper:
-    """Keeps the weights of the first epoch with the highest validation SROCC, or of the last one where there is no validation part."""
+    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, or of the last one where there is no such part."""
 
-    def __init__(self, recipe: Recipe, has_validation: bool) -> None:
+    def __init__(self, recipe: Recipe, split: Split) -> None:
         self._first = recipe.first_kept_epoch()
-        self._has_validation = has_validation
+        self._part = SELECTIONS.get(recipe.select).part
+        self._has_part = bool(getattr(split, self._part))
         self._best = -float("inf")
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self._curve: list[EpochRecord] = []
@@ -275,17 +289,18 @@ class _Keeper:
     def see(self, record: EpochRecord, head: Head) -> None:
         self._curve.append(record)
         self._last = head
-        if self._has_validation and record.epoch >= self._first and record.validation_srocc > self._best:
-            self._best = record.validation_srocc
+        srocc = getattr(record, f"{self._part}_srocc")
+        if self._has_part and record.epoch >= self._first and srocc > self._best:
+            self._best = srocc
             self._kept = record.epoch, _copied(head)
 
     def result(self, factor: float) -> TrainingResult:
         assert self._last is not None
         if self._kept is not None:
             epoch, weights = self._kept
-            return TrainingResult(weights, factor, epoch, f"highest validation SROCC ({self._best:.4f})", tuple(self._curve))
-        reason = "last epoch: validation SROCC was never defined" if self._has_validation else "last epoch: there is no validation part"
-        return TrainingResult(_copied(self._last), factor, len(self._curve), reason, tuple(self._curve))
+            return TrainingResult(weights, factor, epoch, f"highest {self._part} SROCC ({self._best:.4f})", tuple(self._curve))
+        missing = f"{self._part} SROCC was never defined" if self._has_part else f"there is no {self._part} part"
+        return TrainingResult(_copied(self._last), factor, len(self._curve), f"last epoch: {missing}", tuple(self._curve))
 
 
 def _copied(head: Head) -> dict[str, Tensor]:

@@ -18,7 +18,11 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option(
     "--recipe", default="default", show_default=True, help="Named set of everything that decides training; `vqafeat list recipes`."
 )
-@click.option("--loss", help="Loss, over the recipe's.")
+@click.option("--loss", metavar="LOSS[+LOSS]", help="Loss, or several joined by +, over the recipe's; `vqafeat list losses`.")
+@click.option("--loss-weight", type=float, help="Of the second and later losses joined by +, over the recipe's.")
+@click.option("--soft-rank", help="Regularisation of srcc's soft ranks (l2, kl), over the recipe's.")
+@click.option("--soft-rank-strength", type=float, help="Of that regularisation: small ranks truly, over the recipe's.")
+@click.option("--select", help="Part whose SROCC chooses the epoch: validation, or test to repeat such a table; metrics are then marked.")
 @click.option("--pooling", help="Temporal pooling variant (released, paper), over the recipe's.")
 @click.option("--learning-rate", type=float, help="Over the recipe's.")
 @click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
@@ -67,6 +71,7 @@ def fit(
     Examples:
       vqafeat fit --head sub-gru
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
+      vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
     """
     from vqafeat.modeling import fitting
     from vqafeat_cli.datasets import chosen_features, open_store

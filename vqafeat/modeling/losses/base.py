@@ -1,0 +1,97 @@
+"""What a loss is; losses found by name, joined, and given their options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from math import isfinite
+from typing import Any
+
+from torch import Tensor
+
+from vqafeat.errors import ArgumentError
+from vqafeat.modeling.losses.soft_rank import SOFT_RANKS
+from vqafeat.registry import Registry, options_of
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+# (batch,) scores, (batch,) labels → scalar; what a loss takes by keyword alone is named as in `LossOptions`
+LOSSES: Registry[Callable[..., Tensor]] = Registry("loss")
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What can be chosen about losses; each loss takes what concerns it.
+
+    Attributes:
+        soft_rank: regularisation of the soft ranks, "l2" or "kl".
+        soft_rank_strength: of that regularisation; small ranks truly, see `srcc_loss`.
+        loss_weight: of the second and each later part of a mixture; λ of Li et al. equation 16, η of A2INet equation 9.
+
+    Raises:
+        UnknownNameError: there is no such regularisation.
+        ArgumentError: a number is out of range.
+    """
+
+    soft_rank: str = "l2"
+    soft_rank_strength: float = 1.0
+    loss_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        SOFT_RANKS.get(self.soft_rank)
+        if not (self.soft_rank_strength > 0 and isfinite(self.soft_rank_strength)):
+            raise ArgumentError(f"soft_rank_strength is {self.soft_rank_strength}; it has to be above 0 and finite, as 0.1.")
+        if not (self.loss_weight >= 0 and isfinite(self.loss_weight)):
+            raise ArgumentError(f"loss_weight is {self.loss_weight}; it has to be at least 0 and finite, as 1.")
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> "LossOptions":
+        """Return the options among values that hold others too, such as a recipe's."""
+        return cls(**{item.name: values[item.name] for item in fields(cls)})
+
+
+def loss_parts(name: str) -> tuple[str, ...]:
+    """Return the names of the losses that are joined by `+`.
+
+    Raises:
+        UnknownNameError: a part is no loss.
+        ArgumentError: a part is named twice.
+    """
+    parts = tuple(name.split("+"))
+    for part in parts:
+        LOSSES.get(part)
+        if parts.count(part) > 1:
+            raise ArgumentError(f"loss '{name}' names '{part}' {parts.count(part)} times; name it once, its share is loss_weight.")
+    return parts
+
+
+def options_read_by(name: str) -> frozenset[str]:
+    """Return the names of the options that a loss, or a mixture, reads."""
+    parts = loss_parts(name)
+    own = {option for part in parts for option in options_of(LOSSES.get(part))}
+    return frozenset(own | {"loss_weight"} if len(parts) > 1 else own)
+
+
+def build_loss(name: str, options: LossOptions | None = None) -> Loss:
+    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one.
+
+    Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; both with weight 1. In the released
+    VQAloss.py of Li et al. and of MDTVSFA the parts read different outputs of a head (mapped, relative, aligned); here all read one.
+
+    Raises:
+        UnknownNameError: a part is no loss.
+        ArgumentError: a part is named twice.
+    """
+    chosen = options or LossOptions()
+    first, *later = (_with_options(LOSSES.get(part), chosen) for part in loss_parts(name))
+
+    def joined(scores: Tensor, labels: Tensor) -> Tensor:
+        total = first(scores, labels)
+        for part in later:
+            total = total + chosen.loss_weight * part(scores, labels)
+        return total
+
+    return joined
+
+
+def _with_options(loss: Callable[..., Tensor], options: LossOptions) -> Loss:
+    return partial(loss, **{name: getattr(options, name) for name in options_of(loss)})
