@@ -22,6 +22,7 @@ from vqafeat.errors import TrainingError
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_files import weights_path, write_weights
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
 from vqafeat.modeling.training import EpochRecord, predict, train
 from vqafeat.splits import Split
@@ -47,6 +48,7 @@ class Plan:
         seed: of the whole fit.
         device: as PyTorch names it.
         out: the run folder, where weights go.
+        frame_input: the frames that are taken.
     """
 
     open_store: Callable[[Path], FeatureSource]
@@ -60,6 +62,7 @@ class Plan:
     seed: int
     device: str
     out: Path
+    frame_input: FrameInput = WHOLE_VIDEOS
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,9 @@ def fit_splits(
 
 
 def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progress: Progress | None) -> SplitOutcome:
-    """Train one head, write the kept weights, and score all parts with them."""
-    factor = plan.label_factors[number]
-    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device, factor)
+    """Train one head, write the kept weights, and score all parts with them: the test part as in testing, the others as in validation."""
+    factor, seed = plan.label_factors[number], split_seed(plan.seed, number)
+    loop = train(sequences, split, plan.head, plan.options, plan.recipe, seed, plan.device, factor, plan.frame_input)
     while True:
         try:
             record = next(loop)
@@ -125,8 +128,13 @@ def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progr
     head.load_state_dict(result.weights)
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    scores = {part: tuple((predict(head, batcher, rows) * factor).tolist()) for part, rows in parts.items()}
+    draws = RowDraws(plan.frame_input, sequences)
+    as_validated, as_tested = (draws.validation(seed),), draws.testing(plan.seed)
+    parts = {"train": (split.train, as_validated), "validation": (split.validation, as_validated), "test": (split.test, as_tested)}
+    scores = {
+        part: tuple((np.mean([predict(head, batcher.taking(picks), rows) for picks in drawn], axis=0) * factor).tolist())
+        for part, (rows, drawn) in parts.items()
+    }
     return SplitOutcome(scores, result.kept_epoch, result.kept_because, result.curve)
 
 

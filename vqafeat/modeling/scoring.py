@@ -15,6 +15,8 @@ from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
+from vqafeat.modeling.rows import selected
+from vqafeat.modeling.sampling import VideoRows, testing_rows
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
 
@@ -25,13 +27,16 @@ class ScoredVideo:
 
     Attributes:
         score: on the scale of the data set that the model was trained on.
-        seconds: (frame,) presentation time of the frames behind `frame_scores`.
+        frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one that was drawn several times
+            stands there as often.
+        seconds: (frame,) presentation time of these frames.
         frame_scores: (frame,) whose mean is the score.
     """
 
     path: Path
     score: float
     scale: str
+    frames: npt.NDArray[np.int32]
     seconds: npt.NDArray[np.float64]
     frame_scores: npt.NDArray[np.float64]
 
@@ -96,8 +101,14 @@ class Scorer:
 
     def _scored(self, path: Path, found: ExtractedVideo) -> ScoredVideo:
         features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
-        scores = self.model.frame_scores(features.values, self._split)
-        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds[features.frame], scores)
+        config, seconds = self.model.config, found.table.seconds[features.frame]
+        video = VideoRows(path.name, len(features.frame), lambda: seconds)
+        draws = testing_rows(config.frame_input, video, config.seed)
+        scores = np.concatenate([self.model.frame_scores(selected(features.values, rows), self._split) for rows in draws])
+        taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
+        order = np.argsort(taken, kind="stable")
+        shown = taken[order]
+        return ScoredVideo(path, float(scores.mean()), self.model.scale, features.frame[shown], seconds[shown], scores[order])
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:

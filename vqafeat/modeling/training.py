@@ -15,6 +15,8 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.heads import Head, build_head
 from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
 from vqafeat.modeling.recipes import SCHEDULES, Recipe
+from vqafeat.modeling.rows import RowPicks, every_row, selected
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Batcher, Sequences, as_tensor
 from vqafeat.splits import Split
 
@@ -66,6 +68,7 @@ def train(
     seed: int,
     device: str = "cpu",
     label_factor: float | None = None,
+    frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
     """Train a head on one split; yields each epoch's record as it ends and returns the result.
 
@@ -80,23 +83,26 @@ def train(
         seed: of this split.
         device: as PyTorch names it.
         label_factor: what labels are divided by; without it, what the recipe's label scale finds in `sequences`.
+        frame_input: the frames that are taken; random ones are drawn anew each epoch, and once for validation.
 
     Raises:
         TrainingError: a part is too small, or the loss is not finite.
+        StoreError: the features cannot be sampled so.
     """
     check_parts(split, len(sequences))
     factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if label_factor is None else label_factor
     labels = torch.from_numpy(sequences.mos / factor).float().to(device)
     generator = torch.Generator().manual_seed(seed)
-    head = _new_head(sequences, split, head_name, options, recipe, labels, seed).to(device)
+    draws = RowDraws(frame_input, sequences)
+    head = _new_head(sequences, split, head_name, options, recipe, labels, seed, draws.reachable).to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     batcher = Batcher(sequences, device)
     keeper = _Keeper(recipe, bool(split.validation))
     train_rows = np.array(split.train)
     for epoch in range(1, recipe.epochs + 1):
         order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()].tolist()
-        loss = _train_epoch(head, batcher, order, labels, optimiser, recipe, epoch)
-        record = EpochRecord(epoch, loss, _validation_srocc(head, batcher, split.validation))
+        loss = _train_epoch(head, batcher.taking(draws.training(seed, epoch)), order, labels, optimiser, recipe, epoch)
+        record = EpochRecord(epoch, loss, _validation_srocc(head, batcher.taking(draws.validation(seed)), split.validation))
         keeper.see(record, head)
         yield record
     return keeper.result(factor)
@@ -135,13 +141,13 @@ def predict(head: Head, batcher: Batcher, rows: Sequence[int], batch_size: int =
     return torch.cat(scores).double().numpy() if scores else np.empty(0)
 
 
-def frame_statistics(sequences: Sequences, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over all frames of the videos in `rows`, each frame counted once.
+def frame_statistics(sequences: Sequences, rows: Sequence[int], picks: RowPicks = every_row) -> tuple[Tensor, Tensor]:
+    """Return (channel,) mean and deviation over the picked frames of the videos in `rows`, without `picks` over all of them.
 
     Deviations below a tenth of the median channel's are raised to it.
     """
     counts, means, squares = 0, torch.zeros(sequences.channels, dtype=torch.float64), torch.zeros(sequences.channels, dtype=torch.float64)
-    for frames in _frames_of(sequences, rows):
+    for frames in _frames_of(sequences, rows, picks):
         variance, mean = torch.var_mean(frames, dim=0, correction=0)
         gap, total = mean.double() - means, counts + len(frames)
         squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
@@ -154,18 +160,25 @@ def frame_statistics(sequences: Sequences, rows: Sequence[int]) -> tuple[Tensor,
     return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
 
 
-def _frames_of(sequences: Sequences, rows: Sequence[int]) -> Iterator[Tensor]:
-    return (as_tensor(sequences.features[row]).float() for row in rows)
+def _frames_of(sequences: Sequences, rows: Sequence[int], picks: RowPicks) -> Iterator[Tensor]:
+    return (as_tensor(selected(sequences.features[row], picks(row))).float() for row in rows)
 
 
 def _new_head(
-    sequences: Sequences, split: Split, head_name: str, options: Mapping[str, Any], recipe: Recipe, labels: Tensor, seed: int
+    sequences: Sequences,
+    split: Split,
+    head_name: str,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    labels: Tensor,
+    seed: int,
+    reachable: RowPicks,
 ) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = build_head(head_name, sequences.channels, options)
     if recipe.standardise:
-        head.standardise_by(*frame_statistics(sequences, split.train))
+        head.standardise_by(*frame_statistics(sequences, split.train, reachable))
     if recipe.start_at_mean:
         head.start_at(float(labels[list(split.train)].mean()))
     return head
