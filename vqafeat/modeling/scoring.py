@@ -16,7 +16,7 @@ from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
 from vqafeat.modeling.rows import selected
-from vqafeat.modeling.sampling import VideoRows, testing_rows
+from vqafeat.modeling.sampling import VideoRows, rows_in_testing
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
 
@@ -103,7 +103,7 @@ class Scorer:
         features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
         config, seconds = self.model.config, found.table.seconds[features.frame]
         video = VideoRows(path.name, len(features.frame), lambda: seconds)
-        draws = testing_rows(config.frame_input, video, config.seed)
+        draws = rows_in_testing(config.frame_input, video, config.seed)
         scores = np.concatenate([self.model.frame_scores(selected(features.values, rows), self._split) for rows in draws])
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
         order = np.argsort(taken, kind="stable")

@@ -60,7 +60,7 @@ class RowDraws:
         return partial(self._taken, ORDERS.get(self.frame_input.order).shuffles_training, (seed, _Stage.VALIDATION, 0))
 
     def testing(self, seed: int) -> tuple[RowPicks, ...]:
-        """Return the picks of each draw of testing; see `testing_rows`."""
+        """Return the picks of each draw of testing; see `rows_in_testing`."""
         return tuple(partial(self._tested, seed, draw) for draw in range(self.frame_input.draws))
 
     def _taken(self, shuffled: bool, seed: tuple[int, ...], row: int) -> Index | None:
@@ -73,7 +73,7 @@ class RowDraws:
         return VideoRows(self.sequences.names[row], self.sequences.lengths[row], partial(self.sequences.seconds, row))
 
 
-def testing_rows(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
+def rows_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
     """Return the rows of a video that each draw of testing takes, in the order in which a head sees them; None for all in order.
 
     All heads of a run see the same rows, since `seed` is the run's and not a split's. The video is known by its file's name without
