@@ -53,6 +53,9 @@ def test_version_and_names(run: Run) -> None:
     assert {"resnet18", "resnet50", "squeezenet1_0"} <= {line.split()[0] for line in run("list", "backbones").out.splitlines()}
     assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {line.split()[0] for line in run("list", "heads").out.splitlines()}
     assert run("list", "losses").out.split()[0] == "l1"
+    samplings = run("list", "samplings").out.splitlines()
+    assert [line.split()[0] for line in samplings] == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
+    assert [line.split()[0] for line in run("list", "orders").out.splitlines()] == ["OO", "OS", "SO", "SS"]
     assert {"vsfa", "default"} <= {line.split()[0] for line in run("list", "recipes").out.splitlines()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import PRECISIONS, Extractor, backbone_names, build_extractors
 from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
@@ -74,7 +74,7 @@ class Scorer:
         """Decode a video once and score it.
 
         Raises:
-            VideoError: it does not decode as a whole.
+            VideoError: it does not decode as a whole, or its frames cannot be sampled as the model's were.
         """
         scored = next(self.score_all([path], raw))[1]
         if isinstance(scored, VideoError):
@@ -103,7 +103,11 @@ class Scorer:
         features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
         config, seconds = self.model.config, found.table.seconds[features.frame]
         video = VideoRows(path.name, len(features.frame), lambda: seconds)
-        draws = rows_in_testing(config.frame_input, video, config.seed)
+        try:
+            draws = rows_in_testing(config.frame_input, video, config.seed)
+        except StoreError as error:
+            # one odd video is told of in its place and does not stop the others
+            raise VideoError("cannot-sample", str(error)) from error
         scores = np.concatenate([self.model.frame_scores(selected(features.values, rows), self._split) for rows in draws])
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
         order = np.argsort(taken, kind="stable")
