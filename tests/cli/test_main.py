@@ -56,6 +56,9 @@ def test_version_and_names(run: Run) -> None:
     assert {"vsfa", "default", "mdtvsfa", "li-released", "fang", "a2inet"} <= {
         line.split()[0] for line in run("list", "recipes").out.splitlines()
     }
+    samplings = run("list", "samplings").out.splitlines()
+    assert [line.split()[0] for line in samplings] == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
+    assert [line.split()[0] for line in run("list", "orders").out.splitlines()] == ["OO", "OS", "SO", "SS"]
 
 
 def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:

@@ -170,6 +170,49 @@ def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, d
     assert (other.code, "weights_sha256" in other.err) == (1, True)
 
 
+def curve_of(path: Path) -> list[tuple[int, float, float]]:
+    with path.open() as file:
+        return [(int(row["frame"]), float(row["seconds"]), float(row["score"])) for row in csv.DictReader(file)]
+
+
+def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1)
+    ended = run(*fit, "--order", "OS", "--sampling", "sample-2", "--draws", 3, "--out", "runs/os")
+    assert ended.code == 0, ended.err
+    assert "  frames: order OS (trained on frames in their original order, tested on shuffled ones), sampling sample-2, " in ended.out
+    metrics = json.loads((here / "runs" / "os" / "metrics.json").read_text())
+    assert json.loads(run("evaluate", "runs/os", "--json").out)["srocc"] == pytest.approx(metrics["srocc"]["mean"], abs=1e-9)
+    whole = run("evaluate", "runs/os", "--order", "OO", "--sampling", "all", "--draws", 1)
+    assert "note: tested on other frames than the run's own: order OO" in whole.out
+    refused = run("evaluate", "runs/os", "--order", "SS")
+    assert (refused.code, "use OO or OS, or fit again with --order SS" in refused.err) == (1, True)
+    with (here / "runs" / "os" / "predictions.csv").open() as file:
+        tested = [row for row in csv.DictReader(file) if row["part"] == "test"]
+    for row in tested[:2]:
+        command = ("predict", "runs/os", data / row["video"], "--split", row["split"], "--per-frame", "--out", "curves", "--json")
+        score = json.loads(run(*command).out)[0]["score"]
+        assert score == pytest.approx(float(row["prediction"]), abs=1e-5)
+        curve = curve_of(here / "curves" / f"{row['video']}.frames.csv")
+        assert [frame // 2 for frame, _, _ in curve] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        assert [frame for frame, _, _ in curve] == sorted(frame for frame, _, _ in curve)
+        assert all(seconds == pytest.approx(frame / 25, abs=1e-6) for frame, seconds, _ in curve)
+        assert sum(value for _, _, value in curve) / 9 == pytest.approx(score, abs=1e-9)
+
+
+def test_a_frame_rate_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    ended = run("fit", "--head", "no-time", "--splits", 1, "--epochs", 1, "--jobs", 1, "--sampling", "rate-10", "--out", "runs/slow")
+    assert ended.code == 0, ended.err
+    assert run("predict", "runs/slow", data / "v2.mp4", "--per-frame", "--out", "curves").code == 0
+    # six frames, 0.04 s apart: the ticks at 0, 0.1 and 0.2 s; 0.08 and 0.12 s are as near to the second one
+    assert [row[:2] for row in curve_of(here / "curves" / "v2.mp4.frames.csv")] == [(0, 0.0), (2, 0.08), (5, 0.2)]
+    wrong = run("fit", "--sampling", "sample-x", "--out", "runs/wrong")
+    assert (wrong.code, "sampling is 'sample-x'; it has to be all, sample-K," in wrong.err) == (1, True)
+    pointless = run("fit", "--draws", 2, "--out", "runs/wrong")
+    assert (pointless.code, "draws is 2, but nothing is drawn in testing" in pointless.err) == (1, True)
+
+
 def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     for folder in ("one", "two"):

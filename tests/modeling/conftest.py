@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
+from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling.sequences import Sequences
 from vqafeat.store import FeatureStore
@@ -81,3 +82,24 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Featur
         return FeatureStore.open(store.path)
 
     return make
+
+
+def tiny_seconds(video: int) -> np.ndarray:
+    """Return the times of a tiny video's frames, unsteady as those of a phone."""
+    return 0.5 + np.cumsum(np.random.default_rng(1000 + video).uniform(0.01, 0.08, len(tiny_features(video))))
+
+
+@pytest.fixture
+def timed_store(tmp_path: Path) -> FeatureStore:
+    """Return a store with the times of its frames, as extraction leaves it."""
+    dataset = tiny_dataset(20)
+    store = FeatureStore.create(tmp_path / "timed.zarr", dataset)
+    store.add_feature_set("tiny", identity())
+    store.add_feature_set("sparse", identity("sparse", 2))
+    for number, video in enumerate(dataset.videos):
+        values = tiny_features(number)
+        frame = np.arange(len(values), dtype=np.int32)
+        store.write_frames(video.name, FrameTable(tiny_seconds(number), {"sha256": f"{number:064}"}))
+        store.write_features("tiny", video.name, VideoFeatures(values, frame), f"{number:064}")
+        store.write_features("sparse", video.name, VideoFeatures(values[::2, :2].copy(), frame[::2].copy()), f"{number:064}")
+    return FeatureStore.open(store.path)

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.modeling.recipes import SELECTIONS
+from vqafeat.modeling.rows import RowPicks, selected
 from vqafeat.modeling.run_files import SPLITS, read_json
+from vqafeat.modeling.sampling import RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import TrainedModel
@@ -48,6 +52,7 @@ def evaluate(
     mapping: str | None = None,
     skip_missing: bool = False,
     any_features: bool = False,
+    frame_changes: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure a run: on its own data set each head on the test part of its split, on another data set each head on all videos.
 
@@ -57,14 +62,16 @@ def evaluate(
         mapping: what PLCC and RMSE are read after; without it, the run's own.
         skip_missing: leave out videos without complete features instead of refusing.
         any_features: allow features that were made otherwise than the ones in training.
+        frame_changes: single choices of the run's `frame_input` to change in testing: order, sampling, draws.
 
     Raises:
+        ArgumentError: a change is not allowed.
         WeightsError: the folder is no finished run.
         IdentityError: the features were made otherwise than the ones in training.
         StoreError: features are missing.
     """
     model = TrainedModel.load(run)
-    sets = model.config.feature_sets
+    sets, frame_input = model.config.feature_sets, model.config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
         for name in split_feature_sets(sets):
             model.check_identity(name, source.identity(name))
@@ -80,7 +87,12 @@ def evaluate(
     sequences = load_sequences(source, sets, rows)
     if source.dataset.name != model.config.dataset:
         notes += _trained_on(splits, sequences.names)
-    predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names))
+    if frame_input != model.config.frame_input:
+        notes.append(f"tested on other frames than the run's own: {frame_input.words}")
+    draws = RowDraws(frame_input, sequences)
+    draws.check()
+    drawn = draws.testing(model.config.seed)
+    predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names, drawn))
     return Evaluation(measured_on, summarise(predictions, len(tests), mapping or model.config.mapping, notes), predictions)
 
 
@@ -144,11 +156,16 @@ def _trained_on(splits: Sequence[dict[str, list[str]]], measured: Sequence[str])
     ]
 
 
-def _scored(model: TrainedModel, number: int, sequences: Sequences, names: Sequence[str]) -> list[Prediction]:
+def _scored(model: TrainedModel, number: int, sequences: Sequences, names: Sequence[str], draws: Sequence[RowPicks]) -> list[Prediction]:
     place = {name: row for row, name in enumerate(sequences.names)}
     rows = (place[name] for name in names if name in place)
     own = sequences
     return [
-        Prediction(number, "test", own.names[row], own.contents[row], float(own.mos[row]), model.score(own.features[row], number))
+        Prediction(number, "test", own.names[row], own.contents[row], float(own.mos[row]), _score(model, number, own, row, draws))
         for row in rows
     ]
+
+
+def _score(model: TrainedModel, number: int, sequences: Sequences, row: int, draws: Sequence[RowPicks]) -> float:
+    values = sequences.features[row]
+    return float(np.mean([model.score(selected(values, picks(row)), number) for picks in draws]))

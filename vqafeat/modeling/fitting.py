@@ -19,6 +19,7 @@ from vqafeat.modeling.losses import LABEL_SCALES
 from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLITS, WEIGHTS, write_csv, write_json
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import RunConfig, resolved_options, software_versions
@@ -75,6 +76,7 @@ def fit(
     skip_missing: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
+    frame_input: FrameInput = WHOLE_VIDEOS,
     progress: Progress | None = None,
 ) -> FittedRun:
     """Train a head on each split, measure it on the test part, and write the run folder; metrics.json, written last, says that it is whole.
@@ -95,12 +97,13 @@ def fit(
         skip_missing: leave out videos without complete features instead of refusing to start.
         overwrite: replace a finished run.
         device: where the heads train: "cpu", "cuda" or "cuda:NUMBER".
+        frame_input: the frames that are taken, sampled and shuffled, in training and in testing.
         progress: called with a split's number and each epoch's record.
 
     Raises:
         ArgumentError: an argument is not allowed, or `out` holds something else.
         UnknownNameError: a head, recipe or mapping of that name does not exist.
-        StoreError: features are missing.
+        StoreError: features are missing, or cannot be sampled as `frame_input` asks.
         TrainingError: the fit cannot start, or went astray.
     """
     chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
@@ -111,7 +114,7 @@ def fit(
     device_named(device)
     videos = _videos(source, feature_sets, splits, skip_missing)
     factors = _label_factors(source.dataset, videos, chosen)
-    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, factors, seed, device, out)
+    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, factors, seed, device, out, frame_input)
     config = _config(source, plan, videos.sequences.channels, split_kind, mapping)
     _check_start(plan, videos)
     _prepare(out, overwrite)
@@ -139,6 +142,7 @@ def _config(source: FeatureSource, plan: Plan, channels: int, split_kind: str, m
         mapping=mapping,
         origin="vqafeat fit",
         versions=software_versions(),
+        frame_input=plan.frame_input,
     )
 
 
@@ -151,6 +155,7 @@ def _label_factors(dataset: Dataset, videos: _Videos, recipe: Recipe) -> tuple[f
 
 def _check_start(plan: Plan, videos: _Videos) -> None:
     """Refuse what would stop a split at its start, before the run folder is touched."""
+    RowDraws(plan.frame_input, videos.sequences).check()
     for split in videos.splits:
         check_parts(split, len(videos.sequences), plan.recipe)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):

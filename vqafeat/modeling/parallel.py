@@ -22,6 +22,7 @@ from vqafeat.errors import TrainingError
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_files import weights_path, write_weights
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
 from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, predict, train_together
 from vqafeat.splits import Split
@@ -48,6 +49,7 @@ class Plan:
         seed: of the whole fit.
         device: as PyTorch names it.
         out: the run folder, where weights go.
+        frame_input: the frames that are taken.
     """
 
     open_store: Callable[[Path], FeatureSource]
@@ -61,6 +63,7 @@ class Plan:
     seed: int
     device: str
     out: Path
+    frame_input: FrameInput = WHOLE_VIDEOS
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,10 @@ def _groups(splits: Sequence[Split]) -> list[dict[int, Split]]:
 
 
 def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, progress: Progress | None) -> list[SplitOutcome]:
-    """Train the heads of several splits together, write the kept weights, and score all parts with them."""
+    """Train the heads of several splits together, write the kept weights, and score all parts: the test part as in testing."""
     assignments = [Assignment(split, split_seed(plan.seed, number), plan.label_factors[number]) for number, split in group.items()]
     numbers = list(group)
-    loop = train_together(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device)
+    loop = train_together(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device, plan.frame_input)
     while True:
         try:
             place, record = next(loop)
@@ -138,8 +141,13 @@ def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result
     head.load_state_dict(result.weights)
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    scores = {part: tuple((predict(head, batcher, rows) * result.label_factor).tolist()) for part, rows in parts.items()}
+    draws = RowDraws(plan.frame_input, sequences)
+    as_validated, as_tested = (draws.validation(split_seed(plan.seed, number)),), draws.testing(plan.seed)
+    parts = {"train": (split.train, as_validated), "validation": (split.validation, as_validated), "test": (split.test, as_tested)}
+    scores = {
+        part: tuple((np.mean([predict(head, batcher.taking(picks), rows) for picks in drawn], axis=0) * result.label_factor).tolist())
+        for part, (rows, drawn) in parts.items()
+    }
     return SplitOutcome(scores, result.kept_epoch, result.kept_because, result.curve)
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import PRECISIONS, Extractor, backbone_names, build_extractors
 from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
+from vqafeat.modeling.rows import selected
+from vqafeat.modeling.sampling import VideoRows, rows_in_testing
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
 
@@ -25,13 +27,16 @@ class ScoredVideo:
 
     Attributes:
         score: on the scale of the data set that the model was trained on.
-        seconds: (frame,) presentation time of the frames behind `frame_scores`.
+        frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one that was drawn several times
+            stands there as often.
+        seconds: (frame,) presentation time of these frames.
         frame_scores: (frame,) whose mean is the score.
     """
 
     path: Path
     score: float
     scale: str
+    frames: npt.NDArray[np.int32]
     seconds: npt.NDArray[np.float64]
     frame_scores: npt.NDArray[np.float64]
 
@@ -69,7 +74,7 @@ class Scorer:
         """Decode a video once and score it.
 
         Raises:
-            VideoError: it does not decode as a whole.
+            VideoError: it does not decode as a whole, or its frames cannot be sampled as the model's were.
         """
         scored = next(self.score_all([path], raw))[1]
         if isinstance(scored, VideoError):
@@ -96,8 +101,18 @@ class Scorer:
 
     def _scored(self, path: Path, found: ExtractedVideo) -> ScoredVideo:
         features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
-        scores = self.model.frame_scores(features.values, self._split)
-        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds[features.frame], scores)
+        config, seconds = self.model.config, found.table.seconds[features.frame]
+        video = VideoRows(path.name, len(features.frame), lambda: seconds)
+        try:
+            draws = rows_in_testing(config.frame_input, video, config.seed)
+        except StoreError as error:
+            # one odd video is told of in its place and does not stop the others
+            raise VideoError("cannot-sample", str(error)) from error
+        scores = np.concatenate([self.model.frame_scores(selected(features.values, rows), self._split) for rows in draws])
+        taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
+        order = np.argsort(taken, kind="stable")
+        shown = taken[order]
+        return ScoredVideo(path, float(scores.mean()), self.model.scale, features.frame[shown], seconds[shown], scores[order])
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:

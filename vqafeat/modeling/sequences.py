@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset
+from vqafeat.modeling.rows import RowPicks, RowSeconds, Seconds, every_row, selected, unknown_seconds
 
 FUSION_SIGN = "+"
 
@@ -42,6 +45,9 @@ class FeatureSource(Protocol):
     def read(self, feature_set: str, video: str) -> VideoFeatures:
         """Return the rows of one video."""
 
+    def seconds(self, video: str) -> Seconds | None:
+        """Return (decoded frame,) presentation times, or None where they are not known."""
+
 
 @dataclass(frozen=True, eq=False)
 class StoredFeatures(Sequence[npt.NDArray[Any]]):
@@ -69,8 +75,25 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
     def __getitem__(self, row: int | slice) -> "npt.NDArray[Any] | StoredFeatures":
         if isinstance(row, slice):
             return StoredFeatures(self.source, self.feature_sets, self.videos[row])
+        return self._fused(row).values
+
+    def seconds(self, row: int) -> Seconds | None:
+        """Return (row,) presentation times of the frames behind a video's rows, or None where they are not known.
+
+        Raises:
+            StoreError: the rows belong to more frames than the video has times.
+        """
+        seconds, frame = self.source.seconds(self.videos[row]), self._fused(row).frame
+        if seconds is not None and frame[-1] >= len(seconds):
+            raise StoreError(
+                f"video '{self.videos[row]}' has times of {len(seconds)} frames, but its features '{FUSION_SIGN.join(self.feature_sets)}' "
+                f"reach frame {frame[-1]}; extract them again from the same file."
+            )
+        return None if seconds is None else seconds[frame]
+
+    def _fused(self, row: int) -> VideoFeatures:
         video = self.videos[row]
-        return fuse([self.source.read(name, video) for name in self.feature_sets], video).values
+        return fuse([self.source.read(name, video) for name in self.feature_sets], video)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +107,7 @@ class Sequences:
         contents: the content that each video shows; videos of one content share it.
         mos: (video,) float64, on the data set's own scale.
         features: one (frame, channel) array a video, held or read at each access.
+        seconds: position of a video → (frame,) presentation times, or None where they are not known.
         lengths: frames of each video.
         channels: the width of a frame's features.
     """
@@ -92,6 +116,7 @@ class Sequences:
     contents: tuple[str, ...]
     mos: npt.NDArray[np.float64]
     features: Sequence[npt.NDArray[Any]]
+    seconds: RowSeconds = unknown_seconds
     lengths: tuple[int, ...] = field(init=False)
     channels: int = field(init=False)
 
@@ -136,7 +161,7 @@ class Batch:
     """Several videos' frames, one after another, without padding.
 
     Attributes:
-        frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher` is made.
+        frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher`, or of one that shares its memory.
         lengths: (batch,) int64, frames of each video; they add up to the total.
         rows: the videos, as positions in the `Sequences`.
     """
@@ -159,14 +184,22 @@ class Batcher:
     def __init__(self, sequences: Sequences, device: str = "cpu") -> None:
         self.sequences = sequences
         self.device = torch.device(device)
-        self._memory = torch.empty(0)
+        self._picks: RowPicks = every_row
+        self._memory = [torch.empty(0)]
+
+    def taking(self, picks: RowPicks) -> "Batcher":
+        """Return a batcher that takes these rows of each video; it shares this one's memory."""
+        other = copy(self)
+        other._picks = picks
+        return other
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open at a time."""
-        lengths = [self.sequences.lengths[row] for row in rows]
+        picked = [self._picks(row) for row in rows]
+        lengths = [self.sequences.lengths[row] if taken is None else len(taken) for row, taken in zip(rows, picked, strict=True)]
         frames = self._space(sum(lengths))
-        for part, row in zip(torch.split(frames, lengths), rows, strict=True):
-            part.copy_(as_tensor(self.sequences.features[row]))
+        for part, row, taken in zip(torch.split(frames, lengths), rows, picked, strict=True):
+            part.copy_(as_tensor(selected(self.sequences.features[row], taken)))
         return Batch(frames.to(self.device), torch.tensor(lengths, device=self.device), tuple(rows))
 
     def batches(self, rows: Sequence[int], size: int) -> Iterator[Batch]:
@@ -176,9 +209,9 @@ class Batcher:
 
     def _space(self, frames: int) -> Tensor:
         needed = frames * self.sequences.channels
-        if len(self._memory) < needed:
-            self._memory = torch.empty(needed)
-        return self._memory[:needed].view(frames, self.sequences.channels)
+        if len(self._memory[0]) < needed:
+            self._memory[0] = torch.empty(needed)
+        return self._memory[0][:needed].view(frames, self.sequences.channels)
 
 
 def as_tensor(values: npt.NDArray[Any]) -> Tensor:
@@ -255,9 +288,11 @@ def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int]
             f"run `vqafeat extract --dataset {source.dataset.name}` again, or fit on the complete ones with --skip-missing."
         )
     videos = [source.dataset.videos[row] for row in rows]
+    features = StoredFeatures(source, names, tuple(video.name for video in videos))
     return Sequences(
         names=tuple(video.name for video in videos),
         contents=tuple(video.content for video in videos),
         mos=np.array([video.mos for video in videos], dtype=np.float64),
-        features=StoredFeatures(source, names, tuple(video.name for video in videos)),
+        features=features,
+        seconds=cache(features.seconds),
     )

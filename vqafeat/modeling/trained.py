@@ -21,6 +21,7 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
 from vqafeat.modeling.run_files import CONFIG, METRICS, list_first, load_checked, read_json, read_weights, weights_path
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.modeling.sequences import as_tensor, checked_shape
 
 FORMAT_VERSION = 1
@@ -52,6 +53,7 @@ class RunConfig:
         mapping: what PLCC and RMSE are read after.
         origin: the command or file that the run comes from.
         versions: of the software.
+        frame_input: the frames that the heads were trained on and are tested on.
         format_version: of the run folder.
     """
 
@@ -71,6 +73,7 @@ class RunConfig:
     mapping: str
     origin: str
     versions: dict[str, str]
+    frame_input: FrameInput = WHOLE_VIDEOS
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -83,7 +86,8 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        return {**asdict(self), "label_factors": list(self.label_factors), "mos_range": list(self.mos_range)}
+        given = {"label_factors": list(self.label_factors), "mos_range": list(self.mos_range), "frame_input": self.frame_input.as_dict()}
+        return {**asdict(self), **given}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
@@ -92,13 +96,17 @@ class RunConfig:
         Raises:
             WeightsError: a key is missing or unknown.
         """
+        # runs from before there was a choice took whole videos
+        values = {"frame_input": WHOLE_VIDEOS.as_dict(), **values}
         known = [item.name for item in fields(cls)]
         problems = [f"'{key}' is missing" for key in known if key not in values] + [
             f"'{key}' is not known" for key in values if key not in known
         ]
         if problems:
             raise WeightsError(f"{where} is not a configuration that this vqafeat reads: {list_first(problems)}. Fit again.")
-        return cls(**{**values, "label_factors": tuple(values["label_factors"]), "mos_range": tuple(values["mos_range"])})
+        frame_input = FrameInput.from_dict(values["frame_input"])
+        tuples = {key: tuple(values[key]) for key in ("label_factors", "mos_range")}
+        return cls(**{**values, **tuples, "frame_input": frame_input})
 
 
 class TrainedModel:

@@ -16,6 +16,8 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.heads import Head, build_head
 from vqafeat.modeling.losses import LABEL_SCALES, build_loss
 from vqafeat.modeling.recipes import SELECTIONS, Recipe
+from vqafeat.modeling.rows import RowPicks, every_row, selected
+from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Batch, Batcher, Sequences, as_tensor
 from vqafeat.modeling.stacked import scores_together
 from vqafeat.splits import Split
@@ -85,9 +87,10 @@ def train(
     seed: int,
     device: str = "cpu",
     label_factor: float | None = None,
+    frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
     """Train a head on one split, as `train_together` does several; yields each epoch's record and returns the result."""
-    together = train_together(sequences, [Assignment(split, seed, label_factor)], head_name, options, recipe, device)
+    together = train_together(sequences, [Assignment(split, seed, label_factor)], head_name, options, recipe, device, frame_input)
     while True:
         try:
             _, record = next(together)
@@ -104,6 +107,7 @@ def train_together(
     options: Mapping[str, Any],
     recipe: Recipe,
     device: str = "cpu",
+    frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
     """Train a head on each of several splits in one computation; yields (assignment, record) as epochs end and returns the results.
 
@@ -117,15 +121,17 @@ def train_together(
         options: of the head.
         recipe: how it is trained.
         device: as PyTorch names it.
+        frame_input: the frames that are taken; random ones are drawn anew each epoch, and once for validation.
 
     Raises:
         TrainingError: a part is too small, or a loss is not finite.
+        StoreError: the features cannot be sampled so.
     """
-    runs = [_Run(sequences, assignment, head_name, options, recipe, device) for assignment in assignments]
+    runs = [_Run(sequences, assignment, head_name, options, recipe, device, frame_input) for assignment in assignments]
     for epoch in range(1, recipe.epochs + 1):
         losses = _train_epoch(runs, epoch)
         for number, (run, loss) in enumerate(zip(runs, losses, strict=True)):
-            record = EpochRecord(epoch, loss, run.srocc(run.split.validation), run.srocc(run.seen_test))
+            record = EpochRecord(epoch, loss, run.validation_srocc(), run.test_srocc())
             run.keeper.see(record, run.head)
             yield number, record
     return [run.keeper.result(run.factor) for run in runs]
@@ -135,28 +141,35 @@ class _Run:
     """One head on one split: its weights, its optimiser, and its order of videos."""
 
     def __init__(
-        self, sequences: Sequences, assignment: Assignment, head_name: str, options: Mapping[str, Any], recipe: Recipe, device: str
+        self,
+        sequences: Sequences,
+        assignment: Assignment,
+        head_name: str,
+        options: Mapping[str, Any],
+        recipe: Recipe,
+        device: str,
+        frame_input: FrameInput,
     ) -> None:
         split = self.split = assignment.split
         check_parts(split, len(sequences), recipe)
         given = assignment.label_factor
         self.factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if given is None else given
         self.labels = torch.from_numpy(sequences.mos / self.factor).float().to(device)
-        self.recipe = recipe
-        self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed).to(device)
+        self.recipe, self._seed = recipe, assignment.seed
+        self._draws = RowDraws(frame_input, sequences)
+        self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed, self._draws.reachable).to(device)
         self.batcher = Batcher(sequences, device)
         self.keeper = _Keeper(recipe, split)
-        self.seen_test = split.test if recipe.select == "test" else ()
         self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self._generator = torch.Generator().manual_seed(assignment.seed)
         self._rows = np.array(split.train)
         self._videos = recipe.videos_an_epoch(len(self._rows))
         self._steps = -(-self._videos // recipe.batch_size)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in an order of its own."""
         order = self._rows[torch.randperm(len(self._rows), generator=self._generator).numpy()].tolist()[: self._videos]
-        return self.batcher.batches(order, self.recipe.batch_size)
+        return self.batcher.taking(self._draws.training(self._seed, epoch)).batches(order, self.recipe.batch_size)
 
     def step(self, epoch: int, number: int) -> None:
         """Let the optimiser take the step `number`, counted from 0, of an epoch."""
@@ -165,9 +178,14 @@ class _Run:
         self._optimiser.step()
         self._optimiser.zero_grad()
 
-    def srocc(self, rows: Sequence[int]) -> float:
-        """Return the SROCC on some videos now."""
-        return _srocc(self.head, self.batcher, rows)
+    def validation_srocc(self) -> float:
+        """Return the SROCC on the validation part now."""
+        return _srocc(self.head, self.batcher.taking(self._draws.validation(self._seed)), self.split.validation)
+
+    def test_srocc(self) -> float:
+        """Return the SROCC on the test part now, which is looked at only where it was asked to choose the epoch."""
+        rows = self.split.test if self.recipe.select == "test" else ()
+        return _srocc(self.head, self.batcher.taking(self._draws.testing(self._seed)[0]), rows)
 
 
 def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
@@ -177,7 +195,7 @@ def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
     losses: list[list[float]] = [[] for _ in runs]
     for run in runs:
         run.head.train()
-    for number, batches in enumerate(zip_longest(*(run.batches() for run in runs))):
+    for number, batches in enumerate(zip_longest(*(run.batches(epoch) for run in runs))):
         active = [(run, batch, own) for run, batch, own in zip(runs, batches, losses, strict=True) if batch is not None]
         scores = scores_together([run.head for run, _, _ in active], [batch for _, batch, _ in active])
         of_runs = [loss_function(score, run.labels[list(batch.rows)]) for (run, batch, _), score in zip(active, scores, strict=True)]
@@ -208,13 +226,13 @@ def predict(head: Head, batcher: Batcher, rows: Sequence[int], batch_size: int =
     return torch.cat(scores).double().numpy() if scores else np.empty(0)
 
 
-def frame_statistics(sequences: Sequences, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over all frames of the videos in `rows`, each frame counted once.
+def frame_statistics(sequences: Sequences, rows: Sequence[int], picks: RowPicks = every_row) -> tuple[Tensor, Tensor]:
+    """Return (channel,) mean and deviation over the picked frames of the videos in `rows`, without `picks` over all of them.
 
     Deviations below a tenth of the median channel's are raised to it.
     """
     counts, means, squares = 0, torch.zeros(sequences.channels, dtype=torch.float64), torch.zeros(sequences.channels, dtype=torch.float64)
-    for frames in _frames_of(sequences, rows):
+    for frames in _frames_of(sequences, rows, picks):
         variance, mean = torch.var_mean(frames, dim=0, correction=0)
         gap, total = mean.double() - means, counts + len(frames)
         squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
@@ -227,18 +245,25 @@ def frame_statistics(sequences: Sequences, rows: Sequence[int]) -> tuple[Tensor,
     return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
 
 
-def _frames_of(sequences: Sequences, rows: Sequence[int]) -> Iterator[Tensor]:
-    return (as_tensor(sequences.features[row]).float() for row in rows)
+def _frames_of(sequences: Sequences, rows: Sequence[int], picks: RowPicks) -> Iterator[Tensor]:
+    return (as_tensor(selected(sequences.features[row], picks(row))).float() for row in rows)
 
 
 def _new_head(
-    sequences: Sequences, split: Split, head_name: str, options: Mapping[str, Any], recipe: Recipe, labels: Tensor, seed: int
+    sequences: Sequences,
+    split: Split,
+    head_name: str,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    labels: Tensor,
+    seed: int,
+    reachable: RowPicks,
 ) -> Head:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = build_head(head_name, sequences.channels, options)
     if recipe.standardise:
-        head.standardise_by(*frame_statistics(sequences, split.train))
+        head.standardise_by(*frame_statistics(sequences, split.train, reachable))
     if recipe.start_at_mean:
         head.start_at(float(labels[list(split.train)].mean()))
     return head

@@ -27,6 +27,9 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option("--learning-rate", type=float, help="Over the recipe's.")
 @click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
 @click.option("--epochs", type=int, help="Over the recipe's.")
+@click.option("--order", default="OO", show_default=True, help="O original, S shuffled: first letter training, second testing.")
+@click.option("--sampling", default="all", show_default=True, help="Frames that are taken, before any shuffle; `vqafeat list samplings`.")
+@click.option("--draws", default=1, show_default=True, help="Draws of random frames that a test score is the mean of.")
 @click.option("--splits", default=10, show_default=True, type=click.IntRange(1), help="Number of splits, each with a head of its own.")
 @click.option(
     "--protocol", default="content", show_default=True, help="How splits are drawn: content (grouped), video, stored or official."
@@ -48,6 +51,9 @@ def fit(
     features: str | None,
     store: Path,
     recipe: str,
+    order: str,
+    sampling: str,
+    draws: int,
     splits: int,
     protocol: str,
     ratio: str,
@@ -72,14 +78,17 @@ def fit(
       vqafeat fit --head sub-gru
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
+      vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
     """
     from vqafeat.modeling import fitting
+    from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, open_store
     from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
 
     feature_store = open_store(store, dataset)
     feature_sets = chosen_features(feature_store, features)
     folder = out or Path("runs") / f"{feature_store.dataset_name}-{feature_sets}-{head}".replace("/", "_")
+    frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with fit_progress(splits) as progress:
         run = fitting.fit(
@@ -97,12 +106,15 @@ def fit(
             skip_missing=skip_missing,
             overwrite=overwrite,
             device=device,
+            frame_input=frame_input,
             progress=progress,
         )
     if json:
         click.echo(json_text(run.summary.as_dict()))
         return
     click.echo(f"{head} on {feature_sets} of {feature_store.dataset_name}: {len(drawn.splits)} splits, {drawn.words}")
+    if frame_input != WHOLE_VIDEOS:
+        click.echo(f"  frames: {frame_input.words}")
     for line in metrics_lines(run.summary):
         click.echo(line)
     click.echo(f"run folder: {folder}")

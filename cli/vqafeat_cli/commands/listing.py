@@ -53,6 +53,18 @@ def _recipes() -> Iterable[tuple[str, str]]:
         yield name, f"Adam {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.loss}"
 
 
+def _samplings() -> Iterable[tuple[str, str]]:
+    from vqafeat.modeling.sampling import SAMPLINGS
+
+    return ((form, SAMPLINGS.get(form).described) for form in SAMPLINGS)
+
+
+def _orders() -> Iterable[tuple[str, str]]:
+    from vqafeat.modeling.sampling import ORDERS
+
+    return ((name, ORDERS.get(name).described) for name in ORDERS)
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -60,6 +72,8 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "heads": _heads,
     "losses": _losses,
     "recipes": _recipes,
+    "samplings": _samplings,
+    "orders": _orders,
 }
 
 

@@ -90,6 +90,6 @@ def _write_curve(scored: "ScoredVideo", out: Path, number: int | None) -> None:
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "seconds", "score"])
-        writer.writerows(zip(range(len(scored.frame_scores)), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True))
+        writer.writerows(zip(scored.frames.tolist(), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True))
     picture = plot_frame_curve(scored, out / f"{stem}.frames.png")
     click.echo(f"curve: {table}, {picture}", err=True)
