@@ -23,7 +23,8 @@ from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_files import weights_path, write_weights
 from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
-from vqafeat.modeling.training import EpochRecord, predict, train
+from vqafeat.modeling.trainers import trainer_of
+from vqafeat.modeling.training import EpochRecord, predict
 from vqafeat.splits import Split
 
 Progress = Callable[[int, EpochRecord], None]
@@ -68,7 +69,7 @@ class SplitOutcome:
 
     Attributes:
         scores: part → scores of its videos on the data set's scale, in the order of the split.
-        kept_epoch: counted from 1.
+        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
         kept_because: in words.
         curve: one record an epoch.
     """
@@ -111,7 +112,9 @@ def fit_splits(
 def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progress: Progress | None) -> SplitOutcome:
     """Train one head, write the kept weights, and score all parts with them."""
     factor = plan.label_factors[number]
-    loop = train(sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device, factor)
+    loop = trainer_of(plan.head).train(
+        sequences, split, plan.head, plan.options, plan.recipe, split_seed(plan.seed, number), plan.device, factor
+    )
     while True:
         try:
             record = next(loop)
@@ -122,6 +125,7 @@ def fit_split(sequences: Sequences, split: Split, plan: Plan, number: int, progr
             progress(number, record)
     write_weights(weights_path(plan.out, number), result.weights)
     head = build_head(plan.head, sequences.channels, plan.options)
+    head.make_room(result.weights)
     head.load_state_dict(result.weights)
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)

@@ -26,7 +26,7 @@ class ScoredVideo:
     Attributes:
         score: on the scale of the data set that the model was trained on.
         seconds: (frame,) presentation time of the frames behind `frame_scores`.
-        frame_scores: (frame,) whose mean is the score.
+        frame_scores: (frame,) whose mean is the score, unless the head says otherwise.
     """
 
     path: Path
@@ -97,7 +97,8 @@ class Scorer:
     def _scored(self, path: Path, found: ExtractedVideo) -> ScoredVideo:
         features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
         scores = self.model.frame_scores(features.values, self._split)
-        return ScoredVideo(path, float(scores.mean()), self.model.scale, found.table.seconds[features.frame], scores)
+        score = self.model.score(features.values, self._split)
+        return ScoredVideo(path, score, self.model.scale, found.table.seconds[features.frame], scores)
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:

@@ -1,6 +1,7 @@
 """The training loop: one head on one split, seeded, the best epoch by validation SROCC kept."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from vqafeat.errors import TrainingError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.heads import Head, build_head
+from vqafeat.modeling.heads import Head, NeuralHead, build_head
 from vqafeat.modeling.losses import LABEL_SCALES, LOSSES
 from vqafeat.modeling.recipes import SCHEDULES, Recipe
 from vqafeat.modeling.sequences import Batcher, Sequences, as_tensor
@@ -45,7 +46,7 @@ class TrainingResult:
     Attributes:
         weights: state dict of the kept epoch.
         label_factor: head's output × this = score on the data set's scale.
-        kept_epoch: counted from 1.
+        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
         kept_because: in words.
         curve: one record an epoch.
     """
@@ -95,11 +96,21 @@ def train(
     train_rows = np.array(split.train)
     for epoch in range(1, recipe.epochs + 1):
         order = train_rows[torch.randperm(len(train_rows), generator=generator).numpy()].tolist()
-        loss = _train_epoch(head, batcher, order, labels, optimiser, recipe, epoch)
+        with _seeded(seed, epoch, device):
+            loss = _train_epoch(head, batcher, order, labels, optimiser, recipe, epoch)
         record = EpochRecord(epoch, loss, _validation_srocc(head, batcher, split.validation))
         keeper.see(record, head)
         yield record
     return keeper.result(factor)
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
+    """Draw what a head drops from the training's own seed, and leave the global generators as they were."""
+    own = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
+        torch.manual_seed(int(own))
+        yield
 
 
 def _train_epoch(
@@ -160,10 +171,12 @@ def _frames_of(sequences: Sequences, rows: Sequence[int]) -> Iterator[Tensor]:
 
 def _new_head(
     sequences: Sequences, split: Split, head_name: str, options: Mapping[str, Any], recipe: Recipe, labels: Tensor, seed: int
-) -> Head:
+) -> NeuralHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = build_head(head_name, sequences.channels, options)
+    assert isinstance(head, NeuralHead)
+    head.see_labels(labels[list(split.train)])
     if recipe.standardise:
         head.standardise_by(*frame_statistics(sequences, split.train))
     if recipe.start_at_mean:

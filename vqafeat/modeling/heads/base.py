@@ -3,7 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,39 +38,60 @@ class FrameReduction(nn.Module):
 
 
 class Head(nn.Module, ABC):
-    """A temporal head; scores are on the label scale that it is trained on.
+    """Frame features in, a score for each frame and each video out; scores are on the label scale that the head was trained on.
 
     Frames of several videos come one after another, (total frames, channel), with their (batch,) lengths; nothing is computed for
-    padding but the recurrence over the reduced features.
+    padding but what runs along time over the reduced features.
     """
 
-    score: nn.Linear
-
-    def __init__(self, channels: int, reduced: int) -> None:
-        super().__init__()
-        self.reduce = FrameReduction(channels, reduced)
+    trainer: ClassVar[str] = "epochs"
+    """How it is trained: a name in the registry `vqafeat.modeling.trainers.TRAINERS`."""
 
     @abstractmethod
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): each frame's score before temporal pooling; undefined behind a video's end."""
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): each frame's score after temporal pooling, whose mean over a video's own frames is the video's score."""
+        """Return (batch, time): each frame's score after temporal pooling.
+
+        Their mean over a video's own frames is the video's score, unless the head says otherwise.
+        """
         return self.raw_frame_scores(frames, lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): each video's score."""
         return masked_mean(self.frame_scores(frames, lengths), lengths)
 
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Give what grows with the training data the sizes that it has in a state dict; most heads have nothing of the kind."""
+        return
+
+
+class NeuralHead(Head):
+    """A head whose parameters are learnt by gradients, epoch by epoch."""
+
+    score: nn.Linear
+
+    def reductions(self) -> list[FrameReduction]:
+        """Return the layers that see the frames' channels, in the order of these channels."""
+        return [module for module in self.modules() if isinstance(module, FrameReduction)]
+
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
         """Take (channel,) mean and deviation of the frames that the head will be trained on."""
-        self.reduce.mean.copy_(mean)
-        self.reduce.deviation.copy_(deviation)
+        layers = self.reductions()
+        widths = [layer.linear.in_features for layer in layers]
+        for layer, own_mean, own_deviation in zip(layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True):
+            layer.mean.copy_(own_mean)
+            layer.deviation.copy_(own_deviation)
 
     @torch.no_grad()
     def start_at(self, label: float) -> None:
         """Let the untrained head's scores lie about `label`."""
         self.score.bias.fill_(label)
+
+    def see_labels(self, labels: Tensor) -> None:
+        """Take the (video,) scaled labels of the training part, before training; most heads do not start from them."""
+        return
 
 
 HEADS: Registry[type[Head]] = Registry("head")
