@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.heads import HEADS, FrameReduction, Head, NeuralHead, build_head, head_options
+from vqafeat.modeling.heads import HEADS, FrameReduction, Head, NeuralHead, build_head, head_options, options_from_text
 from vqafeat.modeling.pooling import released_hysteresis
 
 ENCODER = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5, "dropout": 0.0}
@@ -148,3 +148,17 @@ def test_options_are_resolved_and_checked() -> None:
         build_head("sub-gur", 6)
     with pytest.raises(ArgumentError, match=r"window = 0, beta = 0.5: the pooling window has to be at least 1"):
         build_head("sub-gru", 6, {"window": 0})
+
+
+def test_options_are_read_from_text() -> None:
+    given = ["fusion=fgin", "catm=no", "attention=yes", "width=64", "beta=0.25"]
+    expected = {"fusion": "fgin", "catm": False, "attention": True, "width": 64, "beta": 0.25}
+    assert options_from_text("a2inet", given) == expected
+    with pytest.raises(ArgumentError, match=r"option 'gates=no': head 'sub-gru' takes NAME=VALUE with one of reduced, hidden, pooling"):
+        options_from_text("sub-gru", ["gates=no"])
+    with pytest.raises(ArgumentError, match=r"option 'hidden': head 'sub-gru' takes NAME=VALUE"):
+        options_from_text("sub-gru", ["hidden"])
+    with pytest.raises(ArgumentError, match=r"option 'hidden' of head 'sub-gru' is '3.5'; it has to be a int, as 32"):
+        options_from_text("sub-gru", ["hidden=3.5"])
+    with pytest.raises(ArgumentError, match=r"option 'catm' of head 'a2inet' is 'off'; it has to be yes or no"):
+        options_from_text("a2inet", ["catm=off"])

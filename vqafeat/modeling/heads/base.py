@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -95,6 +95,7 @@ class NeuralHead(Head):
 
 
 HEADS: Registry[type[Head]] = Registry("head")
+_BOOLEANS = {"yes": True, "no": False}
 
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -116,6 +117,26 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
             )
         resolved[key] = value
     return resolved
+
+
+def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a head that are written as NAME=VALUE, each of the kind that its own value has; yes and no are booleans.
+
+    Raises:
+        UnknownNameError: there is no such head.
+        ArgumentError: the head has no such option, or the text is of another kind.
+    """
+    defaults, found = head_options(name), dict[str, Any]()
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or key not in defaults:
+            raise ArgumentError(f"option '{pair}': head '{name}' takes NAME=VALUE with one of {', '.join(defaults)}.")
+        try:
+            found[key] = _BOOLEANS[text] if isinstance(defaults[key], bool) else type(defaults[key])(text)
+        except (ValueError, KeyError):
+            allowed = "yes or no" if isinstance(defaults[key], bool) else f"a {type(defaults[key]).__name__}, as {defaults[key]!r}"
+            raise ArgumentError(f"option '{key}' of head '{name}' is '{text}'; it has to be {allowed}.") from None
+    return found
 
 
 def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:
