@@ -277,3 +277,24 @@ def test_several_stores_ask_for_a_name(run: Run, here: Path, data: Path) -> None
     (here / "features" / "other.zarr").mkdir()
     assert "several: mine, other; name one with --dataset" in run("fit").err
     assert "make them with `vqafeat extract --dataset konvid" in run("fit", "--dataset", "konvid").err
+
+
+def test_two_runs_are_blended(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    fit = ("--splits", 2, "--seed", 3)
+    assert run("fit", "--head", "no-time", "--epochs", 2, "--jobs", 1, *fit).code == 0
+    ended = run("fit", "--head", "svr", "--jobs", 1, *fit)
+    assert ended.code == 0, ended.err
+    runs = ("runs/mine-squeezenet1_0-no-time", "runs/mine-squeezenet1_0-svr")
+    found = json.loads(run("ensemble", *runs, "--json").out)
+    assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n", "kappas"}
+    assert len(found["kappas"]) == 2
+    told = run("ensemble", *runs, "--kappa", 0.25).out
+    assert "kappa 0.25, 0.25 (given)" in told
+    assert "on 4 test videos a split" in told
+    scored = json.loads(run("predict", runs[1], data / "v2.mp4", "--split", 0, "--json").out)
+    with (here / runs[1] / "predictions.csv").open() as file:
+        stored = [row for row in csv.DictReader(file) if (row["split"], row["video"]) == ("0", "v2.mp4")]
+    assert scored[0]["score"] == pytest.approx(float(stored[0]["prediction"]), abs=1e-6)
+    assert "means nothing" in run("fit", "--head", "svr", "--epochs", 2, *fit, "--overwrite").err.replace("mean(s)", "means")
+    assert "a branch for each of two feature sets" in run("fit", "--head", "a2inet", *fit).err

@@ -12,6 +12,7 @@ from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.manifest import Dataset
 from vqafeat.metrics import MAPPINGS
+from vqafeat.modeling.branches import with_branches
 from vqafeat.modeling.evaluating import Prediction, summarise
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.leaks import LeakReport
@@ -23,6 +24,7 @@ from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import RunConfig, resolved_options, software_versions
+from vqafeat.modeling.trainers import check_overrides, trainer_of
 from vqafeat.modeling.training import check_parts
 from vqafeat.splits import Split
 
@@ -108,6 +110,8 @@ def fit(
     """
     chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
     resolved = resolved_options(head, options, chosen.pooling, asked_for="pooling" in (overrides or {}))
+    resolved = with_branches(head, resolved, source, feature_sets)
+    check_overrides(head, overrides or {})
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
@@ -128,7 +132,7 @@ def _config(source: FeatureSource, plan: Plan, channels: int, split_kind: str, m
     return RunConfig(
         head=plan.head,
         options=plan.options,
-        recipe=plan.recipe.as_dict(),
+        recipe=plan.recipe.as_dict() if trainer_of(plan.head).follows_recipe else {},
         seed=plan.seed,
         feature_sets=plan.feature_sets,
         identities={name: source.identity(name).as_dict() for name in split_feature_sets(plan.feature_sets)},

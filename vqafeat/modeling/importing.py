@@ -1,77 +1,69 @@
 """Released heads → run folders."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
-
-from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.errors import ArgumentError
 from vqafeat.modeling.heads import build_head, head_options
-from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, list_first, load_checked, weights_path, write_json, write_weights
+from vqafeat.modeling.layouts import read_layout
+from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, load_checked, weights_path, write_json, write_weights
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import RunConfig, software_versions
 from vqafeat.state_dicts import read_state_dict
 
-# class VSFA in VSFA.py of https://github.com/lidq92/VSFA
-_VSFA_NAMES = {
-    "ann.fc0.weight": "reduce.linear.weight",
-    "ann.fc0.bias": "reduce.linear.bias",
-    "rnn.weight_ih_l0": "recurrence.weight_ih_l0",
-    "rnn.weight_hh_l0": "recurrence.weight_hh_l0",
-    "rnn.bias_ih_l0": "recurrence.bias_ih_l0",
-    "rnn.bias_hh_l0": "recurrence.bias_hh_l0",
-    "q.weight": "score.weight",
-    "q.bias": "score.bias",
-}
-# a second layer that the released network makes but never runs
-_VSFA_UNUSED = ("ann.fc.weight", "ann.fc.bias")
+_SPATIAL = "resnet50"
+# Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
+_FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
 
-def import_vsfa(
+def import_head(
     path: Path,
     out: Path,
-    score_scale: float,
+    score_scale: float | None = None,
     dataset: str = "konvid",
     score_name: str = "MOS",
     mos_range: tuple[float, float] = (1.22, 4.64),
-    feature_sets: str = "resnet50",
+    feature_sets: str | None = None,
 ) -> Path:
-    """Make a run folder of a head that the released VSFA.py trained.
+    """Make a run folder of a head that the released code of VSFA, MDTVSFA or Li et al. trained; the names in the file say which it is.
 
     Args:
-        path: the state dict, for example VSFA.pt.
+        path: the state dict, for example VSFA.pt or MDTVSFA.pt.
         out: the run folder to make.
-        score_scale: the largest MOS of the data set that it was trained on, by which the labels were divided; 4.64 for KoNViD-1k.
-        dataset: name of that data set.
+        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it the end of `mos_range`.
+        dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
         score_name: what its labels are.
         mos_range: smallest and largest label.
-        feature_sets: the features that it takes, GAP ‖ GSP of ResNet-50.
+        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
 
     Returns:
         The run folder.
 
     Raises:
-        WeightsError: the file cannot be loaded safely, or is not of that network; the first names that differ are given.
-        ArgumentError: `out` is there already, or `score_scale` is not above 0.
+        WeightsError: the file cannot be loaded safely, or is of no known network; the first names that differ are given.
+        ArgumentError: `out` is there already, `score_scale` is not above 0 or not wanted, or the file has no scale of `dataset`.
     """
-    if not score_scale > 0:
+    if score_scale is not None and not score_scale > 0:
         raise ArgumentError(f"score_scale is {score_scale}; it has to be the largest label of its data set, as 4.64 for KoNViD-1k.")
     if out.exists():
         raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
-    weights = _vsfa_weights(read_state_dict(path), path)
-    options = head_options("sub-gru", {"reduced": weights["reduce.linear.weight"].shape[0], "hidden": weights["score.weight"].shape[1]})
-    channels = weights["reduce.linear.weight"].shape[1]
-    head = build_head("sub-gru", channels, options)
-    load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
+    where = f"weights file '{path}'"
+    found = read_layout(read_state_dict(path), where, dataset)
+    if found.on_label_scale and score_scale is not None:
+        raise ArgumentError(
+            f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with it; leave --score-scale out."
+        )
+    options = head_options(found.head, found.options)
+    head = build_head(found.head, found.channels, options)
+    load_checked(head, {**head.state_dict(), **found.weights}, f"weights in '{path}'")
     config = RunConfig(
-        head="sub-gru",
+        head=found.head,
         options=options,
         recipe={},
         seed=0,
-        feature_sets=feature_sets,
+        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(found.channels, _SPATIAL),
         identities={},
-        channels=channels,
-        label_factors=(float(score_scale),),
+        channels=found.channels,
+        label_factors=(1.0 if found.on_label_scale else float(score_scale or mos_range[1]),),
         dataset=dataset,
         dataset_digest="",
         score_name=score_name,
@@ -86,18 +78,3 @@ def import_vsfa(
     write_weights(weights_path(out, 0), head.state_dict())
     write_json(out / METRICS, MetricsSummary.of([], ["imported head: its training and test videos are not known"]).as_dict())
     return out
-
-
-def _vsfa_weights(released: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    problems = [f"{name} is missing" for name in _VSFA_NAMES if name not in released]
-    problems += [f"{name} is not of that network" for name in released if name not in _VSFA_NAMES and name not in _VSFA_UNUSED]
-    problems += [
-        f"{name} has {released[name].ndim} dimension(s)"
-        for name in ("ann.fc0.weight", "q.weight")
-        if name in released and released[name].ndim != 2
-    ]
-    if problems:
-        raise WeightsError(
-            f"weights file '{path}' is not VSFA's released head: {list_first(problems)}. Expected are {', '.join(_VSFA_NAMES)}."
-        )
-    return {own: released[name].float() for name, own in _VSFA_NAMES.items()}

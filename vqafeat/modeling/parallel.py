@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from vqafeat.errors import TrainingError
-from vqafeat.modeling.heads import build_head
+from vqafeat.modeling.heads import HEADS, build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_files import weights_path, write_weights
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
-from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, predict, train_together
+from vqafeat.modeling.trainers import trainer_of
+from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, predict
 from vqafeat.splits import Split
 
 Progress = Callable[[int, EpochRecord], None]
@@ -72,7 +73,7 @@ class SplitOutcome:
 
     Attributes:
         scores: part → scores of its videos on the data set's scale, in the order of the split.
-        kept_epoch: counted from 1.
+        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
         kept_because: in words.
         curve: one record an epoch.
     """
@@ -105,7 +106,7 @@ def fit_splits(
     Raises:
         TrainingError: a fit went astray, or a process was killed.
     """
-    groups = _groups(splits)
+    groups = _groups(splits, TRAINED_TOGETHER if HEADS.get(plan.head).shares_time else 1)
     jobs = min(jobs, len(groups))
     if jobs > 1:
         return _spread(groups, plan, jobs, progress)
@@ -113,17 +114,17 @@ def fit_splits(
         return [outcome for group in groups for outcome in fit_group(sequences, group, plan, progress)]
 
 
-def _groups(splits: Sequence[Split]) -> list[dict[int, Split]]:
+def _groups(splits: Sequence[Split], size: int) -> list[dict[int, Split]]:
     """Return the splits by their numbers, in groups that are trained together."""
     numbered = list(enumerate(splits))
-    return [dict(numbered[start : start + TRAINED_TOGETHER]) for start in range(0, len(numbered), TRAINED_TOGETHER)]
+    return [dict(numbered[start : start + size]) for start in range(0, len(numbered), size)]
 
 
 def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, progress: Progress | None) -> list[SplitOutcome]:
     """Train the heads of several splits together, write the kept weights, and score all parts: the test part as in testing."""
     assignments = [Assignment(split, split_seed(plan.seed, number), plan.label_factors[number]) for number, split in group.items()]
     numbers = list(group)
-    loop = train_together(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device, plan.frame_input)
+    loop = trainer_of(plan.head).train(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device, plan.frame_input)
     while True:
         try:
             place, record = next(loop)
@@ -138,6 +139,7 @@ def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, prog
 def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result: TrainingResult) -> SplitOutcome:
     write_weights(weights_path(plan.out, number), result.weights)
     head = build_head(plan.head, sequences.channels, plan.options)
+    head.make_room(result.weights)
     head.load_state_dict(result.weights)
     head.to(plan.device)
     batcher = Batcher(sequences, plan.device)

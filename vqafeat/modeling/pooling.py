@@ -4,16 +4,48 @@ Padding is never read: every function looks at a video's own frames and leaves 0
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqafeat.errors import ArgumentError
 from vqafeat.registry import Registry
 
 Pooling = Callable[[Tensor, Tensor, int, float], Tensor]
 
 POOLINGS: Registry[Pooling] = Registry("pooling")
+
+
+@dataclass(frozen=True)
+class SubjectivePooling:
+    """A variant of hysteresis pooling with its numbers, as a head keeps it.
+
+    Attributes:
+        variant: name in `POOLINGS`.
+        window: τ, in frames.
+        beta: β, between 0 and 1.
+
+    Raises:
+        UnknownNameError: there is no such variant.
+        ArgumentError: a number is not allowed.
+    """
+
+    variant: str
+    window: int
+    beta: float
+
+    def __post_init__(self) -> None:
+        POOLINGS.get(self.variant)
+        if self.window < 1 or not 0 <= self.beta <= 1:
+            raise ArgumentError(
+                f"window = {self.window}, beta = {self.beta}: the pooling window has to be at least 1 frame and beta between 0 and 1."
+            )
+
+    def __call__(self, quality: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): the pooled quality of (batch, time) quality, 0 behind a video's end."""
+        return POOLINGS.get(self.variant)(quality, lengths, self.window, self.beta)
 
 
 def frame_mask(lengths: Tensor, time: int) -> Tensor:

@@ -30,7 +30,7 @@ class ScoredVideo:
         frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one that was drawn several times
             stands there as often.
         seconds: (frame,) presentation time of these frames.
-        frame_scores: (frame,) whose mean is the score.
+        frame_scores: (frame,) whose mean is the score, unless the head says otherwise.
     """
 
     path: Path
@@ -112,7 +112,8 @@ class Scorer:
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
         order = np.argsort(taken, kind="stable")
         shown = taken[order]
-        return ScoredVideo(path, float(scores.mean()), self.model.scale, features.frame[shown], seconds[shown], scores[order])
+        score = float(np.mean([self.model.score(selected(features.values, rows), self._split) for rows in draws]))
+        return ScoredVideo(path, score, self.model.scale, features.frame[shown], seconds[shown], scores[order])
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:

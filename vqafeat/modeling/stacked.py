@@ -96,9 +96,7 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
 
 
 def scores_together(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head on its own batch; heads of one GRU each share the time of their recurrences."""
-    if len(heads) == 1 or not all(isinstance(head, RecurrentHead) and isinstance(head.recurrence, nn.GRU) for head in heads):
-        return [cast(Tensor, head(batch.frames, batch.lengths)) for head, batch in zip(heads, batches, strict=True)]
+    """Return (batch,) scores of each head on its own batch, for heads of one GRU each: their recurrences are computed together."""
     recurrent = cast(Sequence[RecurrentHead], heads)
     reduced = [head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)]
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in recurrent], reduced)

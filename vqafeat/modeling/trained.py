@@ -39,7 +39,7 @@ class RunConfig:
     Attributes:
         head: name in the registry of heads.
         options: all of the head's options.
-        recipe: all values of the recipe; empty for an imported head.
+        recipe: all values of the recipe; empty for an imported head and for one that follows none.
         seed: of the whole run; each split draws its own from it.
         feature_sets: as given, for example `resnet50+slowfast-fast`.
         identities: feature set → what its numbers depend on; empty where it is not known (imported heads).
@@ -140,7 +140,9 @@ class TrainedModel:
         for split in range(len(config.label_factors)):
             path = weights_path(folder, split)
             head = build_head(config.head, config.channels, config.options)
-            load_checked(head, read_weights(path), f"weights in '{path}'")
+            weights = read_weights(path)
+            head.make_room(weights)
+            load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
         return cls(config, heads)
 
@@ -157,21 +159,20 @@ class TrainedModel:
             features: (frame, channel), float16 or float32.
             split: which head to ask; without it, the mean over all heads of the run.
         """
-        return float(self.frame_scores(features, split).mean())
+        frames, lengths = self._checked(features)
+        with torch.inference_mode():
+            scores = [float(self.heads[number](frames, lengths)[0]) * self.config.label_factors[number] for number in self._asked(split)]
+        return float(np.mean(scores))
 
     def frame_scores(self, features: npt.NDArray[Any], split: int | None = None, pooled: bool = True) -> npt.NDArray[np.float64]:
-        """Return (frame,) scores; where they are `pooled` their mean is the video's score, else they are what goes into the pooling.
+        """Return (frame,) scores on the score's scale; where they are not `pooled` they are what goes into the pooling.
+
+        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or scores a video as a whole.
 
         Raises:
             ArgumentError: the features have another width than the heads, or there is no such split.
         """
-        _, channels = checked_shape(features, "the video")
-        if channels != self.config.channels:
-            raise ArgumentError(
-                f"the features have {channels} channels, the model takes {self.config.channels} ('{self.config.feature_sets}'); "
-                "extract the feature sets that it was trained on."
-            )
-        frames, lengths = as_tensor(features).float(), torch.tensor([len(features)])
+        frames, lengths = self._checked(features)
         total = np.zeros(len(features))
         asked = self._asked(split)
         with torch.inference_mode():
@@ -180,6 +181,16 @@ class TrainedModel:
                 scores = head.frame_scores(frames, lengths) if pooled else head.raw_frame_scores(frames, lengths)
                 total += scores[0].double().numpy() * self.config.label_factors[number]
         return total / len(asked)
+
+    def _checked(self, features: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the frames in float32 and their number, as heads take them."""
+        _, channels = checked_shape(features, "the video")
+        if channels != self.config.channels:
+            raise ArgumentError(
+                f"the features have {channels} channels, the model takes {self.config.channels} ('{self.config.feature_sets}'); "
+                "extract the feature sets that it was trained on."
+            )
+        return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Refuse features that were made otherwise than those that the heads were trained on; nothing is known about imported heads.

@@ -1,6 +1,7 @@
 """The training loop: one head on one split, seeded, the best epoch by validation SROCC kept."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from math import isfinite, nan
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from vqafeat.errors import TrainingError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.heads import Head, build_head
+from vqafeat.modeling.heads import Head, NeuralHead, build_head
 from vqafeat.modeling.losses import LABEL_SCALES, build_loss
 from vqafeat.modeling.recipes import SELECTIONS, Recipe
 from vqafeat.modeling.rows import RowPicks, every_row, selected
@@ -51,7 +52,7 @@ class TrainingResult:
     Attributes:
         weights: state dict of the kept epoch.
         label_factor: head's output × this = score on the data set's scale.
-        kept_epoch: counted from 1.
+        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
         kept_because: in words.
         curve: one record an epoch.
     """
@@ -155,7 +156,7 @@ class _Run:
         given = assignment.label_factor
         self.factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if given is None else given
         self.labels = torch.from_numpy(sequences.mos / self.factor).float().to(device)
-        self.recipe, self._seed = recipe, assignment.seed
+        self.recipe, self.seed = recipe, assignment.seed
         self._draws = RowDraws(frame_input, sequences)
         self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed, self._draws.reachable).to(device)
         self.batcher = Batcher(sequences, device)
@@ -169,7 +170,7 @@ class _Run:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in an order of its own."""
         order = self._rows[torch.randperm(len(self._rows), generator=self._generator).numpy()].tolist()[: self._videos]
-        return self.batcher.taking(self._draws.training(self._seed, epoch)).batches(order, self.recipe.batch_size)
+        return self.batcher.taking(self._draws.training(self.seed, epoch)).batches(order, self.recipe.batch_size)
 
     def step(self, epoch: int, number: int) -> None:
         """Let the optimiser take the step `number`, counted from 0, of an epoch."""
@@ -180,12 +181,12 @@ class _Run:
 
     def validation_srocc(self) -> float:
         """Return the SROCC on the validation part now."""
-        return _srocc(self.head, self.batcher.taking(self._draws.validation(self._seed)), self.split.validation)
+        return _srocc(self.head, self.batcher.taking(self._draws.validation(self.seed)), self.split.validation)
 
     def test_srocc(self) -> float:
         """Return the SROCC on the test part now, which is looked at only where it was asked to choose the epoch."""
         rows = self.split.test if self.recipe.select == "test" else ()
-        return _srocc(self.head, self.batcher.taking(self._draws.testing(self._seed)[0]), rows)
+        return _srocc(self.head, self.batcher.taking(self._draws.testing(self.seed)[0]), rows)
 
 
 def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
@@ -197,7 +198,7 @@ def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
         run.head.train()
     for number, batches in enumerate(zip_longest(*(run.batches(epoch) for run in runs))):
         active = [(run, batch, own) for run, batch, own in zip(runs, batches, losses, strict=True) if batch is not None]
-        scores = scores_together([run.head for run, _, _ in active], [batch for _, batch, _ in active])
+        scores = _scores([(run, batch) for run, batch, _ in active], epoch, number)
         of_runs = [loss_function(score, run.labels[list(batch.rows)]) for (run, batch, _), score in zip(active, scores, strict=True)]
         for (run, batch, own), loss in zip(active, of_runs, strict=True):
             own.append(loss.item())
@@ -206,6 +207,35 @@ def _train_epoch(runs: Sequence[_Run], epoch: int) -> list[float]:
         for run, _, _ in active:
             run.step(epoch, number)
     return [float(np.mean(own)) for own in losses]
+
+
+def _scores(active: Sequence[tuple[_Run, Batch]], epoch: int, number: int) -> list[Tensor]:
+    if len(active) > 1 and all(run.head.shares_time for run, _ in active):
+        return scores_together([run.head for run, _ in active], [batch for _, batch in active])
+    scores = []
+    for run, batch in active:
+        with _seeded((run.seed, epoch, number), run.batcher.device):
+            scores.append(cast(Tensor, run.head(batch.frames, batch.lengths)))
+    return scores
+
+
+@contextmanager
+def _seeded(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Draw what a head drops from the training's own seed, and leave the global generators as they were."""
+    own = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+        torch.manual_seed(int(own))
+        yield
+
+
+def numbered(number: int, loop: Generator[EpochRecord, None, TrainingResult]) -> Generator[tuple[int, EpochRecord], None, TrainingResult]:
+    """Yield the records of one run with its number, and return its result."""
+    while True:
+        try:
+            record = next(loop)
+        except StopIteration as end:
+            return cast(TrainingResult, end.value)
+        yield number, record
 
 
 def _refuse_not_finite(loss: float, run: _Run, batch: Batch, epoch: int, number: int) -> None:
@@ -258,10 +288,12 @@ def _new_head(
     labels: Tensor,
     seed: int,
     reachable: RowPicks,
-) -> Head:
+) -> NeuralHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = build_head(head_name, sequences.channels, options)
+    assert isinstance(head, NeuralHead)
+    head.see_labels(labels[list(split.train)])
     if recipe.standardise:
         head.standardise_by(*frame_statistics(sequences, split.train, reachable))
     if recipe.start_at_mean:

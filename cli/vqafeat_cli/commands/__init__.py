@@ -1,6 +1,7 @@
 """The commands, each in a file of its own."""
 
 from vqafeat_cli.commands.demo import demo
+from vqafeat_cli.commands.ensemble import ensemble
 from vqafeat_cli.commands.evaluate import evaluate
 from vqafeat_cli.commands.extract import extract
 from vqafeat_cli.commands.fit import fit
@@ -9,4 +10,4 @@ from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.showing import show, verify
 
-ALL = [extract, fit, evaluate, predict, importing, listing, show, verify, demo]
+ALL = [extract, fit, evaluate, ensemble, predict, importing, listing, show, verify, demo]

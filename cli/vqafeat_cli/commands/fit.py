@@ -12,6 +12,9 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 
 @click.command()
 @click.option("--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the head, as fusion=concat; may be given several times."
+)
 @dataset_option(required=False)
 @click.option("--features", metavar="SET[+SET]", help="Feature sets to train on, fused with +.  [default: the only one in the store]")
 @store_option
@@ -47,6 +50,7 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @json_option
 def fit(
     head: str,
+    options: tuple[str, ...],
     dataset: str | None,
     features: str | None,
     store: Path,
@@ -79,8 +83,10 @@ def fit(
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
       vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
+      vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
     """
     from vqafeat.modeling import fitting
+    from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, open_store
     from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
@@ -99,6 +105,7 @@ def fit(
             folder,
             recipe=recipe,
             overrides={key: value for key, value in overrides.items() if value is not None},
+            options=options_from_text(head, options),
             seed=seed,
             jobs=jobs or min(len(os.sched_getaffinity(0)), splits),
             mapping=mapping,

@@ -75,25 +75,30 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
 @click.option(
-    "--dataset", default="konvid", show_default=True, help="Data set that the head was trained on; its MOS range is the score's scale."
+    "--dataset",
+    default="konvid",
+    show_default=True,
+    help="Data set that the head was trained on, or of several the one whose scale the score is to have.",
 )
+@click.option("--features", metavar="SET[+SET]", help="Feature sets that the head takes.  [default: by their width]")
 @click.option(
-    "--score-scale", type=float, help="Largest label, by which labels were divided in training.  [default: the data set's largest MOS]"
+    "--score-scale",
+    type=float,
+    help="VSFA alone: largest label, by which labels were divided in training.  [default: the data set's largest MOS]",
 )
-def head(file: Path, out: Path, dataset: str, score_scale: float | None) -> None:
-    """Import a released head, VSFA.pt, as a run folder.
+def head(file: Path, out: Path, dataset: str, features: str | None, score_scale: float | None) -> None:
+    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder; the file's names say which it is.
 
     \b
-    Example:
+    Examples:
       vqafeat import head VSFA.pt --out runs/vsfa-released
+      vqafeat import head MDTVSFA.pt --dataset live-vqc --out runs/mdtvsfa-released
     """
     from vqafeat.manifest import load_manifest
-    from vqafeat.modeling.importing import import_vsfa as import_vsfa_head
+    from vqafeat.modeling.importing import import_head
 
     manifest = load_manifest(dataset)
-    run = import_vsfa_head(
-        file, out, manifest.mos_range[1] if score_scale is None else score_scale, manifest.name, manifest.score_name, manifest.mos_range
-    )
+    run = import_head(file, out, score_scale, manifest.name, manifest.score_name, manifest.mos_range, features)
     click.echo(f"run folder: {run}")
 
 

@@ -10,6 +10,8 @@ from vqafeat.modeling.heads.temporal import RecurrentHead
 class AvgGRU(RecurrentHead):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
+    shares_time = True
+
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
         super().__init__(channels, reduced, hidden)
         self.recurrence = nn.GRU(reduced, hidden)

@@ -2,8 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,17 +38,17 @@ class FrameReduction(nn.Module):
 
 
 class Head(nn.Module, ABC):
-    """A temporal head; scores are on the label scale that it is trained on.
+    """Frame features in, a score for each frame and each video out; scores are on the label scale that the head was trained on.
 
     Frames of several videos come one after another, (total frames, channel), with their (batch,) lengths; nothing is computed for
-    padding but the recurrence over the reduced features.
+    padding but what runs along time over the reduced features.
     """
 
-    score: nn.Linear
+    shares_time: ClassVar[bool] = False
+    """Whether several of them are trained in less time together than one after another (`vqafeat.modeling.stacked`)."""
 
-    def __init__(self, channels: int, reduced: int) -> None:
-        super().__init__()
-        self.reduce = FrameReduction(channels, reduced)
+    trainer: ClassVar[str] = "epochs"
+    """How it is trained: a name in the registry `vqafeat.modeling.trainers.TRAINERS`."""
 
     @abstractmethod
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -59,25 +59,50 @@ class Head(nn.Module, ABC):
         return raw
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): each frame's score after temporal pooling, whose mean over a video's own frames is the video's score."""
+        """Return (batch, time): each frame's score after temporal pooling.
+
+        Their mean over a video's own frames is the video's score, unless the head says otherwise.
+        """
         return self.pooled(self.raw_frame_scores(frames, lengths), lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): each video's score."""
         return masked_mean(self.frame_scores(frames, lengths), lengths)
 
+    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+        """Give what grows with the training data the sizes that it has in a state dict; most heads have nothing of the kind."""
+        return
+
+
+class NeuralHead(Head):
+    """A head whose parameters are learnt by gradients, epoch by epoch."""
+
+    score: nn.Linear
+
+    def reductions(self) -> list[FrameReduction]:
+        """Return the layers that see the frames' channels, in the order of these channels."""
+        return [module for module in self.modules() if isinstance(module, FrameReduction)]
+
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
         """Take (channel,) mean and deviation of the frames that the head will be trained on."""
-        self.reduce.mean.copy_(mean)
-        self.reduce.deviation.copy_(deviation)
+        layers = self.reductions()
+        widths = [layer.linear.in_features for layer in layers]
+        for layer, own_mean, own_deviation in zip(layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True):
+            layer.mean.copy_(own_mean)
+            layer.deviation.copy_(own_deviation)
 
     @torch.no_grad()
     def start_at(self, label: float) -> None:
         """Let the untrained head's scores lie about `label`."""
         self.score.bias.fill_(label)
 
+    def see_labels(self, labels: Tensor) -> None:
+        """Take the (video,) scaled labels of the training part, before training; most heads do not start from them."""
+        return
+
 
 HEADS: Registry[type[Head]] = Registry("head")
+_BOOLEANS = {"yes": True, "no": False}
 
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -99,6 +124,26 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
             )
         resolved[key] = value
     return resolved
+
+
+def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a head that are written as NAME=VALUE, each of the kind that its own value has; yes and no are booleans.
+
+    Raises:
+        UnknownNameError: there is no such head.
+        ArgumentError: the head has no such option, or the text is of another kind.
+    """
+    defaults, found = head_options(name), dict[str, Any]()
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign or key not in defaults:
+            raise ArgumentError(f"option '{pair}': head '{name}' takes NAME=VALUE with one of {', '.join(defaults)}.")
+        try:
+            found[key] = _BOOLEANS[text] if isinstance(defaults[key], bool) else type(defaults[key])(text)
+        except (ValueError, KeyError):
+            allowed = "yes or no" if isinstance(defaults[key], bool) else f"a {type(defaults[key]).__name__}, as {defaults[key]!r}"
+            raise ArgumentError(f"option '{key}' of head '{name}' is '{text}'; it has to be {allowed}.") from None
+    return found
 
 
 def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from vqafeat.modeling.heads.base import HEADS, Head
+from vqafeat.modeling.heads.base import HEADS, FrameReduction, NeuralHead
 
 
 @HEADS.register("no-time")
-class NoTime(Head):
+class NoTime(NeuralHead):
     """The head without temporal model that Fontanel et al. compare with (table 1): VSFA's two FC layers and a mean."""
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
-        super().__init__(channels, reduced)
+        super().__init__()
+        self.reduce = FrameReduction(channels, reduced)
         self.score = nn.Linear(reduced, 1)
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from vqafeat.modeling.heads.temporal import SubjectiveHead
 class SubGRU(SubjectiveHead):
     """VSFA as released; `pooling="paper"` follows the paper's equations instead of the released code."""
 
+    shares_time = True
+
     def __init__(
         self, channels: int, reduced: int = 128, hidden: int = 32, pooling: str = "released", window: int = 12, beta: float = 0.5
     ) -> None:

@@ -4,12 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from vqafeat.errors import ArgumentError
-from vqafeat.modeling.heads.base import Head
-from vqafeat.modeling.pooling import POOLINGS
+from vqafeat.modeling.heads.base import FrameReduction, NeuralHead
+from vqafeat.modeling.pooling import SubjectivePooling
 
 
-class RecurrentHead(Head):
+class RecurrentHead(NeuralHead):
     """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the released VSFA.py.
 
     The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own frames.
@@ -18,7 +17,8 @@ class RecurrentHead(Head):
     recurrence: nn.GRU | nn.LSTM
 
     def __init__(self, channels: int, reduced: int, hidden: int) -> None:
-        super().__init__(channels, reduced)
+        super().__init__()
+        self.reduce = FrameReduction(channels, reduced)
         self.score = nn.Linear(hidden, 1)
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -40,13 +40,8 @@ class SubjectiveHead(RecurrentHead):
 
     def __init__(self, channels: int, reduced: int, hidden: int, pooling: str, window: int, beta: float) -> None:
         super().__init__(channels, reduced, hidden)
-        if window < 1 or not 0 <= beta <= 1:
-            raise ArgumentError(
-                f"window = {window}, beta = {beta}: the pooling window has to be at least 1 frame and beta between 0 and 1."
-            )
-        self.pool = POOLINGS.get(pooling)
-        self.window, self.beta = window, beta
+        self.pool = SubjectivePooling(pooling, window, beta)
 
     def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the pooled quality q′."""
-        return self.pool(raw, lengths, self.window, self.beta)
+        return self.pool(raw, lengths)
