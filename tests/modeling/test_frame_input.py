@@ -178,11 +178,13 @@ def test_frame_rates_need_times(make_store: MakeStore, timed_store: FeatureStore
     with pytest.raises(StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"):
         small_fit(make_store(), tmp_path / "run", frame_input=clock)
     assert not (tmp_path / "run").exists()
-    run = small_fit(timed_store, tmp_path / "run", frame_input=clock, splits=SPLITS[:1])
+    run = small_fit(timed_store, tmp_path / "run", frame_input=clock)
+    small_fit(timed_store, tmp_path / "two", frame_input=clock, jobs=2)
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "two")
     assert evaluate(run.folder, timed_store).summary.srocc.values == pytest.approx(run.summary.srocc.values)
     with pytest.raises(StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"):
         evaluate(run.folder, make_store(name="other"))
-    assert evaluate(run.folder, make_store(name="other"), frame_changes={"sampling": "rate-own"}).summary.n == (20,)
+    assert evaluate(run.folder, make_store(name="other"), frame_changes={"sampling": "rate-own"}).summary.n == (20, 20)
 
 
 def test_features_are_standardised_by_the_frames_that_can_be_taken() -> None:
