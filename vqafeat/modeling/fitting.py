@@ -224,7 +224,7 @@ def _notes(videos: _Videos, select: str) -> list[str]:
 
 def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
     predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
-    select = config.recipe["select"]
+    select = config.recipe.get("select", "validation")
     summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, select))
     header = ("split", "part", "video", "content", "mos", "prediction")
     write_csv(out / PREDICTIONS, header, [tuple(getattr(row, key) for key in header) for row in predictions])
