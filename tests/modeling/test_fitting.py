@@ -125,6 +125,12 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
     assert (usual.folder / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
 
 
+def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
+    assert run.summary.notes == ("the loss 'plcc+srcc' leaves the scores' scale open: it is not the labels'",)
+    assert TrainedModel.load(run.folder).scale == "a scale of its own, left open by the loss 'plcc+srcc'; rises with MOS of tiny, -1 to 5"
+
+
 def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the test part has 2 video"):
         small_fit(make_store(), tmp_path / "run", splits=[Split((0, 1), (), (2, 3))], overrides={"select": "test"})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, build_loss, loss_parts, options_read_by
+from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, build_loss, loss_parts, on_label_scale, options_read_by
 
 
 def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -162,6 +162,16 @@ def test_the_options_that_a_loss_reads() -> None:
     assert options_read_by("l1") == frozenset()
     assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength"}
     assert options_read_by("l1+rank") == {"loss_weight"}
+
+
+def test_only_l1_brings_scores_to_the_labels_scale() -> None:
+    # at the least of a loss the scores may be shifted, and the loss does not rise, unless it is on the labels' scale
+    _, labels = batch()
+    for name in LOSSES:
+        best, shifted = (LOSSES.get(name)(scores, labels).item() for scores in (labels, labels + 5))
+        assert on_label_scale(name) == (shifted > best + 1e-9), name
+    assert on_label_scale("plcc+rank-mdtvsfa+l1")
+    assert not on_label_scale("plcc+srcc")
 
 
 @pytest.mark.parametrize(

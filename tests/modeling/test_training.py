@@ -15,7 +15,8 @@ from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.losses import Loss, LossOptions, build_loss
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.sequences import Batcher, Sequences
-from vqafeat.modeling.training import EpochRecord, TrainingResult, frame_statistics, predict, train
+from vqafeat.modeling.starting import frame_statistics
+from vqafeat.modeling.training import EpochRecord, TrainingResult, predict, train
 from vqafeat.splits import Split
 
 from .conftest import tiny_sequences

@@ -16,7 +16,7 @@ from vqafeat.modeling.branches import with_branches
 from vqafeat.modeling.evaluating import Prediction, summarise
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.leaks import LeakReport
-from vqafeat.modeling.losses import LABEL_SCALES
+from vqafeat.modeling.losses import LABEL_SCALES, on_label_scale
 from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLITS, WEIGHTS, write_csv, write_json
@@ -216,19 +216,21 @@ def _leak(videos: _Videos) -> LeakReport:
     return LeakReport.of(videos.splits, videos.sequences.contents)
 
 
-def _notes(videos: _Videos, select: str) -> list[str]:
+def _notes(videos: _Videos, recipe: Mapping[str, Any]) -> list[str]:
     """Return what a reader of the metrics has to know."""
     skipped = f"{len(videos.skipped)} video(s) without complete features left out" if videos.skipped else ""
-    return [note for note in (skipped, _leak(videos).note, SELECTIONS.get(select).note) if note]
+    free = "" if on_label_scale(recipe["loss"]) else f"the loss '{recipe['loss']}' leaves the scores' scale open: it is not the labels'"
+    return [note for note in (skipped, _leak(videos).note, SELECTIONS.get(recipe["select"]).note, free) if note]
 
 
 def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
     predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
-    select = config.recipe.get("select", "validation")
-    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, select))
+    # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
+    recipe = {"loss": "l1", "select": "validation", **config.recipe}
+    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, recipe))
     header = ("split", "part", "video", "content", "mos", "prediction")
     write_csv(out / PREDICTIONS, header, [tuple(getattr(row, key) for key in header) for row in predictions])
-    columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if select == "test" else []))
+    columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))
     curve = [
         (number, *(getattr(record, column) for column in columns)) for number, outcome in enumerate(outcomes) for record in outcome.curve
     ]

@@ -20,6 +20,7 @@ import vqafeat
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
+from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.run_files import CONFIG, METRICS, list_first, load_checked, read_json, read_weights, weights_path
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.modeling.sequences import as_tensor, checked_shape
@@ -150,7 +151,9 @@ class TrainedModel:
     def scale(self) -> str:
         """What a score means, in words, for example "MOS of konvid, 1.22 to 4.64"."""
         low, high = self.config.mos_range
-        return f"{self.config.score_name} of {self.config.dataset}, {low:g} to {high:g}"
+        labels = f"{self.config.score_name} of {self.config.dataset}, {low:g} to {high:g}"
+        loss = self.config.recipe.get("loss", "l1")
+        return labels if on_label_scale(loss) else f"a scale of its own, left open by the loss '{loss}'; rises with {labels}"
 
     def score(self, features: npt.NDArray[Any], split: int | None = None) -> float:
         """Return the score of one video.

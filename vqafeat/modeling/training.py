@@ -14,17 +14,15 @@ from torch import Tensor
 
 from vqafeat.errors import TrainingError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.heads import Head, NeuralHead, build_head
+from vqafeat.modeling.heads import Head
 from vqafeat.modeling.losses import LABEL_SCALES, build_loss
 from vqafeat.modeling.recipes import SELECTIONS, Recipe
-from vqafeat.modeling.rows import RowPicks, every_row, selected
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
-from vqafeat.modeling.sequences import Batch, Batcher, Sequences, as_tensor
+from vqafeat.modeling.sequences import Batch, Batcher, Sequences
 from vqafeat.modeling.stacked import scores_together
+from vqafeat.modeling.starting import new_head
 from vqafeat.splits import Split
 
-# below this share of the median channel's deviation a channel counts as nearly constant: one odd video must not blow it up
-_SMALLEST_DEVIATION = 0.1
 _FEWEST_FOR_SROCC = 3
 
 
@@ -158,7 +156,7 @@ class _Run:
         self.labels = torch.from_numpy(sequences.mos / self.factor).float().to(device)
         self.recipe, self.seed = recipe, assignment.seed
         self._draws = RowDraws(frame_input, sequences)
-        self.head = _new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed, self._draws.reachable).to(device)
+        self.head = new_head(sequences, split, head_name, options, recipe, self.labels, assignment.seed, self._draws.reachable).to(device)
         self.batcher = Batcher(sequences, device)
         self.keeper = _Keeper(recipe, split)
         self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -254,51 +252,6 @@ def predict(head: Head, batcher: Batcher, rows: Sequence[int], batch_size: int =
     with torch.no_grad():
         scores = [head(batch.frames, batch.lengths).cpu() for batch in batcher.batches(rows, batch_size)]
     return torch.cat(scores).double().numpy() if scores else np.empty(0)
-
-
-def frame_statistics(sequences: Sequences, rows: Sequence[int], picks: RowPicks = every_row) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the picked frames of the videos in `rows`, without `picks` over all of them.
-
-    Deviations below a tenth of the median channel's are raised to it.
-    """
-    counts, means, squares = 0, torch.zeros(sequences.channels, dtype=torch.float64), torch.zeros(sequences.channels, dtype=torch.float64)
-    for frames in _frames_of(sequences, rows, picks):
-        variance, mean = torch.var_mean(frames, dim=0, correction=0)
-        gap, total = mean.double() - means, counts + len(frames)
-        squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
-        means += gap * (len(frames) / total)
-        counts = total
-    deviation = (squares / counts).sqrt()
-    varying = deviation[deviation > 0]
-    if len(varying) == 0:
-        return means.float(), torch.ones(sequences.channels)
-    return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
-
-
-def _frames_of(sequences: Sequences, rows: Sequence[int], picks: RowPicks) -> Iterator[Tensor]:
-    return (as_tensor(selected(sequences.features[row], picks(row))).float() for row in rows)
-
-
-def _new_head(
-    sequences: Sequences,
-    split: Split,
-    head_name: str,
-    options: Mapping[str, Any],
-    recipe: Recipe,
-    labels: Tensor,
-    seed: int,
-    reachable: RowPicks,
-) -> NeuralHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = build_head(head_name, sequences.channels, options)
-    assert isinstance(head, NeuralHead)
-    head.see_labels(labels[list(split.train)])
-    if recipe.standardise:
-        head.standardise_by(*frame_statistics(sequences, split.train, reachable))
-    if recipe.start_at_mean:
-        head.start_at(float(labels[list(split.train)].mean()))
-    return head
 
 
 def check_parts(split: Split, videos: int, recipe: Recipe) -> None:

@@ -17,6 +17,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 # (batch,) scores, (batch,) labels → scalar; what a loss takes by keyword alone is named as in `LossOptions`
 LOSSES: Registry[Callable[..., Tensor]] = Registry("loss")
 
+# names of the losses whose scores come to lie on the labels' own scale; the others fix no more than order, line or distances
+ON_LABEL_SCALE: set[str] = set()
+
 
 @dataclass(frozen=True)
 class LossOptions:
@@ -69,6 +72,11 @@ def options_read_by(name: str) -> frozenset[str]:
     parts = loss_parts(name)
     own = {option for part in parts for option in options_of(LOSSES.get(part))}
     return frozenset(own | {"loss_weight"} if len(parts) > 1 else own)
+
+
+def on_label_scale(name: str) -> bool:
+    """Return whether a head that is trained with a loss, or a mixture, gives scores on the labels' scale."""
+    return not ON_LABEL_SCALE.isdisjoint(loss_parts(name))
 
 
 def build_loss(name: str, options: LossOptions | None = None) -> Loss:

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqafeat.modeling.losses.base import LOSSES
+from vqafeat.modeling.losses.base import LOSSES, ON_LABEL_SCALE
 
 
 @LOSSES.register("l1")
@@ -13,3 +13,6 @@ def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
     The same as equation 6 of A2INet.
     """
     return F.l1_loss(scores, labels)
+
+
+ON_LABEL_SCALE.add("l1")
