@@ -23,8 +23,9 @@ from vqafeat.modeling.heads.no_time import NoTime
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, VideoRows, rows_in_testing
 from vqafeat.modeling.scoring import ScoredVideo, Scorer
+from vqafeat.modeling.starting import frame_statistics
 from vqafeat.modeling.trained import RunConfig, TrainedModel
-from vqafeat.modeling.training import frame_statistics, train
+from vqafeat.modeling.training import train
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 
