@@ -41,7 +41,7 @@ class FittedRun:
         config: everything that decided it.
         summary: metrics of the test parts, one value a split.
         predictions: of all parts of all splits.
-        kept_epochs: one a split, counted from 1.
+        kept_epochs: one a split, counted from 1; 0 where the head is not trained in epochs.
     """
 
     folder: Path
