@@ -231,10 +231,12 @@ def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp
         written.append(write_array(*arguments))  # type: ignore[arg-type, func-returns-value]
 
     monkeypatch.setattr("vqafeat.store.feature_store.write_array", write_until_full)
-    with pytest.raises(StoreError, match=r"'b.mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make room"):
+    with pytest.raises(
+        StoreError, match=r"'[abc].mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make room"
+    ):
         run(videos, tmp_path / "v.zarr")
     store = FeatureStore.open(tmp_path / "v.zarr")
-    assert (list(verify_store(store)), store.complete_videos("squeezenet1_0")) == ([], ["a.mp4"])
+    assert (list(verify_store(store)), len(store.complete_videos("squeezenet1_0"))) == ([], 1)
     monkeypatch.undo()
     assert run(videos, tmp_path / "v.zarr").extracted == 2
     run(videos, tmp_path / "whole.zarr")
