@@ -14,7 +14,7 @@ demo: .venv/ready ## the main job on the embedded data set: make it, extract, fi
 	$(BIN)/vqafeat demo
 
 test: .venv/ready ## all tests but the slow ones
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow"
 
 lint: .venv/ready ## style and formatting
 	$(BIN)/ruff check .
