@@ -1,22 +1,40 @@
-"""Heads on konvid58 through the command line's own path: ten 60/20/20 splits, the default recipe; seconds and SROCC."""
+"""Heads, orders, samplings and losses on konvid58: ten 60/20/20 splits, the default recipe; seconds, SROCC, and p against the first line.
+
+python tests/bench/bench_fit.py [heads|orders|samplings|losses …]
+"""
 
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
 from vqafeat.modeling.fitting import fit
+from vqafeat.modeling.sampling import FrameInput
 from vqafeat.splits import SplitRequest, make_split
+from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore
 
 FEATURES = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 SPLITS = 10
 JOBS = 2
+GROUPS: dict[str, dict[str, dict[str, Any]]] = {
+    "heads": {name: {"head": name} for name in ("sub-gru", "no-time", "avg-gru", "sub-lstm", "transformer", "svr")},
+    "orders": {name: {"frame_input": FrameInput(name)} for name in ("OO", "OS", "SO", "SS")},
+    "samplings": {name: {"frame_input": FrameInput("OO", name)} for name in ("all", "sample-4", "sample-8", "sample-16")},
+    "losses": {
+        "l1": {},
+        "plcc": {"overrides": {"loss": "plcc"}},
+        "srcc, strength 0.01": {"overrides": {"loss": "srcc", "soft_rank_strength": 0.01}},
+        "plcc+srcc, strength 0.01": {"overrides": {"loss": "plcc+srcc", "soft_rank_strength": 0.01}},
+        "l1+rank": {"overrides": {"loss": "l1+rank"}},
+    },
+}
 
 
 def main() -> None:
-    """Print one line a head."""
+    """Print one line a choice."""
     if not FEATURES.is_dir():
         sys.exit(f"features are absent: {FEATURES}")
     with tempfile.TemporaryDirectory() as folder:
@@ -24,12 +42,19 @@ def main() -> None:
         store = FeatureStore.create(Path(folder) / "konvid58.zarr", dataset)
         import_vsfa(FEATURES, dataset, store)
         splits = [make_split(store.dataset, "content", SplitRequest(run)) for run in range(SPLITS)]
-        print(f"head      seconds  test SROCC mean ± std (median)   ({SPLITS} splits, {JOBS} jobs)")
-        for head in ("no-time", "avg-gru", "sub-lstm", "sub-gru"):
-            start = time.perf_counter()
-            run = fit(store, "resnet50", head, splits, Path(folder) / head, jobs=JOBS)
-            srocc = run.summary.srocc
-            print(f"{head:9} {time.perf_counter() - start:7.1f}  {srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f})", flush=True)
+        for group in sys.argv[1:] or GROUPS:
+            print(f"| {group} | seconds | test SROCC mean ± std (median) |\n|---|---|---|")
+            series = {}
+            for name, choice in GROUPS[group].items():
+                start = time.perf_counter()
+                given = {"head": "sub-gru", **choice}
+                run = fit(store, "resnet50", splits=splits, out=Path(folder) / group / name, jobs=JOBS, **given)
+                srocc = run.summary.srocc
+                series[name] = srocc.values
+                seconds = time.perf_counter() - start
+                print(f"| {name} | {seconds:.1f} | {srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f}) |", flush=True)
+            for comparison in compare(series, baseline=next(iter(series))):
+                print(comparison, flush=True)
 
 
 if __name__ == "__main__":

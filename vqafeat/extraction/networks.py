@@ -45,6 +45,8 @@ class Network:
         self.backbone: Backbone = first.loaded.backbone
         self.view, self.frame_rule, self.precision = first.view, first.frame_rule, first.precision
         self.device = device
+        if device.type == "cuda" and self.precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False  # it keeps 10 bits of 23, and is on by default for convolutions
         self._taps = tuple(dict.fromkeys(tap for extractor in extractors for tap in extractor.variant.taps))
         self.plain_module = self.backbone.tapped(first.loaded.network, self._taps).eval().requires_grad_(False)
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
