@@ -55,7 +55,7 @@ def extracted(width: int, height: int, frames: int) -> Run:
 def main() -> None:
     """Print the tables and draw the plot."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--plot", type=Path, default=Path("growth.png"))
+    parser.add_argument("--plot", type=Path, default=Path(__file__).with_name("growth.png"))
     plot = parser.parse_args().plot
     print(machine())
     by_length = {frames: extracted(*SIZES["540p"], frames) for frames in LENGTHS}

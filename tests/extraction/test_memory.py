@@ -1,5 +1,7 @@
 """Memory that is needed, against sums by hand; what does not fit is refused before it is tried."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,15 @@ def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:
     stem = 64 * 112 * 112 * 4
     assert activation_bytes(network_of("resnet18"), 224, 224) == pytest.approx(2 * stem, rel=0.15)
     assert activation_bytes(network_of("resnet18"), 448, 448) == pytest.approx(8 * stem, rel=0.15)
+
+
+def test_what_is_known_of_a_network_keeps_it_not_alive() -> None:
+    network = network_of("resnet18")
+    assert activation_bytes(network, 64, 64) == activation_bytes(network, 64, 64) > 0
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
 
 
 def test_clips_hold_a_block_of_frames() -> None:

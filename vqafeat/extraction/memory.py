@@ -5,7 +5,6 @@ import re
 import resource
 import weakref
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from vqafeat.extraction.networks import Network
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
+_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = weakref.WeakKeyDictionary()  # keeps no network alive
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 GIB = 1 << 30
 
@@ -97,9 +97,15 @@ def step_bytes(network: Network, height: int, width: int) -> int:
     return inputs + int(SCRATCH * activation_bytes(network, part_height, part_width))
 
 
-@cache
 def activation_bytes(network: Network, height: int, width: int) -> int:
-    """Return the highest sum of living feature maps in one run, found by a run without data."""
+    """Return the highest sum of living feature maps in one run, found by a run without data, once a size."""
+    known = _PEAKS.setdefault(network, {})
+    if (height, width) not in known:
+        known[height, width] = _measured_peak(network, height, width)
+    return known[height, width]
+
+
+def _measured_peak(network: Network, height: int, width: int) -> int:
     size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
     module = network.plain_module
     state = {
