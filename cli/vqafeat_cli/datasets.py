@@ -5,6 +5,8 @@ from pathlib import Path
 
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.manifest import Dataset, default_root, load_dataset, load_manifest, manifest_names
+from vqafeat.modeling.mixing import Mixture
+from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.store import FeatureStore, store_path
 
 
@@ -69,17 +71,29 @@ def open_store(folder: Path, dataset: str | None) -> FeatureStore:
     return FeatureStore.open(found[0])
 
 
-def chosen_features(store: FeatureStore, features: str | None) -> str:
-    """Return the feature sets asked for; without any, the only one of the store.
+def open_stores(folder: Path, datasets: Sequence[str]) -> FeatureSource:
+    """Open the store of a data set below a folder, or those of several as one; without a name, the only one there.
+
+    Raises:
+        StoreError: one is missing, or there are several and none is named.
+        ArgumentError: a data set is named twice.
+    """
+    if len(datasets) < 2:
+        return open_store(folder, datasets[0] if datasets else None)
+    return Mixture([open_store(folder, name) for name in datasets])
+
+
+def chosen_features(source: FeatureSource, features: str | None) -> str:
+    """Return the feature sets asked for; without any, the only one that the data sets have.
 
     Raises:
         StoreError: there are several and none is named.
     """
     if features is not None:
         return features
-    found = store.feature_sets()
+    found = source.feature_sets()
     if len(found) != 1:
         raise StoreError(
-            f"'{store.path}' holds the feature sets {', '.join(found) or '(none)'}; name one, or several joined by +, with --features."
+            f"'{source.path}' holds the feature sets {', '.join(found) or '(none)'}; name one, or several joined by +, with --features."
         )
     return found[0]

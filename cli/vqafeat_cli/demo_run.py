@@ -68,7 +68,7 @@ def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
 
 
 def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.dataset, "content", SPLITS, seed, "60/20/20", RECIPE)
+    drawn = drawn_splits(store.members, "content", SPLITS, seed, "60/20/20", RECIPE)
     jobs = min(len(os.sched_getaffinity(0)), SPLITS)
     with fit_progress(SPLITS) as progress:
         return fit(
@@ -89,4 +89,4 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
 def _plotted(run: FittedRun, path: Path) -> Path:
     tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {BACKBONE}, test parts of {SPLITS} splits"
-    return plot_predictions([row.prediction for row in tests], [row.mos for row in tests], run.config.score_name, title, path)
+    return plot_predictions([row.prediction for row in tests], [row.mos for row in tests], run.config.datasets[0].score_name, title, path)

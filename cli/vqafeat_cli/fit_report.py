@@ -1,6 +1,6 @@
 """What `fit`, `evaluate` and `demo` say of splits, progress and metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -10,10 +10,11 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from vqafeat.manifest import Dataset
+from vqafeat.modeling.mixing import joint_splits
 from vqafeat.modeling.parallel import Progress
 from vqafeat.modeling.recipes import RECIPES
+from vqafeat.modeling.records import EpochRecord
 from vqafeat.modeling.summary import MEASURES, MetricsSummary
-from vqafeat.modeling.training import EpochRecord
 from vqafeat.splits import Split, SplitRequest, make_split, shared_contents
 
 
@@ -26,7 +27,7 @@ class DrawnSplits:
 
 
 def drawn_splits(
-    dataset: Dataset,
+    members: Sequence[Dataset],
     protocol: str,
     count: int,
     seed: int,
@@ -35,15 +36,19 @@ def drawn_splits(
     test_part: str = "test",
     validation_share: float = 0.0,
 ) -> DrawnSplits:
-    """Draw the splits of a fit; the recipe says how a stored permutation is cut."""
+    """Draw the splits of a fit, of several data sets each by itself; the recipe says how a stored permutation is cut."""
     rounding = RECIPES.get(recipe).split_rounding
     asked = SplitRequest(0, seed, ratio, rounding, test_part, validation_share)  # type: ignore[arg-type]
-    splits = tuple(make_split(dataset, protocol, replace(asked, run=run)) for run in range(count))
-    contents = [video.content for video in dataset.videos]
-    leaks = [len(shared_contents(split, contents)) for split in splits]
+    drawn = [[make_split(member, protocol, replace(asked, run=run)) for run in range(count)] for member in members]
+    leaks = [
+        len(shared_contents(split, [video.content for video in member.videos]))
+        for member, splits in zip(members, drawn, strict=True)
+        for split in splits
+    ]
     leak = f"up to {max(leaks)} test contents also in training" if any(leaks) else "no content shared between training and test"
     how = {"official": f"tested on '{test_part}', {validation_share:g} of training for validation", "stored": ratio}
-    return DrawnSplits(splits, f"{protocol}, {how.get(protocol, f'{ratio}, seed {seed}')}; {leak}")
+    words = f"{protocol}, {how.get(protocol, f'{ratio}, seed {seed}')}; {leak}"
+    return DrawnSplits(tuple(joint_splits(drawn, [len(member.videos) for member in members])), words)
 
 
 def metrics_lines(summary: MetricsSummary) -> list[str]:
@@ -52,6 +57,9 @@ def metrics_lines(summary: MetricsSummary) -> list[str]:
     for name in MEASURES:
         spread = getattr(summary, name)
         lines.append(f"  {name.upper():6} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}")
+    for name, own in summary.datasets.items():
+        values = "  ".join(f"{measure.upper()} {_cell(getattr(own, measure).mean).strip()}" for measure in MEASURES)
+        lines.append(f"  {name}: {values}")
     low, high = min(summary.n), max(summary.n)
     lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split")
     return [*lines, *(f"  note: {note}" for note in summary.notes)]

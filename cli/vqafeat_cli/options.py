@@ -49,6 +49,15 @@ def dataset_option(required: bool) -> Decorator:
     )
 
 
+datasets_option: Decorator = click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A data set of the store; given several times, all of them together.  [default: the only one in the store]",
+)
+
+
 _COMPUTE_OPTIONS: list[Decorator] = [
     click.option(
         "--device",
@@ -107,8 +116,8 @@ def resources(
     """Return what `compute_options` asked for, on the first device."""
     import os
 
-    from vqafeat.extraction.memory import parse_bytes
     from vqafeat.extraction.pipeline import Resources
+    from vqafeat.memory import parse_bytes
 
     chosen = devices(device)[0]
     return Resources(

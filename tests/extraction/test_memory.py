@@ -8,31 +8,18 @@ import pytest
 import torch
 
 from tests.clips import noise_frames, write_clip
-from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.errors import VideoError
 from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.memory import MemoryBudget, activation_bytes, free_bytes, held_bytes, parse_bytes, step_bytes, used_bytes
+from vqafeat.extraction.memory import MemoryBudget, activation_bytes, held_bytes, step_bytes, used_bytes
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.extraction.pipeline import Resources, extract_video
+from vqafeat.memory import free_bytes
 
 CPU = torch.device("cpu")
 
 
 def network_of(name: str, dtype: str = "float16") -> Network:
     return shared_networks(build_extractors([name], {name.split("@", maxsplit=1)[0].split(":", maxsplit=1)[0]: "random"}, dtype), CPU)[0]
-
-
-@pytest.mark.parametrize(
-    ("text", "amount"),
-    [("1500M", 1500 << 20), ("1.5G", 3 << 29), ("4GiB", 4 << 30), ("2gb", 2 << 30), ("1048576", 1 << 20), (" 3 T ", 3 << 40)],
-)
-def test_amounts_are_read(text: str, amount: int) -> None:
-    assert parse_bytes(text) == amount
-
-
-@pytest.mark.parametrize("text", ["", "G", "-1G", "1.5X", "0", "0G", "1 2", "1e9"])
-def test_other_amounts_are_refused(text: str) -> None:
-    with pytest.raises(ArgumentError, match=r"write an amount such as 1500M, 1\.5G or 16G"):
-        parse_bytes(text)
 
 
 def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:

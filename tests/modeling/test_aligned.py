@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.heads import NeuralHead, build_head
 from vqafeat.modeling.heads.aligned import AlignedHead
 from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.sequences import Batcher
-from vqafeat.modeling.training import predict, train
+from vqafeat.modeling.training import predict
 from vqafeat.splits import Split
 
 from .conftest import tiny_sequences
 from .test_transformer import OPTIONS, finish
+from .training_alone import train
 
 SMALL = {"mdtvsfa": {"reduced": 4, "hidden": 3}, "mdtvsfa-transformer": {**OPTIONS, "dropout": 0.0}}
 LENGTHS = torch.tensor([7, 4])
@@ -43,7 +44,7 @@ def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
     with torch.no_grad():
         head.slopes.copy_(torch.tensor([2.0, 3.0]))
         head.offsets.copy_(torch.tensor([1.0, -5.0]))
-    found = head.three_scores(frames(), LENGTHS)
+    found = head.outputs(head.inner(frames(), LENGTHS))
     pooled = head.inner(frames(), LENGTHS)
     for number in range(2):
         relative = logistic(pooled[number].item())
@@ -51,7 +52,7 @@ def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
         assert found.relative[number].item() == pytest.approx(relative, abs=1e-7)
         assert found.mapped[number].item() == pytest.approx(mapped, abs=1e-7)
         assert found.aligned[number].item() == pytest.approx(3 * mapped - 5, abs=1e-6)
-    chosen = head.three_scores(frames(), LENGTHS, torch.tensor([0, 1])).aligned
+    chosen = head.outputs(head.inner(frames(), LENGTHS), torch.tensor([0, 1])).aligned
     assert chosen[0].item() == pytest.approx(2 * found.mapped[0].item() + 1, abs=1e-6)
     assert chosen[1].item() == found.aligned[1].item()
     assert torch.equal(head(frames(), LENGTHS), found.aligned)
@@ -59,7 +60,7 @@ def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
 
 def test_frame_scores_lie_on_the_scale_of_the_score() -> None:
     head = head_of("mdtvsfa")
-    head.see_labels(torch.tensor([1.0, 4.0, 2.0]))
+    head.see_labels(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0, 0, 0]))
     alone, length = frames()[:1], torch.tensor([1])
     torch.testing.assert_close(head.frame_scores(alone, length)[0], head(alone, length))
     curve = head.frame_scores(frames(), LENGTHS)
@@ -98,7 +99,7 @@ def test_it_learns_and_starts_at_the_mean_label(name: str) -> None:
 def test_start_at_moves_the_scores_to_the_label(label: float) -> None:
     head = head_of("mdtvsfa")
     assert isinstance(head, NeuralHead)
-    head.see_labels(torch.tensor([1.0, 4.0]))
+    head.see_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
     with torch.no_grad():
         head.inner.score.weight.zero_()
     head.start_at(label)

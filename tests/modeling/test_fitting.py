@@ -16,8 +16,8 @@ from vqafeat.errors import ArgumentError, IdentityError, StoreError, TrainingErr
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.parallel import split_seed
+from vqafeat.modeling.records import EpochRecord
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.modeling.training import EpochRecord
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 
@@ -76,12 +76,16 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
     assert metrics["kept_epochs"] == list(run.kept_epochs)
     config = json.loads((run.folder / "config.json").read_text())
     assert (config["head"], config["options"]["hidden"], config["options"]["window"], config["recipe"]["epochs"]) == ("sub-gru", 3, 12, 3)
-    assert (config["dataset"], config["dataset_digest"], config["mos_range"], config["split_kind"]) == (
+    (trained_on,) = config["datasets"]
+    assert (trained_on["name"], trained_on["digest"], trained_on["mos_range"], config["split_kind"]) == (
         "tiny",
         "d1",
         [-1.0, 5.0],
         "by hand",
     )
+    assert [line["scale"] for line in trained_on["lines"]] == [
+        max(store.dataset.videos[row].mos for row in split.train) for split in SPLITS
+    ]
     assert config["identities"]["tiny"]["network"] == "tiny"
     splits = json.loads((run.folder / "splits.json").read_text())
     assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
@@ -208,8 +212,8 @@ def test_a_device_that_is_absent_is_refused(make_store: MakeStore, tmp_path: Pat
 def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     small_fit(store, tmp_path / "run")
-    with pytest.raises(ArgumentError, match=r"holds a finished run; name another folder with --out, or replace it with --overwrite"):
-        small_fit(store, tmp_path / "run")
+    with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration; name another folder .* with --overwrite"):
+        small_fit(store, tmp_path / "run", seed=6)
     small_fit(store, tmp_path / "run", splits=SPLITS[:1], overwrite=True)
     assert not (tmp_path / "run" / "weights" / "split-01.safetensors").exists()
     (tmp_path / "else").mkdir()
@@ -242,7 +246,7 @@ def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
         model.score(np.zeros((3, 6)))
     with pytest.raises(ArgumentError, match=r"split is 2; the run has 2 \(0 to 1\)"):
         model.score(tiny_features(0), 2)
-    with pytest.raises(ArgumentError, match=r"a run with 2 label factors needs as many heads, got 1"):
+    with pytest.raises(ArgumentError, match=r"a run with 2 splits needs as many heads, got 1"):
         TrainedModel(model.config, model.heads[:1])
     model.check_identity("tiny", identity())
     with pytest.raises(
@@ -262,11 +266,14 @@ def test_damaged_runs_are_told(make_store: MakeStore, tmp_path: Path) -> None:
 
     told({"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru")
     told({"surprise": 1}, "is not a configuration that this vqafeat reads: 'surprise' is not known")
-    told({"format_version": 9}, "the run has format version 9, this vqafeat reads 1")
-    told({"label_factors": []}, "label_factors of the run are")
+    told({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
+    told({"datasets": []}, "the run needs at least one data set, each with as many label lines as there are splits")
+    (own,) = config["datasets"]
+    told({"datasets": [{**own, "lines": []}]}, "the run has no label line for 'tiny'")
+    told({"datasets": [{"name": "tiny"}]}, "which this vqafeat does not read .*lines")
     told({"channels": 0}, "channels of the run is 0")
     told({"channels": 7}, r"split-00.safetensors' do not fit the head: .*reduce.linear.weight is \(4, 6\) in place of \(4, 7\)")
-    told({"label_factors": [1.0, 1.0, 1.0]}, "split-02.safetensors' is missing")
+    told({"datasets": [{**own, "lines": own["lines"] + own["lines"][:1]}]}, "split-02.safetensors' is missing")
     (folder / "metrics.json").unlink()
     told({}, "metrics.json' is missing: .* its fit did not finish")
 

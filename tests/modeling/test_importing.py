@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.modeling.heads.aligned import AlignedHead
 from vqafeat.modeling.importing import import_head
+from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.state_dicts import read_state_dict
 
@@ -160,14 +161,14 @@ def test_heads_of_mixed_data_sets_score_as_the_equations_say(tmp_path: Path, let
     torch.save(released, tmp_path / "MDTVSFA.pt")
     model = TrainedModel.load(import_head(tmp_path / "MDTVSFA.pt", tmp_path / "run", dataset=dataset, mos_range=(0.0, 9.0)))
     assert (model.config.head, model.config.options["datasets"]) == ("mdtvsfa", "konvid+cvd2014+live-qualcomm+live-vqc")
-    assert (model.config.feature_sets, model.config.label_factors, model.scale) == ("resnet50", (1.0,), f"MOS of {dataset}, 0 to 9")
+    assert (model.config.feature_sets, model.trained_on.lines, model.scale) == ("resnet50", (LabelLine(1.0),), f"MOS of {dataset}, 0 to 9")
     features = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     weights = {name: value.double().numpy() for name, value in released.items()}
     relative, mapped, aligned = three_scores(weights, features.astype(np.float64), letter)
     assert model.score(features) == pytest.approx(aligned, abs=1e-5)
     head = model.heads[0]
     assert isinstance(head, AlignedHead)
-    found = head.three_scores(torch.from_numpy(features), torch.tensor([30]))
+    found = head.outputs(head.inner(torch.from_numpy(features), torch.tensor([30])))
     assert (found.relative.item(), found.mapped.item()) == (pytest.approx(relative, abs=1e-6), pytest.approx(mapped, abs=1e-6))
 
 

@@ -1,5 +1,6 @@
 """Each loss against its equation written out in plain numbers, and what it does where there is nothing to compare."""
 
+import math
 from math import inf, isfinite, nan, sqrt
 from typing import Any
 
@@ -9,7 +10,19 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, build_loss, loss_parts, on_label_scale, options_read_by
+from vqafeat.modeling.losses import (
+    LABEL_SCALES,
+    LOSSES,
+    LabelLine,
+    LossOptions,
+    build_loss,
+    combined,
+    label_lines,
+    loss_parts,
+    on_label_scale,
+    options_read_by,
+)
+from vqafeat.modeling.outputs import Outputs
 
 
 def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -72,7 +85,7 @@ def test_a_loss_equals_its_equation(name: str, count: int) -> None:
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     scores, labels = batch()
     options = LossOptions(soft_rank_strength=0.7, loss_weight=0.3)
-    assert torch.autograd.gradcheck(lambda values: build_loss(name, options)(values, labels), (scores.requires_grad_(),))
+    assert torch.autograd.gradcheck(lambda values: build_loss(name, options)(Outputs.same(values), labels), (scores.requires_grad_(),))
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
@@ -86,7 +99,7 @@ def test_batches_without_spread_give_finite_losses_and_gradients(
     name: str, soft_rank: str, dtype: torch.dtype, scores: list[float], labels: list[float]
 ) -> None:
     given = torch.tensor(scores, dtype=dtype, requires_grad=True)
-    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(given, torch.tensor(labels, dtype=dtype))
+    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(Outputs.same(given), torch.tensor(labels, dtype=dtype))
     loss.backward()
     assert loss.dtype == dtype
     assert given.grad is not None
@@ -139,11 +152,11 @@ def test_srcc_of_scores_that_lie_close_together_is_exact_in_float32() -> None:
 def test_mixtures_weigh_the_later_parts() -> None:
     scores, labels = batch()
     parts = [LOSSES.get(name)(scores, labels).item() for name in ("plcc", "srcc", "l1")]
-    assert build_loss("plcc+srcc")(scores, labels).item() == pytest.approx(parts[0] + parts[1], abs=1e-14)
-    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(scores, labels)
+    assert build_loss("plcc+srcc")(Outputs.same(scores), labels).item() == pytest.approx(parts[0] + parts[1], abs=1e-14)
+    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(Outputs.same(scores), labels)
     assert mixed.item() == pytest.approx(parts[0] + 0.25 * (parts[1] + parts[2]), abs=1e-14)
-    assert build_loss("l1", LossOptions(loss_weight=9))(scores, labels).item() == parts[2]
-    strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(scores, labels)
+    assert build_loss("l1", LossOptions(loss_weight=9))(Outputs.same(scores), labels).item() == parts[2]
+    strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(Outputs.same(scores), labels)
     alone = LOSSES.get("srcc")(scores, labels, soft_rank="kl", soft_rank_strength=0.2)
     assert strong.item() == pytest.approx(parts[0] + alone.item(), abs=1e-14)
 
@@ -160,7 +173,8 @@ def test_names_of_mixtures_are_checked() -> None:
 
 def test_the_options_that_a_loss_reads() -> None:
     assert options_read_by("l1") == frozenset()
-    assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength"}
+    assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength", "ranks_read"}
+    assert options_read_by("rank-mdtvsfa") == {"ranks_read"}
     assert options_read_by("l1+rank") == {"loss_weight"}
 
 
@@ -182,6 +196,7 @@ def test_only_l1_brings_scores_to_the_labels_scale() -> None:
         ({"soft_rank_strength": inf}, ArgumentError, r"soft_rank_strength is inf"),
         ({"loss_weight": -1.0}, ArgumentError, r"loss_weight is -1.0; it has to be at least 0 and finite, as 1"),
         ({"loss_weight": nan}, ArgumentError, r"loss_weight is nan"),
+        ({"ranks_read": "pooled"}, ArgumentError, r"ranks_read is 'pooled'; allowed are relative, mapped, aligned"),
     ],
 )
 def test_options_check_themselves(change: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -189,24 +204,70 @@ def test_options_check_themselves(change: dict[str, Any], error: type[Exception]
         LossOptions(**change)
 
 
+def test_each_loss_reads_its_own_score() -> None:
+    # VQAloss.py of MDTVSFA: PLCC on the mapped score, ranks on the relative one, L1 on the aligned one
+    scores, labels = batch()
+    outputs = Outputs(scores, scores.square(), scores.exp())
+    parts = {name: [LOSSES.get(name)(values, labels).item() for values in (scores, scores.square(), scores.exp())] for name in LOSSES}
+    places = {"plcc": 1, "srcc": 0, "rank-mdtvsfa": 0, "rank": 2, "l1": 2}
+    for name, place in places.items():
+        assert build_loss(name)(outputs, labels).item() == parts[name][place], name
+    mapped = build_loss("plcc+srcc", LossOptions(ranks_read="mapped"))(outputs, labels).item()
+    assert mapped == pytest.approx(parts["plcc"][1] + parts["srcc"][1], abs=1e-14)
+
+
+def test_losses_of_several_data_sets_weigh_by_their_size() -> None:
+    # Σ e^L·L / Σ e^L in float64; the weights carry gradients too
+    losses = [0.3, 1.7, 0.9]
+    given = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
+    weights = [math.exp(loss) for loss in losses]
+    expected = sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights)
+    found = combined(given.unbind())
+    assert found.item() == pytest.approx(expected, abs=1e-14)
+    found.backward()
+    assert given.grad is not None
+    for number, (weight, loss) in enumerate(zip(weights, losses, strict=True)):
+        # d/dL of the quotient: with detached weights it would be the weight's share alone
+        assert given.grad[number].item() == pytest.approx(weight / sum(weights) * (1 + loss - expected), abs=1e-14)
+    assert combined([given[0]]).item() == losses[0]
+
+
 def test_label_scales() -> None:
     # CVD2014's labels reach from −6.50 to 93.38: the released rule leaves negative ones negative
     mos = np.array([-6.5, 93.38, 40.0, 50.0])
     expected = {
-        "largest-of-dataset": 93.38,
-        "largest-of-training": 50.0,
-        "range-of-dataset": 99.88,
-        "range-of-training": 56.5,
-        "none": 1.0,
+        "largest-of-dataset": (93.38, 0.0),
+        "largest-of-training": (50.0, 0.0),
+        "range-of-dataset": (99.88, 0.0),
+        "range-of-training": (56.5, 0.0),
+        "unit-of-dataset": (99.88, -6.5),
+        "unit-of-training": (56.5, -6.5),
+        "none": (1.0, 0.0),
     }
-    assert {name: LABEL_SCALES.get(name)(mos, [0, 2, 3]) for name in LABEL_SCALES} == pytest.approx(expected)
+    found = {name: LABEL_SCALES.get(name)("own", mos, [0, 2, 3]) for name in LABEL_SCALES}
+    assert {name: (line.scale, line.shift) for name, line in found.items()} == {
+        name: pytest.approx(line) for name, line in expected.items()
+    }
+    unit = found["unit-of-dataset"].scaled(mos)
+    assert (unit.min(), unit.max()) == (0, 1)
+    np.testing.assert_allclose(found["unit-of-dataset"].scores(unit), mos)
+
+
+def test_each_data_set_has_a_line_of_its_own_training_part() -> None:
+    mos, numbers = np.array([1.0, 5.0, 3.0, 10.0, 90.0, 100.0]), np.array([0, 0, 0, 1, 1, 1])
+    lines = label_lines("largest-of-training", ("a", "b"), numbers, mos, [0, 2, 3, 4])
+    assert [line.scale for line in lines] == [3.0, 90.0]
+    with pytest.raises(TrainingError, match=r"no video of the data set 'b' is in the training part; leave the data set out"):
+        label_lines("none", ("a", "b"), numbers, mos, [0, 2])
+    with pytest.raises(ArgumentError, match=r"label line with scale 0.0 and shift 1.0: the scale has to be above 0"):
+        LabelLine(0.0, 1.0)
 
 
 def test_labels_without_a_positive_one_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"the largest label of the training part is -1; labels are divided by it"):
-        LABEL_SCALES.get("largest-of-training")(np.array([-1.0, 5.0]), [0])
+    with pytest.raises(TrainingError, match=r"the largest label of the training part of 'own' is -1; labels are divided by it"):
+        LABEL_SCALES.get("largest-of-training")("own", np.array([-1.0, 5.0]), [0])
 
 
 def test_labels_without_a_range_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"all labels of the training part are 5; they are divided by largest − smallest"):
-        LABEL_SCALES.get("range-of-training")(np.array([-1.0, 5.0]), [1])
+    with pytest.raises(TrainingError, match=r"all labels of the training part of 'own' are 5; they are divided by largest − smallest"):
+        LABEL_SCALES.get("range-of-training")("own", np.array([-1.0, 5.0]), [1])

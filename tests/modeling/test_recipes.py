@@ -59,16 +59,22 @@ def test_an_incomplete_batch_is_left_out_only_beside_full_ones() -> None:
 def test_recipes_of_papers() -> None:
     rows = {
         name: (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.loss, recipe.label_scale, recipe.schedule)
-        for name in ("mdtvsfa", "li-released", "fang", "a2inet")
+        for name in ("mdtvsfa", "li-released", "li", "li-rescaled", "fang", "a2inet")
         for recipe in [RECIPES.get(name)]
     }
     assert rows == {
         "mdtvsfa": (1e-4, 32, 40, "plcc+rank-mdtvsfa+l1", "range-of-dataset", "step"),
         "li-released": (5e-4, 32, 40, "plcc+srcc", "none", "step"),
+        "li": (5e-4, 32, 40, "plcc+srcc", "unit-of-training", "step"),
+        "li-rescaled": (5e-4, 32, 40, "l1", "unit-of-dataset", "step"),
         "fang": (1e-5, 128, 2000, "l1", "largest-of-dataset", "none"),
-        "a2inet": (2e-5, 8, 40, "l1+rank", "range-of-training", "none"),
+        "a2inet": (2e-5, 8, 40, "l1+rank", "unit-of-training", "none"),
     }
     assert RECIPES.get("li-released").loss_options() == LossOptions("l2", 1.0, 1.0)
+    assert RECIPES.get("li").loss_options() == LossOptions("l2", 0.01, 1.0, "mapped")
+    # 0.2 every two epochs in print, 0.8 in the code
+    assert [RECIPES.get(name).rate(5, 0, 1) / 5e-4 for name in ("li", "li-released")] == pytest.approx([0.04, 0.64])
+    assert {name for name in RECIPES if RECIPES.get(name).mixing == "pooled"} == {"li-rescaled"}
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError, StoreError, TrainingError
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.sequences import Batcher, load_sequences
+from vqafeat.modeling.sequences import load_sequences
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 
@@ -27,7 +28,7 @@ def test_more_videos_than_file_descriptors_are_fitted(make_store: MakeStore) -> 
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 12, hard))
     try:
         sequences = load_sequences(store, "tiny")
-        batches = list(Batcher(sequences).batches(range(60), 60))
+        batches = list(Batcher(sequences).batches([range(60)]))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     expected = np.concatenate([tiny_features(number) for number in range(60)]).astype(np.float32)

@@ -12,8 +12,9 @@ import torch
 
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsError
 from vqafeat.features import VideoFeatures, uniform_frames
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.sampling import ORDERS, SAMPLINGS, WHOLE_VIDEOS, FrameInput, RowDraws, VideoRows, rows_in_testing, sampling_named
-from vqafeat.modeling.sequences import Batcher, Sequences, load_sequences
+from vqafeat.modeling.sequences import Sequences, load_sequences
 from vqafeat.store import FeatureStore
 
 from .conftest import tiny_features, tiny_sequences

@@ -7,7 +7,8 @@ import torch
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.modeling.sequences import Batch, Batcher, Sequences, as_tensor, complete_rows, fuse, load_sequences, split_feature_sets
+from vqafeat.modeling.batching import Batch, Batcher, as_tensor, chunks
+from vqafeat.modeling.sequences import Sequences, complete_rows, fuse, load_sequences, split_feature_sets
 from vqafeat.store import FeatureStore
 
 from .conftest import tiny_features, tiny_sequences
@@ -27,7 +28,7 @@ def test_a_batch_is_the_frames_one_after_another() -> None:
 
 
 def test_batches_cover_all_rows_with_a_smaller_last_one() -> None:
-    batches = Batcher(tiny_sequences(5)).batches([4, 2, 0, 1, 3], 2)
+    batches = Batcher(tiny_sequences(5)).batches(chunks([4, 2, 0, 1, 3], 2))
     assert [batch.rows for batch in batches] == [(4, 2), (0, 1), (3,)]
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sequences import Sequences
 from vqafeat.modeling.stacked import StackedGRU, stacked_states
-from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, train_together
+from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
 
 

@@ -18,14 +18,16 @@ from sklearn.svm import SVR
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.extraction.imports import read_matrix
 from vqafeat.manifest import Dataset, load_dataset
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.parallel import split_seed
 from vqafeat.modeling.recipes import RECIPES
-from vqafeat.modeling.sequences import Batcher, Sequences
+from vqafeat.modeling.records import TrainingResult
+from vqafeat.modeling.sequences import Sequences
 from vqafeat.modeling.svr_training import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.modeling.training import TrainingResult, predict
+from vqafeat.modeling.training import predict
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.store import FeatureStore
 
@@ -38,18 +40,14 @@ SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
 
 
 def trained(sequences: Sequences, split: Split = SPLIT, seed: int = 0, **options: Any) -> TrainingResult:
-    loop = train_svr(sequences, split, "svr", options, RECIPES.get("default"), seed)
-    with pytest.raises(StopIteration) as end:
-        next(loop)
-    result: TrainingResult = end.value.value
-    return result
+    return train_svr(sequences, split, "svr", options, RECIPES.get("default"), seed)
 
 
 def scores_of(result: TrainingResult, sequences: Sequences, rows: tuple[int, ...]) -> np.ndarray:
     head = build_head("svr", sequences.channels)
     head.make_room(result.weights)
     head.load_state_dict(result.weights)
-    return predict(head, Batcher(sequences), rows) * result.label_factor
+    return predict(head, Batcher(sequences), rows) * result.lines[0].scale
 
 
 def means_of(sequences: Sequences) -> np.ndarray:
@@ -118,9 +116,9 @@ def test_without_a_validation_part_contents_are_left_out_by_seed() -> None:
 def test_labels_are_not_rescaled_but_the_weights_are() -> None:
     sequences = tiny_sequences(40)
     result = trained(sequences)
-    assert result.label_factor == sequences.mos[:20].max()
+    assert result.lines[0].scale == sequences.mos[:20].max()
     c = float(result.kept_because.split(",")[0].removeprefix("C = "))
-    assert result.weights["coefficients"].abs().max().item() * result.label_factor <= c * (1 + 1e-9)
+    assert result.weights["coefficients"].abs().max().item() * result.lines[0].scale <= c * (1 + 1e-9)
 
 
 def test_what_cannot_be_fitted_is_told() -> None:

@@ -11,15 +11,18 @@ from scipy.stats import spearmanr
 
 from vqafeat.errors import TrainingError
 from vqafeat.modeling import training
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.losses import Loss, LossOptions, build_loss
 from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.sequences import Batcher, Sequences
+from vqafeat.modeling.records import EpochRecord, TrainingResult
+from vqafeat.modeling.sequences import Sequences
 from vqafeat.modeling.starting import frame_statistics
-from vqafeat.modeling.training import EpochRecord, TrainingResult, predict, train
+from vqafeat.modeling.training import predict
 from vqafeat.splits import Split
 
 from .conftest import tiny_sequences
+from .training_alone import train
 
 RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=8, schedule="cosine", weight_decay=0.01, start_at_mean=True)
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
@@ -102,7 +105,7 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
     loss.backward()
     optimiser.step()
     assert result.curve[0].loss == pytest.approx(loss.item(), abs=1e-6)
-    assert result.label_factor == sequences.mos.max()
+    assert result.lines[0].scale == sequences.mos.max()
     for name, value in head.state_dict().items():
         torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
 
@@ -110,7 +113,7 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
 def test_a_mixture_trains_on_its_own_scale_and_options() -> None:
     recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
     result = run(recipe=recipe)
-    assert result.label_factor == 1
+    assert result.lines[0].scale == 1
     assert result.curve[-1].loss < 0.5 * result.curve[0].loss
     assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
 
@@ -120,7 +123,7 @@ def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: p
 
     def counted(name: str, options: LossOptions) -> Loss:
         loss = build_loss(name, options)
-        return lambda scores, labels: sizes.append(len(scores)) or loss(scores, labels)
+        return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 
     monkeypatch.setattr(training, "build_loss", counted)
     run(recipe=replace(RECIPE, epochs=1))

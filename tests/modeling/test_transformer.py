@@ -12,10 +12,11 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.heads.transformer import sinusoids
 from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.training import EpochRecord, TrainingResult, train
+from vqafeat.modeling.records import EpochRecord, TrainingResult
 from vqafeat.splits import Split
 
 from .conftest import tiny_sequences
+from .training_alone import train
 
 OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5}
 RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=3)

@@ -1,7 +1,6 @@
 """How much memory a network needs, before it is run: nothing larger than the budget is tried."""
 
 import math
-import re
 import resource
 import weakref
 from collections.abc import Sequence
@@ -13,35 +12,15 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vqafeat.errors import ArgumentError, VideoError
+from vqafeat.errors import VideoError
 from vqafeat.extraction.networks import Network
+from vqafeat.memory import free_bytes
 
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
 _PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = weakref.WeakKeyDictionary()  # keeps no network alive
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 GIB = 1 << 30
-
-
-def parse_bytes(text: str) -> int:
-    """Return the bytes that a text such as `1500M`, `1.5G` or `4GiB` means, in powers of 1024.
-
-    Raises:
-        ArgumentError: it is no amount of memory.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
-    if found is None or float(found.group(1)) == 0:
-        raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
-    return int(float(found.group(1)) * _UNITS[found.group(2)])
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the memory that is free on a device now."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) << 10
 
 
 def used_bytes() -> int:

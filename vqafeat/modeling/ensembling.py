@@ -9,10 +9,10 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.evaluating import Prediction, summarise
+from vqafeat.modeling.predictions import Prediction, summarise
+from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CONFIG, METRICS, PREDICTIONS, SPLITS, read_json
 from vqafeat.modeling.summary import MetricsSummary
-from vqafeat.modeling.trained import RunConfig
 
 # table XV gives ratios of two decimals
 KAPPAS = tuple(step / 100 for step in range(101))

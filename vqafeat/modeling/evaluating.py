@@ -8,26 +8,16 @@ from typing import Any
 import numpy as np
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.metrics import Metrics, evaluate_predictions
+from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.predictions import Prediction, summarise
 from vqafeat.modeling.recipes import SELECTIONS
 from vqafeat.modeling.rows import RowPicks, selected
-from vqafeat.modeling.run_files import SPLITS, read_json
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import CONFIG, SPLITS, read_json
 from vqafeat.modeling.sampling import RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import TrainedModel
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One video's score by one split's head, on the label scale of the data set that the head was trained on."""
-
-    split: int
-    part: str
-    video: str
-    content: str
-    mos: float
-    prediction: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a run: on its own data set each head on the test part of its split, on another data set each head on all videos.
 
+    A run on several data sets is measured on one of them at a time, on that one's label scale.
+
     Args:
         run: the run folder.
         source: the feature store to measure on.
@@ -70,7 +62,9 @@ def evaluate(
         IdentityError: the features were made otherwise than the ones in training.
         StoreError: features are missing.
     """
-    model = TrainedModel.load(run)
+    config = RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'")
+    own = source.dataset.name in [one.name for one in config.datasets]
+    model = TrainedModel.load(run, source.dataset.name if own else None)
     sets, frame_input = model.config.feature_sets, model.config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
         for name in split_feature_sets(sets):
@@ -78,15 +72,15 @@ def evaluate(
     recorded = read_json(run / SPLITS)
     splits = recorded["splits"]
     tests, measured_on, notes = _videos_to_measure(splits, model, source)
-    if source.dataset.name == model.config.dataset:
+    if own:
         notes += _notes_of_the_fit(recorded, model)
     wanted = {name for names in tests for name in names}
     rows = _rows_to_measure(source, sets, wanted, skip_missing)
     if len(rows) < len(wanted):
         notes.append(f"{len(wanted) - len(rows)} video(s) without complete features left out")
     sequences = load_sequences(source, sets, rows)
-    if source.dataset.name != model.config.dataset:
-        notes += _trained_on(splits, sequences.names)
+    if not own:
+        notes += _trained_on([split for one in config.datasets for split in _own_splits(splits, model, one.name)], sequences.names)
     if frame_input != model.config.frame_input:
         notes.append(f"tested on other frames than the run's own: {frame_input.words}")
     draws = RowDraws(frame_input, sequences)
@@ -96,33 +90,31 @@ def evaluate(
     return Evaluation(measured_on, summarise(predictions, len(tests), mapping or model.config.mapping, notes), predictions)
 
 
-def summarise(predictions: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
-    """Return the metrics of the test parts, one value a split."""
-    metrics: list[Metrics] = []
-    for number in range(splits):
-        own = [row for row in predictions if row.split == number and row.part == "test"]
-        metrics.append(evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping))
-    return MetricsSummary.of(metrics, notes)
-
-
 def _videos_to_measure(
     splits: Sequence[dict[str, list[str]]], model: TrainedModel, source: FeatureSource
 ) -> tuple[list[list[str]], str, list[str]]:
     """Return the names for each head, where they are from in words, and notes."""
-    dataset, config = source.dataset, model.config
+    dataset, trained_on = source.dataset, model.trained_on
     everything = [video.name for video in dataset.videos]
-    if dataset.name != config.dataset or not splits:
+    if dataset.name != trained_on.name or not splits:
         unknown = "the head's own training videos are not known and may be among the measured ones"
         notes = [unknown] if not splits else []
         return [everything] * len(model.heads), f"all {len(everything)} videos of '{dataset.name}'", notes
-    tests = [split["test"] for split in splits]
+    tests = [split["test"] for split in _own_splits(splits, model, dataset.name)]
     gone = sorted({name for names in tests for name in names} - set(everything))
     if gone:
         raise ArgumentError(
             f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]}); use its own store, or fit again."
         )
-    notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != config.dataset_digest else []
+    notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != trained_on.digest else []
     return tests, f"the test parts of its own {len(splits)} splits of '{dataset.name}'", notes
+
+
+def _own_splits(splits: Sequence[dict[str, list[str]]], model: TrainedModel, dataset: str) -> list[dict[str, list[str]]]:
+    """Return what of each split is from one data set, under the names that its videos have there."""
+    if len(model.config.datasets) == 1:
+        return list(splits)
+    return [{part: own_names(names, dataset) for part, names in split.items()} for split in splits]
 
 
 def _notes_of_the_fit(recorded: Mapping[str, Any], model: TrainedModel) -> list[str]:

@@ -1,31 +1,36 @@
 """Fit a head on the splits of a data set and leave a run folder."""
 
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.manifest import Dataset
+from vqafeat.json_text import json_text
 from vqafeat.metrics import MAPPINGS
 from vqafeat.modeling.branches import with_branches
-from vqafeat.modeling.evaluating import Prediction, summarise
-from vqafeat.modeling.heads import build_head
+from vqafeat.modeling.group_state import SplitOutcome
+from vqafeat.modeling.holding import held
 from vqafeat.modeling.leaks import LeakReport
-from vqafeat.modeling.losses import LABEL_SCALES, on_label_scale
-from vqafeat.modeling.parallel import Plan, Progress, SplitOutcome, fit_splits
+from vqafeat.modeling.losses import LabelLine, label_lines, on_label_scale
+from vqafeat.modeling.mixing import JOINT
+from vqafeat.modeling.one_run import check_parts
+from vqafeat.modeling.parallel import Plan, Progress, build_head_on_meta, fit_splits
+from vqafeat.modeling.predictions import Prediction, read_predictions, summarise, write_predictions
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
-from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, PREDICTIONS, SPLITS, WEIGHTS, write_csv, write_json
+from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
+from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, SPLITS, STATE, read_json, write_csv, write_json
+from vqafeat.modeling.run_folders import prepared
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
-from vqafeat.modeling.trained import RunConfig, resolved_options, software_versions
+from vqafeat.modeling.trained import resolved_options
 from vqafeat.modeling.trainers import check_overrides, trainer_of
-from vqafeat.modeling.training import check_parts
 from vqafeat.splits import Split
 
 PARTS = ("train", "validation", "test")
@@ -42,6 +47,7 @@ class FittedRun:
         summary: metrics of the test parts, one value a split.
         predictions: of all parts of all splits.
         kept_epochs: one a split, counted from 1; 0 where the head is not trained in epochs.
+        found: it was finished before, by the same configuration, and not repeated.
     """
 
     folder: Path
@@ -49,6 +55,7 @@ class FittedRun:
     summary: MetricsSummary
     predictions: tuple[Prediction, ...]
     kept_epochs: tuple[int, ...]
+    found: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +86,17 @@ def fit(
     overwrite: bool = False,
     device: str = "cpu",
     frame_input: FrameInput = WHOLE_VIDEOS,
+    memory_bytes: int | None = None,
+    elsewhere: bool = False,
     progress: Progress | None = None,
 ) -> FittedRun:
     """Train a head on each split, measure it on the test part, and write the run folder; metrics.json, written last, says that it is whole.
 
+    A run that was stopped goes on where it was; one that is finished is returned as it is. Both are known by the digest of their
+    configuration.
+
     Args:
-        source: the feature store.
+        source: the feature store, or a `Mixture` of several.
         feature_sets: one name, or several joined by `+`.
         head: name of the head.
         splits: rows count within the store's data set.
@@ -97,9 +109,11 @@ def fit(
         mapping: what PLCC and RMSE are read after: "logistic", "logistic-li" or "none".
         split_kind: how the splits were drawn, in words, for the record.
         skip_missing: leave out videos without complete features instead of refusing to start.
-        overwrite: replace a finished run.
-        device: where the heads train: "cpu", "cuda" or "cuda:NUMBER".
+        overwrite: replace what the folder holds of a run.
+        device: where the heads train: "cpu", "cuda" or "cuda:NUMBER", or several joined by commas, which share the splits.
         frame_input: the frames that are taken, sampled and shuffled, in training and in testing.
+        memory_bytes: that features may take; larger ones are read from the store again and again. None for half of what is free.
+        elsewhere: where `out` is taken by another run, look for this one in the folders beside it, or name one after its digest.
         progress: called with a split's number and each epoch's record.
 
     Raises:
@@ -110,25 +124,52 @@ def fit(
     """
     chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
     resolved = resolved_options(head, options, chosen.pooling, asked_for="pooling" in (overrides or {}))
-    resolved = with_branches(head, resolved, source, feature_sets)
+    resolved = with_lines(head, with_branches(head, resolved, source, feature_sets), source, chosen.mixing)
     check_overrides(head, overrides or {})
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
-    device_named(device)
+    devices = tuple(name.strip() for name in device.split(","))
+    for name in devices:
+        device_named(name)
     videos = _videos(source, feature_sets, splits, skip_missing)
-    factors = _label_factors(source.dataset, videos, chosen)
-    plan = Plan(type(source).open, source.path, feature_sets, videos.rows, head, resolved, chosen, factors, seed, device, out, frame_input)
-    config = _config(source, plan, videos.sequences.channels, split_kind, mapping)
+    lines = _lines(source, videos, chosen)
+    plan = Plan(source, feature_sets, videos.rows, head, resolved, chosen, lines, seed, devices, out, frame_input)
     _check_start(plan, videos)
-    _prepare(out, overwrite)
-    write_json(out / CONFIG, config.as_dict())
-    write_json(out / SPLITS, _named_splits(videos, split_kind))
-    outcomes = fit_splits(videos.sequences, videos.splits, plan, jobs, progress)
-    return _finished(out, config, videos, outcomes)
+    config = _config(plan, videos, split_kind, mapping)
+    folder = prepared(out, config, overwrite, elsewhere)
+    if folder.finished:
+        return _found(folder.path, config)
+    plan = replace(plan, out=folder.path)
+    write_json(folder.path / CONFIG, config.as_dict())
+    write_json(folder.path / SPLITS, _named_splits(videos, split_kind))
+    sequences = held(videos.sequences, memory_bytes) if trainer_of(head).follows_recipe else videos.sequences
+    outcomes = fit_splits(sequences, videos.splits, plan, jobs, progress)
+    return _finished(folder.path, config, videos, outcomes)
 
 
-def _config(source: FeatureSource, plan: Plan, channels: int, split_kind: str, mapping: str) -> RunConfig:
+def with_lines(head: str, options: Mapping[str, Any], source: FeatureSource, mixing: str) -> dict[str, Any]:
+    """Return the head's options with a line for each of several data sets, where it has lines and each data set a loss of its own.
+
+    Raises:
+        ArgumentError: lines of other data sets were asked for.
+    """
+    names = JOINT.join(member.name for member in source.members)
+    if "datasets" not in options or len(source.members) == 1 or mixing != "losses":
+        return dict(options)
+    if options["datasets"] not in ("", names):
+        raise ArgumentError(
+            f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are {names}; leave the option out."
+        )
+    return {**options, "datasets": names}
+
+
+def _config(plan: Plan, videos: _Videos, split_kind: str, mapping: str) -> RunConfig:
+    source = plan.source
+    datasets = tuple(
+        TrainedOn(member.name, member.digest, member.score_name, member.mos_range, tuple(lines[number] for lines in plan.lines))
+        for number, member in enumerate(source.members)
+    )
     return RunConfig(
         head=plan.head,
         options=plan.options,
@@ -136,34 +177,33 @@ def _config(source: FeatureSource, plan: Plan, channels: int, split_kind: str, m
         seed=plan.seed,
         feature_sets=plan.feature_sets,
         identities={name: source.identity(name).as_dict() for name in split_feature_sets(plan.feature_sets)},
-        channels=channels,
-        label_factors=plan.label_factors,
-        dataset=source.dataset.name,
-        dataset_digest=source.dataset.digest,
-        score_name=source.dataset.score_name,
-        mos_range=source.dataset.mos_range,
+        channels=videos.sequences.channels,
+        datasets=datasets,
         split_kind=split_kind,
         mapping=mapping,
         origin="vqafeat fit",
         versions=software_versions(),
         frame_input=plan.frame_input,
+        splits_digest=sha256(json_text(_named_splits(videos, split_kind)).encode()).hexdigest(),
     )
 
 
-def _label_factors(dataset: Dataset, videos: _Videos, recipe: Recipe) -> tuple[float, ...]:
-    """Return what each split's labels are divided by; the scale sees the labels of the whole data set, in use or not."""
-    mos = np.array([video.mos for video in dataset.videos], dtype=np.float64)
-    scale = LABEL_SCALES.get(recipe.label_scale)
-    return tuple(scale(mos, [videos.rows[row] for row in split.train]) for split in videos.splits)
+def _lines(source: FeatureSource, videos: _Videos, recipe: Recipe) -> tuple[tuple[LabelLine, ...], ...]:
+    """Return each split's label lines; the scale sees the labels of the whole data set, in use or not."""
+    names = [member.name for member in source.members]
+    mos = np.array([video.mos for video in source.dataset.videos], dtype=np.float64)
+    return tuple(
+        tuple(label_lines(recipe.label_scale, names, source.member_numbers, mos, [videos.rows[row] for row in split.train]))
+        for split in videos.splits
+    )
 
 
 def _check_start(plan: Plan, videos: _Videos) -> None:
     """Refuse what would stop a split at its start, before the run folder is touched."""
     RowDraws(plan.frame_input, videos.sequences).check()
     for split in videos.splits:
-        check_parts(split, len(videos.sequences), plan.recipe)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        build_head(plan.head, videos.sequences.channels, plan.options)
+        check_parts(split, videos.sequences, plan.recipe)
+    build_head_on_meta(plan, videos.sequences.channels)
 
 
 def _videos(source: FeatureSource, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:
@@ -194,18 +234,6 @@ def _within(split: Split, number: int, rows: Sequence[int]) -> Split:
     return Split(**parts)
 
 
-def _prepare(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
-    if (out / METRICS).is_file() and not overwrite:
-        raise ArgumentError(f"'{out}' holds a finished run; name another folder with --out, or replace it with --overwrite.")
-    if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
-        raise ArgumentError(f"'{out}' holds files that are not of a run; name another folder with --out.")
-    (out / METRICS).unlink(missing_ok=True)
-    for path in [*(out / WEIGHTS).glob("split-*.safetensors"), *(out / WEIGHTS).glob(".split-*")]:
-        path.unlink()
-
-
 def _named_splits(videos: _Videos, kind: str) -> dict[str, Any]:
     names = videos.sequences.names
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits]
@@ -227,9 +255,9 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
     # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
-    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, recipe))
-    header = ("split", "part", "video", "content", "mos", "prediction")
-    write_csv(out / PREDICTIONS, header, [tuple(getattr(row, key) for key in header) for row in predictions])
+    names = [one.name for one in config.datasets]
+    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, recipe), names)
+    write_predictions(out, predictions)
     columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))
     curve = [
         (number, *(getattr(record, column) for column in columns)) for number, outcome in enumerate(outcomes) for record in outcome.curve
@@ -238,7 +266,13 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     kept = tuple(outcome.kept_epoch for outcome in outcomes)
     because = [outcome.kept_because for outcome in outcomes]
     write_json(out / METRICS, {**summary.as_dict(), "kept_epochs": kept, "kept_because": because})
+    shutil.rmtree(out / STATE, ignore_errors=True)
     return FittedRun(out, config, summary, predictions, kept)
+
+
+def _found(folder: Path, config: RunConfig) -> FittedRun:
+    metrics = read_json(folder / METRICS)
+    return FittedRun(folder, config, MetricsSummary.from_dict(metrics), read_predictions(folder), tuple(metrics["kept_epochs"]), found=True)
 
 
 def _predictions(videos: _Videos, number: int, outcome: SplitOutcome) -> list[Prediction]:

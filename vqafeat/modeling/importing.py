@@ -5,9 +5,10 @@ from pathlib import Path
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.heads import build_head, head_options
 from vqafeat.modeling.layouts import read_layout
+from vqafeat.modeling.losses import LabelLine
+from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
 from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, load_checked, weights_path, write_json, write_weights
 from vqafeat.modeling.summary import MetricsSummary
-from vqafeat.modeling.trained import RunConfig, software_versions
 from vqafeat.state_dicts import read_state_dict
 
 _SPATIAL = "resnet50"
@@ -55,6 +56,7 @@ def import_head(
     options = head_options(found.head, found.options)
     head = build_head(found.head, found.channels, options)
     load_checked(head, {**head.state_dict(), **found.weights}, f"weights in '{path}'")
+    line = LabelLine(1.0 if found.on_label_scale else float(score_scale or mos_range[1]))
     config = RunConfig(
         head=found.head,
         options=options,
@@ -63,11 +65,7 @@ def import_head(
         feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(found.channels, _SPATIAL),
         identities={},
         channels=found.channels,
-        label_factors=(1.0 if found.on_label_scale else float(score_scale or mos_range[1]),),
-        dataset=dataset,
-        dataset_digest="",
-        score_name=score_name,
-        mos_range=mos_range,
+        datasets=(TrainedOn(dataset, "", score_name, mos_range, (line,)),),
         split_kind="unknown (imported)",
         mapping="logistic",
         origin=f"imported from {path.name}",

@@ -3,12 +3,12 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
@@ -19,13 +19,18 @@ import numpy as np
 import torch
 
 from vqafeat.errors import TrainingError
-from vqafeat.modeling.heads import HEADS, build_head
+from vqafeat.modeling.batching import Batcher
+from vqafeat.modeling.group_state import Group, GroupState, SplitOutcome
+from vqafeat.modeling.heads import Head, build_head
+from vqafeat.modeling.holding import HeldFeatures
+from vqafeat.modeling.losses import MIXINGS, LabelLine
 from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.run_files import weights_path, write_weights
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
-from vqafeat.modeling.sequences import Batcher, FeatureSource, Sequences, load_sequences
+from vqafeat.modeling.sequences import FeatureSource, Sequences, load_sequences
 from vqafeat.modeling.trainers import trainer_of
-from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, predict
+from vqafeat.modeling.training import predict
 from vqafeat.splits import Split
 
 Progress = Callable[[int, EpochRecord], None]
@@ -39,49 +44,30 @@ class Plan:
     """What all splits of a fit share; small, so that it can be sent to another process.
 
     Attributes:
-        open_store: opens a feature store at a path.
-        store_path: where it lies; each process maps its files, so features are never copied between processes.
+        source: the feature store, which another process opens again.
         feature_sets: one name, or several joined by `+`.
         rows: the videos in use, as positions in the data set; splits count within them.
         head: name of the head.
         options: all of its options.
         recipe: how it is trained.
-        label_factors: one a split: head's output × this = score.
+        lines: split by split, data set by data set: how a head's output becomes a score.
         seed: of the whole fit.
-        device: as PyTorch names it.
+        devices: as PyTorch names them; the groups of splits take turns.
         out: the run folder, where weights go.
         frame_input: the frames that are taken.
     """
 
-    open_store: Callable[[Path], FeatureSource]
-    store_path: Path
+    source: FeatureSource
     feature_sets: str
     rows: tuple[int, ...]
     head: str
     options: dict[str, Any]
     recipe: Recipe
-    label_factors: tuple[float, ...]
+    lines: tuple[tuple[LabelLine, ...], ...]
     seed: int
-    device: str
+    devices: tuple[str, ...]
     out: Path
     frame_input: FrameInput = WHOLE_VIDEOS
-
-
-@dataclass(frozen=True)
-class SplitOutcome:
-    """What one split leaves beside its weights file.
-
-    Attributes:
-        scores: part → scores of its videos on the data set's scale, in the order of the split.
-        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
-        kept_because: in words.
-        curve: one record an epoch.
-    """
-
-    scores: dict[str, tuple[float, ...]]
-    kept_epoch: int
-    kept_because: str
-    curve: tuple[EpochRecord, ...]
 
 
 def split_seed(seed: int, number: int) -> int:
@@ -92,12 +78,12 @@ def split_seed(seed: int, number: int) -> int:
 def fit_splits(
     sequences: Sequences, splits: Sequence[Split], plan: Plan, jobs: int, progress: Progress | None = None
 ) -> list[SplitOutcome]:
-    """Train a head on each split and write its weights.
+    """Train a head on each split and write its weights; what a stopped fit in the same folder finished is not done again.
 
     Splits train in groups of a fixed number, each on one CPU thread, so that the results do not depend on `jobs`.
 
     Args:
-        sequences: the features, used where `jobs` is 1.
+        sequences: the features; other processes share them where they are held in memory.
         splits: rows count within `sequences`.
         plan: what the splits share.
         jobs: processes.
@@ -106,25 +92,31 @@ def fit_splits(
     Raises:
         TrainingError: a fit went astray, or a process was killed.
     """
-    groups = _groups(splits, TRAINED_TOGETHER if HEADS.get(plan.head).shares_time else 1)
+    size = TRAINED_TOGETHER if build_head_on_meta(plan, sequences.channels).core.shares_time else 1
+    numbered = list(enumerate(splits))
+    groups = [Group(start // size, dict(numbered[start : start + size])) for start in range(0, len(numbered), size)]
     jobs = min(jobs, len(groups))
     if jobs > 1:
-        return _spread(groups, plan, jobs, progress)
+        return _spread(sequences, groups, plan, jobs, progress)
     with _one_thread():
         return [outcome for group in groups for outcome in fit_group(sequences, group, plan, progress)]
 
 
-def _groups(splits: Sequence[Split], size: int) -> list[dict[int, Split]]:
-    """Return the splits by their numbers, in groups that are trained together."""
-    numbered = list(enumerate(splits))
-    return [dict(numbered[start : start + size]) for start in range(0, len(numbered), size)]
+def build_head_on_meta(plan: Plan, channels: int) -> Head:
+    """Return the plan's head without memory behind it, which tells what it is and whether its options are allowed."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return build_head(plan.head, channels, plan.options)
 
 
-def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, progress: Progress | None) -> list[SplitOutcome]:
+def fit_group(sequences: Sequences, group: Group, plan: Plan, progress: Progress | None) -> list[SplitOutcome]:
     """Train the heads of several splits together, write the kept weights, and score all parts: the test part as in testing."""
-    assignments = [Assignment(split, split_seed(plan.seed, number), plan.label_factors[number]) for number, split in group.items()]
-    numbers = list(group)
-    loop = trainer_of(plan.head).train(sequences, assignments, plan.head, plan.options, plan.recipe, plan.device, plan.frame_input)
+    state = GroupState(plan.out, group.number)
+    if (done := state.outcomes()) is not None:
+        return done
+    numbers, device = list(group.splits), plan.devices[group.number % len(plan.devices)]
+    assignments = [Assignment(group.splits[number], split_seed(plan.seed, number), plan.lines[number]) for number in numbers]
+    train = trainer_of(plan.head).train
+    loop = train(sequences, assignments, plan.head, plan.options, plan.recipe, device, plan.frame_input, state.checkpoint)
     while True:
         try:
             place, record = next(loop)
@@ -133,32 +125,37 @@ def fit_group(sequences: Sequences, group: Mapping[int, Split], plan: Plan, prog
             break
         if progress is not None:
             progress(numbers[place], record)
-    return [_outcome(sequences, group[number], plan, number, result) for number, result in zip(numbers, results, strict=True)]
+    outcomes = [
+        _outcome(sequences, group.splits[number], plan, number, result, device) for number, result in zip(numbers, results, strict=True)
+    ]
+    state.finish(outcomes)
+    return outcomes
 
 
-def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result: TrainingResult) -> SplitOutcome:
+def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result: TrainingResult, device: str) -> SplitOutcome:
     write_weights(weights_path(plan.out, number), result.weights)
     head = build_head(plan.head, sequences.channels, plan.options)
     head.make_room(result.weights)
     head.load_state_dict(result.weights)
-    head.to(plan.device)
-    batcher = Batcher(sequences, plan.device)
+    head.to(device)
+    batcher, groups = Batcher(sequences, device), torch.from_numpy(MIXINGS.get(plan.recipe.mixing)(sequences.dataset_of)).to(device)
     draws = RowDraws(plan.frame_input, sequences)
     as_validated, as_tested = (draws.validation(split_seed(plan.seed, number)),), draws.testing(plan.seed)
     parts = {"train": (split.train, as_validated), "validation": (split.validation, as_validated), "test": (split.test, as_tested)}
-    scores = {
-        part: tuple((np.mean([predict(head, batcher.taking(picks), rows) for picks in drawn], axis=0) * result.label_factor).tolist())
-        for part, (rows, drawn) in parts.items()
-    }
+    scores = {}
+    for part, (rows, drawn) in parts.items():
+        outputs = np.mean([predict(head, batcher.taking(picks), rows, groups) for picks in drawn], axis=0)
+        on_scale = [result.lines[sequences.dataset_of[row]].scores(output) for row, output in zip(rows, outputs, strict=True)]
+        scores[part] = tuple(float(score) for score in on_scale)
     return SplitOutcome(scores, result.kept_epoch, result.kept_because, result.curve)
 
 
-def _spread(groups: Sequence[Mapping[int, Split]], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
+def _spread(sequences: Sequences, groups: Sequence[Group], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
     context = _process_context()
     news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
     try:
-        with _pool(jobs, context, news) as pool:
-            futures = [pool.submit(_work, group, plan) for group in groups]
+        with _pool(jobs, context, news, plan, sequences) as pool:
+            futures = [pool.submit(_work, group) for group in groups]
             for number, record in _news_until_done(futures, news):
                 if progress is not None:
                     progress(number, record)
@@ -170,10 +167,13 @@ def _spread(groups: Sequence[Mapping[int, Split]], plan: Plan, jobs: int, progre
 
 
 @contextmanager
-def _pool(jobs: int, context: BaseContext, news: "SimpleQueue[tuple[int, EpochRecord]]") -> Iterator[ProcessPoolExecutor]:
+def _pool(
+    jobs: int, context: BaseContext, news: "SimpleQueue[tuple[int, EpochRecord]]", plan: Plan, sequences: Sequences
+) -> Iterator[ProcessPoolExecutor]:
     """Lend a pool of workers; if anything goes wrong they end at once, whatever they are at, since nobody reads their news any more."""
     theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news, theirs))
+    features = sequences.features if isinstance(sequences.features, HeldFeatures) else None
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news, theirs, plan, features))
     try:
         yield pool
         pool.shutdown()
@@ -206,14 +206,28 @@ def _news_until_done(
                 future.result()
 
 
-_worker_news: "SimpleQueue[tuple[int, EpochRecord]] | None" = None
+@dataclass(frozen=True, eq=False)
+class _Desk:
+    """What a worker has at hand for all groups."""
+
+    news: "SimpleQueue[tuple[int, EpochRecord]]"
+    plan: Plan
+    features: HeldFeatures | None
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        stored = load_sequences(self.plan.source, self.plan.feature_sets, self.plan.rows)
+        return stored if self.features is None else replace(stored, features=self.features)
 
 
-def _start_worker(news: "SimpleQueue[tuple[int, EpochRecord]]", parent: Connection) -> None:
-    global _worker_news  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
+_desk: _Desk | None = None
+
+
+def _start_worker(news: "SimpleQueue[tuple[int, EpochRecord]]", parent: Connection, plan: Plan, features: HeldFeatures | None) -> None:
+    global _desk  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     torch.set_num_threads(1)
-    _worker_news = news
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _desk = _Desk(news, plan, features)
 
 
 def _end_with(parent: Connection) -> None:
@@ -222,16 +236,10 @@ def _end_with(parent: Connection) -> None:
     os._exit(1)
 
 
-def _work(group: Mapping[int, Split], plan: Plan) -> list[SplitOutcome]:
-    assert _worker_news is not None
-    news = _worker_news
-    sequences = _opened(plan.open_store, plan.store_path, plan.feature_sets, plan.rows)
-    return fit_group(sequences, group, plan, lambda split_number, record: news.put((split_number, record)))
-
-
-@cache
-def _opened(open_store: Callable[[Path], FeatureSource], path: Path, feature_sets: str, rows: tuple[int, ...]) -> Sequences:
-    return load_sequences(open_store(path), feature_sets, rows)
+def _work(group: Group) -> list[SplitOutcome]:
+    assert _desk is not None
+    news = _desk.news
+    return fit_group(_desk.sequences, group, _desk.plan, lambda split_number, record: news.put((split_number, record)))
 
 
 @contextmanager

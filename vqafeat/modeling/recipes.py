@@ -6,7 +6,7 @@ from math import cos, isfinite, pi
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, LossOptions, options_read_by
+from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, MIXINGS, LossOptions, options_read_by
 from vqafeat.modeling.pooling import POOLINGS
 from vqafeat.registry import Registry, options_of
 
@@ -15,7 +15,7 @@ Schedule = Callable[..., float]
 
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 SPLIT_ROUNDINGS = ("ceil", "int")
-_AT_LEAST = {"batch_size": 1, "epochs": 1, "weight_decay": 0, "settling_fraction": 0, "decay_every": 1}
+_AT_LEAST = {"batch_size": 1, "epochs": 1, "weight_decay": 0, "settling_fraction": 0, "decay_every": 1, "bucket_batches": 1}
 
 
 @SCHEDULES.register("none")
@@ -62,8 +62,8 @@ class Recipe:
         name: the recipe's name.
         learning_rate: at the start.
         weight_decay: decoupled from the gradient (AdamW); with 0 it is plain Adam.
-        batch_size: videos a step.
-        epochs: passes over the training part.
+        batch_size: videos a step; of each data set, where each has a loss of its own.
+        epochs: passes over the training part, of the largest data set where there are several.
         schedule: how the learning rate changes from step to step.
         loss: on scaled labels.
         label_scale: what labels are divided by.
@@ -72,13 +72,17 @@ class Recipe:
         start_at_mean: let the untrained head's scores lie about the training part's mean label.
         settling_fraction: share of the epochs at the start from which none is kept.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
-        soft_rank: see `LossOptions`, as the next two; read by the losses that have it.
+        soft_rank: see `LossOptions`, as the next three; read by the losses that have it.
         soft_rank_strength: see there.
         loss_weight: see there.
+        ranks_read: see there.
         decay: of the schedule "step".
         decay_every: epochs, of the schedule "step".
         drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one; others in each epoch.
         select: part whose SROCC chooses the epoch, "validation", or "test" to repeat a table that was made so.
+        mixing: how several data sets share a training: "losses", one each, combined; or "pooled", as one data set.
+        bucket_batches: videos of similar length share a batch: this many batches' worth of an epoch's shuffled videos are sorted by length
+            at a time, and the batches shuffled again; 1 leaves the order as drawn. Saves recurrences the steps behind short videos' ends.
     """
 
     name: str
@@ -97,14 +101,17 @@ class Recipe:
     soft_rank: str = "l2"
     soft_rank_strength: float = 1.0
     loss_weight: float = 1.0
+    ranks_read: str = "relative"
     decay: float = 0.8
     decay_every: int = 2
     drop_last: bool = False
     select: str = "validation"
+    mixing: str = "losses"
+    bucket_batches: int = 1
 
     def __post_init__(self) -> None:
-        named = ((SCHEDULES, self.schedule), (LABEL_SCALES, self.label_scale), (POOLINGS, self.pooling), (SELECTIONS, self.select))
-        for registry, name in named:
+        named = ((SCHEDULES, self.schedule), (LABEL_SCALES, self.label_scale), (POOLINGS, self.pooling))
+        for registry, name in (*named, (SELECTIONS, self.select), (MIXINGS, self.mixing)):
             registry.get(name)
         options_read_by(self.loss)
         self.loss_options()
@@ -204,8 +211,7 @@ DEFAULT = RECIPES.add("default", Recipe("default", learning_rate=3e-4, batch_siz
 # for a few dozen videos and features of any scale, such as those of a network with random weights; chosen by validation on the embedded set
 DEMO = RECIPES.add("demo", Recipe("demo", learning_rate=1e-3, batch_size=16, epochs=40, standardise=True, start_at_mean=True))
 
-# https://github.com/lidq92/MDTVSFA, main.py, VQAloss.py ("mixed") and VQAdataset.py; there L1 reads the aligned score, PLCC the mapped
-# one, the ranks the relative one; a single output stands for all three
+# https://github.com/lidq92/MDTVSFA, main.py, VQAloss.py ("mixed") and VQAdataset.py
 RECIPES.add(
     "mdtvsfa",
     Recipe(
@@ -236,12 +242,37 @@ RECIPES.add(
     ),
 )
 
+# Li et al., sections III-E and IV-A4, as printed: a rate that falls to a fifth every two epochs, the pooling of equations 9 to 11, ranks of
+# the fitted score; --option four_parameters=yes of the heads mdtvsfa… learns all of equation 13. The paper does not give the strength of
+# the soft ranks; this one ranks 32 scores in [0, 1].
+RECIPES.add(
+    "li",
+    Recipe(
+        "li",
+        learning_rate=5e-4,
+        batch_size=32,
+        epochs=40,
+        schedule="step",
+        decay=0.2,
+        loss="plcc+srcc",
+        soft_rank_strength=0.01,
+        ranks_read="mapped",
+        label_scale="unit-of-training",
+        pooling="paper",
+        drop_last=True,
+    ),
+)
+
+# Li et al., table VI, "Proposed-LS": all data sets brought to one range and trained on with L1 as one; the rest as released
+RECIPES.add(
+    "li-rescaled", replace(RECIPES.get("li-released"), name="li-rescaled", loss="l1", label_scale="unit-of-dataset", mixing="pooled")
+)
+
 # Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube level. What it does not state
 # (epochs, label scale, the kept epoch, where parts are cut) is as in VSFA's released code, whose head and pooling it takes
 RECIPES.add("fang", replace(VSFA, name="fang", batch_size=128))
 
-# A2INet, section 4.1 and equations 6 to 9; not stated are the epochs (as many as Li et al.) and the labels' scale: here their range becomes
-# 1, and the head starts at their mean, so that it is the same as labels brought to [0, 1]
+# A2INet, section 4.1 and equations 6 to 9; not stated are the epochs (as many as Li et al.) and the labels' scale: here [0, 1]
 RECIPES.add(
     "a2inet",
     Recipe(
@@ -250,7 +281,7 @@ RECIPES.add(
         batch_size=8,
         epochs=40,
         loss="l1+rank",
-        label_scale="range-of-training",
+        label_scale="unit-of-training",
         start_at_mean=True,
     ),
 )

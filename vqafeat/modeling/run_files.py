@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from vqafeat.errors import WeightsError
 from vqafeat.json_text import json_text
 
-CONFIG, SPLITS, PREDICTIONS, METRICS, CURVE, WEIGHTS = (
+CONFIG, SPLITS, PREDICTIONS, METRICS, CURVE, WEIGHTS, STATE = (
     "config.json",
     "splits.json",
     "predictions.csv",
     "metrics.json",
     "curve.csv",
     "weights",
+    "state",
 )
 _NAMED_AT_MOST = 3
 

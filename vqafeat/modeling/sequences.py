@@ -1,8 +1,6 @@
-"""Cached features → training batches: one sequence of frame features a video, and batches without padding."""
+"""Cached features as a training sees them: one sequence of frame features a video, read from a store."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from copy import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -10,23 +8,17 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset
-from vqafeat.modeling.rows import RowPicks, RowSeconds, Seconds, every_row, selected, unknown_seconds
+from vqafeat.modeling.rows import RowSeconds, Seconds, unknown_seconds
 
 FUSION_SIGN = "+"
 
 
 class FeatureSource(Protocol):
-    """What fitting needs of a feature store."""
-
-    @classmethod
-    def open(cls, path: Path) -> "FeatureSource":
-        """Open the one at a path."""
+    """What fitting needs of a feature store. It can be pickled: another process opens it again."""
 
     @property
     def path(self) -> Path:
@@ -35,6 +27,9 @@ class FeatureSource(Protocol):
     @property
     def dataset(self) -> Dataset:
         """The data set with its labels."""
+
+    def feature_sets(self) -> list[str]:
+        """Return the names of the feature sets, sorted."""
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
         """Return what the numbers of a feature set depend on."""
@@ -47,6 +42,14 @@ class FeatureSource(Protocol):
 
     def seconds(self, video: str) -> Seconds | None:
         """Return (decoded frame,) presentation times, or None where they are not known."""
+
+    @property
+    def members(self) -> tuple[Dataset, ...]:
+        """The data sets whose labels lie on scales of their own; one, unless several are joined."""
+
+    @property
+    def member_numbers(self) -> npt.NDArray[np.intp]:
+        """(video,) which of the members each video of the data set belongs to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +111,11 @@ class Sequences:
         mos: (video,) float64, on the data set's own scale.
         features: one (frame, channel) array a video, held or read at each access.
         seconds: position of a video → (frame,) presentation times, or None where they are not known.
+        datasets: names of the data sets that the videos are from, each with a label scale of its own.
+        dataset_of: (video,) which of them a video is from; without it, the only one.
         lengths: frames of each video.
         channels: the width of a frame's features.
+        dtype: float16 where all features are, else float32.
     """
 
     names: tuple[str, ...]
@@ -117,8 +123,11 @@ class Sequences:
     mos: npt.NDArray[np.float64]
     features: Sequence[npt.NDArray[Any]]
     seconds: RowSeconds = unknown_seconds
+    datasets: tuple[str, ...] = ("",)
+    dataset_of: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     lengths: tuple[int, ...] = field(init=False)
     channels: int = field(init=False)
+    dtype: np.dtype[Any] = field(init=False)
 
     def __post_init__(self) -> None:
         counts = {"names": len(self.names), "contents": len(self.contents), "mos": len(self.mos), "features": len(self.features)}
@@ -129,15 +138,26 @@ class Sequences:
             raise ArgumentError(f"names of sequences have to be unique, got {doubled[0]!r} more than once ({len(doubled)} such names).")
         if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
             raise ArgumentError(f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: {self.mos[:3]} …")
-        shapes = [checked_shape(values, name) for name, values in zip(self.names, self.features, strict=True)]
+        shapes, dtypes = list[tuple[int, int]](), set[np.dtype[Any]]()
+        for name, values in zip(self.names, self.features, strict=True):
+            shapes.append(checked_shape(values, name))
+            dtypes.add(values.dtype)
         channels = shapes[0][1]
         for name, (_, width) in zip(self.names, shapes, strict=True):
             if width != channels:
                 raise ArgumentError(
                     f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all have to agree."
                 )
+        if not len(self.dataset_of):
+            object.__setattr__(self, "dataset_of", np.zeros(len(self.names), np.intp))
+        if self.dataset_of.shape != self.mos.shape or not np.isin(self.dataset_of, range(len(self.datasets))).all():
+            raise ArgumentError(
+                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it needs one number for each of "
+                f"{len(self.names)} videos, 0 to {len(self.datasets) - 1}."
+            )
         object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
         object.__setattr__(self, "channels", channels)
+        object.__setattr__(self, "dtype", max(dtypes, key=lambda dtype: dtype.itemsize))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -154,71 +174,6 @@ def checked_shape(values: npt.NDArray[Any], name: str) -> tuple[int, int]:
             f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), float16 or float32, not empty."
         )
     return values.shape[0], values.shape[1]
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Several videos' frames, one after another, without padding.
-
-    Attributes:
-        frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher`, or of one that shares its memory.
-        lengths: (batch,) int64, frames of each video; they add up to the total.
-        rows: the videos, as positions in the `Sequences`.
-    """
-
-    frames: Tensor
-    lengths: Tensor
-    rows: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        total = int(self.lengths.sum())
-        if self.frames.ndim != 2 or total != len(self.frames) or len(self.lengths) != len(self.rows):
-            raise ArgumentError(
-                f"a batch of {len(self.rows)} videos with {total} frames does not fit frames of shape {tuple(self.frames.shape)}."
-            )
-
-
-class Batcher:
-    """Makes batches of `sequences`; each reuses the memory of the one before, which saves a quarter of the time that filling it takes."""
-
-    def __init__(self, sequences: Sequences, device: str = "cpu") -> None:
-        self.sequences = sequences
-        self.device = torch.device(device)
-        self._picks: RowPicks = every_row
-        self._memory = [torch.empty(0)]
-
-    def taking(self, picks: RowPicks) -> "Batcher":
-        """Return a batcher that takes these rows of each video; it shares this one's memory."""
-        other = copy(self)
-        other._picks = picks
-        return other
-
-    def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open at a time."""
-        picked = [self._picks(row) for row in rows]
-        lengths = [self.sequences.lengths[row] if taken is None else len(taken) for row, taken in zip(rows, picked, strict=True)]
-        frames = self._space(sum(lengths))
-        for part, row, taken in zip(torch.split(frames, lengths), rows, picked, strict=True):
-            part.copy_(as_tensor(selected(self.sequences.features[row], taken)))
-        return Batch(frames.to(self.device), torch.tensor(lengths, device=self.device), tuple(rows))
-
-    def batches(self, rows: Sequence[int], size: int) -> Iterator[Batch]:
-        """Yield the videos in `rows` in batches of `size`; the last one may be smaller."""
-        for start in range(0, len(rows), size):
-            yield self.batch(rows[start : start + size])
-
-    def _space(self, frames: int) -> Tensor:
-        needed = frames * self.sequences.channels
-        if len(self._memory[0]) < needed:
-            self._memory[0] = torch.empty(needed)
-        return self._memory[0][:needed].view(frames, self.sequences.channels)
-
-
-def as_tensor(values: npt.NDArray[Any]) -> Tensor:
-    """Return a tensor over the array's own memory, to be read only; maps of a store's files are not writable."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
-        return torch.from_numpy(values)
 
 
 def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
@@ -295,4 +250,6 @@ def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int]
         mos=np.array([video.mos for video in videos], dtype=np.float64),
         features=features,
         seconds=cache(features.seconds),
+        datasets=tuple(member.name for member in source.members),
+        dataset_of=source.member_numbers[list(rows)],
     )

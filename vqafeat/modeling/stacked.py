@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from vqafeat.modeling.batching import Batch
 from vqafeat.modeling.heads.base import Head
 from vqafeat.modeling.heads.temporal import RecurrentHead
 from vqafeat.modeling.pooling import masked_mean
-from vqafeat.modeling.sequences import Batch
 
 
 class StackedGRU(torch.autograd.Function):
@@ -96,7 +96,7 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
 
 
 def scores_together(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head on its own batch, for heads of one GRU each: their recurrences are computed together."""
+    """Return (batch,) scores of each head, its own core, on its own batch: their GRUs are computed together."""
     recurrent = cast(Sequence[RecurrentHead], heads)
     reduced = [head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)]
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in recurrent], reduced)

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqafeat.modeling.batching import as_tensor
 from vqafeat.modeling.heads import NeuralHead, build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.rows import RowPicks, every_row, selected
-from vqafeat.modeling.sequences import Sequences, as_tensor
+from vqafeat.modeling.sequences import Sequences
 from vqafeat.splits import Split
 
 # below this share of the median channel's deviation a channel counts as nearly constant: one odd video must not blow it up
@@ -46,6 +47,7 @@ def new_head(
     options: Mapping[str, Any],
     recipe: Recipe,
     labels: Tensor,
+    groups: Tensor,
     seed: int,
     reachable: RowPicks,
 ) -> NeuralHead:
@@ -53,13 +55,14 @@ def new_head(
 
     Args:
         labels: (video,) scaled labels of all videos.
+        groups: (video,) number of the data set that a video's label scale belongs to.
         reachable: the rows that training can pick.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = build_head(head_name, sequences.channels, options)
     assert isinstance(head, NeuralHead)
-    head.see_labels(labels[list(split.train)])
+    head.see_labels(labels[list(split.train)], groups[list(split.train)])
     if recipe.standardise:
         head.standardise_by(*frame_statistics(sequences, split.train, reachable))
     if recipe.start_at_mean:

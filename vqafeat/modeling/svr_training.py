@@ -14,15 +14,17 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 from torch import Tensor
 
-from vqafeat.errors import TrainingError
+from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.metrics import evaluate_predictions
+from vqafeat.modeling.checkpoints import Checkpoint
 from vqafeat.modeling.heads import head_options
-from vqafeat.modeling.losses import LABEL_SCALES
+from vqafeat.modeling.losses import LabelLine, label_lines
+from vqafeat.modeling.one_run import check_parts
 from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.rows import RowPicks, every_row, selected
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, check_parts, numbered
 from vqafeat.splits import Split
 
 Values = npt.NDArray[np.float64]
@@ -63,11 +65,10 @@ def train_svr(
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    device: str = "cpu",
-    label_factor: float | None = None,
+    lines: tuple[LabelLine, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
-) -> Generator[EpochRecord, None, TrainingResult]:
-    """Fit a support vector regression on one split; there are no epochs, so nothing is yielded.
+) -> TrainingResult:
+    """Fit a support vector regression on one split.
 
     As in the released `eval_singledatabase_SVR.py` of Li et al.: features scaled to [0, 1] by the training part, labels as they are, C and
     γ by the highest SROCC on the validation part (the first one in the order of the grid), fitted on the training part. Without a
@@ -81,15 +82,20 @@ def train_svr(
         options: of the head.
         recipe: its label scale alone matters, where no factor is given.
         seed: of this split; it draws the folds.
-        device: not used, libsvm runs on the processor.
-        label_factor: the head's output × this = score.
+        lines: how the head's output becomes a score.
         frame_input: the frames that are averaged; random ones are drawn once. Their order means nothing here.
 
     Raises:
         TrainingError: a part is too small, features are not finite, or no point of the grid ranks the validation videos.
+        ArgumentError: the videos are from several data sets, whose labels have no common scale here.
     """
-    check_parts(split, len(sequences), recipe)
-    factor = LABEL_SCALES.get(recipe.label_scale)(sequences.mos, split.train) if label_factor is None else label_factor
+    check_parts(split, sequences, recipe)
+    if len(sequences.datasets) > 1:
+        raise ArgumentError(
+            f"head '{head_name}' knows one label scale, but the videos are from {' and '.join(sequences.datasets)}; "
+            "fit it on one data set, or train another head on several."
+        )
+    (line,) = lines or label_lines(recipe.label_scale, sequences.datasets, sequences.dataset_of, sequences.mos, split.train)
     resolved = head_options(head_name, options)
     rows = np.array([*split.train, *split.validation])
     picks = every_row if frame_input == WHOLE_VIDEOS else RowDraws(frame_input, sequences).validation(seed)
@@ -104,16 +110,15 @@ def train_svr(
     model = _fitted(np.exp(-best.gamma * distances), labels, train, best.c, resolved["epsilon"])
     weights = {
         "support": _tensor(scaled[train[model.support_]]),
-        "coefficients": _tensor(model.dual_coef_[0] / factor),
-        "intercept": _tensor(model.intercept_[0] / factor),
+        "coefficients": _tensor(model.dual_coef_[0] / line.scale),
+        "intercept": _tensor((model.intercept_[0] - line.shift) / line.scale),
         "gamma": _tensor(best.gamma),
         "scale": _tensor(scaler.scale_),
         "shift": _tensor(scaler.min_),
     }
     where = "validation" if split.validation else f"left-out (cross-validation in {len(folds)} folds, there is no validation part)"
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
-    yield from ()
-    return TrainingResult(weights, factor, 0, reason, ())
+    return TrainingResult(weights, (line,), 0, reason, ())
 
 
 def train_svrs(
@@ -124,13 +129,14 @@ def train_svrs(
     recipe: Recipe,
     device: str = "cpu",
     frame_input: FrameInput = WHOLE_VIDEOS,
+    checkpoint: Checkpoint | None = None,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Fit a support vector regression on each of several splits, as `train_svr` does one."""
-    results = []
-    for number, one in enumerate(assignments):
-        loop = train_svr(sequences, one.split, head_name, options, recipe, one.seed, device, one.label_factor, frame_input)
-        results.append((yield from numbered(number, loop)))
-    return results
+    """Fit a support vector regression on each of several splits, as `train_svr` does one; there are no epochs, so nothing is yielded.
+
+    Libsvm runs on the processor, whatever the device, and is done too soon for checkpoints.
+    """
+    yield from ()
+    return [train_svr(sequences, one.split, head_name, options, recipe, one.seed, one.lines, frame_input) for one in assignments]
 
 
 def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:

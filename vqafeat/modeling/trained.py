@@ -5,10 +5,7 @@ predictions.csv  split, part, video, content, MOS, prediction   curve.csv      s
 metrics.json     of the test parts; written last                weights/split-00.safetensors …
 """
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,120 +13,42 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import vqafeat
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
+from vqafeat.modeling.batching import as_tensor
 from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
 from vqafeat.modeling.losses import on_label_scale
-from vqafeat.modeling.run_files import CONFIG, METRICS, list_first, load_checked, read_json, read_weights, weights_path
-from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
-from vqafeat.modeling.sequences import as_tensor, checked_shape
-
-FORMAT_VERSION = 1
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions that a run's numbers depend on."""
-    return {"vqafeat": vqafeat.__version__, "python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run, resolved.
-
-    Attributes:
-        head: name in the registry of heads.
-        options: all of the head's options.
-        recipe: all values of the recipe; empty for an imported head and for one that follows none.
-        seed: of the whole run; each split draws its own from it.
-        feature_sets: as given, for example `resnet50+slowfast-fast`.
-        identities: feature set → what its numbers depend on; empty where it is not known (imported heads).
-        channels: width of a frame's features.
-        label_factors: one a split: head's output × factor = score.
-        dataset: name of the data set that the heads were trained on.
-        dataset_digest: digest of that data set; empty where it is not known.
-        score_name: what the labels are, for example "MOS".
-        mos_range: smallest and largest label of the data set's scale.
-        split_kind: how the splits were drawn, in words.
-        mapping: what PLCC and RMSE are read after.
-        origin: the command or file that the run comes from.
-        versions: of the software.
-        frame_input: the frames that the heads were trained on and are tested on.
-        format_version: of the run folder.
-    """
-
-    head: str
-    options: dict[str, Any]
-    recipe: dict[str, Any]
-    seed: int
-    feature_sets: str
-    identities: dict[str, dict[str, Any]]
-    channels: int
-    label_factors: tuple[float, ...]
-    dataset: str
-    dataset_digest: str
-    score_name: str
-    mos_range: tuple[float, float]
-    split_kind: str
-    mapping: str
-    origin: str
-    versions: dict[str, str]
-    frame_input: FrameInput = WHOLE_VIDEOS
-    format_version: int = FORMAT_VERSION
-
-    def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise WeightsError(f"the run has format version {self.format_version}, this vqafeat reads {FORMAT_VERSION}; fit again.")
-        if not self.label_factors or not all(isfinite(factor) and factor > 0 for factor in self.label_factors):
-            raise WeightsError(f"label_factors of the run are {list(self.label_factors)}; there has to be one above 0 for each split.")
-        if self.channels < 1:
-            raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        given = {"label_factors": list(self.label_factors), "mos_range": list(self.mos_range), "frame_input": self.frame_input.as_dict()}
-        return {**asdict(self), **given}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
-        """Return the configuration that `as_dict` described.
-
-        Raises:
-            WeightsError: a key is missing or unknown.
-        """
-        # runs from before there was a choice took whole videos
-        values = {"frame_input": WHOLE_VIDEOS.as_dict(), **values}
-        known = [item.name for item in fields(cls)]
-        problems = [f"'{key}' is missing" for key in known if key not in values] + [
-            f"'{key}' is not known" for key in values if key not in known
-        ]
-        if problems:
-            raise WeightsError(f"{where} is not a configuration that this vqafeat reads: {list_first(problems)}. Fit again.")
-        frame_input = FrameInput.from_dict(values["frame_input"])
-        tuples = {key: tuple(values[key]) for key in ("label_factors", "mos_range")}
-        return cls(**{**values, **tuples, "frame_input": frame_input})
+from vqafeat.modeling.run_config import RunConfig, chosen_scale
+from vqafeat.modeling.run_files import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
+from vqafeat.modeling.sequences import checked_shape
 
 
 class TrainedModel:
-    """The heads of a run, ready to score; scores are on the label scale of the data set that they were trained on.
+    """The heads of a run, ready to score; scores are on the label scale of a data set that they were trained on.
 
-    Attributes:
+    Args:
         config: the run's configuration.
-        heads: one a split.
+        heads: one a split; of the heads that know several label scales, for that of `scale_of`.
+        scale_of: the data set whose label scale scores are on; without it, the run's first.
+
+    Raises:
+        ArgumentError: there is another number of heads, or no such data set in the run.
     """
 
-    def __init__(self, config: RunConfig, heads: Sequence[Head]) -> None:
-        if len(heads) != len(config.label_factors):
-            raise ArgumentError(f"a run with {len(config.label_factors)} label factors needs as many heads, got {len(heads)}.")
+    def __init__(self, config: RunConfig, heads: Sequence[Head], scale_of: str | None = None) -> None:
+        if len(heads) != config.splits:
+            raise ArgumentError(f"a run with {config.splits} splits needs as many heads, got {len(heads)}.")
         self.config = config
         self.heads = tuple(head.eval() for head in heads)
+        self.trained_on = chosen_scale(config, scale_of)
 
     @classmethod
-    def load(cls, folder: Path) -> "TrainedModel":
+    def load(cls, folder: Path, scale_of: str | None = None) -> "TrainedModel":
         """Load a finished run.
 
         Raises:
             WeightsError: the folder is no finished run, or its weights are missing, damaged or do not fit the head.
+            ArgumentError: the run was not trained on the data set `scale_of`.
         """
         read_json(folder / METRICS)
         config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
@@ -137,21 +56,24 @@ class TrainedModel:
             raise WeightsError(
                 f"run '{folder}' has the head '{config.head}', which this vqafeat does not know; known are: {', '.join(HEADS)}."
             )
+        # an imported head keeps the scale that it was made for
+        several = len(config.datasets) > 1 and config.options.get("datasets")
+        scaled = {"scale_of": chosen_scale(config, scale_of).name} if several else {}
         heads = []
-        for split in range(len(config.label_factors)):
+        for split in range(config.splits):
             path = weights_path(folder, split)
-            head = build_head(config.head, config.channels, config.options)
+            head = build_head(config.head, config.channels, {**config.options, **scaled})
             weights = read_weights(path)
             head.make_room(weights)
             load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
-        return cls(config, heads)
+        return cls(config, heads, scale_of)
 
     @property
     def scale(self) -> str:
         """What a score means, in words, for example "MOS of konvid, 1.22 to 4.64"."""
-        low, high = self.config.mos_range
-        labels = f"{self.config.score_name} of {self.config.dataset}, {low:g} to {high:g}"
+        low, high = self.trained_on.mos_range
+        labels = f"{self.trained_on.score_name} of {self.trained_on.name}, {low:g} to {high:g}"
         loss = self.config.recipe.get("loss", "l1")
         return labels if on_label_scale(loss) else f"a scale of its own, left open by the loss '{loss}'; rises with {labels}"
 
@@ -163,9 +85,10 @@ class TrainedModel:
             split: which head to ask; without it, the mean over all heads of the run.
         """
         frames, lengths = self._checked(features)
+        asked = self._asked(split)
         with torch.inference_mode():
-            scores = [float(self.heads[number](frames, lengths)[0]) * self.config.label_factors[number] for number in self._asked(split)]
-        return float(np.mean(scores))
+            outputs = np.array([float(self.heads[number](frames, lengths)[0]) for number in asked])
+        return float(np.mean([self.trained_on.lines[number].scores(output) for number, output in zip(asked, outputs, strict=True)]))
 
     def frame_scores(self, features: npt.NDArray[Any], split: int | None = None, pooled: bool = True) -> npt.NDArray[np.float64]:
         """Return (frame,) scores on the score's scale; where they are not `pooled` they are what goes into the pooling.
@@ -182,7 +105,7 @@ class TrainedModel:
             for number in asked:
                 head = self.heads[number]
                 scores = head.frame_scores(frames, lengths) if pooled else head.raw_frame_scores(frames, lengths)
-                total += scores[0].double().numpy() * self.config.label_factors[number]
+                total += self.trained_on.lines[number].scores(scores[0].double().numpy())
         return total / len(asked)
 
     def _checked(self, features: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:

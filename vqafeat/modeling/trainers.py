@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.modeling.checkpoints import Checkpoint
 from vqafeat.modeling.heads import HEADS
 from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sampling import FrameInput
 from vqafeat.modeling.sequences import Sequences
 from vqafeat.modeling.svr_training import train_svrs
-from vqafeat.modeling.training import Assignment, EpochRecord, TrainingResult, train_together
+from vqafeat.modeling.training import train_together
 from vqafeat.registry import Registry
 
 Train = Callable[
-    [Sequences, "Sequence[Assignment]", str, Mapping[str, Any], Recipe, str, FrameInput],
+    [Sequences, "Sequence[Assignment]", str, Mapping[str, Any], Recipe, str, FrameInput, Checkpoint | None],
     Generator[tuple[int, EpochRecord], None, list[TrainingResult]],
 ]
 

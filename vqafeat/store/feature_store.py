@@ -80,6 +80,9 @@ class FeatureStore:
             store._renew_labels(dataset)
         return store
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureStore.open, (self.path,)
+
     @property
     def dataset_name(self) -> str:
         """The name of the data set that the store holds."""
@@ -107,6 +110,16 @@ class FeatureStore:
             digest=str(self._root.attrs["manifest_digest"]),
             stored_permutations=permutations,
         )
+
+    @property
+    def members(self) -> tuple[Dataset, ...]:
+        """The data sets whose labels lie on scales of their own: the one."""
+        return (self.dataset,)
+
+    @property
+    def member_numbers(self) -> npt.NDArray[np.intp]:
+        """(video,) which of the members each video belongs to."""
+        return np.zeros(len(self.dataset.videos), np.intp)
 
     def _renew_labels(self, dataset: Dataset) -> None:
         with self.exclusive():

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import dataset_option, json_option, store_option
+from vqafeat_cli.options import datasets_option, json_option, store_option
 
 
 @click.command()
@@ -15,7 +15,7 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the head, as fusion=concat; may be given several times."
 )
-@dataset_option(required=False)
+@datasets_option
 @click.option("--features", metavar="SET[+SET]", help="Feature sets to train on, fused with +.  [default: the only one in the store]")
 @store_option
 @click.option(
@@ -26,10 +26,18 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option("--soft-rank", help="Regularisation of srcc's soft ranks (l2, kl), over the recipe's.")
 @click.option("--soft-rank-strength", type=float, help="Of that regularisation: small ranks truly, over the recipe's.")
 @click.option("--select", help="Part whose SROCC chooses the epoch: validation, or test to repeat such a table; metrics are then marked.")
+@click.option("--mixing", help="Of several data sets: losses (one each, combined) or pooled (as one data set), over the recipe's.")
+@click.option("--ranks-read", help="Score that losses of order read: relative or mapped, over the recipe's.")
+@click.option("--label-scale", help="What labels become before a loss sees them, over the recipe's; `vqafeat list label-scales`.")
 @click.option("--pooling", help="Temporal pooling variant (released, paper), over the recipe's.")
 @click.option("--learning-rate", type=float, help="Over the recipe's.")
 @click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
 @click.option("--epochs", type=int, help="Over the recipe's.")
+@click.option("--weight-decay", type=float, help="Over the recipe's.")
+@click.option("--schedule", help="Of the learning rate: none, cosine or step, over the recipe's.")
+@click.option("--decay", type=float, help="Factor of the schedule step, over the recipe's.")
+@click.option("--decay-every", type=int, help="Epochs between its steps, over the recipe's.")
+@click.option("--bucket-batches", type=int, help="Sort this many batches' worth of videos by length at a time, over the recipe's.")
 @click.option("--order", default="OO", show_default=True, help="O original, S shuffled: first letter training, second testing.")
 @click.option("--sampling", default="all", show_default=True, help="Frames that are taken, before any shuffle; `vqafeat list samplings`.")
 @click.option("--draws", default=1, show_default=True, help="Draws of random frames that a test score is the mean of.")
@@ -43,15 +51,16 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
 @click.option("--mapping", default="logistic", show_default=True, help="Before PLCC and RMSE: logistic, logistic-li or none.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
-@click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it.")
+@click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it; several share the splits: A,B.")
+@click.option("--memory", metavar="AMOUNT", help="Largest features to hold in memory, for example 8G.  [default: half of what is free]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]")
-@click.option("--overwrite", is_flag=True, help="Replace a finished run.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in the folder, instead of going on with it or refusing another one.")
 @json_option
 def fit(
     head: str,
     options: tuple[str, ...],
-    dataset: str | None,
+    datasets: tuple[str, ...],
     features: str | None,
     store: Path,
     recipe: str,
@@ -67,6 +76,7 @@ def fit(
     mapping: str,
     jobs: int | None,
     device: str,
+    memory: str | None,
     skip_missing: bool,
     out: Path | None,
     overwrite: bool,
@@ -75,7 +85,8 @@ def fit(
 ) -> None:
     """Train a head on stored features, once for each split, and measure it on the test parts.
 
-    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve.
+    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve. The same command again goes on with a
+    fit that was stopped, and does not repeat one that is finished. Several data sets are trained on together, each with a loss of its own.
 
     \b
     Examples:
@@ -83,22 +94,25 @@ def fit(
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
       vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
+      vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
     """
+    from vqafeat.memory import parse_bytes
     from vqafeat.modeling import fitting
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
-    from vqafeat_cli.datasets import chosen_features, open_store
+    from vqafeat_cli.datasets import chosen_features, open_stores
     from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
 
-    feature_store = open_store(store, dataset)
-    feature_sets = chosen_features(feature_store, features)
-    folder = out or Path("runs") / f"{feature_store.dataset_name}-{feature_sets}-{head}".replace("/", "_")
+    source = open_stores(store, datasets)
+    feature_sets = chosen_features(source, features)
+    name = source.dataset.name
+    folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")
     frame_input = FrameInput(order, sampling, draws)
-    drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe, test_part, validation_share)
+    drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with fit_progress(splits) as progress:
         run = fitting.fit(
-            feature_store,
+            source,
             feature_sets,
             head,
             drawn.splits,
@@ -114,14 +128,16 @@ def fit(
             overwrite=overwrite,
             device=device,
             frame_input=frame_input,
+            memory_bytes=None if memory is None else parse_bytes(memory),
+            elsewhere=out is None,
             progress=progress,
         )
     if json:
         click.echo(json_text(run.summary.as_dict()))
         return
-    click.echo(f"{head} on {feature_sets} of {feature_store.dataset_name}: {len(drawn.splits)} splits, {drawn.words}")
+    click.echo(f"{head} on {feature_sets} of {name}: {len(drawn.splits)} splits, {drawn.words}")
     if frame_input != WHOLE_VIDEOS:
         click.echo(f"  frames: {frame_input.words}")
     for line in metrics_lines(run.summary):
         click.echo(line)
-    click.echo(f"run folder: {folder}")
+    click.echo(f"run folder: {run.folder}{' (finished before, not repeated)' if run.found else ''}")

@@ -45,6 +45,12 @@ def _losses() -> Iterable[tuple[str, str]]:
     return ((name, (LOSSES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LOSSES)
 
 
+def _label_scales() -> Iterable[tuple[str, str]]:
+    from vqafeat.modeling.losses import LABEL_SCALES
+
+    return ((name, (LABEL_SCALES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LABEL_SCALES)
+
+
 def _recipes() -> Iterable[tuple[str, str]]:
     from vqafeat.modeling.recipes import RECIPES
 
@@ -71,6 +77,7 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "views": _views,
     "heads": _heads,
     "losses": _losses,
+    "label-scales": _label_scales,
     "recipes": _recipes,
     "samplings": _samplings,
     "orders": _orders,

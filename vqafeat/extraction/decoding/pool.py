@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ import numpy as np
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
 from vqafeat.extraction.decoding.worker import SLOT_BYTES, SLOTS
+from vqafeat.memory import anonymous_file
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 
@@ -112,7 +112,7 @@ class _Worker:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        memory = _anonymous_file(SLOTS * SLOT_BYTES)
+        memory = anonymous_file(SLOTS * SLOT_BYTES, "vqafeat-frames")
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
         # a session of its own, so that Ctrl-C at a terminal reaches this process alone
         self._process = subprocess.Popen(
@@ -180,14 +180,3 @@ class _Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
-
-
-def _anonymous_file(size: int) -> int:
-    """Return a descriptor of memory without a name, which is gone with the last process that holds it, however that ends."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("vqafeat-frames")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
-    return descriptor

@@ -1,31 +1,16 @@
 """Relative, mapped and aligned scores: what MDTVSFA and Li et al. put behind the temporal pooling."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.heads.base import NeuralHead
+from vqafeat.modeling.heads.base import Head, NeuralHead
+from vqafeat.modeling.outputs import Outputs
 
 _SIGN = "+"
 _OPEN = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class ThreeScores:
-    """What a batch of videos scores.
-
-    Attributes:
-        relative: (batch,) in (0, 1): sigmoid of the pooled quality; SROCC and KROCC are read on it.
-        mapped: (batch,) in (0, 1): a learnt logistic of the relative score; PLCC is read on it.
-        aligned: (batch,) the mapped score on the label scale of a data set; RMSE is read on it.
-    """
-
-    relative: Tensor
-    mapped: Tensor
-    aligned: Tensor
 
 
 class AlignedHead(NeuralHead):
@@ -34,7 +19,9 @@ class AlignedHead(NeuralHead):
     Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022): relative = sigmoid(pooled), mapped =
     Linear–Sigmoid–Linear(relative), the first Linear starting at weight 2√3, bias −√3, the last one frozen at weight 1, bias 0, aligned =
     a·mapped + b with a and b of each data set, starting at the range and the minimum of its labels. The released code takes range and
-    minimum of all labels; `see_labels` takes those of the training part.
+    minimum of all labels; `see_labels` takes those of the training part. Equation 13 of Li et al. learns the last Linear too.
+
+    Within a data set the three rank alike and mapped and aligned correlate alike, as long as the learnt slopes stay positive.
 
     The video's score is the aligned one of the data set `scale_of`. Frame scores are on the same scale, each taken through the same
     functions by itself, so that their mean is close to the video's score, not equal to it.
@@ -43,9 +30,10 @@ class AlignedHead(NeuralHead):
         inner: the head whose pooled quality is bounded.
         datasets: names joined by `+`, each with a line of its own; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
+        four_parameters: learn all of the logistic, as the paper has it.
     """
 
-    def __init__(self, inner: NeuralHead, datasets: str, scale_of: str) -> None:
+    def __init__(self, inner: NeuralHead, datasets: str, scale_of: str, four_parameters: bool) -> None:
         super().__init__()
         names = [name.strip() for name in datasets.split(_SIGN)]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):
@@ -59,30 +47,34 @@ class AlignedHead(NeuralHead):
         self.slopes = nn.Parameter(torch.ones(len(names)))
         self.offsets = nn.Parameter(torch.zeros(len(names)))
         self._start_logistic()
+        self.stretch.requires_grad_(four_parameters)
 
     @torch.no_grad()
     def _start_logistic(self) -> None:
         for layer, weight, bias in ((self.steepen, 2 * math.sqrt(3), -math.sqrt(3)), (self.stretch, 1.0, 0.0)):
             layer.weight.fill_(weight)
             layer.bias.fill_(bias)
-        self.stretch.requires_grad_(False)
 
-    def three_scores(self, frames: Tensor, lengths: Tensor, dataset: Tensor | None = None) -> ThreeScores:
-        """Return relative, mapped and aligned scores.
+    @property
+    def core(self) -> Head:
+        """The head whose pooled quality is bounded."""
+        return self.inner
+
+    def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Outputs:
+        """Return relative, mapped and aligned scores of the (batch,) pooled quality.
 
         Args:
-            frames: (total frames, channel).
-            lengths: (batch,).
+            scores: (batch,), of `core`.
             dataset: (batch,) int, which data set's line each video takes; without it, that of `scale_of`.
         """
-        relative = torch.sigmoid(self.inner(frames, lengths))
+        relative = torch.sigmoid(scores)
         mapped = self._mapped(relative)
         number = self.scale_number if dataset is None else dataset
-        return ThreeScores(relative, mapped, self.slopes[number] * mapped + self.offsets[number])
+        return Outputs(relative, mapped, self.slopes[number] * mapped + self.offsets[number])
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): the aligned scores."""
-        return self.three_scores(frames, lengths).aligned
+        return self.outputs(self.inner(frames, lengths)).aligned
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the pooled quality q′ of each frame, on the video score's scale."""
@@ -93,10 +85,15 @@ class AlignedHead(NeuralHead):
         return self._on_scale(self.inner.raw_frame_scores(frames, lengths))
 
     @torch.no_grad()
-    def see_labels(self, labels: Tensor) -> None:
-        """Start every line at the range and the minimum of (video,) scaled labels."""
-        self.slopes.fill_(float(labels.max() - labels.min()))
-        self.offsets.fill_(float(labels.min()))
+    def see_labels(self, labels: Tensor, dataset: Tensor) -> None:
+        """Start each data set's line at the range and the minimum of its own among the (video,) scaled labels.
+
+        A head with several lines that sees one data set alone starts them all there.
+        """
+        for number in range(len(self.slopes)):
+            own = labels[dataset == number] if bool(dataset.any()) else labels
+            self.slopes[number] = own.max() - own.min()
+            self.offsets[number] = own.min()
 
     @torch.no_grad()
     def start_at(self, label: float) -> None:

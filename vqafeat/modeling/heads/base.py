@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
+from vqafeat.modeling.outputs import Outputs
 from vqafeat.modeling.pooling import masked_mean
 from vqafeat.registry import Registry
 
@@ -49,6 +50,20 @@ class Head(nn.Module, ABC):
 
     trainer: ClassVar[str] = "epochs"
     """How it is trained: a name in the registry `vqafeat.modeling.trainers.TRAINERS`."""
+
+    @property
+    def core(self) -> "Head":
+        """The head whose video scores `outputs` starts from; most heads are their own."""
+        return self
+
+    def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Outputs:
+        """Return what the (batch,) video scores of the core say.
+
+        Args:
+            scores: (batch,).
+            dataset: (batch,) number of each video's data set, for the heads that know several label scales.
+        """
+        return Outputs.same(scores)
 
     @abstractmethod
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -96,8 +111,8 @@ class NeuralHead(Head):
         """Let the untrained head's scores lie about `label`."""
         self.score.bias.fill_(label)
 
-    def see_labels(self, labels: Tensor) -> None:
-        """Take the (video,) scaled labels of the training part, before training; most heads do not start from them."""
+    def see_labels(self, labels: Tensor, dataset: Tensor) -> None:
+        """Take the (video,) scaled labels of the training part and their data sets' numbers; most heads do not start from them."""
         return
 
 

@@ -19,5 +19,6 @@ class MDTVSFA(AlignedHead):
         beta: float = 0.5,
         datasets: str = "",
         scale_of: str = "",
+        four_parameters: bool = False,
     ) -> None:
-        super().__init__(SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of)
+        super().__init__(SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of, four_parameters)

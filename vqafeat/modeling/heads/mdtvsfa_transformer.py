@@ -23,6 +23,7 @@ class MDTVSFATransformer(AlignedHead):
         beta: float = 0.5,
         datasets: str = "",
         scale_of: str = "",
+        four_parameters: bool = False,
     ) -> None:
         inner = TransformerHead(channels, reduced, layers, attention_heads, feed_forward, dropout, positions, pooling, window, beta)
-        super().__init__(inner, datasets, scale_of)
+        super().__init__(inner, datasets, scale_of, four_parameters)

@@ -10,15 +10,22 @@ from torch import Tensor
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.losses.soft_rank import SOFT_RANKS
+from vqafeat.modeling.outputs import Outputs
 from vqafeat.registry import Registry, options_of
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Outputs, Tensor], Tensor]
 
 # (batch,) scores, (batch,) labels → scalar; what a loss takes by keyword alone is named as in `LossOptions`
 LOSSES: Registry[Callable[..., Tensor]] = Registry("loss")
 
 # names of the losses whose scores come to lie on the labels' own scale; the others fix no more than order, line or distances
 ON_LABEL_SCALE: set[str] = set()
+
+# loss → the score that it reads, as in the released VQAloss.py of MDTVSFA and of Li et al.; the others read the aligned one, on the labels'
+# scale. The losses of order read what `LossOptions.ranks_read` says.
+READS: dict[str, str] = {}
+BY_OPTION = "ranks_read"
+_SCORES = ("relative", "mapped", "aligned")
 
 
 @dataclass(frozen=True)
@@ -29,15 +36,17 @@ class LossOptions:
         soft_rank: regularisation of the soft ranks, "l2" or "kl".
         soft_rank_strength: of that regularisation; small ranks truly, see `srcc_loss`.
         loss_weight: of the second and each later part of a mixture; λ of Li et al. equation 16, η of A2INet equation 9.
+        ranks_read: the score that the losses of order read: "relative" as in the released code, or "mapped" as in Li et al. equation 15.
 
     Raises:
         UnknownNameError: there is no such regularisation.
-        ArgumentError: a number is out of range.
+        ArgumentError: a number or the name of a score is not allowed.
     """
 
     soft_rank: str = "l2"
     soft_rank_strength: float = 1.0
     loss_weight: float = 1.0
+    ranks_read: str = "relative"
 
     def __post_init__(self) -> None:
         SOFT_RANKS.get(self.soft_rank)
@@ -45,6 +54,8 @@ class LossOptions:
             raise ArgumentError(f"soft_rank_strength is {self.soft_rank_strength}; it has to be above 0 and finite, as 0.1.")
         if not (self.loss_weight >= 0 and isfinite(self.loss_weight)):
             raise ArgumentError(f"loss_weight is {self.loss_weight}; it has to be at least 0 and finite, as 1.")
+        if self.ranks_read not in _SCORES:
+            raise ArgumentError(f"ranks_read is '{self.ranks_read}'; allowed are {', '.join(_SCORES)}.")
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> "LossOptions":
@@ -71,6 +82,7 @@ def options_read_by(name: str) -> frozenset[str]:
     """Return the names of the options that a loss, or a mixture, reads."""
     parts = loss_parts(name)
     own = {option for part in parts for option in options_of(LOSSES.get(part))}
+    own |= {BY_OPTION for part in parts if READS.get(part) == BY_OPTION}
     return frozenset(own | {"loss_weight"} if len(parts) > 1 else own)
 
 
@@ -80,26 +92,29 @@ def on_label_scale(name: str) -> bool:
 
 
 def build_loss(name: str, options: LossOptions | None = None) -> Loss:
-    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one.
+    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one; each reads its own score.
 
-    Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; both with weight 1. In the released
-    VQAloss.py of Li et al. and of MDTVSFA the parts read different outputs of a head (mapped, relative, aligned); here all read one.
+    Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; both with weight 1.
 
     Raises:
         UnknownNameError: a part is no loss.
         ArgumentError: a part is named twice.
     """
     chosen = options or LossOptions()
-    first, *later = (_with_options(LOSSES.get(part), chosen) for part in loss_parts(name))
+    first, *later = (_reading(part, chosen) for part in loss_parts(name))
 
-    def joined(scores: Tensor, labels: Tensor) -> Tensor:
-        total = first(scores, labels)
+    def joined(outputs: Outputs, labels: Tensor) -> Tensor:
+        total = first(outputs, labels)
         for part in later:
-            total = total + chosen.loss_weight * part(scores, labels)
+            total = total + chosen.loss_weight * part(outputs, labels)
         return total
 
     return joined
 
 
-def _with_options(loss: Callable[..., Tensor], options: LossOptions) -> Loss:
-    return partial(loss, **{name: getattr(options, name) for name in options_of(loss)})
+def _reading(name: str, options: LossOptions) -> Loss:
+    loss = LOSSES.get(name)
+    given = partial(loss, **{key: getattr(options, key) for key in options_of(loss)})
+    read = READS.get(name, "aligned")
+    score = options.ranks_read if read == BY_OPTION else read
+    return lambda outputs, labels: given(getattr(outputs, score), labels)

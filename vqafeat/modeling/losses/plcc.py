@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from vqafeat.modeling.losses.base import LOSSES
+from vqafeat.modeling.losses.base import LOSSES, READS
 from vqafeat.modeling.losses.correlation import correlation, is_constant
 
 
@@ -14,3 +14,6 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     et al., from which it differs only where scores or labels are constant, see `correlation`.
     """
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
+
+
+READS["plcc"] = "mapped"

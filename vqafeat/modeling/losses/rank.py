@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqafeat.modeling.losses.base import LOSSES
+from vqafeat.modeling.losses.base import BY_OPTION, LOSSES, READS
 
 
 @LOSSES.register("rank-mdtvsfa")
@@ -16,6 +16,9 @@ def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     count = len(scores)
     wrong = F.relu((scores[:, None] - scores) * torch.sign(labels - labels[:, None]))
     return wrong.sum() / max(count * (count - 1), 1)
+
+
+READS["rank-mdtvsfa"] = BY_OPTION
 
 
 @LOSSES.register("rank")

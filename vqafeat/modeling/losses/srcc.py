@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from vqafeat.modeling.losses.base import LOSSES
+from vqafeat.modeling.losses.base import BY_OPTION, LOSSES, READS
 from vqafeat.modeling.losses.correlation import correlation, is_constant
 from vqafeat.modeling.losses.soft_rank import soft_ranks
 
@@ -27,3 +27,6 @@ def srcc_loss(scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_ran
     # in float64, since weak scores lie close together beside ranks of up to the batch's size
     ranks, label_ranks = (soft_ranks(values.double(), soft_rank, soft_rank_strength) for values in (scores, labels))
     return (1 - correlation(ranks, label_ranks, undefined)).to(scores.dtype)
+
+
+READS["srcc"] = BY_OPTION

@@ -1,0 +1,36 @@
+"""Amounts of memory as they are typed; what is free; memory that is shared."""
+
+import os
+
+import pytest
+import torch
+
+from vqafeat.errors import ArgumentError
+from vqafeat.memory import anonymous_file, free_bytes, parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("1500M", 1500 << 20), ("1.5G", 3 << 29), ("4GiB", 4 << 30), ("2gb", 2 << 30), ("1048576", 1 << 20), (" 3 T ", 3 << 40)],
+)
+def test_amounts_are_read(text: str, amount: int) -> None:
+    assert parse_bytes(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "1.5X", "0", "0G", "1 2", "1e9"])
+def test_other_amounts_are_refused(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"write an amount such as 1500M, 1\.5G or 16G"):
+        parse_bytes(text)
+
+
+def test_what_is_free_is_below_what_there_is() -> None:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 50 << 20 < free_bytes(torch.device("cpu")) <= there
+
+
+def test_memory_without_a_name_has_its_size() -> None:
+    descriptor = anonymous_file(12345, "test")
+    try:
+        assert os.fstat(descriptor).st_size == 12345
+    finally:
+        os.close(descriptor)
