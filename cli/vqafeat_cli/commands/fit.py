@@ -89,14 +89,14 @@ def fit(
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, open_store
-    from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
+    from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
 
     feature_store = open_store(store, dataset)
     feature_sets = chosen_features(feature_store, features)
     folder = out or Path("runs") / f"{feature_store.dataset_name}-{feature_sets}-{head}".replace("/", "_")
     frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(feature_store.dataset, protocol, splits, seed, ratio, recipe, test_part, validation_share)
-    with fit_progress(splits) as progress:
+    with fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
         run = fitting.fit(
             feature_store,
             feature_sets,
