@@ -272,6 +272,8 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Pat
         ("pattern = '(?:^", "pattern = '((?:^", r"\[files\]: file rules: pattern .* is no regular expression"),
         ("'^(\\d)'", "'^\\d'", r"\[content\]: content: pattern '\^\\d' has no group; put the part"),
         ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
+        ("[files]", "class_pattern = 'a'\n[files]", r"class_pattern 'a' has no group; put the part that names the class in parentheses"),
+        ("[files]", "class_pattern = '(a'\n[files]", r"class_pattern: pattern '\(a' is no regular expression"),
         ("videos = 3", 'split = "dev"\nvideos = 3', r"labels: split 'dev' is unknown; allowed are train, validation, test, test-1080p"),
         ("[content]", "[content", r"manifest '.*mine\.toml' is no TOML"),
         (

@@ -17,7 +17,7 @@ from vqafeat.modeling.scoring import Scorer
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.studies.plots import plot_predictions
-from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
+from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress
 
 BACKBONE, HEAD, RECIPE, SPLITS = "resnet18", "sub-gru", "demo", 10
@@ -70,7 +70,7 @@ def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
 def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
     drawn = drawn_splits(store.members, "content", SPLITS, seed, "60/20/20", RECIPE)
     jobs = min(len(os.sched_getaffinity(0)), SPLITS)
-    with fit_progress(SPLITS) as progress:
+    with fit_progress(SPLITS, epochs_of(HEAD, RECIPE, None)) as progress:
         return fit(
             store,
             BACKBONE,

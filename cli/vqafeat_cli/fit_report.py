@@ -1,5 +1,6 @@
 """What `fit`, `evaluate` and `demo` say of splits, progress and metrics."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from vqafeat.modeling.parallel import Progress
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.modeling.records import EpochRecord
 from vqafeat.modeling.summary import MEASURES, MetricsSummary
+from vqafeat.modeling.trainers import trainer_of
 from vqafeat.splits import Split, SplitRequest, make_split, shared_contents
+from vqafeat_cli.sparkline import sparkline
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,58 @@ def _cell(value: float) -> str:
     return f"{value:6.3f}" if isfinite(value) else "     –"
 
 
+def epochs_of(head: str, recipe: str, asked_for: int | None) -> int | None:
+    """Return the epochs of each split, or None for a head that is not trained in epochs."""
+    if not trainer_of(head).follows_recipe:
+        return None
+    return RECIPES.get(recipe).epochs if asked_for is None else asked_for
+
+
 @contextmanager
-def fit_progress(splits: int) -> Iterator[Progress | None]:
-    """Show the epochs of each split and its validation SROCC on standard error while a terminal is there."""
-    console = Console(stderr=True)
+def fit_progress(splits: int, epochs: int | None = None, console: Console | None = None) -> Iterator[Progress | None]:
+    """Show the epochs that are done and the latest split's curve on standard error while a terminal is there.
+
+    Args:
+        splits: of the fit.
+        epochs: of each split; None where it is not known.
+        console: where to show; standard error without it.
+    """
+    console = console or Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
-    with Bar(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=console
-    ) as bar:
-        task = bar.add_task("fit", total=None, state="")
-        last: dict[int, int] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}", markup=False), TimeElapsedColumn())
+    with Bar(*columns, console=console) as bar:
+        shown = _Epochs(splits, epochs)
+        task = bar.add_task("fit", total=shown.total, state="")
 
         def show(split: int, record: EpochRecord) -> None:
-            last[split] = record.epoch
-            done = f"{sum(last.values())} epochs in {len(last)} of {splits} splits"
-            state = f"{done}; split {split}: validation SROCC {record.validation_srocc:.3f}"
-            bar.update(task, state=state)
+            shown.add(split, record)
+            bar.update(task, completed=shown.done, state=shown.words(split))
 
         yield show
+
+
+class _Epochs:
+    """What a fit has told of its epochs so far."""
+
+    def __init__(self, splits: int, epochs: int | None) -> None:
+        self.splits, self.total = splits, None if epochs is None else splits * epochs
+        self.done = 0
+        self._curves: dict[int, list[float]] = {}
+        self._start = time.monotonic()
+
+    def add(self, split: int, record: EpochRecord) -> None:
+        self.done += 1
+        self._curves.setdefault(split, []).append(record.validation_srocc)
+
+    def words(self, split: int) -> str:
+        """Return the count, the speed, and the curve of a split with its last and best value."""
+        rate = self.done / max(time.monotonic() - self._start, 1e-9)
+        of = "" if self.total is None else f" of {self.total}"
+        curve = self._curves[split]
+        told = f"{self.done}{of} epochs in {len(self._curves)} of {self.splits} splits, {rate:.1f} epochs/s; split {split}: "
+        if not any(map(isfinite, curve)):
+            return f"{told}no validation SROCC"
+        best = max(value for value in curve if isfinite(value))
+        return f"{told}validation SROCC {sparkline(curve)} {_cell(curve[-1]).strip()}, best {best:.3f}"

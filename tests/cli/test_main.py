@@ -59,6 +59,8 @@ def test_version_and_names(run: Run) -> None:
     samplings = run("list", "samplings").out.splitlines()
     assert [line.split()[0] for line in samplings] == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
     assert [line.split()[0] for line in run("list", "orders").out.splitlines()] == ["OO", "OS", "SO", "SS"]
+    groupings = run("list", "groupings").out.splitlines()
+    assert [line.split()[0] for line in groupings] == ["resolution", "short-side", "class", "quality", "part"]
 
 
 def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:

@@ -87,7 +87,8 @@ def test_a_known_data_set_without_videos_names_the_next_step(run: Run, here: Pat
 
 def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
-    ended = run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
+    again = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
+    ended = run(*again)
     assert ended.code == 0, ended.err
     assert "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared" in ended.out
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
@@ -99,8 +100,9 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
         "curve.csv",
         "weights",
     }
-    refused = run("fit", "--head", "avg-gru")
-    assert (refused.code, "holds a finished run" in refused.err) == (1, True)
+    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in run(*again).out
+    refused = run(*again, "--epochs", 2, "--out", folder)
+    assert (refused.code, "holds a finished run of another configuration" in refused.err) == (1, True)
     found = json.loads(run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1, "--overwrite", "--json").out)
     assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n"}
     assert set(found["srocc"]) == {"mean", "std", "median", "values"}
@@ -239,6 +241,24 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
     assert ended.code == 0, ended.err
     assert "official, tested on 'test-1080p', 0.3 of training for validation" in ended.out
     assert "on 5 test videos a split" in ended.out
+    evaluate = ("evaluate", "runs/official-squeezenet1_0-no-time", "--store", "features/official.zarr")
+    other = run(*evaluate, "--videos", "test", "--by", "resolution")
+    assert other.code == 0, other.err
+    assert "on all 5 videos of the official part 'test' of 'official'; mean over 1 heads" in other.out
+    # the clips are 64x48
+    assert [line.split()[:2] for line in other.out.splitlines() if line.startswith("  <=480p")] == [["<=480p", "5"]]
+    refused = run(*evaluate, "--videos", "train")
+    assert (refused.code, "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err) == (1, True)
+    (here / "groups.csv").write_text("video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20)))
+    found = json.loads(run(*evaluate, "--by", "groups.csv", "--json").out)
+    assert {name: group["n"] for name, group in found["groups"].items()} == {"1": 3, "0": 2}
+    assert found["groups"]["0"]["srocc"] is None
+    assert "fewer than 3 of the group's videos" in found["groups"]["0"]["notes"][0]
+    assert (found["by"], found["ungrouped"], found["n"], found["medians"]["srocc"]) == ("groups.csv", 0, 5, found["srocc"])
+    low = run(*evaluate, "--by", "quality", "--quality-threshold", 3)
+    assert "by quality: low is MOS below 3, high the rest; mean ± std (median) over the heads" in low.out
+    assert run(*evaluate, "--quality-threshold", 3).code == 2
+    assert "unknown grouping 'clas': did you mean class?" in run(*evaluate, "--by", "clas").err
 
 
 def test_features_of_a_manifest_are_fitted_without_its_label_files(run: Run, here: Path, data: Path) -> None:

@@ -73,7 +73,7 @@ def test_runs_that_do_not_fit_together_are_told(make_store: MakeStore, tmp_path:
     with pytest.raises(ArgumentError, match=r"'.*one' has 2 splits, '.*fewer' 1; fit both with the same splits"):
         ensemble(one, fewer)
     foreign = small_fit(make_store(name="foreign"), tmp_path / "foreign", splits=WITH_VALIDATION).folder
-    with pytest.raises(ArgumentError, match=r"dataset of '.*one' is 'tiny', of '.*foreign' 'foreign'; blend runs on one data set"):
+    with pytest.raises(ArgumentError, match=r"dataset of '.*one' is 'tiny', of '.*foreign' 'foreign'; blend runs on one data set and"):
         ensemble(one, foreign)
     with pytest.raises(WeightsError, match=r"is no run folder"):
         ensemble(one, tmp_path / "nothing")

@@ -2,6 +2,7 @@
 
 title, score_name, mos_range = [low, high]            required
 scale, homepage, citation                             texts
+class_pattern                                         regular expression whose group in a canonical name is the content class
 [files]      folders, extensions, pattern, name, exact_paths_only
 [content]    pattern, fold_case                       groups the canonical names; without it each video is its own content
 [raw]        width, height, pixel_format, frame_rate_hz
@@ -111,9 +112,11 @@ class Manifest:
         content: how a canonical name tells its content; None where each video is its own.
         raw: how headerless files are read.
         raw_where: exceptions to `raw` by canonical name.
+        class_pattern: regular expression whose first group in a canonical name is the content class, such as "Animation"; empty where
+            names do not hold it.
 
     Raises:
-        DatasetError: the range is empty, or there are no label lists.
+        DatasetError: the range is empty, there are no label lists, or the pattern is no regular expression with a group.
     """
 
     name: str
@@ -128,12 +131,20 @@ class Manifest:
     content: ContentRule | None = None
     raw: RawGeometry | None = None
     raw_where: tuple[RawException, ...] = ()
+    class_pattern: str = ""
 
     def __post_init__(self) -> None:
         if not self.mos_range[0] < self.mos_range[1]:
             raise DatasetError(f"mos_range {list(self.mos_range)} must be [smallest, largest].")
         if not self.labels:
             raise DatasetError("no [[labels]]; name at least one label list.")
+        if self.class_pattern and _compiled(self.class_pattern, "class_pattern").groups < 1:
+            raise DatasetError(f"class_pattern '{self.class_pattern}' has no group; put the part that names the class in parentheses.")
+
+    def class_of(self, name: str) -> str | None:
+        """Return the content class that a canonical name holds, or None where it holds none."""
+        match = re.search(self.class_pattern, name) if self.class_pattern else None
+        return match[1] if match else None
 
     def raw_of(self, name: str) -> RawGeometry | None:
         """Return the geometry of a video where it differs from the data set's, else None."""

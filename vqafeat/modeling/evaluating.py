@@ -9,6 +9,7 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.part_videos import CHANGED_SINCE, UNKNOWN_TRAINING, videos_of_part
 from vqafeat.modeling.predictions import Prediction, summarise
 from vqafeat.modeling.recipes import SELECTIONS
 from vqafeat.modeling.rows import RowPicks, selected
@@ -28,11 +29,13 @@ class Evaluation:
         measured_on: in words, for example "the test parts of its own 10 splits".
         summary: one value a head.
         predictions: of the videos that were measured.
+        mapping: what PLCC and RMSE were read after.
     """
 
     measured_on: str
     summary: MetricsSummary
     predictions: tuple[Prediction, ...]
+    mapping: str
 
 
 def evaluate(
@@ -43,6 +46,7 @@ def evaluate(
     skip_missing: bool = False,
     any_features: bool = False,
     frame_changes: Mapping[str, Any] | None = None,
+    part: str | None = None,
 ) -> Evaluation:
     """Measure a run: on its own data set each head on the test part of its split, on another data set each head on all videos.
 
@@ -55,9 +59,10 @@ def evaluate(
         skip_missing: leave out videos without complete features instead of refusing.
         any_features: allow features that were made otherwise than the ones in training.
         frame_changes: single choices of the run's `frame_input` to change in testing: order, sampling, draws.
+        part: official part of the data set whose videos are measured by each head instead.
 
     Raises:
-        ArgumentError: a change is not allowed.
+        ArgumentError: a change is not allowed, or a video of `part` was in a head's training or validation part.
         WeightsError: the folder is no finished run.
         IdentityError: the features were made otherwise than the ones in training.
         StoreError: features are missing.
@@ -71,9 +76,14 @@ def evaluate(
             model.check_identity(name, source.identity(name))
     recorded = read_json(run / SPLITS)
     splits = recorded["splits"]
-    tests, measured_on, notes = _videos_to_measure(splits, model, source)
-    if own:
-        notes += _notes_of_the_fit(recorded, model)
+    if part is not None:
+        tests, measured_on, notes = videos_of_part(
+            part, _own_splits(splits, model, source.dataset.name) if own else [], model, source.dataset
+        )
+    else:
+        tests, measured_on, notes = _videos_to_measure(splits, model, source)
+        if own:
+            notes += _notes_of_the_fit(recorded, model)
     wanted = {name for names in tests for name in names}
     rows = _rows_to_measure(source, sets, wanted, skip_missing)
     if len(rows) < len(wanted):
@@ -87,7 +97,8 @@ def evaluate(
     draws.check()
     drawn = draws.testing(model.config.seed)
     predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names, drawn))
-    return Evaluation(measured_on, summarise(predictions, len(tests), mapping or model.config.mapping, notes), predictions)
+    read_after = mapping or model.config.mapping
+    return Evaluation(measured_on, summarise(predictions, len(tests), read_after, notes), predictions, read_after)
 
 
 def _videos_to_measure(
@@ -97,8 +108,7 @@ def _videos_to_measure(
     dataset, trained_on = source.dataset, model.trained_on
     everything = [video.name for video in dataset.videos]
     if dataset.name != trained_on.name or not splits:
-        unknown = "the head's own training videos are not known and may be among the measured ones"
-        notes = [unknown] if not splits else []
+        notes = [UNKNOWN_TRAINING] if not splits else []
         return [everything] * len(model.heads), f"all {len(everything)} videos of '{dataset.name}'", notes
     tests = [split["test"] for split in _own_splits(splits, model, dataset.name)]
     gone = sorted({name for names in tests for name in names} - set(everything))
@@ -106,7 +116,7 @@ def _videos_to_measure(
         raise ArgumentError(
             f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]}); use its own store, or fit again."
         )
-    notes = ["the data set's labels or videos have changed since the fit"] if dataset.digest != trained_on.digest else []
+    notes = [CHANGED_SINCE] if dataset.digest != trained_on.digest else []
     return tests, f"the test parts of its own {len(splits)} splits of '{dataset.name}'", notes
 
 

@@ -41,11 +41,13 @@ def read_predictions(folder: Path) -> tuple[Prediction, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return tuple(
-                Prediction(int(row["split"]), row["part"], row["video"], row["content"], float(row["mos"]), float(row["prediction"]))
+                Prediction(
+                    int(row["split"]), row["part"], row["video"], row["content"], float(row["mos"]), float(row["prediction"] or "nan")
+                )
                 for row in csv.DictReader(file)
             )
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"'{path}' is missing or damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
 
 
 def summarise(

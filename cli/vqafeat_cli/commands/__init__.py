@@ -1,5 +1,6 @@
 """The commands, each in a file of its own."""
 
+from vqafeat_cli.commands.compare import compare
 from vqafeat_cli.commands.demo import demo
 from vqafeat_cli.commands.ensemble import ensemble
 from vqafeat_cli.commands.evaluate import evaluate
@@ -10,4 +11,4 @@ from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.showing import show, verify
 
-ALL = [extract, fit, evaluate, ensemble, predict, importing, listing, show, verify, demo]
+ALL = [extract, fit, evaluate, ensemble, compare, predict, importing, listing, show, verify, demo]

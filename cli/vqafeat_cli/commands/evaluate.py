@@ -1,11 +1,16 @@
 """`vqafeat evaluate`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqafeat.json_text import json_text
 from vqafeat_cli.options import dataset_option, json_option, store_option
+
+if TYPE_CHECKING:
+    from vqafeat.modeling.subsets import Subsets
+    from vqafeat.modeling.summary import MetricsSummary
 
 
 @click.command()
@@ -18,6 +23,15 @@ from vqafeat_cli.options import dataset_option, json_option, store_option
 @click.option("--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]")
 @click.option("--sampling", help="Frames that are taken; `vqafeat list samplings`.  [default: the run's own]")
 @click.option("--draws", type=int, help="Draws of random frames that a score is the mean of.  [default: the run's own]")
+@click.option("--videos", "part", metavar="PART", help="Measure each head on all videos of an official part, as test-1080p, instead.")
+@click.option(
+    "--by", metavar="GROUPING|FILE.csv", help="Also measure each group of videos; `vqafeat list groupings`, or a CSV video,group."
+)
+@click.option(
+    "--quality-threshold",
+    type=float,
+    help="Label that --by quality parts low and high at; Li et al. take 3.5536 of 1 to 5.  [default: middle of the data set's range]",
+)
 @json_option
 def evaluate(
     run: Path,
@@ -26,36 +40,72 @@ def evaluate(
     mapping: str | None,
     skip_missing: bool,
     any_features: bool,
+    part: str | None,
+    by: str | None,
+    quality_threshold: float | None,
     json: bool,
     **frames: str | int | None,
 ) -> None:
     """Measure a run on a data set of the store.
 
     On the data set it was trained on, each head is measured on the test part of its own split; on another one, each head on all videos.
+    --videos takes all videos of an official part instead, of which no head may have been trained or validated on any.
 
     \b
     Examples:
-      vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset live-vqc
+      vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset live-vqc --by resolution
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset konvid --order OS --draws 10
+      vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --videos test-1080p
     """
-    from vqafeat.modeling import evaluating
-    from vqafeat.modeling.summary import MEASURES
+    from vqafeat.modeling import evaluating, subsets
     from vqafeat_cli.datasets import open_store
     from vqafeat_cli.fit_report import metrics_lines
 
+    if quality_threshold is not None and by is None:
+        raise click.UsageError("--quality-threshold parts the groups of --by quality; give both.")
+    if by is not None:
+        subsets.check_grouping(by, quality_threshold)
+    feature_store = open_store(store, dataset)
     found = evaluating.evaluate(
         run,
-        open_store(store, dataset),
+        feature_store,
         mapping=mapping,
         skip_missing=skip_missing,
         any_features=any_features,
         frame_changes={key: value for key, value in frames.items() if value is not None},
+        part=part,
     )
+    grouped = subsets.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
     if json:
-        means = {name: getattr(found.summary, name).mean for name in MEASURES}
         videos = len({row.video for row in found.predictions})
-        click.echo(json_text({**means, "n": videos, "heads": len(found.summary.n), "notes": found.summary.notes}))
+        click.echo(json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})}))
         return
     click.echo(f"{run} on {found.measured_on}; mean over {len(found.summary.n)} heads")
-    for line in metrics_lines(found.summary):
+    for line in [*metrics_lines(found.summary), *(_group_lines(grouped) if grouped else [])]:
         click.echo(line)
+
+
+def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
+    from vqafeat.modeling.summary import MEASURES
+
+    means = {name: getattr(summary, name).mean for name in MEASURES}
+    medians = {name: getattr(summary, name).median for name in MEASURES}
+    return {**means, "medians": medians, "n": videos, "heads": len(summary.n), "notes": summary.notes}
+
+
+def _groups_as_json(grouped: "Subsets") -> dict[str, Any]:
+    groups = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
+    return {"by": grouped.by, "groups": groups, "ungrouped": grouped.ungrouped}
+
+
+def _group_lines(grouped: "Subsets") -> list[str]:
+    from vqafeat.modeling.summary import MEASURES
+    from vqafeat_cli.tables import aligned, spread_cell
+
+    rows = [("", "videos", *(name.upper() for name in MEASURES))]
+    for group in grouped.groups:
+        rows.append((group.name, str(group.videos), *(spread_cell(getattr(group.summary, name)) for name in MEASURES)))
+    notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
+    notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
+    title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
+    return [title, *aligned(rows), *(f"  note: {note}" for note in notes)]

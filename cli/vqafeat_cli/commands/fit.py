@@ -102,7 +102,7 @@ def fit(
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, open_stores
-    from vqafeat_cli.fit_report import drawn_splits, fit_progress, metrics_lines
+    from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
 
     source = open_stores(store, datasets)
     feature_sets = chosen_features(source, features)
@@ -110,7 +110,7 @@ def fit(
     folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")
     frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
-    with fit_progress(splits) as progress:
+    with fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
         run = fitting.fit(
             source,
             feature_sets,

@@ -71,6 +71,12 @@ def _orders() -> Iterable[tuple[str, str]]:
     return ((name, ORDERS.get(name).described) for name in ORDERS)
 
 
+def _groupings() -> Iterable[tuple[str, str]]:
+    from vqafeat.modeling.subsets import GROUPINGS
+
+    return ((name, GROUPINGS.get(name).described) for name in GROUPINGS)
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -81,6 +87,7 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "recipes": _recipes,
     "samplings": _samplings,
     "orders": _orders,
+    "groupings": _groupings,
 }
 
 

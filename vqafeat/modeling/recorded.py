@@ -1,0 +1,94 @@
+"""What a finished run has recorded of itself, and whether two runs may be held against each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.modeling.predictions import Prediction, read_predictions
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import CONFIG, METRICS, PREDICTIONS, SPLITS, read_json
+
+PARTS = ("train", "validation", "test")
+_OUTSIDE_TRAINING = ("validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRun:
+    """A finished run as its folder tells it.
+
+    Attributes:
+        folder: the run folder.
+        config: everything that decided the run.
+        metrics: what metrics.json holds.
+        splits: one a head: part → names of its videos.
+        rows: (split, part, video) → the score, of the validation and test parts.
+
+    Raises:
+        WeightsError: a video of a validation or test part has no score.
+    """
+
+    folder: Path
+    config: RunConfig
+    metrics: Mapping[str, Any]
+    splits: Sequence[Mapping[str, list[str]]]
+    rows: Mapping[tuple[int, str, str], Prediction]
+
+    def __post_init__(self) -> None:
+        named = [(number, part, video) for number, split in enumerate(self.splits) for part in _OUTSIDE_TRAINING for video in split[part]]
+        missing = [key for key in named if key not in self.rows]
+        if missing:
+            number, part, video = missing[0]
+            raise WeightsError(
+                f"'{self.folder / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' names (first: {video}, {part} "
+                f"part of split {number}); run `vqafeat fit` again."
+            )
+
+    @classmethod
+    def read(cls, folder: Path) -> "RecordedRun":
+        """Read a run folder.
+
+        Raises:
+            WeightsError: it is no finished run of `vqafeat fit`, or a file of it is damaged.
+        """
+        metrics = read_json(folder / METRICS)
+        config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
+        splits = read_json(folder / SPLITS)["splits"]
+        if not splits or not (folder / PREDICTIONS).is_file():
+            raise WeightsError(
+                f"'{folder}' has no predictions on splits of its own (an imported head has none); give runs of `vqafeat fit`."
+            )
+        rows = {(row.split, row.part, row.video): row for row in read_predictions(folder) if row.part in _OUTSIDE_TRAINING}
+        return cls(folder, config, metrics, splits, rows)
+
+
+def check_same(one: RecordedRun, two: RecordedRun, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
+    """Refuse two runs that are not on the same videos of the same data set with the same labels.
+
+    Args:
+        one: a run.
+        two: another one.
+        parts: of each split, which have to hold the same videos.
+        verb: what is to be done with the runs, for the message.
+
+    Raises:
+        ArgumentError: data set, label list, kind of score, number of splits, or the videos of a part differ.
+    """
+    for name in ("dataset", "dataset_digest", "score_name"):
+        values = getattr(one.config, name), getattr(two.config, name)
+        if values[0] != values[1]:
+            raise ArgumentError(
+                f"{name} of '{one.folder}' is {values[0]!r}, of '{two.folder}' {values[1]!r}; {verb} runs on one data set and label list."
+            )
+    if len(one.splits) != len(two.splits):
+        raise ArgumentError(
+            f"'{one.folder}' has {len(one.splits)} splits, '{two.folder}' {len(two.splits)}; fit both with the same splits."
+        )
+    for number, (own, other) in enumerate(zip(one.splits, two.splits, strict=True)):
+        for part in parts:
+            if sorted(own[part]) != sorted(other[part]):
+                raise ArgumentError(
+                    f"split {number} has other {part} videos in '{two.folder}' than in '{one.folder}'; "
+                    "fit both with the same splits and seed."
+                )
