@@ -71,7 +71,7 @@ def open_store(folder: Path, dataset: str | None) -> FeatureStore:
     return FeatureStore.open(found[0])
 
 
-def open_stores(folder: Path, datasets: Sequence[str]) -> FeatureSource:
+def open_stores(folder: Path, datasets: Sequence[str], any_features: bool = False) -> FeatureSource:
     """Open the store of a data set below a folder, or those of several as one; without a name, the only one there.
 
     Raises:
@@ -80,7 +80,7 @@ def open_stores(folder: Path, datasets: Sequence[str]) -> FeatureSource:
     """
     if len(datasets) < 2:
         return open_store(folder, datasets[0] if datasets else None)
-    return Mixture([open_store(folder, name) for name in datasets])
+    return Mixture([open_store(folder, name) for name in datasets], any_features)
 
 
 def chosen_features(source: FeatureSource, features: str | None) -> str:
@@ -93,7 +93,9 @@ def chosen_features(source: FeatureSource, features: str | None) -> str:
         return features
     found = source.feature_sets()
     if len(found) != 1:
+        common = " in common" if len(source.members) > 1 else ""
         raise StoreError(
-            f"'{source.path}' holds the feature sets {', '.join(found) or '(none)'}; name one, or several joined by +, with --features."
+            f"the store of '{source.dataset.name}' holds the feature sets {', '.join(found) or '(none)'}{common}; "
+            "name one, or several joined by +, with --features."
         )
     return found[0]

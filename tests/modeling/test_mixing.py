@@ -13,6 +13,7 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
+from vqafeat.modeling.comparing import compare_runs
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.heads import build_head
@@ -67,8 +68,10 @@ def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
 def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
     with pytest.raises(ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"):
         Mixture([make_store(), make_store()])
-    with pytest.raises(IdentityError, match=r"'tiny' was made otherwise for 'other' than for 'tiny': .*view.* before they are mixed"):
+    with pytest.raises(IdentityError, match=r"'tiny' was made otherwise for 'other' than for 'tiny': .*view.* or pass --any-features"):
         Mixture([make_store(), make_store(name="other", view="crop")]).identity("tiny")
+    allowed = Mixture([make_store(), make_store(name="other", view="crop")], any_features=True)
+    assert pickle.loads(pickle.dumps(allowed)).identity("tiny") == make_store().identity("tiny")
     with pytest.raises(ArgumentError, match=r"the data sets have 2, 1 splits; each needs as many"):
         joint_splits([SPLITS, [SMALL]], SIZES)
 
@@ -203,3 +206,15 @@ def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Pa
     ):
         mixed_fit(source, tmp_path / "run", splits=few)
     assert not (tmp_path / "run").exists()
+
+
+def test_runs_on_several_data_sets_are_compared_split_by_split_alone(make_store: MakeStore, tmp_path: Path) -> None:
+    source = mixture(make_store)
+    twice = joint_splits([[SPLITS[0]] * 3, [SMALL, Split((0, 1, 3), (2, 7, 8), (4, 5, 6)), Split((2, 3, 4), (0, 1, 8), (5, 6, 7))]], SIZES)
+    runs = [mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1) for name in ("no-time", "avg-gru")]
+    found = compare_runs([run.folder for run in runs])
+    (pair,) = found.pairs
+    expected = np.mean(np.subtract(runs[0].summary.srocc.values, runs[1].summary.srocc.values))
+    assert pair.comparison.test.mean_difference == pytest.approx(expected)
+    # labels of several data sets share no scale on which all videos could be drawn anew
+    assert pair.interval is None

@@ -1,18 +1,22 @@
 """Stacked GRUs against `torch.nn.GRU`, values and gradients."""
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from vqafeat.errors import TrainingError
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sequences import Sequences
 from vqafeat.modeling.stacked import StackedGRU, stacked_states
 from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
+
+from .conftest import tiny_sequences
 
 
 def recurrences(count: int, width: int = 5, hidden: int = 4, dtype: torch.dtype = torch.float64) -> list[nn.GRU]:
@@ -51,7 +55,7 @@ def test_inputs_without_gradients_take_none() -> None:
     assert network.weight_ih_l0.grad is not None
 
 
-@pytest.mark.parametrize("head", ["sub-gru", "avg-gru", "sub-lstm", "no-time"])
+@pytest.mark.parametrize("head", ["sub-gru", "avg-gru", "mdtvsfa", "sub-lstm", "no-time"])
 def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> None:
     random = np.random.default_rng(0)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in random.integers(3, 20, 24)]
@@ -62,7 +66,10 @@ def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> No
     # parts of different sizes: the runs have one, two and three steps an epoch
     splits = [Split(tuple(order[:cut]), tuple(order[18:21]), tuple(order[21:])) for order, cut in zip(orders, (4, 7, 18), strict=True)]
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
+    # splits, seeds and options of the recipe in one computation
+    swept = replace(recipe, learning_rate=3e-3, batch_size=5, loss="plcc+l1", label_scale="range-of-training")
     assignments = [Assignment(split, seed) for seed, split in enumerate(splits)]
+    assignments += [Assignment(splits[2], 9), Assignment(splits[2], 2, recipe=swept)]
     records, together = finished(train_together(sequences, assignments, head, {}, recipe))
     for number, assignment in enumerate(assignments):
         own, (alone,) = finished(train_together(sequences, [assignment], head, {}, recipe))
@@ -71,6 +78,14 @@ def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> No
             torch.testing.assert_close(together[number].weights[name], value, rtol=1e-3, atol=1e-5)
         curve = [record.loss for place, record in records if place == number]
         np.testing.assert_allclose(curve, [record.loss for _, record in own], rtol=1e-4)
+
+
+def test_runs_of_different_lengths_do_not_train_together() -> None:
+    sequences = tiny_sequences()
+    split, recipe = Split((0, 1, 2), (), (3, 4)), Recipe("own", 0.01, 4, 2)
+    loop = train_together(sequences, [Assignment(split, 1), Assignment(split, 1, recipe=replace(recipe, epochs=3))], "avg-gru", {}, recipe)
+    with pytest.raises(TrainingError, match=r"the runs have 2, 3 epochs; runs that train together need as many"):
+        next(loop)
 
 
 def finished(

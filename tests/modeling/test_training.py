@@ -10,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import TrainingError
-from vqafeat.modeling import training
+from vqafeat.modeling import one_run
 from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.losses import Loss, LossOptions, build_loss
@@ -125,7 +125,7 @@ def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: p
         loss = build_loss(name, options)
         return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 
-    monkeypatch.setattr(training, "build_loss", counted)
+    monkeypatch.setattr(one_run, "build_loss", counted)
     run(recipe=replace(RECIPE, epochs=1))
     run(recipe=replace(RECIPE, epochs=1, drop_last=True))
     assert sizes == [4, 4, 2, 4, 4]

@@ -78,7 +78,7 @@ def compare_runs(
     The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for the number of comparisons. The
     interval is a percentile bootstrap of the difference when the test videos of all splits are drawn anew: a video's prediction is the mean
     over the splits that tested it, which are the same in both runs, so it holds for such mean scores rather than for a single split's
-    head, and its PLCC is without a logistic. RMSE has no interval.
+    head, and its PLCC is without a logistic. RMSE has no interval, and runs on several data sets have none, whose labels share no scale.
 
     Args:
         folders: run folders of `vqafeat fit`, at least two with the baseline.
@@ -103,7 +103,8 @@ def compare_runs(
     tested = compare({name: spread.values for name, spread in spreads.items()}, test, None if baseline is None else _name(baseline))
     means = {name: _mean_predictions(run) for name, run in runs.items()}
     mos = _labels(next(iter(runs.values())))
-    pairs = tuple(ComparedPair(found, _interval(found, means, mos, measure, resamples)) for found in tested)
+    bootstrapped = measure in BOOTSTRAPPED and len(next(iter(runs.values())).config.datasets) == 1
+    pairs = tuple(ComparedPair(found, _interval(found, means, mos, measure, resamples) if bootstrapped else None) for found in tested)
     notes = {name: _notes(run, measure) for name, run in runs.items()}
     return ComparedRuns(next(iter(runs.values())).config.dataset, measure, test, len(mos), spreads, notes, pairs)
 
@@ -147,7 +148,7 @@ def _recorded(run: RecordedRun, measure: str) -> Spread:
 
 def _notes(run: RecordedRun, measure: str) -> tuple[str, ...]:
     loss = run.config.recipe.get("loss", "l1")
-    mixed = measure in BOOTSTRAPPED and len(run.splits) > 1 and not on_label_scale(loss)
+    mixed = measure in BOOTSTRAPPED and len(run.config.datasets) == 1 < len(run.splits) and not on_label_scale(loss)
     own = f"the interval's means over splits mix scales: the loss '{loss}' leaves each split's scores on a scale of its own"
     return (*run.metrics.get("notes", ()), *([own] if mixed else []))
 
@@ -170,9 +171,7 @@ def _mean_predictions(run: RecordedRun) -> dict[str, float]:
 
 def _interval(
     found: Comparison, means: Mapping[str, Mapping[str, float]], mos: Mapping[str, float], measure: str, resamples: int
-) -> Interval | None:
-    if measure not in BOOTSTRAPPED:
-        return None
+) -> Interval:
     # one order of videos for every pair, whatever the order in a run's files
     videos = sorted(mos)
 

@@ -28,19 +28,21 @@ class Mixture:
 
     Args:
         sources: at least two, of different data sets.
+        any_features: allow feature sets that were made otherwise in one store than in another.
 
     Raises:
         ArgumentError: there are fewer, or two of one name.
     """
 
-    def __init__(self, sources: Sequence[FeatureSource]) -> None:
+    def __init__(self, sources: Sequence[FeatureSource], any_features: bool = False) -> None:
         names = [source.dataset.name for source in sources]
         if len(sources) < 2 or len(set(names)) < len(names):
             raise ArgumentError(f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different ones.")
+        self._any_features = any_features
         self._sources = {source.dataset.name: source for source in sources}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mixture, (tuple(self._sources.values()),)
+        return Mixture, (tuple(self._sources.values()), self._any_features)
 
     @property
     def path(self) -> Path:
@@ -82,7 +84,7 @@ class Mixture:
         return sorted(set.intersection(*(set(source.feature_sets()) for source in self._sources.values())))
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
-        """Return what the numbers of a feature set depend on.
+        """Return what the numbers of a feature set depend on, in the first store where others are allowed.
 
         Raises:
             IdentityError: it was made otherwise in one of the stores.
@@ -90,10 +92,10 @@ class Mixture:
         first, *others = self._sources.items()
         own = first[1].identity(feature_set)
         for name, source in others:
-            if (other := source.identity(feature_set)) != own:
+            if (other := source.identity(feature_set)) != own and not self._any_features:
                 raise IdentityError(
                     f"feature set '{feature_set}' was made otherwise for '{name}' than for '{first[0]}': {own.differences(other)}. "
-                    "Extract both the same way before they are mixed."
+                    "Extract both the same way, or pass --any-features if the difference does not matter."
                 )
         return own
 

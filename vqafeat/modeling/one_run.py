@@ -10,7 +10,7 @@ from torch import Tensor
 from vqafeat.errors import TrainingError
 from vqafeat.modeling.batching import Batch, Batcher, bucketed
 from vqafeat.modeling.keeping import Keeper
-from vqafeat.modeling.losses import MIXINGS, label_lines
+from vqafeat.modeling.losses import MIXINGS, build_loss, label_lines
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment
 from vqafeat.modeling.rows import RowPicks
@@ -33,6 +33,7 @@ class Run:
         labels: (video,) float32, as the loss sees them.
         groups: (video,) int64, the data set whose label scale and loss a video belongs to.
         lines: data set by data set, how the head's output becomes a score.
+        loss: of the videos of one data set.
         batcher: makes its batches.
         keeper: of the best epoch.
     """
@@ -48,6 +49,7 @@ class Run:
         frame_input: FrameInput,
     ) -> None:
         self.split, self.seed, self.recipe = assignment.split, assignment.seed, recipe
+        self.loss = build_loss(recipe.loss, recipe.loss_options())
         check_parts(self.split, sequences, recipe)
         names, numbers, mos = sequences.datasets, sequences.dataset_of, sequences.mos
         self.lines = assignment.lines or tuple(label_lines(recipe.label_scale, names, numbers, mos, self.split.train))

@@ -6,6 +6,7 @@ from math import nan
 from torch import Tensor
 
 from vqafeat.modeling.losses import LabelLine
+from vqafeat.modeling.recipes import Recipe
 from vqafeat.splits import Split
 
 
@@ -53,8 +54,10 @@ class Assignment:
         split: rows count within the sequences.
         seed: of this split.
         lines: one a data set; without them, what the recipe's label scale finds in the sequences.
+        recipe: of this run alone, of as many epochs as the others'; without it, the one that all share.
     """
 
     split: Split
     seed: int
     lines: tuple[LabelLine, ...] | None = None
+    recipe: Recipe | None = None

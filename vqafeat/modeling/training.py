@@ -16,7 +16,7 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.batching import Batch, Batcher, chunks
 from vqafeat.modeling.checkpoints import Checkpoint
 from vqafeat.modeling.heads import Head
-from vqafeat.modeling.losses import build_loss, combined
+from vqafeat.modeling.losses import combined
 from vqafeat.modeling.one_run import Run, dataset_numbers
 from vqafeat.modeling.outputs import Outputs
 from vqafeat.modeling.recipes import Recipe
@@ -38,7 +38,7 @@ def train_together(
     frame_input: FrameInput = WHOLE_VIDEOS,
     checkpoint: Checkpoint | None = None,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Train a head on each of several splits in one computation; yields (assignment, record) as epochs end and returns the results.
+    """Train several runs of a head in one computation: splits, seeds, recipes; yields (assignment, record) as epochs end, returns the results.
 
     Runs share nothing but the time: each has its own weights, order, optimiser and kept epoch, as if it were alone; sums over larger
     matrices differ by rounding. The same seed, company, machine and number of threads give the same weights. An epoch's order is drawn
@@ -54,10 +54,14 @@ def train_together(
         checkpoint: keeps the state between epochs; what it kept of a stopped training is gone on from, to the same weights.
 
     Raises:
-        TrainingError: a part is too small, or a loss is not finite.
+        TrainingError: a part is too small, the runs have different numbers of epochs, or a loss is not finite.
         StoreError: the features cannot be sampled so.
     """
-    runs = [Run(sequences, assignment, head_name, options, recipe, device, frame_input) for assignment in assignments]
+    runs = [Run(sequences, one, head_name, options, one.recipe or recipe, device, frame_input) for one in assignments]
+    if len({run.recipe.epochs for run in runs}) > 1:
+        raise TrainingError(
+            f"the runs have {', '.join(str(run.recipe.epochs) for run in runs)} epochs; runs that train together need as many."
+        )
     if checkpoint is not None and (states := checkpoint.read()):
         for run, state in zip(runs, states, strict=True):
             run.take_up(state)
@@ -66,7 +70,7 @@ def train_together(
     for epoch in range(len(runs[0].keeper.curve) + 1, recipe.epochs + 1):
         losses = _train_epoch(runs, epoch)
         validated = _sroccs(runs, "validation")
-        tested = _sroccs(runs, "test") if recipe.select == "test" else [nan] * len(runs)
+        tested = _sroccs(runs, "test")
         for number, run in enumerate(runs):
             record = EpochRecord(epoch, losses[number], validated[number], tested[number])
             run.keeper.see(record, run.head)
@@ -78,8 +82,6 @@ def train_together(
 
 def _train_epoch(runs: Sequence[Run], epoch: int) -> list[float]:
     """Take each run through its training part once; returns the mean loss of each."""
-    recipe = runs[0].recipe
-    loss_function = build_loss(recipe.loss, recipe.loss_options())
     losses: list[list[float]] = [[] for _ in runs]
     for run in runs:
         run.head.train()
@@ -89,7 +91,7 @@ def _train_epoch(runs: Sequence[Run], epoch: int) -> list[float]:
         of_runs = []
         for (run, batch, _), output in zip(active, outputs, strict=True):
             labels = run.labels[list(batch.rows)].view(run.losses, -1)
-            of_runs.append(combined([loss_function(*own) for own in zip(output.parts(run.losses), labels, strict=True)]))
+            of_runs.append(combined([run.loss(*own) for own in zip(output.parts(run.losses), labels, strict=True)]))
         for (run, batch, own), loss in zip(active, of_runs, strict=True):
             own.append(loss.item())
             _refuse_not_finite(own[-1], run, batch, epoch, number)
@@ -139,9 +141,13 @@ def _refuse_not_finite(loss: float, run: Run, batch: Batch, epoch: int, number: 
 
 
 def _sroccs(runs: Sequence[Run], part: str) -> list[float]:
-    """Return each run's SROCC on a part, the mean over its data sets; NaN without that part or where it is not defined."""
+    """Return each run's SROCC on a part, the mean over its data sets; NaN without that part or where it is not defined.
+
+    The test part is looked at only where it was asked to choose the epoch.
+    """
     scores: list[list[Tensor]] = [[] for _ in runs]
-    loops = [run.batcher.taking(run.picks(part)).batches(chunks(getattr(run.split, part), _SCORED_TOGETHER)) for run in runs]
+    looked_at = [() if part == "test" and run.recipe.select != "test" else getattr(run.split, part) for run in runs]
+    loops = [run.batcher.taking(run.picks(part)).batches(chunks(rows, _SCORED_TOGETHER)) for run, rows in zip(runs, looked_at, strict=True)]
     for run in runs:
         run.head.eval()
     with torch.no_grad():

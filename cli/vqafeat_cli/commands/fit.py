@@ -54,6 +54,7 @@ from vqafeat_cli.options import datasets_option, json_option, store_option
 @click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it; several share the splits: A,B.")
 @click.option("--memory", metavar="AMOUNT", help="Largest features to hold in memory, for example 8G.  [default: half of what is free]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
+@click.option("--any-features", is_flag=True, help="Of several data sets: allow features that were made otherwise in one than in another.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder, instead of going on with it or refusing another one.")
 @json_option
@@ -78,6 +79,7 @@ def fit(
     device: str,
     memory: str | None,
     skip_missing: bool,
+    any_features: bool,
     out: Path | None,
     overwrite: bool,
     json: bool,
@@ -104,7 +106,7 @@ def fit(
     from vqafeat_cli.datasets import chosen_features, open_stores
     from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
 
-    source = open_stores(store, datasets)
+    source = open_stores(store, datasets, any_features)
     feature_sets = chosen_features(source, features)
     name = source.dataset.name
     folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")

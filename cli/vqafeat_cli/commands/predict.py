@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", type=click.IntRange(0), help="Ask the head of this split alone.  [default: the mean over all heads of the run]")
+@click.option("--scale-of", metavar="NAME", help="Of a run on several data sets: the one whose scale to score on.  [default: the first]")
 @weights_option
 @compute_options
 @click.option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="How .yuv files are read, for example 1920x1080:yuvj420p@30.")
@@ -32,6 +33,7 @@ def predict(
     run: Path,
     videos: tuple[Path, ...],
     split: int | None,
+    scale_of: str | None,
     weights: tuple[str, ...],
     raw: str | None,
     per_frame: bool,
@@ -59,7 +61,7 @@ def predict(
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
-    model = TrainedModel.load(run)
+    model = TrainedModel.load(run, scale_of)
     backbones = backbone_names(split_feature_sets(model.config.feature_sets))
     scorer = Scorer(model, parse_weights(weights, backbones), split, any_features)
     rows, failed, names = [], 0, Counter(path.name for path in files)
