@@ -38,7 +38,7 @@ def train_together(
     frame_input: FrameInput = WHOLE_VIDEOS,
     checkpoint: Checkpoint | None = None,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Train several runs of a head in one computation: splits, seeds, recipes; yields (assignment, record) as epochs end, returns the results.
+    """Train several runs of a head in one computation, of other splits, seeds or recipes; yields (assignment, record) as epochs end.
 
     Runs share nothing but the time: each has its own weights, order, optimiser and kept epoch, as if it were alone; sums over larger
     matrices differ by rounding. The same seed, company, machine and number of threads give the same weights. An epoch's order is drawn
@@ -52,6 +52,9 @@ def train_together(
         device: as PyTorch names it.
         frame_input: the frames that are taken; random ones are drawn anew each epoch, and once for validation.
         checkpoint: keeps the state between epochs; what it kept of a stopped training is gone on from, to the same weights.
+
+    Returns:
+        What is kept of each run.
 
     Raises:
         TrainingError: a part is too small, the runs have different numbers of epochs, or a loss is not finite.
