@@ -1,10 +1,12 @@
 """Amounts of memory as they are typed; what is free; memory that is shared."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from vqafeat import memory
 from vqafeat.errors import ArgumentError
 from vqafeat.memory import anonymous_file, free_bytes, parse_bytes
 
@@ -23,9 +25,11 @@ def test_other_amounts_are_refused(text: str) -> None:
         parse_bytes(text)
 
 
-def test_what_is_free_is_below_what_there_is() -> None:
+def test_what_is_free_is_below_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 50 << 20 < free_bytes(torch.device("cpu")) <= there
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    assert free_bytes(torch.device("cpu")) == there // 2
 
 
 def test_memory_without_a_name_has_its_size() -> None:

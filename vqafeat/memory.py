@@ -9,6 +9,7 @@ import torch
 
 from vqafeat.errors import ArgumentError
 
+_MEMINFO = Path("/proc/meminfo")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -25,10 +26,12 @@ def parse_bytes(text: str) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the memory that is free on a device now."""
+    """Return the memory that is free on a device now; where the system does not tell, half of what it has."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    if not _MEMINFO.is_file():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
     return int(fields["MemAvailable"].split()[0]) << 10
 
 

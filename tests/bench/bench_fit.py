@@ -28,6 +28,8 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "plcc": {"overrides": {"loss": "plcc"}},
         "srcc, strength 0.01": {"overrides": {"loss": "srcc", "soft_rank_strength": 0.01}},
         "plcc+srcc, strength 0.01": {"overrides": {"loss": "plcc+srcc", "soft_rank_strength": 0.01}},
+        "rank": {"overrides": {"loss": "rank"}},
+        "rank-mdtvsfa": {"overrides": {"loss": "rank-mdtvsfa"}},
         "l1+rank": {"overrides": {"loss": "l1+rank"}},
     },
 }

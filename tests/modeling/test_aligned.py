@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
@@ -81,6 +82,32 @@ def test_lines_start_at_the_range_of_the_training_labels_and_the_logistic_s_end_
     assert (moved["stretch.weight"].item(), moved["stretch.bias"].item()) == (1.0, 0.0)
     assert moved["steepen.weight"].item() != result.weights["steepen.weight"].item()
     assert moved["slopes"].item() != result.weights["slopes"].item()
+
+
+def test_all_four_parameters_are_learnt_where_asked_for() -> None:
+    # Li et al. equation 13; the released code freezes the last two
+    split = Split(tuple(range(10)), (), tuple(range(10, 20)))
+    options = {**SMALL["mdtvsfa"], "four_parameters": True}
+    weights = finish(train(tiny_sequences(), split, "mdtvsfa", options, Recipe("own", 0.1, 10, 3), 3)).weights
+    assert weights["stretch.weight"].item() != 1.0
+    assert weights["stretch.bias"].item() != 0.0
+
+
+def test_each_data_set_starts_its_own_line() -> None:
+    head = head_of("mdtvsfa", datasets="a+b")
+    head.see_labels(torch.tensor([1.0, 4.0, 0.2, 0.5, 0.9]), torch.tensor([0, 0, 1, 1, 1]))
+    assert head.slopes.tolist() == pytest.approx([3.0, 0.7])
+    assert head.offsets.tolist() == pytest.approx([1.0, 0.2])
+
+
+def test_within_a_data_set_the_three_scores_measure_alike() -> None:
+    head = head_of("mdtvsfa")
+    head.see_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
+    found = head.outputs(torch.randn(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    labels = np.random.default_rng(0).normal(size=30)
+    relative, mapped, aligned = (values.detach().numpy() for values in (found.relative, found.mapped, found.aligned))
+    assert spearmanr(relative, labels).statistic == spearmanr(aligned, labels).statistic
+    assert pearsonr(mapped, labels).statistic == pytest.approx(pearsonr(aligned, labels).statistic, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,0 +1,85 @@
+"""Epochs of sub-gru with features in memory, read from the store ahead of their use, and read when they are needed; length buckets.
+
+python tests/bench/bench_streaming.py [--videos N] [--repeats N]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import machine
+
+from vqafeat.features import FeatureSetIdentity, VideoFeatures
+from vqafeat.manifest import Dataset, Video
+from vqafeat.modeling import batching
+from vqafeat.modeling.holding import held
+from vqafeat.modeling.recipes import RECIPES, Recipe
+from vqafeat.modeling.records import Assignment
+from vqafeat.modeling.sequences import Sequences, load_sequences
+from vqafeat.modeling.training import train_together
+from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
+
+CHANNELS = 4096
+
+
+def made(folder: Path, videos: int) -> FeatureStore:
+    """Make a store of synthetic features of 60 to 360 frames, as wide as ResNet-50's."""
+    random = np.random.default_rng(0)
+    rows = tuple(Video(f"{number}.mp4", float(random.uniform(1, 5)), str(number)) for number in range(videos))
+    dataset = Dataset("made", "Made", "MOS", (1.0, 5.0), rows, "made", "made")
+    store = FeatureStore.create(folder / "made.zarr", dataset)
+    taps = ("last",)
+    store.add_feature_set(
+        "made", FeatureSetIdentity("made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", CHANNELS)
+    )
+    for video in rows:
+        count = int(random.integers(60, 361))
+        values = random.standard_normal((count, CHANNELS), np.float32).astype(np.float16)
+        store.write_features("made", video.name, VideoFeatures(values, np.arange(count, dtype=np.int32)), "")
+    return FeatureStore.open(store.path)
+
+
+def epoch_seconds(sequences: Sequences, recipe: Recipe, repeats: int) -> float:
+    """Return the median seconds of an epoch with its validation; the first one warms up."""
+    count = len(sequences)
+    split = Split(tuple(range(count * 3 // 4)), tuple(range(count * 3 // 4, count - 3)), tuple(range(count - 3, count)))
+    loop = train_together(sequences, [Assignment(split, 0)], "sub-gru", {}, recipe)
+    next(loop)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        next(loop)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    """Print a line a way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--videos", type=int, default=240)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    print(machine())
+    torch.set_num_threads(1)
+    recipe = RECIPES.get("default")
+    with tempfile.TemporaryDirectory() as folder:
+        stored = load_sequences(made(Path(folder), given.videos), "made")
+        inside = held(stored, 1 << 40)
+        ahead = batching.PREPARED_AHEAD
+        print(f"{given.videos} videos, {sum(stored.lengths) * CHANNELS * 2 / 2**30:.2f} GiB\n| way | s an epoch |\n|---|---|")
+        print(f"| in memory | {epoch_seconds(inside, recipe, given.repeats):.2f} |", flush=True)
+        print(f"| read ahead | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
+        batching.PREPARED_AHEAD = 0
+        print(f"| read when needed | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
+        batching.PREPARED_AHEAD = ahead
+        bucketed = recipe.overridden({"bucket_batches": 8})
+        print(f"| in memory, buckets of 8 batches | {epoch_seconds(inside, bucketed, given.repeats):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
