@@ -26,8 +26,7 @@ def read_workbook(path: Path) -> Table:
         DatasetError: it cannot be read, is no workbook (the older .xls among them), or has no rows.
     """
     try:
-        if path.open("rb").read(4) == _OLD_WORKBOOK:
-            raise DatasetError(f"label file '{path}' is an .xls of Excel 97; open it and save it as .xlsx, or give the set as a CSV of your own.")
+        _refuse_old(path)
         with ZipFile(path) as workbook:
             shared = [_text(item) for item in _part(workbook, _SHARED, path)] if _SHARED in workbook.namelist() else []
             sheet = _part(workbook, _first_sheet(workbook, path), path)
@@ -41,6 +40,14 @@ def read_workbook(path: Path) -> Table:
     width = max(len(cells) for _, cells in rows)
     padded = [(number, (*cells, *("",) * (width - len(cells)))) for number, cells in rows]
     return Table(padded[0][1], tuple(padded[1:]))
+
+
+def _refuse_old(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_OLD_WORKBOOK)) == _OLD_WORKBOOK:
+            raise DatasetError(
+                f"label file '{path}' is an .xls of Excel 97; open it and save it as .xlsx, or give the set as a CSV of your own."
+            )
 
 
 def _part(workbook: ZipFile, name: str, path: Path) -> ElementTree.Element:

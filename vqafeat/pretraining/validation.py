@@ -48,6 +48,15 @@ def mean_srocc(sroccs: Mapping[str, float]) -> float:
     return float(np.mean(list(sroccs.values()))) if sroccs and not any(map(isnan, sroccs.values())) else nan
 
 
+def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
+    """Return the share of all pairs with different labels that (image,) means put in the labels' order; equal means count as half right."""
+    predicted, labels = np.asarray(means, dtype=float), np.asarray(mos, dtype=float)
+    first, second = np.triu_indices(len(labels), 1)
+    order = np.sign(labels[first] - labels[second])
+    agreed = np.sign(predicted[first] - predicted[second]) * order
+    return float((1 + agreed[order != 0]).mean() / 2)
+
+
 def _srocc(means: npt.NDArray[np.float64], item: DrawnPairs) -> float:
     if not np.isfinite(means).all():
         return nan

@@ -65,6 +65,24 @@ def _orders() -> Iterable[tuple[str, str]]:
     return ((name, ORDERS.get(name).described) for name in ORDERS)
 
 
+def _image_sets() -> Iterable[tuple[str, str]]:
+    from vqafeat.pretraining.image_sets import IMAGE_SETS
+
+    for name in IMAGE_SETS:
+        reader = IMAGE_SETS.get(name)
+        yield name, f"{reader.described}; {f'{reader.pairs} pairs' if reader.pairs else 'ten pairs a training image'}"
+
+
+def _pretraining_recipes() -> Iterable[tuple[str, str]]:
+    from vqafeat.pretraining.preparation import PREPARATIONS
+    from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
+
+    for name in PRETRAINING_RECIPES:
+        recipe = PRETRAINING_RECIPES.get(name)
+        phases = f"{recipe.epochs} epochs, the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else f"{recipe.epochs} epochs"
+        yield name, f"Adam {recipe.learning_rate:g}, {phases}; {recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}"
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -74,6 +92,8 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "recipes": _recipes,
     "samplings": _samplings,
     "orders": _orders,
+    "image-sets": _image_sets,
+    "pretraining-recipes": _pretraining_recipes,
 }
 
 

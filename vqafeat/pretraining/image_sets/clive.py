@@ -37,10 +37,11 @@ def read_clive(root: Path) -> ImageSet:
 
 def _variable(path: Path, name: str) -> npt.NDArray[Any]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         return np.ravel(loadmat(path)[name])
-    except (OSError, ValueError, NotImplementedError, TypeError, LookupError) as error:
+    except (MatReadError, OSError, ValueError, NotImplementedError, TypeError, LookupError) as error:
         raise DatasetError(f"label file '{path}' has no variable '{name}' or cannot be read ({error}); give the set as it ships.") from error
 
 
