@@ -55,7 +55,13 @@ def check_progress(images: int, words: str = "checking images") -> Iterator[Call
 def _bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many, and how it goes."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=None, state="")
         yield lambda words, done, total, state: bar.update(task, description=words, completed=done, total=total, state=state)

@@ -113,7 +113,10 @@ def test_one_s_own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
     [
         ("image,mos\na.png,1\n", r"no column std; images of one's own have the columns image,mos,std .* write one value for all"),
         ("image,mos,std,note\na.png,1,1,x\n", "unknown column note"),
-        ("image,mos,std\na.png,nan,1\n", r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these rows"),
+        (
+            "image,mos,std\na.png,nan,1\n",
+            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these rows",
+        ),
         ("image,mos,std\na.png,1,\n", r"1 deviations \(std\) in .* are not finite numbers of at least 0: a.png \(nan\)"),
         ("image,mos,std\na.png,1,-2\n", r"a.png \(-2.0\)"),
         ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),

@@ -42,6 +42,12 @@ def test_the_start_follows_its_seeds_alone() -> None:
     assert first.weights == "random, seed 3"
 
 
+def test_every_image_can_start_with_one_deviation() -> None:
+    network = start_network("tiny", "random:3", 7, start_std=2.5).network.eval()
+    torch.testing.assert_close(network(IMAGES)[1], torch.full((5,), 2.5))
+    torch.testing.assert_close(network(IMAGES)[0], start_network("tiny", "random:3", 7).network.eval()(IMAGES)[0])
+
+
 def test_the_head_alone_can_learn() -> None:
     network = start_network("tiny", "random", 0).network
     for alone in (True, False):
@@ -55,7 +61,7 @@ def test_the_head_alone_can_learn() -> None:
 def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
     torch.manual_seed(4)
     plain = {key: value for key, value in TinyResNet().state_dict().items() if not key.startswith("fc.")}
-    # UNIQUE's and Li et al.'s: a network in DataParallel, its backbone with the replaced classifier, its quality head, and numbers beside it
+    # UNIQUE's and Li et al.'s: DataParallel, the backbone with the classifier that was replaced, the quality head, and numbers beside it
     released = {f"module.backbone.{key}": value for key, value in TinyResNet().state_dict().items()}
     released |= {f"module.backbone.{key}": value for key, value in plain.items()}
     released |= {"module.fc.weight": torch.ones(2, 16), "module.fc.bias": torch.ones(2)}
@@ -68,9 +74,8 @@ def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
         assert other.weights_sha256 == network.weights_sha256
         assert torch.equal(other.network.backbone.conv1[0].weight, plain["conv1.0.weight"])  # type: ignore[index,union-attr]
     assert not torch.equal(network.network.fc.weight, torch.ones(2, 16))
+    torch.save({**plain, "conv1.0.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "wrong.pth")
     with pytest.raises(WeightsError, match=r"'iqa-tiny': 1 shapes differ"):
-        wrong = {**plain, "conv1.0.weight": torch.ones(4, 3, 3, 3)}
-        torch.save(wrong, tmp_path / "wrong.pth")
         start_network("tiny", str(tmp_path / "wrong.pth"), 0)
 
 

@@ -4,8 +4,8 @@ The label is no opinion: nobody looked at these images. Each image is given 20 *
 
     proxy score = 90 − slope(kind) · severity
 
-with a deviation of 4 points for what raters would agree on (pristine, blur, noise, compression), and of 14 points for what is a matter of taste
-(exposure, colour). `mos` and `std` are their mean and their standard deviation, so that a network can learn both from the pictures.
+with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20 points for what is a matter of
+taste (exposure, colour). `mos` and `std` are their mean and their standard deviation, so that a network can learn both from the pictures.
 
 Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are pictures that were never seen.
 """
@@ -36,7 +36,7 @@ PLACES_EACH = 16  # the cells with the most detail: a blurred sky is a sky, and 
 MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
 SEVERITIES_EACH = 2
-AGREED_STD, DISPUTED_STD = 4.0, 14.0
+AGREED_STD, DISPUTED_STD = 8.0, 20.0
 # Part of the settings, to be raised when the same seed gives other files.
 IMAGE_RECIPE = 1
 MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.csv", "images"

@@ -1,4 +1,4 @@
-"""How far apart two domains lie: the CORAL distance between two sets of features (Sun and Saenko 2016; Li et al., section III-A and fig. 3)."""
+"""How far apart two domains lie: CORAL distances between sets of features (Sun and Saenko 2016; Li et al., section III-A, fig. 3)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,9 @@ class DomainFeatures:
             raise ArgumentError(f"'{self.name}' has features of shape {self.values.shape}; a covariance takes at least two samples.")
         if not np.isfinite(self.values).all():
             bad = int((~np.isfinite(self.values).all(1)).sum())
-            raise ArgumentError(f"'{self.name}' has {bad} sample(s) with features that are not finite; leave them out, or extract them again.")
+            raise ArgumentError(
+                f"'{self.name}' has {bad} sample(s) with features that are not finite; leave them out, or extract them again."
+            )
 
 
 def coral_distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
@@ -96,7 +98,7 @@ def store_features(path: Path, feature_set: str) -> DomainFeatures:
 
 
 def image_paths(argument: str) -> tuple[str, list[Path]]:
-    """Return the name and the images that `NAME=FOLDER` or `NAME=FILE.csv` names: a labelled set's, or all below a folder of any other name.
+    """Return the name and the images that `NAME=FOLDER` or `NAME=FILE.csv` names: a labelled set's, or all below any other folder.
 
     Raises:
         ArgumentError: the argument has no such form.
@@ -134,7 +136,9 @@ def image_features(
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
-        raise ArgumentError(f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video; take a network that sees single images.")
+        raise ArgumentError(
+            f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video; take a network that sees single images."
+        )
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):

@@ -1,15 +1,16 @@
 """Images on their way to the network: processes decode, resize and crop; what arrives does not depend on how many there are."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from vqafeat.errors import DatasetError
 from vqafeat.pretraining.image_sets import LabelledImage
 from vqafeat.pretraining.losses import PairLabels
 from vqafeat.pretraining.pairs import DrawnPairs
@@ -121,7 +122,7 @@ class PairLoader:
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         """Yield all pairs of an epoch, counted from 1."""
         self._order.epoch = epoch
-        for first, second, pairs in self._loader:
+        for first, second, pairs in _checked(self._loader):
             yield PairBatch(first, second, PairLabels(self._probability[pairs], self._std_order[pairs]), tuple(pairs.tolist()))
 
     def steps(self, epoch: int) -> int:
@@ -137,7 +138,7 @@ class ImageLoader:
         self._loader = _loader(WholeImages(images, recipe), workers, pinned, batch_size=1, shuffle=False)
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from self._loader
+        yield from _checked(self._loader)
 
 
 def _loader(images: Dataset[Any], workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
@@ -146,4 +147,32 @@ def _loader(images: Dataset[Any], workers: int, pinned: bool, **order: Any) -> D
         context = process_context([__name__])
         several = {"persistent_workers": True, "prefetch_factor": _BATCHES_AHEAD, "multiprocessing_context": context}
     # a generator of its own, so that the global one is left as it was
-    return DataLoader(images, num_workers=workers, pin_memory=pinned, generator=torch.Generator(), **several, **order)
+    own: dict[str, Any] = {"generator": torch.Generator(), "collate_fn": _together}
+    return DataLoader(_Guarded(images), num_workers=workers, pin_memory=pinned, **own, **several, **order)
+
+
+class _Guarded(Dataset[Any]):
+    """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's traceback."""
+
+    def __init__(self, images: Dataset[Any]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self._images))
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._images[key]
+        except DatasetError as error:
+            return error
+
+
+def _together(samples: list[Any]) -> Any:
+    return next((sample for sample in samples if isinstance(sample, DatasetError)), None) or default_collate(samples)
+
+
+def _checked(loader: DataLoader[Any]) -> Iterator[Any]:
+    for batch in loader:
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch

@@ -1,6 +1,7 @@
 """The losses of quality-aware pre-training: UNIQUE (Zhang et al. 2021), and Li et al., section III-A."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ class PairLabels:
 
     Attributes:
         probability: (pair,) that the first image is of higher quality, 0 to 1.
-        std_order: (pair,) 1 where the first image's deviation is the larger one, −1 where the second's, 0 where they are equal or not known.
+        std_order: (pair,) 1 where the first image's deviation is larger, −1 where the second's is, 0 where they are equal or not known.
 
     Raises:
         ArgumentError: the two differ in shape.
@@ -54,7 +55,7 @@ def preference(mean_difference: Tensor, variance: Tensor) -> Tensor:
         mean_difference: (pair,) μ1 − μ2.
         variance: (pair,) σ1² + σ2², above 0.
     """
-    return torch.special.ndtr(mean_difference / variance.sqrt())
+    return cast(Tensor, torch.special.ndtr(mean_difference / variance.sqrt()))
 
 
 def fidelity_loss(predicted: Tensor, probability: Tensor) -> Tensor:
@@ -66,8 +67,10 @@ def fidelity_loss(predicted: Tensor, probability: Tensor) -> Tensor:
     return (1 - same - ((1 - predicted) * (1 - probability) + ROOT_EPSILON).sqrt()).mean()
 
 
-def pair_loss(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], labels: PairLabels, margin: float, detach_variance: bool) -> PairLoss:
-    """Compare what a network says of the images of pairs with what people said (Li et al., eqs 3 to 6; `_train_single_epoch` of the release).
+def pair_loss(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], labels: PairLabels, margin: float, detach_variance: bool
+) -> PairLoss:
+    """Compare what a network says of the images of pairs with what people said (Li et al., eqs 3 to 6; released `_train_single_epoch`).
 
     Args:
         first, second: (pair,) mean and standard deviation of each image.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import expm1, log
 from typing import cast
 
 import torch
@@ -23,12 +24,14 @@ class QualityNetwork(nn.Module):
     Args:
         backbone: a whole ResNet; its classifier `fc` is taken off.
         seed: of the head's weights, drawn as there by Kaiming's normal rule; its bias starts at 0.
+        start_std: deviation of every image at the start; 0 leaves it to the drawn weights. A backbone that knows nothing yet otherwise
+            learns to be certain before it is right, and saturated probabilities teach it nothing more.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, seed: int) -> None:
+    def __init__(self, backbone: nn.Module, seed: int, start_std: float = 0.0) -> None:
         super().__init__()
         width = cast(nn.Linear, backbone.fc).in_features
         backbone.fc = nn.Identity()
@@ -38,6 +41,10 @@ class QualityNetwork(nn.Module):
             self.fc = nn.Linear(width, 2)
             nn.init.kaiming_normal_(self.fc.weight)
             nn.init.zeros_(self.fc.bias)
+        if start_std:
+            with torch.no_grad():
+                self.fc.weight[1] = 0
+                self.fc.bias[1] = log(expm1(start_std))
         # not part of the file: a normalisation is no weight
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
@@ -81,14 +88,14 @@ class StartNetwork:
     weights_sha256: str
 
 
-def start_network(name: str, weights: str, seed: int) -> StartNetwork:
+def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) -> StartNetwork:
     """Return a network to pre-train.
 
     Args:
         name: of the backbone, as `resnet50`.
         weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here, UNIQUE's, or Li et al.'s.
             The quality head starts anew in each case.
-        seed: of the head.
+        seed, start_std: of the head; see `QualityNetwork`.
 
     Raises:
         ArgumentError: this network cannot be pre-trained here.
@@ -97,10 +104,10 @@ def start_network(name: str, weights: str, seed: int) -> StartNetwork:
     quality = quality_backbone(name)
     backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
     loaded = load_network(backbone, weights)
-    network = QualityNetwork(loaded.network, seed).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = QualityNetwork(loaded.network, seed, start_std).train().to(memory_format=torch.channels_last)
     return StartNetwork(network, loaded.weights, loaded.weights_sha256)
 
 
 def weights_of(network: QualityNetwork) -> Mapping[str, Tensor]:
-    """Return what a weights file holds, a copy on the CPU: names as in UNIQUE's files, `backbone.` before the network's and `fc.` of the head."""
+    """Return what a weights file holds, a copy on the CPU: UNIQUE's names, `backbone.` before the network's and `fc.` of the head."""
     return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()}

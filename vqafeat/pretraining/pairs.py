@@ -109,8 +109,8 @@ def _drawn(image_set: ImageSet, asked: int | None, validation_percent: int, seed
     training = np.array(parts[0], dtype=np.int64)
     if len(training) < 2:
         raise DatasetError(
-            f"image set '{image_set.name}' has {len(training)} image(s) for training ('{image_set.labels}'); a pair takes two. Add images, or "
-            "leave the set out."
+            f"image set '{image_set.name}' has {len(training)} image(s) for training ('{image_set.labels}'); a pair takes two. Add images, "
+            "or leave the set out."
         )
     number = _default_pairs(image_set.name, len(training)) if asked is None else asked
     random = np.random.default_rng([seed, *image_set.name.encode()])

@@ -76,7 +76,7 @@ def _opened(path: Path, draft: bool) -> Image.Image:
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if min(image.size) < 1 or image.mode not in CONVERSIONS:
         raise DatasetError(f"'{path}' holds pixels of the kind '{image.mode}', not one of {', '.join(CONVERSIONS.names())}.")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise DatasetError(f"'{path}' is transparent in parts, and no background is known; save it without an alpha channel.")
     turned = ImageOps.exif_transpose(image)
     return CONVERSIONS.get(turned.mode)(turned)

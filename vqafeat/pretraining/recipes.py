@@ -21,6 +21,7 @@ _AT_LEAST = {
     "crop_side": 1,
     "validation_short_side": 1,
     "margin": 0,
+    "start_std": 0,
 }
 
 
@@ -41,6 +42,7 @@ class PretrainingRecipe:
         flip: mirror every other image in training.
         margin: of the hinge loss on the deviations.
         detach_variance: keep the fidelity loss from training the deviations.
+        start_std: deviation that the head says of every image before training; 0 leaves it to the head's drawn weights, as released.
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -63,6 +65,7 @@ class PretrainingRecipe:
     flip: bool = True
     margin: float = 0.025
     detach_variance: bool = True
+    start_std: float = 0.0
 
     def __post_init__(self) -> None:
         PREPARATIONS.get(self.preparation)
@@ -118,8 +121,8 @@ PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe
 # 12; the second phase goes on with the first one's optimiser, so the learning rate has its third epoch behind it
 PRETRAINING_RECIPES.add("li-released", PretrainingRecipe("li-released"))
 
-# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly adjusted to 384×384×3"; equation 3 has
-# no detached variance. Batch size and weight decay ("a L2 weight decay", section III-A) are not stated: as released. No mirroring is told of
+# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly adjusted to 384×384×3"; equation 3
+# detaches no variance. Batch size and weight decay ("a L2 weight decay", section III-A) are not stated: as released. Nothing is mirrored
 PRETRAINING_RECIPES.add(
     "li-paper",
     PretrainingRecipe(

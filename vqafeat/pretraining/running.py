@@ -107,7 +107,7 @@ def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord,
 
     Yields each step and each epoch's record, as `train` does, and raises what it raises.
     """
-    start = start_network(request.backbone, request.weights, request.seed)
+    start = start_network(request.backbone, request.weights, request.seed, request.recipe.start_std)
     config = {"backbone": request.backbone, "start": start.weights, "start_sha256": start.weights_sha256, **_config(request)}
     checkpoint = checkpoint_path(request.out)
     result = yield from train(start.network, request.sets, request.recipe, request.seed, request.computing, checkpoint, config)

@@ -14,12 +14,11 @@ from vqafeat.pretraining.network import QualityNetwork
 from vqafeat.pretraining.recipes import PretrainingRecipe
 
 
-
 class Replicas:
     """A network and its copies on further devices, kept equal.
 
-    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the statistics that are kept are those of
-    the first device. CUDA devices compute at the same time, since their kernels are queued.
+    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the statistics that are kept are those
+    of the first device. CUDA devices compute at the same time, since their kernels are queued.
 
     Args:
         network: moved to the first device.

@@ -107,8 +107,8 @@ def train(
     """
     replicas = Replicas(network, computing.devices, computing.precision)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")  # type: ignore[attr-defined]
-    stateful = {"network": network, "optimiser": optimiser, "scaler": scaler}
+    scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
+    stateful: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": scaler}
     progress = _resumed(checkpoint, config or {}, stateful)
     replicas.renew_copies()
     pinned = computing.devices[0].type == "cuda"

@@ -68,7 +68,7 @@ def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, pa
         axes.set_axisbelow(True)
         for number, (feature_set, found) in enumerate(distances.items()):
             places = np.arange(len(domains)) + (number - (len(distances) - 1) / 2) * width
-            style = {"color": BARS[number % len(BARS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+            style: dict[str, Any] = {"color": BARS[number % len(BARS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
             bars = axes.bar(places, [found[domain] for domain in domains], width * 0.92, label=feature_set, **style)
             axes.bar_label(bars, fmt="%.2e", padding=2, fontsize=8)
         axes.set_xticks(range(len(domains)), [f"{domain} to {target}" for domain in domains], parse_math=False)

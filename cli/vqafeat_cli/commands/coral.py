@@ -24,7 +24,13 @@ from vqafeat_cli.options import devices, json_option, weights_option
 @click.option("--plot", type=click.Path(path_type=Path), help="Bar plot to write, as PNG.")
 @json_option
 def coral(
-    sources: tuple[str, ...], target: str, features: tuple[str, ...], weights: tuple[str, ...], device: str | None, plot: Path | None, json: bool
+    sources: tuple[str, ...],
+    target: str,
+    features: tuple[str, ...],
+    weights: tuple[str, ...],
+    device: str | None,
+    plot: Path | None,
+    json: bool,
 ) -> None:
     """Tell how far each SOURCE lies from the TARGET: CORAL distances between sets of features (Li et al., fig. 3).
 

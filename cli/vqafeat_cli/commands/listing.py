@@ -79,8 +79,13 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
 
     for name in PRETRAINING_RECIPES:
         recipe = PRETRAINING_RECIPES.get(name)
-        phases = f"{recipe.epochs} epochs, the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else f"{recipe.epochs} epochs"
-        yield name, f"Adam {recipe.learning_rate:g}, {phases}; {recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}"
+        phases = (
+            f"{recipe.epochs} epochs, the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else f"{recipe.epochs} epochs"
+        )
+        yield (
+            name,
+            f"Adam {recipe.learning_rate:g}, {phases}; {recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}",
+        )
 
 
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {

@@ -16,7 +16,7 @@ from vqafeat_cli.options import devices, json_option
     required=True,
     multiple=True,
     metavar="NAME=FOLDER|NAME=FILE.csv",
-    help="Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your own CSV (image,mos,std[,content]). Repeat it for more.",
+    help="Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV (image,mos,std[,content]); repeatable.",
 )
 @click.option("--weights", default="imagenet", show_default=True, metavar="FILE|imagenet|random[:SEED]", help="That training starts from.")
 @click.option(
@@ -25,8 +25,12 @@ from vqafeat_cli.options import devices, json_option
     metavar="NUMBER|NAME=NUMBER",
     help="Pairs to draw, in every set or in one.  [default: the papers' numbers; of other sets ten a training image]",
 )
-@click.option("--validation-percent", default=20, show_default=True, help="Of each set's contents, which pairs are not drawn from; 0 for none.")
-@click.option("--recipe", default="li-released", show_default=True, help="Named set of everything else; `vqafeat list pretraining-recipes`.")
+@click.option(
+    "--validation-percent", default=20, show_default=True, help="Of each set's contents, which pairs are not drawn from; 0 for none."
+)
+@click.option(
+    "--recipe", default="li-released", show_default=True, help="Named set of everything else; `vqafeat list pretraining-recipes`."
+)
 @click.option("--learning-rate", type=float, help="Over the recipe's.")
 @click.option("--epochs", type=int, help="Of both phases together, over the recipe's.")
 @click.option("--head-epochs", type=int, help="First epochs, that train the quality head alone, over the recipe's.")
@@ -35,10 +39,16 @@ from vqafeat_cli.options import devices, json_option
 @click.option("--short-side", type=int, help="Samples that images are made smaller to, over the recipe's.")
 @click.option("--crop-side", type=int, help="Samples of the square that is cut out, over the recipe's.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same file.")
-@click.option("--device", metavar="NAME[,NAME…]", help="cpu, cuda or cuda:NUMBER; several share each batch.  [default: a GPU where there is one]")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Mixed precision below fp32.  [default: fp32 on a CPU, fp16 on a GPU]")
+@click.option(
+    "--device", metavar="NAME[,NAME…]", help="cpu, cuda or cuda:NUMBER; several share each batch.  [default: a GPU where there is one]"
+)
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Mixed precision below fp32.  [default: fp32 on a CPU, fp16 on a GPU]"
+)
 @click.option("--workers", type=click.IntRange(0), help="Processes that load images.  [default: one a core]")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights file to make, .safetensors; its model card lies beside it.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Weights file to make, .safetensors; its model card lies beside it."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a finished file, and start a stopped run anew.")
 @json_option
 def pretrain(

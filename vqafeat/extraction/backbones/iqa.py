@@ -20,4 +20,9 @@ def _register(name: str, build: Callable[[], nn.Module], width: int, files: str)
 
 _register("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
 _register("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
-_register("iqa-resnet50", tv.resnet50, 256, "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat pretrain makes one")
+_register(
+    "iqa-resnet50",
+    tv.resnet50,
+    256,
+    "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat pretrain makes one",
+)

@@ -30,8 +30,8 @@ def read_clive(root: Path) -> ImageSet:
         )
     kept = slice(TRAINING_IMAGES, None)
     listed = [str(np.ravel(name)[0]) if isinstance(name, np.ndarray) else str(name) for name in names[kept]]
-    values = [[float(value) for value in column[kept]] for column in (mos, std)]
-    images = labelled(first_there(root, ("Images", "."), "images of LIVE Challenge"), listed, *values)
+    scores, deviations = ([float(value) for value in column[kept]] for column in (mos, std))
+    images = labelled(first_there(root, ("Images", "."), "images of LIVE Challenge"), listed, scores, deviations)
     return ImageSet("clive", images, folder / "AllMOS_release.mat", STD_SOURCE)
 
 
@@ -42,7 +42,9 @@ def _variable(path: Path, name: str) -> npt.NDArray[Any]:
     try:
         return np.ravel(loadmat(path)[name])
     except (MatReadError, OSError, ValueError, NotImplementedError, TypeError, LookupError) as error:
-        raise DatasetError(f"label file '{path}' has no variable '{name}' or cannot be read ({error}); give the set as it ships.") from error
+        raise DatasetError(
+            f"label file '{path}' has no variable '{name}' or cannot be read ({error}); give the set as it ships."
+        ) from error
 
 
 IMAGE_SETS.add("clive", ImageSetReader(read_clive, "LIVE Challenge: Data/All*_release.mat, Images/", pairs=40_000))

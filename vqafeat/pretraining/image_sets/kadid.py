@@ -19,8 +19,8 @@ STD_SOURCE = "column var, which holds standard deviations"
 def read_kadid(root: Path) -> ImageSet:
     """Return KADID-10k: `dmos` runs from 1 to 5 and is higher for better images; versions of one reference image are one content.
 
-    The column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496) and (4.33, 0.869) give whole
-    sums of squares as deviations (633 and 586), and broken ones as variances. UNIQUE's `data_kadid10k.m` takes its square root.
+    The column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496) and (4.33, 0.869) give
+    whole sums of squares as deviations (633 and 586), and broken ones as variances. UNIQUE's `data_kadid10k.m` takes its square root.
 
     Raises:
         DatasetError: the label file is missing, or lacks a column.

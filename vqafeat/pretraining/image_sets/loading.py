@@ -18,8 +18,8 @@ def load_image_set(argument: str) -> ImageSet:
     name, separator, place = argument.partition("=")
     if not separator or not name or not place:
         raise ArgumentError(
-            f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS.names())}), or NAME=FILE.csv with the columns "
-            "image,mos,std."
+            f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS.names())}), or NAME=FILE.csv with the "
+            "columns image,mos,std."
         )
     path = Path(place)
     if path.suffix.lower() == ".csv":

@@ -24,8 +24,8 @@ def read_own(path: Path, name: str) -> ImageSet:
         said = [f"no column {' and '.join(missing)}"] if missing else []
         said += [f"unknown column {', '.join(unknown)}"] if unknown else []
         raise DatasetError(
-            f"'{path}': {', '.join(said)}; images of one's own have the columns image,mos,std and, if wanted, content. Where no deviation is "
-            "known, write one value for all, as a sixth of the scale."
+            f"'{path}': {', '.join(said)}; images of one's own have the columns image,mos,std and, if wanted, content. Where no deviation "
+            "is known, write one value for all, as a sixth of the scale."
         )
     names = [cell for _, cell in column_cells(table, ("image",), path)]
     contents = [cell for _, cell in column_cells(table, (CONTENT_COLUMN,), path)] if CONTENT_COLUMN in table.header else None
