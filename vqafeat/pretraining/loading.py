@@ -1,9 +1,9 @@
 """Images on their way to the network: processes decode, resize and crop; what arrives does not depend on how many there are."""
 
 import os
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ class ImageLoader:
         yield from _checked(self._loader)
 
 
-def _loader(images: Dataset[Any], workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
+def _loader(images: PairImages | WholeImages, workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
     several: dict[str, Any] = {}
     if workers:
         context = process_context([__name__])
@@ -154,11 +154,11 @@ def _loader(images: Dataset[Any], workers: int, pinned: bool, **order: Any) -> D
 class _Guarded(Dataset[Any]):
     """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's traceback."""
 
-    def __init__(self, images: Dataset[Any]) -> None:
+    def __init__(self, images: "PairImages | WholeImages") -> None:
         self._images = images
 
     def __len__(self) -> int:
-        return len(cast(Sized, self._images))
+        return len(self._images)
 
     def __getitem__(self, key: Any) -> Any:
         try:

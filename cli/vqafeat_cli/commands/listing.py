@@ -79,13 +79,9 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
 
     for name in PRETRAINING_RECIPES:
         recipe = PRETRAINING_RECIPES.get(name)
-        phases = (
-            f"{recipe.epochs} epochs, the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else f"{recipe.epochs} epochs"
-        )
-        yield (
-            name,
-            f"Adam {recipe.learning_rate:g}, {phases}; {recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}",
-        )
+        head = f", the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else ""
+        seen = f"{recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}"
+        yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
 
 
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
