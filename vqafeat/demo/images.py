@@ -30,9 +30,9 @@ from vqafeat.registry import Registry
 
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
 
-SIDE_PX, STEP_PX = 96, 104
-COLUMNS, ROWS = 6, 4
-PLACES_EACH = 16  # the cells with the most detail: a blurred sky is a sky, and its label would teach nothing
+SIDE_PX, STEP_PX = 64, 68
+COLUMNS, ROWS = 9, 6
+PLACES_EACH = 40  # the cells with the most detail: a blurred sky is a sky, and its label would teach nothing
 MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
 SEVERITIES_EACH = 2
@@ -101,7 +101,7 @@ IMAGE_KINDS.add("colour", ImageKind("share of the colour lost", (0.25, 0.45, 0.6
 
 @dataclass(frozen=True)
 class ImageDemoSettings:
-    """All that decides what the files hold: seed, and number of contents (1 … 32).
+    """All that decides what the files hold: seed, and number of contents (1 … 80).
 
     Raises:
         ArgumentError: a value is not allowed.

@@ -158,7 +158,7 @@ class _Guarded(Dataset[Any]):
         self._images = images
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._images.__len__()
 
     def __getitem__(self, key: Any) -> Any:
         try:
