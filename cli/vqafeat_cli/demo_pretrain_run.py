@@ -60,7 +60,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     labels = make_image_demo(out / "images", seed)
     (drawn,) = draw_pairs([load_image_set(f"demo-images={labels}")], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
     click.echo(f"1/5  images: {len(drawn.image_set.images)} crops of two photographs, {len(drawn.validation)} of other places held out")
-    request = _request(drawn, out / "iqa-resnet18.safetensors", seed)
+    request = _request(drawn, out / f"iqa-{BACKBONE}.safetensors", seed)
     click.echo(f"2/5  {BACKBONE} from random weights, {PAIRS} pairs, {request.recipe.epochs} epochs; on the held-out images:")
     start = start_network(BACKBONE, request.weights, seed, request.recipe.start_std).network
     click.echo(f"     before   {held_out(start, drawn, request)}")

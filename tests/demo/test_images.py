@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,11 @@ def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None
     first, second = make_image_demo(tmp_path / "a", contents=2), make_image_demo(tmp_path / "b", contents=2)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [(tmp_path / "a" / name).read_bytes() for name in files] == [(tmp_path / "b" / name).read_bytes() for name in files]
-    rows = list(csv.DictReader(first.open()))
+    rows = list(csv.DictReader(first.read_text().splitlines()))
     assert len(rows) == 2 * (1 + 2 * 5)
     assert {row["content"] for row in rows} == {"p01", "p02"}
-    assert Image.open(tmp_path / "a" / rows[0]["image"]).size == (SIDE_PX, SIDE_PX)
+    with Image.open(tmp_path / "a" / rows[0]["image"]) as image:
+        assert image.size == (SIDE_PX, SIDE_PX)
     stamp = (second.parent / rows[3]["image"]).stat().st_mtime_ns
     make_image_demo(tmp_path / "b", contents=2)
     assert (second.parent / rows[3]["image"]).stat().st_mtime_ns == stamp
@@ -52,10 +54,9 @@ def test_labels_follow_severity_and_disputed_kinds_have_the_larger_deviations() 
         own = [item for item in versions if item.kind == kind]
         errors = [item.mos - (90 - entry.slope * item.severity) for item in own]
         assert abs(np.mean(errors)) < 3 * entry.opinion_std / np.sqrt(20 * len(own))
-        assert np.mean([item.std for item in own]) == pytest.approx(entry.opinion_std, rel=0.1)
-    disputed = [item.std for item in versions if IMAGE_KINDS.get(item.kind).opinion_std == DISPUTED_STD]
-    agreed = [item.std for item in versions if IMAGE_KINDS.get(item.kind).opinion_std != DISPUTED_STD]
-    assert np.quantile(disputed, 0.05) > np.quantile(agreed, 0.95)
+        assert {item.std for item in own} == {entry.opinion_std}
+        assert np.std(errors) == pytest.approx(entry.opinion_std / np.sqrt(20), rel=0.25)
+    assert {item.kind for item in versions if item.std == DISPUTED_STD} == {"exposure", "colour"}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in IMAGE_KINDS if kind != "pristine"])
@@ -64,7 +65,7 @@ def test_each_step_takes_a_picture_further_from_the_pristine_one(kind: str) -> N
     # the mean over a neighbourhood for noise, whose draws differ from step to step
     distances = [np.abs(ndimage.gaussian_filter(version(kind, step) - pristine, (0.5, 0.5, 0))).mean() for step in range(1, 6)]
     if kind != "exposure":  # darker or brighter, as drawn
-        assert all(earlier < later for earlier, later in zip(distances, distances[1:], strict=False))
+        assert all(earlier < later for earlier, later in pairwise(distances))
     assert min(distances) > 0.3
 
 
@@ -82,7 +83,9 @@ def test_folders_and_settings_that_are_not_allowed(tmp_path: Path) -> None:
         ImageKind("", (1,), 0, 1, lambda samples, amount, rng: samples)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "photo.jpg").write_text("mine")
-    with pytest.raises(DatasetError, match=r"own holds something, but no images.json, so it is no image set of the demo: choose an empty folder"):
+    with pytest.raises(
+        DatasetError, match=r"own holds something, but no images.json, so it is no image set of the demo: choose an empty folder"
+    ):
         make_image_demo(tmp_path / "own")
     make_image_demo(tmp_path / "a", contents=1)
     with pytest.raises(DatasetError, match=r"holds an image set with \{'seed': 0, 'contents': 1.*delete the folder or choose another one"):

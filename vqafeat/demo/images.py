@@ -5,7 +5,8 @@ The label is no opinion: nobody looked at these images. Each image is given 20 *
     proxy score = 90 − slope(kind) · severity
 
 with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20 points for what is a matter of
-taste (exposure, colour). `mos` and `std` are their mean and their standard deviation, so that a network can learn both from the pictures.
+taste (exposure, colour). `mos` is the mean of the opinions, `std` the deviation that they were drawn with: that of a sample would order
+images of one kind by chance, which nothing in the pictures could teach.
 
 Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are pictures that were never seen.
 """
@@ -120,7 +121,7 @@ class ImageDemoSettings:
 
 @dataclass(frozen=True)
 class ImageVersion:
-    """One image as planned; `mos` and `std` are of its proxy opinions."""
+    """One image as planned; `mos` is the mean of its proxy opinions."""
 
     image: str
     content: int
@@ -165,8 +166,8 @@ def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
 def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -> ImageVersion:
     entry = IMAGE_KINDS.get(kind)
     opinions = rng.normal(PRISTINE_SCORE - entry.slope * severity, entry.opinion_std, OPINIONS)
-    mos, std = round(float(opinions.mean()), 3), round(float(opinions.std(ddof=1)), 3)
-    return ImageVersion(f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png", content, kind, severity, mos, std)
+    mos = round(float(opinions.mean()), 3)
+    return ImageVersion(f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png", content, kind, severity, mos, entry.opinion_std)
 
 
 def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:

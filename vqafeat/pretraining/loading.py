@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class _Order:
             yield [(self.epoch, pair) for pair in order[start : start + size]]
 
     def __len__(self) -> int:
-        return -(-self._pairs // self._recipe.pairs_a_step(self.epoch))
+        return ceil(self._pairs / self._recipe.pairs_a_step(self.epoch))
 
 
 class PairLoader:
@@ -155,10 +156,10 @@ class _Guarded(Dataset[Any]):
     """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's traceback."""
 
     def __init__(self, images: "PairImages | WholeImages") -> None:
-        self._images = images
+        self._images, self.count = images, len(images)
 
     def __len__(self) -> int:
-        return self._images.__len__()
+        return self.count
 
     def __getitem__(self, key: Any) -> Any:
         try:
