@@ -5,13 +5,16 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type bench lock clean
+.PHONY: help demo demo-pretrain test lint type bench lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)
 	$(BIN)/vqafeat demo
+
+demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (at most 5 minutes)
+	$(BIN)/vqafeat demo-pretrain
 
 test: .venv/ready ## all tests but the slow ones
 	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow"

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors", "json_text"],
     ["registry"],
-    ["labels", "state_dicts", "devices", "memory"],
+    ["labels", "state_dicts", "devices", "memory", "processes"],
     ["manifest"],
     ["splits", "metrics", "statistics", "features"],
     ["store", "demo"],

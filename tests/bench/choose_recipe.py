@@ -19,10 +19,12 @@ import numpy as np
 import torch
 
 from vqafeat.metrics import evaluate_predictions
+from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import RECIPES, Recipe
-from vqafeat.modeling.sequences import Batcher, Sequences
-from vqafeat.modeling.training import predict, train
+from vqafeat.modeling.records import Assignment
+from vqafeat.modeling.sequences import Sequences
+from vqafeat.modeling.training import predict, train_together
 from vqafeat.splits import Split
 
 PLAIN: dict[str, Any] = {
@@ -81,13 +83,12 @@ def recipe_of(candidate: str) -> Recipe:
 def fit(sequences: Sequences, candidate: str, head_name: str, number: int) -> dict[str, Any]:
     """Train on one split and return its figures."""
     split, began = video_level_split(len(sequences), number), time.perf_counter()
-    loop = train(sequences, split, head_name, {}, recipe_of(candidate), seed=number)
-    records = []
+    loop = train_together(sequences, [Assignment(split, number)], head_name, {}, recipe_of(candidate))
     try:
         while True:
-            records.append(next(loop))
+            next(loop)
     except StopIteration as stop:
-        result = stop.value
+        (result,) = stop.value
     seconds = time.perf_counter() - began
     head = build_head(head_name, sequences.channels)
     head.load_state_dict(result.weights)
@@ -96,8 +97,8 @@ def fit(sequences: Sequences, candidate: str, head_name: str, number: int) -> di
         "candidate": candidate,
         "head": head_name,
         "split": number,
-        "kept": next(record.validation_srocc for record in records if record.epoch == result.kept_epoch),
-        "last": float(np.mean([record.validation_srocc for record in records[-5:]])),
+        "kept": result.curve[result.kept_epoch - 1].validation_srocc,
+        "last": float(np.mean([record.validation_srocc for record in result.curve[-5:]])),
         "test": test.srocc,
         "kept_epoch": result.kept_epoch,
         "seconds": seconds,

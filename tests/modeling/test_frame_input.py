@@ -22,10 +22,11 @@ from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.heads.no_time import NoTime
 from vqafeat.modeling.recipes import Recipe
+from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.sampling import FrameInput, VideoRows, rows_in_testing
 from vqafeat.modeling.scoring import ScoredVideo, Scorer
 from vqafeat.modeling.starting import frame_statistics
-from vqafeat.modeling.trained import RunConfig, TrainedModel
+from vqafeat.modeling.trained import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 

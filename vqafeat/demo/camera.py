@@ -148,7 +148,8 @@ def plan_camera(seed: int, content: int) -> Camera:
 
 
 @cache
-def _photographs() -> dict[str, Plane]:
+def photographs() -> dict[str, Plane]:
+    """Return the two photographs by name, (height, width, 3) RGB, 0 to 1."""
     # Costs a second, and only the demo needs it.
     from sklearn.datasets import load_sample_images
 
@@ -160,7 +161,7 @@ def _photographs() -> dict[str, Plane]:
 
 @cache
 def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple[Plane, Plane, Plane]:
-    red, green, blue = np.moveaxis(_photographs()[photograph][:, ::-1] if mirrored else _photographs()[photograph], 2, 0)
+    red, green, blue = np.moveaxis(photographs()[photograph][:, ::-1] if mirrored else photographs()[photograph], 2, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (16 + 219 * luma, 128 + 112 / 0.886 * (blue - luma), 128 + 112 / 0.701 * (red - luma))
     smooth = [_low_pass(plane, widest_zoom * step) for plane, step in zip(planes, (1, 2, 2), strict=True)]

@@ -96,7 +96,12 @@ def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     return [(number, cells) for number, cells in lines if any(cells)]
 
 
-def _column(table: Table, names: tuple[str, ...], path: Path) -> int:
+def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
+    """Return the position of the first of these columns that the table has.
+
+    Raises:
+        DatasetError: it has none of them.
+    """
     for name in names:
         if name in table.header:
             return table.header.index(name)
@@ -112,14 +117,14 @@ def rows_of_table(table: Table, path: Path, options: TableOptions) -> LabelRows:
     Raises:
         DatasetError: a column is missing, a cell is no number, or a part is unknown.
     """
-    at = [(_column(table, (name,), path), least) for name, least in options.at_least.items()]
+    at = [(column_of(table, (name,), path), least) for name, least in options.at_least.items()]
     kept = list(table.rows)
     for column, least in at:
         values = parsed_scores(((line, cells[column]) for line, cells in kept), path)
         kept = [row for row, value in zip(kept, values, strict=True) if value >= least]
-    video, mos = _column(table, options.video, path), _column(table, options.mos, path)
-    content = _column(table, options.content, path) if options.content else None
-    part = _column(table, options.split_column, path) if options.split_column else None
+    video, mos = column_of(table, options.video, path), column_of(table, options.mos, path)
+    content = column_of(table, options.content, path) if options.content else None
+    part = column_of(table, options.split_column, path) if options.split_column else None
     scores = parsed_scores(((line, cells[mos]) for line, cells in kept), path, options.decimal)
     return LabelRows(
         tuple(

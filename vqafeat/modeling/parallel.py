@@ -1,6 +1,5 @@
 """The splits of one fit, one after another or spread over processes, with the same results either way."""
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, load_sequences
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.modeling.training import predict
+from vqafeat.processes import process_context
 from vqafeat.splits import Split
 
 Progress = Callable[[int, EpochRecord], None]
@@ -151,7 +151,7 @@ def _outcome(sequences: Sequences, split: Split, plan: Plan, number: int, result
 
 
 def _spread(sequences: Sequences, groups: Sequence[Group], plan: Plan, jobs: int, progress: Progress | None) -> list[SplitOutcome]:
-    context = _process_context()
+    context = process_context([__name__, "vqafeat.store"])
     news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
     try:
         with _pool(jobs, context, news, plan, sequences) as pool:
@@ -181,16 +181,6 @@ def _pool(
         ours.close()
         pool.shutdown(cancel_futures=True)
         theirs.close()
-
-
-def _process_context() -> BaseContext:
-    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can hang when forked."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # the server imports PyTorch and Zarr once, for all processes
-    context.set_forkserver_preload([__name__, "vqafeat.store"])
-    return context
 
 
 def _news_until_done(

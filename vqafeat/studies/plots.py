@@ -1,6 +1,6 @@
 """Plots as PNG, readable in print and for colour-blind eyes (Okabe and Ito's palette)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.scoring import ScoredVideo
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # beside the colours, for print
 _STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd"}
 
 
@@ -46,6 +48,33 @@ def plot_frame_curve(video: ScoredVideo, path: Path) -> Path:
         axes.set_ylabel(video.scale)
         axes.set_title(video.path.name, parse_math=False)
         axes.legend(loc="best", framealpha=0.9)
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, path: Path) -> Path:
+    """Write bars of the CORAL distances of domains to a target domain, side by side for each feature set (Li et al., fig. 3).
+
+    Args:
+        distances: by feature set, then by domain; every feature set has the same domains.
+        target: the domain that all are compared with.
+        path: of the PNG.
+    """
+    domains = list(next(iter(distances.values())))
+    width = 0.8 / len(distances)
+    with mpl.rc_context({**_STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):
+        figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(domains) * len(distances)), 3.6), layout="constrained")
+        axes = figure.subplots()
+        axes.set_axisbelow(True)
+        for number, (feature_set, found) in enumerate(distances.items()):
+            places = np.arange(len(domains)) + (number - (len(distances) - 1) / 2) * width
+            style: dict[str, Any] = {"color": BARS[number % len(BARS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+            bars = axes.bar(places, [found[domain] for domain in domains], width * 0.92, label=feature_set, **style)
+            axes.bar_label(bars, fmt="%.2e", padding=2, fontsize=8)
+        axes.set_xticks(range(len(domains)), [f"{domain} to {target}" for domain in domains], parse_math=False)
+        axes.set_ylabel("CORAL distance (lower is closer)")
+        axes.margins(y=0.16)
+        axes.legend(loc="best", framealpha=0.9, title="features")
         figure.savefig(path, dpi=150)
     return path
 

@@ -77,6 +77,25 @@ def _groupings() -> Iterable[tuple[str, str]]:
     return ((name, GROUPINGS.get(name).described) for name in GROUPINGS)
 
 
+def _image_sets() -> Iterable[tuple[str, str]]:
+    from vqafeat.pretraining.image_sets import IMAGE_SETS
+
+    for name in IMAGE_SETS:
+        reader = IMAGE_SETS.get(name)
+        yield name, f"{reader.described}; {f'{reader.pairs} pairs' if reader.pairs else 'ten pairs a training image'}"
+
+
+def _pretraining_recipes() -> Iterable[tuple[str, str]]:
+    from vqafeat.pretraining.preparation import PREPARATIONS
+    from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
+
+    for name in PRETRAINING_RECIPES:
+        recipe = PRETRAINING_RECIPES.get(name)
+        head = f", the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else ""
+        seen = f"{recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}"
+        yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -88,6 +107,8 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "samplings": _samplings,
     "orders": _orders,
     "groupings": _groupings,
+    "image-sets": _image_sets,
+    "pretraining-recipes": _pretraining_recipes,
 }
 
 

@@ -73,7 +73,8 @@ def test_no_two_tensors_end_under_one_name() -> None:
 
 def test_there_is_nothing_to_fetch() -> None:
     message = (
-        r"'iqa-resnet34' has no published weights that could be fetched \(UNIQUE's file is linked from github.com/zwx8981/UNIQUE\); "
+        r"'iqa-resnet34' has no published weights that could be fetched \(UNIQUE's file is linked from github.com/zwx8981/UNIQUE, "
+        r"vqafeat pretrain makes one\); "
         r"name a file with --weights iqa-resnet34=FILE, or take untrained ones with --weights iqa-resnet34=random"
     )
     with pytest.raises(WeightsError, match=message):

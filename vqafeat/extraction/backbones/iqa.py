@@ -1,4 +1,4 @@
-"""ResNet pre-trained on image quality: UNIQUE's ResNet-34 (Zhang et al. 2021) and Li et al.'s ResNet-50 (FACTS § 8)."""
+"""ResNet pre-trained on image quality: UNIQUE's ResNet-34 (Zhang et al. 2021), Li et al.'s ResNet-50 (FACTS § 8), or one's own."""
 
 from collections.abc import Callable
 
@@ -18,5 +18,11 @@ def _register(name: str, build: Callable[[], nn.Module], width: int, files: str)
     BACKBONES.add(name, backbone)
 
 
-_register("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE")
-_register("iqa-resnet50", tv.resnet50, 256, "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA")
+_register("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
+_register("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
+_register(
+    "iqa-resnet50",
+    tv.resnet50,
+    256,
+    "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat pretrain makes one",
+)

@@ -1,0 +1,67 @@
+"""`vqafeat coral`."""
+
+from pathlib import Path
+
+import click
+
+from vqafeat.json_text import json_text
+from vqafeat_cli.options import devices, json_option, weights_option
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("target")
+@click.option(
+    "--features",
+    multiple=True,
+    default=["resnet50"],
+    show_default=True,
+    metavar="SET",
+    help="Features to compare in: a feature set of the stores, which is computed for images. Repeat it for more groups of bars.",
+)
+@weights_option
+@click.option("--device", metavar="NAME", help="Where images are computed: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]")
+@click.option("--plot", type=click.Path(path_type=Path), help="Bar plot to write, as PNG.")
+@json_option
+def coral(
+    sources: tuple[str, ...],
+    target: str,
+    features: tuple[str, ...],
+    weights: tuple[str, ...],
+    device: str | None,
+    plot: Path | None,
+    json: bool,
+) -> None:
+    """Tell how far each SOURCE lies from the TARGET: CORAL distances between sets of features (Li et al., fig. 3).
+
+    A domain is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or any folder of images under a name of
+    your own (imagenet=FOLDER). A video counts with the mean of its frames' features. Distances in different features have different scales.
+
+    \b
+    Example:
+      vqafeat coral imagenet=sample/ koniq=koniq10k/ features/konvid.zarr --features resnet50 --features iqa-resnet50 \\
+          --weights iqa-resnet50=iqa-resnet50.safetensors --plot coral.png
+    """
+    from vqafeat.extraction.extractors import backbone_names
+    from vqafeat.extraction.weights import parse_weights
+    from vqafeat.pretraining.coral import domain_distance
+    from vqafeat_cli.domains import DomainReader
+
+    reader = DomainReader(parse_weights(weights, backbone_names(features)), devices(device)[0])
+    distances: dict[str, dict[str, float]] = {}
+    for feature_set in features:
+        end = reader.features(target, feature_set)
+        found = distances[feature_set] = {}
+        for source in sources:
+            start = reader.features(source, feature_set)
+            name = start.name if start.name not in found else source
+            found[name] = domain_distance(start, end)
+            if not json:
+                sizes = f"{len(start.values)} and {len(end.values)} samples, {end.values.shape[1]} channels"
+                click.echo(f"{feature_set}: {name} to {end.name}  {found[name]:.4e}  ({sizes})")
+    if json:
+        click.echo(json_text({"target": end.name, "distances": distances}))
+    if plot is not None:
+        from vqafeat.studies.plots import plot_distances
+
+        click.echo(f"plot: {plot_distances(distances, end.name, plot)}", err=True)

@@ -1,0 +1,37 @@
+"""The domains that `coral` compares: stores, image sets, folders of images."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from vqafeat.extraction.extractors import Extractor, build_extractors
+from vqafeat.pretraining.coral import DomainFeatures, image_features, image_paths, store_features
+from vqafeat_cli.pretraining_report import check_progress
+
+
+class DomainReader:
+    """Reads domains by the words they are named with; images are computed once for each feature set.
+
+    Args:
+        weights: by backbone, for images; stores have their features.
+        device: where images are computed.
+    """
+
+    def __init__(self, weights: dict[str, str], device: torch.device) -> None:
+        self._weights, self._device = weights, device
+        self._extractor = cache(self._loaded)
+
+    def features(self, domain: str, feature_set: str) -> DomainFeatures:
+        """Return the features of a domain."""
+        path = Path(domain)
+        if "=" not in domain or path.is_dir():
+            return store_features(path, feature_set)
+        name, paths = image_paths(domain)
+        extractor = self._extractor(feature_set)
+        with check_progress(len(paths), f"features of {name}") as on_image:
+            return image_features(name, paths, extractor, self._device, on_image)
+
+    def _loaded(self, feature_set: str) -> Extractor:
+        (extractor,) = build_extractors([feature_set], self._weights)
+        return extractor

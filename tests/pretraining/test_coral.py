@@ -1,0 +1,82 @@
+"""CORAL distances, against NumPy's covariance, on stores and on images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.datasets import bare_dataset
+from tests.pretraining.conftest import MakeSet
+from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
+from vqafeat.extraction.extractors import build_extractors
+from vqafeat.extraction.pooling import gap_gsp
+from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.pretraining.coral import DomainFeatures, coral_distance, domain_distance, image_features, image_paths, store_features
+from vqafeat.pretraining.pictures import read_picture
+from vqafeat.store import FeatureStore
+
+RANDOM = np.random.default_rng(0)
+FIRST, SECOND = RANDOM.normal(size=(30, 6)), RANDOM.normal(3, 2, size=(40, 6))
+
+
+def test_the_distance_is_that_of_the_covariances() -> None:
+    difference = np.cov(FIRST, rowvar=False) - np.cov(SECOND, rowvar=False)
+    assert coral_distance(FIRST, SECOND) == pytest.approx(np.linalg.norm(difference, "fro") ** 2 / (4 * 6**2), rel=1e-12)
+    assert coral_distance(FIRST, FIRST) == 0
+    assert coral_distance(FIRST, FIRST + 7) == pytest.approx(0, abs=1e-24)  # means do not count
+
+
+def test_features_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="features of 6 and 5 channels cannot be compared; take them from one network"):
+        coral_distance(FIRST, SECOND[:, :5])
+    with pytest.raises(IdentityError, match=r"features of 'a' and 'b' are of different weights \(11…? ?"):
+        domain_distance(DomainFeatures("a", FIRST, "11"), DomainFeatures("b", SECOND, "22"))
+    assert domain_distance(DomainFeatures("a", FIRST, "11"), DomainFeatures("b", SECOND)) > 0
+    with pytest.raises(ArgumentError, match=r"'a' has features of shape \(1, 6\); a covariance takes at least two samples"):
+        DomainFeatures("a", FIRST[:1])
+    with pytest.raises(ArgumentError, match=r"'a' has 1 sample\(s\) with features that are not finite"):
+        DomainFeatures("a", np.where(np.arange(30)[:, None] == 4, np.nan, FIRST))
+
+
+def test_a_video_counts_with_its_mean(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "small.zarr", bare_dataset(["a", "b", "c"]))
+    store.add_feature_set("tiny", FeatureSetIdentity("tiny", "ab", (), "", "", "", "", "", "", 4))
+    rows = {name: RANDOM.normal(size=(5 + number, 4)).astype(np.float32) for number, name in enumerate(["a", "b"])}
+    for name, values in rows.items():
+        store.write_frames(name, FrameTable(np.arange(len(values)) / 25, {"sha256": name}))
+        store.write_features("tiny", name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), name)
+    found = store_features(store.path, "tiny")
+    assert (found.name, found.weights_sha256) == ("small", "ab")
+    np.testing.assert_allclose(found.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
+    with pytest.raises(StoreError, match=r"has no feature set 'other' \(it has: tiny\); name one of these with --features"):
+        store_features(store.path, "other")
+
+
+def test_images_count_as_the_extraction_sees_a_frame(make_set: MakeSet) -> None:
+    name, paths = image_paths(f"mine={make_set(4)}")
+    (extractor,) = build_extractors(["tiny"], {"tiny": "random:2"})
+    found = image_features(name, paths, extractor, torch.device("cpu"))
+    assert (found.name, found.values.shape, found.weights_sha256) == ("mine", (4, 32), extractor.loaded.weights_sha256)
+    variant = extractor.variant
+    for path, row in zip(paths, found.values, strict=True):
+        frame = torch.from_numpy(np.array(read_picture(path))).permute(2, 0, 1)[None] / 255
+        scaled = (frame - torch.tensor(variant.mean).view(3, 1, 1)) / torch.tensor(variant.std).view(3, 1, 1)
+        network = extractor.loaded.network
+        expected = gap_gsp(network.layer4(network.conv1(scaled)))  # type: ignore[operator]
+        np.testing.assert_allclose(row, expected[0].numpy(), rtol=1e-4, atol=1e-5)
+    (clips,) = build_extractors(["slowfast-fast"], {"slowfast-fast": "random"})
+    with pytest.raises(ArgumentError, match=r"--features slowfast-fast: 'slowfast-fast' sees clips of video"):
+        image_features(name, paths, clips, torch.device("cpu"))
+
+
+def test_any_folder_of_images_is_a_domain(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for place in ("b.png", "deep/a.JPG"):
+        Image.new("RGB", (40, 40)).save(tmp_path / place)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert image_paths(f"imagenet={tmp_path}") == ("imagenet", [tmp_path / "b.png", tmp_path / "deep" / "a.JPG"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DatasetError, match="holds no images that Pillow knows by their ending; give the folder of 'x'"):
+        image_paths(f"x={tmp_path / 'none'}")

@@ -1,0 +1,102 @@
+"""What is trained: its outputs, where it starts, and that its file is the extraction's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import softplus
+
+from tests.pretraining.conftest import TinyResNet
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.extraction.backbones import BACKBONES
+from vqafeat.extraction.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.extraction.weights import load_network
+from vqafeat.pretraining.network import quality_backbone, start_network, weights_of
+
+IMAGES = torch.randint(0, 256, (5, 20, 28, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_mean_and_deviation_come_from_the_pooled_last_stage() -> None:
+    network = start_network("tiny", "random:3", 7).network.eval()
+    scaled = (IMAGES.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    whole = network.backbone
+    pooled = whole.layer4(whole.conv1(scaled)).mean((2, 3))  # type: ignore[operator]
+    expected = pooled @ network.fc.weight.T
+    mean, std = network(IMAGES)
+    torch.testing.assert_close(mean, expected[:, 0])
+    torch.testing.assert_close(std, softplus(expected[:, 1]))
+
+
+def test_the_start_follows_its_seeds_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first, again = start_network("tiny", "random:3", 7), start_network("tiny", "random:3", 7)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for key, value in first.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[key])
+    other = start_network("tiny", "random:3", 8).network
+    assert torch.equal(first.network.backbone.conv1[0].weight, other.backbone.conv1[0].weight)  # type: ignore[index,union-attr]
+    assert not torch.equal(first.network.fc.weight, other.fc.weight)
+    assert first.weights == "random, seed 3"
+
+
+def test_every_image_can_start_with_one_deviation() -> None:
+    network = start_network("tiny", "random:3", 7, start_std=2.5).network.eval()
+    torch.testing.assert_close(network(IMAGES)[1], torch.full((5,), 2.5))
+    torch.testing.assert_close(network(IMAGES)[0], start_network("tiny", "random:3", 7).network.eval()(IMAGES)[0])
+
+
+def test_the_head_alone_can_learn() -> None:
+    network = start_network("tiny", "random", 0).network
+    for alone in (True, False):
+        network.zero_grad()
+        network.train_head_alone(alone)
+        sum(output.sum() for output in network(IMAGES)).backward()
+        assert (network.backbone.conv1[0].weight.grad is None) is alone  # type: ignore[index,union-attr]
+        assert network.fc.weight.grad is not None
+
+
+def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    plain = {key: value for key, value in TinyResNet().state_dict().items() if not key.startswith("fc.")}
+    # UNIQUE's and Li et al.'s: DataParallel, the backbone with the classifier that was replaced, the quality head, and numbers beside it
+    released = {f"module.backbone.{key}": value for key, value in TinyResNet().state_dict().items()}
+    released |= {f"module.backbone.{key}": value for key, value in plain.items()}
+    released |= {"module.fc.weight": torch.ones(2, 16), "module.fc.bias": torch.ones(2)}
+    torch.save({"state_dict": released, "epoch": 8, "optimizer": {}}, tmp_path / "released.pt")
+    torch.save(TinyResNet().state_dict() | plain, tmp_path / "torchvision.pth")
+    network = start_network("tiny", str(tmp_path / "released.pt"), 0)
+    save_file(dict(weights_of(network.network)), tmp_path / "own.safetensors")
+    for name in ("torchvision.pth", "own.safetensors"):
+        other = start_network("tiny", str(tmp_path / name), 0)
+        assert other.weights_sha256 == network.weights_sha256
+        assert torch.equal(other.network.backbone.conv1[0].weight, plain["conv1.0.weight"])  # type: ignore[index,union-attr]
+    assert not torch.equal(network.network.fc.weight, torch.ones(2, 16))
+    torch.save({**plain, "conv1.0.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "wrong.pth")
+    with pytest.raises(WeightsError, match=r"'iqa-tiny': 1 shapes differ"):
+        start_network("tiny", str(tmp_path / "wrong.pth"), 0)
+
+
+def test_the_weights_file_is_the_extraction_s(tmp_path: Path) -> None:
+    """On a real ResNet: the file holds UNIQUE's names, and its features are those of the trained backbone."""
+    network = start_network("resnet18", "random:5", 0).network
+    with torch.no_grad():
+        network.backbone.layer1[0].conv1.weight.mul_(2)  # type: ignore[index,union-attr]
+    save_file(dict(weights_of(network)), tmp_path / "iqa.safetensors")
+    assert {"backbone.conv1.weight", "backbone.layer4.1.bn2.running_var", "fc.weight", "fc.bias"} <= weights_of(network).keys()
+    assert not any(key.startswith("backbone.fc") for key in weights_of(network))
+    backbone = BACKBONES.get("iqa-resnet18")
+    loaded = load_network(backbone, str(tmp_path / "iqa.safetensors"))
+    frames = torch.rand(2, 3, 40, 40)
+    with torch.inference_mode():
+        found = backbone.tapped(loaded.network, ("layer4",))(frames)["layer4"]
+        expected = nn.Sequential(*list(network.eval().backbone.children())[:-2])(frames)
+    torch.testing.assert_close(found, expected)
+
+
+def test_only_networks_with_a_quality_name_are_trained() -> None:
+    assert quality_backbone("resnet50").name == quality_backbone("iqa-resnet50").name == "iqa-resnet50"
+    with pytest.raises(ArgumentError, match=r"--backbone vit-b16 cannot be pre-trained; there are: resnet18, resnet34, resnet50"):
+        quality_backbone("vit-b16")

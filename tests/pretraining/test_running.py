@@ -1,0 +1,92 @@
+"""A whole pre-training: the weights file, its card, resuming, and what is refused before work starts."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.backbones import BACKBONES
+from vqafeat.extraction.weights import load_network
+from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.pairs import DrawnPairs
+from vqafeat.pretraining.recipes import PretrainingRecipe
+from vqafeat.pretraining.running import PretrainedNetwork, PretrainingRequest, card_path, prepare_out, pretrain
+from vqafeat.pretraining.training import Computing
+
+
+def request(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0) -> PretrainingRequest:
+    return PretrainingRequest("tiny", "random:1", drawn, recipe, seed, Computing(), out)
+
+
+def finished(asked: PretrainingRequest, stop_after: int = 0) -> PretrainedNetwork | None:
+    events, epochs = pretrain(asked), 0
+    while True:
+        try:
+            epochs += isinstance(next(events), PretrainingRecord)
+        except StopIteration as end:
+            found: PretrainedNetwork = end.value
+            return found
+        if stop_after and epochs == stop_after:
+            events.close()
+            return None
+
+
+def test_the_file_loads_as_the_quality_network_and_its_card_tells_all(
+    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "made" / "iqa-tiny.safetensors"
+    made = finished(request(drawn, recipe, out))
+    assert made is not None
+    loaded = load_network(BACKBONES.get("iqa-tiny"), str(out))
+    assert loaded.weights_sha256 == made.weights_sha256
+    card = json.loads(card_path(out).read_text())
+    assert (card["network"], card["file"], card["weights_sha256"]) == ("iqa-tiny", "iqa-tiny.safetensors", made.weights_sha256)
+    assert card["file_sha256"] == sha256(out.read_bytes()).hexdigest()
+    assert (card["backbone"], card["start"], card["seed"]) == ("tiny", "random, seed 1", 0)
+    assert card["recipe"] == recipe.as_dict()
+    described = card["sets"]["mine"]
+    assert (described["training_images"], described["validation_images"], described["pairs"]) == (15, 5, 40)
+    assert described["std"] == "column std"
+    assert [row["epoch"] for row in card["curve"]] == [1, 2, 3]
+    assert card["validation_srocc"] == card["curve"][card["kept_epoch"] - 1]["validation_srocc"]
+    assert {"vqafeat", "torch", "torchvision", "pillow", "device"} == card["made_with"].keys()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["iqa-tiny.json", "iqa-tiny.safetensors"]
+
+
+def test_a_stopped_run_gives_the_same_file(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
+    finished(request(drawn, recipe, whole))
+    finished(request(drawn, recipe, resumed), stop_after=2)
+    assert checkpoint_path(resumed).is_file()
+    assert not resumed.exists()
+    prepare_out(resumed, overwrite=False)
+    finished(request(drawn, recipe, resumed))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert not checkpoint_path(resumed).exists()
+
+
+def test_the_kept_epoch_is_the_one_in_the_file(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+    made = finished(request(drawn, recipe, tmp_path / "all.safetensors"))
+    assert made is not None
+    kept = made.result.kept_epoch
+    shorter = finished(request(drawn, recipe.overridden({"epochs": kept}), tmp_path / "kept.safetensors"))
+    assert shorter is not None
+    first, second = load_file(made.out), load_file(shorter.out)
+    assert all((first[key] == second[key]).all() for key in first)
+
+
+def test_finished_files_and_wrong_names_are_refused(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+    out = tmp_path / "net.safetensors"
+    out.write_text("finished")
+    checkpoint_path(out).write_text("left over")
+    with pytest.raises(ArgumentError, match=r"net.safetensors' is there already; name another file, or replace it with --overwrite"):
+        prepare_out(out, overwrite=False)
+    prepare_out(out, overwrite=True)
+    assert list(tmp_path.glob("net*")) == []
+    with pytest.raises(ArgumentError, match=r"--out .*net.pth has to end in .safetensors, as .*net.safetensors"):
+        request(drawn, recipe, tmp_path / "net.pth")
+    with pytest.raises(ArgumentError, match=r"there are no image sets to train on; name at least one with --images"):
+        request((), recipe, out)

@@ -1,0 +1,237 @@
+"""The embedded image set: crops of the two photographs in versions of known severity, with the opinions of raters who never lived.
+
+The label is no opinion: nobody looked at these images. Each image is given 20 *proxy opinions*, drawn around
+
+    proxy score = 90 − slope(kind) · severity
+
+with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20 points for what is a matter of
+taste (exposure, colour). `mos` is the mean of the opinions, `std` the deviation that they were drawn with: that of a sample would order
+images of one kind by chance, which nothing in the pictures could teach.
+
+Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are pictures that were never seen.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from vqafeat.demo.camera import photographs
+from vqafeat.demo.distortions import MOST_SEVERE, PRISTINE_SCORE
+from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.registry import Registry
+
+Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
+
+SIDE_PX, STEP_PX = 64, 68
+COLUMNS, ROWS = 9, 6
+PLACES_EACH = 40  # the cells with the most detail: a blurred sky is a sky, and its label would teach nothing
+MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
+OPINIONS = 20
+SEVERITIES_EACH = 2
+AGREED_STD, DISPUTED_STD = 8.0, 20.0
+# Part of the settings, to be raised when the same seed gives other files.
+IMAGE_RECIPE = 1
+MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.csv", "images"
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step, and what it does.
+
+    Attributes:
+        opinion_std: deviation of the proxy opinions.
+        alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
+
+    Raises:
+        ArgumentError: there are neither five amounts nor none.
+    """
+
+    unit: str
+    amounts: tuple[float, ...]
+    slope: float
+    opinion_std: float
+    alter: Callable[[Samples, float, np.random.Generator], Samples]
+
+    def __post_init__(self) -> None:
+        if len(self.amounts) not in {0, MOST_SEVERE}:
+            raise ArgumentError(f"an ImageKind has amounts {self.amounts}: give {MOST_SEVERE} amounts or none")
+
+
+def _blurred(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
+    return np.asarray(ndimage.gaussian_filter(samples, (amount, amount, 0), mode="mirror"))
+
+
+def _noisy(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
+    return samples + rng.normal(0, amount, samples.shape)
+
+
+def _compressed(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
+    file = io.BytesIO()
+    Image.fromarray(_as_bytes(samples)).save(file, "JPEG", quality=round(amount))
+    return np.asarray(Image.open(file), dtype=np.float64)
+
+
+def _exposed(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
+    # stops of light, on linear light: sRGB's curve is near enough a power of 2.2
+    return np.asarray(255 * ((samples / 255) ** 2.2 * 2 ** (amount * rng.choice((-1, 1)))).clip(0, 1) ** (1 / 2.2))
+
+
+def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
+    grey = samples @ np.array([0.299, 0.587, 0.114])
+    cast = amount * 40 * rng.choice((-1, 1)) * np.array([1.0, 0.0, -1.0])
+    return np.asarray(grey[..., None] + (1 - amount) * (samples - grey[..., None]) + cast)
+
+
+IMAGE_KINDS: Registry[ImageKind] = Registry("kind of image version")
+IMAGE_KINDS.add("pristine", ImageKind("", (), 0.0, AGREED_STD, lambda samples, _amount, _rng: samples))
+IMAGE_KINDS.add("blur", ImageKind("standard deviation in pixels", (0.7, 1.1, 1.6, 2.3, 3.2), 14.0, AGREED_STD, _blurred))
+IMAGE_KINDS.add("noise", ImageKind("standard deviation of 255", (6, 12, 20, 30, 42), 12.0, AGREED_STD, _noisy))
+IMAGE_KINDS.add("compression", ImageKind("JPEG quality", (40, 25, 15, 9, 5), 13.0, AGREED_STD, _compressed))
+IMAGE_KINDS.add("exposure", ImageKind("stops", (0.6, 1.0, 1.4, 1.8, 2.3), 10.0, DISPUTED_STD, _exposed))
+IMAGE_KINDS.add("colour", ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.75, 0.9), 9.0, DISPUTED_STD, _discoloured))
+
+
+@dataclass(frozen=True)
+class ImageDemoSettings:
+    """All that decides what the files hold: seed, and number of contents (1 … 80).
+
+    Raises:
+        ArgumentError: a value is not allowed.
+    """
+
+    seed: int = 0
+    contents: int = MOST_IMAGE_CONTENTS
+    recipe: int = IMAGE_RECIPE
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ArgumentError(f"seed is {self.seed}: give a whole number of at least 0")
+        if not 1 <= self.contents <= MOST_IMAGE_CONTENTS:
+            raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_IMAGE_CONTENTS}")
+
+
+@dataclass(frozen=True)
+class ImageVersion:
+    """One image as planned; `mos` is the mean of its proxy opinions."""
+
+    image: str
+    content: int
+    kind: str
+    severity: int
+    mos: float
+    std: float
+
+
+def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTENTS) -> Path:
+    """Make the embedded image set below `root`, or find the finished one again, and return the path of its `images.csv`.
+
+    Raises:
+        ArgumentError: a setting is not allowed.
+        DatasetError: `root` holds something else, or a set of other settings.
+    """
+    settings = ImageDemoSettings(seed, contents)
+    if _is_finished(root, settings):
+        return root / LABELS
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    _write_whole(root / MARKER, json.dumps({"settings": asdict(settings), "finished": False}).encode())
+    versions = plan_image_versions(settings)
+    for version in versions:
+        _write_whole(root / version.image, _png(render(settings.seed, version)))
+    _write_whole(root / LABELS, _csv([("image", "mos", "std", "content"), *((v.image, v.mos, v.std, _place(v.content)) for v in versions)]))
+    _write_whole(root / VERSIONS, _csv([("image", "kind", "severity"), *((v.image, v.kind, v.severity) for v in versions)]))
+    _write_whole(root / MARKER, json.dumps({"settings": asdict(settings), "finished": True}).encode())
+    return root / LABELS
+
+
+def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
+    """Return what `make_image_demo` writes: of each content the pristine crop, and every kind at two severities."""
+    planned = []
+    for content in range(settings.contents):
+        for number, kind in enumerate(IMAGE_KINDS):
+            rng = np.random.default_rng((settings.seed, content, number))
+            severities = sorted(rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1) if IMAGE_KINDS.get(kind).amounts else [0]
+            planned += [_planned(content, kind, int(severity), rng) for severity in severities]
+    return planned
+
+
+def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -> ImageVersion:
+    entry = IMAGE_KINDS.get(kind)
+    opinions = rng.normal(PRISTINE_SCORE - entry.slope * severity, entry.opinion_std, OPINIONS)
+    mos = round(float(opinions.mean()), 3)
+    return ImageVersion(f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png", content, kind, severity, mos, entry.opinion_std)
+
+
+def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:
+    """Return (height, width, 3) samples of a version."""
+    entry = IMAGE_KINDS.get(version.kind)
+    amount = entry.amounts[version.severity - 1] if version.severity else 0.0
+    rng = np.random.default_rng((seed, version.content, version.severity, IMAGE_KINDS.names().index(version.kind), 1))
+    return _as_bytes(entry.alter(_pristine(version.content), amount, rng))
+
+
+def _pristine(content: int) -> Samples:
+    photograph = 255 * list(photographs().values())[content % 2]
+    top, left = _places(content % 2)[content // 2]
+    return np.asarray(photograph[top : top + SIDE_PX, left : left + SIDE_PX])
+
+
+@cache
+def _places(photograph: int) -> list[tuple[int, int]]:
+    """Return (top, left) of crops in the middle of the cells of a grid, those with the most detail first."""
+    grey = list(photographs().values())[photograph].mean(2)
+    detail = ndimage.gaussian_gradient_magnitude(grey, 1.0)
+    margin = (STEP_PX - SIDE_PX) // 2
+    corners = [(row * STEP_PX + margin, column * STEP_PX + margin) for row in range(ROWS) for column in range(COLUMNS)]
+    means = [float(detail[top : top + SIDE_PX, left : left + SIDE_PX].mean()) for top, left in corners]
+    return [corners[item] for item in np.argsort(means)[::-1][:PLACES_EACH]]
+
+
+def _place(content: int) -> str:
+    return f"p{content + 1:02d}"
+
+
+def _as_bytes(samples: Samples) -> NDArray[np.uint8]:
+    return np.clip(np.rint(samples), 0, 255).astype(np.uint8)
+
+
+def _png(samples: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, "PNG")
+    return file.getvalue()
+
+
+def _is_finished(root: Path, settings: ImageDemoSettings) -> bool:
+    marker = root / MARKER
+    if not marker.is_file():
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise DatasetError(f"{root} holds something, but no {MARKER}, so it is no image set of the demo: choose an empty folder")
+        return False
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        there, finished = found["settings"], bool(found["finished"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{marker} is not the marker of an image set ({error!r}): delete the folder or choose another one") from error
+    if there != asdict(settings):
+        raise DatasetError(f"{root} holds an image set with {there}, not {asdict(settings)}: delete the folder or choose another one")
+    return finished and (root / LABELS).is_file() and all((root / version.image).is_file() for version in plan_image_versions(settings))
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _csv(rows: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,113 @@
+"""The network that is pre-trained: a backbone, global average pooling, and a head for the mean and the deviation of quality."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import expm1, log
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.backbones import BACKBONES, Backbone
+from vqafeat.extraction.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.extraction.weights import load_network
+
+PREFIX = "iqa-"
+_HEAD_SEED_OFFSET = 0x5EED  # the head's draw is another one than that of a backbone with random weights of the same seed
+
+
+class QualityNetwork(nn.Module):
+    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, GAP, and one linear layer to (μ, t), σ = softplus(t).
+
+    Args:
+        backbone: a whole ResNet; its classifier `fc` is taken off.
+        seed: of the head's weights, drawn as there by Kaiming's normal rule; its bias starts at 0.
+        start_std: deviation of every image at the start; 0 leaves it to the drawn weights. A backbone that knows nothing yet otherwise
+            learns to be certain before it is right, and saturated probabilities teach it nothing more.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, seed: int, start_std: float = 0.0) -> None:
+        super().__init__()
+        width = cast(nn.Linear, backbone.fc).in_features
+        backbone.fc = nn.Identity()
+        self.backbone = backbone.requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + _HEAD_SEED_OFFSET)
+            self.fc = nn.Linear(width, 2)
+            nn.init.kaiming_normal_(self.fc.weight)
+            nn.init.zeros_(self.fc.bias)
+        if start_std:
+            with torch.no_grad():
+                self.fc.weight[1] = 0
+                self.fc.bias[1] = log(expm1(start_std))
+        # not part of the file: a normalisation is no weight
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (image,) means and deviations, float32, of (image, height, width, 3) uint8 RGB."""
+        scaled = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        mean, t = self.fc(self.backbone(scaled)).float().unbind(1)
+        return mean, softplus(t)
+
+    def train_head_alone(self, alone: bool) -> None:
+        """Choose what learns: the head alone, or everything. Statistics of batch norms follow the images in both, as released."""
+        self.backbone.requires_grad_(not alone)
+
+
+def quality_backbone(name: str) -> Backbone:
+    """Return how the extraction knows the result of pre-training the network `name`: `iqa-resnet50` for `resnet50`.
+
+    Raises:
+        ArgumentError: this network cannot be pre-trained here.
+    """
+    known = [item for item in BACKBONES if f"{PREFIX}{item}" in BACKBONES]
+    plain = name.removeprefix(PREFIX)
+    if plain not in known:
+        raise ArgumentError(f"--backbone {name} cannot be pre-trained; there are: {', '.join(known)}.")
+    return BACKBONES.get(f"{PREFIX}{plain}")
+
+
+@dataclass(frozen=True, eq=False)
+class StartNetwork:
+    """A network to pre-train.
+
+    Attributes:
+        network: in training mode.
+        weights: where its backbone's weights come from, in words.
+        weights_sha256: their digest, as in a feature set's identity.
+    """
+
+    network: QualityNetwork
+    weights: str
+    weights_sha256: str
+
+
+def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) -> StartNetwork:
+    """Return a network to pre-train.
+
+    Args:
+        name: of the backbone, as `resnet50`.
+        weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here, UNIQUE's, or Li et al.'s.
+            The quality head starts anew in each case.
+        seed, start_std: of the head; see `QualityNetwork`.
+
+    Raises:
+        ArgumentError: this network cannot be pre-trained here.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    quality = quality_backbone(name)
+    backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
+    loaded = load_network(backbone, weights)
+    network = QualityNetwork(loaded.network, seed, start_std).train().to(memory_format=torch.channels_last)
+    return StartNetwork(network, loaded.weights, loaded.weights_sha256)
+
+
+def weights_of(network: QualityNetwork) -> Mapping[str, Tensor]:
+    """Return what a weights file holds, a copy on the CPU: UNIQUE's names, `backbone.` before the network's and `fc.` of the head."""
+    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()}

@@ -1,0 +1,150 @@
+"""Recipes of pre-training: named sets of everything that decides how a backbone learns quality."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
+from typing import Any
+
+from vqafeat.errors import ArgumentError
+from vqafeat.modeling.recipes import step
+from vqafeat.pretraining.preparation import PREPARATIONS, Sides
+from vqafeat.registry import Registry
+
+_AT_LEAST = {
+    "weight_decay": 0,
+    "decay_every": 1,
+    "head_epochs": 0,
+    "epochs": 1,
+    "head_batch_size": 1,
+    "batch_size": 1,
+    "short_side": 1,
+    "crop_side": 1,
+    "validation_short_side": 1,
+    "margin": 0,
+    "start_std": 0,
+}
+
+
+@dataclass(frozen=True)
+class PretrainingRecipe:
+    """How a backbone is trained on pairs of images; the optimiser is Adam, its weight decay an L2 term in the gradient.
+
+    Attributes:
+        name: the recipe's name.
+        learning_rate: in the first epoch.
+        weight_decay: of every trained parameter.
+        decay, decay_every: the learning rate is multiplied by `decay` after every `decay_every` epochs.
+        head_epochs: first epochs, in which the quality head is trained alone.
+        epochs: of both phases together.
+        head_batch_size, batch_size: pairs a step in the first phase and afterwards.
+        preparation: how images are brought to size; see `PREPARATIONS`.
+        short_side, crop_side, validation_short_side: see `Sides`.
+        flip: mirror every other image in training.
+        margin: of the hinge loss on the deviations.
+        detach_variance: keep the fidelity loss from training the deviations.
+        start_std: deviation that the head says of every image before training; 0 leaves it to the head's drawn weights, as released.
+
+    Raises:
+        ArgumentError: a value is not allowed.
+        UnknownNameError: there is no such preparation.
+    """
+
+    name: str
+    learning_rate: float = 1e-4
+    weight_decay: float = 5e-4
+    decay: float = 0.1
+    decay_every: int = 3
+    head_epochs: int = 3
+    epochs: int = 12
+    head_batch_size: int = 128
+    batch_size: int = 32
+    preparation: str = "crop"
+    short_side: int = 512
+    crop_side: int = 384
+    validation_short_side: int = 768
+    flip: bool = True
+    margin: float = 0.025
+    detach_variance: bool = True
+    start_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        PREPARATIONS.get(self.preparation)
+        if not self.learning_rate > 0 or not isfinite(self.learning_rate):
+            raise ArgumentError(f"learning_rate is {self.learning_rate}; it has to be above 0 and finite, as 0.0001.")
+        if not 0 < self.decay <= 1:
+            raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.1.")
+        for key, least in _AT_LEAST.items():
+            if not least <= getattr(self, key) < float("inf"):
+                raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
+        if self.head_epochs > self.epochs:
+            raise ArgumentError(f"head_epochs is {self.head_epochs}, but there are {self.epochs} epochs in all; lower it or raise epochs.")
+        if self.crop_side > self.short_side:
+            raise ArgumentError(f"crop_side is {self.crop_side}, above short_side {self.short_side}; a crop has to fit into the image.")
+
+    @property
+    def sides(self) -> Sides:
+        """The lengths that images are brought to."""
+        return Sides(self.short_side, self.crop_side, self.validation_short_side)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 1 through both phases."""
+        return self.learning_rate * step(0.0, epoch, decay=self.decay, decay_every=self.decay_every)
+
+    def head_alone(self, epoch: int) -> bool:
+        """Tell whether an epoch, counted from 1, trains the quality head alone."""
+        return epoch <= self.head_epochs
+
+    def pairs_a_step(self, epoch: int) -> int:
+        """Return the batch size of an epoch, counted from 1."""
+        return self.head_batch_size if self.head_alone(epoch) else self.batch_size
+
+    def overridden(self, changes: Mapping[str, Any]) -> "PretrainingRecipe":
+        """Return this recipe with some values changed.
+
+        Raises:
+            ArgumentError: there is no such value, or it is not allowed.
+        """
+        own = [item.name for item in fields(self) if item.name != "name"]
+        unknown = [key for key in changes if key not in own]
+        if unknown:
+            raise ArgumentError(f"recipe '{self.name}' has no value '{unknown[0]}'; it has {', '.join(own)}.")
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return asdict(self)
+
+
+PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe")
+
+# https://github.com/zwx8981/TCSVT-2022-BVQA, SpatialExtractor/Main.py and TrainModel.py: the head alone for three epochs, then all to epoch
+# 12; the second phase goes on with the first one's optimiser, so the learning rate has its third epoch behind it
+PRETRAINING_RECIPES.add("li-released", PretrainingRecipe("li-released"))
+
+# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly adjusted to 384×384×3"; equation 3
+# detaches no variance. Batch size and weight decay ("a L2 weight decay", section III-A) are not stated: as released. Nothing is mirrored
+PRETRAINING_RECIPES.add(
+    "li-paper",
+    PretrainingRecipe(
+        "li-paper", head_epochs=0, preparation="square", short_side=384, validation_short_side=384, flip=False, detach_variance=False
+    ),
+)
+
+# for a network with random weights and a few hundred small images, such as the embedded set's, within minutes on a CPU
+PRETRAINING_RECIPES.add(
+    "demo",
+    PretrainingRecipe(
+        "demo",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        decay=0.5,
+        decay_every=2,
+        head_epochs=0,
+        epochs=6,
+        batch_size=16,
+        short_side=64,
+        crop_side=56,
+        validation_short_side=64,
+        start_std=1.0,
+    ),
+)

@@ -1,0 +1,165 @@
+"""A whole pre-training: checks, training, the weights file, and its model card beside it."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+import torchvision
+
+from vqafeat import __version__
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.weights import load_network
+from vqafeat.modeling.run_files import write_json, write_weights
+from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.network import quality_backbone, start_network
+from vqafeat.pretraining.pairs import DrawnPairs
+from vqafeat.pretraining.recipes import PretrainingRecipe
+from vqafeat.pretraining.training import Computing, PretrainedWeights, Step, train
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class PretrainingRequest:
+    """All that decides a pre-training.
+
+    Attributes:
+        backbone: a ResNet, as `resnet50`.
+        weights: that its backbone starts from; see `start_network`.
+        sets: pairs and validation images.
+        recipe: how it is trained.
+        seed: of the head's start, of orders and crops.
+        computing: where.
+        out: the weights file.
+
+    Raises:
+        ArgumentError: `out` has another ending, there are no sets, or the network cannot be pre-trained here.
+    """
+
+    backbone: str
+    weights: str
+    sets: tuple[DrawnPairs, ...]
+    recipe: PretrainingRecipe
+    seed: int
+    computing: Computing
+    out: Path
+
+    def __post_init__(self) -> None:
+        check_out(self.out)
+        quality_backbone(self.backbone)
+        if not self.sets:
+            raise ArgumentError("there are no image sets to train on; name at least one with --images NAME=FOLDER or NAME=FILE.csv.")
+
+
+@dataclass(frozen=True)
+class PretrainedNetwork:
+    """A finished pre-training.
+
+    Attributes:
+        out, card: the weights file and its model card.
+        backbone: name under which the extraction loads it.
+        weights_sha256: digest that identifies its feature sets.
+        result: curve and kept epoch.
+    """
+
+    out: Path
+    card: Path
+    backbone: str
+    weights_sha256: str
+    result: PretrainedWeights
+
+
+def check_out(out: Path) -> None:
+    """Refuse a name that the extraction would read as another kind of file.
+
+    Raises:
+        ArgumentError: it does not end in .safetensors.
+    """
+    if out.suffix != SUFFIX:
+        raise ArgumentError(f"--out {out} has to end in {SUFFIX}, as {out.with_suffix(SUFFIX)}.")
+
+
+def card_path(out: Path) -> Path:
+    """Return where the model card of a weights file lies."""
+    return out.with_suffix(".json")
+
+
+def prepare_out(out: Path, overwrite: bool) -> None:
+    """Make room for a weights file; with `overwrite`, what an earlier run left of it is removed, its checkpoint too.
+
+    Raises:
+        ArgumentError: it is there already.
+    """
+    check_out(out)
+    left = [path for path in (out, card_path(out)) if path.exists()]
+    if left and not overwrite:
+        raise ArgumentError(f"--out {out}: '{left[0]}' is there already; name another file, or replace it with --overwrite.")
+    for path in [*left, *([checkpoint_path(out)] if overwrite else [])]:
+        path.unlink(missing_ok=True)
+
+
+def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord, None, PretrainedNetwork]:
+    """Train, and write the weights and their card; a stopped run of the same request goes on from its last whole epoch.
+
+    Yields each step and each epoch's record, as `train` does, and raises what it raises.
+    """
+    start = start_network(request.backbone, request.weights, request.seed, request.recipe.start_std)
+    config = {"backbone": request.backbone, "start": start.weights, "start_sha256": start.weights_sha256, **_config(request)}
+    checkpoint = checkpoint_path(request.out)
+    result = yield from train(start.network, request.sets, request.recipe, request.seed, request.computing, checkpoint, config)
+    write_weights(request.out, result.weights)
+    # read back as the extraction will, so that the digest is of what the file holds
+    backbone = quality_backbone(request.backbone)
+    digest = load_network(backbone, str(request.out)).weights_sha256
+    card = card_path(request.out)
+    write_json(card, {**_card(backbone.name, request, result), "weights_sha256": digest, **config})
+    checkpoint.unlink(missing_ok=True)
+    return PretrainedNetwork(request.out, card, backbone.name, digest, result)
+
+
+def _config(request: PretrainingRequest) -> dict[str, Any]:
+    """Return what a resumed run has to agree with, as JSON values; the number of workers is not among it, nor where the images lie."""
+    return {
+        "recipe": request.recipe.as_dict(),
+        "seed": request.seed,
+        "precision": request.computing.precision,
+        "devices": len(request.computing.devices),
+        "sets": {item.image_set.name: _described(item) for item in request.sets},
+    }
+
+
+def _described(item: DrawnPairs) -> dict[str, Any]:
+    return {
+        "labels": item.image_set.labels.name,
+        "labels_sha256": item.image_set.digest,
+        "std": item.image_set.std_source,
+        "images": len(item.image_set.images),
+        "training_images": len(item.training),
+        "validation_images": len(item.validation),
+        "pairs": len(item.rows),
+        "pairs_sha256": sha256(item.rows.tobytes()).hexdigest(),
+    }
+
+
+def _card(backbone: str, request: PretrainingRequest, result: PretrainedWeights) -> Mapping[str, Any]:
+    kept: Sequence[PretrainingRecord] = [record for record in result.curve if record.epoch == result.kept_epoch]
+    return {
+        "network": backbone,
+        "file": request.out.name,
+        "file_sha256": sha256(request.out.read_bytes()).hexdigest(),
+        "kept_epoch": result.kept_epoch,
+        "kept_because": result.kept_because,
+        "validation_srocc": dict(kept[0].validation_srocc),
+        "curve": [record.as_dict() for record in result.curve],
+        "made_with": {
+            "vqafeat": __version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "pillow": PIL.__version__,
+            "device": request.computing.devices[0].type,
+        },
+    }

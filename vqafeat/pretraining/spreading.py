@@ -1,0 +1,78 @@
+"""One network on several devices: each computes the gradient of its share of every batch, and one optimiser steps on their sum."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqafeat.pretraining.loading import PairBatch
+from vqafeat.pretraining.losses import PairLabels, PairLoss, pair_loss
+from vqafeat.pretraining.network import QualityNetwork
+from vqafeat.pretraining.recipes import PretrainingRecipe
+
+
+class Replicas:
+    """A network and its copies on further devices, kept equal.
+
+    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the statistics that are kept are those
+    of the first device. CUDA devices compute at the same time, since their kernels are queued.
+
+    Args:
+        network: moved to the first device.
+        devices: at least one; a device may be named twice.
+        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
+    """
+
+    def __init__(self, network: QualityNetwork, devices: Sequence[torch.device], precision: str) -> None:
+        self.devices = tuple(devices)
+        self.network = network.to(self.devices[0])
+        self._networks = [self.network, *(deepcopy(network).to(device) for device in self.devices[1:])]
+        self._dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    def autocast(self, device: torch.device) -> Any:
+        """Return the context in which a device computes."""
+        return torch.autocast(device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None)
+
+    def loss(self, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
+        """Return the two terms of a batch's loss, on the first device."""
+        bounds = [len(batch.pairs) * number // len(self.devices) for number in range(len(self.devices) + 1)]
+        shares = [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
+        terms = [self._share(number, batch, share, recipe) for number, share in enumerate(shares)]
+        weights = [(share.stop - share.start) / len(batch.pairs) for share in shares]
+        return PairLoss(self._sum([term.fidelity for term in terms], weights), self._sum([term.hinge for term in terms], weights))
+
+    def _sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        return torch.stack([value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]).sum()
+
+    def _share(self, number: int, batch: PairBatch, share: slice, recipe: PretrainingRecipe) -> PairLoss:
+        device, network = self.devices[number], self._networks[number]
+        with self.autocast(device):
+            # one after the other: batch norms take the statistics of first and second images apart, as in the released code
+            first, second = (network(images[share].to(device, non_blocking=True)) for images in (batch.first, batch.second))
+        labels = PairLabels(batch.labels.probability[share].to(device), batch.labels.std_order[share].to(device))
+        return pair_loss(first, second, labels, recipe.margin, recipe.detach_variance)
+
+    def collect_gradients(self) -> None:
+        """Add the copies' gradients to the network's."""
+        for copy in self._networks[1:]:
+            for own, other in zip(self.network.parameters(), copy.parameters(), strict=True):
+                if other.grad is not None:
+                    gradient = other.grad.to(self.devices[0])
+                    own.grad = gradient.clone() if own.grad is None else own.grad.add_(gradient)
+                    other.grad = None
+
+    @torch.no_grad()
+    def renew_copies(self) -> None:
+        """Give the copies the network's parameters after a step."""
+        for copy in self._networks[1:]:
+            for own, other in zip(self.network.parameters(), copy.parameters(), strict=True):
+                other.copy_(own)
+
+    def train(self, head_alone: bool) -> None:
+        """Put all into training mode."""
+        for network in self._networks:
+            network.train()
+            network.train_head_alone(head_alone)

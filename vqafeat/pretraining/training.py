@@ -1,0 +1,197 @@
+"""The training loop of pre-training: pairs in, weights out, the epoch with the best validation kept, resumed from the last whole epoch."""
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite, isnan
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.manifest.dataset import first_few
+from vqafeat.pretraining.checkpoints import PretrainingRecord, Progress, read_checkpoint, write_checkpoint
+from vqafeat.pretraining.loading import PairBatch, PairLoader
+from vqafeat.pretraining.network import QualityNetwork, weights_of
+from vqafeat.pretraining.pairs import DrawnPairs
+from vqafeat.pretraining.recipes import PretrainingRecipe
+from vqafeat.pretraining.spreading import Replicas
+from vqafeat.pretraining.validation import Validation, mean_srocc
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where and how a training computes.
+
+    Attributes:
+        devices: that share each batch.
+        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
+        workers: processes that load images; what is learned does not depend on them.
+    """
+
+    devices: tuple[torch.device, ...] = (torch.device("cpu"),)
+    precision: str = "fp32"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.devices or self.workers < 0:
+            raise ArgumentError(f"devices are {self.devices}, workers {self.workers}; at least one device and 0 workers are needed.")
+        if len({device.type for device in self.devices}) > 1:
+            raise ArgumentError(f"devices {', '.join(map(str, self.devices))} are of several kinds; name devices of one kind.")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a watcher is told after each step.
+
+    Attributes:
+        epoch, number: counted from 1.
+        steps: in this epoch.
+        loss: of this step.
+        images_per_second: over the epoch so far.
+    """
+
+    epoch: int
+    number: int
+    steps: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedWeights:
+    """What a finished training leaves.
+
+    Attributes:
+        weights: state dict of the kept epoch.
+        kept_epoch: counted from 1.
+        kept_because: in words.
+        curve: one record an epoch.
+    """
+
+    weights: Mapping[str, Tensor]
+    kept_epoch: int
+    kept_because: str
+    curve: tuple[PretrainingRecord, ...]
+
+
+def train(
+    network: QualityNetwork,
+    sets: Sequence[DrawnPairs],
+    recipe: PretrainingRecipe,
+    seed: int,
+    computing: Computing,
+    checkpoint: Path | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Generator[Step | PretrainingRecord, None, PretrainedWeights]:
+    """Train a network on pairs; yields each step and each epoch's record, and returns the weights that are kept.
+
+    The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of workers, stopped and resumed or not.
+
+    Args:
+        network: as it starts; trained in place.
+        sets: pairs and validation images.
+        recipe: how it is trained.
+        seed: of orders, crops and mirroring.
+        computing: where.
+        checkpoint: file that each finished epoch is written to, and that a stopped run is resumed from; None for neither.
+        config: all that decides the run, which a checkpoint has to agree with.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        DatasetError: an image cannot be read.
+        WeightsError: the checkpoint is damaged or of another run.
+    """
+    replicas = Replicas(network, computing.devices, computing.precision)
+    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
+    stateful: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": scaler}
+    progress = _resumed(checkpoint, config or {}, stateful)
+    replicas.renew_copies()
+    pinned = computing.devices[0].type == "cuda"
+    loader = PairLoader(sets, recipe, seed, computing.workers, pinned)
+    validation = Validation(sets, recipe, computing.workers, pinned)
+    with _repeatable():
+        for epoch in range(progress.epochs_done + 1, recipe.epochs + 1):
+            fidelity, hinge, seconds = yield from _train_epoch(replicas, loader, optimiser, scaler, recipe, epoch)
+            sroccs = validation.sroccs(replicas)
+            record = PretrainingRecord(epoch, recipe.rate(epoch), fidelity, hinge, sroccs, len(loader.images), seconds)
+            _keep(progress, record, network)
+            if checkpoint is not None:
+                write_checkpoint(checkpoint, config or {}, progress, {name: part.state_dict() for name, part in stateful.items()})
+            yield record
+    return PretrainedWeights(progress.best_weights, progress.best_epoch, _because(progress), tuple(progress.curve))
+
+
+def _train_epoch(
+    replicas: Replicas, loader: PairLoader, optimiser: torch.optim.Optimizer, scaler: Any, recipe: PretrainingRecipe, epoch: int
+) -> Generator[Step, None, tuple[float, float, float]]:
+    """Take all pairs once; returns the means of the two losses over pairs, and the seconds."""
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.rate(epoch)
+    replicas.train(recipe.head_alone(epoch))
+    steps, start, taken = loader.steps(epoch), time.perf_counter(), 0
+    sums = [0.0, 0.0]
+    for number, batch in enumerate(loader.batches(epoch), start=1):
+        loss = replicas.loss(batch, recipe)
+        terms = torch.stack([loss.fidelity, loss.hinge]).detach().tolist()
+        _refuse_not_finite(sum(terms), batch, loader, recipe, epoch, number)
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(loss.total).backward()
+        replicas.collect_gradients()
+        scaler.step(optimiser)
+        scaler.update()
+        replicas.renew_copies()
+        taken += len(batch.pairs)
+        sums = [total + term * len(batch.pairs) for total, term in zip(sums, terms, strict=True)]
+        yield Step(epoch, number, steps, sum(terms), 2 * taken / (time.perf_counter() - start))
+    return sums[0] / taken, sums[1] / taken, time.perf_counter() - start
+
+
+def _refuse_not_finite(loss: float, batch: PairBatch, loader: PairLoader, recipe: PretrainingRecipe, epoch: int, number: int) -> None:
+    if isfinite(loss):
+        return
+    names = loader.images.names(batch.pairs)
+    raise TrainingError(
+        f"the loss became {loss} in epoch {epoch}, step {number}, on the images {first_few(names)}; lower --learning-rate "
+        f"({recipe.learning_rate:g}), or compute with --precision fp32."
+    )
+
+
+def _resumed(checkpoint: Path | None, config: Mapping[str, Any], stateful: Mapping[str, Any]) -> Progress:
+    """Return what a stopped run has reached, with its states loaded; an empty progress where there is none."""
+    found = read_checkpoint(checkpoint, config) if checkpoint is not None else None
+    if found is None:
+        return Progress()
+    progress, states = found
+    for name, part in stateful.items():
+        part.load_state_dict(states[name])
+    return progress
+
+
+def _keep(progress: Progress, record: PretrainingRecord, network: QualityNetwork) -> None:
+    """Note an epoch, and keep its weights where none before ranked validation images better; without validation, the last ones."""
+    progress.curve.append(record)
+    srocc = mean_srocc(record.validation_srocc)
+    if isnan(progress.best_srocc) or srocc > progress.best_srocc:
+        progress.best_weights, progress.best_epoch, progress.best_srocc = dict(weights_of(network)), record.epoch, srocc
+
+
+def _because(progress: Progress) -> str:
+    if isnan(progress.best_srocc):
+        return "last epoch: there is no validation part, or its SROCC was never defined"
+    return f"highest mean validation SROCC over the sets ({progress.best_srocc:.4f})"
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let cuDNN take the same steps each time; on a CPU nothing changes."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
