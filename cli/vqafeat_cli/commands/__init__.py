@@ -10,5 +10,6 @@ from vqafeat_cli.commands.importing import importing
 from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.showing import show, verify
+from vqafeat_cli.commands.table import table
 
-ALL = [extract, fit, evaluate, ensemble, compare, predict, importing, listing, show, verify, demo]
+ALL = [extract, fit, evaluate, ensemble, compare, predict, importing, listing, show, verify, table, demo]

@@ -77,6 +77,13 @@ def _groupings() -> Iterable[tuple[str, str]]:
     return ((name, GROUPINGS.get(name).described) for name in GROUPINGS)
 
 
+def _tables() -> Iterable[tuple[str, str]]:
+    from vqafeat.studies.loading import load_study, study_names
+
+    studies = map(load_study, study_names())
+    return ((study.name, f"{study.label} of {study.paper}: {study.title}") for study in studies)
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -88,6 +95,7 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "samplings": _samplings,
     "orders": _orders,
     "groupings": _groupings,
+    "tables": _tables,
 }
 
 
