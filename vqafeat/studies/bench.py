@@ -1,9 +1,10 @@
 """Where the fits of a table are made, or found where they were made before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vqafeat.errors import VqafeatError
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.mixing import Mixture
@@ -32,9 +33,26 @@ class Bench:
     device: str = "cpu"
     skip_missing: bool = False
     progress: Progress | None = None
+    _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, request: RunRequest, beside: Sequence[str] = ()) -> FittedRun:
-        """Return the run that is asked for, whose data sets are used together with those `beside`."""
+        """Return the run that is asked for, whose data sets are used together with those `beside`; each is asked of the disk once.
+
+        Raises:
+            VqafeatError: the fit cannot be made, now or when it was asked for before.
+        """
+        key = repr((request, len(beside) if self.shelf.stands_in else 0))
+        if key not in self._done:
+            try:
+                self._done[key] = self._fitted(request, beside)
+            except VqafeatError as error:
+                self._done[key] = error
+        found = self._done[key]
+        if isinstance(found, VqafeatError):
+            raise found
+        return found
+
+    def _fitted(self, request: RunRequest, beside: Sequence[str]) -> FittedRun:
         asked = self.shelf.adapted(request)
         source = self._joined(self.shelf.sources((*request.datasets, *beside))[: len(request.datasets)])
         drawn = drawn_splits(

@@ -30,14 +30,15 @@ def spans(headings: Sequence[Heading]) -> list[Span]:
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with its digits; a very small one by its power of ten."""
+    """Return a number with its digits; a very small one by its power of ten, with a true minus sign."""
     if not isfinite(value):
         return NOTHING
-    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 10**-digits or digits == 0 else f"{value:.2e}"
+    large = value == 0 or abs(value) >= 10**-digits or digits == 0
+    return ("−" if value < 0 else "") + (f"{abs(value):.{digits}f}" if large else f"{abs(value):.2e}")
 
 
 def difference(found: CellResult, digits: int) -> str:
-    """Return measured − published with a sign, rounded as the measured value is; a true minus sign reads well in print."""
+    """Return measured − published with a sign, rounded as the measured value is."""
     rounded = round(found.difference, digits) + 0.0
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
 

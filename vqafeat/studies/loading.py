@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
-from vqafeat.manifest.typed import build, refuse_unknown
+from vqafeat.manifest.typed import build, convert, refuse_unknown
 from vqafeat.studies.kinds import KINDS
 from vqafeat.studies.requests import RunRequest
 from vqafeat.studies.shelves import check_feature_sets
@@ -161,12 +161,14 @@ def _cell(row: int, column: int, settings: Mapping[str, Any], published: Publish
     try:
         rule = KINDS.get(kind)
         measure = settings.get("measure", "")
-        quoted = settings.get("quoted", False)
+        quoted = convert(settings.get("quoted", False), bool, "quoted")
+        if quoted:
+            return Cell(row, column, kind, None, measure, settings["statistic"], None, published)
         options = build(rule.options, settings.get(kind, {}), f"[{kind}]")
-        request = None if quoted else build(RunRequest, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
-        if not quoted and measure not in rule.measures:
+        request = build(RunRequest, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
+        if measure not in rule.measures:
             raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(rule.measures)}.")
-        if request is not None and rule.fits:
+        if rule.fits:
             check_feature_sets(request)
         cell = Cell(row, column, kind, options, measure, settings["statistic"], request, published)
         rule.needs(cell)  # so that what it asks for is checked now

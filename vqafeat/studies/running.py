@@ -68,8 +68,12 @@ class StudyResult:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What stopped cells, with their places."""
-        return tuple(f"{self.study.words(found.cell)}: {found.failure}" for found in self.cells if found.failure)
+        """What stopped cells, each error once, with the first place and the number of places."""
+        places: dict[str, list[str]] = {}
+        for found in self.cells:
+            if found.failure:
+                places.setdefault(found.failure, []).append(self.study.words(found.cell))
+        return tuple(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {failure}" for failure, names in places.items())
 
     @property
     def measured(self) -> tuple[CellResult, ...]:

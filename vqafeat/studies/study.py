@@ -45,7 +45,7 @@ class Published:
         if found is None:
             raise DatasetError(f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - for none.")
         std = found["std"]
-        shown = text.replace("±", " ± ").replace("~", "≈ ")
+        shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
         return cls(float(found["value"]), float(std) if std else nan, shown, bool(found["mark"]), bool(found["about"]))
 
 

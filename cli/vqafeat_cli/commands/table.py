@@ -79,7 +79,16 @@ def table(
         shelf, folder = _shelf(datasets, store, skip_missing)
         bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing)
         results = (run_study(study, bench, lambda words: click.echo(words, err=True)) for study in studies)
-    passed = [_shown(found, store, "json" if json else form, out, checks) for found in results]
+    texts, passed = [], []
+    for found in results:
+        texts.append(_text(found, store, "json" if json else form))
+        if out is not None:
+            _write(out / f"{found.study.name}.{_ENDINGS['json' if json else form]}", texts[-1])
+        elif not json:
+            click.echo(f"{texts[-1]}\n")
+        passed.append(_passed(found, checks))
+    if json and out is None:
+        click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     return 0 if all(passed) else FINISHED_WITH_FAILURES
 
 
@@ -101,26 +110,30 @@ def _shelf(datasets: tuple[str, ...], store: Path, skip_missing: bool) -> tuple[
     return StandInShelf(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
 
 
-def _shown(result: "StudyResult", store: Path, form: str, out: Path | None, checks: bool) -> bool:
-    """Show a table and tell whether nothing failed."""
+def _text(result: "StudyResult", store: Path, form: str) -> str:
     from vqafeat.studies.cells import as_dict
     from vqafeat.studies.renderers import RENDERERS
+
+    return json_text(as_dict(result, store)) if form == "json" else RENDERERS.get(form)(result, store)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n", encoding="utf-8")
+    click.echo(f"wrote {path}", err=True)
+
+
+def _passed(result: "StudyResult", checks: bool) -> bool:
+    """Tell whether nothing failed and, where it is asked for, no difference is beyond its tolerance."""
     from vqafeat.studies.running import check
 
-    text = json_text(as_dict(result, store)) if form == "json" else RENDERERS.get(form)(result, store)
-    if out is None:
-        click.echo(text)
-        if form != "json":
-            click.echo()
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / f"{result.study.name}.{_ENDINGS[form]}"
-        path.write_text(f"{text}\n", encoding="utf-8")
-        click.echo(f"{path}: {len(result.measured)} cells measured", err=True)
+    for failure in result.failures:
+        click.echo(f"{result.study.name}: failed: {failure}", err=True)
     if not checks:
         return not result.failures
     found = check(result)
-    click.echo(f"{result.study.name}: {found.compared} cells checked, {len(found.beyond)} beyond the tolerance", err=True)
+    nothing = "" if found.compared else "; nothing that was measured has a published value with a tolerance"
+    click.echo(f"{result.study.name}: {found.compared} cells checked, {len(found.beyond)} beyond the tolerance{nothing}", err=True)
     for words in found.beyond:
         click.echo(f"  {words}", err=True)
     return found.passed and not result.failures
