@@ -68,8 +68,8 @@ def title(result: StudyResult) -> str:
     return f"{result.study.label} of {result.study.paper}: {result.study.title}"
 
 
-def notes(result: StudyResult, store: Path) -> list[str]:
-    """Return the lines below a table: choices, data, what is missing and the commands that make it, what failed."""
+def notes(result: StudyResult) -> list[str]:
+    """Return the lines below a table: data, choices, what is missing, what failed."""
     marks = [found.cell.published for found in result.cells if found.cell.published]
     legend = _LEGEND
     legend += "; * the paper took it from elsewhere" if any(item.collected for item in marks) else ""
@@ -78,7 +78,6 @@ def notes(result: StudyResult, store: Path) -> list[str]:
     asked = sum(not found.cell.quoted for found in result.cells)
     lines += [f"Measured: {len(result.measured)} of {asked} cells."] if asked else []
     lines += [f"Missing: {reason}." for reason in result.reasons]
-    lines += [f"To make it: {command}" for command in commands_for(result.missing, store)]
     lines += [f"Failed: {failure}" for failure in result.failures]
     lines += [f"Note: {note}." for note in _own_notes(result)]
     return [line for line in lines if line]

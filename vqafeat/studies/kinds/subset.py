@@ -88,9 +88,8 @@ def _group(task: Task) -> set[str]:
         prefix = "" if len(members) == 1 else f"{source.dataset.name}/"
         names = tuple(video.name for video in source.dataset.videos)
         if task.bench.shelf.stands_in and options.by != "quality":
-            # no group of the paper is in the stand-in; every second content does for one
-            contents = sorted({video.content for video in source.dataset.videos})[::2]
-            of = {video.name: options.name for video in source.dataset.videos if video.content in contents}
+            # no group of the paper is in the stand-in; every second video does for one
+            of = dict.fromkeys(sorted(names)[::2], options.name)
         elif options.within and asked not in options.within:
             of = {}
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
+from vqafeat.studies.shelves import commands_for
 
 
 @RENDERERS.register("html")
@@ -34,7 +35,8 @@ def html(result: StudyResult, store: Path) -> str:
             "</tbody>",
             "</table>",
             "<ul>",
-            *(f"<li>{escape(note)}</li>" for note in notes(result, store)),
+            *(f"<li>{escape(note)}</li>" for note in notes(result)),
+            *(f"<li>To make it: <code>{escape(command)}</code></li>" for command in commands_for(result.missing, store)),
             "</ul>",
         ]
     )

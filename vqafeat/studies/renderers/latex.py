@@ -5,6 +5,7 @@ from pathlib import Path
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
+from vqafeat.studies.shelves import commands_for
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -43,11 +44,12 @@ def latex(result: StudyResult, store: Path) -> str:
         names = [row.group if first else "", row.name][2 - heads :]
         rule = [r"\midrule"] if heads == 2 and first and number else []
         rows += [*rule, _line([*names, *(cell_text(found, study.digits) for found in result.row(number))])]
+    made = [f"To make it: {command}." for command in commands_for(result.missing, store)]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(' '.join([title(result) + '.', *notes(result, store)]))}}}",
+            rf"\caption{{{escaped(' '.join([title(result) + '.', *notes(result), *made]))}}}",
             rf"\label{{tab:{study.name}}}",
             rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(study.columns)}}}",
             r"\toprule",

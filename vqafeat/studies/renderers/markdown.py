@@ -6,6 +6,7 @@ from pathlib import Path
 from vqafeat.studies.cells import cell_text, notes, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
+from vqafeat.studies.shelves import commands_for
 
 
 def escaped(text: str) -> str:
@@ -24,7 +25,7 @@ def markdown(result: StudyResult, store: Path) -> str:
         for number, row in enumerate(study.rows)
     ]
     lines = ["| " + " | ".join(map(escaped, cells)) + " |" for cells in (header, *rows)]
+    below = [f"- {escaped(note)}" for note in notes(result)]
+    below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
     rule = "|" + "---|" * (1 + grouped) + "---:|" * len(study.columns)
-    return "\n".join(
-        [f"### {escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *(f"- {escaped(note)}" for note in notes(result, store))]
-    )
+    return "\n".join([f"### {escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *below])
