@@ -26,7 +26,7 @@ def make_store(folder: Path, name: str, feature_sets: tuple[str, ...] = ("resnet
     videos = tuple(
         Video(video, 1.0 + float(values[:, 0].mean()), f"scene {number // 4}") for number, (video, values) in enumerate(features.items())
     )
-    dataset = Dataset(name=name, title=name, score_name="MOS", mos_range=(0.0, 5.0), videos=videos, label_list="made", digest=name)
+    dataset = Dataset(name=name, title=name, score_name="MOS", mos_range=(0.8, 3.3), videos=videos, label_list="made", digest=name)
     store = FeatureStore.create(folder / f"{name}.zarr", dataset)
     for feature_set in feature_sets:
         store.add_feature_set(feature_set, identity(feature_set))

@@ -81,22 +81,24 @@ def test_published_values_are_those_of_the_papers(name: str, row: str, column: s
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "weights"),
+    ("name", "weights"),
     [
-        ("li-3", ["NIQE", "BRISQUE", "VSFA", "Proposed"], (234, 208)),
-        ("li-4", ["NIQE", "VIIDEO", "TLVQM", "RAPIQUE", "Proposed"], (1200, 585, 1323)),
-        ("li-13", ["S-Feature", "M-Feature", "S+M-Feature"], (234, 1200, 208, 585, 1142)),
-        ("a2inet-2", ["VSFA(MM,19)", "Proposed FR(S+S)", "Proposed PR(S+M)"], (208, 234, 585, 1142, 1200)),
+        ("li-3", (234, 208)),
+        ("li-4", (1200, 585, 1323)),
+        ("li-13", (234, 1200, 208, 585, 1142)),
+        ("li-14", (234, 1200, 208, 585, 1142)),
+        ("li-15", (234, 1200, 208, 585, 1142)),
+        ("a2inet-2", (208, 234, 585, 1142, 1200)),
     ],
 )
-def test_published_averages_follow_from_the_published_values(name: str, rows: list[str], weights: tuple[int, ...]) -> None:
+def test_published_averages_follow_from_the_published_values(name: str, weights: tuple[int, ...]) -> None:
     study = load_study(name)
     for number, heading in enumerate(study.rows):
         values = [cell.published.value if cell.published else np.nan for cell in study.cells if cell.row == number]
-        if heading.name in rows:
+        if not np.isnan(values).any():
             for measure in (0, 1):
                 *own, average = values[measure::2]
-                assert np.average(own, weights=weights) == pytest.approx(average, abs=3e-3)
+                assert np.average(own, weights=weights) == pytest.approx(average, abs=4e-3), heading.name
 
 
 def test_a_number_as_papers_print_it() -> None:
@@ -155,6 +157,11 @@ def test_settings_are_joined_from_run_row_group_and_column(make_study: MakeStudy
 def test_what_is_refused(make_study: MakeStudy, row: dict[str, Any], words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         make_study([{"name": "a", **row}])
+
+
+def test_a_plot_that_does_not_exist_is_refused(make_study: MakeStudy) -> None:
+    with pytest.raises(DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"):
+        make_study([{"name": "a"}], plot="pie")
 
 
 def test_own_files_and_unknown_names(tmp_path: Path) -> None:

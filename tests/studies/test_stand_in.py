@@ -10,13 +10,14 @@ from vqafeat.errors import StoreError
 from vqafeat.modeling.heads import HEADS
 from vqafeat.store import FeatureStore
 from vqafeat.studies.bench import Bench
+from vqafeat.studies.figures import plot_study
 from vqafeat.studies.loading import load_study, study_names
 from vqafeat.studies.requests import RunRequest
 from vqafeat.studies.running import run_study
 from vqafeat.studies.stand_in import StandInShelf
 
 # one of each kind of cell; the slow test takes them all
-QUICK = ["fontanel-figure-4", "li-7", "li-12", "fang-7"]
+QUICK = ["a2inet-figure-4", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
 
 
 def shelf(stores: Path) -> StandInShelf:
@@ -55,6 +56,10 @@ def filled(name: str, stores: Path, runs: Path) -> None:
     assert all(np.isfinite(found.value) for found in asked if found.cell.measure != "p")
     assert "no result: 'demo' stands in for every data set" in result.words
     assert not result.missing
+    drawn = plot_study(result, runs / "plots")
+    assert bool(drawn) == bool(result.study.plot)
+    for path in drawn:
+        assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", QUICK)

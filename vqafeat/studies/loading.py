@@ -1,6 +1,7 @@
 """From a TOML file to a study, checked key by key.
 
 title, paper, label                    required texts; `label` is what the paper calls it, "Table 1"
+plot                                   of a figure: lines-over-rows, lines-over-columns or scatter
 caption, digits, statistic             choices of the protocol in words; digits of measured values; mean, mean-std or median
 [tolerance]                            measure → largest difference that --check lets pass
 [run]                                  what holds for all cells
@@ -23,6 +24,7 @@ from typing import Any
 
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.manifest.typed import build, convert, refuse_unknown
+from vqafeat.studies.figures import FIGURES
 from vqafeat.studies.kinds import KINDS
 from vqafeat.studies.requests import RunRequest
 from vqafeat.studies.shelves import check_feature_sets
@@ -48,6 +50,7 @@ class _File:
     run: Mapping[str, Any] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
     recorded: Mapping[str, Any] | None = None
+    plot: str = ""
 
 
 def tables_folder() -> Path:
@@ -96,6 +99,8 @@ def study_of(values: Mapping[str, Any], name: str) -> Study:
     where = f"study '{name}.toml'"
     file = build(_File, values, where)
     _check_settings(file.run, (), f"{where}, [run]")
+    if file.plot and file.plot not in FIGURES:
+        raise DatasetError(f"{where}: plot is '{file.plot}'; it has to be one of {', '.join(FIGURES)}.")
     groups = list(_tables(file.groups or [{}], ("name",), f"{where}, [[groups]]"))
     columns = list(_tables(file.columns, ("name",), f"{where}, [[columns]]"))
     rows = list(_tables(file.rows, ("name", "group", "published"), f"{where}, [[rows]]"))
@@ -119,6 +124,7 @@ def study_of(values: Mapping[str, Any], name: str) -> Study:
         file.digits,
         file.tolerance,
         None if file.recorded is None else build(Recorded, file.recorded, f"{where}, [recorded]"),
+        file.plot,
     )
 
 

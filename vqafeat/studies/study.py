@@ -128,6 +128,7 @@ class Study:
         digits: of measured values.
         tolerance: measure → largest difference from the published value that `--check` lets pass; other measures are not checked.
         recorded: of a table that recorded predictions can be shown as.
+        plot: kind of plot that a figure is drawn as; empty for a table.
 
     Raises:
         DatasetError: there is not one cell a row and column, or a row is named that is not there.
@@ -144,6 +145,7 @@ class Study:
     digits: int = 3
     tolerance: Mapping[str, float] = field(default_factory=dict)
     recorded: Recorded | None = None
+    plot: str = ""
 
     def __post_init__(self) -> None:
         places = [(cell.row, cell.column) for cell in self.cells]

@@ -32,6 +32,7 @@ _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "j
 @click.option("--format", "form", default="md", show_default=True, help="md, latex (with booktabs), csv (one line a cell) or html.")
 @click.option("--check", "checks", is_flag=True, help="End with exit code 3 where a difference is beyond the table's stated tolerance.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write one file a table to, instead of standard output.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw the papers' figures to, as PNG; tables have none.")
 @click.option("--skip-missing", is_flag=True, help="Do with the videos that have complete features.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits of a fit.  [default: the number of cores]")
 @click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it.")
@@ -46,6 +47,7 @@ def table(
     form: str,
     checks: bool,
     out: Path | None,
+    plots: Path | None,
     skip_missing: bool,
     jobs: int | None,
     device: str,
@@ -62,6 +64,7 @@ def table(
       vqafeat table li-3 --recorded li2022_predictions.npz --check
     """
     from vqafeat.studies.bench import Bench
+    from vqafeat.studies.figures import plot_study
     from vqafeat.studies.loading import load_study, study_names
     from vqafeat.studies.recorded import recorded_result
     from vqafeat.studies.renderers import RENDERERS
@@ -86,6 +89,9 @@ def table(
             _write(out / f"{found.study.name}.{_ENDINGS['json' if json else form]}", texts[-1])
         elif not json:
             click.echo(f"{texts[-1]}\n")
+        if plots is not None:
+            for path in plot_study(found, plots):
+                click.echo(f"wrote {path}", err=True)
         passed.append(_passed(found, checks))
     if json and out is None:
         click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
