@@ -1,20 +1,32 @@
 # Everything a fresh machine needs is Python, git and make: the first target that runs sets up .venv from requirements.lock.
+# `make li-14` is `vqafeat table li-14`; `make li-14 DATASETS="konvid cvd2014" OPTIONS=--check` names data sets and options.
 
 PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
+TABLES := $(basename $(notdir $(wildcard vqafeat/studies/tables/*.toml)))
+CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain test lint type bench lock clean
+.PHONY: help demo demo-pretrain tables test lint type bench lock clean $(TABLES)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -m 1 -H '^title = ' $(sort $(wildcard vqafeat/studies/tables/*.toml)) \
+		| awk -F '/tables/|[.]toml:title = ' '{printf "  make %-18s %s\n", $$2, $$3}' | tr -d '"' | sort -V
 
 demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)
 	$(BIN)/vqafeat demo
 
 demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (at most 5 minutes)
 	$(BIN)/vqafeat demo-pretrain
+
+tables: .venv/ready ## all tables of the papers that the store allows, to tables/; DATASETS=demo tries them all on the embedded data set
+	$(BIN)/vqafeat table --all --out tables $(CHOSEN)
+
+$(TABLES): .venv/ready
+	@$(BIN)/vqafeat table $@ $(CHOSEN)
 
 test: .venv/ready ## all tests but the slow ones
 	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow"

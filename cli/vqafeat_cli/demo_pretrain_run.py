@@ -15,6 +15,7 @@ from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.manifest import load_dataset, locate_videos
 from vqafeat.metrics import evaluate_predictions
+from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.pretraining.checkpoints import PretrainingRecord
 from vqafeat.pretraining.image_sets import load_image_set
@@ -27,7 +28,7 @@ from vqafeat.pretraining.spreading import Replicas
 from vqafeat.pretraining.training import Computing
 from vqafeat.pretraining.validation import pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
-from vqafeat_cli.fit_report import drawn_splits, fit_progress
+from vqafeat_cli.fit_report import fit_progress
 from vqafeat_cli.pretraining_report import run_shown
 from vqafeat_cli.progress import shown_progress
 

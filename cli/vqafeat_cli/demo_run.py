@@ -12,12 +12,13 @@ from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.extraction.weights import published_state
 from vqafeat.manifest import load_dataset, locate_videos
+from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.scoring import Scorer
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.studies.plots import plot_predictions
-from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
+from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress
 
 BACKBONE, HEAD, RECIPE, SPLITS = "resnet18", "sub-gru", "demo", 10
@@ -42,6 +43,13 @@ def run_demo(out: Path, seed: int, weights: str | None) -> None:
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.folder}   features: {store.path}")
 
 
+def demo_store(out: Path, seed: int) -> FeatureStore:
+    """Return the store of the demo set, made where it is missing; what is told goes to standard error."""
+    labels = make_demo(out / DEMO_NAME, seed)
+    chosen, _ = chosen_weights(None, seed)
+    return _extracted(labels, out, chosen, err=True)
+
+
 def chosen_weights(weights: str | None, seed: int) -> tuple[str, str]:
     """Return the weights for the demo and what they mean: ImageNet's where they can be had, else seeded random ones."""
     if weights is not None:
@@ -57,13 +65,13 @@ def chosen_weights(weights: str | None, seed: int) -> tuple[str, str]:
     return "imagenet", "imagenet: features that know the content of pictures"
 
 
-def _extracted(labels: Path, out: Path, weights: str) -> FeatureStore:
+def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
     extractors = build_extractors([BACKBONE], {BACKBONE: weights})
     store = FeatureStore.create(store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset)
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_dataset(dataset, store, extractors, progress=progress)
-    click.echo(f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already done")
+    click.echo(f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already done", err=err)
     return store
 
 

@@ -1,57 +1,20 @@
-"""What `fit`, `evaluate` and `demo` say of splits, progress and metrics."""
+"""What `fit`, `evaluate` and `demo` say of progress and metrics."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from math import isfinite
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from vqafeat.manifest import Dataset
-from vqafeat.modeling.mixing import joint_splits
 from vqafeat.modeling.parallel import Progress
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.modeling.records import EpochRecord
 from vqafeat.modeling.summary import MEASURES, MetricsSummary
 from vqafeat.modeling.trainers import trainer_of
-from vqafeat.splits import Split, SplitRequest, make_split, shared_contents
 from vqafeat_cli.sparkline import sparkline
-
-
-@dataclass(frozen=True)
-class DrawnSplits:
-    """Splits, and how they were drawn in words, leaks of content included."""
-
-    splits: tuple[Split, ...]
-    words: str
-
-
-def drawn_splits(
-    members: Sequence[Dataset],
-    protocol: str,
-    count: int,
-    seed: int,
-    ratio: str,
-    recipe: str,
-    test_part: str = "test",
-    validation_share: float = 0.0,
-) -> DrawnSplits:
-    """Draw the splits of a fit, of several data sets each by itself; the recipe says how a stored permutation is cut."""
-    rounding = RECIPES.get(recipe).split_rounding
-    asked = SplitRequest(0, seed, ratio, rounding, test_part, validation_share)  # type: ignore[arg-type]
-    drawn = [[make_split(member, protocol, replace(asked, run=run)) for run in range(count)] for member in members]
-    leaks = [
-        len(shared_contents(split, [video.content for video in member.videos]))
-        for member, splits in zip(members, drawn, strict=True)
-        for split in splits
-    ]
-    leak = f"up to {max(leaks)} test contents also in training" if any(leaks) else "no content shared between training and test"
-    how = {"official": f"tested on '{test_part}', {validation_share:g} of training for validation", "stored": ratio}
-    words = f"{protocol}, {how.get(protocol, f'{ratio}, seed {seed}')}; {leak}"
-    return DrawnSplits(tuple(joint_splits(drawn, [len(member.videos) for member in members])), words)
 
 
 def metrics_lines(summary: MetricsSummary) -> list[str]:

@@ -15,14 +15,14 @@ from vqafeat.modeling.scoring import ScoredVideo
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # beside the colours, for print
-_STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd"}
+STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd"}
 
 
 def plot_predictions(predictions: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path) -> Path:
     """Write a scatter of predictions against labels with the four-parameter logistic that PLCC and RMSE are read after."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
     fit = fit_logistic(x, y, "logistic")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 4.4), layout="constrained")
         axes = figure.subplots()
         axes.scatter(x, y, s=16, color=BLUE, alpha=0.55, linewidths=0, label=f"{len(x)} test predictions")
@@ -39,7 +39,7 @@ def plot_predictions(predictions: Sequence[float], labels: Sequence[float], labe
 
 def plot_frame_curve(video: ScoredVideo, path: Path) -> Path:
     """Write the curve of a video's per-frame scores over its presentation time, with the video's score as a line."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 3), layout="constrained")
         axes = figure.subplots()
         axes.plot(_curve_times(video), video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
@@ -62,7 +62,7 @@ def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, pa
     """
     domains = list(next(iter(distances.values())))
     width = 0.8 / len(distances)
-    with mpl.rc_context({**_STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):
+    with mpl.rc_context({**STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):
         figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(domains) * len(distances)), 3.6), layout="constrained")
         axes = figure.subplots()
         axes.set_axisbelow(True)

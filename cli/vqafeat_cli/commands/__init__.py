@@ -13,6 +13,7 @@ from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.pretrain import pretrain
 from vqafeat_cli.commands.showing import show, verify
+from vqafeat_cli.commands.table import table
 
 ALL = [
     extract,
@@ -27,6 +28,7 @@ ALL = [
     listing,
     show,
     verify,
+    table,
     demo,
     demo_pretrain,
 ]

@@ -101,10 +101,11 @@ def fit(
     """
     from vqafeat.memory import parse_bytes
     from vqafeat.modeling import fitting
+    from vqafeat.modeling.drawing import drawn_splits
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, open_stores
-    from vqafeat_cli.fit_report import drawn_splits, epochs_of, fit_progress, metrics_lines
+    from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 
     source = open_stores(store, datasets, any_features)
     feature_sets = chosen_features(source, features)

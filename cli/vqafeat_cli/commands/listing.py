@@ -96,6 +96,13 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
         yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
 
 
+def _tables() -> Iterable[tuple[str, str]]:
+    from vqafeat.studies.loading import load_study, study_names
+
+    studies = map(load_study, study_names())
+    return ((study.name, f"{study.label} of {study.paper}: {study.title}") for study in studies)
+
+
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "datasets": _datasets,
     "backbones": _backbones,
@@ -109,6 +116,7 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "groupings": _groupings,
     "image-sets": _image_sets,
     "pretraining-recipes": _pretraining_recipes,
+    "tables": _tables,
 }
 
 

@@ -1,0 +1,145 @@
+"""`vqafeat table`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vqafeat.json_text import json_text
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, store_option
+
+if TYPE_CHECKING:
+    from vqafeat.studies.running import StudyResult
+    from vqafeat.studies.shelves import Shelf
+
+_ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
+
+
+@click.command()
+@click.argument("names", metavar="NAME [NAME …]", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All tables, in the order of `vqafeat list tables`.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Fill only what this data set allows, or several; demo stands in for every one, small and quick.  [default: all of the store]",
+)
+@store_option
+@click.option("--runs", type=click.Path(path_type=Path), help="Folder of run folders, where finished runs are found.  [default: runs]")
+@click.option("--recorded", type=click.Path(path_type=Path), help="Fill the table from recorded predictions (.npz) instead of training.")
+@click.option("--format", "form", default="md", show_default=True, help="md, latex (with booktabs), csv (one line a cell) or html.")
+@click.option("--check", "checks", is_flag=True, help="End with exit code 3 where a difference is beyond the table's stated tolerance.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write one file a table to, instead of standard output.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw the papers' figures to, as PNG; tables have none.")
+@click.option("--skip-missing", is_flag=True, help="Do with the videos that have complete features.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits of a fit.  [default: the number of cores]")
+@click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it.")
+@json_option
+def table(
+    names: tuple[str, ...],
+    every: bool,
+    datasets: tuple[str, ...],
+    store: Path,
+    runs: Path | None,
+    recorded: Path | None,
+    form: str,
+    checks: bool,
+    out: Path | None,
+    plots: Path | None,
+    skip_missing: bool,
+    jobs: int | None,
+    device: str,
+    json: bool,
+) -> int:
+    """Fill tables of the papers: run what the store allows, put measured beside published, say what is missing and how to make it.
+
+    NAME is one of `vqafeat list tables`, or the path of one's own .toml. Runs that are finished are found and not repeated.
+
+    \b
+    Examples:
+      vqafeat table fontanel-1
+      vqafeat table li-14 --dataset demo --format latex
+      vqafeat table li-3 --recorded li2022_predictions.npz --check
+    """
+    from vqafeat.studies.bench import Bench
+    from vqafeat.studies.figures import plot_study
+    from vqafeat.studies.loading import load_study, study_names
+    from vqafeat.studies.recorded import recorded_result
+    from vqafeat.studies.renderers import RENDERERS
+    from vqafeat.studies.running import run_study
+
+    if bool(names) == every:
+        raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
+    if checks and "demo" in datasets:
+        raise click.UsageError("--check holds numbers against published ones, which those of demo are not meant to reach; leave one out.")
+    RENDERERS.get(form)
+    studies = [load_study(name) for name in (study_names() if every else names)]
+    if recorded is not None:
+        results = (recorded_result(study, recorded) for study in studies)
+    else:
+        shelf, folder = _shelf(datasets, store, skip_missing)
+        bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing)
+        results = (run_study(study, bench, lambda words: click.echo(words, err=True)) for study in studies)
+    texts, passed = [], []
+    for found in results:
+        texts.append(_text(found, store, "json" if json else form))
+        if out is not None:
+            _write(out / f"{found.study.name}.{_ENDINGS['json' if json else form]}", texts[-1])
+        elif not json:
+            click.echo(f"{texts[-1]}\n")
+        if plots is not None:
+            for path in plot_study(found, plots):
+                click.echo(f"wrote {path}", err=True)
+        passed.append(_passed(found, checks))
+    if json and out is None:
+        click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    return 0 if all(passed) else FINISHED_WITH_FAILURES
+
+
+def _shelf(datasets: tuple[str, ...], store: Path, skip_missing: bool) -> tuple["Shelf", Path]:
+    """Return where features come from, and where runs go without --runs."""
+    from vqafeat.store import FeatureStore, store_path
+    from vqafeat.studies.shelves import StoreShelf
+    from vqafeat.studies.stand_in import StandInShelf
+
+    if "demo" not in datasets:
+        return StoreShelf(store, datasets, skip_missing), Path("runs")
+    if len(datasets) > 1:
+        raise click.UsageError(f"demo stands in for every data set; leave out {', '.join(name for name in datasets if name != 'demo')}.")
+    stored = store_path(store, "demo")
+    if stored.is_dir():
+        return StandInShelf(FeatureStore.open(stored)), Path("runs")
+    from vqafeat_cli.demo_run import demo_store
+
+    return StandInShelf(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+
+
+def _text(result: "StudyResult", store: Path, form: str) -> str:
+    from vqafeat.studies.cells import as_dict
+    from vqafeat.studies.renderers import RENDERERS
+
+    return json_text(as_dict(result, store)) if form == "json" else RENDERERS.get(form)(result, store)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n", encoding="utf-8")
+    click.echo(f"wrote {path}", err=True)
+
+
+def _passed(result: "StudyResult", checks: bool) -> bool:
+    """Tell whether nothing failed and, where it is asked for, no difference is beyond its tolerance."""
+    from vqafeat.studies.running import check
+
+    for failure in result.failures:
+        click.echo(f"{result.study.name}: failed: {failure}", err=True)
+    if not checks:
+        return not result.failures
+    found = check(result)
+    nothing = "" if found.compared else "; nothing that was measured has a published value with a tolerance"
+    click.echo(f"{result.study.name}: {found.compared} cells checked, {len(found.beyond)} beyond the tolerance{nothing}", err=True)
+    for words in found.beyond:
+        click.echo(f"  {words}", err=True)
+    return found.passed and not result.failures

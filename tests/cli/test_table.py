@@ -1,0 +1,84 @@
+"""`vqafeat table`, as users see it."""
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.studies.conftest import make_store
+from vqafeat.studies.loading import study_names
+
+OWN = """
+title = "own"
+paper = "ours"
+label = "Table 1"
+tolerance = { srocc = 0.1 }
+columns = [{ name = "SROCC", measure = "srocc" }]
+rows = [{ name = "no-time", head = "no-time", published = "5" }]
+
+[run]
+datasets = "konvid"
+features = "resnet18"
+splits = 2
+overrides = { epochs = 1 }
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return a folder with a store of konvid."""
+    make_store(tmp_path / "features", "konvid")
+    (tmp_path / "own.toml").write_text(OWN)
+    return tmp_path / "features"
+
+
+def test_without_data_a_table_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    ended = run("table", "fontanel-1", "--store", tmp_path / "none")
+    assert ended.code == 0
+    assert "### Table 1 of Fontanel et al." in ended.out
+    assert f"vqafeat extract --dataset live-apv --backbone resnet50 --store {tmp_path / 'none'}" in ended.out
+    found = json.loads(run("table", "fontanel-1", "li-5", "--store", tmp_path / "none", "--json").out)
+    assert [item["name"] for item in found] == ["fontanel-1", "li-5"]
+    assert found[0]["cells"][0]["published"] == 0.659
+
+
+def test_measured_beside_published_and_checked(run: Run, store: Path, tmp_path: Path) -> None:
+    given = ("table", tmp_path / "own.toml", "--store", store, "--runs", tmp_path / "runs", "--jobs", 1)
+    found = json.loads(run(*given, "--json").out)["cells"][0]
+    kept = json.loads((tmp_path / "runs" / "konvid-resnet18-no-time" / "metrics.json").read_text())
+    assert found["measured"] == kept["srocc"]["mean"]
+    assert found["difference"] == pytest.approx(found["measured"] - 5)
+    ended = run(*given, "--check")
+    assert ended.code == 3
+    assert "own: 1 cells checked, 1 beyond the tolerance" in ended.err
+    run(*given, "--format", "csv", "--out", tmp_path / "tables")
+    rows = list(csv.DictReader(StringIO((tmp_path / "tables" / "own.csv").read_text())))
+    assert float(rows[0]["measured"]) == found["measured"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "name one table or more"),
+        (["li-3", "--all"], 2, "name one table or more"),
+        (["li-3", "--dataset", "demo", "--check"], 2, "leave one out"),
+        (["li-3", "--dataset", "demo", "--dataset", "konvid"], 2, "leave out konvid"),
+        (["li-31"], 1, "unknown table 'li-31': did you mean li-3"),
+        (["li-3", "--format", "pdf"], 1, "unknown format of a table 'pdf'"),
+        (["li-5", "--recorded", "x.npz"], 1, "has no [recorded] part"),
+    ],
+)
+def test_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> None:
+    ended = run("table", *arguments)
+    assert (ended.code, words in ended.err) == (code, True)
+
+
+def test_tables_are_listed_and_each_is_a_make_target(run: Run) -> None:
+    listed = run("list", "tables").out.splitlines()
+    assert [line.split()[0] for line in listed] == study_names()
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert "vqafeat/studies/tables/*.toml" in makefile

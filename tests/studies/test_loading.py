@@ -1,0 +1,177 @@
+"""Studies as TOML: what is refused, and what the shipped ones hold."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vqafeat.errors import DatasetError, UnknownNameError
+from vqafeat.studies.loading import load_study, study_names
+from vqafeat.studies.study import Published, Study
+
+MakeStudy = Callable[..., Study]
+
+ASKED_FOR = [
+    *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
+    *(f"fang-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-3", "figure-4")),
+    *(f"li-{number}" for number in (*range(3, 16), "figure-3", "figure-7")),
+    *(f"a2inet-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-4", "figure-6")),
+]
+
+
+def value(name: str, row: str, column: str) -> Published:
+    """Return a published value by the words of its row and column."""
+    study = load_study(name)
+    found = [cell for cell in study.cells if (study.rows[cell.row].words, study.columns[cell.column].words) == (row, column)]
+    assert len(found) == 1
+    assert found[0].published is not None
+    return found[0].published
+
+
+def test_all_tables_are_there_in_order() -> None:
+    assert sorted(study_names()) == sorted(ASKED_FOR)
+    assert study_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
+    assert [name for name in study_names() if name.startswith("li-")][-4:] == ["li-14", "li-15", "li-figure-3", "li-figure-7"]
+
+
+@pytest.mark.parametrize("name", ASKED_FOR)
+def test_each_shipped_study_says_what_it_needs(name: str) -> None:
+    study = load_study(name)
+    assert study.caption
+    assert study.tolerance or not any(cell.published and not cell.quoted and cell.measure != "p" for cell in study.cells)
+    for cell in study.cells:
+        assert cell.quoted or cell.kind in ("weighted", "timing") or (cell.request and cell.request.needs)
+
+
+# read off the papers by eye
+PRINTED = [
+    ("fontanel-1", "avg-GRU", "LCC", 0.769, 0.060),
+    ("fontanel-2", "ResNet-101", "KROCC", 0.611, 0.074),
+    ("fontanel-figure-4", "5 fps", "SROCC", 0.773, None),
+    ("fang-2", "LIVE-VQC, SS", "RMSE", 11.212, 0.507),
+    ("fang-3", "LIVE-Qualcomm, SO", "PLCC", 0.569, 0.106),
+    ("fang-4", "CVD2014, OS", "KROCC", 0.688, 0.041),
+    ("fang-5", "KoNViD-1k, sample-8", "SROCC", 0.781, 0.027),
+    ("fang-6", "Cube-Level, SO", "CVD2014", 0.5931, None),
+    ("fang-7", "sample-16", "CVD2014", 0.0005, None),
+    ("li-6", "LIVE-VQC, SRCC", "Proposed-LS", 0.7896, None),
+    ("li-8", "Proposed", "animation, PLCC", 0.7185, None),
+    ("li-9", "VIDEVAL", "high quality, SRCC", 0.5546, None),
+    ("li-10", "TLVQM", "CVD2014 → LIVE-Qualcomm", 0.38, None),
+    ("li-11", "Proposed", "YouTube-UGC → KoNViD-1k, SRCC", 0.7825, None),
+    ("li-12", "PVQ(w)", "LIVE-VQC, PLCC", 0.807, None),
+    ("li-13", "M-Feature", "LIVE-VQC, SRCC", 0.7245, None),
+    ("li-14", "SRCC Loss", "LIVE-Qualcomm, PLCC", 0.8120, None),
+    ("li-15", "GRU+Transformer", "LIVE-Qualcomm, SRCC", 0.8529, None),
+    ("a2inet-3", "Proposed PR(S+M)", "LSVQ 1080p, SRCC", 0.7741, None),
+    ("a2inet-4", "SQ+MS", "LIVE-VQC, PLCC", 0.8546, None),
+    ("a2inet-5", "CAGI", "KoNViD-1k, CNN+Swin", 0.8645, None),
+    ("a2inet-6", "FGIN, Q→S", "LIVE-VQC, S+M", 0.8794, None),
+    ("a2inet-7", "Proposed (S+M), FE, GI", "KoNViD-1k, SRCC", 0.8751, None),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "column", "number", "std"), PRINTED)
+def test_published_values_are_those_of_the_papers(name: str, row: str, column: str, number: float, std: float | None) -> None:
+    found = value(name, row, column)
+    assert found.value == number
+    assert found.std == std if std is not None else np.isnan(found.std)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("li-3", (234, 208)),
+        ("li-4", (1200, 585, 1323)),
+        ("li-13", (234, 1200, 208, 585, 1142)),
+        ("li-14", (234, 1200, 208, 585, 1142)),
+        ("li-15", (234, 1200, 208, 585, 1142)),
+        ("a2inet-2", (208, 234, 585, 1142, 1200)),
+    ],
+)
+def test_published_averages_follow_from_the_published_values(name: str, weights: tuple[int, ...]) -> None:
+    study = load_study(name)
+    for number, heading in enumerate(study.rows):
+        values = [cell.published.value if cell.published else np.nan for cell in study.cells if cell.row == number]
+        if not np.isnan(values).any():
+            for measure in (0, 1):
+                *own, average = values[measure::2]
+                assert np.average(own, weights=weights) == pytest.approx(average, abs=4e-3), heading.name
+
+
+def test_a_number_as_papers_print_it() -> None:
+    assert Published.parse("-") is None
+    assert Published.parse("0.804±0.060") == Published(0.804, 0.060, "0.804 ± 0.060")
+    starred, about, negative = (Published.parse(text) for text in ("0.687*", "~0.8", "-1.2e-5"))
+    assert starred is not None
+    assert (starred.value, starred.collected) == (0.687, True)
+    assert about is not None
+    assert (about.value, about.approximate, about.text) == (0.8, True, "≈ 0.8")
+    assert negative is not None
+    assert (negative.value, negative.text) == (-1.2e-5, "−1.2e-5")
+    with pytest.raises(DatasetError, match=r"'0,8' has to be a number, as 0\.804"):
+        Published.parse("0,8")
+
+
+def test_settings_are_joined_from_run_row_group_and_column(make_study: MakeStudy) -> None:
+    study = make_study(
+        [{"name": "a", "head": "avg-gru", "overrides": {"epochs": 3}}],
+        columns=[{"name": "K", "measure": "krocc", "head": "no-time"}],
+        groups=[{"name": "g", "datasets": "live-vqc"}, {"name": "h", "datasets": ["konvid", "live-vqc"]}],
+    )
+    first, second = (cell.request for cell in study.cells)
+    assert first is not None
+    assert second is not None
+    assert (first.head, first.datasets, second.datasets) == ("no-time", ("live-vqc",), ("konvid", "live-vqc"))
+    assert dict(first.overrides) == {"epochs": 3, "learning_rate": 0.01}
+    assert [column.words for column in study.columns] == ["g, K", "h, K"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"haed": "no-time"}, r"study 'tiny-0\.toml', \[\[rows\]\] a: unknown key 'haed': did you mean head"),
+        ({"head": "no-tim"}, r"row 'a', column 'SROCC': unknown head 'no-tim': did you mean no-time"),
+        ({"published": "0.1 0.2"}, r"published has 2 values for 1 columns; write - where there is none"),
+        ({"published": 0.1}, r"published is 0\.1; it has to be a text"),
+        ({"published": "x"}, r"row 'a': published value 'x' has to be a number"),
+        ({"kind": "fitt"}, r"unknown kind of study 'fitt': did you mean fit"),
+        ({"features": "resnet19"}, r"there is no network 'resnet19'"),
+        ({"features": ""}, r"not both named; a cell that is run needs both, and one that is not: quoted = true"),
+        ({"datasets": ["a", "a"]}, r"name each data set once"),
+        ({"splits": 0}, r"splits is 0; it has to be at least 1"),
+        ({"statistic": "mode"}, r"statistic is 'mode'; it has to be one of mean, mean-std, median"),
+        ({"quoted": "yes"}, r"quoted: 'yes' must be bool"),
+        ({"kind": "paired", "paired": {"against": {"order": "SS"}}}, r"measure is 'srocc'; kind 'paired' has p"),
+        ({"kind": "difference"}, r"against is empty; name what the other run has otherwise"),
+        ({"kind": "difference", "difference": {"against": {"hed": "x"}}}, r"unknown key 'hed'"),
+        ({"kind": "cross"}, r"test is empty; name the data set to measure on"),
+        ({"kind": "part", "part": {"name": "tset"}}, r"'tset'; it has to be one of train, validation, test, test-1080p"),
+        ({"kind": "ensemble"}, r"second is empty"),
+        ({"kind": "subset", "subset": {"by": "quality"}}, r"name of the group is empty"),
+        ({"overrides": {"epochs": "many"}}, r"epochs is 'many'"),
+    ],
+)
+def test_what_is_refused(make_study: MakeStudy, row: dict[str, Any], words: str) -> None:
+    with pytest.raises(DatasetError, match=words):
+        make_study([{"name": "a", **row}])
+
+
+def test_a_plot_that_does_not_exist_is_refused(make_study: MakeStudy) -> None:
+    with pytest.raises(DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"):
+        make_study([{"name": "a"}], plot="pie")
+
+
+def test_own_files_and_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown table 'li-41': did you mean .*li-14"):
+        load_study("li-41")
+    with pytest.raises(DatasetError, match=r"cannot be read .*; give the path of a \.toml file"):
+        load_study(str(tmp_path / "no.toml"))
+    (tmp_path / "own.toml").write_text("title = ")
+    with pytest.raises(DatasetError, match="is no TOML"):
+        load_study(str(tmp_path / "own.toml"))
+    (tmp_path / "own.toml").write_text('title = "t"\npaper = "p"\nlabel = "l"\ncolumns = [{ name = "c" }]\nrows = []\n')
+    with pytest.raises(DatasetError, match=r"\[\[rows\]\]: \[\] must be a list of tables, at least one"):
+        load_study(str(tmp_path / "own.toml"))

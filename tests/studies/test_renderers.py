@@ -1,0 +1,89 @@
+"""The formats of a table, read back by readers of their own."""
+
+import csv
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from vqafeat.modeling.summary import Spread
+from vqafeat.studies.kinds import Measured
+from vqafeat.studies.renderers import RENDERERS
+from vqafeat.studies.running import CellResult, StudyResult
+from vqafeat.studies.study import Study
+
+MakeStudy = Callable[..., Study]
+NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]
+
+
+@pytest.fixture
+def result(make_study: MakeStudy) -> StudyResult:
+    """Return a filled table of odd names: a measured row and a quoted one."""
+    study = make_study(
+        [
+            {"group": "g", "name": NAMES[0], "statistic": "mean-std", "published": "0.500±0.100 -0.2*"},
+            {"group": "g", "name": NAMES[1], "quoted": True, "published": "0.9 -"},
+        ],
+        columns=[{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}],
+        groups=[{"name": "<all>"}],
+    )
+    cells = [CellResult(cell) for cell in study.cells]
+    cells[0] = CellResult(study.cells[0], Measured(Spread(0.4, 0.05, 0.4, (0.35, 0.45)), 48, (Path("runs/a"),)))
+    return StudyResult(study, tuple(cells))
+
+
+def test_markdown_has_one_cell_a_column(result: StudyResult) -> None:
+    lines = RENDERERS.get("md")(result, Path("features")).splitlines()
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
+    assert {len(row) for row in rows} == {4}
+    assert [cell.strip() for cell in rows[2]] == ["g", r"=1+1\|&lt;b&gt;", "0.400 ± 0.050 (0.500 ± 0.100, −0.100)", r"– (−0.2\*)"]
+    assert [cell.strip() for cell in rows[3]][2:] == ["0.9 †", "–"]
+    assert "- Measured: 1 of 2 cells." in lines
+    assert any("the paper took it from elsewhere" in line for line in lines)
+
+
+def test_latex_escapes_every_special_character(result: StudyResult) -> None:
+    text = RENDERERS.get("latex")(result, Path("features"))
+    assert r"50\% \& \$x\_1\textasciicircum{}2\textasciitilde{}\{\#\}\textbackslash{}" in text
+    assert r"0.400 $\pm$ 0.050 (0.500 $\pm$ 0.100, $-$0.100)" in text
+    assert r"\multicolumn{2}{c}{\textless{}all\textgreater{}}" in text
+    body = text[text.index(r"\toprule") :].splitlines()
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in body if line.endswith(r"\\")] == [2, 3, 3, 3]
+    assert text.count("{") == text.count("}")
+
+
+def test_csv_has_a_line_a_cell_and_no_formulas(result: StudyResult) -> None:
+    rows = list(csv.DictReader(StringIO(RENDERERS.get("csv")(result, Path("features")))))
+    assert len(rows) == 4
+    assert (rows[0]["row"], float(rows[0]["measured"]), float(rows[0]["std"]), rows[0]["runs"]) == (f"'{NAMES[0]}", 0.4, 0.05, "runs/a")
+    assert (float(rows[1]["published"]), rows[1]["measured"], rows[1]["quoted"]) == (-0.2, "", "False")
+    assert (rows[2]["row"], rows[2]["quoted"]) == (NAMES[1], "True")
+
+
+class Reader(HTMLParser):
+    """Collects tags and the text of cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_html_names_its_rows_and_columns_and_holds_no_foreign_tags(result: StudyResult) -> None:
+    reader = Reader()
+    reader.feed(RENDERERS.get("html")(result, Path("features")))
+    assert "b" not in [tag for tag, _ in reader.tags]
+    assert NAMES[0] in reader.texts
+    assert NAMES[1] in reader.texts
+    scopes = [attributes.get("scope") for tag, attributes in reader.tags if tag == "th"]
+    assert scopes == ["colgroup", "col", "col", "row", "row", "row", "row"]
+    assert ("th", {"scope": "colgroup", "colspan": "2"}) in reader.tags

@@ -1,0 +1,187 @@
+"""Tables filled from a tiny store, held against numbers computed from the runs' own predictions."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr, ttest_rel
+
+from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.studies.bench import Bench
+from vqafeat.studies.cells import cell_text, difference, notes
+from vqafeat.studies.recorded import recorded_result
+from vqafeat.studies.running import StudyResult, check, run_study
+from vqafeat.studies.shelves import StoreShelf, commands_for
+from vqafeat.studies.study import Study
+
+MakeStudy = Callable[..., Study]
+
+
+def sroccs(run: Path, part: str = "test") -> list[float]:
+    """Return SciPy's SROCC of each split, from the predictions that a run folder keeps."""
+    with (run / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == part]
+    own = [[row for row in rows if int(row["split"]) == split] for split in sorted({int(row["split"]) for row in rows})]
+    return [float(spearmanr([float(row["mos"]) for row in one], [float(row["prediction"]) for row in one]).statistic) for one in own]
+
+
+def filled(study: Study, stores: Path, runs: Path, *only: str) -> StudyResult:
+    return run_study(study, Bench(StoreShelf(stores, only), runs))
+
+
+def value(result: StudyResult, row: int, column: int = 0) -> float:
+    return result.row(row)[column].value
+
+
+def test_fits_differences_and_paired_tests(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    against = {"against": {"head": "no-time"}}
+    study = make_study(
+        [
+            {"name": "fit", "head": "avg-gru", "statistic": "median", "published": "0.5"},
+            {"name": "less", "head": "avg-gru", "kind": "difference", "difference": against},
+        ]
+    )
+    result = filled(study, stores, tmp_path)
+    gru, plain = (sroccs(tmp_path / f"konvid-resnet18-{head}") for head in ("avg-gru", "no-time"))
+    assert value(result, 0) == pytest.approx(np.median(gru))
+    assert result.cells[0].difference == pytest.approx(np.median(gru) - 0.5)
+    assert value(result, 1) == pytest.approx(np.mean(gru) - np.mean(plain))
+    paired = make_study([{"name": "p", "head": "avg-gru", "kind": "paired", "paired": against}], [{"name": "p", "measure": "p"}])
+    folders = sorted(tmp_path.iterdir())
+    assert value(filled(paired, stores, tmp_path), 0) == pytest.approx(ttest_rel(gru, plain).pvalue)
+    assert sorted(tmp_path.iterdir()) == folders, "runs that were finished are found"
+
+
+def test_averages_over_data_sets_and_what_is_missing(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    groups = [{"name": name, "datasets": name} for name in ("konvid", "live-vqc")]
+    rows = [{"name": "ours", "head": "no-time"}, {"name": "theirs", "quoted": True, "published": "0.1 0.2 0.15"}]
+    study = make_study(rows, groups=[*groups, {"name": "all", "kind": "weighted"}])
+    result = filled(study, stores, tmp_path)
+    means = [np.mean(sroccs(tmp_path / f"{name}-resnet18-no-time")) for name in ("konvid", "live-vqc")]
+    assert value(result, 0, 2) == pytest.approx(np.mean(means))  # both have 48 videos
+    assert np.isnan(value(result, 1))
+    lacking = filled(study, stores, tmp_path, "konvid")
+    assert np.isfinite(value(lacking, 0))
+    assert np.isnan(value(lacking, 0, 1))
+    assert np.isnan(value(lacking, 0, 2))
+    assert lacking.reasons == ("live-vqc is not among --dataset konvid",)
+
+
+def test_the_commands_that_make_what_is_missing(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    rows = [
+        {"name": "a", "features": "iqa-resnet50+slowfast-fast"},
+        {"name": "b", "features": "resnet50"},
+        {"name": "c", "datasets": "cvd2014"},
+        {"name": "d", "kind": "cross", "cross": {"test": "lsvq"}},
+    ]
+    result = filled(make_study(rows), stores, tmp_path)
+    assert not result.measured
+    told, made = notes(result), commands_for(result.missing, stores)
+    command = "--backbone iqa-resnet50 --backbone slowfast-fast --backbone resnet50 --weights iqa-resnet50=FILE"
+    assert f"vqafeat extract --dataset konvid {command} --store {stores}" in made
+    assert f"vqafeat extract --dataset cvd2014 --backbone resnet18 --store {stores}" in made
+    assert f"Missing: no store of lsvq in '{stores}'." in told
+    assert "Missing: konvid has no features resnet50." in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_across_data_sets(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    from vqafeat.modeling.trained import TrainedModel
+    from vqafeat.store import FeatureStore
+
+    study = make_study([{"name": "x", "head": "no-time", "kind": "cross", "cross": {"test": "live-vqc"}}], run={"splits": 1})
+    found = value(filled(study, stores, tmp_path), 0)
+    store, model = FeatureStore.open(stores / "live-vqc.zarr"), TrainedModel.load(tmp_path / "konvid-resnet18-no-time")
+    scores = [model.score(store.read("resnet18", video.name).values) for video in store.dataset.videos]
+    assert found == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
+
+
+def test_groups_of_videos_over_data_sets(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    run = {"datasets": ["konvid", "live-vqc"], "head": "mdtvsfa", "recipe": "li-released", "overrides": {"epochs": 2}, "splits": 1}
+    rows = [
+        {"name": "720p", "kind": "subset", "subset": {"by": "resolution", "name": "720p"}},
+        {"name": "within", "kind": "subset", "subset": {"by": "resolution", "name": "720p", "within": ["konvid"]}},
+        {"name": "1080p", "kind": "subset", "subset": {"by": "resolution", "name": "1080p"}},
+        {"name": "member", "fit": {"member": "konvid"}},
+    ]
+    result = filled(make_study(rows, run=run), stores, tmp_path)
+    # every video is 1280x720 and both data sets have one range, so that the group is the whole test part
+    assert value(result, 0) == pytest.approx(sroccs(tmp_path / "konvid+live-vqc-resnet18-mdtvsfa")[0])
+    assert value(result, 1) == pytest.approx(value(result, 3))
+    assert np.isnan(value(result, 2))
+    assert "1 of 1 splits have no value" in " ".join(notes(result))
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    two = [{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}]
+    result = filled(make_study([{"name": "a", "protocol": "stored"}, {"name": "b", "head": "no-time"}], two), stores, tmp_path)
+    assert len(result.failures) == 1
+    assert result.failures[0].startswith("a: S and 1 more: data set 'konvid' has no stored permutations")
+    assert np.isfinite(value(result, 1))
+
+
+def test_check_holds_differences_against_the_tolerance(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    measured = value(filled(make_study([{"name": "a", "head": "no-time"}]), stores, tmp_path), 0)
+    near, far = f"{measured - 0.02:.3f}", f"{measured - 0.2:.3f}"
+    rows = [{"name": name, "head": "no-time", "published": text} for name, text in (("near", near), ("far", far))]
+    result = filled(make_study(rows, tolerance={"srocc": 0.1}), stores, tmp_path)
+    found = check(result)
+    assert (found.compared, len(found.beyond), found.passed) == (2, 1, False)
+    assert found.beyond[0].startswith("far: SROCC: ")
+    assert "difference +0.200 beyond 0.1" in found.beyond[0]
+    assert check(filled(make_study(rows, tolerance={"srocc": 0.3}), stores, tmp_path)).passed
+    assert not check(filled(make_study(rows), stores, tmp_path)).passed, "nothing has a tolerance, so nothing was checked"
+    assert cell_text(result.cells[0], 3).endswith(f"({near.replace('-', '−')}, +0.020)")
+    assert difference(result.cells[0], 1) == "0.0"
+    with pytest.raises(ArgumentError, match=r"stand-in; leave out --dataset demo or --check"):
+        check(StudyResult(result.study, result.cells, stands_in=True))
+
+
+# --- recorded predictions -------------------------------------------------------------------------------------------------------------
+
+
+def recorded_study(make_study: MakeStudy) -> Study:
+    groups = [{"name": "k", "datasets": "konvid"}, {"name": "n", "datasets": "live-vqc"}, {"name": "all", "kind": "weighted"}]
+    rows = [{"name": "ours", "published": "0.5 0.5 0.5"}, {"name": "theirs", "quoted": True, "published": "0.1 0.1 0.1"}]
+    recorded = {"row": "ours", "databases": {"konvid": "K", "live-vqc": "N"}, "splits": 2}
+    return make_study(rows, groups=groups, recorded=recorded)
+
+
+def test_recorded_predictions_fill_their_row(make_study: MakeStudy, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values: dict[str, Any] = {}
+    for key, videos in (("K", 20), ("N", 10)):
+        for split in range(2):
+            mos = rng.uniform(1, 5, videos)
+            relative = mos + rng.normal(0, 1, videos)
+            values |= {f"{key}/{split:02d}/sq": mos, f"{key}/{split:02d}/rq": relative, f"{key}/{split:02d}/mq": 2 * relative}
+    np.savez(tmp_path / "some.npz", **values)
+    result = recorded_result(recorded_study(make_study), tmp_path / "some.npz")
+    means = [np.mean([spearmanr(values[f"{key}/0{i}/sq"], values[f"{key}/0{i}/rq"]).statistic for i in range(2)]) for key in "KN"]
+    assert [found.value for found in result.row(0)] == pytest.approx([*means, np.average(means, weights=[20, 10])])
+    assert all(found.measured is None for found in result.row(1))
+    assert "nothing was trained" in result.words
+
+
+def test_recorded_predictions_that_do_not_fit_are_refused(make_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    np.savez(tmp_path / "short.npz", **{"K/00/sq": np.arange(3.0)})
+    study = recorded_study(make_study)
+    with pytest.raises(DatasetError, match=r"is no \.npz of recorded predictions"):
+        recorded_result(study, tmp_path / "bad.npz")
+    with pytest.raises(DatasetError, match=r"lacks K/00/rq"):
+        recorded_result(study, tmp_path / "short.npz")
+    with pytest.raises(ArgumentError, match=r"'tiny-0' has no \[recorded\] part"):
+        recorded_result(make_study([{"name": "a"}]), tmp_path / "short.npz")
+
+
+@pytest.mark.parametrize(("name", "columns"), [("li-3", (0, 1, 2, 3)), ("li-4", (0, 1, 2, 3)), ("li-13", (0, 2, 4, 6))])
+def test_the_authors_own_predictions_give_the_printed_values(shared_data: Path, name: str, columns: tuple[int, ...]) -> None:
+    from vqafeat.studies.loading import load_study
+
+    result = recorded_result(load_study(name), shared_data / "recorded" / "li2022_predictions.npz")
+    row = next(found.cell.row for found in result.measured)
+    assert [difference(result.row(row)[column], 4) for column in columns] == ["0.0000"] * len(columns)

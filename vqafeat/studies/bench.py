@@ -1,0 +1,96 @@
+"""Where the fits of a table are made, or found where they were made before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vqafeat.errors import VqafeatError
+from vqafeat.modeling.drawing import drawn_splits
+from vqafeat.modeling.fitting import FittedRun, fit
+from vqafeat.modeling.mixing import Mixture
+from vqafeat.modeling.parallel import Progress
+from vqafeat.modeling.sequences import FeatureSource
+from vqafeat.studies.requests import RunRequest
+from vqafeat.studies.shelves import Shelf, StudySource
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Makes the fits that cells ask for; one that is finished is found by its configuration and not repeated.
+
+    Attributes:
+        shelf: where features come from.
+        runs: folder of the run folders.
+        jobs: processes; results do not depend on it.
+        device: where heads train.
+        skip_missing: leave out videos without complete features.
+        progress: called with a split's number and each epoch's record.
+    """
+
+    shelf: Shelf
+    runs: Path
+    jobs: int = 1
+    device: str = "cpu"
+    skip_missing: bool = False
+    progress: Progress | None = None
+    _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
+
+    def fit(self, request: RunRequest, beside: Sequence[str] = ()) -> FittedRun:
+        """Return the run that is asked for, whose data sets are used together with those `beside`; each is asked of the disk once.
+
+        Raises:
+            VqafeatError: the fit cannot be made, now or when it was asked for before.
+        """
+        key = repr((request, len(beside) if self.shelf.stands_in else 0))
+        if key not in self._done:
+            try:
+                self._done[key] = self._fitted(request, beside)
+            except VqafeatError as error:
+                self._done[key] = error
+        found = self._done[key]
+        if isinstance(found, VqafeatError):
+            raise found
+        return found
+
+    def _fitted(self, request: RunRequest, beside: Sequence[str]) -> FittedRun:
+        asked = self.shelf.adapted(request)
+        source = self._joined(self.shelf.sources((*request.datasets, *beside))[: len(request.datasets)])
+        drawn = drawn_splits(
+            source.members, asked.protocol, asked.splits, asked.seed, asked.ratio, asked.recipe, asked.test_part, asked.validation_share
+        )
+        named = asked.changed({"datasets": [member.name for member in source.members]})
+        return fit(
+            source,
+            asked.features,
+            asked.head,
+            drawn.splits,
+            self.runs / named.folder,
+            recipe=asked.recipe,
+            overrides=asked.overrides,
+            options=asked.options,
+            seed=asked.seed,
+            jobs=min(self.jobs, asked.splits),
+            mapping=asked.mapping,
+            split_kind=drawn.words,
+            skip_missing=self.skip_missing,
+            device=self.device,
+            frame_input=asked.frame_input,
+            elsewhere=True,
+            progress=self.progress,
+        )
+
+    def members(self, request: RunRequest) -> list[StudySource]:
+        """Return the stores that the request is fitted on, one a data set."""
+        return self.shelf.sources(request.datasets)
+
+    def source(self, request: RunRequest) -> FeatureSource:
+        """Return them as one."""
+        return self._joined(self.members(request))
+
+    def beside(self, request: RunRequest, names: Sequence[str]) -> list[StudySource]:
+        """Return the stores of other data sets that are used together with the request's."""
+        return self.shelf.sources((*request.datasets, *names))[len(request.datasets) :]
+
+    @staticmethod
+    def _joined(sources: Sequence[StudySource]) -> FeatureSource:
+        return sources[0] if len(sources) == 1 else Mixture(sources)

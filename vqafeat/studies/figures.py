@@ -1,0 +1,91 @@
+"""The figures of the papers, drawn from filled tables: lines, or a scatter of predictions."""
+
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from vqafeat.errors import ArgumentError
+from vqafeat.modeling.predictions import read_predictions
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import CONFIG, read_json
+from vqafeat.registry import Registry
+from vqafeat.studies.cells import title
+from vqafeat.studies.plots import STYLE, plot_predictions
+from vqafeat.studies.running import CellResult, StudyResult
+from vqafeat.studies.study import Heading
+
+# (filled table, folder) → the files that were written
+FIGURES: Registry[Callable[[StudyResult, Path], list[Path]]] = Registry("plot")
+# Okabe and Ito's palette; lines differ by marker too
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442", "#666666")
+_MARKERS = "osD^vP*Xd"
+
+
+def plot_study(result: StudyResult, folder: Path) -> list[Path]:
+    """Write the plots of a figure and return their paths; a table has none.
+
+    Raises:
+        ArgumentError: nothing is there to be drawn.
+    """
+    if not result.study.plot:
+        return []
+    if not result.measured and not any(found.cell.published for found in result.cells):
+        raise ArgumentError(f"'{result.study.name}' has neither measured nor published values to draw; run `vqafeat table` first.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return FIGURES.get(result.study.plot)(result, folder)
+
+
+@FIGURES.register("lines-over-columns")
+def lines_over_columns(result: StudyResult, folder: Path) -> list[Path]:
+    """Draw a line a row over the columns."""
+    lines = {heading: list(result.row(number)) for number, heading in enumerate(result.study.rows)}
+    return [_lines(result, lines, result.study.columns, folder)]
+
+
+@FIGURES.register("lines-over-rows")
+def lines_over_rows(result: StudyResult, folder: Path) -> list[Path]:
+    """Draw a line a column over the rows."""
+    columns = {
+        heading: [found for found in result.cells if found.cell.column == number] for number, heading in enumerate(result.study.columns)
+    }
+    return [_lines(result, columns, result.study.rows, folder)]
+
+
+@FIGURES.register("scatter")
+def scatter(result: StudyResult, folder: Path) -> list[Path]:
+    """Draw test predictions against labels, one plot a row that was run."""
+    written = []
+    for number, heading in enumerate(result.study.rows):
+        runs = [run for found in result.row(number) if found.measured for run in found.measured.runs]
+        if runs:
+            tests = [row for row in read_predictions(runs[0]) if row.part == "test"]
+            label = RunConfig.from_dict(read_json(runs[0] / CONFIG), str(runs[0])).score_name
+            path = folder / f"{result.study.name}-{number + 1}.png"
+            name = f"{heading.words}{', stand-in data' if result.stands_in else ''}"
+            written.append(plot_predictions([row.prediction for row in tests], [row.mos for row in tests], label, name, path))
+    return written
+
+
+def _lines(result: StudyResult, lines: dict[Heading, list[CellResult]], ticks: tuple[Heading, ...], folder: Path) -> Path:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.8), layout="constrained")
+        axes = figure.subplots()
+        for number, (heading, cells) in enumerate(lines.items()):
+            look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+            measured = [found.value for found in cells]
+            printed = [found.cell.published.value if found.cell.published else float("nan") for found in cells]
+            if any(map(isfinite, measured)):
+                axes.plot(range(len(ticks)), measured, label=heading.words, **look)
+            if any(map(isfinite, printed)):
+                axes.plot(range(len(ticks)), printed, label=f"{heading.words}, published", linestyle=":", fillstyle="none", **look)
+        axes.set_xticks(range(len(ticks)), [heading.words for heading in ticks], rotation=20, ha="right", parse_math=False)
+        axes.set_ylabel(", ".join(dict.fromkeys(found.cell.measure.upper() for found in result.cells if found.cell.measure)))
+        axes.set_title(title(result) + (" (stand-in data)" if result.stands_in else ""), fontsize=9, parse_math=False)
+        axes.legend(fontsize=7, ncols=2)
+        path = folder / f"{result.study.name}.png"
+        figure.savefig(path, dpi=150)
+    return path

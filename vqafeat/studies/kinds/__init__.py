@@ -1,0 +1,16 @@
+"""The kinds of cells; each is one file that registers itself in `KINDS`."""
+
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
+
+from vqafeat.studies.kinds import (  # isort: skip  (the files register themselves)
+    fit,
+    cross,
+    part,
+    subset,
+    paired,
+    ensemble,
+    weighted,
+    timing,
+)
+
+__all__ = ["KINDS", "Measured", "StudyKind", "Task", "cross", "ensemble", "fit", "paired", "part", "subset", "timing", "weighted"]

@@ -1,0 +1,108 @@
+"""subset: a head on several data sets, measured on one group of their test videos: by resolution, content class or quality."""
+
+from dataclasses import dataclass, replace
+from math import isnan, nan
+
+from vqafeat.errors import ArgumentError
+from vqafeat.metrics import evaluate_predictions
+from vqafeat.modeling.fitting import FittedRun
+from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.predictions import Prediction
+from vqafeat.modeling.subsets import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
+from vqafeat.modeling.summary import Spread
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
+
+# labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
+_COMMON = (1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class OneGroup:
+    """The group.
+
+    Attributes:
+        by: name of a grouping, as in `vqafeat list groupings`.
+        name: of the group.
+        within: data sets whose videos can be in it; all, where none is named.
+        threshold: of the grouping `quality`, on the common range 1 to 5.
+
+    Raises:
+        ArgumentError: the group is not named.
+        UnknownNameError: there is no such grouping.
+    """
+
+    by: str = ""
+    name: str = ""
+    within: tuple[str, ...] = ()
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        GROUPINGS.get(self.by)
+        if not self.name:
+            raise ArgumentError(f"name of the group is empty; name one that the grouping '{self.by}' makes.")
+
+
+def measure_subset(task: Task) -> Measured:
+    """Fit, or find the run, and measure each head on the group's videos in its test part, on one common range of labels.
+
+    Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX.
+    """
+    run = task.bench.fit(task.request)
+    group = _group(task)
+    rows = [row for row in run.predictions if row.part == "test" and row.video in group]
+    scaled = _on_common_range(run, rows)
+    values = [
+        _measure([row for row in scaled if row.split == number], task.cell.measure, task.request.mapping)
+        for number in range(run.config.splits)
+    ]
+    few = sum(map(isnan, values))
+    notes = (f"{few} of {len(values)} splits have no value: too few of the group's videos are in their test part",) if few else ()
+    return Measured(Spread.of(values), len(group), (run.folder,), notes)
+
+
+def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:
+    if len(rows) < FEWEST_TO_MEASURE:
+        return nan
+    found = evaluate_predictions([row.prediction for row in rows], [row.mos for row in rows], mapping=mapping)
+    return float(getattr(found, measure))
+
+
+def _on_common_range(run: FittedRun, rows: list[Prediction]) -> list[Prediction]:
+    """Return the rows with labels and scores brought from each data set's range to the common one."""
+    datasets, found = run.config.datasets, []
+    for one in datasets:
+        slope = (_COMMON[1] - _COMMON[0]) / (one.mos_range[1] - one.mos_range[0])
+        own = [row for row in rows if len(datasets) == 1 or own_names([row.video], one.name)]
+        for row in own:
+            mos, score = (_COMMON[0] + slope * (value - one.mos_range[0]) for value in (row.mos, row.prediction))
+            found.append(replace(row, mos=mos, prediction=score))
+    return found
+
+
+def _group(task: Task) -> set[str]:
+    """Return the names that the group's videos have in the run."""
+    request, options = task.request, task.cell.options
+    members = task.bench.members(request)
+    found: set[str] = set()
+    for asked, source in zip(request.datasets, members, strict=True):
+        prefix = "" if len(members) == 1 else f"{source.dataset.name}/"
+        names = tuple(video.name for video in source.dataset.videos)
+        if task.bench.shelf.stands_in and options.by != "quality":
+            # no group of the paper is in the stand-in; every second video does for one
+            of = dict.fromkeys(sorted(names)[::2], options.name)
+        elif options.within and asked not in options.within:
+            of = {}
+        else:
+            of = dict(GROUPINGS.get(options.by).group(GroupRequest(source, names, _threshold(options, source.dataset.mos_range))).of)
+        found |= {f"{prefix}{video}" for video, name in of.items() if name == options.name}
+    return found
+
+
+def _threshold(options: OneGroup, mos_range: tuple[float, float]) -> float | None:
+    if options.threshold is None:
+        return None
+    share = (options.threshold - _COMMON[0]) / (_COMMON[1] - _COMMON[0])
+    return mos_range[0] + share * (mos_range[1] - mos_range[0])
+
+
+KINDS.add("subset", StudyKind("measured on one group of the test videos", measure_subset, OneGroup))

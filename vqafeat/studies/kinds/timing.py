@@ -1,0 +1,91 @@
+"""timing: seconds and floating-point operations that features of a clip take, by the height of its frames."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vqafeat.devices import device_named
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.extractors import build_extractors
+from vqafeat.extraction.networks import Network, shared_networks
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
+
+_SMALLER = 6
+_SIDES = 16 / 9
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The clip.
+
+    Attributes:
+        height: of its frames; the width is 16/9 of it.
+        frames: of the clip.
+        timed: frames that are computed to tell the time of one; those of one input, for a network that sees clips.
+
+    Raises:
+        ArgumentError: a number is below 1.
+    """
+
+    height: int = 0
+    frames: int = 300
+    timed: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.frames, self.timed) < 1:
+            raise ArgumentError(f"height is {self.height}, frames {self.frames}, timed {self.timed}; each has to be at least 1.")
+
+
+def measure_timing(task: Task) -> Measured:
+    """Return what the networks take for the clip, with random weights and without decoding; the first run is not timed."""
+    options, device = task.cell.options, device_named(task.bench.device)
+    height = options.height // _SMALLER if task.bench.shelf.stands_in else options.height
+    sets = (task.bench.shelf.adapted(task.request) if task.bench.shelf.stands_in else task.request).features.split("+")
+    names = [name for name in sets if not name.endswith("-again")]
+    extractors = build_extractors(names, dict.fromkeys((name.partition("@")[0].partition(":")[0] for name in names), "random"))
+    total = sum(_taken(network, height, options, task.cell.measure, device) for network in shared_networks(extractors, device))
+    return Measured.single(total)
+
+
+def _taken(network: Network, height: int, clip: Clip, measure: str, device: torch.device) -> float:
+    clips, picks = network.backbone.clips, network.frame_rule.picks
+    width = round(height * _SIDES / 2) * 2
+    frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
+    seen = clips.window if clips else clip.timed
+    whole = len(picks(clip.frames)) if picks and not clips else clip.frames
+    one = _operations(network, frames) / 1e9 if measure == "gflops" else _seconds(network, frames.to(device), device)
+    return one * whole / seen
+
+
+def _operations(network: Network, frames: torch.Tensor) -> float:
+    """Return the operations of the network as published, two for each multiplication with its sum."""
+    parts = network.view.parts(frames.float())
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        for part in parts:
+            network.plain_module.cpu()(part.movedim(0, 1).unsqueeze(0) if network.backbone.clips else part)
+    return float(counter.get_total_flops())
+
+
+def _seconds(network: Network, frames: torch.Tensor, device: torch.device) -> float:
+    run = network.clip_rows if network.backbone.clips else network.frame_rows
+    run(frames)
+    _wait(device)
+    start = time.perf_counter()
+    run(frames)
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+KINDS.add(
+    "timing",
+    StudyKind(
+        "time and operations of the networks", measure_timing, Clip, needs=nothing_needed, measures=("seconds", "gflops"), fits=False
+    ),
+)

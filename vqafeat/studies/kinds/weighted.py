@@ -1,0 +1,33 @@
+"""weighted: the average of a row's cells of the same measure, weighted by the size of their data sets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vqafeat.errors import ArgumentError
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
+from vqafeat.studies.study import Cell
+
+
+def measure_weighted(task: Task) -> Measured:
+    """Return the average of the other cells' own statistics, as in Li et al., table III.
+
+    Raises:
+        ArgumentError: a cell of the row is not measured.
+    """
+    if len(task.peers) < task.expected or not task.peers:
+        raise ArgumentError(f"{len(task.peers)} of the {task.expected} cells to be averaged are measured; run the others first.")
+    return average(task.peers)
+
+
+def average(peers: Sequence[tuple[Cell, Measured]]) -> Measured:
+    """Return the average of measured cells, weighted by the videos behind each."""
+    values = [measured.value(cell.statistic) for cell, measured in peers]
+    runs = tuple(run for _, measured in peers for run in measured.runs)
+    return Measured.single(float(np.average(values, weights=[measured.videos for _, measured in peers])), runs)
+
+
+KINDS.add(
+    "weighted",
+    StudyKind("average over data sets, weighted by their videos", measure_weighted, needs=nothing_needed, from_peers=True, fits=False),
+)

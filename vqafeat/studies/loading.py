@@ -1,0 +1,183 @@
+"""From a TOML file to a study, checked key by key.
+
+title, paper, label                    required texts; `label` is what the paper calls it, "Table 1"
+plot                                   of a figure: lines-over-rows, lines-over-columns or scatter
+caption, digits, statistic             choices of the protocol in words; digits of measured values; mean, mean-std or median
+[tolerance]                            measure → largest difference that --check lets pass
+[run]                                  what holds for all cells
+[[groups]]                             groups of columns; each has all [[columns]]
+[[columns]]  name, measure             and what holds for the column
+[[rows]]     name, group, published    and what holds for the row; `published` has one value a column, "-" for none
+[recorded]   row, databases, splits    predictions that others recorded
+
+What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a `RunRequest`, `kind` with a table
+of that name for its options, `measure`, `statistic`, and `quoted = true` for what is quoted and not run.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
+from vqafeat.manifest.typed import build, convert, refuse_unknown
+from vqafeat.studies.figures import FIGURES
+from vqafeat.studies.kinds import KINDS
+from vqafeat.studies.requests import RunRequest
+from vqafeat.studies.shelves import check_feature_sets
+from vqafeat.studies.study import Cell, Heading, Published, Recorded, Study
+
+_REQUEST = tuple(item.name for item in fields(RunRequest))
+_SETTINGS = (*_REQUEST, "kind", "measure", "statistic", "quoted")
+
+
+@dataclass(frozen=True)
+class _File:
+    """The keys of a file."""
+
+    title: str
+    paper: str
+    label: str
+    columns: Any
+    rows: Any
+    caption: str = ""
+    digits: int = 3
+    statistic: str = "mean"
+    groups: Any = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    recorded: Mapping[str, Any] | None = None
+    plot: str = ""
+
+
+def tables_folder() -> Path:
+    """Return the folder of the shipped studies."""
+    return Path(str(package_files("vqafeat.studies"))) / "tables"
+
+
+def study_names() -> list[str]:
+    """Return the names of the shipped studies: by paper, tables before figures, in the order of their numbers."""
+
+    def order(name: str) -> tuple[str, bool, int]:
+        paper, _, rest = name.partition("-")
+        return paper, rest.startswith("figure"), int(rest.removeprefix("figure-"))
+
+    return sorted((path.stem for path in tables_folder().glob("*.toml")), key=order)
+
+
+def load_study(name_or_path: str) -> Study:
+    """Return a shipped study by name, or one of one's own by the path of its .toml.
+
+    Raises:
+        UnknownNameError: no study of that name is shipped; the nearest names are given.
+        DatasetError: the file is missing, no TOML, or not as this module says.
+    """
+    own = name_or_path.lower().endswith(".toml")
+    if not own and name_or_path not in study_names():
+        near = get_close_matches(name_or_path.lower(), study_names(), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
+        raise UnknownNameError(f"unknown table '{name_or_path}': {hint} One's own is the path of a .toml.")
+    path = Path(name_or_path) if own else tables_folder() / f"{name_or_path}.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(f"study '{path}' cannot be read ({error.strerror}); give the path of a .toml file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"study '{path}' is no TOML: {error}.") from error
+    return study_of(values, path.stem)
+
+
+def study_of(values: Mapping[str, Any], name: str) -> Study:
+    """Return the study that a file's values describe.
+
+    Raises:
+        DatasetError: they are not as this module says; the place is named.
+    """
+    where = f"study '{name}.toml'"
+    file = build(_File, values, where)
+    _check_settings(file.run, (), f"{where}, [run]")
+    if file.plot and file.plot not in FIGURES:
+        raise DatasetError(f"{where}: plot is '{file.plot}'; it has to be one of {', '.join(FIGURES)}.")
+    groups = list(_tables(file.groups or [{}], ("name",), f"{where}, [[groups]]"))
+    columns = list(_tables(file.columns, ("name",), f"{where}, [[columns]]"))
+    rows = list(_tables(file.rows, ("name", "group", "published"), f"{where}, [[rows]]"))
+    headings = tuple(Heading(str(column.get("name", "")), str(group.get("name", ""))) for group in groups for column in columns)
+    cells = []
+    for number, row in enumerate(rows):
+        here = f"{where}, row '{row.get('name', '')}'"
+        printed = _printed(row.get("published", ""), len(headings), here)
+        merged = [_joined({"statistic": file.statistic}, file.run, row, group, column) for group in groups for column in columns]
+        for place, (settings, value, heading) in enumerate(zip(merged, printed, headings, strict=True)):
+            cells.append(_cell(number, place, settings, value, f"{here}, column '{heading.words}'"))
+    return Study(
+        name,
+        file.title,
+        file.paper,
+        file.label,
+        tuple(Heading(str(row.get("name", "")), str(row.get("group", ""))) for row in rows),
+        headings,
+        tuple(cells),
+        file.caption,
+        file.digits,
+        file.tolerance,
+        None if file.recorded is None else build(Recorded, file.recorded, f"{where}, [recorded]"),
+        file.plot,
+    )
+
+
+def _tables(values: Any, own: tuple[str, ...], where: str) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(values, list) or not values or not all(isinstance(item, dict) for item in values):
+        raise DatasetError(f"{where}: {values!r} must be a list of tables, at least one.")
+    for number, item in enumerate(values):
+        _check_settings(item, own, f"{where} {item.get('name', number + 1)}")
+        yield item
+
+
+def _check_settings(values: Mapping[str, Any], own: tuple[str, ...], where: str) -> None:
+    refuse_unknown(values, (*own, *_SETTINGS, *KINDS), where)
+
+
+def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings, of which later ones replace earlier ones, and tables are joined."""
+    joined: dict[str, Any] = {}
+    for level in levels:
+        for key, value in level.items():
+            joined[key] = {**joined[key], **value} if isinstance(value, dict) and isinstance(joined.get(key), dict) else value
+    return joined
+
+
+def _printed(text: Any, columns: int, where: str) -> list[Published | None]:
+    """Return one published value a column, none where the row states none."""
+    if not isinstance(text, str):
+        raise DatasetError(f"{where}: published is {text!r}; it has to be a text of one value a column, divided by spaces.")
+    values = text.split()
+    if values and len(values) != columns:
+        raise DatasetError(f"{where}: published has {len(values)} values for {columns} columns; write - where there is none.")
+    try:
+        return [Published.parse(value) for value in values] or [None] * columns
+    except DatasetError as error:
+        raise DatasetError(f"{where}: {error}") from error
+
+
+def _cell(row: int, column: int, settings: Mapping[str, Any], published: Published | None, where: str) -> Cell:
+    kind = settings.get("kind", "fit")
+    try:
+        rule = KINDS.get(kind)
+        measure = settings.get("measure", "")
+        quoted = convert(settings.get("quoted", False), bool, "quoted")
+        if quoted:
+            return Cell(row, column, kind, None, measure, settings["statistic"], None, published)
+        options = build(rule.options, settings.get(kind, {}), f"[{kind}]")
+        request = build(RunRequest, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
+        if measure not in rule.measures:
+            raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(rule.measures)}.")
+        if rule.fits:
+            check_feature_sets(request)
+        cell = Cell(row, column, kind, options, measure, settings["statistic"], request, published)
+        rule.needs(cell)  # so that what it asks for is checked now
+        return cell
+    except VqafeatError as error:
+        raise DatasetError(f"{where}: {error}") from error

@@ -1,0 +1,160 @@
+"""Fill a table: run what the stores allow, say what is missing, hold what was measured against what was published."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+
+from vqafeat.errors import ArgumentError, VqafeatError
+from vqafeat.studies.bench import Bench
+from vqafeat.studies.kinds import KINDS, Measured, Task
+from vqafeat.studies.requests import Need
+from vqafeat.studies.study import Cell, Study
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with what was measured for it.
+
+    Attributes:
+        cell: of the study.
+        measured: None where nothing was.
+        missing: the feature sets that it lacks.
+        reasons: why, in words.
+        failure: the error that stopped it.
+    """
+
+    cell: Cell
+    measured: Measured | None = None
+    missing: tuple[Need, ...] = ()
+    reasons: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def value(self) -> float:
+        """The measured number; NaN where there is none."""
+        return self.measured.value(self.cell.statistic) if self.measured else nan
+
+    @property
+    def difference(self) -> float:
+        """Measured − published; NaN where one of the two is not there."""
+        return self.value - self.cell.published.value if self.cell.published else nan
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A filled table.
+
+    Attributes:
+        study: what was asked.
+        cells: in its order.
+        words: what a reader has to know of the data.
+        stands_in: the data are others than the table asks for, and the numbers mean nothing.
+    """
+
+    study: Study
+    cells: tuple[CellResult, ...]
+    words: str = ""
+    stands_in: bool = False
+
+    @property
+    def missing(self) -> tuple[Need, ...]:
+        """The feature sets that cells lack, each once."""
+        return tuple(dict.fromkeys(need for found in self.cells for need in found.missing))
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why cells were not measured, each reason once."""
+        return tuple(dict.fromkeys(reason for found in self.cells for reason in found.reasons))
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What stopped cells, each error once, with the first place and the number of places."""
+        places: dict[str, list[str]] = {}
+        for found in self.cells:
+            if found.failure:
+                places.setdefault(found.failure, []).append(self.study.words(found.cell))
+        return tuple(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {failure}" for failure, names in places.items())
+
+    @property
+    def measured(self) -> tuple[CellResult, ...]:
+        """The cells with a number."""
+        return tuple(found for found in self.cells if isfinite(found.value))
+
+    def row(self, number: int) -> tuple[CellResult, ...]:
+        """Return the cells of a row."""
+        return tuple(found for found in self.cells if found.cell.row == number)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of `--check`.
+
+    Attributes:
+        compared: cells that were held against a published value and have a tolerance.
+        beyond: words for those whose difference is larger.
+    """
+
+    compared: int
+    beyond: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and nothing is beyond its tolerance."""
+        return self.compared > 0 and not self.beyond
+
+
+def run_study(study: Study, bench: Bench, on_cell: Callable[[str], None] | None = None) -> StudyResult:
+    """Fill a table; a cell that lacks data or fails does not stop the others.
+
+    Args:
+        study: the table.
+        bench: where fits are made.
+        on_cell: is told each cell before it is measured.
+    """
+    found: dict[tuple[int, int], CellResult] = {}
+    for cell in sorted(study.cells, key=lambda cell: KINDS.get(cell.kind).from_peers):
+        same_row = [item for item in found.values() if item.cell.row == cell.row and not item.cell.quoted]
+        peers = [item for item in same_row if item.cell.measure == cell.measure and not KINDS.get(item.cell.kind).from_peers]
+        if on_cell and not cell.quoted:
+            on_cell(study.words(cell))
+        found[cell.row, cell.column] = _result(cell, bench, peers)
+    cells = tuple(found[cell.row, cell.column] for cell in study.cells)
+    return StudyResult(study, cells, bench.shelf.words, bench.shelf.stands_in)
+
+
+def _result(cell: Cell, bench: Bench, peers: Sequence[CellResult]) -> CellResult:
+    if cell.quoted:
+        return CellResult(cell)
+    rule = KINDS.get(cell.kind)
+    needs = dict.fromkeys(peer for item in peers for peer in item.missing) if rule.from_peers else dict.fromkeys(rule.needs(cell))
+    lacking = {need: reason for need in needs if (reason := bench.shelf.lacks(need))}
+    if lacking:
+        return CellResult(cell, missing=tuple(lacking), reasons=tuple(dict.fromkeys(lacking.values())))
+    measured = tuple((item.cell, item.measured) for item in peers if item.measured)
+    try:
+        return CellResult(cell, rule.measure(Task(cell, bench, measured, len(peers))))
+    except VqafeatError as error:
+        return CellResult(cell, failure=str(error))
+
+
+def check(result: StudyResult) -> Checked:
+    """Hold each measured cell against the published value.
+
+    Raises:
+        ArgumentError: the data are others than the table asks for.
+    """
+    if result.stands_in:
+        raise ArgumentError(
+            "check holds measured against published values, but these are of a stand-in; leave out --dataset demo or --check."
+        )
+    tolerance = result.study.tolerance
+    compared = [found for found in result.cells if found.cell.measure in tolerance and isfinite(found.difference)]
+    # the measured value is compared as it is shown
+    beyond = [found for found in compared if abs(round(found.difference, result.study.digits)) > tolerance[found.cell.measure]]
+    words = tuple(
+        f"{result.study.words(found.cell)}: {found.value:.{result.study.digits}f}, published {found.cell.published.text}, "
+        f"difference {found.difference:+.{result.study.digits}f} beyond {tolerance[found.cell.measure]:g}"
+        for found in beyond
+        if found.cell.published
+    )
+    return Checked(len(compared), words)

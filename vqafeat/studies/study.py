@@ -1,0 +1,159 @@
+"""What a table is: headings, cells, and what the paper printed in them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any
+
+from vqafeat.errors import DatasetError
+from vqafeat.studies.requests import RunRequest
+
+STATISTICS = ("mean", "mean-std", "median")
+_NOTHING = "-"
+_PRINTED = re.compile(r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number as a paper prints it.
+
+    Attributes:
+        value: the number.
+        std: its deviation; NaN where there is none.
+        text: as it is shown, digits as printed.
+        collected: the paper took it from another one (marked `*` in Li et al.).
+        approximate: it was read off a plot.
+    """
+
+    value: float
+    std: float
+    text: str
+    collected: bool = False
+    approximate: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Published | None":
+        """Return the number written as `0.804±0.060`, `0.687*`, or `~0.8` where it was read off a plot; None for `-`.
+
+        Raises:
+            DatasetError: it is written otherwise.
+        """
+        if text == _NOTHING:
+            return None
+        found = _PRINTED.fullmatch(text)
+        if found is None:
+            raise DatasetError(f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - for none.")
+        std = found["std"]
+        shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
+        return cls(float(found["value"]), float(std) if std else nan, shown, bool(found["mark"]), bool(found["about"]))
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of a row or column; `group` stands once beside or above those that share it."""
+
+    name: str
+    group: str = ""
+
+    @property
+    def words(self) -> str:
+        """Group and name."""
+        return f"{self.group}, {self.name}" if self.group and self.name else self.group or self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        row, column: counted from 0.
+        kind: name in the registry of kinds.
+        options: of the kind.
+        measure: what is shown, for example "srocc".
+        statistic: over the splits: mean, mean-std or median.
+        request: what is to be trained; None for a cell that is only quoted.
+        published: what the paper prints; None where it prints nothing.
+
+    Raises:
+        DatasetError: the statistic is not known.
+    """
+
+    row: int
+    column: int
+    kind: str
+    options: Any
+    measure: str
+    statistic: str
+    request: RunRequest | None
+    published: Published | None
+
+    def __post_init__(self) -> None:
+        if self.statistic not in STATISTICS:
+            raise DatasetError(f"statistic is '{self.statistic}'; it has to be one of {', '.join(STATISTICS)}.")
+
+    @property
+    def quoted(self) -> bool:
+        """Whether it is only quoted, not run."""
+        return self.request is None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Which part of a table predictions that others recorded stand for.
+
+    Attributes:
+        row: name of the row.
+        databases: data set → its key in the file.
+        splits: of the file, the first ones.
+    """
+
+    row: str
+    databases: Mapping[str, str]
+    splits: int = 10
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table or figure of a paper.
+
+    Attributes:
+        name: as typed, for example "li-14".
+        title: what it shows.
+        paper: where it is from.
+        label: as the paper calls it, for example "Table XIV".
+        rows, columns: headings.
+        cells: one for each row and column, row by row.
+        caption: choices of the protocol that a reader has to know.
+        digits: of measured values.
+        tolerance: measure → largest difference from the published value that `--check` lets pass; other measures are not checked.
+        recorded: of a table that recorded predictions can be shown as.
+        plot: kind of plot that a figure is drawn as; empty for a table.
+
+    Raises:
+        DatasetError: there is not one cell a row and column, or a row is named that is not there.
+    """
+
+    name: str
+    title: str
+    paper: str
+    label: str
+    rows: tuple[Heading, ...]
+    columns: tuple[Heading, ...]
+    cells: tuple[Cell, ...]
+    caption: str = ""
+    digits: int = 3
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    recorded: Recorded | None = None
+    plot: str = ""
+
+    def __post_init__(self) -> None:
+        places = [(cell.row, cell.column) for cell in self.cells]
+        if places != [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))] or not places:
+            raise DatasetError(f"study '{self.name}' needs one cell for each of {len(self.rows)} rows and {len(self.columns)} columns.")
+        if self.recorded is not None and self.recorded.row not in [row.name for row in self.rows]:
+            raise DatasetError(f"study '{self.name}' records the row '{self.recorded.row}', which it does not have; name one of its rows.")
+
+    def words(self, cell: Cell) -> str:
+        """Return where a cell stands."""
+        return f"{self.rows[cell.row].words}: {self.columns[cell.column].words}"
