@@ -19,7 +19,7 @@ help: ## show this list
 demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)
 	$(BIN)/vqafeat demo
 
-demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (at most 5 minutes)
+demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (long)
 	$(BIN)/vqafeat demo-pretrain
 
 tables: .venv/ready ## all tables of the papers that the store allows, to tables/; DATASETS=demo tries them all on the embedded data set
