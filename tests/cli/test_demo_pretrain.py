@@ -41,7 +41,7 @@ def test_images_training_and_repeats(monkeypatch: pytest.MonkeyPatch, capsys: py
         demo_pretrain_run.run_demo_pretrain(tmp_path / "out", 0)
     said = capsys.readouterr().out
     for words in (
-        "1/5  images: 88 crops of two photographs, 22 of other places held out",
+        "1/5  images: 128 crops of two photographs, 32 of other places held out",
         "before   pairs in order 0.",
         "after    pairs in order 0.",
     ):
