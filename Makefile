@@ -13,7 +13,7 @@ help: ## show this list
 demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)
 	$(BIN)/vqafeat demo
 
-demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos (at most 5 minutes)
+demo-pretrain: .venv/ready ## the pre-training on the embedded image set, and its features on the embedded videos
 	$(BIN)/vqafeat demo-pretrain
 
 test: .venv/ready ## all tests but the slow ones
