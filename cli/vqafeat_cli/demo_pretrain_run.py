@@ -32,7 +32,7 @@ from vqafeat_cli.fit_report import fit_progress
 from vqafeat_cli.pretraining_report import run_shown
 from vqafeat_cli.progress import shown_progress
 
-BACKBONE, RECIPE, PAIRS, HELD_OUT_PERCENT = "resnet18", "demo", 1000, 25
+BACKBONE, RECIPE, PAIRS, HELD_OUT_PERCENT = "resnet18", "demo", 1500, 25
 HEAD, FIT_RECIPE, SPLITS = "sub-gru", "demo", 10
 REPEAT_PAIRS, REPEAT_EPOCHS = 32, 2
 CPU = torch.device("cpu")

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from vqafeat_cli import demo_pretrain_run
 
 from tests.cli.conftest import Run
 from tests.pretraining.conftest import tiny_backbone
@@ -14,26 +15,46 @@ from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
 __all__ = ["tiny_backbone"]
 
 
-def test_the_demo_runs_whole_and_its_repeats_are_the_same(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "vqafeat_cli.demo_pretrain_run"
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the demo to a few pairs, a short training and short clips."""
     short = PRETRAINING_RECIPES.get("demo").overridden({"epochs": 2, "learning_rate": 3e-3})
     monkeypatch.setitem(PRETRAINING_RECIPES._entries, "demo", short)
-    monkeypatch.setattr(f"{module}.make_demo", partial(make_demo, seconds=0.5))
-    monkeypatch.setattr(f"{module}.make_image_demo", partial(make_image_demo, contents=8))
-    monkeypatch.setattr(f"{module}.usual_workers", lambda: 1)
+    monkeypatch.setattr(demo_pretrain_run, "make_demo", partial(make_demo, seconds=0.5))
+    monkeypatch.setattr(demo_pretrain_run, "make_image_demo", partial(make_image_demo, contents=8))
+    monkeypatch.setattr(demo_pretrain_run, "usual_workers", lambda: 1)
     for name, value in {"BACKBONE": "tiny", "PAIRS": 60, "SPLITS": 2}.items():
-        monkeypatch.setattr(f"{module}.{name}", value)
-    ended = run("demo-pretrain", "--out", tmp_path / "out")
-    assert ended.code == 0, ended.err
+        monkeypatch.setattr(demo_pretrain_run, name, value)
+
+
+class VideosReachedError(Exception):
+    """The first half of the demo is done."""
+
+
+@pytest.mark.usefixtures("small")
+def test_images_training_and_repeats(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def reached(*arguments: object) -> None:
+        raise VideosReachedError
+
+    monkeypatch.setattr(demo_pretrain_run, "_extracted", reached)
+    with pytest.raises(VideosReachedError):
+        demo_pretrain_run.run_demo_pretrain(tmp_path / "out", 0)
+    said = capsys.readouterr().out
     for words in (
-        "1/5  images: 88 crops of two photographs, 22 of other places held out",
+        "1/5  images: 128 crops of two photographs, 32 of other places held out",
         "before   pairs in order 0.",
         "after    pairs in order 0.",
     ):
-        assert words in ended.out
-    assert "trained again, the same file; stopped after an epoch and resumed, the same file" in ended.out
-    said = " ".join(ended.out.split())
-    assert "tiny without pre-training mean 0." in said.replace("mean -", "mean ")
-    assert "tiny with pre-training mean 0." in said.replace("mean -", "mean ")
-    assert (tmp_path / "out" / "iqa-tiny.safetensors").is_file()
-    assert not (tmp_path / "out" / "repeated").exists()
+        assert words in said
+    assert "trained again, the same file; stopped after an epoch and resumed, the same file" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "iqa-tiny.json", "iqa-tiny.safetensors"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_demo_runs_whole(run: Run, tmp_path: Path) -> None:
+    ended = run("demo-pretrain", "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    said = " ".join(ended.out.split()).replace("mean -", "mean ")
+    assert "tiny without pre-training mean 0." in said
+    assert "tiny with pre-training mean 0." in said

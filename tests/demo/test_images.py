@@ -34,7 +34,7 @@ def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [(tmp_path / "a" / name).read_bytes() for name in files] == [(tmp_path / "b" / name).read_bytes() for name in files]
     rows = list(csv.DictReader(first.read_text().splitlines()))
-    assert len(rows) == 2 * (1 + 2 * 5)
+    assert len(rows) == 2 * (1 + 3 * 5)
     assert {row["content"] for row in rows} == {"p01", "p02"}
     with Image.open(tmp_path / "a" / rows[0]["image"]) as image:
         assert image.size == (SIDE_PX, SIDE_PX)
@@ -48,7 +48,7 @@ def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None
 
 def test_labels_follow_severity_and_disputed_kinds_have_the_larger_deviations() -> None:
     versions = plan_image_versions(ImageDemoSettings())
-    assert len(versions) == MOST_IMAGE_CONTENTS * 11
+    assert len(versions) == MOST_IMAGE_CONTENTS * 16
     for kind in IMAGE_KINDS:
         entry = IMAGE_KINDS.get(kind)
         own = [item for item in versions if item.kind == kind]

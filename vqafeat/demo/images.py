@@ -36,7 +36,7 @@ COLUMNS, ROWS = 9, 6
 PLACES_EACH = 40  # the cells with the most detail: a blurred sky is a sky, and its label would teach nothing
 MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
-SEVERITIES_EACH = 2
+SEVERITIES_EACH = 3
 AGREED_STD, DISPUTED_STD = 8.0, 20.0
 # Part of the settings, to be raised when the same seed gives other files.
 IMAGE_RECIPE = 1
@@ -93,11 +93,11 @@ def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> S
 
 IMAGE_KINDS: Registry[ImageKind] = Registry("kind of image version")
 IMAGE_KINDS.add("pristine", ImageKind("", (), 0.0, AGREED_STD, lambda samples, _amount, _rng: samples))
-IMAGE_KINDS.add("blur", ImageKind("standard deviation in pixels", (0.7, 1.1, 1.6, 2.3, 3.2), 14.0, AGREED_STD, _blurred))
-IMAGE_KINDS.add("noise", ImageKind("standard deviation of 255", (6, 12, 20, 30, 42), 12.0, AGREED_STD, _noisy))
-IMAGE_KINDS.add("compression", ImageKind("JPEG quality", (40, 25, 15, 9, 5), 13.0, AGREED_STD, _compressed))
-IMAGE_KINDS.add("exposure", ImageKind("stops", (0.6, 1.0, 1.4, 1.8, 2.3), 10.0, DISPUTED_STD, _exposed))
-IMAGE_KINDS.add("colour", ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.75, 0.9), 9.0, DISPUTED_STD, _discoloured))
+IMAGE_KINDS.add("blur", ImageKind("standard deviation in pixels", (0.8, 1.4, 2.2, 3.3, 5.0), 14.0, AGREED_STD, _blurred))
+IMAGE_KINDS.add("noise", ImageKind("standard deviation of 255", (8, 18, 30, 45, 64), 14.0, AGREED_STD, _noisy))
+IMAGE_KINDS.add("compression", ImageKind("JPEG quality", (30, 16, 9, 5, 2), 14.0, AGREED_STD, _compressed))
+IMAGE_KINDS.add("exposure", ImageKind("stops", (0.6, 1.1, 1.6, 2.2, 3.0), 6.0, DISPUTED_STD, _exposed))
+IMAGE_KINDS.add("colour", ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.8, 1.0), 5.0, DISPUTED_STD, _discoloured))
 
 
 @dataclass(frozen=True)

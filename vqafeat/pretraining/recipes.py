@@ -130,7 +130,7 @@ PRETRAINING_RECIPES.add(
     ),
 )
 
-# for a network with random weights and a few hundred small images, such as the embedded set's, within minutes on a CPU
+# for a network with random weights and a few hundred small images, such as those of the embedded set
 PRETRAINING_RECIPES.add(
     "demo",
     PretrainingRecipe(
