@@ -9,6 +9,7 @@ from vqafeat_cli.commands.fit import fit
 from vqafeat_cli.commands.importing import importing
 from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
+from vqafeat_cli.commands.report import report
 from vqafeat_cli.commands.showing import show, verify
 
-ALL = [extract, fit, evaluate, ensemble, compare, predict, importing, listing, show, verify, demo]
+ALL = [extract, fit, evaluate, ensemble, compare, report, predict, importing, listing, show, verify, demo]
