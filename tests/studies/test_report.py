@@ -123,7 +123,7 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     folders = [recorded_run(tmp_path / name / "run", noise=noise) for name, noise in (("a", 0.3), ("b", 0.9))]
     first, second = (rendered(build_report(folders, tmp_path)) for _ in range(2))
     assert first == second
-    assert [run["name"] for run in data_in(first)["runs"]] == [str(folder) for folder in folders], (
+    assert [one["name"] for one in data_in(first)["runs"]] == [str(folder) for folder in folders], (
         "two folders of one name keep their paths"
     )
 

@@ -112,7 +112,7 @@
       return cached.get(item);
     }
     function show() {
-      const { key } = columns[state.column];
+      const key = state.column === null ? () => 0 : columns[state.column].key; // null: in the order given
       const turn = state.falling ? -1 : 1;
       const missing = (value) => typeof value === "number" ? !Number.isFinite(value) : value === null;
       const order = state.rows.map((item, place) => ({ item, place, value: key(item) }));
@@ -171,7 +171,7 @@
       { title: "Videos", help: "test videos of a split, in the mean", key: videos, cell: (row) => fixed(videos(row), Number.isInteger(videos(row)) ? 0 : 1) },
       ...measures,
     ];
-    sortable($("metrics-table"), "Metrics of each run: mean ± standard deviation, and median", columns, { column: 3, falling: true }).fill(rows);
+    sortable($("metrics-table"), "Metrics of each run: mean ± standard deviation, and median", columns, { column: null, falling: false }).fill(rows);
     const notes = data.runs.flatMap((one) => [...one.summary.notes, ...one.notes].map((note) => data.runs.length > 1 ? `${one.name}: ${note}` : note));
     $("metrics-notes").replaceChildren(...notes.map((note) => make("li", { textContent: note })));
     const splits = rows.flatMap((row) => row.summary.n.map((n, split) => ({ ...row, n, split })));
