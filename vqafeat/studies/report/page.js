@@ -15,8 +15,8 @@
   const $ = (id) => document.getElementById(id);
   const run = () => data.runs[state.run];
   const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-  const fixed = (value, digits) => (isNumber(value) ? value.toFixed(digits).replace("-", MINUS) : NOTHING);
-  const signed = (value, digits) => (isNumber(value) && value > 0 ? "+" : "") + fixed(value, digits);
+  const fixed = (value, digits) => (isNumber(value) ? value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS) : NOTHING);
+  const signed = (value, digits) => (isNumber(value) && Number(value.toFixed(digits)) > 0 ? "+" : "") + fixed(value, digits);
   const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : NaN);
   const basename = (name) => name.split("/").pop();
 
@@ -608,7 +608,8 @@
       svg.append(draw("line", { class: "axis", x1: edge.left, x2: width - edge.right, y1: y(tick.value), y2: y(tick.value) }));
       svg.append(draw("text", { x: edge.left - 6, y: y(tick.value) + 4, "text-anchor": "end" }, tick.text));
     }
-    for (const tick of ticks(xs[0], xs[1], 7)) svg.append(draw("text", { x: x(tick.value), y: height - edge.bottom + 15, "text-anchor": "middle" }, tick.text));
+    const wanted = xLabel === "seconds" ? 7 : Math.min(7, xs[1] - xs[0]); // epochs and rows are whole numbers
+    for (const tick of ticks(xs[0], xs[1], wanted)) svg.append(draw("text", { x: x(tick.value), y: height - edge.bottom + 15, "text-anchor": "middle" }, tick.text));
     svg.append(draw("text", { x: (edge.left + width - edge.right) / 2, y: height - 4, "text-anchor": "middle" }, xLabel));
     for (const level of levels) {
       svg.append(draw("line", { class: `level ${level.kind}`, x1: edge.left, x2: width - edge.right, y1: y(level.value), y2: y(level.value) }));
