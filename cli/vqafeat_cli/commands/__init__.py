@@ -12,6 +12,7 @@ from vqafeat_cli.commands.importing import importing
 from vqafeat_cli.commands.listing import listing
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.pretrain import pretrain
+from vqafeat_cli.commands.report import report
 from vqafeat_cli.commands.showing import show, verify
 from vqafeat_cli.commands.table import table
 
@@ -21,6 +22,7 @@ ALL = [
     evaluate,
     ensemble,
     compare,
+    report,
     predict,
     importing,
     pretrain,

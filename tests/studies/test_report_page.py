@@ -1,0 +1,241 @@
+"""The page of a report in a browser: what a reader sees, does with keys and pointer, and what may not happen."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clips import noise_frames, write_clip
+from tests.studies.report_runs import NASTY, fitted_run, names, recorded_run
+from vqafeat.studies.report import build_report, write_report
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if BROWSER is None:
+    pytest.skip("no chromium, chromium-browser or google-chrome on the path", allow_module_level=True)
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+Page = Any
+SHOWN = "#videos-table tbody tr"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright_api.sync_playwright() as driver:
+        # containers have no room for the browser's own sandbox and little shared memory
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def fitted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    run, store = fitted_run(folder)
+    other, _ = fitted_run(folder / "again", "longer", epochs=4)
+    for number, name in enumerate(names()):
+        if "/script" in name:  # its file cannot be: the name holds a folder's separator
+            continue
+        (folder / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        clip = folder / "videos" / name
+        write_clip(clip, noise_frames(50, seed=number), codec="libx264", options={"crf": "40"})
+    return write_report(build_report([run, other], folder, store=store, videos=folder / "videos"), folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
+    runs = [recorded_run(folder / "large", videos=1200, splits=10), recorded_run(folder / "two", datasets=("konvid", "cvd2014"))]
+    return write_report(build_report(runs, folder), folder / "report.html")
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[..., Page]]:
+    """Return an opener of pages; at the end none may have complained, asked for anything but its videos, or shown a dialogue."""
+    said: list[str] = []
+    contexts = []
+
+    def open_page(path: Path, **context: Any) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        own = (path.as_uri(), (path.parent / "videos").as_uri(), "blob:")
+        page.on("request", lambda request: None if request.url.startswith(own) else said.append(f"request: {request.url}"))
+        page.goto(path.as_uri())
+        page.wait_for_selector(SHOWN)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not said
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition; the driver's own waiting needs `eval`, which the page's policy forbids."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(20)
+
+
+def column(page: Page, number: int, table: str = "#videos-table") -> list[str]:
+    found: list[str] = page.locator(f"{table} tbody tr td:nth-child({number})").all_text_contents()
+    return found
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [float(text.replace("−", "-").replace("+", "")) for text in texts]
+
+
+def test_the_largest_errors_come_first_and_columns_sort(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    assert len(column(page, 1)) > 1000
+    sizes = numbers(column(page, 7))
+    assert sizes == sorted(sizes, reverse=True)
+    page.get_by_role("button", name="Label", exact=True).click()
+    labels = numbers(column(page, 4))
+    assert labels == sorted(labels, reverse=True)
+    assert page.locator("#videos-table th[aria-sort=descending]").inner_text().endswith("Label")
+    page.get_by_role("button", name="Video", exact=True).click()
+    shown = column(page, 1)
+    assert shown == sorted(shown)
+    heading = page.locator("#metrics-table th button", has_text="SROCC")
+    heading.click()
+    first = numbers([text.split()[0] for text in column(page, 4, "#metrics-table")])
+    assert first == sorted(first, reverse=True)
+
+
+def test_sorting_and_filtering_many_videos_does_not_lag(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    page.select_option("#part", label="all")
+    assert page.locator("#count").inner_text() == "1200 videos, 12000 scores"
+    sort = "() => { const start = performance.now(); document.querySelectorAll('#videos-table th button')[3].click();"
+    search = "() => { const start = performance.now(); const box = document.getElementById('text'); box.value = 'v01';"
+    search += " box.dispatchEvent(new Event('input', {bubbles: true}));"
+    laid_out = " document.body.offsetHeight; return performance.now() - start; }"
+    times = {name: min(page.evaluate(work + laid_out) for _ in range(3)) for name, work in (("sort", sort), ("search", search))}
+    assert max(times.values()) < 1500, f"milliseconds: {times}"
+    assert page.locator("#count").inner_text() == "100 videos, 1000 scores"
+
+
+def test_filters_narrow_scatter_and_table(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    page.fill("#text", "v0003")
+    assert column(page, 1) == ["v0003.mp4"]
+    page.fill("#text", "")
+    page.fill("#content", "scene 1")
+    assert all(text.startswith("scene 1") for text in column(page, 2))
+    page.get_by_role("button", name="Reset").click()
+    until(page, "document.querySelectorAll('#videos-table tbody tr').length > 1000")
+    page.select_option("#split", "4")
+    assert "split 4" in page.locator("#scatter-caption").inner_text()
+    page.select_option("#part", label="train")
+    assert set(column(page, 3)) == {"train"}
+    assert page.locator("#legend").inner_text().split("\n")[0] == "train"
+    page.select_option("#run", label="two")
+    page.select_option("#dataset", "cvd2014")
+    assert max(numbers(column(page, 4))) > 50
+    page.fill("#text", "nothing of the kind")
+    assert column(page, 1) == []
+    assert "the filters leave no video" in page.locator("#chosen-title").inner_text()
+
+
+def point_of(page: Page, video: str) -> tuple[float, float]:
+    """Walk the points by key to a video's, and return the middle of the tip's point, found by its neighbourhood."""
+    page.fill("#text", video)
+    page.focus("#scatter-marks")
+    page.keyboard.press("Home")
+    box = page.locator("#scatter-marks").bounding_box()
+    tip = page.locator("#tip").bounding_box()
+    return box["x"] + (tip["x"] - box["x"] - 14), tip["y"] + tip["height"] / 2
+
+
+def test_pointing_tells_and_clicking_opens(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    page.evaluate("document.getElementById('scores').scrollIntoView()")
+    x, y = point_of(page, "v0005")
+    page.mouse.move(0, 0)
+    page.locator("#text").focus()
+    assert page.locator("#tip").is_hidden()
+    page.mouse.move(x, y)
+    told = page.locator("#tip").inner_text()
+    assert "v0005.mp4" in told
+    assert "test part of split" in told
+    assert "label" in told
+    page.mouse.click(x, y)
+    assert page.locator("#chosen-title").inner_text() == "v0005.mp4"
+    assert page.locator("#chosen-table tbody tr").count() == 10
+
+
+def test_a_video_plays_and_its_curve_follows_and_seeks(opened: Callable[..., Page], fitted_page: Path) -> None:
+    page = opened(fitted_page)
+    page.get_by_role("button", name="night/clip 3.mp4").click()
+    until(page, "document.getElementById('player').currentTime > 0.05")
+    page.evaluate("document.getElementById('player').pause()")
+    curve = page.locator("#frames svg")
+    low, high = (float(curve.get_attribute(name)) for name in ("aria-valuemin", "aria-valuemax"))
+    box = curve.bounding_box()
+    curve.click(position={"x": box["width"] * 0.99, "y": box["height"] / 2})
+    until(page, f"Math.abs(document.getElementById('player').currentTime - {high}) < 0.05")
+    curve.focus()
+    page.keyboard.press("Home")
+    until(page, f"document.getElementById('player').currentTime === {low}")
+    assert curve.get_attribute("aria-valuetext").startswith("0.00 seconds, score")
+    assert "score of longer" in page.locator("#chosen-facts").inner_text()
+
+
+def test_an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_page: Path) -> None:
+    page = opened(fitted_page)
+    button = page.get_by_role("button", name=NASTY)
+    button.click()
+    assert page.locator("#chosen-title").inner_text() == NASTY
+    assert page.locator("img").count() == 0
+    until(page, "document.getElementById('player').readyState > 0")
+    assert len(column(page, 1)) == 8
+    assert not {"+0.000", "−0.000"} & set(column(page, 6)), "nothing has no sign"
+
+
+def test_keys_reach_everything(opened: Callable[..., Page], fitted_page: Path) -> None:
+    page = opened(fitted_page)
+    assert page.locator(f"{SHOWN} button[tabindex='0']").count() == 1, "the table is one stop, its rows are walked with arrows"
+    page.locator(f"{SHOWN} button[tabindex='0']").focus()
+    page.keyboard.press("ArrowDown")
+    second = column(page, 1)[1]
+    assert page.evaluate("document.activeElement.textContent") == second
+    page.keyboard.press("Enter")
+    assert page.locator("#chosen-title").text_content() == second
+    page.focus("#scatter-marks")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    said = page.locator("#scatter-said").inner_text()
+    assert "test part of split" in said
+    page.keyboard.press("Enter")
+    assert said.startswith(str(page.locator("#chosen-title").text_content()))
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: Path) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page = opened(fitted_page, color_scheme="dark", reduced_motion="reduce")
+    assert page.evaluate(ground) == "rgb(20, 23, 28)"
+    theme = page.locator("#theme")
+    theme.click()
+    assert (theme.inner_text(), page.evaluate(ground)) == ("Theme: light", "rgb(255, 255, 255)")
+    theme.click()
+    assert (theme.inner_text(), page.evaluate(ground)) == ("Theme: dark", "rgb(20, 23, 28)")
+    page.get_by_role("button", name="night/clip 3.mp4").click()
+    until(page, "document.getElementById('player').readyState > 0")
+    assert page.evaluate("document.getElementById('player').paused"), "nothing moves by itself where that is not wanted"
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+def test_a_narrow_window_does_not_scroll_sideways(opened: Callable[..., Page], fitted_page: Path) -> None:
+    page = opened(fitted_page, viewport={"width": 380, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

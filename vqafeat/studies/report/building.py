@@ -1,0 +1,203 @@
+"""From finished run folders to a page."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.metrics import MAPPINGS, LogisticFit, fit_logistic
+from vqafeat.modeling.predictions import Prediction, read_predictions
+from vqafeat.modeling.recorded import RecordedRun
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import CURVE, METRICS
+from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.studies.report.facts import facts_of
+from vqafeat.studies.report.frames import with_frame_curves
+from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
+from vqafeat.studies.report.videos import VideoFolder
+
+ALL_SPLITS = -1
+_FEWEST_TO_FIT = 2
+
+
+def build_report(
+    folders: Sequence[Path],
+    page_folder: Path,
+    *,
+    title: str | None = None,
+    store: Path | None = None,
+    videos: Path | None = None,
+    curves: int = 20,
+) -> Report:
+    """Read finished runs into a page.
+
+    Args:
+        folders: of the runs.
+        page_folder: that the page will lie in; addresses of videos are relative to it.
+        title: of the page; without it, made of the runs' names.
+        store: folder of the feature stores, for curves of the frames' scores.
+        videos: folder of the video files, for playing them.
+        curves: most videos of each run, the worst first, whose frames' scores are computed.
+
+    Raises:
+        ArgumentError: no run is given, one is given twice, `curves` is negative or `store` is no folder.
+        WeightsError: a folder is no finished run, is damaged, or holds no score.
+        DatasetError: `videos` is no folder, or holds no video file.
+    """
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        raise ArgumentError(f"runs are {', '.join(map(str, folders)) or 'none'}; name at least one run folder, and each of them once.")
+    if curves < 0:
+        raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
+    if store is not None and not store.is_dir():
+        raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out.")
+    files = None if videos is None else VideoFolder(videos, page_folder)
+    runs = [run_of(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
+    if store is not None and curves:
+        runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
+    return Report(title or " · ".join(run.name for run in runs), tuple(runs))
+
+
+def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
+    """Return what a page says of one run.
+
+    Raises:
+        WeightsError: the folder is no finished run, is damaged, or holds no score.
+    """
+    recorded = RecordedRun.read(folder)
+    predictions = read_predictions(folder)
+    scored = [row for row in predictions if isfinite(row.prediction) and isfinite(row.mos)]
+    if not any(row.part == "test" for row in scored):
+        raise WeightsError(f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` again.")
+    videos, places = _videos(scored, recorded.config, files)
+    datasets = [videos[place].dataset for place in places]
+    fitted = _fitted(scored, datasets, recorded.config)
+    left_out = len(predictions) - len(scored)
+    return ReportRun(
+        name=name,
+        head=recorded.config.head,
+        feature_sets=recorded.config.feature_sets,
+        splits=recorded.config.splits,
+        mapping=recorded.config.mapping,
+        datasets=recorded.config.datasets,
+        summary=_summary(recorded.metrics, folder),
+        videos=videos,
+        scores=_table(scored, places, _errors(scored, datasets, fitted, recorded.config.mapping)),
+        fitted=tuple(fitted.values()),
+        training=_training(folder, recorded.metrics.get("kept_epochs", [])),
+        facts=facts_of(recorded.config, str(folder)),
+        notes=(f"{left_out} of {len(predictions)} rows without a score left out",) if left_out else (),
+    )
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the folders' own names, or the paths as given where two would be the same."""
+    names = [folder.name or folder.resolve().name for folder in folders]
+    return [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
+
+
+def _summary(metrics: Mapping[str, Any], folder: Path) -> MetricsSummary:
+    try:
+        return MetricsSummary.from_dict(metrics)
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+
+
+def _videos(rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None) -> tuple[tuple[ReportVideo, ...], list[int]]:
+    """Return the videos in the order of their first row, and each row's place among them."""
+    names = [one.name for one in config.datasets]
+    place: dict[str, int] = {}
+    videos: list[ReportVideo] = []
+    for row in rows:
+        if row.video not in place:
+            place[row.video] = len(videos)
+            video = _video(row, names)
+            videos.append(video if files is None else replace(video, address=files.address(video.dataset, video.name)))
+    return tuple(videos), [place[row.video] for row in rows]
+
+
+def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
+    """Return a video under the name that it has in its own data set; runs on several name it `konvid/123.mp4`."""
+    own = next((name for name in datasets if len(datasets) > 1 and row.video.startswith(f"{name}/")), None)
+    if own is None:
+        return ReportVideo(row.video, datasets[0], row.content, row.mos)
+    return ReportVideo(row.video.removeprefix(f"{own}/"), own, row.content.removeprefix(f"{own}/"), row.mos)
+
+
+def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig) -> dict[tuple[str, int], FittedCurve]:
+    """Return the logistics by data set and split; a run measured without one is shown with the usual one."""
+    start = config.mapping if MAPPINGS.get(config.mapping) is not None else "logistic"
+    found = {}
+    for dataset in dict.fromkeys(datasets):
+        tested = [row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"]
+        for split in (ALL_SPLITS, *range(config.splits)):
+            own = [row for row in tested if split in (ALL_SPLITS, row.split)]
+            found[dataset, split] = _logistic(dataset, split, own, start)
+    return found
+
+
+def _logistic(dataset: str, split: int, rows: Sequence[Prediction], start: str) -> FittedCurve:
+    if len(rows) < _FEWEST_TO_FIT:
+        return FittedCurve(dataset, split, (), f"{len(rows)} test video(s) are too few for a logistic")
+    fit = fit_logistic([row.prediction for row in rows], [row.mos for row in rows], start)
+    return FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note)
+
+
+def _errors(
+    rows: Sequence[Prediction], datasets: Sequence[str], fitted: Mapping[tuple[str, int], FittedCurve], mapping: str
+) -> list[float]:
+    """Return each row's error after the mapping that the run's RMSE is read after, which its split's test part decides."""
+    errors = np.array([row.prediction - row.mos for row in rows])
+    if MAPPINGS.get(mapping) is None:
+        return [float(error) for error in errors]
+    keys = list(zip(datasets, (row.split for row in rows), strict=True))
+    for key in dict.fromkeys(keys):
+        own = [row for row, other in enumerate(keys) if other == key]
+        errors[own] = _mapped([rows[row].prediction for row in own], fitted[key].tau) - np.array([rows[row].mos for row in own])
+    return [float(error) for error in errors]
+
+
+def _mapped(scores: Sequence[float], tau: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if not tau:
+        return np.full(len(scores), nan)
+    return LogisticFit((tau[0], tau[1], tau[2], tau[3]), converged=True).mapped(scores)
+
+
+def _table(rows: Sequence[Prediction], places: Sequence[int], errors: Sequence[float]) -> ScoreTable:
+    return ScoreTable(
+        split=tuple(row.split for row in rows),
+        part=tuple(row.part for row in rows),
+        video=tuple(places),
+        score=tuple(row.prediction for row in rows),
+        error=tuple(errors),
+    )
+
+
+def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
+    """Return what curve.csv holds, split by split.
+
+    Raises:
+        WeightsError: the table is damaged.
+    """
+    path = folder / CURVE
+    if not path.is_file():
+        return ()
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
+        by_split: dict[int, list[dict[str, float]]] = {}
+        for row in rows:
+            by_split.setdefault(int(row["split"]), []).append(row)
+        return tuple(_training_curve(split, own, kept) for split, own in by_split.items())
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+
+
+def _training_curve(split: int, rows: Sequence[Mapping[str, float]], kept: Sequence[int]) -> TrainingCurve:
+    names = [name for name in rows[0] if name not in ("split", "epoch")]
+    series = {name: tuple(row[name] for row in rows) for name in names if any(isfinite(row[name]) for row in rows)}
+    return TrainingCurve(split, kept[split] if split < len(kept) else 0, tuple(int(row["epoch"]) for row in rows), series)

@@ -1,0 +1,223 @@
+"""What a page of runs says; each part checks itself, and `as_dict` is what the page's script reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from vqafeat.errors import ArgumentError
+from vqafeat.modeling.run_config import TrainedOn
+from vqafeat.modeling.summary import MetricsSummary
+
+PARTS = ("train", "validation", "test")
+_ERROR_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class ReportVideo:
+    """A video that a run scored.
+
+    Attributes:
+        name: in its data set.
+        dataset: that it is from.
+        content: that it shows.
+        mos: its label.
+        address: of its file, relative to the page; empty where no file is at hand.
+    """
+
+    name: str
+    dataset: str
+    content: str
+    mos: float
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not isfinite(self.mos):
+            raise ArgumentError(f"name of a video is {self.name!r} and its mos {self.mos}; it needs a name and a finite label.")
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of a run, column by column.
+
+    Attributes:
+        split: whose head gave the score.
+        part: of that split that the video is in.
+        video: position among the run's videos.
+        score: finite.
+        error: mapped score minus label, above 0 where the video is overrated; NaN where there is no mapping.
+
+    Raises:
+        ArgumentError: the columns differ in length, or hold an unknown part or a score that is not finite.
+    """
+
+    split: tuple[int, ...]
+    part: tuple[str, ...]
+    video: tuple[int, ...]
+    score: tuple[float, ...]
+    error: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.split), len(self.part), len(self.video), len(self.score), len(self.error)}
+        if len(lengths) != 1 or not self.split:
+            raise ArgumentError(f"columns of a score table have the lengths {sorted(lengths)}; they need one, and at least one row.")
+        if strange := sorted(set(self.part) - set(PARTS)):
+            raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
+        if not all(map(isfinite, self.score)):
+            raise ArgumentError("score of a score table is not finite; leave such rows out.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the columns as JSON has them, parts by their number."""
+        errors = [float(f"{value:.{_ERROR_DIGITS}g}") if isfinite(value) else None for value in self.error]
+        return {**asdict(self), "part": [PARTS.index(part) for part in self.part], "error": errors}
+
+
+@dataclass(frozen=True)
+class FittedCurve:
+    """The logistic from scores to labels on test videos.
+
+    Attributes:
+        dataset: whose test videos they are.
+        split: whose; −1 for those of all splits together.
+        tau: its four parameters; empty where there is none.
+        note: why there is none, or what else to know.
+    """
+
+    dataset: str
+    split: int
+    tau: tuple[float, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.tau) not in (0, 4) or (not self.tau and not self.note):
+            raise ArgumentError(f"tau of a fitted curve is {self.tau}; give four parameters, or none and a note that says why.")
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """How a split's training went, one value an epoch, NaN where a measure is not defined.
+
+    Attributes:
+        split: whose head was trained.
+        kept_epoch: whose weights were kept; 0 where that is not known.
+        epoch: counted from 1.
+        series: name of a column of curve.csv → its values.
+    """
+
+    split: int
+    kept_epoch: int
+    epoch: tuple[int, ...]
+    series: Mapping[str, tuple[float, ...]]
+
+    def __post_init__(self) -> None:
+        for name, values in self.series.items():
+            if len(values) != len(self.epoch):
+                raise ArgumentError(f"series '{name}' of split {self.split} has {len(values)} values for {len(self.epoch)} epochs.")
+
+
+@dataclass(frozen=True)
+class FrameCurve:
+    """The scores of a video's frames, the mean over the heads that it was a test video of.
+
+    Attributes:
+        video: position among the run's videos.
+        splits: whose heads.
+        seconds: of each frame since the first one; empty where the store does not know the times.
+        scores: of each frame.
+    """
+
+    video: int
+    splits: tuple[int, ...]
+    seconds: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.scores or len(self.seconds) not in (0, len(self.scores)):
+            raise ArgumentError(f"a frame curve has {len(self.seconds)} times for {len(self.scores)} scores; give one each, or no times.")
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """A finished run as the page shows it.
+
+    Attributes:
+        name: that the page calls it.
+        head: name of the head.
+        feature_sets: that it was trained on.
+        splits: how many there are.
+        mapping: what PLCC, RMSE and errors are read after.
+        datasets: those that it was trained on.
+        summary: its metrics.
+        videos: that it scored.
+        scores: that it gave.
+        fitted: logistics of each data set and split.
+        training: one a split; empty for heads without epochs.
+        facts: groups of (name, value): everything that decided the run.
+        frames: curves of its worst videos.
+        notes: what a reader has to know besides the notes of the metrics.
+
+    Raises:
+        ArgumentError: a score or a curve is of a video that is not there.
+    """
+
+    name: str
+    head: str
+    feature_sets: str
+    splits: int
+    mapping: str
+    datasets: tuple[TrainedOn, ...]
+    summary: MetricsSummary
+    videos: tuple[ReportVideo, ...]
+    scores: ScoreTable
+    fitted: tuple[FittedCurve, ...]
+    training: tuple[TrainingCurve, ...]
+    facts: Mapping[str, Sequence[tuple[str, str]]]
+    frames: tuple[FrameCurve, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        named = {*self.scores.video, *(curve.video for curve in self.frames)}
+        if not named <= set(range(len(self.videos))):
+            raise ArgumentError(f"run '{self.name}' names video {max(named)}; it has 0 to {len(self.videos) - 1}.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them; tables are columns, which take a third of the space of rows."""
+        columns = ("name", "dataset", "content", "mos", "address")
+        datasets = [{"name": one.name, "score": one.score_name, "range": list(one.mos_range)} for one in self.datasets]
+        return {
+            **{key: getattr(self, key) for key in ("name", "head", "feature_sets", "splits", "mapping")},
+            "datasets": datasets,
+            "summary": self.summary.as_dict(),
+            "videos": {key: [getattr(video, key) for video in self.videos] for key in columns},
+            "scores": self.scores.as_dict(),
+            "fitted": [asdict(curve) for curve in self.fitted],
+            "training": [asdict(curve) for curve in self.training],
+            "facts": [{"group": group, "rows": [list(row) for row in rows]} for group, rows in self.facts.items()],
+            "frames": [asdict(curve) for curve in self.frames],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page.
+
+    Attributes:
+        title: of the page.
+        runs: at least one, each with a name of its own.
+
+    Raises:
+        ArgumentError: there is no run, or two of one name.
+    """
+
+    title: str
+    runs: tuple[ReportRun, ...]
+
+    def __post_init__(self) -> None:
+        names = [run.name for run in self.runs]
+        if not names or len(set(names)) < len(names):
+            raise ArgumentError(f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with a name of its own.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return {"title": self.title, "parts": list(PARTS), "runs": [run.as_dict() for run in self.runs]}
