@@ -109,6 +109,16 @@ def test_mat5_refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
             read("mat5", tmp_path / name, Mat5Options("video_list", "mos"))
 
 
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_mat5_refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool, share: float) -> None:
+    savemat(tmp_path / "x.mat", {"mos": np.random.default_rng(0).random(100), "video_list": NAMES}, do_compression=compressed)
+    whole = (tmp_path / "x.mat").read_bytes()
+    (tmp_path / "x.mat").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DatasetError, match=r"x\.mat' (is no MATLAB file of version 7\.2 or older|has no variable 'video_list')"):
+        read("mat5", tmp_path / "x.mat", Mat5Options("video_list", "mos"))
+
+
 # --- table --------------------------------------------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,10 @@ def test_clive_leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="9 names, 9 MOS and 8 deviations; the three files have to have as many"):
         load_image_set(f"clive={tmp_path / 'b'}")
     (tmp_path / "b" / "Data" / "AllMOS_release.mat").write_text("nothing")
-    with pytest.raises(DatasetError, match=r"AllMOS_release.mat' has no variable 'AllMOS_release' or cannot be read"):
+    with pytest.raises(DatasetError, match=r"AllMOS_release.mat' is no MATLAB file of version 7.2 or older"):
+        load_image_set(f"clive={tmp_path / 'b'}")
+    savemat(tmp_path / "b" / "Data" / "AllMOS_release.mat", {"MOS": [1.0]})
+    with pytest.raises(DatasetError, match=r"no variable 'AllMOS_release' \('AllMOS_release' is not among: MOS\)"):
         load_image_set(f"clive={tmp_path / 'b'}")
 
 

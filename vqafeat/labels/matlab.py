@@ -69,17 +69,26 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
     Raises:
         DatasetError: it is no such file, lacks a variable, or names and labels differ in number.
     """
+    names, scores = mat5_variables(path, options.video, options.mos)
+    return LabelRows(_rows([str(name).strip() for name in names], scores.astype(np.float64), path))
+
+
+def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
+    """Return the named variables of a MATLAB file older than version 7.3, (element,) each; a dot steps into a structure.
+
+    Raises:
+        DatasetError: it is no such file, is cut short, or lacks a variable.
+    """
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         variables: Any = loadmat(path, simplify_cells=True)
-    except (ValueError, NotImplementedError, TypeError, LookupError, OSError, zlib.error) as error:
+    except (MatReadError, ValueError, NotImplementedError, TypeError, LookupError, OSError, zlib.error) as error:
         raise DatasetError(
             f"label file '{path}' is no MATLAB file of version 7.2 or older ({error}); give the file as the data set ships it."
         ) from error
-    names = [str(name).strip() for name in np.ravel(_variable(variables, options.video, path))]
-    scores = np.ravel(_variable(variables, options.mos, path)).astype(np.float64)
-    return LabelRows(_rows(names, scores, path))
+    return [np.ravel(_variable(variables, name, path)) for name in dotted]
 
 
 def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:

@@ -68,8 +68,11 @@ class Run:
         train = np.array(self.split.train)
         of_train = MIXINGS.get(recipe.mixing)(numbers)[train]
         self._trained = [train[of_train == group] for group in np.unique(of_train)]
-        self._places = recipe.videos_an_epoch(max(len(rows) for rows in self._trained))
+        self._longest = max(len(rows) for rows in self._trained)
+        self._places = recipe.videos_an_epoch(self._longest)
         self._steps = -(-self._places // recipe.batch_size)
+        own = sequences.lengths
+        self._lengths = [max(own[row] for row in self._at(place)) for place in range(self._longest)]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in an order of its own: of each data set as many videos, one data set after another in a batch.
@@ -77,13 +80,15 @@ class Run:
         An epoch is as long as the largest data set; the smaller ones begin again, as `VQADataset.__getitem__` in the released
         VQAdataset.py of MDTVSFA.
         """
-        recipe, longest = self.recipe, max(len(rows) for rows in self._trained)
-        places = torch.randperm(longest, generator=self._generator).tolist()[: self._places]
-        own_lengths = self.batcher.sequences.lengths
-        lengths = [max(own_lengths[rows[place % len(rows)]] for rows in self._trained) for place in range(longest)]
-        groups = bucketed(places, lengths, recipe.batch_size, recipe.bucket_batches, self._generator)
-        chosen = ([int(rows[place % len(rows)]) for rows in self._trained for place in group] for group in groups)
+        places = torch.randperm(self._longest, generator=self._generator).tolist()[: self._places]
+        groups = bucketed(places, self._lengths, self.recipe.batch_size, self.recipe.bucket_batches, self._generator)
+        # all videos of one data set, then all of the next
+        chosen = ([row for of_dataset in zip(*map(self._at, group), strict=True) for row in of_dataset] for group in groups)
         return self.batcher.taking(self._draws.training(self.seed, epoch)).batches(chosen)
+
+    def _at(self, place: int) -> list[int]:
+        """Return the video of each data set whose turn is at a place of an epoch."""
+        return [int(rows[place % len(rows)]) for rows in self._trained]
 
     @property
     def losses(self) -> int:

@@ -228,7 +228,7 @@ RECIPES.add(
 
 # https://github.com/zwx8981/TCSVT-2022-BVQA, main.py and VQAloss.py ("plcc+srcc"): labels as they are, soft ranks of strength 1; the paper
 # (section IV-A4) lets the rate decay "with a ratio of 0.2 for every two epochs", the code multiplies by 0.8
-RECIPES.add(
+LI_RELEASED = RECIPES.add(
     "li-released",
     Recipe(
         "li-released",
@@ -247,26 +247,19 @@ RECIPES.add(
 # the soft ranks; this one ranks 32 scores in [0, 1].
 RECIPES.add(
     "li",
-    Recipe(
-        "li",
-        learning_rate=5e-4,
-        batch_size=32,
-        epochs=40,
-        schedule="step",
+    replace(
+        LI_RELEASED,
+        name="li",
         decay=0.2,
-        loss="plcc+srcc",
         soft_rank_strength=0.01,
         ranks_read="mapped",
         label_scale="unit-of-training",
         pooling="paper",
-        drop_last=True,
     ),
 )
 
 # Li et al., table VI, "Proposed-LS": all data sets brought to one range and trained on with L1 as one; the rest as released
-RECIPES.add(
-    "li-rescaled", replace(RECIPES.get("li-released"), name="li-rescaled", loss="l1", label_scale="unit-of-dataset", mixing="pooled")
-)
+RECIPES.add("li-rescaled", replace(LI_RELEASED, name="li-rescaled", loss="l1", label_scale="unit-of-dataset", mixing="pooled"))
 
 # Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube level. What it does not state
 # (epochs, label scale, the kept epoch, where parts are cut) is as in VSFA's released code, whose head and pooling it takes

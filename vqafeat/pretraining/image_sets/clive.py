@@ -1,12 +1,9 @@
 """LIVE In the Wild Image Quality Challenge (Ghadiyaram and Bovik 2016): three MATLAB files below `Data/`, pictures below `Images/`."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
+from vqafeat.labels.matlab import mat5_variables
 from vqafeat.pretraining.image_sets.base import IMAGE_SETS, ImageSet, ImageSetReader, first_there, labelled
 
 TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
@@ -22,29 +19,18 @@ def read_clive(root: Path) -> ImageSet:
         DatasetError: a file is missing or of another layout.
     """
     folder = first_there(root, ("Data", "."), "label files of LIVE Challenge")
-    names, mos, std = (_variable(folder / f"{name}.mat", name) for name in ("AllImages_release", "AllMOS_release", "AllStdDev_release"))
+    files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
+    names, mos, std = (mat5_variables(folder / f"{name}.mat", name)[0] for name in files)
     if not len(names) == len(mos) == len(std) > TRAINING_IMAGES:
         raise DatasetError(
             f"'{folder}': {len(names)} names, {len(mos)} MOS and {len(std)} deviations; the three files have to have as many, "
             f"and more than the {TRAINING_IMAGES} training images. Fetch them again."
         )
     kept = slice(TRAINING_IMAGES, None)
-    listed = [str(np.ravel(name)[0]) if isinstance(name, np.ndarray) else str(name) for name in names[kept]]
+    listed = [str(name) for name in names[kept]]
     scores, deviations = ([float(value) for value in column[kept]] for column in (mos, std))
     images = labelled(first_there(root, ("Images", "."), "images of LIVE Challenge"), listed, scores, deviations)
     return ImageSet("clive", images, folder / "AllMOS_release.mat", STD_SOURCE)
-
-
-def _variable(path: Path, name: str) -> npt.NDArray[Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        return np.ravel(loadmat(path)[name])
-    except (MatReadError, OSError, ValueError, NotImplementedError, TypeError, LookupError) as error:
-        raise DatasetError(
-            f"label file '{path}' has no variable '{name}' or cannot be read ({error}); give the set as it ships."
-        ) from error
 
 
 IMAGE_SETS.add("clive", ImageSetReader(read_clive, "LIVE Challenge: Data/All*_release.mat, Images/", pairs=40_000))
