@@ -1,6 +1,8 @@
 """The floors of the house: data walks one way, and a module imports only from the rows above its own."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,10 @@ def test_a_module_imports_only_from_the_floors_above(module: str) -> None:
 def test_modules_stay_readable(module: str) -> None:
     lines = (PACKAGE / module).read_text().splitlines()
     assert len(lines) <= 330, "a module this long is two modules"
+
+
+def test_a_decoding_process_starts_without_torch() -> None:
+    """It would cost each of them seconds of its start and hundreds of megabytes."""
+    code = "import sys, vqafeat.extraction.decoding.worker; print(*sorted({'torch', 'scipy', 'zarr', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,11 +1,9 @@
-"""Amounts of memory, and memory that several processes share."""
+"""Amounts of memory, and memory that several processes share; imports no torch, which decoding processes do without."""
 
 import os
 import re
 import tempfile
 from pathlib import Path
-
-import torch
 
 from vqafeat.errors import ArgumentError
 
@@ -25,10 +23,8 @@ def parse_bytes(text: str) -> int:
     return int(float(found.group(1)) * _UNITS[found.group(2)])
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the memory that is free on a device now; where the system does not tell, half of what it has."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+def free_bytes() -> int:
+    """Return the memory of this machine that is free now; where the system does not tell, half of what there is."""
     if not _MEMINFO.is_file():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())

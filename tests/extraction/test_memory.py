@@ -10,10 +10,9 @@ import torch
 from tests.clips import noise_frames, write_clip
 from vqafeat.errors import VideoError
 from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.memory import MemoryBudget, activation_bytes, held_bytes, step_bytes, used_bytes
+from vqafeat.extraction.memory import MemoryBudget, activation_bytes, free_on, held_bytes, step_bytes, used_bytes
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.extraction.pipeline import Resources, extract_video
-from vqafeat.memory import free_bytes
 
 CPU = torch.device("cpu")
 
@@ -46,7 +45,7 @@ def test_clips_hold_a_block_of_frames() -> None:
 
 def test_what_is_free_and_used_is_known() -> None:
     assert used_bytes() > 50 << 20
-    assert free_bytes(CPU) > 50 << 20
+    assert free_on(CPU) > 50 << 20
 
 
 def test_a_video_beyond_the_budget_is_refused_with_the_amount_that_would_do(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def used_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def free_on(device: torch.device) -> int:
+    """Return the bytes that are free on a device now."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_bytes()
+
+
 class MemoryBudget:
     """What of a memory budget is left for frames and feature maps.
 
@@ -38,7 +43,7 @@ class MemoryBudget:
 
     def __init__(self, total: int | None, device: torch.device, workers: int) -> None:
         used = used_bytes() if device.type == "cpu" else 0
-        self.total = total if total is not None else used + free_bytes(device) * 4 // 5
+        self.total = total if total is not None else used + free_on(device) * 4 // 5
         self._left = self.total - used - (workers * WORKER_BYTES if device.type == "cpu" else 0)
 
     def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:

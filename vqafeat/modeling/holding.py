@@ -9,7 +9,6 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vqafeat.memory import anonymous_file, free_bytes
 from vqafeat.modeling.sequences import Sequences
@@ -77,7 +76,7 @@ def held(sequences: Sequences, most_bytes: int | None = None) -> Sequences:
         sequences: features that are read at each access.
         most_bytes: that the features may take; None for half of what is free.
     """
-    most = free_bytes(torch.device("cpu")) // _SHARE_OF_FREE if most_bytes is None else most_bytes
+    most = free_bytes() // _SHARE_OF_FREE if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(sequences.lengths).tolist())
     total = bounds[-1] * sequences.channels * sequences.dtype.itemsize
     if total > most:
