@@ -34,40 +34,41 @@ class StackedGRU(torch.autograd.Function):
         # time first, so that each step reads and writes one piece of memory
         gates = gates.view(runs, time, batch, 3 * hidden).transpose(0, 1).contiguous()
         states = inputs.new_zeros(time + 1, runs, batch, hidden)
-        kept = inputs.new_empty(time, 4, runs, batch, hidden)
+        own, opened = inputs.new_empty(time, runs, batch, 3 * hidden), inputs.new_empty(time, runs, batch, 2 * hidden)
+        candidates = inputs.new_empty(time, runs, batch, hidden)
         recurrent, bias = weight_hh.transpose(1, 2).contiguous(), bias_hh.unsqueeze(1)
+        own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
+        reset, update = opened.chunk(2, 3)
+        of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
         for step in range(time):
-            before = states[step]
-            own = torch.baddbmm(bias, before, recurrent)
-            reset_update = torch.sigmoid_(gates[step, :, :, : 2 * hidden] + own[:, :, : 2 * hidden])
-            reset, update = reset_update[..., :hidden], reset_update[..., hidden:]
-            candidate = torch.addcmul(gates[step, :, :, 2 * hidden :], reset, own[:, :, 2 * hidden :]).tanh_()
-            torch.lerp(candidate, before, update, out=states[step + 1])
-            for place, value in enumerate((reset, update, candidate, own[:, :, 2 * hidden :])):
-                kept[step, place] = value
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, states, kept)
+            torch.baddbmm(bias, states[step], recurrent, out=own[step])
+            torch.add(of_gates[step], own_gates[step], out=opened[step]).sigmoid_()
+            torch.addcmul(of_candidate[step], reset[step], own_candidate[step], out=candidates[step]).tanh_()
+            torch.lerp(candidates[step], states[step], update[step], out=states[step + 1])
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, states, own_candidate, opened, candidates)
         return states[1:].transpose(0, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of all arguments of `forward`."""
-        inputs, weight_ih, weight_hh, states, kept = ctx.saved_tensors
-        time = len(states) - 1
-        _, runs, batch, hidden = states.shape
+        inputs, weight_ih, weight_hh, states, own, opened, candidate = ctx.saved_tensors
+        time, runs, batch, hidden = candidate.shape
+        reset, update = opened.chunk(2, 3)
         outer = gradients[0].transpose(0, 1)
-        of_input = torch.empty(time, runs, batch, 3 * hidden, dtype=inputs.dtype, device=inputs.device)
-        of_own = torch.empty_like(of_input)
-        state = torch.zeros_like(states[0])
+        # what reaches the gates is the gradient of the state times factors that are known at all times at once
+        to_candidate = (1 - update) * (1 - candidate.square())
+        to_update = (states[:-1] - candidate) * update * (1 - update)
+        to_reset = to_candidate * own * reset * (1 - reset)
+        factors = torch.stack([to_reset, to_update, to_candidate * reset], 3)
+        of_own, of_states = torch.empty_like(factors), torch.empty_like(candidate)
+        carried = torch.zeros_like(states[0])
         for step in range(time - 1, -1, -1):
-            reset, update, candidate, own = kept[step]
-            state = state + outer[step]
-            to_candidate = state * (1 - update) * (1 - candidate.square())
-            to_update = state * (states[step] - candidate) * update * (1 - update)
-            to_reset = to_candidate * own * reset * (1 - reset)
-            torch.cat([to_reset, to_update, to_candidate], 2, out=of_input[step])
-            torch.cat([to_reset, to_update, to_candidate * reset], 2, out=of_own[step])
-            state = torch.baddbmm(state * update, of_own[step], weight_hh)
+            state = torch.add(carried, outer[step], out=of_states[step])
+            torch.mul(state.unsqueeze(2), factors[step], out=of_own[step])
+            carried = torch.baddbmm(state * update[step], of_own[step].view(runs, batch, 3 * hidden), weight_hh)
+        of_input = of_own.clone()
+        torch.mul(of_states, to_candidate, out=of_input[:, :, :, 2])
         flat_input = of_input.transpose(0, 1).reshape(runs, time * batch, 3 * hidden)
         flat_own = of_own.transpose(0, 1).reshape(runs, time * batch, 3 * hidden)
         flat_states = states[:-1].transpose(0, 1).reshape(runs, time * batch, hidden)
