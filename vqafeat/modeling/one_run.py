@@ -63,7 +63,7 @@ class Run:
         self.head = new_head(sequences, self.split, head_name, options, recipe, self.labels, self.groups, self.seed, reachable).to(device)
         self.batcher = Batcher(sequences, device)
         self.keeper = Keeper(recipe, self.split)
-        self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self._optimiser = torch.optim.AdamW(self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
         self._generator = torch.Generator().manual_seed(self.seed)
         train = np.array(self.split.train)
         of_train = MIXINGS.get(recipe.mixing)(numbers)[train]
