@@ -12,14 +12,15 @@ def json_text(values: Any) -> str:
     Raises:
         ValueError: a value is infinite.
     """
-    return json.dumps(_without_nan(values), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(without_nan(values), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return lists, mappings and numbers with None in the place of NaN."""
     if isinstance(value, float):
         return None if isnan(value) else value
     if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return value

@@ -7,11 +7,11 @@ from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
-from math import isnan
 from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.json_text import without_nan
 from vqafeat.modeling.run_files import write_bytes
 from vqafeat.studies.report.page import Report
 
@@ -57,18 +57,8 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 def json_in_html(values: Mapping[str, Any]) -> str:
     """Return JSON that is safe inside a script element, whatever names it holds; NaN becomes null."""
-    text = json.dumps(_without_nan(values), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
     return text.translate(_ESCAPED)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if isnan(value) else value
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return value
 
 
 def _shipped(name: str) -> str:
