@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from vqafeat.pretraining.checkpoints import PretrainingRecord
 from vqafeat.pretraining.running import PretrainedNetwork, PretrainingRequest, pretrain
 from vqafeat.pretraining.training import Step
+from vqafeat_cli.progress import bar_columns
 
 
 def run_shown(request: PretrainingRequest) -> PretrainedNetwork:
@@ -55,13 +55,6 @@ def check_progress(images: int, words: str = "checking images") -> Iterator[Call
 def _bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many, and how it goes."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*bar_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=None, state="")
         yield lambda words, done, total, state: bar.update(task, description=words, completed=done, total=total, state=state)

@@ -5,10 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from vqafeat.extraction.runner import ExtractionSummary, Silent
 from vqafeat.extraction.runner import Progress as Watcher
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """Return what a bar shows: words, done of all, the field `state`, the time that is left."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
 
 
 @contextmanager
@@ -18,14 +29,7 @@ def shown_progress(videos: int) -> Iterator[Watcher]:
     if not console.is_terminal:
         yield Silent()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as shown:
+    with Progress(*bar_columns(), console=console, transient=True) as shown:
         yield _Line(shown, shown.add_task("videos", total=videos, state=""))
 
 

@@ -104,3 +104,11 @@ def test_missing_videos_are_named(make_store: Callable[..., FeatureStore]) -> No
         StoreError, match=r"2 of 5 videos of 'tiny' have no complete features 'tiny' \(first: clip,1.mp4, clip,3.mp4\); run"
     ):
         load_sequences(store, "tiny")
+
+
+def test_frames_of_a_batch_lie_off_the_powers_of_two() -> None:
+    channels = 4096
+    sequences = Sequences(("a",), ("a",), np.array([1.0]), [np.ones((3, channels), np.float16)])
+    frames = Batcher(sequences).batch([0]).frames
+    assert frames.shape == (3, channels)
+    assert frames.stride(0) % 1024 != 0

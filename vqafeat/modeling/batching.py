@@ -61,6 +61,7 @@ class Batcher:
         self._ahead = PREPARED_AHEAD if streamed or self.device.type == "cuda" else 0
         # a GPU takes them as they are stored, half the bytes; a processor multiplies in float32
         self._dtype = torch.float32 if self.device.type == "cpu" else torch.from_numpy(np.empty(0, sequences.dtype)).dtype
+        self._gap = GAP if self.device.type == "cpu" else 0  # a GPU takes one whole piece of memory
         # one that is in use, one that is being filled, and those that wait
         self._memory = [torch.empty(0, 0, dtype=self._dtype) for _ in range(self._ahead + 2 if self._ahead else 1)]
         self._places = cycle(range(len(self._memory)))
@@ -97,7 +98,7 @@ class Batcher:
     def _space(self, frames: int) -> Tensor:
         place, channels = next(self._places), self.sequences.channels
         if len(self._memory[place]) < frames:
-            self._memory[place] = torch.empty(frames, channels + GAP, dtype=self._dtype)
+            self._memory[place] = torch.empty(frames, channels + self._gap, dtype=self._dtype)
         return self._memory[place][:frames, :channels]
 
 
