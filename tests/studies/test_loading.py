@@ -16,7 +16,7 @@ MakeStudy = Callable[..., Study]
 ASKED_FOR = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
     *(f"fang-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-3", "figure-4")),
-    *(f"li-{number}" for number in (*range(3, 16), "figure-3", "figure-7")),
+    *(f"li-{number}" for number in (*range(3, 16), "figure-3", "figure-7", "figure-7a")),
     *(f"a2inet-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-4", "figure-6")),
 ]
 
@@ -33,7 +33,7 @@ def value(name: str, row: str, column: str) -> Published:
 def test_all_tables_are_there_in_order() -> None:
     assert sorted(study_names()) == sorted(ASKED_FOR)
     assert study_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
-    assert [name for name in study_names() if name.startswith("li-")][-4:] == ["li-14", "li-15", "li-figure-3", "li-figure-7"]
+    assert [name for name in study_names() if name.startswith("li-")][-4:] == ["li-15", "li-figure-3", "li-figure-7", "li-figure-7a"]
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)

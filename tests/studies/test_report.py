@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,22 @@ from tests.cli.conftest import Run, run  # noqa: F401
 from tests.clips import noise_frames, write_clip
 from tests.studies.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
+from vqafeat.json_text import json_text
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.sequences import load_sequences
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore
+from vqafeat.studies.bench import Bench
+from vqafeat.studies.cells import as_dict
 from vqafeat.studies.report import build_report, rendered, write_report
 from vqafeat.studies.report.page import FittedCurve, FrameCurve, Report, ReportVideo, ScoreTable, TrainingCurve
+from vqafeat.studies.report.pictures import plot_training
 from vqafeat.studies.report.rendering import json_in_html
+from vqafeat.studies.report.tables import ReportCell, ReportTable
 from vqafeat.studies.report.videos import VideoFolder
+from vqafeat.studies.running import run_study
+from vqafeat.studies.shelves import StoreShelf
+from vqafeat.studies.study import Study
 
 
 @pytest.fixture(scope="module")
@@ -268,3 +277,69 @@ def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> No
 def test_writing_makes_the_folder(tmp_path: Path) -> None:
     page = build_report([recorded_run(tmp_path / "a")], tmp_path)
     assert write_report(page, tmp_path / "deep" / "page.html").read_text(encoding="utf-8") == rendered(page)
+
+
+# --- tables and plots -------------------------------------------------------------------------------------------------------------------
+
+
+def written_table(stores: Path, folder: Path, make_study: Callable[..., Study]) -> Path:
+    """Fill a small table from a store, its second row only quoted, and write it as the command does."""
+    rows = [
+        {"name": "ours", "group": "<b>", "head": "no-time", "published": "0.5"},
+        {"name": NASTY, "quoted": True, "published": "0.25"},
+    ]
+    result = run_study(make_study(rows, caption="A choice."), Bench(StoreShelf(stores), folder / "runs"))
+    path = folder / "tiny-0.json"
+    path.write_text(json_text(as_dict(result, stores)))
+    return path
+
+
+def test_a_table_comes_with_its_runs(make_study: Callable[..., Study], stores: Path, tmp_path: Path) -> None:
+    other = recorded_run(tmp_path / "other")
+    path = written_table(stores, tmp_path, make_study)
+    page = data_in(rendered(build_report([other], tmp_path, tables=[path])))
+    assert [one["name"] for one in page["runs"]] == ["other", "konvid-resnet18-no-time"]
+    (table,) = page["tables"]
+    assert (page["title"], table["columns"], table["notes"][0]) == ("tiny-0", ["SROCC"], "A choice.")
+    ours, theirs = (row["cells"][0] for row in table["rows"])
+    measured = page["runs"][1]["summary"]["srocc"]["mean"]
+    assert (ours["value"], ours["runs"]) == (measured, [1])
+    assert ours["text"] == f"{measured:.3f} (0.5, {measured - 0.5:+.3f})".replace("-", "−")
+    assert (theirs["text"], theirs["value"], theirs["runs"]) == ("0.25 †", 0.25, [])
+    assert [row["name"] for row in table["rows"]] == ["<b>, ours", NASTY]
+    (tmp_path / "runs").rename(tmp_path / "gone")
+    alone = data_in(rendered(build_report([], tmp_path, tables=[path])))
+    assert (alone["runs"], alone["tables"][0]["rows"][0]["cells"][0]["runs"]) == ([], [])
+
+
+def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    ended = run("report", "li-14", "--out", tmp_path / "page.html")
+    assert ended.code == 1
+    assert "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name tables/li-14.json." in ended.err
+    for text, words in (
+        ("{", r"table '.*' cannot be read \(Expecting"),
+        ("[]", "holds no table; write it with"),
+        ('{"cells": []}', "holds no table"),
+        ('{"cells": [{"row": 1}]}', "is no whole table"),
+    ):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(DatasetError, match=words):
+            build_report([], tmp_path, tables=[tmp_path / "bad.json"])
+    with pytest.raises(DatasetError, match=r"table '.*none.json' cannot be read"):
+        build_report([], tmp_path, tables=[tmp_path / "none.json"])
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(DatasetError, match="is larger than 64 MiB, which no table is"):
+        build_report([], tmp_path, tables=[tmp_path / "huge.json"])
+    with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
+        ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
+
+
+def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
+    ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
+    drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
+    assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
+    with pytest.raises(ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"):
+        plot_training((), "svr", tmp_path / "none.png")

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.clips import noise_frames, write_clip
 from tests.studies.report_runs import NASTY, fitted_run, names, recorded_run
-from vqafeat.studies.report import build_report, write_report
+from vqafeat.studies.report import Report, build_report, write_report
+from vqafeat.studies.report.tables import ReportCell, ReportTable
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if BROWSER is None:
@@ -57,7 +59,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Page]]:
     said: list[str] = []
     contexts = []
 
-    def open_page(path: Path, **context: Any) -> Page:
+    def open_page(path: Path, shown: str = SHOWN, **context: Any) -> Page:
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
@@ -67,7 +69,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Page]]:
         own = (path.as_uri(), (path.parent / "videos").as_uri(), "blob:")
         page.on("request", lambda request: None if request.url.startswith(own) else said.append(f"request: {request.url}"))
         page.goto(path.as_uri())
-        page.wait_for_selector(SHOWN)
+        page.wait_for_selector(shown)
         return page
 
     yield open_page
@@ -239,3 +241,29 @@ def test_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: 
 def test_a_narrow_window_does_not_scroll_sideways(opened: Callable[..., Page], fitted_page: Path) -> None:
     page = opened(fitted_page, viewport={"width": 380, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_path: Path) -> None:
+    runs = tuple(recorded_run(tmp_path / name) for name in ("first", "second"))
+    rows = tuple((name, (ReportCell(text, value, run),)) for name, text, value, run in (
+        ("a", "0.7 (0.6, +0.1)", 0.7, (1,)), (NASTY, "0.9 †", 0.9, ()), ("c", "–", None, ()), ("d", "0.8", 0.8, (0,)),
+    ))  # fmt: skip
+    table = ReportTable("own", "Table 1 of ours: <i>heads</i>", ("A <b>note</b>.",), ("SROCC",), rows)
+    report = build_report(runs, tmp_path)
+    page = opened(write_report(replace(report, tables=(table,)), tmp_path / "page.html"))
+    assert page.locator("#tables h2").inner_text() == "Table 1 of ours: <i>heads</i>"
+    assert page.locator("#tables li").inner_text() == "A <b>note</b>."
+    assert column(page, 1, "#tables table") == ["a", NASTY, "c", "d"]
+    page.get_by_role("button", name="SROCC").first.click()
+    assert column(page, 2, "#tables table") == ["0.9 †", "0.8", "0.7 (0.6, +0.1)", "–"]
+    assert page.locator("#training-run").inner_text() == "of first"
+    page.locator("#tables td button", has_text="0.7").click()
+    assert page.locator("#training-run").inner_text() == "of second"
+
+
+def test_a_table_without_runs_stands_alone(opened: Callable[..., Page], tmp_path: Path) -> None:
+    table = ReportTable("own", "Quoted", (), ("SROCC",), (("a", (ReportCell("0.9 †", 0.9),)),))
+    page = opened(write_report(Report("only a table", (), (table,)), tmp_path / "page.html"), "#tables table")
+    assert page.locator("h1").inner_text() == "only a table"
+    assert not page.locator("#videos").is_visible()
+    assert page.locator("#tables").is_visible()

@@ -17,7 +17,7 @@ from vqafeat.studies.running import run_study
 from vqafeat.studies.stand_in import StandInShelf
 
 # one of each kind of cell; the slow test takes them all
-QUICK = ["a2inet-figure-4", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
+QUICK = ["a2inet-figure-4", "li-figure-3", "li-figure-7a", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
 
 
 def shelf(stores: Path) -> StandInShelf:

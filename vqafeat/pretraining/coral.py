@@ -12,6 +12,7 @@ from PIL import Image
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.networks import shared_networks
+from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.pictures import read_picture
 from vqafeat.store import FeatureStore
@@ -73,13 +74,17 @@ def domain_distance(source: DomainFeatures, target: DomainFeatures) -> float:
         ArgumentError: the channels differ in number.
         IdentityError: the features are of networks with different weights.
     """
+    _check_same_weights(source, target)
+    return coral_distance(source.values, target.values)
+
+
+def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
     known = source.weights_sha256, target.weights_sha256
     if all(known) and known[0] != known[1]:
         raise IdentityError(
             f"features of '{source.name}' and '{target.name}' are of different weights ({known[0][:12]}… and {known[1][:12]}…); a distance "
             "between them says nothing of the domains. Take both from one network, with --weights for the images."
         )
-    return coral_distance(source.values, target.values)
 
 
 def store_features(path: Path, feature_set: str) -> DomainFeatures:
@@ -92,9 +97,26 @@ def store_features(path: Path, feature_set: str) -> DomainFeatures:
     if feature_set not in store.feature_sets():
         there = ", ".join(store.feature_sets()) or "none"
         raise StoreError(f"'{path}' has no feature set '{feature_set}' (it has: {there}); name one of these with --features.")
-    rows = [store.read(feature_set, video).values.mean(0, dtype=np.float64) for video in store.complete_videos(feature_set)]
-    values = np.stack(rows) if rows else np.empty((0, store.identity(feature_set).channels))
-    return DomainFeatures(store.dataset_name, values, store.identity(feature_set).weights_sha256)
+    return mean_features(store, feature_set)
+
+
+def mean_features(source: FeatureSource, feature_set: str) -> DomainFeatures:
+    """Return the mean features of each complete video of a source that has the feature set."""
+    rows = [source.read(feature_set, video).values.mean(0, dtype=np.float64) for video in source.complete_videos(feature_set)]
+    values = np.stack(rows) if rows else np.empty((0, source.identity(feature_set).channels))
+    return DomainFeatures(source.dataset.name, values, source.identity(feature_set).weights_sha256)
+
+
+def combined(domains: Sequence[DomainFeatures]) -> DomainFeatures:
+    """Return the samples of several domains as one, as Li et al. combine their image and their video sets.
+
+    Raises:
+        IdentityError: the features are of networks with different weights.
+    """
+    for other in domains[1:]:
+        _check_same_weights(domains[0], other)
+    known = next((domain.weights_sha256 for domain in domains if domain.weights_sha256), "")
+    return DomainFeatures(" + ".join(domain.name for domain in domains), np.concatenate([domain.values for domain in domains]), known)
 
 
 def image_paths(argument: str) -> tuple[str, list[Path]]:

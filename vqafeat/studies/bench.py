@@ -1,6 +1,6 @@
 """Where the fits of a table are made, or found where they were made before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,8 @@ class Bench:
         jobs: processes; results do not depend on it.
         device: where heads train.
         skip_missing: leave out videos without complete features.
+        images: where images lie, by the name of their set; folders or label files.
+        weights: of the networks that see them.
         progress: called with a split's number and each epoch's record.
     """
 
@@ -32,6 +34,8 @@ class Bench:
     jobs: int = 1
     device: str = "cpu"
     skip_missing: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
     progress: Progress | None = None
     _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 

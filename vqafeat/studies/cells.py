@@ -7,11 +7,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from vqafeat.studies.numbers import NOTHING, number, signed
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.shelves import commands_for
 from vqafeat.studies.study import Heading
 
-NOTHING = "–"
 QUOTED = "†"
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
@@ -29,18 +29,9 @@ def spans(headings: Sequence[Heading]) -> list[Span]:
     return [Span(name, len(list(members))) for name, members in groupby(heading.group for heading in headings)]
 
 
-def number(value: float, digits: int) -> str:
-    """Return a number with its digits; a very small one by its power of ten, with a true minus sign."""
-    if not isfinite(value):
-        return NOTHING
-    large = value == 0 or abs(value) >= 10**-digits or digits == 0
-    return ("−" if value < 0 else "") + (f"{abs(value):.{digits}f}" if large else f"{abs(value):.2e}")
-
-
 def difference(found: CellResult, digits: int) -> str:
     """Return measured − published with a sign, rounded as the measured value is."""
-    rounded = round(found.difference, digits) + 0.0
-    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
+    return signed(found.rounded_difference(digits), digits)
 
 
 def measured_text(found: CellResult, digits: int) -> str:
@@ -105,6 +96,7 @@ def as_dict(result: StudyResult, store: Path) -> dict[str, Any]:
         "commands": commands_for(result.missing, store),
         "failures": result.failures,
         "notes": _own_notes(result),
+        "lines": notes(result),
     }
 
 
@@ -118,6 +110,7 @@ def _cell_dict(found: CellResult, result: StudyResult) -> dict[str, Any]:
         "column": column.name,
         "measure": cell.measure,
         "statistic": cell.statistic,
+        "shown": cell_text(found, result.study.digits),
         "measured": found.value,
         "std": measured.spread.std if measured else float("nan"),
         "values": measured.spread.values if measured else (),

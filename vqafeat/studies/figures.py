@@ -1,4 +1,4 @@
-"""The figures of the papers, drawn from filled tables: lines, or a scatter of predictions."""
+"""The figures of the papers, drawn from filled tables: lines, bars, points, or a scatter of predictions."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -14,7 +14,7 @@ from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CONFIG, read_json
 from vqafeat.registry import Registry
 from vqafeat.studies.cells import title
-from vqafeat.studies.plots import STYLE, plot_predictions
+from vqafeat.studies.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Heading
 
@@ -70,6 +70,53 @@ def scatter(result: StudyResult, folder: Path) -> list[Path]:
     return written
 
 
+@FIGURES.register("bars")
+def bars(result: StudyResult, folder: Path) -> list[Path]:
+    """Draw a group of bars a column, a bar a row; beside what was measured what was published."""
+    groups = [heading.words for heading in result.study.columns]
+    shown: dict[str, dict[str, float]] = {}
+    for number, heading in enumerate(result.study.rows):
+        cells = result.row(number)
+        if any(found.measured for found in cells):
+            shown[heading.words] = {name: found.value for name, found in zip(groups, cells, strict=True)}
+        if any(found.cell.published for found in cells):
+            printed = (found.cell.published.value if found.cell.published else float("nan") for found in cells)
+            shown[f"{heading.words}, published"] = dict(zip(groups, printed, strict=True))
+    path = folder / f"{result.study.name}.png"
+    return [plot_bars(shown, _measures(result.cells), _plot_title(result), path)]
+
+
+@FIGURES.register("trade-off")
+def trade_off(result: StudyResult, folder: Path) -> list[Path]:
+    """Draw a point a row: its last column across, on a logarithmic scale, and the column before that upwards, where both were measured."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for number, heading in enumerate(result.study.rows):
+            *_, upwards, across = result.row(number)
+            look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+            if isfinite(upwards.value) and isfinite(across.value):
+                axes.semilogx(across.value, upwards.value, linestyle="none", markersize=8, label=heading.words, **look)
+        axes.set_xlabel(result.study.columns[-1].words)
+        axes.set_ylabel(result.study.columns[-2].words)
+        axes.set_title(_plot_title(result), fontsize=9, parse_math=False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best", framealpha=0.9)
+        else:
+            axes.text(0.5, 0.5, "nothing was measured", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        path = folder / f"{result.study.name}.png"
+        figure.savefig(path, dpi=150)
+    return [path]
+
+
+def _measures(cells: tuple[CellResult, ...]) -> str:
+    return ", ".join(dict.fromkeys(found.cell.measure.upper() for found in cells if found.cell.measure))
+
+
+def _plot_title(result: StudyResult) -> str:
+    return title(result) + (" (stand-in data)" if result.stands_in else "")
+
+
 def _lines(result: StudyResult, lines: dict[Heading, list[CellResult]], ticks: tuple[Heading, ...], folder: Path) -> Path:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.8), layout="constrained")
@@ -83,8 +130,8 @@ def _lines(result: StudyResult, lines: dict[Heading, list[CellResult]], ticks: t
             if any(map(isfinite, printed)):
                 axes.plot(range(len(ticks)), printed, label=f"{heading.words}, published", linestyle=":", fillstyle="none", **look)
         axes.set_xticks(range(len(ticks)), [heading.words for heading in ticks], rotation=20, ha="right", parse_math=False)
-        axes.set_ylabel(", ".join(dict.fromkeys(found.cell.measure.upper() for found in result.cells if found.cell.measure)))
-        axes.set_title(title(result) + (" (stand-in data)" if result.stands_in else ""), fontsize=9, parse_math=False)
+        axes.set_ylabel(_measures(result.cells))
+        axes.set_title(_plot_title(result), fontsize=9, parse_math=False)
         axes.legend(fontsize=7, ncols=2)
         path = folder / f"{result.study.name}.png"
         figure.savefig(path, dpi=150)

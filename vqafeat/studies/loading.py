@@ -1,7 +1,7 @@
 """From a TOML file to a study, checked key by key.
 
 title, paper, label                    required texts; `label` is what the paper calls it, "Table 1"
-plot                                   of a figure: lines-over-rows, lines-over-columns or scatter
+plot                                   of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
 caption, digits, statistic             choices of the protocol in words; digits of measured values; mean, mean-std or median
 [tolerance]                            measure → largest difference that --check lets pass
 [run]                                  what holds for all cells
@@ -61,9 +61,10 @@ def tables_folder() -> Path:
 def study_names() -> list[str]:
     """Return the names of the shipped studies: by paper, tables before figures, in the order of their numbers."""
 
-    def order(name: str) -> tuple[str, bool, int]:
+    def order(name: str) -> tuple[str, bool, int, str]:
         paper, _, rest = name.partition("-")
-        return paper, rest.startswith("figure"), int(rest.removeprefix("figure-"))
+        number = rest.removeprefix("figure-").rstrip("abc")
+        return paper, rest.startswith("figure"), int(number), name
 
     return sorted((path.stem for path in tables_folder().glob("*.toml")), key=order)
 

@@ -1,6 +1,7 @@
 """Plots as PNG, readable in print and for colour-blind eyes (Okabe and Ito's palette)."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,40 @@ def plot_predictions(predictions: Sequence[float], labels: Sequence[float], labe
     return path
 
 
-def plot_frame_curve(video: ScoredVideo, path: Path) -> Path:
-    """Write the curve of a video's per-frame scores over its presentation time, with the video's score as a line."""
+def plot_frame_curve(video: ScoredVideo, path: Path, stills: Mapping[int, npt.NDArray[np.uint8]] | None = None) -> Path:
+    """Write the curve of a video's per-frame scores over its presentation time, with the pictures of its worst and best moments.
+
+    Args:
+        video: with its frames' scores.
+        path: of the PNG.
+        stills: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are only marked.
+    """
+    stills = stills or {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 3), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(_curve_times(video), video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
-        axes.axhline(video.score, color=ORANGE, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
+        figure = Figure(figsize=(9, 3.4) if stills else (7, 3), layout="constrained")
+        panels = figure.subplot_mosaic("cw;cb" if stills else "c", width_ratios=[2.6, 1] if stills else [1])
+        axes = panels["c"]
+        times = _curve_times(video)
+        axes.plot(times, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
+        axes.axhline(video.score, color=GREY, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
+        for (name, place), marker, colour in zip(worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True):
+            words = f"{name} {video.frame_scores[place]:.2f}, at {times[place]:.1f} s"
+            axes.plot(times[place], video.frame_scores[place], marker, color=colour, markersize=9, linestyle="none", label=words)
+            if stills:
+                panels[name[0]].imshow(stills[int(video.frames[place])])
+                panels[name[0]].set_title(words, fontsize=9, color=colour)
+                panels[name[0]].set_axis_off()
         axes.set_xlabel("time (seconds)")
         axes.set_ylabel(video.scale)
         axes.set_title(video.path.name, parse_math=False)
-        axes.legend(loc="best", framealpha=0.9)
+        axes.legend(loc="best", framealpha=0.9, fontsize=8)
         figure.savefig(path, dpi=150)
     return path
+
+
+def worst_and_best(video: ScoredVideo) -> dict[str, int]:
+    """Return the positions among a video's scored frames of its lowest and of its highest score."""
+    return {"worst": int(np.argmin(video.frame_scores)), "best": int(np.argmax(video.frame_scores))}
 
 
 def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, path: Path) -> Path:
@@ -60,21 +82,36 @@ def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, pa
         target: the domain that all are compared with.
         path: of the PNG.
     """
-    domains = list(next(iter(distances.values())))
-    width = 0.8 / len(distances)
+    named = {feature_set: {f"{domain} to {target}": value for domain, value in found.items()} for feature_set, found in distances.items()}
+    return plot_bars(named, "CORAL distance (lower is closer)", "", path)
+
+
+def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str, path: Path) -> Path:
+    """Write groups of bars, side by side.
+
+    Args:
+        values: by series, then by group; every series has the same groups, NaN where it has no bar.
+        label: of the axis.
+        title: of the plot; none where it is empty.
+        path: of the PNG.
+    """
+    groups = list(next(iter(values.values())))
+    width = 0.8 / len(values)
     with mpl.rc_context({**STYLE, "axes.grid.axis": "y", "hatch.linewidth": 0.6}):
-        figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(domains) * len(distances)), 3.6), layout="constrained")
+        figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(groups) * len(values)), 3.6), layout="constrained")
         axes = figure.subplots()
         axes.set_axisbelow(True)
-        for number, (feature_set, found) in enumerate(distances.items()):
-            places = np.arange(len(domains)) + (number - (len(distances) - 1) / 2) * width
+        for number, (series, found) in enumerate(values.items()):
+            places = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
             style: dict[str, Any] = {"color": BARS[number % len(BARS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
-            bars = axes.bar(places, [found[domain] for domain in domains], width * 0.92, label=feature_set, **style)
-            axes.bar_label(bars, fmt="%.2e", padding=2, fontsize=8)
-        axes.set_xticks(range(len(domains)), [f"{domain} to {target}" for domain in domains], parse_math=False)
-        axes.set_ylabel("CORAL distance (lower is closer)")
+            bars = axes.bar(places, [found[group] for group in groups], width * 0.92, label=series, **style)
+            axes.bar_label(bars, [f"{found[group]:.2e}" if isfinite(found[group]) else "" for group in groups], padding=2, fontsize=8)
+        axes.set_xticks(range(len(groups)), groups, parse_math=False)
+        axes.set_ylabel(label)
         axes.margins(y=0.16)
-        axes.legend(loc="best", framealpha=0.9, title="features")
+        if title:
+            axes.set_title(title, fontsize=9, parse_math=False)
+        axes.legend(loc="best", framealpha=0.9, fontsize=8)
         figure.savefig(path, dpi=150)
     return path
 

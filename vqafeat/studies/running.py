@@ -7,6 +7,7 @@ from math import isfinite, nan
 from vqafeat.errors import ArgumentError, VqafeatError
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.kinds import KINDS, Measured, Task
+from vqafeat.studies.numbers import number, signed
 from vqafeat.studies.requests import Need
 from vqafeat.studies.study import Cell, Study
 
@@ -38,6 +39,11 @@ class CellResult:
     def difference(self) -> float:
         """Measured − published; NaN where one of the two is not there."""
         return self.value - self.cell.published.value if self.cell.published else nan
+
+    def rounded_difference(self, digits: int) -> float:
+        """Return the difference as it is shown: with the table's digits, or whole where the published value is smaller than these tell."""
+        small = self.cell.published is not None and 0 < abs(self.cell.published.value) < 10**-digits
+        return self.difference if small else round(self.difference, digits)
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,9 @@ def _result(cell: Cell, bench: Bench, peers: Sequence[CellResult]) -> CellResult
     rule = KINDS.get(cell.kind)
     needs = dict.fromkeys(peer for item in peers for peer in item.missing) if rule.from_peers else dict.fromkeys(rule.needs(cell))
     lacking = {need: reason for need in needs if (reason := bench.shelf.lacks(need))}
-    if lacking:
-        return CellResult(cell, missing=tuple(lacking), reasons=tuple(dict.fromkeys(lacking.values())))
+    reasons = tuple(dict.fromkeys((*lacking.values(), *rule.lacks(cell, bench))))
+    if reasons:
+        return CellResult(cell, missing=tuple(lacking), reasons=reasons)
     measured = tuple((item.cell, item.measured) for item in peers if item.measured)
     try:
         return CellResult(cell, rule.measure(Task(cell, bench, measured, len(peers))))
@@ -149,11 +156,11 @@ def check(result: StudyResult) -> Checked:
         )
     tolerance = result.study.tolerance
     compared = [found for found in result.cells if found.cell.measure in tolerance and isfinite(found.difference)]
-    # the measured value is compared as it is shown
-    beyond = [found for found in compared if abs(round(found.difference, result.study.digits)) > tolerance[found.cell.measure]]
+    digits = result.study.digits
+    beyond = [found for found in compared if abs(found.rounded_difference(digits)) > tolerance[found.cell.measure]]
     words = tuple(
-        f"{result.study.words(found.cell)}: {found.value:.{result.study.digits}f}, published {found.cell.published.text}, "
-        f"difference {found.difference:+.{result.study.digits}f} beyond {tolerance[found.cell.measure]:g}"
+        f"{result.study.words(found.cell)}: {number(found.value, digits)}, published {found.cell.published.text}, "
+        f"difference {signed(found.rounded_difference(digits), digits)} beyond {tolerance[found.cell.measure]:g}"
         for found in beyond
         if found.cell.published
     )

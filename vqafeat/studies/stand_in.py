@@ -134,7 +134,7 @@ class StandInShelf:
         return (
             f"A test of the whole path, no result: '{self._store.dataset_name}' stands in for every data set (several together share its "
             f"contents), {self._feature_set} for all features; {SPLITS} splits by content, {EPOCHS} epochs, a2inet {WIDTH} wide; groups of "
-            "videos other than by quality are dealt out."
+            "videos other than by quality are dealt out; for images stand other videos."
         )
 
     def lacks(self, need: Need) -> str:

@@ -11,6 +11,7 @@ from vqafeat.json_text import json_text
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, compute_options, json_option, resources, weights_option
 
 if TYPE_CHECKING:
+    from vqafeat.manifest import RawGeometry
     from vqafeat.modeling.scoring import ScoredVideo
 
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @weights_option
 @compute_options
 @click.option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="How .yuv files are read, for example 1920x1080:yuvj420p@30.")
-@click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG.")
+@click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG, with its worst and best moments.")
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
 @click.option("--any-features", is_flag=True, help="Allow networks or decoders other than those of the training.")
 @json_option
@@ -74,7 +75,7 @@ def predict(
         if not json:
             click.echo(f"{path}  {scored.score:.4f}  ({scored.scale})")
         if per_frame:
-            _write_curve(scored, out, len(rows) if names[path.name] > 1 else None)
+            _write_curve(scored, out, geometry, len(rows) if names[path.name] > 1 else None)
     if json:
         click.echo(json_text(rows))
     if failed:
@@ -82,9 +83,10 @@ def predict(
         context.exit(FINISHED_WITH_FAILURES)
 
 
-def _write_curve(scored: "ScoredVideo", out: Path, number: int | None) -> None:
+def _write_curve(scored: "ScoredVideo", out: Path, raw: "RawGeometry | None", number: int | None) -> None:
     """Write a curve's table and plot; videos of one name from several folders are told apart by their number in the output."""
-    from vqafeat.studies.plots import plot_frame_curve
+    from vqafeat.extraction.stills import stills
+    from vqafeat.studies.plots import plot_frame_curve, worst_and_best
 
     out.mkdir(parents=True, exist_ok=True)
     stem = scored.path.name if number is None else f"{number:03d}-{scored.path.name}"
@@ -93,5 +95,6 @@ def _write_curve(scored: "ScoredVideo", out: Path, number: int | None) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "seconds", "score"])
         writer.writerows(zip(scored.frames.tolist(), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True))
-    picture = plot_frame_curve(scored, out / f"{stem}.frames.png")
+    moments = {int(scored.frames[place]) for place in worst_and_best(scored).values()}
+    picture = plot_frame_curve(scored, out / f"{stem}.frames.png", stills(scored.path, moments, raw))
     click.echo(f"curve: {table}, {picture}", err=True)

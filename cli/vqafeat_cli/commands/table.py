@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, store_option
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, store_option, weights_option
 
 if TYPE_CHECKING:
     from vqafeat.studies.running import StudyResult
     from vqafeat.studies.shelves import Shelf
+    from vqafeat.studies.study import Study
 
 _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
@@ -33,6 +34,10 @@ _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "j
 @click.option("--check", "checks", is_flag=True, help="End with exit code 3 where a difference is beyond the table's stated tolerance.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write one file a table to, instead of standard output.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw the papers' figures to, as PNG; tables have none.")
+@click.option(
+    "--images", multiple=True, metavar="NAME=FOLDER", help="Images of li-figure-3: imagenet, bid, clive, koniq, spaq. Repeat for each."
+)
+@weights_option
 @click.option("--skip-missing", is_flag=True, help="Do with the videos that have complete features.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits of a fit.  [default: the number of cores]")
 @click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it.")
@@ -48,6 +53,8 @@ def table(
     checks: bool,
     out: Path | None,
     plots: Path | None,
+    images: tuple[str, ...],
+    weights: tuple[str, ...],
     skip_missing: bool,
     jobs: int | None,
     device: str,
@@ -62,6 +69,7 @@ def table(
       vqafeat table fontanel-1
       vqafeat table li-14 --dataset demo --format latex
       vqafeat table li-3 --recorded li2022_predictions.npz --check
+      vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
     from vqafeat.studies.bench import Bench
     from vqafeat.studies.figures import plot_study
@@ -80,7 +88,8 @@ def table(
         results = (recorded_result(study, recorded) for study in studies)
     else:
         shelf, folder = _shelf(datasets, store, skip_missing)
-        bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing)
+        cores = len(os.sched_getaffinity(0))
+        bench = Bench(shelf, runs or folder, jobs or cores, device, skip_missing, *_pictures(studies, images, weights))
         results = (run_study(study, bench, lambda words: click.echo(words, err=True)) for study in studies)
     texts, passed = [], []
     for found in results:
@@ -114,6 +123,20 @@ def _shelf(datasets: tuple[str, ...], store: Path, skip_missing: bool) -> tuple[
     from vqafeat_cli.demo_run import demo_store
 
     return StandInShelf(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+
+
+def _pictures(studies: list["Study"], images: tuple[str, ...], weights: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return where the images lie that the tables ask for, and the weights of the networks that see them."""
+    from vqafeat.extraction.extractors import backbone_names
+    from vqafeat.extraction.weights import parse_weights
+
+    cells = [cell for study in studies for cell in study.cells if cell.kind == "coral" and cell.request]
+    asked = {name for cell in cells for name in cell.options.images}
+    places = dict(option.partition("=")[::2] for option in images)
+    for name, place in places.items():
+        if name not in asked or not place:
+            raise click.UsageError(f"--images {name}={place}: the tables take {', '.join(sorted(asked)) or 'no images'}, as NAME=FOLDER.")
+    return places, parse_weights(weights, backbone_names([cell.request.features for cell in cells if cell.request]))
 
 
 def _text(result: "StudyResult", store: Path, form: str) -> str:

@@ -11,6 +11,7 @@ from vqafeat.studies.kinds import (  # isort: skip  (the files register themselv
     ensemble,
     weighted,
     timing,
+    coral,
 )
 
-__all__ = ["KINDS", "Measured", "StudyKind", "Task", "cross", "ensemble", "fit", "paired", "part", "subset", "timing", "weighted"]
+__all__ = ["KINDS", "Measured", "StudyKind", "Task", "coral", "cross", "ensemble", "fit", "paired", "part", "subset", "timing", "weighted"]

@@ -78,6 +78,11 @@ def nothing_needed(cell: Cell) -> tuple[Need, ...]:
     return ()
 
 
+def nothing_lacked(cell: Cell, bench: Bench) -> tuple[str, ...]:
+    """Say that feature sets are all that is needed."""
+    return ()
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """A kind without options."""
@@ -92,6 +97,7 @@ class StudyKind:
         measure: returns what was measured.
         options: dataclass of the kind's options.
         needs: the feature sets without which it cannot be measured.
+        lacks: says what else is not at hand, or nothing.
         measures: that it knows.
         from_peers: it is made of the other cells of its row.
         fits: it trains, so that data sets and features have to be named.
@@ -101,6 +107,7 @@ class StudyKind:
     measure: Callable[[Task], Measured]
     options: type[Any] = NoOptions
     needs: Callable[[Cell], tuple[Need, ...]] = needs_of_the_fit
+    lacks: Callable[[Cell, Bench], tuple[str, ...]] = nothing_lacked
     measures: tuple[str, ...] = MEASURES
     from_peers: bool = False
     fits: bool = True

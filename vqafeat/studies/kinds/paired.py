@@ -42,5 +42,5 @@ def measure_difference(task: Task) -> Measured:
     return Measured.single(found.mean_difference, measured.runs)
 
 
-KINDS.add("paired", StudyKind("p of a paired test against another run", measure_paired, PairedOptions, needs_of_the_pair, ("p",)))
+KINDS.add("paired", StudyKind("p of a paired test against another run", measure_paired, PairedOptions, needs_of_the_pair, measures=("p",)))
 KINDS.add("difference", StudyKind("mean difference from another run", measure_difference, Against, needs_of_the_pair))

@@ -1,4 +1,4 @@
-"""From finished run folders to a page."""
+"""From finished run folders and filled tables to a page."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.report.facts import facts_of
 from vqafeat.studies.report.frames import with_frame_curves
 from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
+from vqafeat.studies.report.tables import WrittenTable
 from vqafeat.studies.report.videos import VideoFolder
 
 ALL_SPLITS = -1
@@ -29,16 +30,18 @@ def build_report(
     folders: Sequence[Path],
     page_folder: Path,
     *,
+    tables: Sequence[Path] = (),
     title: str | None = None,
     store: Path | None = None,
     videos: Path | None = None,
     curves: int = 20,
 ) -> Report:
-    """Read finished runs into a page.
+    """Read finished runs, and tables with the runs behind them, into a page.
 
     Args:
         folders: of the runs.
         page_folder: that the page will lie in; addresses of videos are relative to it.
+        tables: files that `vqafeat table --json` wrote.
         title: of the page; without it, made of the runs' names.
         store: folder of the feature stores, for curves of the frames' scores.
         videos: folder of the video files, for playing them.
@@ -47,19 +50,24 @@ def build_report(
     Raises:
         ArgumentError: no run is given, one is given twice, `curves` is negative or `store` is no folder.
         WeightsError: a folder is no finished run, is damaged, or holds no score.
-        DatasetError: `videos` is no folder, or holds no video file.
+        DatasetError: `videos` is no folder or holds no video file, or a table cannot be read.
     """
-    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+    if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
         raise ArgumentError(f"runs are {', '.join(map(str, folders)) or 'none'}; name at least one run folder, and each of them once.")
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
         raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out.")
     files = None if videos is None else VideoFolder(videos, page_folder)
+    written = [WrittenTable.read(path) for path in tables]
+    every = {folder.resolve(): folder for folder in (*folders, *(run for table in written for run in table.runs))}
+    folders = list(every.values())
     runs = [run_of(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
     if store is not None and curves:
         runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
-    return Report(title or " · ".join(run.name for run in runs), tuple(runs))
+    shown = tuple(table.shown(folders) for table in written)
+    words = " · ".join([*(table.name for table in shown), *(() if shown else (run.name for run in runs))])
+    return Report(title or words, tuple(runs), shown)
 
 
 def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:

@@ -152,7 +152,7 @@
     const rows = metricRows();
     const chooser = (row) => {
       const button = make("button", { type: "button", textContent: row.name });
-      button.addEventListener("click", () => { $("run").value = row.place; $("run").dispatchEvent(new Event("change", { bubbles: true })); });
+      button.addEventListener("click", () => chooseRun(row.place));
       return button;
     };
     const spread = (name) => (row) => {
@@ -184,10 +184,41 @@
       })),
     ];
     sortable($("splits-table"), "Metrics of each split", perSplit, { column: 2, falling: false }).fill(splits);
-    $("title").textContent = data.title;
     const heads = [...new Set(data.runs.map((one) => `${one.head} on ${one.feature_sets}`))].join(", ");
     const sets = [...new Set(data.runs.flatMap((one) => one.datasets.map((set) => set.name)))].join(", ");
     $("subtitle").textContent = `${data.runs.length === 1 ? "One run" : `${data.runs.length} runs`} · ${heads} · ${sets}`;
+  }
+
+  // --- tables of the papers -------------------------------------------------------------------------------------------------------
+
+  function chooseRun(place) {
+    $("run").value = place;
+    $("run").dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  function showTables() {
+    const shown = data.tables.map((paper) => {
+      const cellOf = (at) => (row) => {
+        const { text, runs } = row.cells[at];
+        if (!runs.length) return text;
+        const name = data.runs[runs[0]].name;
+        const button = make("button", { type: "button", textContent: text, title: `show ${name}` });
+        button.addEventListener("click", () => { chooseRun(runs[0]); $("scores").scrollIntoView(); });
+        return button;
+      };
+      const key = (at) => (row) => row.cells[at].value === null ? NaN : row.cells[at].value;
+      const columns = [
+        { title: "", words: true, long: true, key: (row) => row.name, cell: (row) => row.name },
+        ...paper.columns.map((title, at) => ({ title, key: key(at), cell: cellOf(at) })),
+      ];
+      const table = make("table");
+      sortable(table, paper.title, columns, { column: null, falling: false }).fill(paper.rows);
+      return make("div", { className: "paper" }, make("h2", { textContent: paper.title }), make("div", { className: "scroll" }, table),
+        make("ul", { className: "notes" }, ...paper.notes.map((note) => make("li", { textContent: note }))));
+    });
+    $("tables").replaceChildren(...shown);
+    $("tables").hidden = !shown.length;
+    document.querySelector("nav a[href='#tables']").hidden = !shown.length;
   }
 
   // --- what is shown --------------------------------------------------------------------------------------------------------------
@@ -794,6 +825,13 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
 
+  $("title").textContent = data.title;
+  showTables();
+  if (!data.runs.length) { // a table of which nothing was run here
+    for (const part of document.querySelectorAll("main > :not(#tables), nav a, .skip")) part.hidden = true;
+    showTheme();
+    return;
+  }
   showMetrics();
   fill($("run"), data.runs.map((one, place) => [place, one.name]), 0);
   fill($("part"), [[ALL, "all"], ...data.parts.map((name, part) => [part, name])], TEST);

@@ -8,6 +8,7 @@ from typing import Any
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.run_config import TrainedOn
 from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.studies.report.tables import ReportTable
 
 PARTS = ("train", "validation", "test")
 _ERROR_DIGITS = 6
@@ -204,20 +205,23 @@ class Report:
 
     Attributes:
         title: of the page.
-        runs: at least one, each with a name of its own.
+        runs: each with a name of its own.
+        tables: of the papers; where there are none, there is at least one run.
 
     Raises:
-        ArgumentError: there is no run, or two of one name.
+        ArgumentError: there is neither run nor table, or two runs have one name.
     """
 
     title: str
     runs: tuple[ReportRun, ...]
+    tables: tuple[ReportTable, ...] = ()
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
-        if not names or len(set(names)) < len(names):
+        if not (names or self.tables) or len(set(names)) < len(names):
             raise ArgumentError(f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with a name of its own.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        return {"title": self.title, "parts": list(PARTS), "runs": [run.as_dict() for run in self.runs]}
+        runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
+        return {"title": self.title, "parts": list(PARTS), "runs": runs, "tables": tables}

@@ -1,0 +1,133 @@
+"""Filled tables of the papers on a page, from what `vqafeat table --json` wrote."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vqafeat.errors import DatasetError
+from vqafeat.studies.loading import study_names
+
+TABLE_SUFFIX = ".json"
+_LARGEST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class ReportCell:
+    """A cell.
+
+    Attributes:
+        text: as it is shown: measured, published, difference.
+        value: measured, or published where nothing was measured; what rows are sorted by.
+        runs: positions among the page's runs of those behind it.
+    """
+
+    text: str
+    value: float | None
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table as the page shows it.
+
+    Attributes:
+        name: as typed, for example "li-14".
+        title: its heading line.
+        notes: what a reader has to know.
+        columns: their headings.
+        rows: (group and name, one cell a column).
+
+    Raises:
+        DatasetError: a row has more or fewer cells than there are columns.
+    """
+
+    name: str
+    title: str
+    notes: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[ReportCell, ...]], ...]
+
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.columns) for _, cells in self.rows):
+            raise DatasetError(f"table '{self.name}' has rows of more or fewer than its {len(self.columns)} columns; write it anew.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return {**asdict(self), "rows": [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows]}
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A file that `vqafeat table --json` wrote.
+
+    Attributes:
+        path: of the file.
+        values: that it holds.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "WrittenTable":
+        """Read the file.
+
+        Raises:
+            DatasetError: it cannot be read, or holds no table.
+        """
+        if path.suffix != TABLE_SUFFIX:
+            raise DatasetError(
+                f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then name tables/{path}{TABLE_SUFFIX}."
+            )
+        try:
+            if path.stat().st_size > _LARGEST_BYTES:
+                raise DatasetError(f"'{path}' is larger than {_LARGEST_BYTES >> 20} MiB, which no table is.")
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"table '{path}' cannot be read ({error}); write it with `vqafeat table NAME --json --out FOLDER`."
+            ) from error
+        if not isinstance(values, dict) or not isinstance(values.get("cells"), list) or not values["cells"]:
+            raise DatasetError(f"'{path}' holds no table; write it with `vqafeat table NAME --json --out FOLDER`.")
+        return cls(path, values)
+
+    @property
+    def runs(self) -> list[Path]:
+        """The run folders behind it that are here, looked for from the working folder and from the file's own."""
+        named = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
+        places = ((Path(run), self.path.parent / run) for run in named)
+        return [found for found in (next(filter(Path.is_dir, both), None) for both in places) if found]
+
+    def shown(self, folders: Sequence[Path]) -> ReportTable:
+        """Return what the page shows, where `folders` are those of its runs.
+
+        Raises:
+            DatasetError: a value is missing, or of another kind.
+        """
+        place = {folder.resolve(): number for number, folder in enumerate(folders)}
+        try:
+            rows: dict[str, list[ReportCell]] = {}
+            for cell in self.values["cells"]:
+                behind = (place.get(path.resolve()) for run in cell["runs"] for path in (Path(run), self.path.parent / run))
+                value = cell["published"] if cell["measured"] is None else cell["measured"]
+                shown = ReportCell(str(cell["shown"]), value, tuple(dict.fromkeys(run for run in behind if run is not None)))
+                rows.setdefault(_words(cell, "row"), []).append(shown)
+            columns = tuple(dict.fromkeys(_words(cell, "column") for cell in self.values["cells"]))
+            own = self.values
+            title = f"{own['label']} of {own['paper']}: {own['title']}"
+            return ReportTable(
+                own["name"], title, tuple(own["lines"]), columns, tuple((name, tuple(cells)) for name, cells in rows.items())
+            )
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"'{self.path}' is no whole table ({type(error).__name__}: {error}); write it anew.") from error
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a path is meant as a table: a file, or the name of a shipped one, which is then refused with what to do."""
+    return path.suffix == TABLE_SUFFIX or (str(path) in study_names() and not path.is_dir())
+
+
+def _words(cell: Mapping[str, Any], kind: str) -> str:
+    return ", ".join(filter(None, (cell[f"{kind}_group"], cell[kind])))
