@@ -119,10 +119,14 @@ def test_standardisation_is_folded_into_the_matrix() -> None:
     torch.manual_seed(0)
     reduction, frames = FrameReduction(6, 4).double(), frames_of([9])
     mean, deviation = frames.mean(0) + 2, frames.std(0) * 3
-    reduction.mean.copy_(mean)
-    reduction.deviation.copy_(deviation)
+    reduction.standardise_by(mean, deviation)
     expected = reduction.linear((frames - mean) / deviation)
     torch.testing.assert_close(reduction(frames), expected, atol=1e-12, rtol=0)
+    again = FrameReduction(6, 4).double()
+    again.load_state_dict(reduction.state_dict())
+    assert torch.equal(again(frames), reduction(frames))
+    again.load_state_dict(FrameReduction(6, 4).double().state_dict())
+    assert torch.equal(again(frames), again.linear(frames))
 
 
 def test_without_statistics_the_reduction_is_the_plain_layer() -> None:

@@ -31,9 +31,23 @@ class FrameReduction(nn.Module):
         self.linear = nn.Linear(channels, reduced)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(channels))
+        # known once, since looking at a matrix at each step costs a fiftieth of it
+        self._as_it_is = True
+        self.register_load_state_dict_post_hook(FrameReduction._look)  # type: ignore[no-untyped-call]
+
+    def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take (channel,) mean and deviation."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+        self._look()
+
+    def _look(self, *_: object) -> None:
+        self._as_it_is = not self.mean.any() and bool((self.deviation == 1).all())
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (total frames, reduced)."""
+        if self._as_it_is:
+            return F.linear(frames, self.linear.weight, self.linear.bias)
         weight = self.linear.weight / self.deviation
         return F.linear(frames, weight, self.linear.bias - weight @ self.mean)
 
@@ -103,8 +117,7 @@ class NeuralHead(Head):
         layers = self.reductions()
         widths = [layer.linear.in_features for layer in layers]
         for layer, own_mean, own_deviation in zip(layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True):
-            layer.mean.copy_(own_mean)
-            layer.deviation.copy_(own_deviation)
+            layer.standardise_by(own_mean, own_deviation)
 
     @torch.no_grad()
     def start_at(self, label: float) -> None:
