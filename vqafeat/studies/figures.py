@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.predictions import read_predictions
@@ -97,6 +98,8 @@ def trade_off(result: StudyResult, folder: Path) -> list[Path]:
             look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
             if isfinite(upwards.value) and isfinite(across.value):
                 axes.semilogx(across.value, upwards.value, linestyle="none", markersize=8, label=heading.words, **look)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
         axes.set_xlabel(result.study.columns[-1].words)
         axes.set_ylabel(result.study.columns[-2].words)
         axes.set_title(_plot_title(result), fontsize=9, parse_math=False)

@@ -54,7 +54,7 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
                 if curve.kept_epoch in curve.epoch:
                     kept = curve.epoch.index(curve.kept_epoch)
                     axes.plot(curve.kept_epoch, curve.series[name][kept], "o", color=ORANGE, fillstyle="none", markersize=6)
-            axes.set_ylabel(name.replace("_", " "))
+            axes.set_ylabel(name.replace("_", " ").replace("srocc", "SROCC"))
         line.set_label("a split")
         panels[-1].plot([], [], "o", color=ORANGE, fillstyle="none", label="kept epoch")
         panels[-1].set_xlabel("epoch")
