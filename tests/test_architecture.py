@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
-    ["errors", "json_text"],
-    ["registry"],
+    ["errors", "json_text", "csv_text"],
+    ["registry", "small_files"],
     ["labels", "state_dicts", "devices", "memory", "processes"],
     ["manifest"],
     ["splits", "metrics", "statistics", "features"],

@@ -93,6 +93,8 @@ _COMPUTE_OPTIONS: list[Decorator] = [
         show_default=True,
         help="nvdec decodes on the GPU: for H.264, HEVC and VP9 of 8 bits at high bit rates; checked against the processor.",
     ),
+    click.option("--max-pixels", type=click.IntRange(1), help="Pixels of a frame beyond which a video is refused.  [default: twice 8K]"),
+    click.option("--max-frames", type=click.IntRange(1), help="Frames beyond which a video is refused.  [default: 2 000 000]"),
 ]
 
 
@@ -111,15 +113,23 @@ def devices(given: str | None) -> list["torch.device"]:
 
 
 def resources(
-    device: str | None, batch_frames: int | None, workers: int | None, memory: str | None, timeout_seconds: float, decoder: str
+    device: str | None,
+    batch_frames: int | None,
+    workers: int | None,
+    memory: str | None,
+    timeout_seconds: float,
+    decoder: str,
+    max_pixels: int | None,
+    max_frames: int | None,
 ) -> "Resources":
     """Return what `compute_options` asked for, on the first device."""
     import os
 
+    from vqafeat.extraction.limits import DecodeLimits
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.memory import parse_bytes
 
-    chosen = devices(device)[0]
+    chosen, usual = devices(device)[0], DecodeLimits()
     return Resources(
         device=chosen,
         workers=workers if workers is not None else (2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))),
@@ -127,4 +137,5 @@ def resources(
         memory_bytes=None if memory is None else parse_bytes(memory),
         timeout_seconds=timeout_seconds,
         hardware_decoder=decoder == "nvdec",
+        limits=DecodeLimits(max_pixels or usual.max_pixels, max_frames or usual.max_frames),
     )

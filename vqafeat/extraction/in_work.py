@@ -12,6 +12,7 @@ from vqafeat.errors import VideoError
 from vqafeat.extraction.collecting import ClipCollector, Collector, FrameBatches, FrameCollector, Rows, RowSink
 from vqafeat.extraction.colour import to_rgb
 from vqafeat.extraction.decoding import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed
+from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
 from vqafeat.features import FrameTable, VideoFeatures
@@ -99,9 +100,9 @@ class VideoInWork:
         self._error: VideoError | None = None
         self._counts = any(network.frame_rule.picks is not None for network in networks)
 
-    def decode_job(self, hardware: str | None) -> DecodeJob:
+    def decode_job(self, hardware: str | None, limits: DecodeLimits) -> DecodeJob:
         """Return what its decoder has to do."""
-        return DecodeJob(self.job.path, self.job.raw, self._counts and self.frames is None, hardware)
+        return DecodeJob(self.job.path, self.job.raw, self._counts and self.frames is None, hardware, limits)
 
     @property
     def done(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from vqafeat.extraction.collecting import FrameBatches
 from vqafeat.extraction.decoding import Chunk, DecodeJob, DecodePool, Message, decode_here
 from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.in_work import ExtractedVideo, Outcome, VideoInWork, VideoJob
+from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.manifest import RawGeometry
@@ -34,6 +35,7 @@ class Resources:
         memory_bytes: of the device; None for four fifths of what is free.
         timeout_seconds: how long decoding may stand still before a video counts as hung.
         hardware_decoder: decode on the GPU (NVDEC); its first frames are compared with the processor's.
+        limits: beyond which a video is refused.
     """
 
     device: torch.device = CPU
@@ -42,6 +44,7 @@ class Resources:
     memory_bytes: int | None = None
     timeout_seconds: float = 120.0
     hardware_decoder: bool = False
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -95,7 +98,7 @@ class Pipeline:
             if video is None:
                 return None
             in_work.append(video)
-            return video, video.decode_job("cuda" if self._resources.hardware_decoder else None)
+            return video, video.decode_job("cuda" if self._resources.hardware_decoder else None, self._resources.limits)
 
         for video, message in self._messages(next_job):
             with torch.inference_mode():

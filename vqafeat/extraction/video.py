@@ -31,6 +31,7 @@ from av.video.stream import VideoStream
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
+from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.manifest import RawGeometry
 
 RAW_SUFFIXES = (".yuv",)
@@ -111,21 +112,25 @@ class VideoReader:
 
     Args:
         hardware: kind of device that decodes, as FFmpeg calls it (`cuda`); without it, one thread of the processor.
+        limits: beyond which it is refused.
 
     Raises:
-        VideoError: it cannot be opened, has no video stream or no frame, or breaks before its end.
+        VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks before its end.
     """
 
-    def __init__(self, path: Path, raw: RawGeometry | None = None, hardware: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, raw: RawGeometry | None = None, hardware: str | None = None, limits: DecodeLimits | None = None) -> None:
+        self.path, self._limits = path, limits or DecodeLimits()
         self._from_hardware = hardware is not None
         self._container = _opened(path, raw, hardware)
         try:
             self._stream = _video_stream(self._container, path)
+            codec = self._stream.codec_context
+            self._limits.check_size(path, codec.width, codec.height)
         except VideoError:
             self._container.close()
             raise
-        self._stream.codec_context.thread_count = 1
+        codec.thread_count = 1
+        codec.options = {"max_pixels": str(self._limits.max_pixels)}  # what the stream itself claims later
         self._seconds: list[float] = []
         self._corrupt_frames, self._sound = 0, False
         self._assumed_times = False
@@ -160,6 +165,7 @@ class VideoReader:
 
     def _frame(self, picture: VideoFrame) -> Frame:
         first = self._first = self._first or picture
+        self._limits.check_size(self.path, picture.width, picture.height)
         if (picture.width, picture.height) != (first.width, first.height):
             raise VideoError(
                 "size-changes",
@@ -167,6 +173,7 @@ class VideoReader:
                 f"at frame {len(self._seconds)}; split it into one file a size.",
             )
         index, seconds = len(self._seconds), self._time_of(picture)
+        self._limits.check_count(self.path, index + 1)
         self._seconds.append(seconds)
         # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is a break
         self._sound = self._sound or not picture.is_corrupt

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
 from vqafeat.registry import Registry
+from vqafeat.small_files import small_text
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def text_of(path: Path) -> str:
         DatasetError: it cannot be read, or is no UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return small_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"label file '{path}' is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8 CSV.") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from vqafeat.labels import LABEL_READERS, LabelRow, LabelRows, NoOptions
 from vqafeat.manifest.checks import check_known, check_rows
 from vqafeat.manifest.dataset import Dataset, FileRules, Permutations, Video, dataset_digest, first_few
 from vqafeat.manifest.schema import LabelList, Manifest, load_manifest
+from vqafeat.small_files import small_text
 
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"
@@ -117,9 +118,7 @@ def _named(manifest: Manifest, path: Path) -> tuple[LabelList, Path]:
     for entry in manifest.labels:
         if path.name in [Path(file).name for file in entry.file]:
             return entry, path
-    if path.suffix.lower() == ".csv" and "video" in path.read_text(encoding="utf-8-sig", errors="replace").split("\n", 1)[0].strip().split(
-        ","
-    ):
+    if path.suffix.lower() == ".csv" and "video" in small_text(path, "utf-8-sig", "replace").split("\n", 1)[0].strip().split(","):
         return LabelList((path.name,), "own", NoOptions()), path
     raise DatasetError(
         f"data set '{manifest.name}' does not know the label file '{path.name}'; known are {', '.join(_file_names(manifest))}, "

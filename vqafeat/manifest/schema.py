@@ -23,6 +23,7 @@ from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.labels import LABEL_READERS
 from vqafeat.manifest.dataset import SPLIT_NAMES, FileRules, RawGeometry
 from vqafeat.manifest.typed import build, convert, refuse_unknown
+from vqafeat.small_files import small_text
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _unknown_name(name: str) -> str:
 
 def _read(path: Path) -> Manifest:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(small_text(path))
     except OSError as error:
         raise DatasetError(f"manifest '{path}' cannot be read ({error.strerror}); give the path of a .toml file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vqafeat.csv_text import unguarded
 from vqafeat.errors import WeightsError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.mixing import own_names
@@ -42,7 +43,12 @@ def read_predictions(folder: Path) -> tuple[Prediction, ...]:
         with path.open(newline="", encoding="utf-8") as file:
             return tuple(
                 Prediction(
-                    int(row["split"]), row["part"], row["video"], row["content"], float(row["mos"]), float(row["prediction"] or "nan")
+                    int(row["split"]),
+                    row["part"],
+                    unguarded(row["video"]),
+                    unguarded(row["content"]),
+                    float(row["mos"]),
+                    float(row["prediction"] or "nan"),
                 )
                 for row in csv.DictReader(file)
             )

@@ -14,6 +14,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
+from vqafeat.csv_text import guarded
 from vqafeat.errors import WeightsError
 from vqafeat.json_text import json_text
 
@@ -51,7 +52,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell."""
+    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell, text no formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -123,4 +124,4 @@ def list_first(problems: Sequence[str]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if isnan(value) else repr(float(value))
-    return value
+    return guarded(value) if isinstance(value, str) else value

@@ -24,6 +24,7 @@ from typing import Any
 
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.manifest.typed import build, convert, refuse_unknown
+from vqafeat.small_files import small_text
 from vqafeat.studies.figures import FIGURES
 from vqafeat.studies.kinds import KINDS
 from vqafeat.studies.requests import RunRequest
@@ -83,7 +84,7 @@ def load_study(name_or_path: str) -> Study:
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} One's own is the path of a .toml.")
     path = Path(name_or_path) if own else tables_folder() / f"{name_or_path}.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(small_text(path))
     except OSError as error:
         raise DatasetError(f"study '{path}' cannot be read ({error.strerror}); give the path of a .toml file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

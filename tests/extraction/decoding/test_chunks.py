@@ -71,7 +71,7 @@ def test_failures_are_told_whatever_was_raised(tmp_path: Path, monkeypatch: pyte
 class OtherSamples(VideoReader):
     """Stands in for a device whose decoder is not exact."""
 
-    def __init__(self, path: Path, raw: None = None, hardware: str | None = None) -> None:
+    def __init__(self, path: Path, raw: None = None, hardware: str | None = None, limits: object = None) -> None:
         super().__init__(path if hardware is None else path.with_name("other.mp4"), raw)
 
 

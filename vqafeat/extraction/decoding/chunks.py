@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.frame_layout import FrameLayout
+from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.sources import file_source
 from vqafeat.extraction.video import Frame, VideoReader, count_packets
 from vqafeat.manifest import RawGeometry
@@ -29,12 +30,14 @@ class DecodeJob:
     Attributes:
         count_frames: say first how many frames to expect, by the packets in the container.
         hardware: kind of device that decodes (`cuda` for NVDEC); None for the processor.
+        limits: beyond which it is refused.
     """
 
     path: Path
     raw: RawGeometry | None = None
     count_frames: bool = False
     hardware: str | None = None
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def decode_chunks(job: DecodeJob, next_buffer: NextBuffer) -> Iterator[Message]:
     try:
         if job.count_frames:
             yield Expected(count_packets(job.path, job.raw))
-        with VideoReader(job.path, job.raw, job.hardware) as reader:
+        with VideoReader(job.path, job.raw, job.hardware, job.limits) as reader:
             for chunk in _chunks(reader, next_buffer):
                 if job.hardware and chunk.first == 0:
                     _check_against_software(job, chunk)

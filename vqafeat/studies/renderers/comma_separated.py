@@ -6,18 +6,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from vqafeat.csv_text import guarded
 from vqafeat.studies.cells import as_dict
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("row_group", "row", "column_group", "column", "measure", "statistic")
 _NUMBERS = ("measured", "std", "published", "published_std", "difference")
-
-
-def guarded(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection: a quotation mark before it)."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 @RENDERERS.register("csv")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError
+from vqafeat.small_files import small_text
 from vqafeat.studies.loading import study_names
 
 TABLE_SUFFIX = ".json"
-_LARGEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ class WrittenTable:
                 f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then name tables/{path}{TABLE_SUFFIX}."
             )
         try:
-            if path.stat().st_size > _LARGEST_BYTES:
-                raise DatasetError(f"'{path}' is larger than {_LARGEST_BYTES >> 20} MiB, which no table is.")
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(small_text(path))
         except (OSError, ValueError) as error:
             raise DatasetError(
                 f"table '{path}' cannot be read ({error}); write it with `vqafeat table NAME --json --out FOLDER`."

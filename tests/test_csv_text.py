@@ -1,0 +1,42 @@
+"""Text that spreadsheets take for formulas, through the files that the tool writes and reads."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from vqafeat.csv_text import guarded, unguarded
+from vqafeat.errors import DatasetError
+from vqafeat.labels.rows import text_of
+from vqafeat.manifest import load_dataset
+from vqafeat.modeling.predictions import Prediction, read_predictions, write_predictions
+from vqafeat.studies.loading import load_study
+
+HOSTILE = ["=HYPERLINK(1).mp4", "+1.mp4", "-1.mp4", "@SUM(A1).mp4", "'quoted.mp4", "\tname.mp4", "plain.mp4", 'a,"b".mp4', "new\nline.mp4"]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, ""])
+def test_text_comes_back_as_it_was(text: str) -> None:
+    assert unguarded(guarded(text)) == text
+    assert not guarded(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_predictions_hold_no_formula_and_read_the_same(tmp_path: Path) -> None:
+    rows = tuple(Prediction(0, "test", name, name, -1.5, -2.5) for name in HOSTILE)
+    write_predictions(tmp_path, rows)
+    assert read_predictions(tmp_path) == rows
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        cells = [cell for line in csv.DictReader(file) for cell in (line["video"], line["content"])]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
+
+
+def test_files_of_absurd_size_are_refused(tmp_path: Path) -> None:
+    for name, read in (
+        ("big.csv", text_of),
+        ("big.csv", lambda path: load_dataset(str(path))),
+        ("big.toml", lambda path: load_study(str(path))),
+    ):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(300 * 2**20)
+        with pytest.raises(DatasetError, match="has 300 MiB; label files, manifests and tables of at most 256 MiB are read"):
+            read(tmp_path / name)
