@@ -9,7 +9,7 @@ TABLES := $(basename $(notdir $(wildcard vqafeat/studies/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain tables test lint type bench lock clean $(TABLES)
+.PHONY: help demo demo-pretrain tables test lint type bench lock audit clean $(TABLES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -43,6 +43,14 @@ bench: .venv/ready ## the benchmarks under tests/bench, to their tables on stand
 
 lock: .uv/found ## resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --group dev --quiet --upgrade pyproject.toml -o requirements.lock
+
+audit: .venv/ready ## the locked dependencies as an SBOM (build/sbom.json, CycloneDX), and what is known against them
+	@mkdir -p build
+	$(UV) tool run --quiet --from cyclonedx-bom cyclonedx-py requirements requirements.lock --output-reproducible -o build/sbom.json
+	@echo "wrote build/sbom.json"
+	-@rm -f build/audit.json; $(UV) tool run --quiet pip-audit --requirement requirements.lock --disable-pip --no-deps --progress-spinner off \
+		--format json --output build/audit.json 2>/dev/null
+	@$(BIN)/python .ci/audit.py build/audit.json
 
 clean: ## remove the environment and the caches
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache build dist
