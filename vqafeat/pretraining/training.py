@@ -106,7 +106,7 @@ def train(
         WeightsError: the checkpoint is damaged or of another run.
     """
     replicas = Replicas(network, computing.devices, computing.precision)
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
     stateful: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": scaler}
     progress = _resumed(checkpoint, config or {}, stateful)
