@@ -58,6 +58,42 @@ def test_extract_twice_then_show_and_verify(run: Run, here: Path, data: Path) ->
     assert "features/squeezenet1_0/v3.mp4/values: cannot be read" in damaged.out
 
 
+def test_a_packed_store_serves_every_command_and_is_turned_back(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1, "--json")
+    plain = run(*fit, "--out", "runs/plain")
+    digest = [line for line in run("show", "features", "--digest").out.splitlines() if "content" in line]
+    packed = run("pack", "features/mine.zarr")
+    assert packed.code == 0
+    assert packed.out.startswith("features/mine.zarr: packed, 20 complete entries, content ")
+    shown = run("show", "features", "--digest").out
+    assert "  layout: packed" in shown
+    assert "squeezenet1_0: 20 videos complete" in shown
+    assert digest == [line for line in shown.splitlines() if "content" in line]
+    assert run("verify", "features").code == 0
+    assert run(*fit, "--out", "runs/packed").out == plain.out
+    assert run("evaluate", "runs/plain", "--json").out == run("evaluate", "runs/packed", "--json").out
+    assert run("report", "runs/packed", "--store", "features", "--out", "page.html").code == 0
+    again = ("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    refused = run(*again)
+    assert refused.code == 1
+    assert "is packed, and nothing can be written to it; run `vqafeat unpack features/mine.zarr` first" in refused.err
+    assert run("pack", "features/mine.zarr").out.startswith("features/mine.zarr: already packed")
+    assert run("unpack", "features/mine.zarr").out.startswith("features/mine.zarr: unpacked, 20 complete entries")
+    assert "0 videos extracted" in run(*again).out
+
+
+def test_packing_names_what_it_leaves_out(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    (here / "features/mine.zarr/features/squeezenet1_0/v3.mp4/zarr.json").unlink()
+    refused = run("pack", "features/mine.zarr", "--out", "packed/mine.zarr")
+    assert refused.code == 1
+    assert "1 entries of 'features/mine.zarr' are not whole" in refused.err
+    done = run("pack", "features/mine.zarr", "--out", "packed/mine.zarr", "--skip-missing", "--shard-size", "1M")
+    assert (done.code, "19 complete entries" in done.out) == (0, True)
+    assert "left out: squeezenet1_0/v3.mp4: not complete" in done.err
+
+
 def test_a_failed_video_is_exit_code_3_with_the_ledger_named(run: Run, here: Path) -> None:
     write_clip(here / "good.mp4", noise_frames(3))
     (here / "bad.mp4").write_bytes(b"")

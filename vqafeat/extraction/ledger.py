@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from vqafeat.store import FeatureStore
+from vqafeat.places import Place
+from vqafeat.store import FeatureStore, keys
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Failure:
     message: str
 
 
-def ledger_path(store: FeatureStore) -> Path:
+def ledger_path(store: FeatureStore) -> Place:
     """Return the file beside the store that has one line a failed video."""
-    return store.path.with_suffix(".failures.jsonl")
+    return keys.ledger_path(store.path)
 
 
-def read_ledger(path: Path) -> list[Failure]:
+def read_ledger(path: Place) -> list[Failure]:
     """Return the failures on record, oldest first; a line that a killed run left half written is passed over."""
     if not path.is_file():
         return []
@@ -42,7 +42,7 @@ def _parsed(line: str) -> dict[str, str] | None:
 class Ledger:
     """The failures of videos that are not attempted now stay; those attempted now are told anew."""
 
-    def __init__(self, path: Path, attempted: Sequence[str]) -> None:
+    def __init__(self, path: Place, attempted: Sequence[str]) -> None:
         self.path = path
         self.failures: list[Failure] = []
         attempted_names = set(attempted)

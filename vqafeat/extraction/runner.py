@@ -120,7 +120,8 @@ class Run:
     def follow(self, resources: Resources | None) -> ExtractionSummary:
         """Extract what is pending: hand each video that is done to the writer, and count it once it is stored."""
         writing: deque[tuple[VideoJob, Future[int]]] = deque()
-        pipeline = Pipeline(self._extractors, resources, self._progress.frames, self._store.path)
+        folder = self._store.path if isinstance(self._store.path, Path) else None
+        pipeline = Pipeline(self._extractors, resources, self._progress.frames, folder)
         with pipeline, ThreadPoolExecutor(1, "writer") as writer:
             for outcome in pipeline.outcomes(self._jobs()):
                 writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
@@ -180,9 +181,9 @@ def _store_video(store: FeatureStore, outcome: Outcome) -> int:
         for feature_set, features in found.features.items():
             store.write_features(feature_set, name, features, digest)
     except OSError as error:
-        free = shutil.disk_usage(store.path).free / (1 << 20)
+        free = f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)" if isinstance(store.path, Path) else ""
         raise StoreError(
-            f"'{name}' cannot be written to '{store.path}': {error} ({free:.0f} MiB free). What was stored before is whole; "
+            f"'{name}' cannot be written to '{store.path}': {error}{free}. What was stored before is whole; "
             "make room, then run the same command again."
         ) from error
     return len(found.table.seconds)

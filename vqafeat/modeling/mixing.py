@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from vqafeat.manifest import Dataset, Video
 from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.rows import Seconds
 from vqafeat.modeling.sequences import FeatureSource
+from vqafeat.places import Place
 from vqafeat.splits import Split
 
 JOINT = "+"
@@ -45,7 +45,7 @@ class Mixture:
         return Mixture, (tuple(self._sources.values()), self._any_features)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """Where the first store lies."""
         return next(iter(self._sources.values())).path
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -13,6 +12,7 @@ from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset
 from vqafeat.modeling.rows import RowSeconds, Seconds, unknown_seconds
+from vqafeat.places import Place
 
 FUSION_SIGN = "+"
 
@@ -21,7 +21,7 @@ class FeatureSource(Protocol):
     """What fitting needs of a feature store. It can be pickled: another process opens it again."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """Where it lies."""
 
     @property

@@ -1,7 +1,11 @@
 """The feature store: the only thing that both stages know."""
 
+from vqafeat.store import packed as packed
+from vqafeat.store import plain as plain
 from vqafeat.store.checking import verify_store
+from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key, store_path
+from vqafeat.store.packing import pack_store, unpack_store
 
-__all__ = ["FeatureStore", "store_key", "store_path", "verify_store"]
+__all__ = ["FeatureStore", "content_digest", "pack_store", "store_key", "store_path", "unpack_store", "verify_store"]

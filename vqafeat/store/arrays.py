@@ -1,9 +1,9 @@
-"""Nodes of a local Zarr v3 store: attributes read, arrays written as one checked chunk, chunk files mapped."""
+"""Nodes of a Zarr v3 store: attributes read, arrays written as one checked chunk, chunks read back as maps of their files."""
 
 import json
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import google_crc32c
 import numpy as np
@@ -12,12 +12,13 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from vqafeat.errors import StoreError
+from vqafeat.places import Place, remove_tree
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Place) -> dict[str, Any]:
     """Return the attributes of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
     try:
         node = json.loads((path / "zarr.json").read_bytes())
@@ -26,27 +27,47 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], node.get("attributes", {})) if isinstance(node, dict) else {}
 
 
-def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def open_root(path: Place, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None) -> zarr.Group:
+    """Return the group at a place, made with attributes where the mode says so."""
+    return zarr.open_group(path, mode=mode, zarr_format=3, attributes=attributes)
+
+
+def children(path: Place) -> list[Place]:
+    """Return the folders of the nodes below a node, sorted."""
+    return sorted(node for node in path.iterdir() if (node / "zarr.json").is_file()) if path.is_dir() else []
+
+
+def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:
     """Return a chunk file as a read-only map, without its trailing check sum.
 
     Raises:
-        StoreError: the file is missing or of another length.
+        StoreError: the file is missing or of another length, or `checked` and its check sum is wrong.
     """
     expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
     size = chunk.stat().st_size if chunk.is_file() else None
     if size != expected:
         raise StoreError(f"chunk '{chunk}' has {size} bytes instead of {expected}; run `vqafeat verify` and extract that video again.")
+    if checked and not has_right_sum(np.memmap(chunk, dtype=np.uint8, mode="r")):
+        raise StoreError(f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again.")
     return np.memmap(chunk, dtype=dtype, mode="r", shape=shape)
 
 
-def remove_node(path: Path) -> None:
+def has_right_sum(chunk: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether (byte,) a chunk ends with the CRC-32C of what is before it."""
+    checksum = 0
+    for start in range(0, len(chunk) - CRC32C_BYTES, BLOCK_BYTES):
+        checksum = google_crc32c.extend(checksum, chunk[start : min(start + BLOCK_BYTES, len(chunk) - CRC32C_BYTES)].tobytes())
+    return checksum == int.from_bytes(chunk[-CRC32C_BYTES:].tobytes(), "little")
+
+
+def remove_node(path: Place) -> None:
     """Delete a node; its metadata goes first, so that a stop in between never leaves a node that looks whole."""
     if path.is_dir():
         (path / "zarr.json").unlink(missing_ok=True)
-        shutil.rmtree(path)
+        remove_tree(path)
 
 
-def write_array(root: zarr.Group, folder: Path, key: str, values: npt.NDArray[Any]) -> None:
+def write_array(root: zarr.Group, folder: Place, key: str, values: npt.NDArray[Any]) -> None:
     """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
 
     The chunk is what Zarr's codecs would write, but goes to its file block by block: Zarr holds several copies of a whole chunk.
@@ -61,14 +82,21 @@ def write_array(root: zarr.Group, folder: Path, key: str, values: npt.NDArray[An
         config={"write_empty_chunks": True},
     )
     chunk = (folder / key / "c").joinpath(*("0" for _ in values.shape))
+    blocks = _with_sum(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+    if not isinstance(chunk, Path):
+        chunk.write_bytes(b"".join(blocks))  # an object appears whole or not at all
+        return
     chunk.parent.mkdir(parents=True, exist_ok=True)
     partial = chunk.with_name(f"{chunk.name}.partial")
-    little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-    checksum = 0
     with partial.open("wb") as file:
-        for start in range(0, len(little_endian), BLOCK_BYTES):
-            block = little_endian[start : start + BLOCK_BYTES].tobytes()
-            checksum = google_crc32c.extend(checksum, block)
-            file.write(block)
-        file.write(checksum.to_bytes(CRC32C_BYTES, "little"))
+        file.writelines(blocks)
     partial.rename(chunk)
+
+
+def _with_sum(values: npt.NDArray[np.uint8]) -> Iterator[bytes]:
+    checksum = 0
+    for start in range(0, len(values), BLOCK_BYTES):
+        block = values[start : start + BLOCK_BYTES].tobytes()
+        checksum = google_crc32c.extend(checksum, block)
+        yield block
+    yield checksum.to_bytes(CRC32C_BYTES, "little")

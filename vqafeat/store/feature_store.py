@@ -6,16 +6,15 @@
       features/<feature set>/    attrs: the identity
         <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, source digest
 
-Each array is one uncompressed chunk followed by its CRC-32C, written at once; a video counts only when its `complete` attribute, written
-last, is there. A local store is read by mapping the chunk files.
+This is the plain layout (`plain.py`), which is written to: each array is one uncompressed chunk followed by its CRC-32C, written at once; a
+video counts only when its `complete` attribute, written last, is there. A local store is read by mapping the chunk files. `vqafeat pack`
+turns a finished store into the packed layout (`packed.py`), which is read by the same methods.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,59 +23,77 @@ import zarr
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
-from vqafeat.store.arrays import mapped, read_attributes, remove_node, write_array
+from vqafeat.places import Place
+from vqafeat.store.arrays import open_root
+from vqafeat.store.holding import held_alone
 from vqafeat.store.keys import store_key
+from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
+from vqafeat.store.plain import PlainLayout, plain
 
-SCHEMA_VERSION = 1
+SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
 _LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
 
 
 class FeatureStore:
     """One data set's features; see the module's text for the layout."""
 
-    def __init__(self, path: Path, root: zarr.Group) -> None:
-        self.path = path
+    def __init__(self, path: Place, root: zarr.Group, layout: Layout) -> None:
+        self.path, self.layout = path, layout
         self._root = root
 
     @classmethod
-    def open(cls, path: Path, writable: bool = False) -> "FeatureStore":
+    def open(cls, path: Place, writable: bool = False) -> "FeatureStore":
         """Open a store.
 
         Raises:
-            StoreError: there is none, or it is of another schema.
+            StoreError: there is none, it is of another schema, or it is packed and to be written to.
         """
         if not (path / "zarr.json").is_file():
+            if path.with_name(f"{path.name}.old").exists():
+                raise StoreError(
+                    f"no feature store at '{path}': packing it was stopped, and it lies beside as '{path.name}.old'; "
+                    "run `vqafeat pack` or `vqafeat unpack` again."
+                )
             near = sorted(map(str, [*path.parent.glob("*.zarr"), *path.glob("*.zarr")]))
             hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
             raise StoreError(
                 f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name its folder with --store."
             )
         try:
-            root = zarr.open_group(path, mode="r+" if writable else "r")
+            root = open_root(path, "r+" if writable else "r")
         except ValueError as error:
             raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); the store has to be extracted again.") from error
         schema = root.attrs.get("schema_version")
-        if schema != SCHEMA_VERSION:
+        name = next((name for name, number in SCHEMA_OF_LAYOUT.items() if number == schema), None)
+        if name is None:
             raise StoreError(
-                f"'{path}' has schema version {schema}, this vqafeat reads {SCHEMA_VERSION}; extract it again or use the matching version."
+                f"'{path}' has schema version {schema}, this vqafeat reads {' and '.join(map(str, SCHEMA_OF_LAYOUT.values()))}; "
+                "extract it again or use the matching version."
             )
-        return cls(path, root)
+        layout = LAYOUTS.get(name)(path, root)
+        if writable:
+            plain(layout, path)
+        return cls(path, root, layout)
 
     @classmethod
-    def create(cls, path: Path, dataset: Dataset) -> "FeatureStore":
+    def create(cls, path: Place, dataset: Dataset) -> "FeatureStore":
         """Open the store of `dataset` for writing, making it where it is missing; its labels become those of `dataset`.
 
         Raises:
-            StoreError: the store holds another data set, or another process is writing to it.
+            StoreError: the store holds another data set or is packed, or another process is writing to it.
         """
         if not (path / "zarr.json").is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            attributes: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset.name, "manifest_digest": ""}
-            zarr.open_group(path, mode="a", attributes=attributes)
+            attributes: dict[str, Any] = {
+                "schema_version": SCHEMA_OF_LAYOUT[PLAIN],
+                "dataset": dataset.name,
+                "manifest_digest": "",
+            }
+            open_root(path, "a", attributes)
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
             raise StoreError(f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another --store.")
-        if store._root.attrs["manifest_digest"] != dataset.digest or not read_attributes(path / "labels"):
+        if store._root.attrs["manifest_digest"] != dataset.digest or not store.layout.labels():
             store._renew_labels(dataset)
         return store
 
@@ -91,14 +108,13 @@ class FeatureStore:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set with its labels as they were when the store was last written; videos have no path."""
-        labels = read_attributes(self.path / "labels")
+        labels = self.layout.labels()
         if not labels:
             raise StoreError(
                 f"the labels in '{self.path}' are missing or damaged; run `vqafeat extract` or `vqafeat import` again to renew them."
             )
         columns = labels["columns"]
         videos = tuple(Video(*row) for row in zip(columns["video"], columns["mos"], columns["content"], columns["split"], strict=True))
-        permutations = np.asarray(self.array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
         return Dataset(
             name=self.dataset_name,
             title=labels["title"],
@@ -108,7 +124,7 @@ class FeatureStore:
             scale=labels["scale"],
             label_list=labels["label_list"],
             digest=str(self._root.attrs["manifest_digest"]),
-            stored_permutations=permutations,
+            stored_permutations=self.layout.permutations(),
         )
 
     @property
@@ -123,10 +139,13 @@ class FeatureStore:
 
     def _renew_labels(self, dataset: Dataset) -> None:
         with self.exclusive():
-            if read_attributes(self.path / "labels"):
+            if self.layout.labels():
                 self._refuse_another_data_set(dataset)
             self._root.attrs["manifest_digest"] = ""
-            self._write_labels(dataset)
+            permutations = dataset.stored_permutations
+            self._written.write_labels(label_attributes(dataset), None if permutations is None else permutations.astype(np.int32))
+            self._root.attrs["manifest_digest"] = dataset.digest
+            self.__dict__.pop("dataset", None)
 
     def _refuse_another_data_set(self, dataset: Dataset) -> None:
         old = {video.name: video.mos for video in self.dataset.videos}
@@ -138,28 +157,6 @@ class FeatureStore:
                 f"{changed} of those with another label. Give one of the two another name, or choose another --store."
             )
 
-    def _write_labels(self, dataset: Dataset) -> None:
-        columns = {
-            "video": [video.name for video in dataset.videos],
-            "mos": [video.mos for video in dataset.videos],
-            "content": [video.content for video in dataset.videos],
-            "split": [video.split for video in dataset.videos],
-        }
-        attributes = {
-            "title": dataset.title,
-            "score_name": dataset.score_name,
-            "mos_range": list(dataset.mos_range),
-            "scale": dataset.scale,
-            "label_list": dataset.label_list,
-            "columns": columns,
-        }
-        self._remove("labels")
-        self._root.create_group("labels", attributes=attributes)
-        if dataset.stored_permutations is not None:
-            write_array(self._root, self.path, "labels/permutations", dataset.stored_permutations.astype(np.int32))
-        self._root.attrs["manifest_digest"] = dataset.digest
-        self.__dict__.pop("dataset", None)
-
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the store against other writers, and sweep away what a killed one left half written.
@@ -167,11 +164,7 @@ class FeatureStore:
         Raises:
             StoreError: another process is writing to it.
         """
-        with self.path.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"another process is writing to '{self.path}'; wait for it, or choose another --store.") from error
+        with held_alone(self.path):
             for leftover in self.path.rglob("*.partial"):
                 leftover.unlink()
             yield
@@ -180,8 +173,7 @@ class FeatureStore:
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
-        found = (read_attributes(path).get("name") for path in self.children("features"))
-        return sorted(str(name) for name in found if name is not None)
+        return self.layout.feature_sets()
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
         """Return what the numbers of a feature set depend on.
@@ -189,47 +181,49 @@ class FeatureStore:
         Raises:
             StoreError: the store has no such feature set.
         """
-        path = self.path / "features" / store_key(feature_set)
-        if not path.is_dir():
+        found = self.layout.identity(feature_set)
+        if found is None:
             known = ", ".join(self.feature_sets()) or "none yet"
             raise StoreError(
                 f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with `vqafeat extract --backbone`."
             )
-        return FeatureSetIdentity.from_dict(read_attributes(path)["identity"])
+        return FeatureSetIdentity.from_dict(found)
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Make room for a feature set, or find it there with the same identity.
 
         Raises:
             IdentityError: it is there under another identity; both are printed.
+            StoreError: the store is packed.
         """
-        key = f"features/{store_key(feature_set)}"
-        if (self.path / key / "zarr.json").is_file():
+        folder = self.path / "features" / store_key(feature_set)
+        if (folder / "zarr.json").is_file():
             there = self.identity(feature_set)
             if there != identity:
                 raise IdentityError(
                     f"feature set '{feature_set}' of '{self.path}' was made otherwise; stored against asked for: "
-                    f"{there.differences(identity)}. Use another --store, or delete the folder '{self.path / key}'."
+                    f"{there.differences(identity)}. Use another --store, or delete the folder '{folder}'."
                 )
             return
-        self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
+        self._written.write_identity(feature_set, identity)
 
     # --- videos -------------------------------------------------------------------------------------------------------------------
 
     def source(self, video: str) -> dict[str, Any] | None:
         """Return where a video's frames came from (digest, size, rate, colour), or None where they are not stored whole."""
-        attributes = read_attributes(self.path / "frames" / store_key(video))
-        return cast(dict[str, Any], attributes["source"]) if attributes.get("complete") else None
+        return self.layout.source(video)
+
+    def stored(self, feature_set: str, video: str) -> StoredVideo | None:
+        """Return what is said of a video's rows, or None where they are not stored whole or belong to other frames than are stored."""
+        found = self.layout.stored(feature_set, video)
+        if found is None or not found.source_sha256:
+            return found  # without a digest it was imported: the file is not known
+        source = self.source(video)
+        return found if source is not None and found.source_sha256 == source["sha256"] else None
 
     def is_complete(self, feature_set: str, video: str) -> bool:
         """Tell whether a video's rows are stored whole and belong to the frames that are stored for it."""
-        attributes = read_attributes(self._video_path(feature_set, video))
-        if not attributes.get("complete"):
-            return False
-        if not attributes["source_sha256"]:
-            return True  # imported: the file is not known
-        source = self.source(video)
-        return source is not None and attributes["source_sha256"] == source["sha256"]
+        return self.stored(feature_set, video) is not None
 
     def complete_videos(self, feature_set: str) -> list[str]:
         """Return the videos of the data set whose rows are stored whole, in the data set's order."""
@@ -237,19 +231,20 @@ class FeatureStore:
         return [video.name for video in self.dataset.videos if self.is_complete(feature_set, video.name)]
 
     def write_frames(self, video: str, table: FrameTable) -> None:
-        """Store the frame times of a video; its features follow."""
-        key = f"frames/{store_key(video)}"
-        self._remove(key)
-        write_array(self._root, self.path, key, table.seconds)
-        self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
+        """Store the frame times of a video; its features follow.
+
+        Raises:
+            StoreError: the store is packed.
+        """
+        self._written.write_frames(video, table)
 
     def write_features(self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str) -> None:
         """Store the rows of a video, the mark of completeness last.
 
         Raises:
-            StoreError: the rows hold NaN, infinity, or another number of channels than the feature set.
+            StoreError: the rows hold NaN, infinity, or another number of channels than the feature set, or the store is packed.
         """
-        channels = self.identity(feature_set).channels
+        written, channels = self._written, self.identity(feature_set).channels
         if features.values.shape[1] != channels:
             raise StoreError(f"video '{video}' has {features.values.shape[1]} channels, feature set '{feature_set}' has {channels}.")
         if not features.finite:
@@ -257,57 +252,49 @@ class FeatureStore:
                 f"features '{feature_set}' of video '{video}' are not finite as {features.values.dtype}; "
                 "store them with --dtype float32, or check the network's weights."
             )
-        key = f"features/{store_key(feature_set)}/{store_key(video)}"
-        self._remove(key)
-        group = self._root.create_group(key)
-        write_array(self._root, self.path, f"{key}/values", features.values)
-        write_array(self._root, self.path, f"{key}/frame", features.frame)
-        rows, width = features.values.shape
-        group.attrs.update(
-            {
-                "video": video,
-                "rows": rows,
-                "channels": width,
-                "dtype": str(features.values.dtype),
-                "source_sha256": source_sha256,
-                "complete": True,
-            }
-        )
+        written.write_features(feature_set, video, features, source_sha256)
 
-    def read(self, feature_set: str, video: str) -> VideoFeatures:
-        """Return the rows of a video as read-only maps of the chunk files.
+    def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
+        """Return the rows of a video, as read-only maps of the store's files where these lie on this machine.
+
+        Args:
+            feature_set: for example `resnet50`.
+            video: its name.
+            checked: also compare check sums, as `verify` does; what comes over a network always is.
 
         Raises:
-            StoreError: they are not stored whole, or a chunk is missing or cut.
+            StoreError: they are not stored whole, a file is missing or cut, or a check sum is wrong.
         """
-        path = self._video_path(feature_set, video)
-        attributes = read_attributes(path)
-        if not attributes.get("complete"):
+        found = self.layout.stored(feature_set, video)
+        if found is None:
             self.identity(feature_set)
             raise StoreError(
                 f"video '{video}' is not complete in feature set '{feature_set}' of '{self.path}'; run `vqafeat extract` again."
             )
-        rows, channels = attributes["rows"], attributes["channels"]
-        values = mapped(path / "values" / "c" / "0" / "0", np.dtype(attributes["dtype"]), (rows, channels))
-        return VideoFeatures(values, mapped(path / "frame" / "c" / "0", np.dtype(np.int32), (rows,)))
+        return self.layout.read(feature_set, found, checked)
 
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
         """Return (frame,) presentation times in seconds, or None where the features were imported without them."""
-        if self.source(video) is None:
-            return None
-        return np.asarray(self.array(f"frames/{store_key(video)}")[...])
+        return None if self.source(video) is None else self.layout.seconds(video)
 
-    def _video_path(self, feature_set: str, video: str) -> Path:
-        return self.path / "features" / store_key(feature_set) / store_key(video)
+    @property
+    def _written(self) -> PlainLayout:
+        return plain(self.layout, self.path)
 
-    def children(self, key: str) -> list[Path]:
-        """Return the folders of the nodes below a node, sorted."""
-        folder = self.path / key
-        return sorted(path for path in folder.iterdir() if (path / "zarr.json").is_file()) if folder.is_dir() else []
 
-    def array(self, key: str) -> zarr.Array[Any]:
-        """Return an array through Zarr's codecs, which check its sums."""
-        return cast("zarr.Array[Any]", self._root[key])
-
-    def _remove(self, key: str) -> None:
-        remove_node(self.path / key)
+def label_attributes(dataset: Dataset) -> dict[str, Any]:
+    """Return what a store keeps of a data set's rows, as JSON values."""
+    columns = {
+        "video": [video.name for video in dataset.videos],
+        "mos": [video.mos for video in dataset.videos],
+        "content": [video.content for video in dataset.videos],
+        "split": [video.split for video in dataset.videos],
+    }
+    return {
+        "title": dataset.title,
+        "score_name": dataset.score_name,
+        "mos_range": list(dataset.mos_range),
+        "scale": dataset.scale,
+        "label_list": dataset.label_list,
+        "columns": columns,
+    }

@@ -2,7 +2,8 @@
 
 import re
 from hashlib import sha256
-from pathlib import Path
+
+from vqafeat.places import Place
 
 _UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
 _LONGEST_KEY_BYTES = 200
@@ -18,6 +19,11 @@ def store_key(name: str) -> str:
     return key
 
 
-def store_path(folder: Path, dataset: str) -> Path:
+def store_path(folder: Place, dataset: str) -> Place:
     """Return where the store of a data set lies below the folder of stores."""
     return folder / f"{store_key(dataset)}.zarr"
+
+
+def ledger_path(store: Place) -> Place:
+    """Return the file beside a store that has one line a failed video."""
+    return store.with_suffix(".failures.jsonl")

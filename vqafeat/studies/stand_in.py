@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.heads import head_options
 from vqafeat.modeling.sequences import FUSION_SIGN
 from vqafeat.modeling.trainers import trainer_of
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore
 from vqafeat.studies.requests import Need, RunRequest
 from vqafeat.studies.shelves import StudySource
@@ -53,7 +53,7 @@ class StandIn:
             )
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """Where the store lies."""
         return self.store.path
 

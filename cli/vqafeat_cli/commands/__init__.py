@@ -10,6 +10,7 @@ from vqafeat_cli.commands.extract import extract
 from vqafeat_cli.commands.fit import fit
 from vqafeat_cli.commands.importing import importing
 from vqafeat_cli.commands.listing import listing
+from vqafeat_cli.commands.packing import pack, unpack
 from vqafeat_cli.commands.predict import predict
 from vqafeat_cli.commands.pretrain import pretrain
 from vqafeat_cli.commands.report import report
@@ -30,6 +31,8 @@ ALL = [
     listing,
     show,
     verify,
+    pack,
+    unpack,
     table,
     demo,
     demo_pretrain,

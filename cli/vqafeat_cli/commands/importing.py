@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from vqafeat.places import Place
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, labels_option, root_option, store_option
 
 dataset_name_option = click.option(
@@ -102,7 +103,7 @@ def head(file: Path, out: Path, dataset: str, features: str | None, score_scale:
     click.echo(f"run folder: {run}")
 
 
-def _tell(store: Path, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]) -> None:
+def _tell(store: Place, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]) -> None:
     click.echo(f"{store}: {imported} videos imported as '{feature_set}', {channels} channels.")
     if left_out:
         click.echo(f"{len(left_out)} videos left out, whose features are not finite (first: {', '.join(left_out[:3])}).", err=True)

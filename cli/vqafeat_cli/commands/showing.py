@@ -10,19 +10,20 @@ from vqafeat_cli.options import FINISHED_WITH_FAILURES
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-def show(path: Path) -> None:
+@click.option("--digest", is_flag=True, help="Also read the whole store, for a digest of its content that packing does not change.")
+def show(path: Path, digest: bool) -> None:
     """Say what a store or a run folder holds, and where its numbers came from.
 
     \b
     Examples:
-      vqafeat show features/konvid.zarr
+      vqafeat show features/konvid.zarr --digest
       vqafeat show runs/konvid-resnet50-sub-gru
     """
     if (path / "config.json").is_file():
         _show_run(path)
         return
     for store in _stores(path):
-        _show_store(store)
+        _show_store(store, digest)
 
 
 def _stores(path: Path) -> list[Path]:
@@ -30,13 +31,16 @@ def _stores(path: Path) -> list[Path]:
     return ([] if (path / "zarr.json").is_file() else sorted(path.glob("*.zarr"))) or [path]
 
 
-def _show_store(path: Path) -> None:
-    from vqafeat.store import FeatureStore
+def _show_store(path: Path, digest: bool) -> None:
+    from vqafeat.store import FeatureStore, content_digest
 
     store = FeatureStore.open(path)
     dataset = store.dataset
     low, high = dataset.mos_range
     click.echo(f"{path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.score_name} {low:g} to {high:g} from {dataset.label_list}")
+    click.echo(f"  layout: {store.layout.name}")
+    if digest:
+        click.echo(f"  content: {content_digest(store)}")
     if dataset.scale:
         click.echo(f"  scale: {dataset.scale}")
     for name in store.feature_sets():

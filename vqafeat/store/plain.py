@@ -1,0 +1,171 @@
+"""The plain layout: one array a video and feature set, one checked chunk an array; the one that can be written to."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from vqafeat.errors import StoreError
+from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.places import Place
+from vqafeat.store.arrays import children, mapped, read_attributes, remove_node, write_array
+from vqafeat.store.keys import store_key
+from vqafeat.store.layouts import LAYOUTS, PLAIN, StoredVideo
+
+
+@LAYOUTS.register(PLAIN)
+class PlainLayout:
+    """Nodes of each video, read anew at each access: another process may be writing."""
+
+    name = PLAIN
+
+    def __init__(self, path: Place, root: zarr.Group) -> None:
+        self.path, self._root = path, root
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------
+
+    def labels(self) -> dict[str, Any]:
+        """Return the attributes of the labels, or none where they are missing or damaged."""
+        return read_attributes(self.path / "labels")
+
+    def permutations(self) -> npt.NDArray[np.int32] | None:
+        """Return (video, run) the published splits, where there are any."""
+        return np.asarray(self._array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
+
+    def feature_sets(self) -> list[str]:
+        """Return the names of the feature sets, sorted."""
+        found = (read_attributes(path).get("name") for path in children(self.path / "features"))
+        return sorted(str(name) for name in found if name is not None)
+
+    def identity(self, feature_set: str) -> dict[str, Any] | None:
+        """Return the identity of a feature set as JSON values."""
+        path = self.path / "features" / store_key(feature_set)
+        return cast(dict[str, Any], read_attributes(path)["identity"]) if path.is_dir() else None
+
+    def timed_videos(self) -> list[str]:
+        """Return the videos whose frame times are stored, sorted."""
+        found = (read_attributes(path) for path in children(self.path / "frames"))
+        return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
+
+    def source(self, video: str) -> dict[str, Any] | None:
+        """Return where a video's frames came from."""
+        attributes = read_attributes(self.path / "frames" / store_key(video))
+        return cast(dict[str, Any], attributes["source"]) if attributes.get("complete") else None
+
+    def seconds(self, video: str) -> npt.NDArray[np.float64]:
+        """Return (frame,) presentation times of a video that has them."""
+        key = f"frames/{store_key(video)}"
+        try:
+            return np.asarray(self._array(key)[...])
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise StoreError(
+                f"frame times '{key}' of '{self.path}' cannot be read ({error}); run `vqafeat verify` and extract that video again."
+            ) from error
+
+    def stored_videos(self, feature_set: str) -> list[str]:
+        """Return the videos whose rows are stored, sorted."""
+        found = (read_attributes(path) for path in children(self.path / "features" / store_key(feature_set)))
+        return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
+
+    def stored(self, feature_set: str, video: str) -> StoredVideo | None:
+        """Return what is said of a video's rows."""
+        attributes = read_attributes(self._video_path(feature_set, video))
+        if not attributes.get("complete"):
+            return None
+        return StoredVideo(video, attributes["rows"], attributes["channels"], attributes["dtype"], attributes["source_sha256"])
+
+    def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
+        """Return the rows of a video as read-only maps of the chunk files."""
+        path = self._video_path(feature_set, video.video)
+        values = mapped(path / "values" / "c" / "0" / "0", np.dtype(video.dtype), (video.rows, video.channels), checked)
+        return VideoFeatures(values, mapped(path / "frame" / "c" / "0", np.dtype(np.int32), (video.rows,), checked))
+
+    # --- checking -----------------------------------------------------------------------------------------------------------------
+
+    def damaged_nodes(self) -> Iterator[str]:
+        """Yield one sentence for each thing that is wrong outside of the rows."""
+        for path in children(self.path / "frames"):
+            yield from self._damages(f"frames/{path.name}")
+        for path in children(self.path / "features"):
+            if not read_attributes(path):
+                yield f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
+
+    def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
+        """Read all rows of a feature set through Zarr's codecs; yield each video with what is wrong with them."""
+        for path in children(self.path / "features" / store_key(feature_set)):
+            attributes = read_attributes(path)
+            name = str(attributes.get("video", path.name))
+            if not attributes.get("complete"):
+                yield name, [f"{feature_set}/{name}: not complete, or its zarr.json is damaged; run `vqafeat extract` again"]
+                continue
+            key = f"features/{path.parent.name}/{path.name}"
+            yield name, [*self._damages(f"{key}/values"), *self._damages(f"{key}/frame")]
+
+    def _damages(self, key: str) -> Iterator[str]:
+        try:
+            array = self._array(key)
+            if array.nchunks_initialized != array.nchunks:
+                yield f"{key}: a chunk is missing"
+            elif not np.isfinite(np.asarray(array[...])).all():
+                yield f"{key}: holds NaN or infinity"
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
+            yield f"{key}: cannot be read ({error})"
+
+    # --- writing ------------------------------------------------------------------------------------------------------------------
+
+    def write_labels(self, attributes: dict[str, Any], permutations: npt.NDArray[np.int32] | None) -> None:
+        """Store the attributes of the labels, and (video, run) the published splits where there are any."""
+        remove_node(self.path / "labels")
+        self._root.create_group("labels", attributes=attributes)
+        if permutations is not None:
+            write_array(self._root, self.path, "labels/permutations", permutations)
+
+    def write_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
+        """Make room for a feature set."""
+        attributes = {"name": feature_set, "identity": identity.as_dict()}
+        self._root.create_group(f"features/{store_key(feature_set)}", attributes=attributes)
+
+    def write_frames(self, video: str, table: FrameTable) -> None:
+        """Store the frame times of a video."""
+        key = f"frames/{store_key(video)}"
+        remove_node(self.path / key)
+        write_array(self._root, self.path, key, table.seconds)
+        self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
+
+    def write_features(self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str) -> None:
+        """Store the rows of a video, the mark of completeness last."""
+        key = f"features/{store_key(feature_set)}/{store_key(video)}"
+        remove_node(self.path / key)
+        group = self._root.create_group(key)
+        write_array(self._root, self.path, f"{key}/values", features.values)
+        write_array(self._root, self.path, f"{key}/frame", features.frame)
+        rows, width = features.values.shape
+        group.attrs.update(
+            {
+                "video": video,
+                "rows": rows,
+                "channels": width,
+                "dtype": str(features.values.dtype),
+                "source_sha256": source_sha256,
+                "complete": True,
+            }
+        )
+
+    def _video_path(self, feature_set: str, video: str) -> Any:
+        return self.path / "features" / store_key(feature_set) / store_key(video)
+
+    def _array(self, key: str) -> "zarr.Array[Any]":
+        return cast("zarr.Array[Any]", self._root[key])
+
+
+def plain(layout: object, path: Place) -> PlainLayout:
+    """Return the layout of a store that is to be written to.
+
+    Raises:
+        StoreError: it is packed.
+    """
+    if not isinstance(layout, PlainLayout):
+        raise StoreError(f"'{path}' is packed, and nothing can be written to it; run `vqafeat unpack {path}` first.")
+    return layout
