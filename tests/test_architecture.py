@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors", "json_text"],
     ["registry"],
-    ["labels", "state_dicts", "devices", "memory", "processes"],
+    ["labels", "state_dicts", "devices", "memory", "processes", "cluster"],
     ["manifest"],
     ["splits", "metrics", "statistics", "features"],
     ["store", "demo"],
