@@ -18,7 +18,7 @@ from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
-from vqafeat.store import FeatureStore
+from vqafeat.store import FeatureStore, held_together
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
 
@@ -169,7 +169,7 @@ def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Path, 
     teller = _Teller(pipe)
     try:
         extractors = request.build()
-        with Pipeline(extractors, resources, teller.frames, store) as pipeline:
+        with held_together(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
             run = Run(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
             pipe.send(("end", run.follow(pipeline)))
     except VqafeatError as error:

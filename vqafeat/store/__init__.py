@@ -3,5 +3,6 @@
 from vqafeat.store.checking import verify_store
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key, store_path
+from vqafeat.store.locking import held_together, telling_refusals
 
-__all__ = ["FeatureStore", "store_key", "store_path", "verify_store"]
+__all__ = ["FeatureStore", "held_together", "store_key", "store_path", "telling_refusals", "verify_store"]

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import google_crc32c
 import numpy as np
@@ -62,7 +63,8 @@ def write_array(root: zarr.Group, folder: Path, key: str, values: npt.NDArray[An
     )
     chunk = (folder / key / "c").joinpath(*("0" for _ in values.shape))
     chunk.parent.mkdir(parents=True, exist_ok=True)
-    partial = chunk.with_name(f"{chunk.name}.partial")
+    # a name of its own: a process that was taken for dead, behind a broken network, may still be writing the same chunk
+    partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
     checksum = 0
     with partial.open("wb") as file:

@@ -10,7 +10,6 @@ Each array is one uncompressed chunk followed by its CRC-32C, written at once; a
 last, is there. A local store is read by mapping the chunk files.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,6 +25,7 @@ from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
 from vqafeat.store.arrays import mapped, read_attributes, remove_node, write_array
 from vqafeat.store.keys import store_key
+from vqafeat.store.locking import held_alone, telling_refusals
 
 SCHEMA_VERSION = 1
 _LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
@@ -67,12 +67,16 @@ class FeatureStore:
         """Open the store of `dataset` for writing, making it where it is missing; its labels become those of `dataset`.
 
         Raises:
-            StoreError: the store holds another data set, or another process is writing to it.
+            StoreError: the store holds another data set, another process is writing to it, or it cannot be written to.
         """
         if not (path / "zarr.json").is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            attributes: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset.name, "manifest_digest": ""}
-            zarr.open_group(path, mode="a", attributes=attributes)
+            with telling_refusals(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            # alone, since what a second run wrote here would undo what the first has begun
+            with held_alone(path), telling_refusals(path):
+                if not (path / "zarr.json").is_file():
+                    attributes: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dataset": dataset.name, "manifest_digest": ""}
+                    zarr.open_group(path, mode="a", attributes=attributes)
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
             raise StoreError(f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another --store.")
@@ -125,8 +129,9 @@ class FeatureStore:
         with self.exclusive():
             if read_attributes(self.path / "labels"):
                 self._refuse_another_data_set(dataset)
-            self._root.attrs["manifest_digest"] = ""
-            self._write_labels(dataset)
+            with telling_refusals(self.path):
+                self._root.attrs["manifest_digest"] = ""
+                self._write_labels(dataset)
 
     def _refuse_another_data_set(self, dataset: Dataset) -> None:
         old = {video.name: video.mos for video in self.dataset.videos}
@@ -165,13 +170,9 @@ class FeatureStore:
         """Hold the store against other writers, and sweep away what a killed one left half written.
 
         Raises:
-            StoreError: another process is writing to it.
+            StoreError: another process is writing to it, or it cannot be written to.
         """
-        with self.path.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"another process is writing to '{self.path}'; wait for it, or choose another --store.") from error
+        with held_alone(self.path):
             for leftover in self.path.rglob("*.partial"):
                 leftover.unlink()
             yield
@@ -212,7 +213,8 @@ class FeatureStore:
                     f"{there.differences(identity)}. Use another --store, or delete the folder '{self.path / key}'."
                 )
             return
-        self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
+        with telling_refusals(self.path):
+            self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
 
     # --- videos -------------------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A worker of a cluster: networks that stay loaded, and the extraction of one machine for each share of videos."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from vqafeat.extraction.ledger import Failure
@@ -8,7 +9,7 @@ from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Run, Silent
 from vqafeat.extraction.spreading import ExtractorRequest
 from vqafeat.manifest import Dataset
-from vqafeat.store import FeatureStore
+from vqafeat.store import FeatureStore, held_together
 
 
 class _Noted:
@@ -33,6 +34,7 @@ class ExtractionWorker:
     def __init__(self, store: Path, request: ExtractorRequest, resources: Resources) -> None:
         self._path, self._request, self._resources = store, request, resources
         self._pipeline: Pipeline | None = None
+        self._held = ExitStack()
 
     def prepare(self) -> int:
         """Load the networks, unless they are, and return the number of this process.
@@ -47,6 +49,7 @@ class ExtractionWorker:
             self._extractors = self._request.build()
             for extractor in self._extractors:
                 self._store.add_feature_set(extractor.feature_set, extractor.identity)
+            self._held.enter_context(held_together(self._path))  # until this process ends
             self._pipeline = Pipeline(self._extractors, self._resources, folder=self._path)
         return os.getpid()
 
