@@ -9,7 +9,7 @@ TABLES := $(basename $(notdir $(wildcard vqafeat/studies/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-pretrain tables test lint type bench lock audit clean $(TABLES)
+.PHONY: help demo demo-pretrain tables test test-faults lint type bench lock audit clean $(TABLES)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -28,8 +28,11 @@ tables: .venv/ready ## all tables of the papers that the store allows, to tables
 $(TABLES): .venv/ready
 	@$(BIN)/vqafeat table $@ $(CHOSEN)
 
-test: .venv/ready ## all tests but the slow ones
-	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow"
+test: .venv/ready ## all tests but the slow ones and the faults
+	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow and not faults"
+
+test-faults: .venv/ready ## runs killed at random moments, full disks, jumping clocks: the store stays whole (4 minutes)
+	$(BIN)/pytest -n auto --maxprocesses 8 -m faults
 
 lint: .venv/ready ## style and formatting
 	$(BIN)/ruff check .

@@ -45,5 +45,9 @@ class ExtractionError(VqafeatError):
     """An extraction cannot go on."""
 
 
+class ClusterError(VqafeatError):
+    """A cluster of machines that cannot be had, or whose workers are lost."""
+
+
 class TrainingError(VqafeatError):
     """A fit that cannot start or that went astray."""

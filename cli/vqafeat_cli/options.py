@@ -1,6 +1,6 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     import torch
 
+    from vqafeat.cluster import ClusterOptions
     from vqafeat.extraction.pipeline import Resources
 
 FINISHED_WITH_FAILURES = 3
@@ -105,6 +106,57 @@ def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_CLUSTER_OPTIONS: list[Decorator] = [
+    click.option("--engine", default="local", show_default=True, help="What drives the work: local (this machine) or ray (a cluster)."),
+    click.option(
+        "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
+    ),
+    click.option("--ray-workers", type=int, help="Workers on the cluster.  [default: as many as its machines hold]"),
+    click.option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
+    click.option("--gpus-per-worker", type=float, help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0, on processors]"),
+    click.option("--retries", type=int, help="How often the work of a Ray worker that died is tried again.  [default: 2]"),
+    click.option("--patience", "patience_seconds", type=float, help="Seconds to wait while no Ray worker can start.  [default: 600]"),
+]
+_CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries", "patience_seconds")
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--engine` and the options that say what is asked of a cluster; `parted` and `cluster` read them."""
+    for option in reversed(_CLUSTER_OPTIONS):
+        command = option(command)
+    return command
+
+
+def parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return those of a command's options that `cluster` reads and were given, and the others."""
+    asked = {name: given[name] for name in _CLUSTER_PARAMETERS if given[name] is not None}
+    return asked, {name: value for name, value in given.items() if name not in _CLUSTER_PARAMETERS}
+
+
+def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], device: str | None) -> "ClusterOptions":
+    """Return what is asked of a cluster.
+
+    Args:
+        beyond_one_machine: whether the engine reads it.
+        asked: as `parted` returns it.
+        device: what `--device` names; None where it was not given.
+
+    Raises:
+        ArgumentError: an option is for the other kind of engine, or a value is not allowed.
+    """
+    from vqafeat.cluster import ClusterOptions
+    from vqafeat.errors import ArgumentError
+
+    if asked and not beyond_one_machine:
+        option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
+        raise ArgumentError(f"{option} is for a cluster, but the engine is '{engine}'; add --engine ray, or leave it out.")
+    if beyond_one_machine and device is not None:
+        raise ArgumentError(
+            f"device is '{device}', but with engine '{engine}' each worker computes on what it reserves; use --gpus-per-worker, or leave it out."
+        )
+    return ClusterOptions(**{"workers" if name == "ray_workers" else name: value for name, value in asked.items()})
+
+
 def devices(given: str | None) -> list["torch.device"]:
     """Return the devices that `--device` names."""
     from vqafeat.devices import device_named
@@ -121,21 +173,31 @@ def resources(
     decoder: str,
     max_pixels: int | None,
     max_frames: int | None,
+    elsewhere: "ClusterOptions | None" = None,
 ) -> "Resources":
-    """Return what `compute_options` asked for, on the first device."""
+    """Return what `compute_options` asked for, on the first device of this machine, or for a worker of a cluster."""
     import os
+
+    import torch
 
     from vqafeat.extraction.limits import DecodeLimits
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.memory import parse_bytes
 
-    chosen, usual = devices(device)[0], DecodeLimits()
+    limits = DecodeLimits()
+    if elsewhere is None:
+        chosen = devices(device)[0]
+        usual = 2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))
+    else:
+        # this machine need not have a GPU; without one, a worker has one video at a time, and one decoder is enough
+        chosen = torch.device(elsewhere.device_name)
+        usual = 1 if chosen.type == "cpu" else max(1, int(elsewhere.cpus_per_worker))
     return Resources(
         device=chosen,
-        workers=workers if workers is not None else (2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))),
+        workers=workers if workers is not None else usual,
         batch_frames=batch_frames,
         memory_bytes=None if memory is None else parse_bytes(memory),
         timeout_seconds=timeout_seconds,
         hardware_decoder=decoder == "nvdec",
-        limits=DecodeLimits(max_pixels or usual.max_pixels, max_frames or usual.max_frames),
+        limits=DecodeLimits(max_pixels or limits.max_pixels, max_frames or limits.max_frames),
     )

@@ -218,7 +218,7 @@ def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> 
     written = fill(store, name)
     np.testing.assert_array_equal(store.read("tiny", name).values, written.values)
     assert store.complete_videos("tiny") == [name]
-    assert {path.name for path in tmp_path.iterdir()} <= {"small.zarr", "small.lock"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"small.zarr", "small.lock", "small.writers.lock"}
 
 
 def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> None:

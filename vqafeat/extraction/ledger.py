@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from vqafeat.places import Place
-from vqafeat.store import FeatureStore, keys
+from vqafeat.store import FeatureStore, keys, telling_refusals
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,19 @@ def _parsed(line: str) -> dict[str, str] | None:
 
 
 class Ledger:
-    """The failures of videos that are not attempted now stay; those attempted now are told anew."""
+    """The failures of videos that are not attempted now stay; those attempted now are told anew.
+
+    Raises:
+        StoreError: the file cannot be written to, here or in `add`.
+    """
 
     def __init__(self, path: Place, attempted: Sequence[str]) -> None:
         self.path = path
         self.failures: list[Failure] = []
         attempted_names = set(attempted)
         kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
-        path.unlink(missing_ok=True)
+        with telling_refusals(path):
+            path.unlink(missing_ok=True)
         for failure in kept:
             self._append(failure)
 
@@ -57,5 +62,5 @@ class Ledger:
         self._append(failure)
 
     def _append(self, failure: Failure) -> None:
-        with self.path.open("a") as file:
+        with telling_refusals(self.path), self.path.open("a") as file:
             file.write(json.dumps(asdict(failure)) + "\n")

@@ -77,8 +77,11 @@ def extract_dataset(
         IdentityError: the store holds one of the feature sets under another identity (before any video is read).
         DatasetError: a video was not located.
     """
-    with prepared(dataset, store, extractors, missing) as ledger:
-        return Run(dataset, store, extractors, ledger, progress or Silent()).follow(resources)
+    shown = progress or Silent()
+    # rows of long videos wait on a disk of this machine
+    folder = store.path if isinstance(store.path, Path) else None
+    with prepared(dataset, store, extractors, missing) as ledger, Pipeline(extractors, resources, shown.frames, folder) as pipeline:
+        return Run(dataset, store, extractors, ledger, shown).follow(pipeline)
 
 
 @contextmanager
@@ -117,12 +120,14 @@ class Run:
         self._progress = progress
         self._extracted = self._skipped = self._frames = 0
 
-    def follow(self, resources: Resources | None) -> ExtractionSummary:
-        """Extract what is pending: hand each video that is done to the writer, and count it once it is stored."""
+    def follow(self, pipeline: Pipeline) -> ExtractionSummary:
+        """Extract what is pending: hand each video that is done to the writer, and count it once it is stored.
+
+        Args:
+            pipeline: of the same extractors; it can serve one run after another.
+        """
         writing: deque[tuple[VideoJob, Future[int]]] = deque()
-        folder = self._store.path if isinstance(self._store.path, Path) else None
-        pipeline = Pipeline(self._extractors, resources, self._progress.frames, folder)
-        with pipeline, ThreadPoolExecutor(1, "writer") as writer:
+        with ThreadPoolExecutor(1, "writer") as writer:
             for outcome in pipeline.outcomes(self._jobs()):
                 writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
                 while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):

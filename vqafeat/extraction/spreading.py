@@ -15,10 +15,10 @@ import torch
 from vqafeat.errors import ExtractionError, VqafeatError
 from vqafeat.extraction.extractors import Extractor, build_extractors
 from vqafeat.extraction.ledger import Failure, Ledger
-from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
-from vqafeat.store import FeatureStore
+from vqafeat.store import FeatureStore, held_together
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
 
@@ -168,8 +168,10 @@ class _Teller:
 def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Path, request: ExtractorRequest, resources: Resources) -> None:
     teller = _Teller(pipe)
     try:
-        run = Run(dataset, FeatureStore.open(store, writable=True), request.build(), teller, teller)
-        pipe.send(("end", run.follow(resources)))
+        extractors = request.build()
+        with held_together(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
+            run = Run(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
+            pipe.send(("end", run.follow(pipeline)))
     except VqafeatError as error:
         pipe.send(("error", error))
     except (KeyboardInterrupt, BrokenPipeError):

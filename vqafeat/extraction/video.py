@@ -262,6 +262,21 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
             raise VideoError("breaks-midway", f"'{path}' breaks while its packets are counted: {error}.") from error
 
 
+def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return frames × pixels as the header states them, by duration and rate where it counts no frames; at least 1, nothing is decoded.
+
+    Raises:
+        VideoError: the video cannot be opened, or has no video stream.
+    """
+    with _opened(path, raw, None) as container:
+        stream = _video_stream(container, path)
+        seconds = (
+            float(stream.duration * stream.time_base) if stream.duration and stream.time_base else (container.duration or 0) / av.time_base
+        )
+        frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
+        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
+
+
 def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputContainer:
     if not path.is_file():
         raise VideoError("cannot-open", f"'{path}' is not a file.")

@@ -6,6 +6,17 @@ from vqafeat.store.checking import verify_store
 from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key, store_path
+from vqafeat.store.locking import held_together, telling_refusals
 from vqafeat.store.packing import pack_store, unpack_store
 
-__all__ = ["FeatureStore", "content_digest", "pack_store", "store_key", "store_path", "unpack_store", "verify_store"]
+__all__ = [
+    "FeatureStore",
+    "content_digest",
+    "held_together",
+    "pack_store",
+    "store_key",
+    "store_path",
+    "telling_refusals",
+    "unpack_store",
+    "verify_store",
+]

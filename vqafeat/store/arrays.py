@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
+from uuid import uuid4
 
 import google_crc32c
 import numpy as np
@@ -87,7 +88,8 @@ def write_array(root: zarr.Group, folder: Place, key: str, values: npt.NDArray[A
         chunk.write_bytes(b"".join(blocks))  # an object appears whole or not at all
         return
     chunk.parent.mkdir(parents=True, exist_ok=True)
-    partial = chunk.with_name(f"{chunk.name}.partial")
+    # a name of its own: a process that was taken for dead, behind a broken network, may still be writing the same chunk
+    partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
         file.writelines(blocks)
     partial.rename(chunk)

@@ -25,9 +25,9 @@ from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
 from vqafeat.places import Place
 from vqafeat.store.arrays import open_root
-from vqafeat.store.holding import held_alone
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
+from vqafeat.store.locking import held_alone, telling_refusals
 from vqafeat.store.plain import PlainLayout, plain
 
 SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
@@ -80,16 +80,20 @@ class FeatureStore:
         """Open the store of `dataset` for writing, making it where it is missing; its labels become those of `dataset`.
 
         Raises:
-            StoreError: the store holds another data set or is packed, or another process is writing to it.
+            StoreError: the store holds another data set or is packed, another process is writing to it, or it cannot be written to.
         """
         if not (path / "zarr.json").is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            attributes: dict[str, Any] = {
-                "schema_version": SCHEMA_OF_LAYOUT[PLAIN],
-                "dataset": dataset.name,
-                "manifest_digest": "",
-            }
-            open_root(path, "a", attributes)
+            with telling_refusals(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            # alone, since what a second run wrote here would undo what the first has begun
+            with held_alone(path), telling_refusals(path):
+                if not (path / "zarr.json").is_file():
+                    attributes: dict[str, Any] = {
+                        "schema_version": SCHEMA_OF_LAYOUT[PLAIN],
+                        "dataset": dataset.name,
+                        "manifest_digest": "",
+                    }
+                    open_root(path, "a", attributes)
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
             raise StoreError(f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another --store.")
@@ -141,11 +145,12 @@ class FeatureStore:
         with self.exclusive():
             if self.layout.labels():
                 self._refuse_another_data_set(dataset)
-            self._root.attrs["manifest_digest"] = ""
-            permutations = dataset.stored_permutations
-            self._written.write_labels(label_attributes(dataset), None if permutations is None else permutations.astype(np.int32))
-            self._root.attrs["manifest_digest"] = dataset.digest
-            self.__dict__.pop("dataset", None)
+            with telling_refusals(self.path):
+                self._root.attrs["manifest_digest"] = ""
+                permutations = dataset.stored_permutations
+                self._written.write_labels(label_attributes(dataset), None if permutations is None else permutations.astype(np.int32))
+                self._root.attrs["manifest_digest"] = dataset.digest
+                self.__dict__.pop("dataset", None)
 
     def _refuse_another_data_set(self, dataset: Dataset) -> None:
         old = {video.name: video.mos for video in self.dataset.videos}
@@ -162,7 +167,7 @@ class FeatureStore:
         """Hold the store against other writers, and sweep away what a killed one left half written.
 
         Raises:
-            StoreError: another process is writing to it.
+            StoreError: another process is writing to it, or it cannot be written to.
         """
         with held_alone(self.path):
             for leftover in self.path.rglob("*.partial"):
@@ -205,7 +210,8 @@ class FeatureStore:
                     f"{there.differences(identity)}. Use another --store, or delete the folder '{folder}'."
                 )
             return
-        self._written.write_identity(feature_set, identity)
+        with telling_refusals(self.path):
+            self._written.write_identity(feature_set, identity)
 
     # --- videos -------------------------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,9 @@ from vqafeat.places import Place, remove_tree
 from vqafeat.store.arrays import open_root
 from vqafeat.store.digest import Contents, content_digest, contents
 from vqafeat.store.feature_store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes
-from vqafeat.store.holding import held_alone
 from vqafeat.store.keys import ledger_path, store_key
 from vqafeat.store.layouts import PACKED, PLAIN
+from vqafeat.store.locking import held_alone
 from vqafeat.store.packed import TABLE
 
 SHARD_BYTES = 64 << 20

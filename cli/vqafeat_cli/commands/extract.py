@@ -8,11 +8,14 @@ import click
 from vqafeat.json_text import json_text
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
+    cluster,
+    cluster_options,
     compute_options,
     dataset_option,
     devices,
     json_option,
     labels_option,
+    parted,
     resources,
     root_option,
     store_option,
@@ -35,6 +38,7 @@ from vqafeat_cli.options import (
 @store_option
 @weights_option
 @compute_options
+@cluster_options
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="How networks compute.  [default: fp32 on a CPU, fp16 on a GPU]"
 )
@@ -57,24 +61,27 @@ def extract(
     dtype: str,
     skip_missing: bool,
     json: bool,
-    **compute: Any,
+    engine: str,
+    **given: Any,
 ) -> None:
     """Decode each video of a data set once and store per-frame features of every network asked for.
 
     What the store already holds of the same file under the same identity is skipped, so a stopped run is resumed by the same command.
-    A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3.
+    A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3. With --engine ray the
+    videos are spread over the machines of a cluster, which share the videos, the store and the weights by one file system.
 
     \b
     Examples:
       vqafeat extract --dataset konvid --backbone resnet50
       vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
+      vqafeat extract --dataset konvid --backbone resnet50 --engine ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
+    from vqafeat.extraction.engines import ENGINES, Extraction
     from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.ledger import ledger_path
     from vqafeat.extraction.networks import chosen_precision
-    from vqafeat.extraction.runner import extract_dataset
-    from vqafeat.extraction.spreading import ExtractorRequest, extract_on_devices
+    from vqafeat.extraction.spreading import ExtractorRequest
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import locate_videos
     from vqafeat.store import FeatureStore, store_path
@@ -83,16 +90,18 @@ def extract(
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
-    given = resources(**compute)
+    driving = ENGINES.get(engine)
+    asked, compute = parted(given)
+    wanted = cluster(engine, driving.beyond_one_machine, asked, compute["device"])
+    own = resources(**compute, elsewhere=wanted if driving.beyond_one_machine else None)
     chosen = parse_weights(weights, backbone_names(backbones))
-    request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, given.device))
-    extractors, several = request.build(), devices(compute["device"])
+    request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, own.device))
+    extractors = request.build()
+    here = [own.device] if driving.beyond_one_machine else devices(compute["device"])
     feature_store = FeatureStore.create(store_path(store, loaded.name), loaded)
+    work = Extraction(located.dataset, feature_store, extractors, request, located.missing, own, here, wanted)
     with shown_progress(len(located.dataset.videos)) as progress:
-        if len(several) > 1:
-            summary = extract_on_devices(located.dataset, feature_store, extractors, request, several, located.missing, given, progress)
-        else:
-            summary = extract_dataset(located.dataset, feature_store, extractors, located.missing, given, progress)
+        summary = driving.run(work, progress)
     if json:
         found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
         click.echo(json_text({**found, "store": str(feature_store.path)}))

@@ -1,0 +1,46 @@
+"""Clocks that jump: times decide nothing, neither of the system nor of files."""
+
+import itertools
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.extraction.test_runner import tree
+from tests.faults import victims
+from tests.faults.conftest import Whole
+
+pytestmark = pytest.mark.faults
+YEAR_SECONDS = 365 * 86400.0
+
+
+def test_a_clock_that_jumps_back_and_forth_during_a_run(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, jumps = time.time(), itertools.cycle([0.0, -YEAR_SECONDS, YEAR_SECONDS, -50 * YEAR_SECONDS])
+    monkeypatch.setattr(time, "time", lambda: now + next(jumps))
+    monkeypatch.setattr(time, "time_ns", lambda: int((now + next(jumps)) * 1e9))
+    victims.extract(whole.videos, tmp_path / "v.zarr", workers=1, built=whole.extractors)
+    assert tree(tmp_path / "v.zarr") == whole.files
+
+
+def test_a_store_whose_files_are_of_another_age_is_gone_on_with(whole: Whole, tmp_path: Path) -> None:
+    """As after a restored backup, or with the clock of another machine: half of it from the future, the rest from 1970."""
+    store, random = tmp_path / "v.zarr", np.random.default_rng(0)
+    process = victims.started(victims.killed_at, whole.videos, store, 150)
+    process.join()
+    for path in [*store.rglob("*"), *tmp_path.glob("*.lock")]:
+        seconds = time.time() + 20 * YEAR_SECONDS if random.uniform() < 0.5 else 1.0
+        os.utime(path, (seconds, seconds))
+    whole.resumed(store)
+
+
+def test_videos_of_another_age_are_not_decoded_again(whole: Whole, tmp_path: Path) -> None:
+    videos, store = victims.made_clips(tmp_path / "videos"), tmp_path / "v.zarr"
+    victims.extract(videos, store, built=whole.extractors)
+    before = tree(store)
+    for number, name in enumerate(victims.NAMES):
+        os.utime(videos / name, (1.0 + number, time.time() + (number - 1) * YEAR_SECONDS))
+    again = victims.extract(videos, store, built=whole.extractors)
+    assert (again.extracted, again.skipped) == (0, len(victims.NAMES))
+    assert tree(store) == before

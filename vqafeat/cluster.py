@@ -1,0 +1,129 @@
+"""A Ray cluster: what is asked of it, joining it, and how many workers fit. Ray is imported only where it is used."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from vqafeat.errors import ArgumentError, ClusterError
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What is asked of a cluster.
+
+    Attributes:
+        address: of the cluster, as Ray reads it; None for RAY_ADDRESS, else the one that runs on this machine, else a new one here.
+        workers: how many; None for as many as fit on the machines that are there.
+        cpus_per_worker: cores that each reserves; fractions share one.
+        gpus_per_worker: GPUs that each reserves; fractions share one, 0 computes on processors.
+        retries: how often the work of a worker that died is tried again.
+        patience_seconds: how long to wait while no worker can start, which an autoscaler may need to add machines.
+
+    Raises:
+        ArgumentError: a number is not allowed.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float = 0.0
+    retries: int = 2
+    patience_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ArgumentError(f"ray-workers is {self.workers}; it has to be at least 1, or left out for as many as fit.")
+        for name, value in (("cpus-per-worker", self.cpus_per_worker), ("gpus-per-worker", self.gpus_per_worker)):
+            if value < 0 or (value > 1 and value != int(value)):
+                raise ArgumentError(f"{name} is {value:g}; Ray takes whole numbers, or fractions of one from 0 to 1.")
+        if self.cpus_per_worker == 0 and self.gpus_per_worker == 0:
+            raise ArgumentError(
+                "cpus-per-worker and gpus-per-worker are both 0; a worker has to reserve something, such as --cpus-per-worker 1."
+            )
+        if self.retries < 0:
+            raise ArgumentError(f"retries is {self.retries}; it has to be at least 0.")
+        if not self.patience_seconds > 0:
+            raise ArgumentError(f"patience is {self.patience_seconds:g} seconds; it has to be positive.")
+
+    @property
+    def device_name(self) -> str:
+        """Where a worker computes: on the one kind of GPU that Ray shows it, or on the processor."""
+        return "cuda" if self.gpus_per_worker else "cpu"
+
+    @property
+    def reserved(self) -> dict[str, float]:
+        """What one worker reserves, by Ray's names of resources."""
+        return {name: amount for name, amount in (("CPU", self.cpus_per_worker), ("GPU", self.gpus_per_worker)) if amount}
+
+
+def ray_module() -> Any:
+    """Return the module `ray`.
+
+    Raises:
+        ClusterError: it is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError(
+            f"engine 'ray' needs Ray, which cannot be imported here ({error}); install it with `pip install vqafeat[ray]`."
+        ) from error
+    return ray
+
+
+@contextmanager
+def connected(options: ClusterOptions) -> Iterator[Any]:
+    """Join the cluster, or start one on this machine, and lend Ray's module; a connection that was there before is used and left alone.
+
+    Raises:
+        ClusterError: Ray is not installed, or the cluster cannot be reached.
+    """
+    ray = ray_module()
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        where = f"at address '{options.address}'" if options.address else "on this machine"
+        raise ClusterError(
+            f"no Ray cluster can be reached {where}: {first_line(error)}. Start one with `ray start --head`, name it with --address HOST:6379, "
+            "or leave --address out for a new one on this machine."
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def workers_that_fit(nodes: Sequence[Mapping[str, Any]], options: ClusterOptions) -> int:
+    """Return how many workers to ask for: the number that was given, else as many as the machines hold.
+
+    Args:
+        nodes: as `ray.nodes()` tells them.
+
+    Raises:
+        ClusterError: no machine holds a single one.
+    """
+    if options.workers is not None:
+        return options.workers
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    fitting = sum(min(int(has.get(name, 0) / amount) for name, amount in options.reserved.items()) for has in alive)
+    if fitting == 0:
+        there = "; ".join(f"{has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU" for has in alive) or "none"
+        raise ClusterError(
+            f"no machine of the cluster holds a worker with {described(options.reserved)} (machines: {there}); lower --cpus-per-worker or "
+            "--gpus-per-worker, or give --ray-workers N where an autoscaler is to add machines."
+        )
+    return fitting
+
+
+def described(reserved: Mapping[str, float]) -> str:
+    """Return what a worker reserves, in words."""
+    return " and ".join(f"{amount:g} {name}" for name, amount in reserved.items())
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without its full stop; Ray's go on for pages."""
+    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,205 @@
+"""The engine beyond one machine: Ray places workers, restarts them, and shows them; each extracts as one machine does."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from vqafeat.cluster import connected, described, first_line, workers_that_fit
+from vqafeat.errors import ClusterError, VideoError, VqafeatError
+from vqafeat.extraction.engines.base import ENGINES, Engine, Extraction
+from vqafeat.extraction.engines.costs import longest_first
+from vqafeat.extraction.engines.worker import ExtractionWorker
+from vqafeat.extraction.ledger import Failure, Ledger
+from vqafeat.extraction.runner import ExtractionSummary, Progress, pending_extractors, prepared
+from vqafeat.manifest import Dataset, Video
+
+LOST = "worker-died"
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
+    """Extract on the machines of a Ray cluster; the store and the videos lie on a file system that all of them share.
+
+    Raises:
+        ClusterError: Ray is not installed, the cluster cannot be reached, or no worker can start.
+        StoreError, IdentityError, DatasetError: as `extract_dataset`, of this process or of a worker.
+    """
+    with prepared(given.dataset, given.store, given.extractors, given.missing) as ledger:
+        counts = _Counts(ledger, progress)
+        pending = _pending(given, counts)
+        shares = longest_first(given.dataset.subset(pending), _videos_at_once(given)) if pending else []
+        if not shares:
+            return counts.summary()
+        with connected(given.cluster) as ray:
+            workers = _workers(ray, given, len(shares))
+            try:
+                return _Spread(ray, given, workers, shares, counts).follow()
+            finally:
+                for worker in workers:
+                    ray.kill(worker)
+
+
+def _videos_at_once(given: Extraction) -> int:
+    """Return the videos of a share: a GPU needs many decoders at once, a processor is kept busy by one video."""
+    return max(1, given.resources.workers) if given.cluster.gpus_per_worker else 1
+
+
+def _pending(given: Extraction, counts: "_Counts") -> list[int]:
+    rows = []
+    for row, video in enumerate(given.dataset.videos):
+        try:
+            if pending_extractors(given.store, video, given.dataset.raw_for(video), given.extractors):
+                rows.append(row)
+            else:
+                counts.add(skipped=1)
+        except VideoError as error:
+            counts.fail(Failure(video.name, str(video.path), error.kind, str(error)))
+    return rows
+
+
+def _workers(ray: Any, given: Extraction, shares: int) -> list[Any]:
+    cluster = given.cluster
+    resources = replace(given.resources, device=torch.device(cluster.device_name))
+    actor = ray.remote(ExtractionWorker).options(
+        num_cpus=cluster.cpus_per_worker,
+        num_gpus=cluster.gpus_per_worker,
+        memory=resources.memory_bytes if cluster.device_name == "cpu" else None,
+        max_restarts=-1,
+    )
+    count = min(workers_that_fit(ray.nodes(), cluster), shares)
+    return [actor.remote(given.store.path.absolute(), given.request, resources) for _ in range(count)]
+
+
+class _Counts:
+    """What the whole run has done so far, told to the ledger and the progress line."""
+
+    def __init__(self, ledger: Ledger, progress: Progress) -> None:
+        self._ledger, self.progress = ledger, progress
+        self._extracted = self._skipped = self._frames = 0
+
+    def add(self, extracted: int = 0, skipped: int = 0, frames: int = 0) -> None:
+        self._extracted, self._skipped, self._frames = self._extracted + extracted, self._skipped + skipped, self._frames + frames
+        if frames:
+            self.progress.frames(frames)
+        for _ in range(extracted + skipped):
+            self.progress.done(self.summary())
+
+    def fail(self, failure: Failure) -> None:
+        self._ledger.add(failure)
+        self.progress.done(self.summary())
+
+    def summary(self) -> ExtractionSummary:
+        return ExtractionSummary(self._extracted, self._skipped, tuple(self._ledger.failures), self._frames)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Videos that a worker holds at once, and how many workers died over them."""
+
+    dataset: Dataset
+    deaths: int = 0
+
+
+class _Spread:
+    """Shares on their way to workers and back.
+
+    Ray's own retry of a call would wait for the restart of the very same worker, which never comes where its machine is gone and no
+    other has room; so a share that was lost goes to whichever worker is free next.
+    """
+
+    def __init__(self, ray: Any, given: Extraction, workers: Sequence[Any], shares: Sequence[Dataset], counts: _Counts) -> None:
+        self._ray, self._cluster, self._counts = ray, given.cluster, counts
+        self._todo = deque(map(_Share, shares))
+        self._idle: list[Any] = []
+        self._starting = {self._prepare(worker): worker for worker in workers}
+        self._busy: dict[Any, tuple[Any, _Share]] = {}
+        self._deaths = (ray.exceptions.RayActorError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
+        self._last_sign = time.monotonic()
+
+    def follow(self) -> ExtractionSummary:
+        while self._todo or self._busy:
+            while self._todo and self._idle:
+                self._hand_out(self._idle.pop(), self._todo.popleft())
+            found, _ = self._ray.wait([*self._busy, *self._starting], timeout=_SECONDS_BETWEEN_LOOKS)
+            for reference in found:
+                if reference in self._starting:
+                    self._started(reference)
+                else:
+                    self._returned(reference)
+            if found or self._busy:
+                self._last_sign = time.monotonic()
+            self._check_patience()
+        return self._counts.summary()
+
+    def _prepare(self, worker: Any) -> Any:
+        # one more than deaths are allowed: the call to a worker that is just being restarted counts as one
+        return worker.prepare.options(max_task_retries=self._cluster.retries + 1).remote()
+
+    def _hand_out(self, worker: Any, share: _Share) -> None:
+        self._counts.progress.video(share.dataset.videos[0].name)
+        self._busy[worker.extract.remote(share.dataset)] = (worker, share)
+
+    def _started(self, reference: Any) -> None:
+        worker = self._starting.pop(reference)
+        try:
+            self._result(reference)
+        except self._deaths as error:
+            if not (self._starting or self._busy or self._idle):
+                raise ClusterError(
+                    f"every worker of the cluster died while it loaded its networks ({first_line(error)}); try a larger machine, a smaller "
+                    "network, or `--engine local` on one of them to see why."
+                ) from error
+        else:
+            self._idle.append(worker)
+
+    def _returned(self, reference: Any) -> None:
+        worker, share = self._busy.pop(reference)
+        try:
+            summary: ExtractionSummary = self._result(reference)
+        except self._deaths as error:
+            self._lost(share, error)
+            self._starting[self._prepare(worker)] = worker
+            return
+        self._idle.append(worker)
+        # what an earlier worker stored before it died is found done; it was extracted in this run all the same
+        self._counts.add(extracted=summary.extracted + summary.skipped, frames=summary.frames)
+        for failure in summary.failures:
+            self._counts.fail(failure)
+
+    def _result(self, reference: Any) -> Any:
+        """Return what a worker answered; an expected error of the worker is one of this process."""
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, VqafeatError):
+                raise error.cause from None
+            raise
+
+    def _lost(self, share: _Share, error: BaseException) -> None:
+        """Try each video of a lost share by itself, after all others, or give it up: the one that is to blame stops no other."""
+        deaths = share.deaths + 1
+        for row, video in enumerate(share.dataset.videos):
+            if deaths <= self._cluster.retries:
+                self._todo.append(_Share(share.dataset.subset([row]), deaths))
+            else:
+                self._counts.fail(_given_up(video, deaths, error))
+
+    def _check_patience(self) -> None:
+        if time.monotonic() - self._last_sign > self._cluster.patience_seconds:
+            raise ClusterError(
+                f"no worker with {described(self._cluster.reserved)} could start for {self._cluster.patience_seconds:g} seconds, with "
+                f"{len(self._todo)} shares of videos left; the cluster has {self._ray.available_resources()} free. Lower what a worker "
+                "reserves, give --patience where machines take longer to come, or add machines; the same command goes on from here."
+            )
+
+
+def _given_up(video: Video, deaths: int, error: BaseException) -> Failure:
+    message = f"'{video.path}' was in work on {deaths} workers that died, the last because: {first_line(error)}; it is not tried again in this run."
+    return Failure(video.name, str(video.path), LOST, message)
+
+
+ENGINES.add("ray", Engine(extract_on_ray, beyond_one_machine=True))

@@ -1,0 +1,79 @@
+"""Who may write to a store: one run at a time, with the processes that work for it.
+
+Two lock files lie beside the store. A run holds the first one alone. Processes that write for a run hold the second one together, each
+until it ends; so a run that follows a killed one knows when the last of that one's processes is gone. The system frees both with the
+process that holds them, however it ends; what the files hold, and how old they are, means nothing.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vqafeat.errors import StoreError
+from vqafeat.places import Place
+
+_ORPHANS_SECONDS = 30.0  # for what a killed run left behind to notice it
+_LOOK_SECONDS = 0.05
+
+
+@contextmanager
+def held_alone(store: Place) -> Iterator[None]:
+    """Hold a store against all other runs, once the processes of a killed one are gone.
+
+    Raises:
+        StoreError: another process is writing to it, or it cannot be written to.
+    """
+    with _locked(store.with_suffix(".lock"), store, fcntl.LOCK_EX, 0.0):
+        with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_EX, _ORPHANS_SECONDS):
+            pass
+        yield
+
+
+@contextmanager
+def held_together(store: Place) -> Iterator[None]:
+    """Take part in writing to a store, for a run that holds it alone.
+
+    Raises:
+        StoreError: a run is just beginning, which this process does not belong to, or the store cannot be written to.
+    """
+    with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_SH, _ORPHANS_SECONDS):
+        yield
+
+
+@contextmanager
+def telling_refusals(store: Place) -> Iterator[None]:
+    """Turn the system's refusal to write into one sentence.
+
+    Raises:
+        StoreError: the store, or the folder that it lies in, cannot be written to: read-only, full, or without locks.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"'{store}' cannot be written to ({error.strerror or error}); make room or make it writable and run the same command again, "
+            "or choose another --store."
+        ) from error
+
+
+@contextmanager
+def _locked(path: Place, store: Place, kind: int, patience_seconds: float) -> Iterator[None]:
+    with telling_refusals(store):
+        file = path.open("w")
+    with file:
+        deadline = time.monotonic() + patience_seconds
+        while not _taken(file.fileno(), kind, store):
+            if time.monotonic() >= deadline:
+                raise StoreError(f"another process is writing to '{store}'; wait for it, or choose another --store.")
+            time.sleep(_LOOK_SECONDS)
+        yield
+
+
+def _taken(descriptor: int, kind: int, store: Place) -> bool:
+    with telling_refusals(store):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
