@@ -230,7 +230,7 @@ def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(write_array(*arguments))  # type: ignore[arg-type, func-returns-value]
 
-    monkeypatch.setattr("vqafeat.store.feature_store.write_array", write_until_full)
+    monkeypatch.setattr("vqafeat.store.plain.write_array", write_until_full)
     with pytest.raises(
         StoreError, match=r"'[abc].mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make room"
     ):
