@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from vqafeat.places import Place
 from vqafeat.store import FeatureStore, keys
@@ -47,6 +48,7 @@ class Ledger:
         self.failures: list[Failure] = []
         attempted_names = set(attempted)
         kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
+        self._lines = list[str]()
         path.unlink(missing_ok=True)
         for failure in kept:
             self._append(failure)
@@ -57,5 +59,9 @@ class Ledger:
         self._append(failure)
 
     def _append(self, failure: Failure) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(asdict(failure)) + "\n")
+        self._lines.append(json.dumps(asdict(failure)) + "\n")
+        if isinstance(self.path, Path):
+            with self.path.open("a") as file:
+                file.write(self._lines[-1])
+        else:
+            self.path.write_text("".join(self._lines))  # nothing can be appended to an object

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
@@ -165,7 +165,7 @@ class _Teller:
         self._pipe.send(("done", summary))
 
 
-def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Path, request: ExtractorRequest, resources: Resources) -> None:
+def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Place, request: ExtractorRequest, resources: Resources) -> None:
     teller = _Teller(pipe)
     try:
         run = Run(dataset, FeatureStore.open(store, writable=True), request.build(), teller, teller)

@@ -5,7 +5,7 @@ from vqafeat.store import plain as plain
 from vqafeat.store.checking import verify_store
 from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
-from vqafeat.store.keys import store_key, store_path
+from vqafeat.store.keys import store_key, store_path, stores_in
 from vqafeat.store.packing import pack_store, unpack_store
 
-__all__ = ["FeatureStore", "content_digest", "pack_store", "store_key", "store_path", "unpack_store", "verify_store"]
+__all__ = ["FeatureStore", "content_digest", "pack_store", "store_key", "store_path", "stores_in", "unpack_store", "verify_store"]

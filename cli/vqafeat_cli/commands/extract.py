@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from vqafeat.json_text import json_text
+from vqafeat.places import Place
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
     compute_options,
@@ -51,7 +52,7 @@ def extract(
     backbones: tuple[str, ...],
     root: Path | None,
     labels: tuple[Path, ...],
-    store: Path,
+    store: Place,
     weights: tuple[str, ...],
     precision: str | None,
     dtype: str,
