@@ -14,7 +14,7 @@ def test_a_path_is_a_local_folder(tmp_path: Path) -> None:
     (tmp_path / "own" / "deep").mkdir(parents=True)
     remove_tree(tmp_path / "own")
     assert not (tmp_path / "own").exists()
-    with pytest.raises(ArgumentError, match="--storage-option is for stores at a URL .* not for 'features'; leave it out"):
+    with pytest.raises(ArgumentError, match=r"--storage-option is for stores at a URL .* not for 'features'; leave it out"):
         place_named("features", ["anon=true"])
 
 

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.cli.test_stages import WEIGHTS, data, here  # noqa: F401
-from tests.store.conftest import s3  # noqa: F401
-from tests.store.s3 import SECRET, LoopbackS3
+from tests.cli.conftest import WEIGHTS, Run
+from tests.s3 import SECRET, LoopbackS3
 
 FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")
 
 
-def extracted(run: Run, data: Path, *options: object) -> None:  # noqa: F811
+def extracted(run: Run, data: Path, *options: object) -> None:
     assert run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, *options).code == 0
 
 
@@ -21,7 +19,7 @@ def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
     here: Path,
     data: Path,
     s3: LoopbackS3,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     extracted(run, data)
@@ -47,7 +45,7 @@ def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
     assert not any(SECRET.encode() in path.read_bytes() for path in here.rglob("*") if path.is_file())
 
 
-def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here: Path, s3: LoopbackS3) -> None:  # noqa: F811
+def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here: Path, s3: LoopbackS3) -> None:
     from tests.clips import noise_frames, write_clip
 
     for index in range(2):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.datasets import bare_dataset
-from tests.store.s3 import LoopbackS3
+from tests.s3 import LoopbackS3
 from tests.store.test_feature_store import IDENTITY, frame_table
 from tests.store.test_packing import ROWS, values_of
 from vqafeat.errors import StoreError

@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import TextIOWrapper
@@ -21,7 +21,7 @@ from vqafeat.store.layouts import StoredVideo
 
 _READ_AHEAD = 16  # videos on their way at a time
 _SHARE_OF_FREE = 2
-_LOCK, _SIZE = "in-use.lock", "bytes"
+_LOCK, _SIZE, _WHOLE = "in-use.lock", "bytes", "complete"
 
 Tell = Callable[[str], None]
 
@@ -81,27 +81,36 @@ def local_copy(store: FeatureStore, feature_sets: Sequence[str], cache: Cache, t
     needed = {name: _complete(store, name) for name in dict.fromkeys(feature_sets)}
     size = sum(said.bytes for videos in needed.values() for said in videos)
     folder = cache.folder / _key(store, needed)
-    with ExitStack() as stack:
-        if size > cache.limit_bytes:
-            tell(f"{_gib(size)} of {store.path} is more than the {_gib(cache.limit_bytes)} of --cache; it is read there at each access")
+    if size > cache.limit_bytes:
+        tell(f"{_gib(size)} of {store.path} is more than the {_gib(cache.limit_bytes)} of --cache; it is read there at each access")
+        yield store
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{store_key(store.dataset_name)}.zarr"
+    with (folder / _LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if (folder / _WHOLE).is_file():
+            tell(f"reading the copy of {store.path} in {folder}")
+        elif not _made(store, needed, path, lock, cache, tell):
+            tell(f"copies that are in use leave no room for {_gib(size)} of {store.path}; it is read there at each access")
             yield store
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context((folder / _LOCK).open("a"))
-        path = folder / f"{store_key(store.dataset_name)}.zarr"
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        if not (folder / _SIZE).is_file():
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making the same copy; it is there when this one goes on
-            if not (folder / _SIZE).is_file():
-                _make_room(cache, size, folder, tell)
-                tell(f"copying {_gib(size)} of {store.path} to {folder}, once")
-                _copy(store, needed, path)
-                (folder / _SIZE).write_text(str(size))
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        else:
-            tell(f"reading the copy of {store.path} in {folder}")
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
+
+
+def _made(store: FeatureStore, needed: dict[str, list[StoredVideo]], path: Path, lock: TextIOWrapper, cache: Cache, tell: Tell) -> bool:
+    """Make a copy where no other process makes it meanwhile, and tell whether there was room for it."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    size = sum(said.bytes for videos in needed.values() for said in videos)
+    room = (path.parent / _WHOLE).is_file() or _make_room(cache, size, path.parent, tell)
+    if room and not (path.parent / _WHOLE).is_file():
+        (path.parent / _SIZE).write_text(str(size))
+        tell(f"copying {_gib(size)} of {store.path} to {path.parent}, once")
+        _copy(store, needed, path)
+        (path.parent / _WHOLE).touch()
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return room
 
 
 def _complete(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
@@ -145,16 +154,17 @@ def _write(written: FeatureStore, feature_set: str, said: StoredVideo, times: Fr
     written.write_features(feature_set, said.video, features, said.source_sha256)
 
 
-def _make_room(cache: Cache, size: int, own: Path, tell: Tell) -> None:
-    """Remove the least recently used copies that no process reads, until there is room, or none is left."""
+def _make_room(cache: Cache, size: int, own: Path, tell: Tell) -> bool:
+    """Remove the least recently used copies that no process reads, until there is room; tell whether there is."""
     limit, taken = cache.limit_bytes, {copy: _size(copy) for copy in cache.copies() if copy != own}
     for copy in list(taken):
         if sum(taken.values()) + size <= limit:
-            return
+            break
         with (copy / _LOCK).open("a") as lock:
             if _free(lock):
                 tell(f"removing the copy {copy}, {_gib(taken.pop(copy))}, to make room")
                 shutil.rmtree(copy)
+    return sum(taken.values()) + size <= limit
 
 
 def _free(lock: TextIOWrapper) -> bool:
