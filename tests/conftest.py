@@ -1,12 +1,15 @@
 """What all tests share: where the real data lies, and one thread a test so that results do not depend on the machine's cores."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so that child processes inherit it
 
 import pytest
+
+from tests.s3 import SECRET, LoopbackS3, loopback_s3
 
 SHARED_DATA = Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -17,3 +20,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data is absent: {SHARED_DATA} (set VQAFEAT_SHARED_DATA)")
     return SHARED_DATA
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackS3]:
+    """An S3 with the bucket `bucket`, and credentials in the environment; the test is skipped where moto or s3fs is absent."""
+    pytest.importorskip("moto.server", reason="moto is absent: pip install 'moto[server]'")
+    pytest.importorskip("s3fs", reason="s3fs is absent: pip install 'vqafeat[s3]'")
+    pytest.importorskip("upath", reason="universal-pathlib is absent: pip install 'vqafeat[s3]'")
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    with loopback_s3() as served:
+        yield served

@@ -1,8 +1,20 @@
-"""Where a store lies: a local folder, or a prefix of an object store that has the same methods as a path."""
+"""Where a store lies: a local folder, or a prefix of an object store, whose methods are those of a path."""
 
+import json
+import re
 import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.registry import Registry
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -10,6 +22,139 @@ if TYPE_CHECKING:
     Place = Path | UPath
 else:
     Place = Path  # universal-pathlib is only needed, and only imported, where a place is a URL
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+_REQUESTS_AT_ONCE = 16
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_CREDENTIAL = re.compile(r"key|secret|token|passw|credential|signature|auth", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A kind of object store.
+
+    Attributes:
+        module: that reaches it.
+        extra: of vqafeat, which brings the module.
+        credentials: where it takes them from, for the reader.
+        options: of its file system, unless --storage-option says otherwise.
+    """
+
+    module: str
+    extra: str
+    credentials: str
+    options: Mapping[str, Any]
+
+
+SCHEMES: Registry[Scheme] = Registry("kind of store URL")
+SCHEMES.add(
+    "s3",
+    Scheme(
+        module="s3fs",
+        extra="s3",
+        credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
+        options={
+            # botocore repeats what is answered with 500, 502, 503, 504 or a throttling code, after waits that double up to 20 s; what is
+            # cut or not answered in time s3fs repeats five times
+            "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 8}},
+            "use_listings_cache": False,  # another process may be writing
+        },
+    ),
+)
+
+
+def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
+    """Return the folder or the URL that a text names.
+
+    Args:
+        text: a path, or a URL such as `s3://bucket/prefix`.
+        storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
+
+    Raises:
+        ArgumentError: an option is no such pair or holds credentials, the URL does, or what reaches it is not installed.
+        UnknownNameError: the URL is of another kind than there are.
+    """
+    url = _URL.fullmatch(text)
+    if url is None:
+        if storage_options:
+            raise ArgumentError(f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{text}'; leave it out.")
+        return Path(text)
+    scheme = SCHEMES.get(url["scheme"].lower())
+    if "@" in url["host"] or "?" in url["rest"]:
+        raise ArgumentError(
+            f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write {url['scheme']}://bucket/prefix alone. "
+            f"Credentials come from the environment: {scheme.credentials}."
+        )
+    given = dict(_parsed(option, scheme) for option in storage_options)
+    _import(scheme.module, scheme)
+    return _import("upath", scheme).UPath(text.rstrip("/"), **{**scheme.options, **given})  # type: ignore[no-any-return]
+
+
+def _import(module: str, scheme: Scheme) -> ModuleType:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ArgumentError(f"stores at a URL need '{module}', not installed here; run: pip install 'vqafeat[{scheme.extra}]'") from error
+
+
+def _parsed(option: str, scheme: Scheme) -> tuple[str, Any]:
+    name, sign, text = option.partition("=")
+    if not sign or not name:
+        raise ArgumentError("--storage-option takes NAME=VALUE, as endpoint_url=http://127.0.0.1:9000; one has no such form.")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if any(_CREDENTIAL.search(word) for word in _names(name, value)) or re.search(r"://[^/]*@", text):
+        raise ArgumentError(
+            f"--storage-option {name} looks like a credential, which would be seen by others in the list of processes; "
+            f"set it in the environment: {scheme.credentials}."
+        )
+    return name, value
+
+
+def _names(name: str, value: Any) -> Iterator[str]:
+    yield name
+    if isinstance(value, dict):
+        for inner, own in value.items():
+            yield from _names(inner, own)
+
+
+@contextmanager
+def network_errors_told(place: Place) -> Iterator[None]:
+    """Tell what a network answers as an error of the store there.
+
+    Raises:
+        StoreError: it cannot be reached, or does not let us in.
+    """
+    if isinstance(place, Path):
+        yield
+        return
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except network_errors() as error:
+        raise StoreError(
+            f"'{place}' cannot be reached ({type(error).__name__}: {error}); look at the URL, at --storage-option endpoint_url=URL, and at "
+            f"the credentials in the environment ({SCHEMES.get(place.protocol).credentials})."
+        ) from error
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """Return the kinds of error that a disk or a network has; those that are no OSError exist where a URL is in use."""
+    botocore = sys.modules.get("botocore.exceptions")
+    return (OSError,) if botocore is None else (OSError, botocore.BotoCoreError, botocore.ClientError)
+
+
+def of_each(place: Place, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """Return what `look` finds of each item, in order; over a network, many at once."""
+    if isinstance(place, Path):
+        return list(map(look, items))
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "requests") as pool:
+        return list(pool.map(look, items))
 
 
 def remove_tree(place: Place) -> None:

@@ -1,13 +1,19 @@
 """Which data set and which store a command means."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+
+import click
 
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.manifest import Dataset, default_root, load_dataset, load_manifest, manifest_names
+from vqafeat.memory import parse_bytes
 from vqafeat.modeling.mixing import Mixture
-from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.store import FeatureStore, store_path
+from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
+from vqafeat.places import Place
+from vqafeat.store import FeatureStore, store_path, stores_in
+from vqafeat.store.caching import Cache, default_cache_folder, local_copy
 
 
 def load_with_root(name_or_path: str, root: Path | None, labels: Sequence[Path]) -> tuple[Dataset, Path]:
@@ -43,7 +49,7 @@ def stored_name(name_or_path: str) -> str:
     return load_dataset(name_or_path).name if name_or_path.lower().endswith(".csv") else load_manifest(name_or_path).name
 
 
-def open_store(folder: Path, dataset: str | None) -> FeatureStore:
+def open_store(folder: Place, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only one there.
 
     Raises:
@@ -57,9 +63,7 @@ def open_store(folder: Path, dataset: str | None) -> FeatureStore:
                 f"no features of '{name}' in '{folder}'; make them with `vqafeat extract --dataset {name} --backbone resnet50`."
             )
         return FeatureStore.open(path)
-    if (folder / "zarr.json").is_file():
-        return FeatureStore.open(folder)
-    found = sorted(folder.glob("*.zarr")) if folder.is_dir() else []
+    found = stores_in(folder)
     if len(found) != 1:
         names = ", ".join(path.stem for path in found)
         what = (
@@ -71,7 +75,7 @@ def open_store(folder: Path, dataset: str | None) -> FeatureStore:
     return FeatureStore.open(found[0])
 
 
-def open_stores(folder: Path, datasets: Sequence[str], any_features: bool = False) -> FeatureSource:
+def open_stores(folder: Place, datasets: Sequence[str], any_features: bool = False) -> FeatureStore | Mixture:
     """Open the store of a data set below a folder, or those of several as one; without a name, the only one there.
 
     Raises:
@@ -81,6 +85,24 @@ def open_stores(folder: Path, datasets: Sequence[str], any_features: bool = Fals
     if len(datasets) < 2:
         return open_store(folder, datasets[0] if datasets else None)
     return Mixture([open_store(folder, name) for name in datasets], any_features)
+
+
+def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, cache: str | None) -> FeatureStore | Mixture:
+    """Return stores that are read quickly: copies on the local disk of those at a URL; the stack holds them there.
+
+    Args:
+        stack: lets the copy go at its end.
+        source: as it was opened.
+        feature_sets: that are needed, joined by +.
+        cache: `--cache`.
+    """
+    most = None if cache is None else 0 if cache == "none" else parse_bytes(cache)
+    where = Cache(default_cache_folder(), most)
+
+    def copied(store: FeatureStore) -> FeatureStore:
+        return stack.enter_context(local_copy(store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)))
+
+    return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
 
 
 def chosen_features(source: FeatureSource, features: str | None) -> str:

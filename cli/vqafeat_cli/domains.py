@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from vqafeat.extraction.extractors import Extractor, build_extractors
+from vqafeat.places import place_named
 from vqafeat.pretraining.coral import DomainFeatures, image_features, image_paths, store_features
 from vqafeat_cli.pretraining_report import check_progress
 
@@ -26,7 +27,7 @@ class DomainReader:
         """Return the features of a domain."""
         path = Path(domain)
         if "=" not in domain or path.is_dir():
-            return store_features(path, feature_set)
+            return store_features(place_named(domain), feature_set)
         name, paths = image_paths(domain)
         extractor = self._extractor(feature_set)
         with check_progress(len(paths), f"features of {name}") as on_image:

@@ -11,6 +11,7 @@ import click
 
 from vqafeat import __version__
 from vqafeat.errors import VqafeatError
+from vqafeat.places import network_errors
 from vqafeat_cli import commands
 
 # Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to ten times the time where
@@ -45,7 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except BrokenPipeError:
         code = 0
-    except (VqafeatError, OSError) as error:
-        click.echo(f"Error: {error}", err=True)
-        code = 1
+    except VqafeatError as error:
+        code = _told(error)
+    except network_errors() as error:
+        code = _told(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception) -> int:
+    click.echo(f"Error: {error}", err=True)
+    return 1

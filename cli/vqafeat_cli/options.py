@@ -1,6 +1,7 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,60 @@ FINISHED_WITH_FAILURES = 3
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-store_option: Decorator = click.option(
-    "--store", type=click.Path(path_type=Path), default="features", show_default=True, help="Folder of the feature stores."
+storage_option: Decorator = click.option(
+    "--storage-option",
+    "storage_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of a store at a URL, as endpoint_url=http://127.0.0.1:9000; may be given several times. Credentials come from the environment.",
 )
+
+
+def at_place(*names: str) -> Decorator:
+    """Return a decorator that adds `--storage-option` and makes the texts of a command's arguments the places that they name."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def placed(*arguments: Any, storage_options: tuple[str, ...], **values: Any) -> Any:
+            from vqafeat.places import place_named
+
+            at_urls = [name for name in names if "://" in (values[name] or "")]
+            for name in names:
+                if values[name] is not None:
+                    values[name] = place_named(values[name], storage_options if name in at_urls or not at_urls else ())
+            return command(*arguments, **values)
+
+        return storage_option(placed)
+
+    return decorated
+
+
+cache_option: Decorator = click.option(
+    "--cache",
+    metavar="AMOUNT|none",
+    help="Most that copies of stores at a URL may take on the local disk, below $XDG_CACHE_HOME/vqafeat, for example 50G.  "
+    "[default: half of what is free]",
+)
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--store` and `--storage-option`; the command gets the folder, or the prefix of an object store, as `store`."""
+    option = click.option(
+        "--store", default="features", show_default=True, metavar="FOLDER|URL", help="Folder of the feature stores, or s3://bucket/prefix."
+    )
+    return option(at_place("store")(command))
+
+
+def _local_folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    if value is not None and "://" in value:
+        raise click.BadParameter(f"'{value}' is a URL; videos are decoded from a local folder: copy or mount them there.")
+    return None if value is None else Path(value)
+
+
 root_option: Decorator = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    callback=_local_folder,
     help="Folder of the data set's videos  [default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
 )
 labels_option: Decorator = click.option(

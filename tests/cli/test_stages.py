@@ -6,28 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import COUNT, WEIGHTS, Run
 from tests.clips import noise_frames, write_clip
-
-WEIGHTS = ("--weights", "squeezenet1_0=random")
-COUNT = 20
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    for index in range(COUNT):
-        frames = noise_frames(6, 64, 48, seed=index) // (1 + index % 4)
-        write_clip(folder / f"v{index}.mp4", frames)
-    rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 200},{index // 2}\n" for index in range(COUNT))
-    (folder / "mine.csv").write_text("video,mos,content\n" + rows)
-    return folder
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def extracted(run: Run, data: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_damaged_plain_video_is_not_packed_with_a_new_check_sum(store: Feature
 def test_damaged_frame_times_leave_out_what_depends_on_them(store: FeatureStore) -> None:
     chunk = store.path / "frames" / "d.mp4" / "c" / "0"
     chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
-    with pytest.raises(StoreError, match=r"frame times 'frames/d.mp4' .* cannot be read"):
+    with pytest.raises(StoreError, match=r"frames/d.mp4/c/0' does not have its check sum"):
         pack_store(store.path)
     left_out = pack_store(store.path, skip_missing=True).left_out
     assert [words.split(":")[0] for words in left_out] == ["frames/d.mp4", "tiny/d.mp4"]

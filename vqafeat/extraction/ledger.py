@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from vqafeat.places import Place
 from vqafeat.store import FeatureStore, keys, telling_refusals
@@ -51,6 +52,7 @@ class Ledger:
         self.failures: list[Failure] = []
         attempted_names = set(attempted)
         kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
+        self._lines = list[str]()
         with telling_refusals(path):
             path.unlink(missing_ok=True)
         for failure in kept:
@@ -62,5 +64,10 @@ class Ledger:
         self._append(failure)
 
     def _append(self, failure: Failure) -> None:
-        with telling_refusals(self.path), self.path.open("a") as file:
-            file.write(json.dumps(asdict(failure)) + "\n")
+        self._lines.append(json.dumps(asdict(failure)) + "\n")
+        with telling_refusals(self.path):
+            if isinstance(self.path, Path):
+                with self.path.open("a") as file:
+                    file.write(self._lines[-1])
+            else:
+                self.path.write_text("".join(self._lines))  # nothing can be appended to an object

@@ -18,6 +18,7 @@ from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore, held_together
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
@@ -165,11 +166,12 @@ class _Teller:
         self._pipe.send(("done", summary))
 
 
-def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Path, request: ExtractorRequest, resources: Resources) -> None:
+def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Place, request: ExtractorRequest, resources: Resources) -> None:
     teller = _Teller(pipe)
     try:
         extractors = request.build()
-        with held_together(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
+        folder = store if isinstance(store, Path) else None
+        with held_together(store), Pipeline(extractors, resources, teller.frames, folder) as pipeline:
             run = Run(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
             pipe.send(("end", run.follow(pipeline)))
     except VqafeatError as error:

@@ -38,6 +38,15 @@ class Evaluation:
     mapping: str
 
 
+def feature_sets_of(run: Path) -> str:
+    """Return the feature sets, joined by +, that the heads of a run take.
+
+    Raises:
+        WeightsError: the folder is no finished run.
+    """
+    return RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'").feature_sets
+
+
 def evaluate(
     run: Path,
     source: FeatureSource,

@@ -1,6 +1,6 @@
 """Several feature stores as one, so that a head is trained on several data sets at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,10 @@ class Mixture:
             raise ArgumentError(f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different ones.")
         self._any_features = any_features
         self._sources = {source.dataset.name: source for source in sources}
+
+    def replaced(self, replace: Callable[[Any], FeatureSource]) -> "Mixture":
+        """Return a mixture of what `replace` makes of each source."""
+        return Mixture([replace(source) for source in self._sources.values()], self._any_features)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Mixture, (tuple(self._sources.values()), self._any_features)

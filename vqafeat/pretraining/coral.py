@@ -13,6 +13,7 @@ from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreErro
 from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.networks import shared_networks
 from vqafeat.modeling.sequences import FeatureSource
+from vqafeat.places import Place
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.pictures import read_picture
 from vqafeat.store import FeatureStore
@@ -87,7 +88,7 @@ def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
         )
 
 
-def store_features(path: Path, feature_set: str) -> DomainFeatures:
+def store_features(path: Place, feature_set: str) -> DomainFeatures:
     """Return the mean features of each complete video of a store.
 
     Raises:

@@ -5,7 +5,7 @@ from vqafeat.store import plain as plain
 from vqafeat.store.checking import verify_store
 from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
-from vqafeat.store.keys import store_key, store_path
+from vqafeat.store.keys import store_key, store_path, stores_in
 from vqafeat.store.locking import held_together, telling_refusals
 from vqafeat.store.packing import pack_store, unpack_store
 
@@ -16,6 +16,7 @@ __all__ = [
     "pack_store",
     "store_key",
     "store_path",
+    "stores_in",
     "telling_refusals",
     "unpack_store",
     "verify_store",

@@ -11,31 +11,60 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.storage import FsspecStore
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place, remove_tree
+from vqafeat.places import Place, of_each, remove_tree
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20
 
 
 def read_attributes(path: Place) -> dict[str, Any]:
-    """Return the attributes of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
+    """Return the attributes of a node, or none where it is missing or damaged."""
+    return cast(dict[str, Any], read_node(path).get("attributes", {}))
+
+
+def read_node(path: Place) -> dict[str, Any]:
+    """Return the metadata of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
     try:
         node = json.loads((path / "zarr.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return cast(dict[str, Any], node.get("attributes", {})) if isinstance(node, dict) else {}
+    return node if isinstance(node, dict) else {}
 
 
 def open_root(path: Place, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None) -> zarr.Group:
     """Return the group at a place, made with attributes where the mode says so."""
-    return zarr.open_group(path, mode=mode, zarr_format=3, attributes=attributes)
+    if isinstance(path, Path):
+        return zarr.open_group(path, mode=mode, zarr_format=3, attributes=attributes)
+    remote = FsspecStore.from_url(str(path), storage_options=dict(path.storage_options), read_only=mode == "r")
+    return zarr.open_group(remote, mode=mode, zarr_format=3, attributes=attributes)
 
 
 def children(path: Place) -> list[Place]:
     """Return the folders of the nodes below a node, sorted."""
-    return sorted(node for node in path.iterdir() if (node / "zarr.json").is_file()) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    nodes: list[Place] = sorted(path.iterdir(), key=lambda node: node.name)
+    return [node for node, there in zip(nodes, of_each(path, lambda node: (node / "zarr.json").is_file(), nodes), strict=True) if there]
+
+
+def read_chunk(chunk: Place, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:
+    """Return a chunk without its trailing check sum: a read-only map of its file, or what a network sent, which is always checked.
+
+    Raises:
+        StoreError: it is missing or of another length, or its check sum is wrong.
+    """
+    if isinstance(chunk, Path):
+        return mapped(chunk, dtype, shape, checked)
+    try:
+        sent = np.frombuffer(chunk.read_bytes(), np.uint8)
+    except FileNotFoundError as error:
+        raise StoreError(f"chunk '{chunk}' is missing; run `vqafeat verify` and extract that video again.") from error
+    if len(sent) != int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES or not has_right_sum(sent):
+        raise StoreError(f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again.")
+    return sent[:-CRC32C_BYTES].view(dtype).reshape(shape)
 
 
 def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:

@@ -40,8 +40,7 @@ def contents(store: FeatureStore, readable: bool = False) -> Contents:
     for feature_set in store.feature_sets():
         names = sorted({*store.layout.stored_videos(feature_set), *(video.name for video in store.dataset.videos)})
         whole = list[StoredVideo]()
-        for name in names:
-            said = store.stored(feature_set, name)
+        for name, said in zip(names, store.layout.of_each(lambda name: store.stored(feature_set, name), names), strict=True):  # noqa: B023
             if said is None or (said.source_sha256 and name not in timed):
                 left_out.append(f"{feature_set}/{name}: not complete")
             elif readable and (words := _damage_of_rows(store, feature_set, name)):

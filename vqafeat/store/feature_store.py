@@ -14,7 +14,8 @@ turns a finished store into the packed layout (`packed.py`), which is read by th
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,9 @@ import zarr
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
-from vqafeat.places import Place
+from vqafeat.places import Place, network_errors_told
 from vqafeat.store.arrays import open_root
-from vqafeat.store.keys import store_key
+from vqafeat.store.keys import store_key, stores_in
 from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
 from vqafeat.store.locking import held_alone, telling_refusals
 from vqafeat.store.plain import PlainLayout, plain
@@ -48,21 +49,8 @@ class FeatureStore:
         Raises:
             StoreError: there is none, it is of another schema, or it is packed and to be written to.
         """
-        if not (path / "zarr.json").is_file():
-            if path.with_name(f"{path.name}.old").exists():
-                raise StoreError(
-                    f"no feature store at '{path}': packing it was stopped, and it lies beside as '{path.name}.old'; "
-                    "run `vqafeat pack` or `vqafeat unpack` again."
-                )
-            near = sorted(map(str, [*path.parent.glob("*.zarr"), *path.glob("*.zarr")]))
-            hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
-            raise StoreError(
-                f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name its folder with --store."
-            )
-        try:
-            root = open_root(path, "r+" if writable else "r")
-        except ValueError as error:
-            raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); the store has to be extracted again.") from error
+        with network_errors_told(path):
+            root = _opened(path, "r+" if writable else "r")
         schema = root.attrs.get("schema_version")
         name = next((name for name, number in SCHEMA_OF_LAYOUT.items() if number == schema), None)
         if name is None:
@@ -82,7 +70,9 @@ class FeatureStore:
         Raises:
             StoreError: the store holds another data set or is packed, another process is writing to it, or it cannot be written to.
         """
-        if not (path / "zarr.json").is_file():
+        with network_errors_told(path):
+            there = (path / "zarr.json").is_file()
+        if not there:
             with telling_refusals(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             # alone, since what a second run wrote here would undo what the first has begun
@@ -108,6 +98,11 @@ class FeatureStore:
     def dataset_name(self) -> str:
         """The name of the data set that the store holds."""
         return str(self._root.attrs["dataset"])
+
+    @property
+    def content(self) -> str:
+        """The content digest that packing noted; empty in a plain store, whose content may change."""
+        return str(self._root.attrs.get("content", ""))
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -170,7 +165,7 @@ class FeatureStore:
             StoreError: another process is writing to it, or it cannot be written to.
         """
         with held_alone(self.path):
-            for leftover in self.path.rglob("*.partial"):
+            for leftover in self.path.rglob("*.partial") if isinstance(self.path, Path) else ():
                 leftover.unlink()
             yield
 
@@ -234,7 +229,9 @@ class FeatureStore:
     def complete_videos(self, feature_set: str) -> list[str]:
         """Return the videos of the data set whose rows are stored whole, in the data set's order."""
         self.identity(feature_set)
-        return [video.name for video in self.dataset.videos if self.is_complete(feature_set, video.name)]
+        names = [video.name for video in self.dataset.videos]
+        whole = self.layout.of_each(lambda name: self.is_complete(feature_set, name), names)
+        return [name for name, there in zip(names, whole, strict=True) if there]
 
     def write_frames(self, video: str, table: FrameTable) -> None:
         """Store the frame times of a video; its features follow.
@@ -277,7 +274,8 @@ class FeatureStore:
             raise StoreError(
                 f"video '{video}' is not complete in feature set '{feature_set}' of '{self.path}'; run `vqafeat extract` again."
             )
-        return self.layout.read(feature_set, found, checked)
+        with network_errors_told(self.path):
+            return self.layout.read(feature_set, found, checked)
 
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
         """Return (frame,) presentation times in seconds, or None where the features were imported without them."""
@@ -286,6 +284,24 @@ class FeatureStore:
     @property
     def _written(self) -> PlainLayout:
         return plain(self.layout, self.path)
+
+
+def _opened(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
+    if not (path / "zarr.json").is_file():
+        if path.with_name(f"{path.name}.old").exists():
+            raise StoreError(
+                f"no feature store at '{path}': packing it was stopped, and it lies beside as '{path.name}.old'; "
+                "run `vqafeat pack` or `vqafeat unpack` again."
+            )
+        near = sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))
+        hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
+        raise StoreError(
+            f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name its folder with --store."
+        )
+    try:
+        return open_root(path, mode)
+    except ValueError as error:
+        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); the store has to be extracted again.") from error
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:

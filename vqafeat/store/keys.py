@@ -2,8 +2,9 @@
 
 import re
 from hashlib import sha256
+from pathlib import Path
 
-from vqafeat.places import Place
+from vqafeat.places import Place, network_errors_told
 
 _UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
 _LONGEST_KEY_BYTES = 200
@@ -22,6 +23,17 @@ def store_key(name: str) -> str:
 def store_path(folder: Place, dataset: str) -> Place:
     """Return where the store of a data set lies below the folder of stores."""
     return folder / f"{store_key(dataset)}.zarr"
+
+
+def stores_in(folder: Place) -> list[Place]:
+    """Return the stores in a folder of stores, sorted; the folder itself where it is a store."""
+    with network_errors_told(folder):
+        if (folder / "zarr.json").is_file():
+            return [folder]
+        if isinstance(folder, Path):
+            return [*sorted(folder.glob("*.zarr"))]
+        found = folder.fs.ls(folder.path, detail=False) if folder.fs.exists(folder.path) else []
+        return [folder / name.rsplit("/", 1)[1] for name in sorted(found) if name.endswith(".zarr")]
 
 
 def ledger_path(store: Place) -> Place:

@@ -1,6 +1,6 @@
 """What a store says of its videos, however its arrays lie, and the table of the ways in which they can lie."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.places import Place
+from vqafeat.places import Found, Item, Place
 from vqafeat.registry import Registry
 
 PLAIN, PACKED = "plain", "packed"
@@ -57,6 +57,9 @@ class Layout(Protocol):
     @property
     def name(self) -> str:
         """Its name in the table of layouts."""
+
+    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """Return what `look` finds of each item, in order; many at once where each is a request."""
 
     def labels(self) -> dict[str, Any]:
         """Return the attributes of the labels, or none where they are missing or damaged."""

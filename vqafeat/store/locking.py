@@ -6,12 +6,19 @@ process that holds them, however it ends; what the files hold, and how old they 
 """
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from socket import gethostname
+from typing import TYPE_CHECKING
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place
+from vqafeat.places import Place, network_errors_told
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 _ORPHANS_SECONDS = 30.0  # for what a killed run left behind to notice it
 _LOOK_SECONDS = 0.05
@@ -24,6 +31,10 @@ def held_alone(store: Place) -> Iterator[None]:
     Raises:
         StoreError: another process is writing to it, or it cannot be written to.
     """
+    if not isinstance(store, Path):
+        with _locked_object(store):
+            yield
+        return
     with _locked(store.with_suffix(".lock"), store, fcntl.LOCK_EX, 0.0):
         with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_EX, _ORPHANS_SECONDS):
             pass
@@ -37,6 +48,9 @@ def held_together(store: Place) -> Iterator[None]:
     Raises:
         StoreError: a run is just beginning, which this process does not belong to, or the store cannot be written to.
     """
+    if not isinstance(store, Path):
+        yield  # an object appears whole or not at all
+        return
     with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_SH, _ORPHANS_SECONDS):
         yield
 
@@ -58,7 +72,24 @@ def telling_refusals(store: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Place, store: Place, kind: int, patience_seconds: float) -> Iterator[None]:
+def _locked_object(path: "UPath") -> Iterator[None]:
+    """Put an object that nobody else may put; it stays where this process is killed."""
+    lock = path.with_suffix(".lock")
+    with network_errors_told(path):
+        try:
+            lock.fs.pipe_file(lock.path, f"process {os.getpid()} on {gethostname()}".encode(), mode="create")
+        except FileExistsError as error:
+            raise StoreError(
+                f"another process is writing to '{path}' ({lock.read_text()}); wait for it, or, if it was killed, delete '{lock}'."
+            ) from error
+    try:
+        yield
+    finally:
+        lock.unlink()
+
+
+@contextmanager
+def _locked(path: Path, store: Path, kind: int, patience_seconds: float) -> Iterator[None]:
     with telling_refusals(store):
         file = path.open("w")
     with file:
@@ -70,7 +101,7 @@ def _locked(path: Place, store: Place, kind: int, patience_seconds: float) -> It
         yield
 
 
-def _taken(descriptor: int, kind: int, store: Place) -> bool:
+def _taken(descriptor: int, kind: int, store: Path) -> bool:
     with telling_refusals(store):
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

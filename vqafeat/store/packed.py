@@ -12,7 +12,7 @@ them are uncompressed and have a CRC-32C each.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, cast
@@ -23,7 +23,7 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.places import Place
+from vqafeat.places import Found, Item, Place
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PACKED, StoredVideo
 from vqafeat.store.shards import ShardedRows
@@ -69,6 +69,10 @@ class PackedLayout:
         self.path, self._root = path, root
         self._videos = lru_cache(None)(self._read_videos)
         self._rows = lru_cache(None)(self._sharded)
+
+    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """Return what `look` finds of each item, in order; the tables are at hand."""
+        return list(map(look, items))
 
     def labels(self) -> dict[str, Any]:
         """Return the attributes of the labels."""

@@ -70,8 +70,8 @@ def pack_store(path: Place, out: Place | None = None, shard_bytes: int = SHARD_B
         ArgumentError: a row does not fit into a shard.
     """
 
-    def write(store: FeatureStore, whole: Contents, target: Place) -> None:
-        _Packer(store, target, shard_bytes).write(whole)
+    def write(store: FeatureStore, whole: Contents, target: Place, digest: str) -> None:
+        _Packer(store, target, shard_bytes).write(whole, digest)
 
     return _repacked(path, out, PACKED, write, skip_missing)
 
@@ -82,7 +82,7 @@ def unpack_store(path: Place, out: Place | None = None, skip_missing: bool = Fal
 
 
 def _repacked(
-    path: Place, out: Place | None, layout: str, write: Callable[[FeatureStore, Contents, Place], None], skip_missing: bool
+    path: Place, out: Place | None, layout: str, write: Callable[[FeatureStore, Contents, Place, str], None], skip_missing: bool
 ) -> Repacked:
     if isinstance(path, Path):
         _finish_replacing(path)
@@ -100,8 +100,8 @@ def _repacked(
                 "leave them out with --skip-missing."
             )
         with _beside(path, out) if out is not None else _replacing(path) as target:
-            write(store, whole, target)
             digest = content_digest(store, whole)
+            write(store, whole, target, digest)
             if content_digest(FeatureStore.open(target)) != digest:
                 raise StoreError(f"'{target}' does not hold what '{path}' does, which stays as it is; is the disk sound? Run it again.")
     return Repacked(out or path, digest, videos, whole.left_out)
@@ -152,7 +152,7 @@ def _beside(path: Place, out: Place) -> Iterator[Place]:
 # --- writing ----------------------------------------------------------------------------------------------------------------------
 
 
-def _write_plain(store: FeatureStore, whole: Contents, target: Place) -> None:
+def _write_plain(store: FeatureStore, whole: Contents, target: Place, _: str) -> None:
     written = FeatureStore.create(target, store.dataset)
     for video in whole.timed:
         seconds, source = store.seconds(video), store.source(video)
@@ -174,7 +174,7 @@ class _Packer:
         attributes = {"schema_version": SCHEMA_OF_LAYOUT[PACKED], "dataset": dataset.name, "manifest_digest": dataset.digest}
         self._root = open_root(target, "w-", attributes)
 
-    def write(self, whole: Contents) -> None:
+    def write(self, whole: Contents, digest: str) -> None:
         """Write labels, frame times and all feature sets, one shard in memory at a time."""
         dataset = self._store.dataset
         self._root.create_group("labels", attributes=label_attributes(dataset))
@@ -184,7 +184,7 @@ class _Packer:
         self._root.create_group("features")
         for feature_set in whole.rows:
             self._write_set(feature_set, whole)
-        self._root.attrs["complete"] = True
+        self._root.attrs.update({"content": digest, "complete": True})
         with warnings.catch_warnings():
             # a store on the network opens with one request for it; other readers of Zarr pass over it
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)

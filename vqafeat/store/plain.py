@@ -1,6 +1,6 @@
 """The plain layout: one array a video and feature set, one checked chunk an array; the one that can be written to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -9,8 +9,8 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.places import Place
-from vqafeat.store.arrays import children, mapped, read_attributes, remove_node, write_array
+from vqafeat.places import Found, Item, Place, of_each
+from vqafeat.store.arrays import children, read_attributes, read_chunk, read_node, remove_node, write_array
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PLAIN, StoredVideo
 
@@ -23,6 +23,10 @@ class PlainLayout:
 
     def __init__(self, path: Place, root: zarr.Group) -> None:
         self.path, self._root = path, root
+
+    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+        """Return what `look` finds of each item, in order; many at once where each is a request."""
+        return of_each(self.path, look, items)
 
     # --- reading ------------------------------------------------------------------------------------------------------------------
 
@@ -46,7 +50,7 @@ class PlainLayout:
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
-        found = (read_attributes(path) for path in children(self.path / "frames"))
+        found = of_each(self.path, read_attributes, children(self.path / "frames"))
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def source(self, video: str) -> dict[str, Any] | None:
@@ -57,16 +61,12 @@ class PlainLayout:
     def seconds(self, video: str) -> npt.NDArray[np.float64]:
         """Return (frame,) presentation times of a video that has them."""
         key = f"frames/{store_key(video)}"
-        try:
-            return np.asarray(self._array(key)[...])
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise StoreError(
-                f"frame times '{key}' of '{self.path}' cannot be read ({error}); run `vqafeat verify` and extract that video again."
-            ) from error
+        shape = tuple(read_node(self.path / key)["shape"])
+        return np.array(read_chunk(self.path / key / "c" / "0", np.dtype(np.float64), shape, checked=True))
 
     def stored_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose rows are stored, sorted."""
-        found = (read_attributes(path) for path in children(self.path / "features" / store_key(feature_set)))
+        found = of_each(self.path, read_attributes, children(self.path / "features" / store_key(feature_set)))
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
@@ -79,8 +79,8 @@ class PlainLayout:
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
         """Return the rows of a video as read-only maps of the chunk files."""
         path = self._video_path(feature_set, video.video)
-        values = mapped(path / "values" / "c" / "0" / "0", np.dtype(video.dtype), (video.rows, video.channels), checked)
-        return VideoFeatures(values, mapped(path / "frame" / "c" / "0", np.dtype(np.int32), (video.rows,), checked))
+        values = read_chunk(path / "values" / "c" / "0" / "0", np.dtype(video.dtype), (video.rows, video.channels), checked)
+        return VideoFeatures(values, read_chunk(path / "frame" / "c" / "0", np.dtype(np.int32), (video.rows,), checked))
 
     # --- checking -----------------------------------------------------------------------------------------------------------------
 

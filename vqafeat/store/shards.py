@@ -87,7 +87,7 @@ class ShardedRows:
 
     def _fetched(self, number: int, start: int, stop: int | None) -> npt.NDArray[np.uint8]:
         path = self._shard_path(number)
-        return np.frombuffer(path.fs.cat_file(path.path, start, stop), np.uint8)
+        return np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
 
     def _shard_path(self, number: int) -> Any:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))

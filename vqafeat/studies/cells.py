@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
+from vqafeat.places import Place
 from vqafeat.studies.numbers import NOTHING, number, signed
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.shelves import commands_for
@@ -80,7 +80,7 @@ def _own_notes(result: StudyResult) -> list[str]:
     return list(dict.fromkeys(note for note in said if not note.startswith("split ")))
 
 
-def as_dict(result: StudyResult, store: Path) -> dict[str, Any]:
+def as_dict(result: StudyResult, store: Place) -> dict[str, Any]:
     """Return the table as JSON has it."""
     study = result.study
     return {

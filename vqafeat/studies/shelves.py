@@ -10,6 +10,7 @@ from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import backbone_names
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.modeling.subsets import SizedSource
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.requests import Need, RunRequest
 
@@ -51,7 +52,7 @@ class StoreShelf:
     words = ""
     stands_in = False
 
-    def __init__(self, folder: Path, only: Sequence[str] = (), skip_missing: bool = False) -> None:
+    def __init__(self, folder: Place, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
         self._open = cache(lambda dataset: FeatureStore.open(store_path(self._folder, dataset)))
         self._complete = cache(lambda need: len(self._open(need.dataset).complete_videos(need.feature_set)))
@@ -78,7 +79,7 @@ class StoreShelf:
         return request
 
 
-def commands_for(needs: Sequence[Need], folder: Path) -> list[str]:
+def commands_for(needs: Sequence[Need], folder: Place) -> list[str]:
     """Return the commands that make feature sets, one a data set, weights that only come as files named."""
     wanted: dict[str, list[str]] = {}
     for need in dict.fromkeys(needs):

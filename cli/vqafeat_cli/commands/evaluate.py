@@ -1,12 +1,14 @@
 """`vqafeat evaluate`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import dataset_option, json_option, store_option
+from vqafeat.places import Place
+from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
 
 if TYPE_CHECKING:
     from vqafeat.modeling.subsets import Subsets
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @dataset_option(required=False)
 @store_option
+@cache_option
 @click.option("--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the run's own]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
 @click.option("--any-features", is_flag=True, help="Allow features that were made otherwise than those of the training.")
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 def evaluate(
     run: Path,
     dataset: str | None,
-    store: Path,
+    store: Place,
+    cache: str | None,
     mapping: str | None,
     skip_missing: bool,
     any_features: bool,
@@ -58,7 +62,7 @@ def evaluate(
       vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --videos test-1080p
     """
     from vqafeat.modeling import evaluating, subsets
-    from vqafeat_cli.datasets import open_store
+    from vqafeat_cli.datasets import near, open_store
     from vqafeat_cli.fit_report import metrics_lines
 
     if quality_threshold is not None and by is None:
@@ -66,15 +70,16 @@ def evaluate(
     if by is not None:
         subsets.check_grouping(by, quality_threshold)
     feature_store = open_store(store, dataset)
-    found = evaluating.evaluate(
-        run,
-        feature_store,
-        mapping=mapping,
-        skip_missing=skip_missing,
-        any_features=any_features,
-        frame_changes={key: value for key, value in frames.items() if value is not None},
-        part=part,
-    )
+    with ExitStack() as stack:
+        found = evaluating.evaluate(
+            run,
+            near(stack, feature_store, evaluating.feature_sets_of(run), cache),
+            mapping=mapping,
+            skip_missing=skip_missing,
+            any_features=any_features,
+            frame_changes={key: value for key, value in frames.items() if value is not None},
+            part=part,
+        )
     grouped = subsets.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
     if json:
         videos = len({row.video for row in found.predictions})

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from vqafeat.json_text import json_text
+from vqafeat.places import Place
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
     cluster,
@@ -55,7 +56,7 @@ def extract(
     backbones: tuple[str, ...],
     root: Path | None,
     labels: tuple[Path, ...],
-    store: Path,
+    store: Place,
     weights: tuple[str, ...],
     precision: str | None,
     dtype: str,

@@ -1,13 +1,15 @@
 """`vqafeat fit`."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import datasets_option, json_option, store_option
+from vqafeat.places import Place
+from vqafeat_cli.options import cache_option, datasets_option, json_option, store_option
 
 
 @click.command()
@@ -18,6 +20,7 @@ from vqafeat_cli.options import datasets_option, json_option, store_option
 @datasets_option
 @click.option("--features", metavar="SET[+SET]", help="Feature sets to train on, fused with +.  [default: the only one in the store]")
 @store_option
+@cache_option
 @click.option(
     "--recipe", default="default", show_default=True, help="Named set of everything that decides training; `vqafeat list recipes`."
 )
@@ -63,7 +66,8 @@ def fit(
     options: tuple[str, ...],
     datasets: tuple[str, ...],
     features: str | None,
-    store: Path,
+    store: Place,
+    cache: str | None,
     recipe: str,
     order: str,
     sampling: str,
@@ -97,6 +101,7 @@ def fit(
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
       vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
       vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
+      vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
     """
     from vqafeat.memory import parse_bytes
@@ -104,7 +109,7 @@ def fit(
     from vqafeat.modeling.drawing import drawn_splits
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
-    from vqafeat_cli.datasets import chosen_features, open_stores
+    from vqafeat_cli.datasets import chosen_features, near, open_stores
     from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 
     source = open_stores(store, datasets, any_features)
@@ -113,9 +118,9 @@ def fit(
     folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")
     frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
-    with fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
+    with ExitStack() as stack, fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
         run = fitting.fit(
-            source,
+            near(stack, source, feature_sets, cache),
             feature_sets,
             head,
             drawn.splits,

@@ -23,7 +23,7 @@ def importing() -> None:
 @root_option
 @labels_option
 @store_option
-def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Path) -> None:
+def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Place) -> None:
     """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set `resnet50`.
 
     With a known data set, the index counts in its label list and the scores are compared with it; with a name of your own, videos
@@ -54,7 +54,7 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
 @store_option
 @click.option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
 @click.option("--key", help="Variable in the file.  [default: the only matrix]")
-def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Path, name: str | None, key: str | None) -> None:
+def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Place, name: str | None, key: str | None) -> None:
     """Import a (video, channel) matrix of a .mat file, whose rows are in the order of the label list: one row a video.
 
     \b

@@ -1,27 +1,30 @@
 """`vqafeat pack` and `vqafeat unpack`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from vqafeat.places import Place
+from vqafeat_cli.options import at_place
+
 if TYPE_CHECKING:
     from vqafeat.store.packing import Repacked
 
-_out_option = click.option("--out", type=click.Path(path_type=Path), help="Where the result goes.  [default: in place of STORE]")
+_out_option = click.option("--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]")
 _skip_missing_option = click.option(
     "--skip-missing", is_flag=True, help="Leave out what is incomplete or damaged, and name it; without it, nothing is done then."
 )
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", metavar="STORE")
 @_out_option
+@at_place("store", "out")
 @click.option(
     "--shard-size", default="64M", show_default=True, metavar="AMOUNT", help="Most bytes of features in one shard, which is one file."
 )
 @_skip_missing_option
-def pack(store: Path, out: Path | None, shard_size: str, skip_missing: bool) -> None:
+def pack(store: Place, out: Place | None, shard_size: str, skip_missing: bool) -> None:
     """Turn a finished store into one sharded array a feature set: thousands of files become a few, which every command reads.
 
     The result is read again and compared before it takes the place of STORE; a stop at any time loses nothing. Nothing can be written to
@@ -31,6 +34,7 @@ def pack(store: Path, out: Path | None, shard_size: str, skip_missing: bool) -> 
     Examples:
       vqafeat pack features/konvid.zarr
       vqafeat pack features/lsvq.zarr --out packed/lsvq.zarr --shard-size 128M
+      vqafeat pack features/lsvq.zarr --out s3://bucket/features/lsvq.zarr
     """
     from vqafeat.memory import parse_bytes
     from vqafeat.store import pack_store
@@ -39,10 +43,11 @@ def pack(store: Path, out: Path | None, shard_size: str, skip_missing: bool) -> 
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", metavar="STORE")
 @_out_option
+@at_place("store", "out")
 @_skip_missing_option
-def unpack(store: Path, out: Path | None, skip_missing: bool) -> None:
+def unpack(store: Place, out: Place | None, skip_missing: bool) -> None:
     """Turn a packed store into one that can be written to, with the same content.
 
     \b

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import click
 
+from vqafeat.places import Place
+from vqafeat_cli.options import at_place
+
 
 @click.command()
 @click.argument("shown", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The page.")
-@click.option("--store", type=click.Path(path_type=Path), help="Folder of the feature stores, for curves of the frames' scores.")
+@click.option("--store", metavar="FOLDER|URL", help="Folder or URL of the feature stores, for curves of the frames' scores.")
+@at_place("store")
 @click.option("--videos", type=click.Path(path_type=Path), help="Folder of the video files, for playing them from the page.")
 @click.option("--curves", default=20, show_default=True, type=click.IntRange(0), help="Most videos of each run, worst first, with a curve.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw each run's scores and training to, as PNG.")
@@ -17,7 +21,7 @@ import click
 def report(
     shown: tuple[Path, ...],
     out: Path,
-    store: Path | None,
+    store: Place | None,
     videos: Path | None,
     curves: int,
     plots: Path | None,

@@ -1,17 +1,19 @@
 """`vqafeat show` and `vqafeat verify`."""
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 
-from vqafeat_cli.options import FINISHED_WITH_FAILURES
+from vqafeat.places import Place
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="STORE|RUN")
+@at_place("path")
 @click.option("--digest", is_flag=True, help="Also read the whole store, for a digest of its content that packing does not change.")
-def show(path: Path, digest: bool) -> None:
+def show(path: Place, digest: bool) -> None:
     """Say what a store or a run folder holds, and where its numbers came from.
 
     \b
@@ -26,12 +28,14 @@ def show(path: Path, digest: bool) -> None:
         _show_store(store, digest)
 
 
-def _stores(path: Path) -> list[Path]:
+def _stores(path: Place) -> Sequence[Place]:
     """Return the stores in a folder of stores, or the path itself, whose absence is told when it is opened."""
-    return ([] if (path / "zarr.json").is_file() else sorted(path.glob("*.zarr"))) or [path]
+    from vqafeat.store import stores_in
+
+    return stores_in(path) or [path]
 
 
-def _show_store(path: Path, digest: bool) -> None:
+def _show_store(path: Place, digest: bool) -> None:
     from vqafeat.store import FeatureStore, content_digest
 
     store = FeatureStore.open(path)
@@ -49,7 +53,7 @@ def _show_store(path: Path, digest: bool) -> None:
             click.echo(f"    {key:16} {value}")
 
 
-def _show_run(path: Path) -> None:
+def _show_run(path: Place) -> None:
     for name in ("config.json", "metrics.json"):
         if (path / name).is_file():
             click.echo(f"{name}:")
@@ -59,9 +63,10 @@ def _show_run(path: Path) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="STORE")
+@at_place("path")
 @click.pass_context
-def verify(context: click.Context, path: Path) -> None:
+def verify(context: click.Context, path: Place) -> None:
     """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3 where something is.
 
     \b

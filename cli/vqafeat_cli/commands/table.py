@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vqafeat.json_text import json_text
+from vqafeat.places import Place
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, store_option, weights_option
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def table(
     names: tuple[str, ...],
     every: bool,
     datasets: tuple[str, ...],
-    store: Path,
+    store: Place,
     runs: Path | None,
     recorded: Path | None,
     form: str,
@@ -107,7 +108,7 @@ def table(
     return 0 if all(passed) else FINISHED_WITH_FAILURES
 
 
-def _shelf(datasets: tuple[str, ...], store: Path, skip_missing: bool) -> tuple["Shelf", Path]:
+def _shelf(datasets: tuple[str, ...], store: Place, skip_missing: bool) -> tuple["Shelf", Path]:
     """Return where features come from, and where runs go without --runs."""
     from vqafeat.store import FeatureStore, store_path
     from vqafeat.studies.shelves import StoreShelf
@@ -139,7 +140,7 @@ def _pictures(studies: list["Study"], images: tuple[str, ...], weights: tuple[st
     return places, parse_weights(weights, backbone_names([cell.request.features for cell in cells if cell.request]))
 
 
-def _text(result: "StudyResult", store: Path, form: str) -> str:
+def _text(result: "StudyResult", store: Place, form: str) -> str:
     from vqafeat.studies.cells import as_dict
     from vqafeat.studies.renderers import RENDERERS
 

@@ -1,11 +1,11 @@
 """What a renderer is: a filled table in, text out."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from vqafeat.places import Place
 from vqafeat.registry import Registry
 from vqafeat.studies.running import StudyResult
 
 # (filled table, folder of the stores for the commands that are told) → text
-Renderer = Callable[[StudyResult, Path], str]
+Renderer = Callable[[StudyResult, Place], str]
 RENDERERS: Registry[Renderer] = Registry("format of a table")

@@ -3,10 +3,10 @@
 import csv
 from io import StringIO
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from vqafeat.csv_text import guarded
+from vqafeat.places import Place
 from vqafeat.studies.cells import as_dict
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
@@ -16,7 +16,7 @@ _NUMBERS = ("measured", "std", "published", "published_std", "difference")
 
 
 @RENDERERS.register("csv")
-def comma_separated(result: StudyResult, store: Path) -> str:
+def comma_separated(result: StudyResult, store: Place) -> str:
     """Return a header line and a line for each cell; a number that is not there is empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

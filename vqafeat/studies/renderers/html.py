@@ -1,8 +1,8 @@
 """html: one table element with headings that screen readers can follow, and a list of its notes."""
 
 from html import escape
-from pathlib import Path
 
+from vqafeat.places import Place
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
@@ -10,7 +10,7 @@ from vqafeat.studies.shelves import commands_for
 
 
 @RENDERERS.register("html")
-def html(result: StudyResult, store: Path) -> str:
+def html(result: StudyResult, store: Place) -> str:
     """Return the elements; a page puts them where it likes."""
     study = result.study
     heads = 1 + any(row.group for row in study.rows)

@@ -1,7 +1,6 @@
 """latex: a table with booktabs, which the document has to load."""
 
-from pathlib import Path
-
+from vqafeat.places import Place
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
@@ -34,7 +33,7 @@ def escaped(text: str) -> str:
 
 
 @RENDERERS.register("latex")
-def latex(result: StudyResult, store: Path) -> str:
+def latex(result: StudyResult, store: Place) -> str:
     """Return the table with its notes in the caption."""
     study = result.study
     heads = 1 + any(row.group for row in study.rows)

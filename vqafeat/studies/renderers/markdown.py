@@ -1,8 +1,8 @@
 """md: a table of GitHub's Markdown."""
 
 import re
-from pathlib import Path
 
+from vqafeat.places import Place
 from vqafeat.studies.cells import cell_text, notes, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
@@ -15,7 +15,7 @@ def escaped(text: str) -> str:
 
 
 @RENDERERS.register("md")
-def markdown(result: StudyResult, store: Path) -> str:
+def markdown(result: StudyResult, store: Place) -> str:
     """Return the table with its notes below."""
     study = result.study
     grouped = any(row.group for row in study.rows)

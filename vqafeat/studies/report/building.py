@@ -16,6 +16,7 @@ from vqafeat.modeling.recorded import RecordedRun
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CURVE, METRICS
 from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.places import Place
 from vqafeat.studies.report.facts import facts_of
 from vqafeat.studies.report.frames import with_frame_curves
 from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
@@ -32,7 +33,7 @@ def build_report(
     *,
     tables: Sequence[Path] = (),
     title: str | None = None,
-    store: Path | None = None,
+    store: Place | None = None,
     videos: Path | None = None,
     curves: int = 20,
 ) -> Report:

@@ -12,6 +12,7 @@ from vqafeat.modeling.rows import selected
 from vqafeat.modeling.sampling import VideoRows, rows_in_testing
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.report.page import FrameCurve, ReportRun
 
@@ -19,7 +20,7 @@ MOST_POINTS = 1500  # more than a screen has columns
 _SECOND_DIGITS, _SCORE_DIGITS = 4, 6
 
 
-def with_frame_curves(run: ReportRun, folder: Path, store: Path, most: int) -> ReportRun:
+def with_frame_curves(run: ReportRun, folder: Path, store: Place, most: int) -> ReportRun:
     """Return a run with the curves of its worst test videos; what the store does not hold becomes a note."""
     curves: list[FrameCurve] = []
     notes = list(run.notes)

@@ -1,0 +1,138 @@
+"""Opening a store and reading all of it, plain against packed, from the disk and (with moto) from an object store on loopback.
+
+python tests/bench/bench_packed.py [--videos N] [--channels D] [--s3-videos N]
+"""
+
+import argparse
+import importlib.util
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from measuring import machine
+
+from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.manifest import Dataset, Video
+from vqafeat.places import Place, place_named
+from vqafeat.store import FeatureStore, pack_store
+from vqafeat.store.caching import Cache, local_copy
+
+FRAMES = 240
+PORT = "18765"
+URL = f"http://127.0.0.1:{PORT}"
+
+
+def made(folder: Path, videos: int, channels: int) -> FeatureStore:
+    """Make a store of synthetic features, the same for each video."""
+    random = np.random.default_rng(0)
+    rows = tuple(Video(f"{number}.mp4", float(random.uniform(1, 5)), str(number)) for number in range(videos))
+    store = FeatureStore.create(folder / "made.zarr", Dataset("made", "Made", "MOS", (1.0, 5.0), rows, "made", "made"))
+    taps = ("last",)
+    store.add_feature_set(
+        "made", FeatureSetIdentity("made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", channels)
+    )
+    first, *others = (video.name for video in rows)
+    store.write_frames(first, FrameTable(np.arange(FRAMES) / 30, {"sha256": ""}))
+    values = random.standard_normal((FRAMES, channels), np.float32).astype(np.float16)
+    store.write_features("made", first, VideoFeatures(values, np.arange(FRAMES, dtype=np.int32)), "")
+    for parent in (store.path / "frames", store.path / "features" / "made"):
+        for name in others:  # writing each through Zarr would take most of an hour for 10 000
+            shutil.copytree(parent / first, parent / name)
+            node = parent / name / "zarr.json"
+            node.write_text(node.read_text().replace(f'"{first}"', f'"{name}"'))
+    return FeatureStore.open(store.path)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return how many seconds it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def opened(path: Place) -> None:
+    """Do what a fit does before it reads rows."""
+    store = FeatureStore.open(path)
+    store.complete_videos("made")
+
+
+def epoch(path: Place) -> float:
+    """Read each video once, in a random order."""
+    store = FeatureStore.open(path)
+    names = store.complete_videos("made")
+    order = np.random.default_rng(1).permutation(len(names))
+
+    def read() -> None:
+        for number in order:
+            store.read("made", names[number]).values.sum(dtype=np.float32)
+
+    return timed(read)
+
+
+def line(name: str, path: Place, files: int, gib: float, rounds: int = 3) -> None:
+    """Print the medians of a few runs, caches warm."""
+    opening = statistics.median(timed(lambda: opened(path)) for _ in range(rounds))
+    reading = statistics.median(epoch(path) for _ in range(rounds))
+    print(f"| {name} | {files} | {opening:.3f} | {reading:.2f} | {gib / reading:.2f} |", flush=True)
+
+
+def object_store_lines(plain: Path, packed: Path, files: tuple[int, int], gib: float) -> None:
+    """Print the same for an S3 of moto's on loopback, in a process of its own; a copy for a fit, too."""
+    import boto3
+
+    with subprocess.Popen([sys.executable, "-m", "moto.server", "-p", PORT], stderr=subprocess.DEVNULL) as server:
+        try:
+            os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
+            client = boto3.client("s3", endpoint_url=URL, config=boto3.session.Config(retries={"max_attempts": 20, "mode": "standard"}))
+            client.create_bucket(Bucket="bucket")
+            place = place_named("s3://bucket/bench", [f"endpoint_url={URL}"])
+            for name, path, count in (("plain, S3", plain, files[0]), ("packed, S3", packed, files[1])):
+                place.fs.put(str(path), f"{place.path}/{path.name}", recursive=True)
+                line(name, place / path.name, count, gib, rounds=1)
+            with tempfile.TemporaryDirectory() as folder:
+                store = FeatureStore.open(place / packed.name)
+
+                def copied() -> None:
+                    with local_copy(store, ["made"], Cache(Path(folder)), lambda _: None):
+                        pass
+
+                print(f"\nS3 packed, copied to the disk for fits: {timed(copied):.1f} s")
+        finally:
+            server.terminate()
+
+
+def main() -> None:
+    """Print a line a way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--s3-videos", type=int, default=1000, help="most videos for which the object store is measured too")
+    given = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        plain = made(Path(folder), given.videos, given.channels)
+        packed = Path(folder) / "packed.zarr"
+        seconds = timed(lambda: pack_store(plain.path, packed))
+        gib = sum(said.bytes for name in plain.complete_videos("made") if (said := plain.stored("made", name))) / 2**30
+        print(f"{given.videos} videos, {given.channels} channels, {gib:.2f} GiB; packed in {seconds:.1f} s\n")
+        print("| store | files | opened, all videos known (s) | all rows read (s) | GiB/s |\n|---|---|---|---|---|")
+        files = tuple(sum(one.is_file() for one in path.rglob("*")) for path in (plain.path, packed))
+        for name, path, count in zip(("plain", "packed"), (plain.path, packed), files, strict=True):
+            line(name, path, count, gib)
+        if given.videos > given.s3_videos:
+            return
+        if not all(importlib.util.find_spec(module) for module in ("moto", "s3fs", "upath")):
+            print("\nno object store: moto or vqafeat[s3] is absent")
+            return
+        object_store_lines(plain.path, packed, files, gib)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A store at a URL as users type it: packed to it, fitted from it, extracted to it; no credential is seen anywhere."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import WEIGHTS, Run
+from tests.s3 import SECRET, LoopbackS3
+
+FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")
+
+
+def extracted(run: Run, data: Path, *options: object) -> None:
+    assert run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, *options).code == 0
+
+
+def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
+    run: Run,
+    here: Path,
+    data: Path,
+    s3: LoopbackS3,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    extracted(run, data)
+    plain = run(*FIT, "--out", "runs/plain")
+    option, store = ("--storage-option", f"endpoint_url={s3.url}"), ("--store", "s3://bucket/features")
+    packed = run("pack", "features/mine.zarr", "--out", "s3://bucket/features/mine.zarr", *option)
+    assert packed.out.startswith("s3://bucket/features/mine.zarr: packed, 20 complete entries")
+    first = run(*FIT, "--out", "runs/first", *store, *option)
+    assert (first.code, first.out) == (0, plain.out)
+    assert "of s3://bucket/features/mine.zarr to" in first.err
+    with s3.seen() as requests:
+        again = run(*FIT, "--out", "runs/again", *store, *option)
+    assert again.out == plain.out
+    assert "reading the copy of s3://bucket/features/mine.zarr" in again.err
+    assert not any("float16" in request for request in requests)
+    streamed = run(*FIT, "--out", "runs/streamed", *store, *option, "--cache", "none")
+    assert streamed.out == plain.out
+    assert "is more than the 0.00 GiB of --cache; it is read there at each access" in streamed.err
+    told = [first, again, streamed, run("evaluate", "runs/first", *store, *option), run("show", "s3://bucket/features", *option)]
+    told += [run("verify", "s3://bucket/features", *option), run("report", "runs/first", "--out", "page.html", *store, *option)]
+    assert [ended.code for ended in told] == [0] * len(told)
+    assert not any(SECRET in ended.out + ended.err for ended in told)
+    assert not any(SECRET.encode() in path.read_bytes() for path in here.rglob("*") if path.is_file())
+
+
+def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here: Path, s3: LoopbackS3) -> None:
+    from tests.clips import noise_frames, write_clip
+
+    for index in range(2):
+        write_clip(here / f"v{index}.mp4", noise_frames(6, 64, 48, seed=index))
+    (here / "v2.mp4").write_bytes(b"no video")
+    (here / "mine.csv").write_text("video,mos\nv0.mp4,1\nv1.mp4,2\nv2.mp4,3\n")
+    given = ("--dataset", here / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
+    store = ("--store", "s3://bucket/features", "--storage-option", f"endpoint_url={s3.url}")
+    first = run("extract", *given, *store)
+    assert (first.code, "2 videos extracted" in first.out, "1 failed" in first.out) == (3, True, True)
+    assert "the ledger is s3://bucket/features/mine.failures.jsonl" in first.err
+    again = run("extract", *given, *store)
+    assert (again.code, "0 videos extracted (0 frames decoded), 2 already done, 1 failed" in again.out) == (3, True)
+    assert run("verify", "s3://bucket/features/mine.zarr", *store[2:]).code == 0
+
+
+def test_credentials_and_videos_at_a_url_are_refused(run: Run) -> None:
+    ended = run("fit", "--store", "s3://bucket/features", "--storage-option", "secret=HIDDEN")
+    assert (ended.code, "looks like a credential" in ended.err, "HIDDEN" in ended.err) == (1, True, False)
+    ended = run("extract", "--dataset", "konvid", "--backbone", "resnet18", "--root", "s3://bucket/videos")
+    assert (ended.code, "videos are decoded from a local folder: copy or mount them there" in ended.err) == (2, True)

@@ -1,0 +1,99 @@
+"""Copies of stores at a URL: made once, found again, bounded, removed by age, left alone while they are read."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.s3 import LoopbackS3
+from tests.store.test_feature_store import features
+from tests.store.test_object_store import NAMES, at, filled
+from tests.store.test_packing import values_of
+from vqafeat.errors import ArgumentError
+from vqafeat.store import FeatureStore, content_digest, pack_store
+from vqafeat.store.caching import Cache, default_cache_folder, local_copy
+
+
+@pytest.fixture
+def packed(s3: LoopbackS3, tmp_path: Path) -> FeatureStore:
+    return FeatureStore.open(pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr").path)
+
+
+def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
+    told, cache = list[str](), Cache(tmp_path / "cache")
+    with local_copy(packed, ["tiny"], cache, told.append) as copy:
+        assert isinstance(copy.path, Path)
+        assert copy.path.is_relative_to(tmp_path / "cache")
+        assert content_digest(copy) == packed.content
+    assert told == [f"copying 0.00 GiB of s3://bucket/features/small.zarr to {copy.path.parent}, once"]
+    with s3.seen() as requests, local_copy(packed, ["tiny"], cache, told.append) as again:
+        np.testing.assert_array_equal(again.read("tiny", "a.mp4").values, values_of(0).values)
+    assert (again.path, requests) == (copy.path, [])
+    assert told[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
+
+
+def test_a_stopped_copy_goes_on(packed: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, read, asked = Cache(tmp_path / "cache"), FeatureStore.read, list[str]()
+
+    def reading(store: FeatureStore, feature_set: str, video: str, checked: bool = False) -> object:
+        asked.append(video)
+        if video == NAMES[1] and asked.count(video) == 1:
+            raise KeyboardInterrupt
+        return read(store, feature_set, video, checked)
+
+    monkeypatch.setattr(FeatureStore, "read", reading)
+    with pytest.raises(KeyboardInterrupt), local_copy(packed, ["tiny"], cache, lambda _: None):
+        pass
+    with local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+        assert copy.complete_videos("tiny") == NAMES
+    assert sorted(asked) == [*NAMES, NAMES[1]]
+
+
+def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:
+    store, cache = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache")
+    with local_copy(store, ["tiny"], cache, lambda _: None) as first:
+        pass
+    with store.exclusive():
+        FeatureStore.open(store.path, writable=True).write_features("tiny", NAMES[0], features(3), "0")
+    with local_copy(FeatureStore.open(store.path), ["tiny"], cache, lambda _: None) as second:
+        assert second.path != first.path
+        np.testing.assert_array_equal(second.read("tiny", NAMES[0]).values, features(3).values)
+
+
+def test_what_is_larger_than_the_cache_is_read_where_it_is(packed: FeatureStore, tmp_path: Path) -> None:
+    told = list[str]()
+    with local_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
+        assert same is packed
+    assert told == ["0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; it is read there at each access"]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_oldest_copy_that_nobody_reads_makes_room(s3: LoopbackS3, packed: FeatureStore, tmp_path: Path) -> None:
+    size = sum(said.bytes for name in NAMES if (said := packed.stored("tiny", name)))
+    told, cache = list[str](), Cache(tmp_path / "cache", size + 1)
+    shutil.copytree(tmp_path / "small.zarr", tmp_path / "other" / "small.zarr")
+    other = FeatureStore.open(pack_store(tmp_path / "other" / "small.zarr", at(s3) / "other" / "small.zarr").path)
+    with local_copy(packed, ["tiny"], cache, told.append) as first, local_copy(other, ["tiny"], cache, told.append) as second:
+        assert second is other
+        assert told[-1].startswith("copies that are in use leave no room")
+    with local_copy(other, ["tiny"], cache, told.append) as second:
+        assert isinstance(second.path, Path)
+    assert not first.path.exists()
+    assert any(words.startswith(f"removing the copy {first.path.parent}") for words in told)
+
+
+def test_a_store_on_this_machine_is_not_copied(tmp_path: Path) -> None:
+    store = filled(tmp_path / "small.zarr")
+    with local_copy(store, ["tiny"], Cache(tmp_path / "cache"), print) as same:
+        assert same is store
+
+
+def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_folder() == tmp_path / "vqafeat" / "stores"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache_folder() == Path.home() / ".cache" / "vqafeat" / "stores"
+    with pytest.raises(ArgumentError, match="--cache -1: copies take an amount such as 20G, or none"):
+        Cache(tmp_path, -1)
+    assert Cache(tmp_path / "new").limit_bytes > 0
