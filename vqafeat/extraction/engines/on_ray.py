@@ -4,12 +4,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from vqafeat.cluster import connected, described, first_line, workers_that_fit
-from vqafeat.errors import ClusterError, VideoError, VqafeatError
+from vqafeat.cluster import connected, described, reason, result_of, workers_that_fit
+from vqafeat.errors import ClusterError, VideoError
 from vqafeat.extraction.engines.base import ENGINES, Engine, Extraction
 from vqafeat.extraction.engines.costs import longest_first
 from vqafeat.extraction.engines.worker import ExtractionWorker
@@ -71,7 +72,7 @@ def _workers(ray: Any, given: Extraction, shares: int) -> list[Any]:
         max_restarts=-1,
     )
     count = min(workers_that_fit(ray.nodes(), cluster), shares)
-    return [actor.remote(given.store.path.absolute(), given.request, resources) for _ in range(count)]
+    return [actor.remote(Path.cwd(), given.store.path, given.request, resources) for _ in range(count)]
 
 
 class _Counts:
@@ -136,8 +137,8 @@ class _Spread:
         return self._counts.summary()
 
     def _prepare(self, worker: Any) -> Any:
-        # one more than deaths are allowed: the call to a worker that is just being restarted counts as one
-        return worker.prepare.options(max_task_retries=self._cluster.retries + 1).remote()
+        # without end, since each look at a worker that is being restarted counts; patience bounds it
+        return worker.prepare.options(max_task_retries=-1).remote()
 
     def _hand_out(self, worker: Any, share: _Share) -> None:
         self._counts.progress.video(share.dataset.videos[0].name)
@@ -146,20 +147,18 @@ class _Spread:
     def _started(self, reference: Any) -> None:
         worker = self._starting.pop(reference)
         try:
-            self._result(reference)
+            result_of(self._ray, reference)
         except self._deaths as error:
+            # Ray has given it up, as where somebody stopped it by hand
             if not (self._starting or self._busy or self._idle):
-                raise ClusterError(
-                    f"every worker of the cluster died while it loaded its networks ({first_line(error)}); try a larger machine, a smaller "
-                    "network, or `--engine local` on one of them to see why."
-                ) from error
+                raise ClusterError(f"no worker of the cluster is left ({reason(error)}); the same command goes on from here.") from error
         else:
             self._idle.append(worker)
 
     def _returned(self, reference: Any) -> None:
         worker, share = self._busy.pop(reference)
         try:
-            summary: ExtractionSummary = self._result(reference)
+            summary: ExtractionSummary = result_of(self._ray, reference)
         except self._deaths as error:
             self._lost(share, error)
             self._starting[self._prepare(worker)] = worker
@@ -169,15 +168,6 @@ class _Spread:
         self._counts.add(extracted=summary.extracted + summary.skipped, frames=summary.frames)
         for failure in summary.failures:
             self._counts.fail(failure)
-
-    def _result(self, reference: Any) -> Any:
-        """Return what a worker answered; an expected error of the worker is one of this process."""
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, VqafeatError):
-                raise error.cause from None
-            raise
 
     def _lost(self, share: _Share, error: BaseException) -> None:
         """Try each video of a lost share by itself, after all others, or give it up: the one that is to blame stops no other."""
@@ -192,13 +182,19 @@ class _Spread:
         if time.monotonic() - self._last_sign > self._cluster.patience_seconds:
             raise ClusterError(
                 f"no worker with {described(self._cluster.reserved)} could start for {self._cluster.patience_seconds:g} seconds, with "
-                f"{len(self._todo)} shares of videos left; the cluster has {self._ray.available_resources()} free. Lower what a worker "
-                "reserves, give --patience where machines take longer to come, or add machines; the same command goes on from here."
+                f"{len(self._todo)} shares of videos left; the cluster has {_free(self._ray)} free. Lower what a worker reserves, give "
+                "--patience where machines take longer to come, add machines, or see on Ray's dashboard whether workers die as they load "
+                "their networks; the same command goes on from here."
             )
 
 
+def _free(ray: Any) -> str:
+    free = ray.available_resources()
+    return f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU"
+
+
 def _given_up(video: Video, deaths: int, error: BaseException) -> Failure:
-    message = f"'{video.path}' was in work on {deaths} workers that died, the last because: {first_line(error)}; it is not tried again in this run."
+    message = f"'{video.path}' was in work on {deaths} worker(s) that died, the last because: {reason(error)}; it is not tried again."
     return Failure(video.name, str(video.path), LOST, message)
 
 
