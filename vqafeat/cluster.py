@@ -1,11 +1,16 @@
 """A Ray cluster: what is asked of it, joining it, and how many workers fit. Ray is imported only where it is used."""
 
+import os
+import re
+import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from vqafeat.errors import ArgumentError, ClusterError
+from vqafeat.errors import ArgumentError, ClusterError, VqafeatError
 
 
 @dataclass(frozen=True)
@@ -80,21 +85,52 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
         ClusterError: Ray is not installed, or the cluster cannot be reached.
     """
     ray = ray_module()
-    if ray.is_initialized():
-        yield ray
-        return
+    # Ray tells of workers that died on standard output, where results go
+    with redirect_stdout(sys.stderr):
+        if ray.is_initialized():
+            yield ray
+            return
+        _join(ray, options)
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _join(ray: Any, options: ClusterOptions) -> None:
     try:
         ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         where = f"at address '{options.address}'" if options.address else "on this machine"
         raise ClusterError(
-            f"no Ray cluster can be reached {where}: {first_line(error)}. Start one with `ray start --head`, name it with --address HOST:6379, "
-            "or leave --address out for a new one on this machine."
+            f"no Ray cluster can be reached {where}: {reason(error)}. Start one with `ray start --head`, name it with "
+            "--address HOST:6379, or leave --address out for a new one on this machine."
         ) from error
+
+
+def result_of(ray: Any, reference: Any) -> Any:
+    """Return what a worker answered; an expected error of the worker is one of this process, without Ray's pages around it."""
     try:
-        yield ray
-    finally:
-        ray.shutdown()
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, VqafeatError):
+            raise error.cause from None
+        raise
+
+
+def enter(folder: Path) -> None:
+    """Make the folder that the driver works in that of this worker, so that relative paths mean the same files.
+
+    Raises:
+        ClusterError: this machine does not have it.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ClusterError(
+            f"machine '{socket.gethostname()}' of the cluster cannot enter '{folder}' ({error.strerror}); all machines have to share the "
+            "file system of videos, stores, weights and runs."
+        ) from error
 
 
 def workers_that_fit(nodes: Sequence[Mapping[str, Any]], options: ClusterOptions) -> int:
@@ -124,6 +160,9 @@ def described(reserved: Mapping[str, float]) -> str:
     return " and ".join(f"{amount:g} {name}" for name, amount in reserved.items())
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, without its full stop; Ray's go on for pages."""
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def reason(error: BaseException) -> str:
+    """Return the first line of what an error says, and the last one where that names the cause; Ray's go on for pages between."""
+    plain = re.sub(r"\x1b\[\d+m", "", str(error))
+    lines = [line.strip().rstrip(".") for line in plain.splitlines() if line.strip()] or [type(error).__name__]
+    named = re.fullmatch(r"[\w.]*(Error|Exception)\b.*", lines[-1])
+    return f"{lines[0]} … {lines[-1]}" if named and len(lines) > 1 else lines[0]

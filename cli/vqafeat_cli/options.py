@@ -160,12 +160,14 @@ _CLUSTER_OPTIONS: list[Decorator] = [
     click.option(
         "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
     ),
-    click.option("--ray-workers", type=int, help="Workers on the cluster.  [default: as many as its machines hold]"),
+    click.option("--ray-workers", type=int, help="Workers on the cluster at once.  [default: as many as its machines hold]"),
     click.option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
     click.option("--gpus-per-worker", type=float, help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0, on processors]"),
     click.option("--retries", type=int, help="How often the work of a Ray worker that died is tried again.  [default: 2]"),
-    click.option("--patience", "patience_seconds", type=float, help="Seconds to wait while no Ray worker can start.  [default: 600]"),
 ]
+patience_option: Decorator = click.option(
+    "--patience", "patience_seconds", type=float, help="Seconds to wait while no Ray worker can start.  [default: 600]"
+)
 _CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries", "patience_seconds")
 
 
@@ -178,17 +180,17 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return those of a command's options that `cluster` reads and were given, and the others."""
-    asked = {name: given[name] for name in _CLUSTER_PARAMETERS if given[name] is not None}
+    asked = {name: given[name] for name in _CLUSTER_PARAMETERS if given.get(name) is not None}
     return asked, {name: value for name, value in given.items() if name not in _CLUSTER_PARAMETERS}
 
 
-def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], device: str | None) -> "ClusterOptions":
+def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], local: Mapping[str, Any]) -> "ClusterOptions":
     """Return what is asked of a cluster.
 
     Args:
         beyond_one_machine: whether the engine reads it.
         asked: as `parted` returns it.
-        device: what `--device` names; None where it was not given.
+        local: options that count on one machine alone; None where one was not given.
 
     Raises:
         ArgumentError: an option is for the other kind of engine, or a value is not allowed.
@@ -199,10 +201,12 @@ def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], dev
     if asked and not beyond_one_machine:
         option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
         raise ArgumentError(f"{option} is for a cluster, but the engine is '{engine}'; add --engine ray, or leave it out.")
-    if beyond_one_machine and device is not None:
-        raise ArgumentError(
-            f"device is '{device}', but with engine '{engine}' each worker computes on what it reserves; use --gpus-per-worker, or leave it out."
-        )
+    for name, value in local.items():
+        if beyond_one_machine and value is not None:
+            raise ArgumentError(
+                f"{name} is '{value}', which is for one machine, but the engine is '{engine}', whose workers follow from --cpus-per-worker "
+                "and --gpus-per-worker; leave it out."
+            )
     return ClusterOptions(**{"workers" if name == "ray_workers" else name: value for name, value in asked.items()})
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from tests.faults import victims
 from tests.faults.conftest import Whole
-from vqafeat.errors import ExtractionError, VqafeatError
+from vqafeat.errors import ExtractionError
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import Silent, extract_dataset
 from vqafeat.extraction.spreading import ExtractorRequest, extract_on_devices
@@ -104,15 +105,8 @@ def test_a_process_of_a_device(whole: Whole, tmp_path: Path, seed: int) -> None:
     dataset, store = victims.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
     request = ExtractorRequest(victims.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     devices = [torch.device("cpu")] * 2
-    try:
-        extract_on_devices(
-            dataset,
-            FeatureStore.create(store, dataset),
-            whole.extractors,
-            request,
-            devices,
-            progress=KillingChildren(seed, b"spawn_main", 0.3),
-        )
-    except VqafeatError as error:
-        assert isinstance(error, ExtractionError), error
+    killing = KillingChildren(seed, b"spawn_main", 0.3)
+    # one that had done its share by then is missed by nobody
+    with suppress(ExtractionError):
+        extract_on_devices(dataset, FeatureStore.create(store, dataset), whole.extractors, request, devices, progress=killing)
     whole.resumed(store)

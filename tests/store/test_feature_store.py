@@ -11,7 +11,7 @@ import zarr
 from tests.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.store import FeatureStore, store_key, store_path, verify_store
+from vqafeat.store import FeatureStore, held_together, store_key, store_path, verify_store
 
 IDENTITY = FeatureSetIdentity(
     network="tiny",
@@ -235,3 +235,25 @@ def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> Non
 def test_different_names_have_different_keys() -> None:
     names = ["a/b", "a%2Fb", "a\\b", "a:b", "x" * 230 + "1", "x" * 230 + "2", "..", "%2E.", "__a", "_a"]
     assert len({store_key(name) for name in names}) == len(names)
+
+
+def test_a_run_waits_for_those_who_write_for_a_killed_one(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqafeat.store.locking._ORPHANS_SECONDS", 0.1)
+    refused = pytest.raises(StoreError, match="another process is writing to")
+    with held_together(store.path), held_together(store.path), refused, store.exclusive():
+        pass
+    with store.exclusive(), held_together(store.path):
+        pass
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_in_one_sentence(store: FeatureStore, tmp_path: Path) -> None:
+    (tmp_path / "small.lock").unlink()
+    (tmp_path / "small.lock").mkdir()  # as nobody may write there, the superuser neither
+    with (
+        pytest.raises(StoreError, match=r"small.zarr' cannot be written to \(Is a directory\); make room or make it writable"),
+        store.exclusive(),
+    ):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"new.zarr' cannot be written to \((Not a directory|File exists)\)"):
+        FeatureStore.create(tmp_path / "file" / "new.zarr", bare_dataset(["a.mp4"]))

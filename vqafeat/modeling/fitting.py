@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from vqafeat.cluster import ClusterOptions
 from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.json_text import json_text
 from vqafeat.metrics import MAPPINGS
 from vqafeat.modeling.branches import with_branches
+from vqafeat.modeling.engines import ENGINES, Fit
 from vqafeat.modeling.group_state import SplitOutcome
 from vqafeat.modeling.holding import held
 from vqafeat.modeling.leaks import LeakReport
 from vqafeat.modeling.losses import LabelLine, label_lines, on_label_scale
 from vqafeat.modeling.mixing import JOINT
 from vqafeat.modeling.one_run import check_parts
-from vqafeat.modeling.parallel import Plan, Progress, build_head_on_meta, fit_splits
+from vqafeat.modeling.parallel import Plan, Progress, build_head_on_meta
 from vqafeat.modeling.predictions import Prediction, read_predictions, summarise, write_predictions
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
@@ -88,6 +90,8 @@ def fit(
     frame_input: FrameInput = WHOLE_VIDEOS,
     memory_bytes: int | None = None,
     elsewhere: bool = False,
+    engine: str = "local",
+    cluster: ClusterOptions | None = None,
     progress: Progress | None = None,
 ) -> FittedRun:
     """Train a head on each split, measure it on the test part, and write the run folder; metrics.json, written last, says that it is whole.
@@ -114,9 +118,12 @@ def fit(
         frame_input: the frames that are taken, sampled and shuffled, in training and in testing.
         memory_bytes: that features may take; larger ones are read from the store again and again. None for half of what is free.
         elsewhere: where `out` is taken by another run, look for this one in the folders beside it, or name one after its digest.
+        engine: what drives the splits: "local", or "ray" for the machines of a cluster, where `jobs` and `device` do not count.
+        cluster: what is asked of a cluster.
         progress: called with a split's number and each epoch's record.
 
     Raises:
+        ClusterError: the cluster cannot be had.
         ArgumentError: an argument is not allowed, or `out` holds something else.
         UnknownNameError: a head, recipe or mapping of that name does not exist.
         StoreError: features are missing, or cannot be sampled as `frame_input` asks.
@@ -129,9 +136,8 @@ def fit(
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
-    devices = tuple(name.strip() for name in device.split(","))
-    for name in devices:
-        device_named(name)
+    driving, asked = ENGINES.get(engine), cluster or ClusterOptions()
+    devices = (asked.device_name,) if driving.beyond_one_machine else _devices(device)
     videos = _videos(source, feature_sets, splits, skip_missing)
     lines = _lines(source, videos, chosen)
     plan = Plan(source, feature_sets, videos.rows, head, resolved, chosen, lines, seed, devices, out, frame_input)
@@ -144,8 +150,16 @@ def fit(
     write_json(folder.path / CONFIG, config.as_dict())
     write_json(folder.path / SPLITS, _named_splits(videos, split_kind))
     sequences = held(videos.sequences, memory_bytes) if trainer_of(head).follows_recipe else videos.sequences
-    outcomes = fit_splits(sequences, videos.splits, plan, jobs, progress)
+    outcomes = driving.run(Fit(sequences, videos.splits, plan, jobs, asked), progress)
     return _finished(folder.path, config, videos, outcomes)
+
+
+def _devices(names: str) -> tuple[str, ...]:
+    """Return the devices of this machine that are named, each of which has to be there."""
+    devices = tuple(name.strip() for name in names.split(","))
+    for name in devices:
+        device_named(name)
+    return devices
 
 
 def with_lines(head: str, options: Mapping[str, Any], source: FeatureSource, mixing: str) -> dict[str, Any]:

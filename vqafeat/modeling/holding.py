@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.reduction import DupFd
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,14 @@ from vqafeat.memory import anonymous_file, free_bytes
 from vqafeat.modeling.sequences import Sequences
 
 _SHARE_OF_FREE = 2
+
+
+class Block(Protocol):
+    """Memory that holds features."""
+
+    @property
+    def values(self) -> npt.NDArray[np.uint8]:
+        """(bytes,) uint8."""
 
 
 class SharedBlock:
@@ -46,7 +54,7 @@ class HeldFeatures(Sequence[npt.NDArray[Any]]):
         dtype: of the features.
     """
 
-    block: SharedBlock
+    block: Block
     bounds: tuple[int, ...]
     channels: int
     dtype: np.dtype[Any]

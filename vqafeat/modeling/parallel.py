@@ -92,14 +92,19 @@ def fit_splits(
     Raises:
         TrainingError: a fit went astray, or a process was killed.
     """
-    size = TRAINED_TOGETHER if build_head_on_meta(plan, sequences.channels).core.shares_time else 1
-    numbered = list(enumerate(splits))
-    groups = [Group(start // size, dict(numbered[start : start + size])) for start in range(0, len(numbered), size)]
+    groups = groups_of(sequences, splits, plan)
     jobs = min(jobs, len(groups))
     if jobs > 1:
         return _spread(sequences, groups, plan, jobs, progress)
-    with _one_thread():
+    with one_thread():
         return [outcome for group in groups for outcome in fit_group(sequences, group, plan, progress)]
+
+
+def groups_of(sequences: Sequences, splits: Sequence[Split], plan: Plan) -> list[Group]:
+    """Return the splits in groups that train together, of a number that follows from the head alone."""
+    size = TRAINED_TOGETHER if build_head_on_meta(plan, sequences.channels).core.shares_time else 1
+    numbered = list(enumerate(splits))
+    return [Group(start // size, dict(numbered[start : start + size])) for start in range(0, len(numbered), size)]
 
 
 def build_head_on_meta(plan: Plan, channels: int) -> Head:
@@ -233,7 +238,8 @@ def _work(group: Group) -> list[SplitOutcome]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of the processor, so that sums do not depend on their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -17,6 +17,7 @@ from vqafeat_cli.options import (
     json_option,
     labels_option,
     parted,
+    patience_option,
     resources,
     root_option,
     store_option,
@@ -40,6 +41,7 @@ from vqafeat_cli.options import (
 @weights_option
 @compute_options
 @cluster_options
+@patience_option
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="How networks compute.  [default: fp32 on a CPU, fp16 on a GPU]"
 )
@@ -93,7 +95,7 @@ def extract(
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
     driving = ENGINES.get(engine)
     asked, compute = parted(given)
-    wanted = cluster(engine, driving.beyond_one_machine, asked, compute["device"])
+    wanted = cluster(engine, driving.beyond_one_machine, asked, {"device": compute["device"]})
     own = resources(**compute, elsewhere=wanted if driving.beyond_one_machine else None)
     chosen = parse_weights(weights, backbone_names(backbones))
     request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, own.device))

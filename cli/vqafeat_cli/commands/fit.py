@@ -9,7 +9,7 @@ import click
 
 from vqafeat.json_text import json_text
 from vqafeat.places import Place
-from vqafeat_cli.options import cache_option, datasets_option, json_option, store_option
+from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets_option, json_option, parted, store_option
 
 
 @click.command()
@@ -54,7 +54,8 @@ from vqafeat_cli.options import cache_option, datasets_option, json_option, stor
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
 @click.option("--mapping", default="logistic", show_default=True, help="Before PLCC and RMSE: logistic, logistic-li or none.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
-@click.option("--device", default="cpu", show_default=True, help="Where heads train, as PyTorch names it; several share the splits: A,B.")
+@click.option("--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]")
+@cluster_options
 @click.option("--memory", metavar="AMOUNT", help="Largest features to hold in memory, for example 8G.  [default: half of what is free]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
 @click.option("--any-features", is_flag=True, help="Of several data sets: allow features that were made otherwise in one than in another.")
@@ -80,14 +81,15 @@ def fit(
     seed: int,
     mapping: str,
     jobs: int | None,
-    device: str,
+    device: str | None,
+    engine: str,
     memory: str | None,
     skip_missing: bool,
     any_features: bool,
     out: Path | None,
     overwrite: bool,
     json: bool,
-    **overrides: Any,
+    **given: Any,
 ) -> None:
     """Train a head on stored features, once for each split, and measure it on the test parts.
 
@@ -103,15 +105,20 @@ def fit(
       vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
       vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
+      vqafeat fit --head sub-gru --dataset lsvq --splits 100 --engine ray --address 10.0.0.1:6379
     """
     from vqafeat.memory import parse_bytes
     from vqafeat.modeling import fitting
     from vqafeat.modeling.drawing import drawn_splits
+    from vqafeat.modeling.engines import ENGINES
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, near, open_stores
     from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 
+    driving = ENGINES.get(engine)
+    asked, overrides = parted(given)
+    wanted = cluster(engine, driving.beyond_one_machine, asked, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
     feature_sets = chosen_features(source, features)
     name = source.dataset.name
@@ -134,10 +141,12 @@ def fit(
             split_kind=drawn.words,
             skip_missing=skip_missing,
             overwrite=overwrite,
-            device=device,
+            device=device or "cpu",
             frame_input=frame_input,
             memory_bytes=None if memory is None else parse_bytes(memory),
             elsewhere=out is None,
+            engine=engine,
+            cluster=wanted,
             progress=progress,
         )
     if json:

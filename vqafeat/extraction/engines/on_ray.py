@@ -4,12 +4,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from vqafeat.cluster import connected, described, first_line, workers_that_fit
-from vqafeat.errors import ClusterError, VideoError, VqafeatError
+from vqafeat.cluster import connected, described, reason, result_of, workers_that_fit
+from vqafeat.errors import ClusterError, VideoError
 from vqafeat.extraction.engines.base import ENGINES, Engine, Extraction
 from vqafeat.extraction.engines.costs import longest_first
 from vqafeat.extraction.engines.worker import ExtractionWorker
@@ -35,12 +36,11 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
         if not shares:
             return counts.summary()
         with connected(given.cluster) as ray:
-            workers = _workers(ray, given, len(shares))
+            spread = _Spread(ray, given, shares, counts)
             try:
-                return _Spread(ray, given, workers, shares, counts).follow()
+                return spread.follow()
             finally:
-                for worker in workers:
-                    ray.kill(worker)
+                spread.stop()
 
 
 def _videos_at_once(given: Extraction) -> int:
@@ -61,17 +61,29 @@ def _pending(given: Extraction, counts: "_Counts") -> list[int]:
     return rows
 
 
-def _workers(ray: Any, given: Extraction, shares: int) -> list[Any]:
-    cluster = given.cluster
-    resources = replace(given.resources, device=torch.device(cluster.device_name))
-    actor = ray.remote(ExtractionWorker).options(
-        num_cpus=cluster.cpus_per_worker,
-        num_gpus=cluster.gpus_per_worker,
-        memory=resources.memory_bytes if cluster.device_name == "cpu" else None,
-        max_restarts=-1,
-    )
-    count = min(workers_that_fit(ray.nodes(), cluster), shares)
-    return [actor.remote(given.store.path.absolute(), given.request, resources) for _ in range(count)]
+class _Workers:
+    """The workers that there are; Ray places them where there is room, now or later."""
+
+    def __init__(self, ray: Any, given: Extraction) -> None:
+        cluster = given.cluster
+        resources = replace(given.resources, device=torch.device(cluster.device_name))
+        memory = resources.memory_bytes if cluster.device_name == "cpu" else None
+        reserved = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker, "memory": memory}
+        self._ray, self._actor = ray, ray.remote(ExtractionWorker).options(**reserved)
+        self._arguments = (Path.cwd(), given.store.path, given.request, resources)
+        self._alive: list[Any] = []
+
+    def new(self) -> Any:
+        self._alive.append(self._actor.remote(*self._arguments))
+        return self._alive[-1]
+
+    def end(self, worker: Any) -> None:
+        self._alive.remove(worker)
+        self._ray.kill(worker)
+
+    def end_all(self) -> None:
+        for worker in list(self._alive):
+            self.end(worker)
 
 
 class _Counts:
@@ -107,18 +119,20 @@ class _Share:
 class _Spread:
     """Shares on their way to workers and back.
 
-    Ray's own retry of a call would wait for the restart of the very same worker, which never comes where its machine is gone and no
-    other has room; so a share that was lost goes to whichever worker is free next.
+    A worker that died is replaced by a new one, and its share goes to whichever is free next. Ray's own restart and retry would keep
+    the share waiting for that very worker, for ever where its machine is gone and no other has room.
     """
 
-    def __init__(self, ray: Any, given: Extraction, workers: Sequence[Any], shares: Sequence[Dataset], counts: _Counts) -> None:
-        self._ray, self._cluster, self._counts = ray, given.cluster, counts
+    def __init__(self, ray: Any, given: Extraction, shares: Sequence[Dataset], counts: _Counts) -> None:
+        self._ray, self._cluster, self._counts, self._workers = ray, given.cluster, counts, _Workers(ray, given)
         self._todo = deque(map(_Share, shares))
         self._idle: list[Any] = []
-        self._starting = {self._prepare(worker): worker for worker in workers}
+        self._starting: dict[Any, Any] = {}
         self._busy: dict[Any, tuple[Any, _Share]] = {}
         self._deaths = (ray.exceptions.RayActorError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
-        self._last_sign = time.monotonic()
+        self._last_sign, self._last_death = time.monotonic(), ""
+        for _ in range(min(workers_that_fit(ray.nodes(), given.cluster), len(shares))):
+            self._start_one()
 
     def follow(self) -> ExtractionSummary:
         while self._todo or self._busy:
@@ -130,14 +144,22 @@ class _Spread:
                     self._started(reference)
                 else:
                     self._returned(reference)
-            if found or self._busy:
+            if self._idle or self._busy:
                 self._last_sign = time.monotonic()
             self._check_patience()
         return self._counts.summary()
 
-    def _prepare(self, worker: Any) -> Any:
-        # one more than deaths are allowed: the call to a worker that is just being restarted counts as one
-        return worker.prepare.options(max_task_retries=self._cluster.retries + 1).remote()
+    def stop(self) -> None:
+        self._workers.end_all()
+
+    def _start_one(self) -> None:
+        worker = self._workers.new()
+        self._starting[worker.prepare.remote()] = worker
+
+    def _replace(self, worker: Any, error: BaseException) -> None:
+        self._last_death = f"; the last one died because: {reason(error)}"
+        self._workers.end(worker)  # one that is only out of reach would go on writing
+        self._start_one()
 
     def _hand_out(self, worker: Any, share: _Share) -> None:
         self._counts.progress.video(share.dataset.videos[0].name)
@@ -146,38 +168,25 @@ class _Spread:
     def _started(self, reference: Any) -> None:
         worker = self._starting.pop(reference)
         try:
-            self._result(reference)
+            result_of(self._ray, reference)
         except self._deaths as error:
-            if not (self._starting or self._busy or self._idle):
-                raise ClusterError(
-                    f"every worker of the cluster died while it loaded its networks ({first_line(error)}); try a larger machine, a smaller "
-                    "network, or `--engine local` on one of them to see why."
-                ) from error
+            self._replace(worker, error)
         else:
             self._idle.append(worker)
 
     def _returned(self, reference: Any) -> None:
         worker, share = self._busy.pop(reference)
         try:
-            summary: ExtractionSummary = self._result(reference)
+            summary: ExtractionSummary = result_of(self._ray, reference)
         except self._deaths as error:
             self._lost(share, error)
-            self._starting[self._prepare(worker)] = worker
+            self._replace(worker, error)
             return
         self._idle.append(worker)
         # what an earlier worker stored before it died is found done; it was extracted in this run all the same
         self._counts.add(extracted=summary.extracted + summary.skipped, frames=summary.frames)
         for failure in summary.failures:
             self._counts.fail(failure)
-
-    def _result(self, reference: Any) -> Any:
-        """Return what a worker answered; an expected error of the worker is one of this process."""
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, VqafeatError):
-                raise error.cause from None
-            raise
 
     def _lost(self, share: _Share, error: BaseException) -> None:
         """Try each video of a lost share by itself, after all others, or give it up: the one that is to blame stops no other."""
@@ -192,13 +201,18 @@ class _Spread:
         if time.monotonic() - self._last_sign > self._cluster.patience_seconds:
             raise ClusterError(
                 f"no worker with {described(self._cluster.reserved)} could start for {self._cluster.patience_seconds:g} seconds, with "
-                f"{len(self._todo)} shares of videos left; the cluster has {self._ray.available_resources()} free. Lower what a worker "
-                "reserves, give --patience where machines take longer to come, or add machines; the same command goes on from here."
+                f"{len(self._todo)} shares of videos left and {_free(self._ray)} free on the cluster{self._last_death}. Lower what a "
+                "worker reserves, give --patience where machines take longer to come, or add machines; the same command goes on from here."
             )
 
 
+def _free(ray: Any) -> str:
+    free = ray.available_resources()
+    return f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU"
+
+
 def _given_up(video: Video, deaths: int, error: BaseException) -> Failure:
-    message = f"'{video.path}' was in work on {deaths} workers that died, the last because: {first_line(error)}; it is not tried again in this run."
+    message = f"'{video.path}' was in work on {deaths} worker(s) that died, the last because: {reason(error)}; it is not tried again."
     return Failure(video.name, str(video.path), LOST, message)
 
 

@@ -4,6 +4,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from vqafeat.cluster import enter
 from vqafeat.extraction.ledger import Failure
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Run, Silent
@@ -26,13 +27,14 @@ class ExtractionWorker:
     """One process of a cluster that extracts shares of videos, one after another.
 
     Args:
+        folder: that the driver works in; relative paths count from it.
         store: on a file system that all machines share.
         request: what extractors are built from.
         resources: of this process.
     """
 
-    def __init__(self, store: Path, request: ExtractorRequest, resources: Resources) -> None:
-        self._path, self._request, self._resources = store, request, resources
+    def __init__(self, folder: Path, store: Path, request: ExtractorRequest, resources: Resources) -> None:
+        self._folder, self._path, self._request, self._resources = folder, store, request, resources
         self._pipeline: Pipeline | None = None
         self._held = ExitStack()
 
@@ -40,11 +42,13 @@ class ExtractionWorker:
         """Load the networks, unless they are, and return the number of this process.
 
         Raises:
+            ClusterError: this machine does not see the driver's folder.
             StoreError: this machine does not see the store.
             IdentityError: this machine's networks or decoder are not those of the store.
             WeightsError: it does not have the weights.
         """
         if self._pipeline is None:
+            enter(self._folder)
             self._store = FeatureStore.open(self._path, writable=True)
             self._extractors = self._request.build()
             for extractor in self._extractors:

@@ -1,0 +1,91 @@
+"""Extraction by one and two Ray workers against this process: frames a second, and what a worker costs for each video.
+
+python tests/bench/bench_ray.py [--videos N] [--frames N] [--backbone NAME]
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # one thread a worker, here and there
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import ray
+import torch
+from measuring import machine
+
+from tests.clips import noise_frames, write_clip
+from tests.datasets import csv_dataset
+from vqafeat.cluster import ClusterOptions
+from vqafeat.extraction.engines import ENGINES, Extraction
+from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.runner import ExtractionSummary, Silent
+from vqafeat.extraction.spreading import ExtractorRequest
+from vqafeat.manifest import Dataset
+from vqafeat.store import FeatureStore
+
+
+class Timed(Silent):
+    """Seconds from the first video that begins to the last that is done: without the start of processes and networks."""
+
+    def __init__(self) -> None:
+        self._begin = self.seconds = 0.0
+
+    def video(self, name: str) -> None:
+        self._begin = self._begin or time.perf_counter()
+
+    def done(self, summary: ExtractionSummary) -> None:
+        self.seconds = time.perf_counter() - self._begin
+
+
+def made(folder: Path, videos: int, frames: int, width: int, height: int) -> Dataset:
+    """Make clips of noise."""
+    folder.mkdir()
+    names = [f"{number}.mp4" for number in range(videos)]
+    for number, name in enumerate(names):
+        write_clip(folder / name, noise_frames(frames, width, height, number))
+    return csv_dataset(folder, names)
+
+
+def seconds_of(engine: str, dataset: Dataset, request: ExtractorRequest, workers: int) -> tuple[float, float]:
+    """Return the seconds of work, and those of the whole call."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, timed = FeatureStore.create(Path(folder) / "videos.zarr", dataset), Timed()
+        asked = ClusterOptions(workers=workers)
+        work = Extraction(dataset, store, request.build(), request, resources=Resources(workers=1), cluster=asked)
+        start = time.perf_counter()
+        summary = ENGINES.get(engine).run(work, timed)
+        assert (summary.extracted, summary.failures) == (len(dataset.videos), ())
+        return timed.seconds, time.perf_counter() - start
+
+
+def main() -> None:
+    """Print a line a way."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--videos", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--backbone", default="resnet18")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    request = ExtractorRequest((given.backbone,), {given.backbone: "random"}, "float16", "fp32")
+    with tempfile.TemporaryDirectory() as folder:
+        ordinary = made(Path(folder) / "ordinary", given.videos, given.frames, 480, 270)
+        tiny = made(Path(folder) / "tiny", 4 * given.videos, 1, 64, 48)
+        environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        print(f"{machine()}, Ray {ray.__version__}; {given.backbone}, one thread a worker")
+        print(f"{given.videos} clips of {given.frames} frames of 480x270; {4 * given.videos} of one frame of 64x48")
+        print("| way | frames/s | start, s | ms a one-frame video |\n|---|---|---|---|")
+        for name, engine, workers in (("local", "local", 1), ("ray, 1 worker", "ray", 1), ("ray, 2 workers", "ray", 2)):
+            seconds, whole = seconds_of(engine, ordinary, request, workers)
+            short, _ = seconds_of(engine, tiny, request, workers)
+            rate, each = given.videos * given.frames / seconds, short / len(tiny.videos) * 1000
+            print(f"| {name} | {rate:.1f} | {whole - seconds:.1f} | {each:.1f} |", flush=True)
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Workers that are killed in the middle of a video, as a machine's lack of memory does it."""
+
+import os
+import signal
+from pathlib import Path
+
+from vqafeat.extraction.engines.worker import ExtractionWorker
+from vqafeat.extraction.runner import ExtractionSummary
+from vqafeat.manifest import Dataset
+
+DEADLY, DEADLY_ONCE = "deadly.mp4", "deadly-once.mp4"
+
+
+class DyingWorker(ExtractionWorker):
+    """Dies after the first frames of `deadly.mp4`, each time, and of `deadly-once.mp4`, once."""
+
+    def extract(self, share: Dataset) -> ExtractionSummary:
+        names = {video.name for video in share.videos}
+        path = share.videos[0].path
+        assert path is not None
+        died = path.parent / "died"
+        if DEADLY in names or (DEADLY_ONCE in names and not died.exists()):
+            self.prepare()
+            assert self._pipeline is not None
+            self._pipeline._on_frames = lambda count: self._die(died)
+        return super().extract(share)
+
+    @staticmethod
+    def _die(note: Path) -> None:
+        with note.open("a") as file:
+            file.write("died\n")
+        os.kill(os.getpid(), signal.SIGKILL)
