@@ -18,7 +18,7 @@ from vqafeat.extraction.runner import extract_dataset
 from vqafeat.store import FeatureStore, verify_store
 
 __all__ = ["tiny_backbone"]
-FILES, AT_ONCE = 2_000, 100
+SHARES, FILES, AT_ONCE = 8, 250, 50  # two thousand in all, which several processes share
 LARGEST_ODD_BYTES = 60_000
 HANG_SECONDS = 5.0
 SOUND = {
@@ -65,9 +65,10 @@ def seeds(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.faults
-def test_damaged_videos_cost_themselves_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> None:
     whole = list(seeds(tmp_path / "whole").items())
-    random = np.random.default_rng(2026)
+    random = np.random.default_rng(share)
     extractors = build_extractors(["tiny"], {"tiny": "random"})
     resources = Resources(timeout_seconds=HANG_SECONDS, limits=DecodeLimits(1 << 22, 500))
     stored = failed = 0
@@ -94,5 +95,5 @@ def test_damaged_videos_cost_themselves_alone(tmp_path: Path) -> None:
         for failure in ledger:
             kinds[failure.kind] = kinds.get(failure.kind, 0) + 1
     assert stored + failed == FILES
-    assert min(stored, failed) > FILES // 20, (stored, kinds)  # damage of both sorts was tried
+    assert min(stored, failed) > FILES // 25, (stored, kinds)  # damage of both sorts was tried
     print(f"{stored} stored, {failed} in the ledger: {kinds}")
