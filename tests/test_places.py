@@ -24,6 +24,9 @@ def test_a_url_keeps_its_options() -> None:
     place = place_named("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
     assert str(place / "a.zarr") == "s3://bucket/prefix/a.zarr"
     assert place.storage_options["anon"] is True
+    assert place.storage_options["config_kwargs"]["read_timeout"] == 60
+    quick = place_named("s3://bucket", ['config_kwargs={"read_timeout": 5}'])
+    assert quick.storage_options["config_kwargs"] == {**place.storage_options["config_kwargs"], "read_timeout": 5}
     assert place.storage_options["endpoint_url"] == "http://127.0.0.1:1"
 
 
@@ -53,6 +56,9 @@ def test_credentials_in_urls_are_refused_without_being_repeated(url: str) -> Non
 
 
 def test_other_urls_and_malformed_options_are_refused() -> None:
+    pytest.importorskip("s3fs")
+    with pytest.raises(ArgumentError, match=r"--storage-option config_kwargs=5 is no JSON object, as config_kwargs=\{"):
+        place_named("s3://bucket/prefix", ["config_kwargs=5"])
     with pytest.raises(UnknownNameError, match="unknown kind of store URL 'gs'"):
         place_named("gs://bucket/prefix")
     with pytest.raises(ArgumentError, match="--storage-option takes NAME=VALUE") as told:

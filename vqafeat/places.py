@@ -89,6 +89,11 @@ def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
         )
     given = dict(_parsed(option, scheme) for option in storage_options)
     _import(scheme.module, scheme)
+    for name, own in scheme.options.items():
+        if isinstance(own, dict):
+            if not isinstance(given.get(name, {}), dict):
+                raise ArgumentError(f"--storage-option {name}={given[name]} is no JSON object, as {name}={json.dumps(own)} is; write one.")
+            given[name] = {**own, **given.get(name, {})}
     return _import("upath", scheme).UPath(text.rstrip("/"), **{**scheme.options, **given})  # type: ignore[no-any-return]
 
 

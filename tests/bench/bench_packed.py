@@ -76,26 +76,24 @@ def epoch(path: Place) -> float:
     return timed(read)
 
 
-def line(name: str, path: Place, files: int, gib: float, rounds: int = 3) -> None:
-    """Print the medians of a few runs, caches warm."""
+def line(name: str, path: Place, local: Path, rounds: int = 3) -> None:
+    """Print the medians of a few runs, caches warm; `local` is the same store on the disk."""
+    files, gib = sum(one.is_file() for one in local.rglob("*")), gib_of(local)
     opening = statistics.median(timed(lambda: opened(path)) for _ in range(rounds))
     reading = statistics.median(epoch(path) for _ in range(rounds))
     print(f"| {name} | {files} | {opening:.3f} | {reading:.2f} | {gib / reading:.2f} |", flush=True)
 
 
-def object_store_lines(plain: Path, packed: Path, files: tuple[int, int], gib: float) -> None:
-    """Print the same for an S3 of moto's on loopback, in a process of its own; a copy for a fit, too."""
-    import boto3
-
+def object_store_lines(plain: Path, packed: Path) -> None:
+    """Print the same for an S3 of moto's on loopback, in a process of its own, and how long a copy for a fit takes."""
+    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
     with subprocess.Popen([sys.executable, "-m", "moto.server", "-p", PORT], stderr=subprocess.DEVNULL) as server:
         try:
-            os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
-            client = boto3.client("s3", endpoint_url=URL, config=boto3.session.Config(retries={"max_attempts": 20, "mode": "standard"}))
-            client.create_bucket(Bucket="bucket")
             place = place_named("s3://bucket/bench", [f"endpoint_url={URL}"])
-            for name, path, count in (("plain, S3", plain, files[0]), ("packed, S3", packed, files[1])):
+            answering(place)
+            for name, path in (("plain, S3", plain), ("packed, S3", packed)):
                 place.fs.put(str(path), f"{place.path}/{path.name}", recursive=True)
-                line(name, place / path.name, count, gib, rounds=1)
+                line(name, place / path.name, path, rounds=1)
             with tempfile.TemporaryDirectory() as folder:
                 store = FeatureStore.open(place / packed.name)
 
@@ -108,30 +106,50 @@ def object_store_lines(plain: Path, packed: Path, files: tuple[int, int], gib: f
             server.terminate()
 
 
+def answering(place: Place) -> None:
+    """Make the bucket, once the server answers."""
+    for _ in range(100):
+        try:
+            place.fs.mkdir("bucket")
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+
+
+def both(folder: Path, videos: int, channels: int) -> tuple[Path, Path]:
+    """Make a store and its packed twin, and say how large they are."""
+    plain, packed = made(folder, videos, channels), folder / "packed.zarr"
+    seconds = timed(lambda: pack_store(plain.path, packed))
+    print(f"\n{videos} videos, {channels} channels, {gib_of(packed):.2f} GiB; packed in {seconds:.1f} s\n")
+    print("| store | files | opened, all videos known (s) | all rows read (s) | GiB/s |\n|---|---|---|---|---|", flush=True)
+    return plain.path, packed
+
+
+def gib_of(path: Place) -> float:
+    """Return how large all rows are."""
+    store = FeatureStore.open(path)
+    return sum(said.bytes for name in store.complete_videos("made") if (said := store.stored("made", name))) / 2**30
+
+
 def main() -> None:
     """Print a line a way."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--s3-videos", type=int, default=1000, help="most videos for which the object store is measured too")
+    parser.add_argument("--s3-videos", type=int, default=100, help="of a smaller store, in an object store; 0 leaves it out")
     given = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        plain = made(Path(folder), given.videos, given.channels)
-        packed = Path(folder) / "packed.zarr"
-        seconds = timed(lambda: pack_store(plain.path, packed))
-        gib = sum(said.bytes for name in plain.complete_videos("made") if (said := plain.stored("made", name))) / 2**30
-        print(f"{given.videos} videos, {given.channels} channels, {gib:.2f} GiB; packed in {seconds:.1f} s\n")
-        print("| store | files | opened, all videos known (s) | all rows read (s) | GiB/s |\n|---|---|---|---|---|")
-        files = tuple(sum(one.is_file() for one in path.rglob("*")) for path in (plain.path, packed))
-        for name, path, count in zip(("plain", "packed"), (plain.path, packed), files, strict=True):
-            line(name, path, count, gib)
-        if given.videos > given.s3_videos:
-            return
-        if not all(importlib.util.find_spec(module) for module in ("moto", "s3fs", "upath")):
-            print("\nno object store: moto or vqafeat[s3] is absent")
-            return
-        object_store_lines(plain.path, packed, files, gib)
+        for name, path in zip(("plain", "packed"), both(Path(folder), given.videos, given.channels), strict=True):
+            line(name, path, path)
+    if not given.s3_videos:
+        return
+    if not all(importlib.util.find_spec(module) for module in ("moto", "s3fs", "upath")):
+        print("\nno object store: moto or vqafeat[s3] is absent")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        object_store_lines(*both(Path(folder), given.s3_videos, given.channels))
 
 
 if __name__ == "__main__":

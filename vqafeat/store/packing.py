@@ -5,7 +5,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -89,7 +89,8 @@ def _repacked(
     store = FeatureStore.open(path)
     if out is not None and out.exists():
         raise StoreError(f"--out '{out}' exists already; name another place, or delete it.")
-    with held_alone(path):
+    # a packed store does not change, and may lie where one may only read
+    with held_alone(path) if out is None or store.layout.name == PLAIN else nullcontext():
         whole = contents(store, readable=skip_missing)
         videos = sum(map(len, whole.rows.values()))
         if out is None and store.layout.name == layout:
