@@ -1,5 +1,6 @@
 """What is asked for: a network, a variant of it, a view and a choice of frames make one feature set."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,6 +144,19 @@ def build_extractors(
     networks = dict.fromkeys(name.network for name in names)
     loaded = {network: load_network(BACKBONES.get(network), weights.get(network, "imagenet")) for network in networks}
     return [Extractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
+
+
+def recorded_weights(described: str) -> str | None:
+    """Return the weights that an identity describes, as `build_extractors` takes them; None for those of a file, which has to be named."""
+    if seeded := re.fullmatch(r"random, seed (\d+)", described):
+        return f"random:{seeded.group(1)}"
+    return None if described.startswith("file ") else "imagenet"
+
+
+def recorded_precision(described: str) -> tuple[str, str]:
+    """Return how rows are stored and were computed, by what an identity says of it, as `build_extractors` takes them."""
+    computed = [name for name, dtype in PRECISIONS.items() if described.startswith(f"computed in {dtype},")]
+    return "float32" if described.endswith("stored in float32") else "float16", computed[0] if computed else "fp32"
 
 
 def feature_set_name(name: str) -> str:

@@ -1,6 +1,5 @@
 """Scores for new videos: the one place where stage 2 calls stage 1."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import PRECISIONS, Extractor, backbone_names, build_extractors
+from vqafeat.extraction.extractors import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
 from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.manifest import RawGeometry
@@ -138,17 +137,14 @@ def _recorded_weights(model: TrainedModel, backbone: str) -> str:
     """Return the weights that reproduce the features of the training, as `load_network` takes them."""
     recorded = [str(identity["weights"]) for identity in model.config.identities.values() if identity["network"] == backbone]
     described = recorded[0] if recorded else "imagenet"
-    if seeded := re.fullmatch(r"random, seed (\d+)", described):
-        return f"random:{seeded.group(1)}"
-    if described.startswith("file "):
+    weights = recorded_weights(described)
+    if weights is None:
         raise ArgumentError(
             f"the model was trained on features of '{backbone}' with weights from the {described}; name it with --weights {backbone}=FILE."
         )
-    return "imagenet"
+    return weights
 
 
 def _recorded_precision(model: TrainedModel, feature_set: str) -> tuple[str, str]:
     """Return how the features of the training were stored and computed, as `build_extractors` takes it."""
-    recorded = str(model.config.identities.get(feature_set, {}).get("precision", ""))
-    computed = [name for name, dtype in PRECISIONS.items() if recorded.startswith(f"computed in {dtype},")]
-    return "float32" if recorded.endswith("stored in float32") else "float16", computed[0] if computed else "fp32"
+    return recorded_precision(str(model.config.identities.get(feature_set, {}).get("precision", "")))

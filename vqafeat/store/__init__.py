@@ -2,7 +2,7 @@
 
 from vqafeat.store import packed as packed
 from vqafeat.store import plain as plain
-from vqafeat.store.checking import verify_store
+from vqafeat.store.checking import problems, verify_store
 from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key, store_path, stores_in
@@ -14,6 +14,7 @@ __all__ = [
     "content_digest",
     "held_together",
     "pack_store",
+    "problems",
     "store_key",
     "store_path",
     "stores_in",

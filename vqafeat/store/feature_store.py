@@ -233,6 +233,14 @@ class FeatureStore:
         whole = self.layout.of_each(lambda name: self.is_complete(feature_set, name), names)
         return [name for name, there in zip(names, whole, strict=True) if there]
 
+    def forget(self, video: str) -> None:
+        """Remove all that is stored of a video, so that it is extracted anew.
+
+        Raises:
+            StoreError: the store is packed.
+        """
+        self._written.forget(video)
+
     def write_frames(self, video: str, table: FrameTable) -> None:
         """Store the frame times of a video; its features follow.
 

@@ -91,8 +91,8 @@ class Layout(Protocol):
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
         """Return the rows of a video; checked, only where their check sums are right."""
 
-    def damaged_nodes(self) -> Iterator[str]:
-        """Yield one sentence for each thing that is wrong outside of the rows."""
+    def damaged_nodes(self) -> Iterator[tuple[str, str]]:
+        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no video's, and a sentence."""
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
         """Read all rows of a feature set; yield each video with a sentence for each thing that is wrong with them."""

@@ -128,14 +128,14 @@ class PackedLayout:
         values = self._rows(f"{key}/values").read(own.start, own.stop, checked)
         return VideoFeatures(values, self._rows(f"{key}/frame").read(own.start, own.stop, checked))
 
-    def damaged_nodes(self) -> Iterator[str]:
-        """Yield one sentence for each video whose frame times are damaged."""
+    def damaged_nodes(self) -> Iterator[tuple[str, str]]:
+        """Yield each video whose frame times are damaged, and a sentence."""
         for video in self._times:
             try:
                 if not np.isfinite(self.seconds(video)).all():
-                    yield f"frames/{video}: holds NaN or infinity"
+                    yield video, f"frames/{video}: holds NaN or infinity"
             except StoreError as error:
-                yield f"frames/{video}: cannot be read ({error})"
+                yield video, f"frames/{video}: cannot be read ({error})"
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
         """Read all rows of a feature set, check sums included; yield each video with what is wrong with them."""

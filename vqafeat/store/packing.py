@@ -138,7 +138,8 @@ def _replacing(path: Place) -> Iterator[Place]:
     path.rename(_old(path))
     _new(path).rename(path)
     remove_tree(_old(path))
-    _new(path).with_suffix(".lock").unlink(missing_ok=True)
+    for lock in (".lock", ".writers.lock"):
+        _new(path).with_suffix(lock).unlink(missing_ok=True)
 
 
 @contextmanager

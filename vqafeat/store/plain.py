@@ -84,13 +84,14 @@ class PlainLayout:
 
     # --- checking -----------------------------------------------------------------------------------------------------------------
 
-    def damaged_nodes(self) -> Iterator[str]:
-        """Yield one sentence for each thing that is wrong outside of the rows."""
+    def damaged_nodes(self) -> Iterator[tuple[str, str]]:
+        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no video's, and a sentence."""
         for path in children(self.path / "frames"):
-            yield from self._damages(f"frames/{path.name}")
+            for words in self._damages(f"frames/{path.name}"):
+                yield str(read_attributes(path).get("video", path.name)), words
         for path in children(self.path / "features"):
             if not read_attributes(path):
-                yield f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
+                yield "", f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
         """Read all rows of a feature set through Zarr's codecs; yield each video with what is wrong with them."""
@@ -126,6 +127,12 @@ class PlainLayout:
         """Make room for a feature set."""
         attributes = {"name": feature_set, "identity": identity.as_dict()}
         self._root.create_group(f"features/{store_key(feature_set)}", attributes=attributes)
+
+    def forget(self, video: str) -> None:
+        """Remove a video's frame times and rows of every feature set."""
+        remove_node(self.path / "frames" / store_key(video))
+        for path in children(self.path / "features"):
+            remove_node(path / store_key(video))
 
     def write_frames(self, video: str, table: FrameTable) -> None:
         """Store the frame times of a video."""

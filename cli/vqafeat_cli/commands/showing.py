@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 
 from vqafeat.places import Place
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place, compute_options, resources, weights_option
 
 
 @click.command()
@@ -65,24 +67,56 @@ def _show_run(path: Place) -> None:
 @click.command()
 @click.argument("path", metavar="STORE")
 @at_place("path")
+@click.option("--repair", is_flag=True, help="Extract the damaged videos of a store again; name their folder with --root.")
+@click.option("--against", type=click.Path(path_type=Path), help="Folder of the videos: extract a random sample again and compare.")
+@click.option("--sample", type=click.IntRange(1), default=5, show_default=True, help="Videos that --against compares.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Largest difference, as a share of a video's largest value.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the videos for --repair.")
+@weights_option
+@compute_options
 @click.pass_context
-def verify(context: click.Context, path: Place) -> None:
+def verify(
+    context: click.Context,
+    /,
+    path: Place,
+    repair: bool,
+    against: Path | None,
+    sample: int,
+    seed: int,
+    tolerance: float,
+    root: Path | None,
+    weights: tuple[str, ...],
+    **compute: Any,
+) -> None:
     """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3 where something is.
 
+    With --repair, what is damaged is extracted again, and nothing else. With --against, some videos are extracted again, and the stored
+    rows have to be theirs; another processor may round differently, within --tolerance.
+
     \b
-    Example:
+    Examples:
       vqafeat verify features/konvid.zarr
+      vqafeat verify features/konvid.zarr --repair --root /data/konvid
+      vqafeat verify features/konvid.zarr --against /data/konvid --sample 10
     """
     from vqafeat.store import FeatureStore, verify_store
+    from vqafeat_cli.verifying import compare_sample, repair_store
 
+    if repair and root is None:
+        raise click.UsageError("--repair extracts damaged videos again; name their folder with --root.")
     found = 0
     for store in map(FeatureStore.open, _stores(path)):
-        problems = list(verify_store(store))
-        found += len(problems)
-        for problem in problems:
+        told = list(verify_store(store))
+        for problem in told:
             click.echo(problem)
         videos = sum(len(store.complete_videos(name)) for name in store.feature_sets())
         counts = f"{videos} complete entries in {len(store.feature_sets())} feature sets"
-        click.echo(f"{store.path}: {counts}, {len(problems)} problems.", err=True)
+        click.echo(f"{store.path}: {counts}, {len(told)} problems.", err=True)
+        if told and repair and root is not None:
+            told = repair_store(store.path, root, weights, resources(**compute))
+        found += len(told)
+        if against is not None:
+            found += compare_sample(store, against, sample, seed, tolerance, weights, resources(**compute))
     if found:
         context.exit(FINISHED_WITH_FAILURES)
