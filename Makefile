@@ -31,7 +31,7 @@ $(TABLES): .venv/ready
 test: .venv/ready ## all tests but the slow ones and the faults
 	$(BIN)/pytest -n auto --maxprocesses 8 -m "not slow and not faults"
 
-test-faults: .venv/ready ## runs killed at random moments, full disks, jumping clocks: the store stays whole (4 minutes)
+test-faults: .venv/ready ## kills at random moments, full disks, damaged files, clusters, object stores: nothing is lost (8 minutes)
 	$(BIN)/pytest -n auto --maxprocesses 8 -m faults
 
 lint: .venv/ready ## style and formatting

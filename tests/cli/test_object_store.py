@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import WEIGHTS, Run
 from tests.s3 import SECRET, LoopbackS3
 
+pytestmark = pytest.mark.faults  # an object store starts, is busy and slow
+
 FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")
 
 

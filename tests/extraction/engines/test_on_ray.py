@@ -20,6 +20,7 @@ from vqafeat.manifest import Dataset
 from vqafeat.store import FeatureStore
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
+pytestmark = pytest.mark.faults  # a cluster starts, and workers die
 REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 NAMES = [f"{index}.mp4" for index in range(5)]
 

@@ -14,6 +14,7 @@ from vqafeat.modeling.engines import on_ray
 from vqafeat.store import FeatureStore
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
+pytestmark = pytest.mark.faults  # a cluster starts, and workers die
 MakeStore = Callable[..., FeatureStore]
 MORE = SPLITS * 4  # two groups
 
