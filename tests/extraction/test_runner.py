@@ -256,7 +256,8 @@ def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None
     command = [
         sys.executable,
         "-c",
-        "from vqafeat_cli.main import main; main()",
+        # what a shell starts in the background ignores the signal, and so would all that it starts
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vqafeat_cli.main import main; main()",
         "extract",
         "--dataset",
         str(videos / "scores.csv"),
