@@ -12,7 +12,7 @@ turns a finished store into the packed layout (`packed.py`), which is read by th
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from vqafeat.places import Place, network_errors_told
 from vqafeat.store.arrays import open_root
 from vqafeat.store.keys import store_key, stores_in
 from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
-from vqafeat.store.locking import held_alone, telling_refusals
+from vqafeat.store.locking import held_after_writers, held_alone, telling_refusals
 from vqafeat.store.plain import PlainLayout, plain
 
 SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
@@ -165,9 +165,22 @@ class FeatureStore:
             StoreError: another process is writing to it, or it cannot be written to.
         """
         with held_alone(self.path):
-            for leftover in self.path.rglob("*.partial") if isinstance(self.path, Path) else ():
-                leftover.unlink()
+            self._sweep()
             yield
+
+    def settle(self) -> None:
+        """Sweep away what processes that died left half written for this run, once all that wrote for it are gone.
+
+        One that is only out of reach may outlast the patience; then the next run sweeps.
+        """
+        if isinstance(self.path, Path):
+            with suppress(StoreError), held_after_writers(self.path):
+                self._sweep()
+
+    def _sweep(self) -> None:
+        if isinstance(self.path, Path):
+            for leftover in self.path.rglob("*.partial"):
+                leftover.unlink(missing_ok=True)
 
     # --- feature sets -------------------------------------------------------------------------------------------------------------
 

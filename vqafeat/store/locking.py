@@ -36,7 +36,7 @@ def held_alone(store: Place) -> Iterator[None]:
             yield
         return
     with _locked(store.with_suffix(".lock"), store, fcntl.LOCK_EX, 0.0):
-        with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_EX, _ORPHANS_SECONDS):
+        with held_after_writers(store):
             pass
         yield
 
@@ -52,6 +52,17 @@ def held_together(store: Place) -> Iterator[None]:
         yield  # an object appears whole or not at all
         return
     with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_SH, _ORPHANS_SECONDS):
+        yield
+
+
+@contextmanager
+def held_after_writers(store: Path) -> Iterator[None]:
+    """Keep out new processes that would take part in writing, once those that do are gone.
+
+    Raises:
+        StoreError: some are still there after half a minute, or the store cannot be written to.
+    """
+    with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_EX, _ORPHANS_SECONDS):
         yield
 
 

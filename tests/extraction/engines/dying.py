@@ -22,6 +22,7 @@ class DyingWorker(ExtractionWorker):
         if DEADLY in names or (DEADLY_ONCE in names and not died.exists()):
             self.prepare()
             assert self._pipeline is not None
+            (self._path / "zarr.0123.partial").touch()  # as one that is being written
             self._pipeline._on_frames = lambda count: self._die(died)
         return super().extract(share)
 

@@ -85,6 +85,7 @@ def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
     assert read_ledger(ledger_path(store)) == [failure]
     assert Counter(handed_out(watching)) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
     assert (tmp_path / "videos" / "died").read_text().split() == ["died"] * 3
+    assert not list(store.path.rglob("*.partial"))
     monkeypatch.undo()
     assert spread(dataset, store).extracted == 1
     assert tree(store.path) == alone(dataset, tmp_path)

@@ -41,6 +41,7 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
                 return spread.follow()
             finally:
                 spread.stop()
+                given.store.settle()
 
 
 def _videos_at_once(given: Extraction) -> int:
