@@ -114,12 +114,12 @@ def test_busy_replies_are_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
 
 def test_slow_replies_are_given_up_and_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
     pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr")
-    packed = FeatureStore.open(at(s3, 'config_kwargs={"read_timeout": 0.5, "retries": {"max_attempts": 3}}') / "small.zarr")
+    packed = FeatureStore.open(at(s3, 'config_kwargs={"read_timeout": 2, "retries": {"max_attempts": 3}}') / "small.zarr")
     assert packed.complete_videos("tiny") == NAMES
-    s3.delayed, s3.delay_seconds = 1, 2.0
+    s3.delayed, s3.delay_seconds = 1, 6.0
     with s3.seen() as requests:
         np.testing.assert_array_equal(packed.read("tiny", "a.mp4").values, values_of(0).values)
-    assert len(requests) == 5
+    assert len(requests) >= 5  # four, and what was given up; a busy machine may be slow in others
 
 
 def test_what_stays_busy_or_cannot_be_reached_is_an_expected_error(s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,10 @@ def test_check_holds_differences_against_the_tolerance(make_study: MakeStudy, st
 # --- recorded predictions -------------------------------------------------------------------------------------------------------------
 
 
-def recorded_study(make_study: MakeStudy) -> Study:
+def recorded_study(make_study: MakeStudy, **more: Any) -> Study:
     groups = [{"name": "k", "datasets": "konvid"}, {"name": "n", "datasets": "live-vqc"}, {"name": "all", "kind": "weighted"}]
     rows = [{"name": "ours", "published": "0.5 0.5 0.5"}, {"name": "theirs", "quoted": True, "published": "0.1 0.1 0.1"}]
-    recorded = {"row": "ours", "databases": {"konvid": "K", "live-vqc": "N"}, "splits": 2}
+    recorded = {"row": "ours", "databases": {"konvid": "K", "live-vqc": "N"}, "splits": 2, **more}
     return make_study(rows, groups=groups, recorded=recorded)
 
 
@@ -164,6 +165,14 @@ def test_recorded_predictions_fill_their_row(make_study: MakeStudy, tmp_path: Pa
     assert [found.value for found in result.row(0)] == pytest.approx([*means, np.average(means, weights=[20, 10])])
     assert all(found.measured is None for found in result.row(1))
     assert "nothing was trained" in result.words
+    assert all(isfinite(found.difference) for found in result.row(0))
+
+    unlike = recorded_study(make_study, unlike={"live-vqc": "10 videos are recorded, 12 printed"})
+    result = recorded_result(unlike, tmp_path / "some.npz")
+    assert [isfinite(found.difference) for found in result.row(0)] == [True, False, False]  # nor is the average with it compared
+    assert "live-vqc: 10 videos are recorded, 12 printed, so that no difference is stated" in result.words
+    with pytest.raises(DatasetError, match="unlike names 'cvd2014', which is not recorded; name one of konvid, live-vqc"):
+        recorded_study(make_study, unlike={"cvd2014": "others"})
 
 
 def test_recorded_predictions_that_do_not_fit_are_refused(make_study: MakeStudy, tmp_path: Path) -> None:
@@ -185,3 +194,6 @@ def test_the_authors_own_predictions_give_the_printed_values(shared_data: Path, 
     result = recorded_result(load_study(name), shared_data / "recorded" / "li2022_predictions.npz")
     row = next(found.cell.row for found in result.measured)
     assert [difference(result.row(row)[column], 4) for column in columns] == ["0.0000"] * len(columns)
+    check(result)
+    sroccs = [found for found in result.measured if found.cell.measure == "srocc" and isfinite(found.difference)]
+    assert [difference(found, 4) for found in sroccs] == ["0.0000"] * {"li-3": 3, "li-4": 2, "li-13": 4}[name]

@@ -8,7 +8,7 @@ caption, digits, statistic             choices of the protocol in words; digits 
 [[groups]]                             groups of columns; each has all [[columns]]
 [[columns]]  name, measure             and what holds for the column
 [[rows]]     name, group, published    and what holds for the row; `published` has one value a column, "-" for none
-[recorded]   row, databases, splits    predictions that others recorded
+[recorded]   row, databases, splits    predictions that others recorded; `unlike`: data sets of which they had other videos than the print
 
 What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a `RunRequest`, `kind` with a table
 of that name for its options, `measure`, `statistic`, and `quoted = true` for what is quoted and not run.

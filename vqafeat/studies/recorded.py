@@ -1,7 +1,7 @@
 """A table filled from predictions that others recorded, with nothing trained."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vqafeat.studies.kinds import Measured
 from vqafeat.studies.kinds.base import spread_of
 from vqafeat.studies.kinds.weighted import average
 from vqafeat.studies.running import CellResult, StudyResult
-from vqafeat.studies.study import Recorded, Study
+from vqafeat.studies.study import Cell, Recorded, Study
 
 
 def recorded_result(study: Study, path: Path) -> StudyResult:
@@ -38,21 +38,30 @@ def recorded_result(study: Study, path: Path) -> StudyResult:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is no .npz of recorded predictions ({error}).") from error
     row = [heading.name for heading in study.rows].index(study.recorded.row)
-    cells: list[CellResult] = []
-    for cell in study.cells:
-        summary = summaries.get(cell.request.datasets[0]) if cell.request and cell.kind == "fit" and cell.row == row else None
-        cells.append(CellResult(cell, Measured(spread_of(summary, cell.measure), summary.n[0]) if summary else None))
+    cells = [_filled(cell, summaries, study.recorded) if cell.row == row else CellResult(cell) for cell in study.cells]
     cells = [_averaged(found, cells) if found.cell.kind == "weighted" and found.cell.row == row else found for found in cells]
     words = (
         f"'{study.recorded.row}' is computed from recorded predictions ({path.name}, {study.recorded.splits} splits); nothing was trained."
     )
+    for dataset, unlike in study.recorded.unlike.items():
+        words += f" {dataset}: {unlike}, so that no difference is stated for it, nor for an average with it."
     return StudyResult(study, tuple(cells), words)
+
+
+def _filled(cell: Cell, summaries: Mapping[str, MetricsSummary], recorded: Recorded) -> CellResult:
+    dataset = cell.request.datasets[0] if cell.request and cell.kind == "fit" else ""
+    if dataset not in summaries:
+        return CellResult(cell)
+    summary = summaries[dataset]
+    return CellResult(cell, Measured(spread_of(summary, cell.measure), summary.n[0]), comparable=dataset not in recorded.unlike)
 
 
 def _averaged(found: CellResult, cells: Sequence[CellResult]) -> CellResult:
     own = [item for item in cells if (item.cell.row, item.cell.measure) == (found.cell.row, found.cell.measure) and item is not found]
     peers = [(item.cell, item.measured) for item in own if item.measured]
-    return replace(found, measured=average(peers)) if len(peers) == len(own) else found
+    if len(peers) < len(own):
+        return found
+    return replace(found, measured=average(peers), comparable=all(item.comparable for item in own))
 
 
 def _summary(values: np.lib.npyio.NpzFile, key: str, recorded: Recorded, mapping: str) -> MetricsSummary:

@@ -22,6 +22,7 @@ class CellResult:
         missing: the feature sets that it lacks.
         reasons: why, in words.
         failure: the error that stopped it.
+        comparable: the published number is of the same videos.
     """
 
     cell: Cell
@@ -29,6 +30,7 @@ class CellResult:
     missing: tuple[Need, ...] = ()
     reasons: tuple[str, ...] = ()
     failure: str = ""
+    comparable: bool = True
 
     @property
     def value(self) -> float:
@@ -37,8 +39,8 @@ class CellResult:
 
     @property
     def difference(self) -> float:
-        """Measured − published; NaN where one of the two is not there."""
-        return self.value - self.cell.published.value if self.cell.published else nan
+        """Measured − published; NaN where one of the two is not there, or they are of different videos."""
+        return self.value - self.cell.published.value if self.cell.published and self.comparable else nan
 
     def rounded_difference(self, digits: int) -> float:
         """Return the difference as it is shown: with the table's digits, or whole where the published value is smaller than these tell."""

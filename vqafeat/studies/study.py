@@ -106,11 +106,21 @@ class Recorded:
         row: name of the row.
         databases: data set → its key in the file.
         splits: of the file, the first ones.
+        unlike: data set → in words, how the videos recorded differ from those that the paper printed numbers of.
+
+    Raises:
+        DatasetError: `unlike` names another data set.
     """
 
     row: str
     databases: Mapping[str, str]
     splits: int = 10
+    unlike: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for dataset in self.unlike:
+            if dataset not in self.databases:
+                raise DatasetError(f"unlike names '{dataset}', which is not recorded; name one of {', '.join(self.databases)}.")
 
 
 @dataclass(frozen=True)
