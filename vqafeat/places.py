@@ -1,6 +1,7 @@
 """Where a store lies: a local folder, or a prefix of an object store, whose methods are those of a path."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -168,3 +169,8 @@ def remove_tree(place: Place) -> None:
         shutil.rmtree(place)
     else:
         place.fs.rm(place.path, recursive=True)
+
+
+def cache_folder(kind: str) -> Path:
+    """Return `$XDG_CACHE_HOME/vqafeat/<kind>`, below `~/.cache` where that is not set."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqafeat" / kind

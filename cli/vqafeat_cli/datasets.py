@@ -11,23 +11,24 @@ from vqafeat.manifest import Dataset, default_root, load_dataset, load_manifest,
 from vqafeat.memory import parse_bytes
 from vqafeat.modeling.mixing import Mixture
 from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
-from vqafeat.places import Place
+from vqafeat.places import Place, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
-from vqafeat.store.caching import Cache, default_cache_folder, local_copy
+from vqafeat.store.caching import Cache, local_copy
 
 
-def load_with_root(name_or_path: str, root: Path | None, labels: Sequence[Path]) -> tuple[Dataset, Path]:
-    """Load a data set whose videos are needed, and say where they lie.
+def load_with_root(name_or_path: str, root: Place | None, labels: Sequence[Path]) -> tuple[Dataset, Place]:
+    """Load a data set whose videos are needed, and say where they lie; label files are looked for on this machine alone.
 
     Raises:
         DatasetError: no folder of videos is known.
     """
-    folder = root or default_root(name_or_path)
-    dataset = load_dataset(name_or_path, folder, labels_argument(labels))
+    usual = default_root(name_or_path)
+    folder = root or usual
+    dataset = load_dataset(name_or_path, folder if isinstance(folder, Path) else usual, labels_argument(labels))
     if folder is None:
         raise DatasetError(
             f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds '{name_or_path}/', "
-            "or give --root FOLDER."
+            "or give --root FOLDER, or --root s3://bucket/prefix."
         )
     return dataset, folder
 
@@ -97,7 +98,7 @@ def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, ca
         cache: `--cache`.
     """
     most = None if cache is None else 0 if cache == "none" else parse_bytes(cache)
-    where = Cache(default_cache_folder(), most)
+    where = Cache(cache_folder("stores"), most)
 
     def copied(store: FeatureStore) -> FeatureStore:
         return stack.enter_context(local_copy(store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)))

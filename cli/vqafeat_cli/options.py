@@ -22,7 +22,7 @@ storage_option: Decorator = click.option(
     "storage_options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Of a store at a URL, as endpoint_url=http://127.0.0.1:9000; may be given several times. Credentials come from the environment.",
+    help="Of an object store, as endpoint_url=http://127.0.0.1:9000; may be given several times. Credentials come from the environment.",
 )
 
 
@@ -53,25 +53,29 @@ cache_option: Decorator = click.option(
 )
 
 
-def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def store_option(command: Callable[..., Any], places: tuple[str, ...] = ("store",)) -> Callable[..., Any]:
     """Add `--store` and `--storage-option`; the command gets the folder, or the prefix of an object store, as `store`."""
     option = click.option(
         "--store", default="features", show_default=True, metavar="FOLDER|URL", help="Folder of the feature stores, or s3://bucket/prefix."
     )
-    return option(at_place("store")(command))
+    return option(at_place(*places)(command))
 
 
-def _local_folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    if value is not None and "://" in value:
-        raise click.BadParameter(f"'{value}' is a URL; videos are decoded from a local folder: copy or mount them there.")
-    return None if value is None else Path(value)
+def store_and_videos_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--root`, `--store` and `--storage-option`; either may be an object store."""
+    option = click.option(
+        "--root",
+        metavar="FOLDER|URL",
+        help="Folder of the data set's videos, or s3://bucket/prefix, from which each is fetched once before it is decoded.  "
+        "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
+    )
+    return option(store_option(command, ("store", "root")))
 
 
 root_option: Decorator = click.option(
     "--root",
-    metavar="FOLDER",
-    callback=_local_folder,
-    help="Folder of the data set's videos  [default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set's label files  [default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
 )
 labels_option: Decorator = click.option(
     "--labels",

@@ -1,7 +1,5 @@
 """What `verify` does beyond reading: mending, and comparing with the videos."""
 
-from pathlib import Path
-
 import click
 import numpy as np
 
@@ -14,7 +12,7 @@ from vqafeat.store import FeatureStore, verify_store
 from vqafeat_cli.progress import shown_progress
 
 
-def repair_store(path: Place, root: Path, weights: tuple[str, ...], given: Resources) -> list[str]:
+def repair_store(path: Place, root: Place, weights: tuple[str, ...], given: Resources) -> list[str]:
     """Extract the damaged videos of a store again; return what is still wrong."""
     store = FeatureStore.open(path, writable=True)
     names = damaged_videos(store)
@@ -32,7 +30,7 @@ def repair_store(path: Place, root: Path, weights: tuple[str, ...], given: Resou
 
 
 def compare_sample(
-    store: FeatureStore, root: Path, sample: int, seed: int, tolerance: float, weights: tuple[str, ...], given: Resources
+    store: FeatureStore, root: Place, sample: int, seed: int, tolerance: float, weights: tuple[str, ...], given: Resources
 ) -> int:
     """Extract a random sample of a store's complete videos again and compare; return how many entries differ."""
     extractors = stored_extractors(store, parse_weights(weights, backbone_names(store.feature_sets())))

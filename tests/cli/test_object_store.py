@@ -1,11 +1,16 @@
 """A store at a URL as users type it: packed to it, fitted from it, extracted to it; no credential is seen anywhere."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import WEIGHTS, Run
+from tests.clips import noise_frames, write_clip
 from tests.s3 import SECRET, LoopbackS3
+from vqafeat.places import place_named
+from vqafeat.remote_files import listed_files
+from vqafeat.store import FeatureStore, content_digest
 
 pytestmark = pytest.mark.faults  # an object store starts, is busy and slow
 
@@ -48,8 +53,6 @@ def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
 
 
 def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here: Path, s3: LoopbackS3) -> None:
-    from tests.clips import noise_frames, write_clip
-
     for index in range(2):
         write_clip(here / f"v{index}.mp4", noise_frames(6, 64, 48, seed=index))
     (here / "v2.mp4").write_bytes(b"no video")
@@ -64,8 +67,44 @@ def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here:
     assert run("verify", "s3://bucket/features/mine.zarr", *store[2:]).code == 0
 
 
-def test_credentials_and_videos_at_a_url_are_refused(run: Run) -> None:
+def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
+    run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    option = ("--storage-option", f"endpoint_url={s3.url}")
+    (here / "videos" / "deep").mkdir(parents=True)
+    names = ["v0.mp4", "v1.mp4", "deep/v2.mp4", "v3.mp4", "v4.mp4"]
+    for index, name in enumerate(names[:4]):
+        write_clip(here / "videos" / name, noise_frames(6, 64, 48, seed=index))
+    (here / "videos" / "v4.mp4").write_bytes(b"no video")
+    remote = place_named("s3://bucket/videos", option[1:])
+    for name in names:
+        (remote / name).write_bytes((here / "videos" / name).read_bytes())
+    (remote / "left.zarr" / "v9.mp4").write_bytes(b"part of a store")
+    (here / "mine.csv").write_text("video,mos\n" + "".join(f"{name},{row}\n" for row, name in enumerate([*names, "gone.mp4"])))
+    given = ("extract", "--dataset", here / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing")
+    for name, file in listed_files(remote).items():
+        os.utime(here / "videos" / name, ns=(file.modified_ns, file.modified_ns))  # as a tool that copies leaves it
+    local = run(*given, "--root", here / "videos", "--store", "local")
+    s3.refused = 2  # busy replies are repeated
+    first = run(*given, "--root", "s3://bucket/videos", *option)
+    assert (first.code, first.out) == (local.code, local.out.replace("local/", "features/")) == (3, first.out)
+    assert f"cannot-open: '{remote}/v4.mp4' cannot be opened" in first.err
+    assert content_digest(FeatureStore.open(here / "features/mine.zarr")) == content_digest(FeatureStore.open(here / "local/mine.zarr"))
+    assert not list((here / "cache/vqafeat/videos").glob("*/"))
+    with s3.seen() as requests:
+        again = run(*given, "--root", "s3://bucket/videos", *option)
+    assert "0 videos extracted (0 frames decoded), 4 already done, 2 failed" in again.out
+    assert [request for request in requests if ".mp4" in request] == [request for request in requests if "v4.mp4" in request]
+    checked = run("verify", "features/mine.zarr", "--against", "s3://bucket/videos", *option, *WEIGHTS)
+    assert (checked.code, "4 entries of 4 videos compared with 's3://bucket/videos', 0 differ" in checked.err) == (0, True)
+    nowhere = run(*given, "--root", "s3://nowhere/videos", *option)
+    assert (nowhere.code, "the folder of videos 's3://nowhere/videos' does not exist" in nowhere.err) == (1, True)
+    assert not any(SECRET in ended.out + ended.err for ended in (first, again, checked, nowhere))
+
+
+def test_credentials_and_label_files_at_a_url_are_refused(run: Run) -> None:
     ended = run("fit", "--store", "s3://bucket/features", "--storage-option", "secret=HIDDEN")
     assert (ended.code, "looks like a credential" in ended.err, "HIDDEN" in ended.err) == (1, True, False)
     ended = run("extract", "--dataset", "konvid", "--backbone", "resnet18", "--root", "s3://bucket/videos")
-    assert (ended.code, "videos are decoded from a local folder: copy or mount them there" in ended.err) == (2, True)
+    assert (ended.code, "or the file with --labels FILE" in ended.err) == (1, True)

@@ -20,7 +20,7 @@ from vqafeat.store import FeatureStore, verify_store
 __all__ = ["tiny_backbone"]
 SHARES, FILES, AT_ONCE = 8, 250, 50  # two thousand in all, which several processes share
 LARGEST_ODD_BYTES = 60_000
-HANG_SECONDS = 5.0
+HANG_SECONDS = 3.0
 SOUND = {
     "a.mp4": {"codec": "libx264"},
     "b.mkv": {"codec": "libvpx-vp9"},

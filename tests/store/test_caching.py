@@ -11,8 +11,9 @@ from tests.store.test_feature_store import features
 from tests.store.test_object_store import NAMES, at, filled
 from tests.store.test_packing import values_of
 from vqafeat.errors import ArgumentError
+from vqafeat.places import cache_folder
 from vqafeat.store import FeatureStore, content_digest, pack_store
-from vqafeat.store.caching import Cache, default_cache_folder, local_copy
+from vqafeat.store.caching import Cache, local_copy
 
 
 @pytest.fixture
@@ -91,9 +92,9 @@ def test_a_store_on_this_machine_is_not_copied(tmp_path: Path) -> None:
 
 def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_folder() == tmp_path / "vqafeat" / "stores"
+    assert cache_folder("stores") == tmp_path / "vqafeat" / "stores"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache_folder() == Path.home() / ".cache" / "vqafeat" / "stores"
+    assert cache_folder("stores") == Path.home() / ".cache" / "vqafeat" / "stores"
     with pytest.raises(ArgumentError, match="--cache -1: copies take an amount such as 20G, or none"):
         Cache(tmp_path, -1)
     assert Cache(tmp_path / "new").limit_bytes > 0

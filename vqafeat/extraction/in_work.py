@@ -17,16 +17,33 @@ from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.manifest import RawGeometry
+from vqafeat.remote_files import VideoFile
 
 
 @dataclass(frozen=True)
 class VideoJob:
-    """A video and the feature sets that are wanted of it."""
+    """A video and the feature sets that are wanted of it.
+
+    Attributes:
+        name: in the data set.
+        path: where it is from.
+        raw: how it is read where it has no header.
+        feature_sets: names of those wanted.
+        fetched: the copy on this machine of a video at a URL.
+    """
 
     name: str
-    path: Path
+    path: VideoFile
     raw: RawGeometry | None
     feature_sets: tuple[str, ...]
+    fetched: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """What is decoded."""
+        found = self.fetched or self.path
+        assert isinstance(found, Path)
+        return found
 
 
 @dataclass(frozen=True)
@@ -102,7 +119,7 @@ class VideoInWork:
 
     def decode_job(self, hardware: str | None, limits: DecodeLimits) -> DecodeJob:
         """Return what its decoder has to do."""
-        return DecodeJob(self.job.path, self.job.raw, self._counts and self.frames is None, hardware, limits)
+        return DecodeJob(self.job.file, self.job.raw, self._counts and self.frames is None, hardware, limits)
 
     @property
     def done(self) -> bool:
@@ -123,7 +140,8 @@ class VideoInWork:
             case Chunk():
                 self._take_frames(message)
             case VideoFailed():
-                self._error, self.ended = VideoError(message.kind, message.message), True
+                words = message.message.replace(str(self.job.file), str(self.job.path))  # a copy is of no interest to the reader
+                self._error, self.ended = VideoError(message.kind, words), True
             case VideoEnd():
                 self._end(message)
 

@@ -12,6 +12,7 @@ from vqafeat.extraction.extractors import Extractor, backbone_names, build_extra
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, extract_dataset
 from vqafeat.manifest import Dataset, load_manifest, locate_videos, manifest_names
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore, problems, store_key, store_path
 
 
@@ -54,7 +55,7 @@ def damaged_videos(store: FeatureStore) -> list[str]:
     return [video.name for video in store.dataset.videos if video.name in wrong or store_key(video.name) in wrong]
 
 
-def stored_dataset(store: FeatureStore, names: Sequence[str], root: Path) -> Dataset:
+def stored_dataset(store: FeatureStore, names: Sequence[str], root: Place) -> Dataset:
     """Return some of a store's videos with their files below a folder; a known data set's files are found as its manifest says.
 
     Raises:
@@ -97,7 +98,7 @@ def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[Extr
 def repair(
     store: FeatureStore,
     names: Sequence[str],
-    root: Path,
+    root: Place,
     extractors: Sequence[Extractor],
     resources: Resources | None = None,
     progress: Progress | None = None,
@@ -118,7 +119,7 @@ def repair(
 def compared(
     store: FeatureStore,
     names: Sequence[str],
-    root: Path,
+    root: Place,
     extractors: Sequence[Extractor],
     tolerance: float,
     resources: Resources | None = None,

@@ -86,6 +86,11 @@ class Pipeline:
         if self._pool is not None:
             self._pool.close()
 
+    @property
+    def videos_at_once(self) -> int:
+        """How many videos are in work at a time."""
+        return max(1, self._resources.workers)
+
     def outcomes(self, jobs: Iterable[VideoJob]) -> Iterator[Outcome]:
         """Extract videos and yield each when it is done; the order is that in which they end."""
         waiting = iter(jobs)

@@ -11,11 +11,13 @@ from typing import Protocol
 
 from vqafeat.errors import DatasetError, StoreError, VideoError
 from vqafeat.extraction.extractors import Extractor
+from vqafeat.extraction.fetching import Fetching
 from vqafeat.extraction.in_work import Outcome, VideoJob
 from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.sources import file_source, file_stamp
 from vqafeat.manifest import Dataset, RawGeometry, Video
+from vqafeat.remote_files import VideoFile
 from vqafeat.store import FeatureStore
 
 WRITES_AHEAD = 2  # videos whose rows wait in memory to be written
@@ -127,8 +129,10 @@ class Run:
             pipeline: of the same extractors; it can serve one run after another.
         """
         writing: deque[tuple[VideoJob, Future[int]]] = deque()
-        with ThreadPoolExecutor(1, "writer") as writer:
-            for outcome in pipeline.outcomes(self._jobs()):
+        fetching = Fetching(self._jobs(), pipeline.videos_at_once, lambda job, error: self._fail(job.name, job.path, error))
+        with fetching, ThreadPoolExecutor(1, "writer") as writer:
+            for outcome in pipeline.outcomes(fetching):
+                fetching.release(outcome.job)
                 writing.append((outcome.job, writer.submit(_store_video, self._store, outcome)))
                 while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
                     self._count(*writing.popleft())
@@ -164,7 +168,7 @@ class Run:
             self._extracted += 1
             self._progress.done(self._summary())
 
-    def _fail(self, name: str, path: Path, error: VideoError) -> None:
+    def _fail(self, name: str, path: VideoFile, error: VideoError) -> None:
         self._ledger.add(Failure(name, str(path), error.kind, str(error)))
         self._progress.done(self._summary())
 
@@ -202,7 +206,7 @@ def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | Non
     return [extractor for extractor in extractors if not store.is_complete(extractor.feature_set, video.name)]
 
 
-def _same_file(path: Path, raw: RawGeometry | None, source: dict[str, object]) -> bool:
+def _same_file(path: VideoFile, raw: RawGeometry | None, source: dict[str, object]) -> bool:
     stamp = file_stamp(path, raw)
     if stamp == {key: source.get(key) for key in stamp}:
         return True

@@ -19,6 +19,7 @@ from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
 from vqafeat.places import Place
+from vqafeat.remote_files import RemoteFile, VideoFile
 from vqafeat.store import FeatureStore, held_together
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
@@ -78,7 +79,7 @@ def extract_on_devices(
 
 def shares(dataset: Dataset, count: int) -> list[Dataset]:
     """Divide the videos by the size of their files: the largest first, each to the share that has least."""
-    sizes = [video.path.stat().st_size if video.path is not None and video.path.exists() else 0 for video in dataset.videos]
+    sizes = [_size_bytes(video.path) for video in dataset.videos]
     rows: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
     for row in sorted(range(len(sizes)), key=lambda row: -sizes[row]):
@@ -86,6 +87,12 @@ def shares(dataset: Dataset, count: int) -> list[Dataset]:
         rows[least].append(row)
         loads[least] += max(1, sizes[row])
     return [dataset.subset(sorted(chosen)) for chosen in rows]
+
+
+def _size_bytes(path: VideoFile | None) -> int:
+    if isinstance(path, RemoteFile):
+        return path.size_bytes
+    return path.stat().st_size if path is not None and path.exists() else 0
 
 
 @dataclass

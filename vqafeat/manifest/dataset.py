@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
+from vqafeat.remote_files import VideoFile
 
 SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
 # Published ranges are rounded to four digits, so that a label may lie outside by half a unit of the last one.
@@ -133,7 +133,7 @@ class Video:
         mos: the label, on the data set's own scale.
         content: group of videos that show the same pristine content; the own name where every video is its own.
         split: official part, one of SPLIT_NAMES; None where the data set publishes none.
-        path: the file, once located.
+        path: the file, on this machine or at a URL, once located.
         raw: geometry that overrides the data set's for this video.
 
     Raises:
@@ -144,7 +144,7 @@ class Video:
     mos: float
     content: str
     split: str | None = None
-    path: Path | None = None
+    path: VideoFile | None = None
     raw: RawGeometry | None = None
 
     def __post_init__(self) -> None:

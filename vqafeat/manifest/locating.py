@@ -9,6 +9,8 @@ from typing import Literal
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.manifest.dataset import Dataset, FileRules, first_few
+from vqafeat.places import Place
+from vqafeat.remote_files import VideoFile, listed_files
 
 # fmt: off
 VIDEO_EXTENSIONS = (
@@ -40,15 +42,15 @@ class Located:
 
 @dataclass(frozen=True)
 class _Index:
-    """The files below a root, by relative path, by basename and by canonical name without its ending."""
+    """The video files below a root, by relative path, by basename and by canonical name without its ending."""
 
-    paths: frozenset[str]
+    files: Mapping[str, VideoFile]
     by_basename: Mapping[str, list[str]]
     by_key: Mapping[str, list[str]]
     endings: frozenset[str]
 
 
-def locate_videos(dataset: Dataset, root: Path, missing: Literal["error", "skip"] = "error") -> Located:
+def locate_videos(dataset: Dataset, root: Place, missing: Literal["error", "skip"] = "error") -> Located:
     """Find the file of every video below `root`.
 
     A video is, in this order: the file of exactly that relative path below the root or one of the manifest's folders; the only file of
@@ -56,16 +58,17 @@ def locate_videos(dataset: Dataset, root: Path, missing: Literal["error", "skip"
 
     Args:
         dataset: from `load_dataset`.
-        root: folder of the videos.
+        root: folder of the videos, or prefix of an object store, which is listed once.
         missing: what to do about videos without a file: "error", or "skip" to leave them out.
 
     Raises:
         ArgumentError: `missing` is neither.
         DatasetError: the root does not exist, files are missing (unless skipped), several files fit, or one file fits several videos.
+        StoreError: the object store cannot be reached.
     """
     if missing not in ("error", "skip"):
         raise ArgumentError(f"missing '{missing}' is not allowed; use 'error' or 'skip'.")
-    if not root.is_dir():
+    if isinstance(root, Path) and not root.is_dir():
         raise DatasetError(f"data set '{dataset.name}': the folder of videos '{root}' does not exist; name it with --root DIR.")
     index = _indexed(dataset, root)
     candidates = _candidates(dataset, index)
@@ -74,24 +77,25 @@ def locate_videos(dataset: Dataset, root: Path, missing: Literal["error", "skip"
     if lost and (missing == "error" or len(lost) == len(candidates)):
         raise DatasetError(
             f"data set '{dataset.name}': {len(lost)} of {len(candidates)} videos are missing below '{root}' "
-            f"({len(index.paths)} video files there): "
+            f"({len(index.files)} video files there): "
             f"{first_few(lost)}; put them there, name another folder with --root DIR, or leave them out with --skip-missing."
         )
     found = dataset.subset([row for row, files in enumerate(candidates.values()) if files]) if lost else dataset
-    videos = tuple(replace(video, path=root / candidates[video.name][0]) for video in found.videos)
+    videos = tuple(replace(video, path=index.files[candidates[video.name][0]]) for video in found.videos)
     return Located(replace(found, videos=videos), tuple(lost))
 
 
-def _indexed(dataset: Dataset, root: Path) -> _Index:
+def _indexed(dataset: Dataset, root: Place) -> _Index:
     endings = frozenset(ending.lower() for ending in dataset.files.extensions or VIDEO_EXTENSIONS)
     wanted = endings | {PurePosixPath(video.name).suffix.lower() for video in dataset.videos} - {""}
-    paths = frozenset(path for path in _walk(root) if PurePosixPath(path).suffix.lower() in wanted)
+    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
+    files = {path: file for path, file in listed.items() if PurePosixPath(path).suffix.lower() in wanted}
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(paths):
+    for path in sorted(files):
         by_basename[PurePosixPath(path).name].append(path)
         by_key[_key(path, dataset.files, endings)].append(path)
-    return _Index(paths, by_basename, by_key, endings)
+    return _Index(files, by_basename, by_key, endings)
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -135,7 +139,7 @@ def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
     """Return by video name the files that may be it: none, one, or several."""
     names = [video.name for video in dataset.videos]
     prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in dataset.files.folders))
-    exact = {name: [path for prefix in prefixes if (path := prefix + name) in index.paths][:1] for name in names}
+    exact = {name: [path for prefix in prefixes if (path := prefix + name) in index.files][:1] for name in names}
     if dataset.files.exact_paths_only:
         return exact
     steps: tuple[tuple[Callable[[str], str], Mapping[str, list[str]]], ...] = (
@@ -150,7 +154,7 @@ def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
     return found
 
 
-def _refuse_ambiguous(dataset: Dataset, root: Path, candidates: Mapping[str, Sequence[str]]) -> None:
+def _refuse_ambiguous(dataset: Dataset, root: Place, candidates: Mapping[str, Sequence[str]]) -> None:
     several = [f"{name} ({', '.join(files[:3])})" for name, files in candidates.items() if len(files) > 1]
     if several:
         raise DatasetError(

@@ -91,7 +91,7 @@ class Scorer:
         with Pipeline(self._extractors, resources) as pipeline:
             for outcome in pipeline.outcomes(jobs):
                 try:
-                    scored[int(outcome.job.name)] = self._scored(outcome.job.path, outcome.extracted())
+                    scored[int(outcome.job.name)] = self._scored(outcome.job.file, outcome.extracted())
                 except VideoError as error:
                     scored[int(outcome.job.name)] = error
                 while told in scored:

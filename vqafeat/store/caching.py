@@ -55,11 +55,6 @@ class Cache:
         return sorted((lock.parent for lock in self.folder.glob(f"*/{_LOCK}")), key=lambda copy: (copy / _LOCK).stat().st_mtime)
 
 
-def default_cache_folder() -> Path:
-    """Return `$XDG_CACHE_HOME/vqafeat/stores`, below `~/.cache` where that is not set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqafeat" / "stores"
-
-
 @contextmanager
 def local_copy(store: FeatureStore, feature_sets: Sequence[str], cache: Cache, tell: Tell) -> Iterator[FeatureStore]:
     """Lend a copy of what is complete of some feature sets on this machine's disk, which is kept for the next time.

@@ -19,8 +19,7 @@ from vqafeat_cli.options import (
     parted,
     patience_option,
     resources,
-    root_option,
-    store_option,
+    store_and_videos_options,
     weights_option,
 )
 
@@ -35,9 +34,8 @@ from vqafeat_cli.options import (
     metavar="NAME[:VARIANT][@VIEW][@FRAMES]",
     help="Network to run; may be given several times.",
 )
-@root_option
 @labels_option
-@store_option
+@store_and_videos_options
 @weights_option
 @compute_options
 @cluster_options
@@ -56,7 +54,7 @@ def extract(
     /,
     dataset: str,
     backbones: tuple[str, ...],
-    root: Path | None,
+    root: Place | None,
     labels: tuple[Path, ...],
     store: Place,
     weights: tuple[str, ...],
@@ -71,13 +69,14 @@ def extract(
 
     What the store already holds of the same file under the same identity is skipped, so a stopped run is resumed by the same command.
     A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3. With --engine ray the
-    videos are spread over the machines of a cluster, which share the videos, the store and the weights by one file system.
+    videos are spread over the machines of a cluster, which share the videos, the store and the weights by one file system or object store.
 
     \b
     Examples:
       vqafeat extract --dataset konvid --backbone resnet50
       vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
+      vqafeat extract --dataset konvid --backbone resnet50 --root s3://videos/konvid --labels KoNViD-1kinfo.mat
       vqafeat extract --dataset konvid --backbone resnet50 --engine ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.extraction.engines import ENGINES, Extraction

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -66,13 +65,13 @@ def _show_run(path: Place) -> None:
 
 @click.command()
 @click.argument("path", metavar="STORE")
-@at_place("path")
+@at_place("path", "against", "root")
 @click.option("--repair", is_flag=True, help="Extract the damaged videos of a store again; name their folder with --root.")
-@click.option("--against", type=click.Path(path_type=Path), help="Folder of the videos: extract a random sample again and compare.")
+@click.option("--against", metavar="FOLDER|URL", help="Where the videos lie: extract a random sample again and compare.")
 @click.option("--sample", type=click.IntRange(1), default=5, show_default=True, help="Videos that --against compares.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
 @click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Largest difference, as a share of a video's largest value.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the videos for --repair.")
+@click.option("--root", metavar="FOLDER|URL", help="Where the videos lie, for --repair.")
 @weights_option
 @compute_options
 @click.pass_context
@@ -81,11 +80,11 @@ def verify(
     /,
     path: Place,
     repair: bool,
-    against: Path | None,
+    against: Place | None,
     sample: int,
     seed: int,
     tolerance: float,
-    root: Path | None,
+    root: Place | None,
     weights: tuple[str, ...],
     **compute: Any,
 ) -> None:

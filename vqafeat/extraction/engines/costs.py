@@ -6,16 +6,22 @@ from dataclasses import replace
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import stated_samples
 from vqafeat.manifest import Dataset
+from vqafeat.remote_files import RemoteFile
 
 _READING = 8  # headers at a time: on a network's file system each waits for several round trips
 
 
 def costs(dataset: Dataset) -> list[int]:
-    """Return frames × pixels of each video as its header states them; 0 where it cannot be opened, which is soon found out."""
+    """Return frames × pixels of each video as its header states them; 0 where it cannot be opened, which is soon found out.
+
+    Of videos at a URL it is their bytes, which the listing told: each header would cost several requests.
+    """
 
     def cost(row: int) -> int:
         video = dataset.videos[row]
         assert video.path is not None
+        if isinstance(video.path, RemoteFile):
+            return video.path.size_bytes
         try:
             return stated_samples(video.path, dataset.raw_for(video))
         except VideoError:

@@ -1,0 +1,76 @@
+"""Videos in an object store: what a listing says of each, and how one comes to this machine."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from vqafeat.errors import DatasetError
+from vqafeat.places import network_errors_told
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at a URL.
+
+    Attributes:
+        place: the URL.
+        size_bytes: as listed.
+        modified_ns: nanoseconds since 1970 when it was last written, as listed.
+    """
+
+    place: "UPath"
+    size_bytes: int
+    modified_ns: int
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return str(self.place.name)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return str(self.place.suffix)
+
+    def open(self, mode: str) -> Any:
+        """Open it, to be read over the network."""
+        return self.place.open(mode)
+
+    def fetch(self, file: Path) -> None:
+        """Copy it to a file of this machine, which gets its time of writing; raises what the network and the disk raise."""
+        self.place.fs.get_file(self.place.path, str(file))
+        if file.stat().st_size != self.size_bytes:
+            raise OSError(f"{file.stat().st_size} bytes came, {self.size_bytes} were listed")
+        os.utime(file, ns=(self.modified_ns, self.modified_ns))
+
+
+VideoFile = Path | RemoteFile
+
+
+def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
+    """Return the files below a prefix by their paths relative to it; hidden ones and those of stores are left out.
+
+    Raises:
+        DatasetError: there is no such bucket.
+        StoreError: the object store cannot be reached, or does not let us in.
+    """
+    try:
+        with network_errors_told(root):
+            found = root.fs.find(root.path, detail=True)
+    except FileNotFoundError as error:
+        raise DatasetError(f"the folder of videos '{root}' does not exist ({error}); name it with --root URL.") from error
+    above = f"{root.path.rstrip('/')}/"
+    files = {path.removeprefix(above): said for path, said in found.items() if path.startswith(above)}
+    return {
+        relative: RemoteFile(root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9)
+        for relative, said in files.items()
+        if not any(part.startswith(".") or part.endswith(".zarr") for part in PurePosixPath(relative).parts)
+    }
