@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors", "json_text", "csv_text"],
     ["registry", "small_files"],
-    ["labels", "state_dicts", "devices", "memory", "processes", "places", "cluster"],
+    ["places"],
+    ["labels", "state_dicts", "devices", "memory", "processes", "remote_files", "cluster"],
     ["manifest"],
     ["splits", "metrics", "statistics", "features"],
     ["store", "demo"],

@@ -98,6 +98,20 @@ def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
     return _import("upath", scheme).UPath(text.rstrip("/"), **{**scheme.options, **given})  # type: ignore[no-any-return]
 
 
+def places_named(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[Place]:
+    """Return the places of several texts; the options are for those at a URL, of which there has to be one.
+
+    Raises:
+        ArgumentError, UnknownNameError: as `place_named`.
+    """
+    if storage_options and not texts:
+        raise ArgumentError(
+            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is named; leave it out."
+        )
+    some_url = any("://" in text for text in texts)
+    return [place_named(text, storage_options if "://" in text or not some_url else ()) for text in texts]
+
+
 def _import(module: str, scheme: Scheme) -> ModuleType:
     try:
         return import_module(module)

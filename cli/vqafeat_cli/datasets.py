@@ -1,8 +1,9 @@
 """Which data set and which store a command means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
 from vqafeat.places import Place, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.caching import Cache, local_copy
+
+if TYPE_CHECKING:
+    from vqafeat.studies.shelves import StudySource
 
 
 def load_with_root(name_or_path: str, root: Place | None, labels: Sequence[Path]) -> tuple[Dataset, Place]:
@@ -88,22 +92,39 @@ def open_stores(folder: Place, datasets: Sequence[str], any_features: bool = Fal
     return Mixture([open_store(folder, name) for name in datasets], any_features)
 
 
-def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, cache: str | None) -> FeatureStore | Mixture:
+def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, most_copied: str | None) -> FeatureStore | Mixture:
     """Return stores that are read quickly: copies on the local disk of those at a URL; the stack holds them there.
 
     Args:
         stack: lets the copy go at its end.
         source: as it was opened.
         feature_sets: that are needed, joined by +.
-        cache: `--cache`.
+        most_copied: what `--cache` says.
     """
-    most = None if cache is None else 0 if cache == "none" else parse_bytes(cache)
+    most = None if most_copied is None else 0 if most_copied == "none" else parse_bytes(most_copied)
     where = Cache(cache_folder("stores"), most)
 
     def copied(store: FeatureStore) -> FeatureStore:
         return stack.enter_context(local_copy(store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)))
 
     return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
+
+
+def nearer(stack: ExitStack, most_copied: str | None) -> Callable[["StudySource", str], "StudySource"]:
+    """Return what does `near` for the stores of tables, once for each store and its feature sets."""
+
+    known: dict[tuple[Place, str], StudySource] = {}
+
+    def copied(source: "StudySource", feature_sets: str) -> "StudySource":
+        if not isinstance(source, FeatureStore):
+            return source
+        if (source.path, feature_sets) not in known:
+            found = near(stack, source, feature_sets, most_copied)
+            assert isinstance(found, FeatureStore)
+            known[source.path, feature_sets] = found
+        return known[source.path, feature_sets]
+
+    return copied
 
 
 def chosen_features(source: FeatureSource, features: str | None) -> str:

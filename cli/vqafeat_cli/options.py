@@ -32,12 +32,10 @@ def at_place(*names: str) -> Decorator:
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def placed(*arguments: Any, storage_options: tuple[str, ...], **values: Any) -> Any:
-            from vqafeat.places import place_named
+            from vqafeat.places import places_named
 
-            at_urls = [name for name in names if "://" in (values[name] or "")]
-            for name in names:
-                if values[name] is not None:
-                    values[name] = place_named(values[name], storage_options if name in at_urls or not at_urls else ())
+            given = [name for name in names if values[name] is not None]
+            values |= dict(zip(given, places_named([values[name] for name in given], storage_options), strict=True))
             return command(*arguments, **values)
 
         return storage_option(placed)

@@ -1,13 +1,16 @@
 """A store at a URL as users type it: packed to it, fitted from it, extracted to it; no credential is seen anywhere."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import WEIGHTS, Run
+from tests.cli.test_table import OWN
 from tests.clips import noise_frames, write_clip
 from tests.s3 import SECRET, LoopbackS3
+from tests.studies.conftest import make_store
 from vqafeat.places import place_named
 from vqafeat.remote_files import listed_files
 from vqafeat.store import FeatureStore, content_digest
@@ -101,6 +104,25 @@ def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
     nowhere = run(*given, "--root", "s3://nowhere/videos", *option)
     assert (nowhere.code, "the folder of videos 's3://nowhere/videos' does not exist" in nowhere.err) == (1, True)
     assert not any(SECRET in ended.out + ended.err for ended in (first, again, checked, nowhere))
+
+
+def test_tables_and_distances_of_a_store_at_a_url(run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    option = ("--storage-option", f"endpoint_url={s3.url}")
+    for name in ("konvid", "live-vqc"):
+        make_store(here / "local", name)
+    run("pack", "local/konvid.zarr", "--out", "s3://bucket/features/konvid.zarr", *option)
+    (here / "own.toml").write_text(OWN)
+    local = run("table", "own.toml", "--store", "local", "--runs", "a", "--jobs", 1, "--json")
+    given = ("table", "own.toml", "--store", "s3://bucket/features", *option, "--jobs", 1, "--json")
+    first, again = run(*given, "--runs", "b"), run(*given, "--runs", "c")
+    cells = [json.loads(ended.out)["cells"][0] for ended in (local, first, again)]
+    assert [cell["measured"] for cell in cells] == [cells[0]["measured"]] * 3
+    assert first.err.count("of s3://bucket/features/konvid.zarr to") == 1
+    assert "reading the copy of s3://bucket/features/konvid.zarr" in again.err
+    domains = ("local/live-vqc.zarr", "--features", "resnet18", "--json")
+    there = run("coral", "s3://bucket/features/konvid.zarr", *domains, *option)
+    assert (there.code, there.out) == (0, run("coral", "local/konvid.zarr", *domains).out)
 
 
 def test_credentials_and_label_files_at_a_url_are_refused(run: Run) -> None:

@@ -11,7 +11,7 @@ import zarr
 from tests.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.store import FeatureStore, held_together, store_key, store_path, verify_store
+from vqafeat.store import FeatureStore, held_together, store_key, store_path, sweep_after_writers, verify_store
 
 IDENTITY = FeatureSetIdentity(
     network="tiny",
@@ -253,9 +253,9 @@ def test_what_dead_writers_left_is_swept_when_all_are_gone(store: FeatureStore, 
     with store.exclusive():
         leftover.touch()
         with held_together(store.path):
-            store.settle()
+            sweep_after_writers(store.path)
             assert leftover.exists()  # it may be that writer's, who is alive
-        store.settle()
+        sweep_after_writers(store.path)
         assert not leftover.exists()
 
 

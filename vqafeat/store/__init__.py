@@ -6,7 +6,7 @@ from vqafeat.store.checking import problems, verify_store
 from vqafeat.store.digest import content_digest
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key, store_path, stores_in
-from vqafeat.store.locking import held_together, telling_refusals
+from vqafeat.store.locking import held_together, sweep_after_writers, telling_refusals
 from vqafeat.store.packing import pack_store, unpack_store
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "store_key",
     "store_path",
     "stores_in",
+    "sweep_after_writers",
     "telling_refusals",
     "unpack_store",
     "verify_store",

@@ -12,9 +12,8 @@ turns a finished store into the packed layout (`packed.py`), which is read by th
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +27,7 @@ from vqafeat.places import Place, network_errors_told
 from vqafeat.store.arrays import open_root
 from vqafeat.store.keys import store_key, stores_in
 from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
-from vqafeat.store.locking import held_after_writers, held_alone, telling_refusals
+from vqafeat.store.locking import held_alone, sweep, telling_refusals
 from vqafeat.store.plain import PlainLayout, plain
 
 SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
@@ -165,22 +164,8 @@ class FeatureStore:
             StoreError: another process is writing to it, or it cannot be written to.
         """
         with held_alone(self.path):
-            self._sweep()
+            sweep(self.path)
             yield
-
-    def settle(self) -> None:
-        """Sweep away what processes that died left half written for this run, once all that wrote for it are gone.
-
-        One that is only out of reach may outlast the patience; then the next run sweeps.
-        """
-        if isinstance(self.path, Path):
-            with suppress(StoreError), held_after_writers(self.path):
-                self._sweep()
-
-    def _sweep(self) -> None:
-        if isinstance(self.path, Path):
-            for leftover in self.path.rglob("*.partial"):
-                leftover.unlink(missing_ok=True)
 
     # --- feature sets -------------------------------------------------------------------------------------------------------------
 

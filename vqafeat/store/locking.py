@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING
@@ -64,6 +64,23 @@ def held_after_writers(store: Path) -> Iterator[None]:
     """
     with _locked(store.with_suffix(".writers.lock"), store, fcntl.LOCK_EX, _ORPHANS_SECONDS):
         yield
+
+
+def sweep(store: Place) -> None:
+    """Remove what processes that died left half written; for who holds the store alone, with no other process at work."""
+    if isinstance(store, Path):
+        for leftover in store.rglob("*.partial"):
+            leftover.unlink(missing_ok=True)
+
+
+def sweep_after_writers(store: Place) -> None:
+    """Remove it once the processes that wrote for this run are gone.
+
+    One that is only out of reach may outlast the patience; then the next run sweeps.
+    """
+    if isinstance(store, Path):
+        with suppress(StoreError), held_after_writers(store):
+            sweep(store)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Where the fits of a table are made, or found where they were made before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class Bench:
         skip_missing: leave out videos without complete features.
         images: where images lie, by the name of their set; folders or label files.
         weights: of the networks that see them.
+        near: makes of a store one that is read quickly, for the feature sets that are named, joined by +.
         progress: called with a split's number and each epoch's record.
     """
 
@@ -36,6 +37,7 @@ class Bench:
     skip_missing: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    near: Callable[[StudySource, str], StudySource] = lambda source, features: source
     progress: Progress | None = None
     _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
@@ -58,7 +60,7 @@ class Bench:
 
     def _fitted(self, request: RunRequest, beside: Sequence[str]) -> FittedRun:
         asked = self.shelf.adapted(request)
-        source = self._joined(self.shelf.sources((*request.datasets, *beside))[: len(request.datasets)])
+        source = self._joined(self._near((*request.datasets, *beside), asked.features)[: len(request.datasets)])
         drawn = drawn_splits(
             source.members, asked.protocol, asked.splits, asked.seed, asked.ratio, asked.recipe, asked.test_part, asked.validation_share
         )
@@ -85,7 +87,7 @@ class Bench:
 
     def members(self, request: RunRequest) -> list[StudySource]:
         """Return the stores that the request is fitted on, one a data set."""
-        return self.shelf.sources(request.datasets)
+        return self._near(request.datasets, self.shelf.adapted(request).features)
 
     def source(self, request: RunRequest) -> FeatureSource:
         """Return them as one."""
@@ -93,7 +95,10 @@ class Bench:
 
     def beside(self, request: RunRequest, names: Sequence[str]) -> list[StudySource]:
         """Return the stores of other data sets that are used together with the request's."""
-        return self.shelf.sources((*request.datasets, *names))[len(request.datasets) :]
+        return self._near((*request.datasets, *names), self.shelf.adapted(request).features)[len(request.datasets) :]
+
+    def _near(self, datasets: Sequence[str], features: str) -> list[StudySource]:
+        return [self.near(source, features) for source in self.shelf.sources(datasets)]
 
     @staticmethod
     def _joined(sources: Sequence[StudySource]) -> FeatureSource:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from vqafeat.json_text import json_text
-from vqafeat_cli.options import devices, json_option, weights_option
+from vqafeat_cli.options import devices, json_option, storage_option, weights_option
 
 
 @click.command()
@@ -22,6 +22,7 @@ from vqafeat_cli.options import devices, json_option, weights_option
 @weights_option
 @click.option("--device", metavar="NAME", help="Where images are computed: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]")
 @click.option("--plot", type=click.Path(path_type=Path), help="Bar plot to write, as PNG.")
+@storage_option
 @json_option
 def coral(
     sources: tuple[str, ...],
@@ -30,6 +31,7 @@ def coral(
     weights: tuple[str, ...],
     device: str | None,
     plot: Path | None,
+    storage_options: tuple[str, ...],
     json: bool,
 ) -> None:
     """Tell how far each SOURCE lies from the TARGET: CORAL distances between sets of features (Li et al., fig. 3).
@@ -44,10 +46,13 @@ def coral(
     """
     from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.weights import parse_weights
+    from vqafeat.places import places_named
     from vqafeat.pretraining.coral import domain_distance
     from vqafeat_cli.domains import DomainReader
 
-    reader = DomainReader(parse_weights(weights, backbone_names(features)), devices(device)[0])
+    domains = (*sources, target)
+    places = dict(zip(domains, places_named(domains, storage_options), strict=True))
+    reader = DomainReader(places, parse_weights(weights, backbone_names(features)), devices(device)[0])
     distances: dict[str, dict[str, float]] = {}
     for feature_set in features:
         end = reader.features(target, feature_set)

@@ -1,6 +1,7 @@
 """`vqafeat table`."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import click
 
 from vqafeat.json_text import json_text
 from vqafeat.places import Place
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, json_option, store_option, weights_option
+from vqafeat_cli.options import FINISHED_WITH_FAILURES, cache_option, json_option, store_option, weights_option
 
 if TYPE_CHECKING:
     from vqafeat.studies.running import StudyResult
@@ -29,6 +30,7 @@ _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "j
     help="Fill only what this data set allows, or several; demo stands in for every one, small and quick.  [default: all of the store]",
 )
 @store_option
+@cache_option
 @click.option("--runs", type=click.Path(path_type=Path), help="Folder of run folders, where finished runs are found.  [default: runs]")
 @click.option("--recorded", type=click.Path(path_type=Path), help="Fill the table from recorded predictions (.npz) instead of training.")
 @click.option("--format", "form", default="md", show_default=True, help="md, latex (with booktabs), csv (one line a cell) or html.")
@@ -48,6 +50,7 @@ def table(
     every: bool,
     datasets: tuple[str, ...],
     store: Place,
+    cache: str | None,
     runs: Path | None,
     recorded: Path | None,
     form: str,
@@ -78,6 +81,7 @@ def table(
     from vqafeat.studies.recorded import recorded_result
     from vqafeat.studies.renderers import RENDERERS
     from vqafeat.studies.running import run_study
+    from vqafeat_cli.datasets import nearer
 
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
@@ -85,24 +89,26 @@ def table(
         raise click.UsageError("--check holds numbers against published ones, which those of demo are not meant to reach; leave one out.")
     RENDERERS.get(form)
     studies = [load_study(name) for name in (study_names() if every else names)]
+    copies = ExitStack()
     if recorded is not None:
         results = (recorded_result(study, recorded) for study in studies)
     else:
         shelf, folder = _shelf(datasets, store, skip_missing)
-        cores = len(os.sched_getaffinity(0))
-        bench = Bench(shelf, runs or folder, jobs or cores, device, skip_missing, *_pictures(studies, images, weights))
+        pictures = _pictures(studies, images, weights)
+        bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing, *pictures, nearer(copies, cache))
         results = (run_study(study, bench, lambda words: click.echo(words, err=True)) for study in studies)
     texts, passed = [], []
-    for found in results:
-        texts.append(_text(found, store, "json" if json else form))
-        if out is not None:
-            _write(out / f"{found.study.name}.{_ENDINGS['json' if json else form]}", texts[-1])
-        elif not json:
-            click.echo(f"{texts[-1]}\n")
-        if plots is not None:
-            for path in plot_study(found, plots):
-                click.echo(f"wrote {path}", err=True)
-        passed.append(_passed(found, checks))
+    with copies:
+        for found in results:
+            texts.append(_text(found, store, "json" if json else form))
+            if out is not None:
+                _write(out / f"{found.study.name}.{_ENDINGS['json' if json else form]}", texts[-1])
+            elif not json:
+                click.echo(f"{texts[-1]}\n")
+            if plots is not None:
+                for path in plot_study(found, plots):
+                    click.echo(f"wrote {path}", err=True)
+            passed.append(_passed(found, checks))
     if json and out is None:
         click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     return 0 if all(passed) else FINISHED_WITH_FAILURES

@@ -17,6 +17,7 @@ from vqafeat.extraction.engines.worker import ExtractionWorker
 from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.runner import ExtractionSummary, Progress, pending_extractors, prepared
 from vqafeat.manifest import Dataset, Video
+from vqafeat.store import sweep_after_writers
 
 LOST = "worker-died"
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -41,7 +42,7 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
                 return spread.follow()
             finally:
                 spread.stop()
-                given.store.settle()
+                sweep_after_writers(given.store.path)
 
 
 def _videos_at_once(given: Extraction) -> int:
