@@ -1,7 +1,9 @@
 """Both stages as users type them, on tiny clips and a small random network."""
 
 import csv
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -126,7 +128,25 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert set(measured) >= {"srocc", "krocc", "plcc", "rmse", "n"}
     assert measured["srocc"] == pytest.approx(found["srocc"]["mean"], abs=1e-9)
     assert "the test parts of its own 2 splits" in run("evaluate", folder).out
-    assert "avg-gru" in run("show", folder).out
+    shown = run("show", folder).out
+    assert f"{folder}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
+    assert "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after mapping 'logistic'" in shown
+    assert f"  SROCC  {found['srocc']['mean']:6.3f}" in shown
+    assert all(f"split {split}: epoch " in shown for split in range(2))
+    assert "learning_rate" in shown
+    assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
+    (folder / "metrics.json").unlink()
+    assert "metrics.json is missing: the fit did not finish; the same command goes on with it" in run("show", folder).out
+
+
+def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    shown = run("show", "features", "--video", "v1.mp4").out
+    assert f"sha256 {hashlib.sha256((data / 'v1.mp4').read_bytes()).hexdigest()}" in shown
+    assert "MOS 3.005 of mine.csv, content 0" in shown
+    assert re.search(r"squeezenet1_0 +\d+ rows of 1024 channels, float16; .*weights_sha256 [0-9a-f]{64}.*; by vqafeat extract", shown)
+    ended = run("show", "features", "--video", "none.mp4")
+    assert (ended.code, "has no video 'none.mp4'; give a name as its label list writes it, such as 'v0.mp4'" in ended.err) == (1, True)
 
 
 def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(run: Run, here: Path, data: Path) -> None:

@@ -1,7 +1,8 @@
 """`vqafeat show` and `vqafeat verify`."""
 
-import json
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,19 +15,28 @@ from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place, compute_option
 @click.argument("path", metavar="STORE|RUN")
 @at_place("path")
 @click.option("--digest", is_flag=True, help="Also read the whole store, for a digest of its content that packing does not change.")
-def show(path: Place, digest: bool) -> None:
+@click.option("--video", metavar="NAME", help="Of a store: where all that is stored of this video came from.")
+def show(path: Place, digest: bool, video: str | None) -> None:
     """Say what a store or a run folder holds, and where its numbers came from.
 
     \b
     Examples:
       vqafeat show features/konvid.zarr --digest
+      vqafeat show features/konvid.zarr --video 7734711690.mp4
       vqafeat show runs/konvid-resnet50-sub-gru
     """
-    if (path / "config.json").is_file():
-        _show_run(path)
-        return
-    for store in _stores(path):
-        _show_store(store, digest)
+    from vqafeat.store import FeatureStore
+    from vqafeat_cli.accounts import store_lines, video_lines
+
+    if isinstance(path, Path) and (path / "config.json").is_file():
+        from vqafeat_cli.run_account import run_lines
+
+        lines = run_lines(path)
+    else:
+        stores = map(FeatureStore.open, _stores(path))
+        lines = chain.from_iterable(video_lines(store, video) if video else store_lines(store, digest) for store in stores)
+    for line in lines:
+        click.echo(line)
 
 
 def _stores(path: Place) -> Sequence[Place]:
@@ -34,33 +44,6 @@ def _stores(path: Place) -> Sequence[Place]:
     from vqafeat.store import stores_in
 
     return stores_in(path) or [path]
-
-
-def _show_store(path: Place, digest: bool) -> None:
-    from vqafeat.store import FeatureStore, content_digest
-
-    store = FeatureStore.open(path)
-    dataset = store.dataset
-    low, high = dataset.mos_range
-    click.echo(f"{path}: {dataset.title}, {len(dataset.videos)} videos, {dataset.score_name} {low:g} to {high:g} from {dataset.label_list}")
-    click.echo(f"  layout: {store.layout.name}")
-    if digest:
-        click.echo(f"  content: {content_digest(store)}")
-    if dataset.scale:
-        click.echo(f"  scale: {dataset.scale}")
-    for name in store.feature_sets():
-        click.echo(f"  {name}: {len(store.complete_videos(name))} videos complete")
-        for key, value in store.identity(name).as_dict().items():
-            click.echo(f"    {key:16} {value}")
-
-
-def _show_run(path: Place) -> None:
-    for name in ("config.json", "metrics.json"):
-        if (path / name).is_file():
-            click.echo(f"{name}:")
-            click.echo(json.dumps(json.loads((path / name).read_text(encoding="utf-8")), indent=2, ensure_ascii=False))
-        else:
-            click.echo(f"{name} is missing: the fit did not finish.")
 
 
 @click.command()
