@@ -18,16 +18,18 @@ class DyingWorker(ExtractionWorker):
         names = {video.name for video in share.videos}
         path = share.videos[0].path
         assert path is not None
-        died = path.parent / "died"
-        if DEADLY in names or (DEADLY_ONCE in names and not died.exists()):
+        once = path.parent / "died-once"  # not the others' note, whose death may come first
+        if DEADLY in names or (DEADLY_ONCE in names and not once.exists()):
             self.prepare()
             assert self._pipeline is not None
             (self._path / "zarr.0123.partial").touch()  # as one that is being written
-            self._pipeline._on_frames = lambda count: self._die(died)
+            self._pipeline._on_frames = lambda count: self._die(path.parent / "died", once if DEADLY_ONCE in names else None)
         return super().extract(share)
 
     @staticmethod
-    def _die(note: Path) -> None:
+    def _die(note: Path, once: Path | None) -> None:
+        if once is not None:
+            once.touch()
         with note.open("a") as file:
             file.write("died\n")
         os.kill(os.getpid(), signal.SIGKILL)
