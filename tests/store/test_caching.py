@@ -1,5 +1,6 @@
 """Copies of stores at a URL: made once, found again, bounded, removed by age, left alone while they are read."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import numpy as np
 import pytest
 
 from tests.s3 import LoopbackS3
-from tests.store.test_feature_store import features
+from tests.store.test_feature_store import IDENTITY, features
 from tests.store.test_object_store import NAMES, at, filled
 from tests.store.test_packing import values_of
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.places import cache_folder
-from vqafeat.store import FeatureStore, content_digest, pack_store
+from vqafeat.remote_files import RemoteFile
+from vqafeat.store import FeatureStore, content_digest, pack_store, verify_store
 from vqafeat.store.caching import Cache, local_copy
 
 
@@ -34,7 +36,8 @@ def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: Loopba
     assert told[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
 
 
-def test_a_stopped_copy_goes_on(packed: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_copy_of_a_plain_store_goes_on(s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = filled(at(s3) / "small.zarr")
     cache, read, asked = Cache(tmp_path / "cache"), FeatureStore.read, list[str]()
 
     def reading(store: FeatureStore, feature_set: str, video: str, checked: bool = False) -> object:
@@ -44,11 +47,64 @@ def test_a_stopped_copy_goes_on(packed: FeatureStore, tmp_path: Path, monkeypatc
         return read(store, feature_set, video, checked)
 
     monkeypatch.setattr(FeatureStore, "read", reading)
-    with pytest.raises(KeyboardInterrupt), local_copy(packed, ["tiny"], cache, lambda _: None):
+    with pytest.raises(KeyboardInterrupt), local_copy(plain, ["tiny"], cache, lambda _: None):
         pass
-    with local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+    with local_copy(plain, ["tiny"], cache, lambda _: None) as copy:
         assert copy.complete_videos("tiny") == NAMES
     assert sorted(asked) == [*NAMES, NAMES[1]]
+
+
+def test_a_stopped_copy_of_a_packed_store_goes_on(
+    packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, fetch, came, number = Cache(tmp_path / "cache"), RemoteFile.fetch, list[str](), itertools.count()
+
+    def fetching(file: RemoteFile, to: Path) -> None:
+        if next(number) >= 4:
+            raise KeyboardInterrupt
+        fetch(file, to)
+        came.append(str(file))
+
+    monkeypatch.setattr(RemoteFile, "fetch", fetching)
+    with pytest.raises(KeyboardInterrupt), local_copy(packed, ["tiny"], cache, lambda _: None):
+        pass
+    monkeypatch.undo()
+    with s3.seen() as requests, local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+        assert content_digest(copy) == packed.content
+    assert len(came) == 4
+    assert not [name for name in came if any(request == f"GET /{name.removeprefix('s3://')}" for request in requests)]
+
+
+def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:
+    plain = filled(tmp_path / "small.zarr")
+    with plain.exclusive():
+        written = FeatureStore.open(plain.path, writable=True)
+        written.add_feature_set("other", IDENTITY)
+        written.write_features("other", NAMES[0], values_of(0), "0")
+    store = FeatureStore.open(pack_store(plain.path, at(s3) / "small.zarr", skip_missing=True).path)
+    cache = Cache(tmp_path / "cache")
+    with local_copy(store, ["tiny"], cache, lambda _: None) as part:
+        assert (part.feature_sets(), part.complete_videos("tiny"), part.content) == (["tiny"], NAMES, "")
+        assert [path.name for path in (part.path / "features").glob("*/")] == ["tiny"]
+        assert list(verify_store(part)) == []
+    with local_copy(store, ["tiny", "other"], cache, lambda _: None) as both:
+        assert (both.feature_sets(), both.content) == (["other", "tiny"], store.content)
+
+
+def test_what_comes_damaged_is_told_and_not_kept(packed: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, fetch = Cache(tmp_path / "cache"), RemoteFile.fetch
+
+    def damaging(file: RemoteFile, to: Path) -> None:
+        fetch(file, to)
+        if "/values/c/" in str(file):
+            to.write_bytes(b"\x01" + to.read_bytes()[1:])
+
+    monkeypatch.setattr(RemoteFile, "fetch", damaging)
+    with pytest.raises(StoreError, match="check sum"), local_copy(packed, ["tiny"], cache, lambda _: None):
+        pass
+    monkeypatch.undo()
+    with local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+        assert content_digest(copy) == packed.content
 
 
 def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,12 +12,11 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from vqafeat.errors import ArgumentError
-from vqafeat.features import FrameTable, VideoFeatures
+from vqafeat.store.copying import copy_store
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import StoredVideo
 
-_READ_AHEAD = 16  # videos on their way at a time
 _SHARE_OF_FREE = 2
 _LOCK, _SIZE, _WHOLE = "in-use.lock", "bytes", "complete"
 
@@ -102,7 +99,7 @@ def _made(store: FeatureStore, needed: dict[str, list[StoredVideo]], path: Path,
     if room and not (path.parent / _WHOLE).is_file():
         (path.parent / _SIZE).write_text(str(size))
         tell(f"copying {_gib(size)} of {store.path} to {path.parent}, once")
-        _copy(store, needed, path)
+        copy_store(store, needed, path)
         (path.parent / _WHOLE).touch()
     fcntl.flock(lock, fcntl.LOCK_SH)
     return room
@@ -119,34 +116,6 @@ def _key(store: FeatureStore, needed: dict[str, list[StoredVideo]]) -> str:
     sets = {name: [store.identity(name).as_dict(), [vars(said) for said in videos]] for name, videos in needed.items()}
     what = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _copy(store: FeatureStore, needed: dict[str, list[StoredVideo]], path: Path) -> None:
-    """Copy videos, several on their way at a time; what an earlier, stopped process copied is kept."""
-    written = FeatureStore.create(path, store.dataset)
-    with ThreadPoolExecutor(_READ_AHEAD, "copying") as pool:
-        for name, videos in needed.items():
-            written.add_feature_set(name, store.identity(name))
-            waiting = deque[Future[tuple[StoredVideo, FrameTable | None, VideoFeatures]]]()
-            for said in videos:
-                if not written.is_complete(name, said.video):
-                    waiting.append(pool.submit(_fetched, store, name, said))
-                if len(waiting) > _READ_AHEAD:
-                    _write(written, name, *waiting.popleft().result())
-            while waiting:
-                _write(written, name, *waiting.popleft().result())
-
-
-def _fetched(store: FeatureStore, feature_set: str, said: StoredVideo) -> tuple[StoredVideo, FrameTable | None, VideoFeatures]:
-    seconds, source = store.seconds(said.video), store.source(said.video)
-    times = None if seconds is None or source is None else FrameTable(seconds, source)
-    return said, times, store.read(feature_set, said.video)
-
-
-def _write(written: FeatureStore, feature_set: str, said: StoredVideo, times: FrameTable | None, features: VideoFeatures) -> None:
-    if times is not None and written.source(said.video) is None:
-        written.write_frames(said.video, times)
-    written.write_features(feature_set, said.video, features, said.source_sha256)
 
 
 def _make_room(cache: Cache, size: int, own: Path, tell: Tell) -> bool:
