@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 from torch import Tensor
@@ -72,8 +72,8 @@ def train_svr(
 
     As in the released `eval_singledatabase_SVR.py` of Li et al.: features scaled to [0, 1] by the training part, labels as they are, C and
     γ by the highest SROCC on the validation part (the first one in the order of the grid), fitted on the training part. Without a
-    validation part C and γ are chosen by the SROCC of the left-out videos of a cross-validation within the training part, whose folds are
-    drawn from the seed and share no content; all folds use the training part's scaling.
+    validation part C and γ are chosen by the SROCC of the left-out videos of a cross-validation within the training part, or of a share of
+    it, drawn from the seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
 
     Args:
         sequences: the features and labels.
@@ -103,7 +103,7 @@ def train_svr(
     train = np.arange(len(split.train))
     scaler = MinMaxScaler().fit(means[train])
     scaled = scaler.transform(means)
-    folds = _folds(sequences, split, resolved["folds"], seed)
+    folds = _folds(sequences, split, resolved["folds"], resolved["held_out"], seed)
     distances = euclidean_distances(scaled, squared=True)
     labels = sequences.mos[rows]
     best = grid_search(distances, labels, folds, resolved["epsilon"])
@@ -116,7 +116,8 @@ def train_svr(
         "scale": _tensor(scaler.scale_),
         "shift": _tensor(scaler.min_),
     }
-    where = "validation" if split.validation else f"left-out (cross-validation in {len(folds)} folds, there is no validation part)"
+    how = f"{resolved['held_out']:g} of the training part" if resolved["held_out"] else f"cross-validation in {len(folds)} folds"
+    where = "validation" if split.validation else f"left-out ({how}, there is no validation part)"
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
     return TrainingResult(weights, (line,), 0, reason, ())
 
@@ -182,18 +183,22 @@ def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float
     return SVR(kernel="precomputed", C=c, epsilon=epsilon).fit(kernel[np.ix_(rows, rows)], labels[rows])
 
 
-def _folds(sequences: Sequences, split: Split, count: int, seed: int) -> list[Fold]:
+def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
     train = np.arange(len(split.train))
     if split.validation:
         return [Fold(train, len(train) + np.arange(len(split.validation)))]
     contents = [sequences.contents[row] for row in split.train]
-    count = min(count, len(set(contents)))
+    count = len(set(contents))
     if count < 2:
         raise TrainingError(
             f"the training part has {len(train)} videos of one content and there is no validation part; choosing C and gamma takes "
             "either a validation part (60/20/20) or at least 2 contents."
         )
-    drawn = GroupKFold(count, shuffle=True, random_state=seed % 2**32).split(train, groups=contents)
+    state = seed % 2**32
+    way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
+    if held_out:
+        way = GroupShuffleSplit(1, test_size=min(max(1, round(held_out * count)), count - 1), random_state=state)
+    drawn = way.split(train, groups=contents)
     return [Fold(train[fitted], train[scored]) for fitted, scored in drawn]
 
 
