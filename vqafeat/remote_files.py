@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqafeat.errors import DatasetError
@@ -56,7 +56,9 @@ VideoFile = Path | RemoteFile
 
 
 def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
-    """Return the files below a prefix by their paths relative to it; hidden ones and those of stores are left out.
+    """Return the files below a prefix by their paths relative to it, none of which leads out of a folder that they are copied to.
+
+    Hidden ones, those of stores, and keys that are no relative path (`..`, `//`) are left out.
 
     Raises:
         DatasetError: there is no such bucket.
@@ -72,5 +74,5 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
     return {
         relative: RemoteFile(root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9)
         for relative, said in files.items()
-        if not any(part.startswith(".") or part.endswith(".zarr") for part in PurePosixPath(relative).parts)
+        if all(part and not part.startswith(".") and not part.endswith(".zarr") for part in relative.split("/"))
     }

@@ -91,6 +91,18 @@ def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_pat
         assert (both.feature_sets(), both.content) == (["other", "tiny"], store.content)
 
 
+def test_keys_of_objects_that_lead_elsewhere_are_not_followed(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
+    boto3 = pytest.importorskip("boto3")
+    client = boto3.client("s3", endpoint_url=s3.url)
+    elsewhere = tmp_path / "elsewhere"
+    for key in (f"/{elsewhere}", "labels/../../../../../elsewhere", "labels/./elsewhere", f"frames/{elsewhere}"):
+        client.put_object(Bucket="bucket", Key=f"features/small.zarr/{key}", Body=b"evil")
+    client.close()
+    with local_copy(packed, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
+        assert content_digest(copy) == packed.content
+    assert not list(tmp_path.rglob("elsewhere"))
+
+
 def test_what_comes_damaged_is_told_and_not_kept(packed: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, fetch = Cache(tmp_path / "cache"), RemoteFile.fetch
 
