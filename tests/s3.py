@@ -21,6 +21,7 @@ class LoopbackS3:
         refused: how many of the next requests are answered with 503.
         delayed: how many of the next requests wait before they are answered.
         delay_seconds: how long these wait.
+        cut: how many of the next replies with a long body end in its middle.
     """
 
     url: str = ""
@@ -28,6 +29,7 @@ class LoopbackS3:
     refused: int = 0
     delayed: int = 0
     delay_seconds: float = 0.0
+    cut: int = 0
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def around(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -45,9 +47,18 @@ class LoopbackS3:
                 return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
             if delayed:
                 time.sleep(self.delay_seconds)
-            return application(environ, start_response)
+            reply = application(environ, start_response)
+            return self._cut_off(b"".join(reply)) if self.cut else reply
 
         return answer
+
+    def _cut_off(self, body: bytes) -> Iterator[bytes]:
+        if len(body) < 10_000:
+            yield body
+            return
+        self.cut -= 1
+        yield body[: len(body) // 2]
+        raise ConnectionResetError
 
     @contextmanager
     def seen(self) -> Iterator[list[str]]:

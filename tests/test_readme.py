@@ -54,7 +54,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert links
     for link in links:
         place, _, anchor = link.partition("#")
-        target = page.parent / place
+        target = page.parent / place if place else page
         assert target.exists(), link
         titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}, link

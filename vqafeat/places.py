@@ -31,6 +31,14 @@ _REQUESTS_AT_ONCE = 16
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _CREDENTIAL = re.compile(r"key|secret|token|passw|credential|signature|auth", re.IGNORECASE)
 
+# what is raised while a URL is in use and is no OSError: refusals, answers that are none, bodies that are cut
+_NETWORK_ERRORS = {
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "botocore.parsers": ("ResponseParserError",),
+    "aiohttp": ("ClientError",),
+    "http.client": ("HTTPException",),
+}
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -165,8 +173,8 @@ def network_errors_told(place: Place) -> Iterator[None]:
 
 def network_errors() -> tuple[type[Exception], ...]:
     """Return the kinds of error that a disk or a network has; those that are no OSError exist where a URL is in use."""
-    botocore = sys.modules.get("botocore.exceptions")
-    return (OSError,) if botocore is None else (OSError, botocore.BotoCoreError, botocore.ClientError)
+    named = [(sys.modules.get(module), names) for module, names in _NETWORK_ERRORS.items()]
+    return (OSError, *(getattr(module, name) for module, names in named if module is not None for name in names))
 
 
 def of_each(place: Place, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
@@ -188,3 +196,19 @@ def remove_tree(place: Place) -> None:
 def cache_folder(kind: str) -> Path:
     """Return `$XDG_CACHE_HOME/vqafeat/<kind>`, below `~/.cache` where that is not set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqafeat" / kind
+
+
+@contextmanager
+def cache_errors_told(folder: Path) -> Iterator[None]:
+    """Tell what the disk of a cache folder refuses.
+
+    Raises:
+        StoreError: it is full, read-only, or not ours.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"the cache folder '{folder}' cannot be written to ({error.strerror or error}); make room or make it writable, or name another "
+            "disk's folder in XDG_CACHE_HOME, then run the same command again."
+        ) from error

@@ -1,5 +1,6 @@
 """Videos in an object store: what a listing says of each, and how one comes to this machine."""
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqafeat.errors import DatasetError
-from vqafeat.places import network_errors_told
+from vqafeat.places import cache_errors_told, network_errors_told
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -45,8 +46,21 @@ class RemoteFile:
         return self.place.open(mode)
 
     def fetch(self, file: Path) -> None:
-        """Copy it to a file of this machine, which gets its time of writing; raises what the network and the disk raise."""
-        self.place.fs.get_file(self.place.path, str(file))
+        """Copy it to a file of this machine's cache, which gets its time of writing; raises what the network raises.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        with cache_errors_told(file.parent):
+            file.touch()  # so that what is wrong with the disk is not taken for an answer of the network
+        try:
+            # in one piece: pieces at once are held in memory, and one that is cut is not asked for again
+            self.place.fs.get_file(self.place.path, str(file), max_concurrency=1)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                with cache_errors_told(file.parent):
+                    raise
+            raise
         if file.stat().st_size != self.size_bytes:
             raise OSError(f"{file.stat().st_size} bytes came, {self.size_bytes} were listed")
         os.utime(file, ns=(self.modified_ns, self.modified_ns))

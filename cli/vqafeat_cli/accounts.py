@@ -1,9 +1,10 @@
 """What `show` says of a store and of one video in it: what there is, and where each number came from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vqafeat.errors import StoreError
+from vqafeat.manifest import Video
 from vqafeat.store import FeatureStore, content_digest
 
 WORDS = 19  # columns before a value
@@ -25,18 +26,23 @@ def store_lines(store: FeatureStore, digest: bool) -> Iterator[str]:
             yield f"    {key:16} {value}"
 
 
-def video_lines(store: FeatureStore, name: str) -> Iterator[str]:
-    """Yield where all that is stored of a video came from: its label, its file, its frames, its rows.
+def video_lines(stores: Sequence[FeatureStore], name: str) -> Iterator[str]:
+    """Yield where all that is stored of a video came from: its label, its file, its frames, its rows, in each store that has it.
 
     Raises:
-        StoreError: the data set has no such video.
+        StoreError: no data set has such a video.
     """
-    dataset = store.dataset
-    found = next((video for video in dataset.videos if video.name == name), None)
-    if found is None:
-        raise StoreError(
-            f"'{store.path}' has no video '{name}'; give a name as its label list writes it, such as '{dataset.videos[0].name}'."
-        )
+    having = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
+    if not having:
+        where = ", ".join(f"'{store.path}'" for store in stores)
+        example = stores[0].dataset.videos[0].name
+        raise StoreError(f"{where} has no video '{name}'; give a name as the label list writes it, such as '{example}'.")
+    for store, video in having:
+        yield from _one_video(store, video)
+
+
+def _one_video(store: FeatureStore, found: Video) -> Iterator[str]:
+    dataset, name = store.dataset, found.name
     yield f"{store.path}, {name}"
     part = f", official part {found.split}" if found.split else ""
     yield line("label", f"{dataset.score_name} {found.mos:g} of {dataset.label_list}, content {found.content}{part}")

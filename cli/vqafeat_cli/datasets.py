@@ -1,6 +1,6 @@
 """Which data set and which store a command means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,19 +110,27 @@ def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, mo
     return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
 
 
-def nearer(stack: ExitStack, most_copied: str | None) -> Callable[["StudySource", str], "StudySource"]:
-    """Return what does `near` for the stores of tables, once for each store and its feature sets."""
+def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]) -> Callable[["StudySource", str], "StudySource"]:
+    """Return what does `near` for the stores of tables: once for each store, with all feature sets that the tables want of it.
 
-    known: dict[tuple[Place, str], StudySource] = {}
+    Args:
+        stack: lets the copies go at its end.
+        most_copied: what `--cache` says.
+        wanted: data set → feature sets.
+    """
+    if most_copied is not None and most_copied != "none":
+        parse_bytes(most_copied)  # refused before the work starts
+    known: dict[Place, StudySource] = {}
 
     def copied(source: "StudySource", feature_sets: str) -> "StudySource":
         if not isinstance(source, FeatureStore):
             return source
-        if (source.path, feature_sets) not in known:
-            found = near(stack, source, feature_sets, most_copied)
+        if source.path not in known:
+            there = wanted.get(source.dataset_name, set()) & set(source.feature_sets())
+            found = near(stack, source, "+".join(sorted(there | set(split_feature_sets(feature_sets)))), most_copied)
             assert isinstance(found, FeatureStore)
-            known[source.path, feature_sets] = found
-        return known[source.path, feature_sets]
+            known[source.path] = found
+        return known[source.path]
 
     return copied
 

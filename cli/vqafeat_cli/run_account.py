@@ -41,6 +41,9 @@ def _measured(folder: Path, config: RunConfig) -> Iterator[str]:
         yield line("metrics", f"{METRICS} is missing: the fit did not finish; the same command goes on with it")
         return
     values = read_json(folder / METRICS)
+    if not values["n"]:
+        yield from (line("metrics", note) for note in values["notes"] or ["none: these heads were not measured; see `vqafeat evaluate`"])
+        return
     yield line(
         "metrics", f"over {config.splits} splits, from the test parts in {PREDICTIONS}; PLCC and RMSE after mapping '{config.mapping}'"
     )

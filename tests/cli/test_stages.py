@@ -135,6 +135,7 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
     assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
+    assert run("show", folder, "--digest").code == 2
     (folder / "metrics.json").unlink()
     assert "metrics.json is missing: the fit did not finish; the same command goes on with it" in run("show", folder).out
 
@@ -145,8 +146,9 @@ def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, da
     assert f"sha256 {hashlib.sha256((data / 'v1.mp4').read_bytes()).hexdigest()}" in shown
     assert "MOS 3.005 of mine.csv, content 0" in shown
     assert re.search(r"squeezenet1_0 +\d+ rows of 1024 channels, float16; .*weights_sha256 [0-9a-f]{64}.*; by vqafeat extract", shown)
+    assert (run("show", "features", "--video", "v1.mp4", "--digest").code, run("show", "features", "--digest").code) == (2, 0)
     ended = run("show", "features", "--video", "none.mp4")
-    assert (ended.code, "has no video 'none.mp4'; give a name as its label list writes it, such as 'v0.mp4'" in ended.err) == (1, True)
+    assert (ended.code, "has no video 'none.mp4'; give a name as the label list writes it, such as 'v0.mp4'" in ended.err) == (1, True)
 
 
 def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(run: Run, here: Path, data: Path) -> None:
@@ -318,6 +320,8 @@ def test_released_files_import_and_show_their_known_figures(run: Run, here: Path
         "features/konvid58.zarr: 58 videos imported"
     )
     assert run("import", "head", shared_data / "heads" / "VSFA.pt", "--out", "runs/vsfa").code == 0
+    shown = run("show", "runs/vsfa")
+    assert (shown.code, "sub-gru on" in shown.out, "SROCC" in shown.out) == (0, True, False)  # nothing was measured
     found = json.loads(run("evaluate", "runs/vsfa", "--dataset", "konvid58", "--json").out)
     assert round(found["srocc"], 3) == 0.861
     assert found["n"] == 58

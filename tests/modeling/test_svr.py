@@ -127,6 +127,8 @@ def test_a_share_of_the_training_part_can_be_chosen_on() -> None:
     left_out = SVR(C=c, gamma=gamma).fit(means[fitted], sequences.mos[fitted]).predict(means[scored])
     srocc = spearmanr(left_out, sequences.mos[scored]).statistic
     assert result.kept_because.endswith(f"highest left-out (0.2 of the training part, there is no validation part) SROCC ({srocc:.4f})")
+    with pytest.raises(ArgumentError, match=r"held_out is 0.2, but the split has a validation part, .* \(--ratio 80/20\), or leave"):
+        trained(sequences, held_out=0.2)
     support = {tuple(row) for row in result.weights["support"].numpy()}
     assert any(tuple(row) in support for row in means[scored])  # the fit itself is on the whole part
 

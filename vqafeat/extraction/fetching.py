@@ -1,21 +1,19 @@
 """Videos at a URL on their way to this machine's disk: a few ahead of their decoding, and gone once they are decoded."""
 
-import errno
 import fcntl
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vqafeat.errors import ExtractionError, VideoError
+from vqafeat.errors import VideoError
 from vqafeat.extraction.in_work import VideoJob
-from vqafeat.places import cache_folder, network_errors
+from vqafeat.places import cache_errors_told, cache_folder, network_errors
 from vqafeat.remote_files import RemoteFile
 
 Failed = Callable[[VideoJob, VideoError], None]
@@ -25,12 +23,12 @@ class Fetching:
     """Passes jobs on; those of videos at a URL with a copy that is decoded in their place.
 
     Args:
-        jobs: in order.
+        jobs: those at a URL are passed on as their copies come, which need not be in order.
         ahead: copies that are made before they are asked for.
         failed: told of each video that could not be fetched; it is passed over.
 
     Raises:
-        ExtractionError: the disk is full.
+        StoreError: the disk is full, or the cache folder cannot be written to.
     """
 
     def __init__(self, jobs: Iterable[VideoJob], ahead: int, failed: Failed) -> None:
@@ -38,7 +36,7 @@ class Fetching:
         self._held = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
         self._folder = Path()
-        self._waiting: deque[tuple[VideoJob, Future[None]]] = deque()
+        self._waiting: dict[Future[None], VideoJob] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -56,9 +54,9 @@ class Fetching:
                 continue
             self._begin(job, job.path)
             if len(self._waiting) > self._ahead:
-                yield from self._first()
+                yield from self._next()
         while self._waiting:
-            yield from self._first()
+            yield from self._next()
 
     def release(self, job: VideoJob) -> None:
         """Delete the copy of a video that was decoded."""
@@ -71,19 +69,17 @@ class Fetching:
             self._folder = self._held.enter_context(_own_folder(cache_folder("videos")))
         self._count += 1
         own = replace(job, fetched=self._folder / f"{self._count}{file.suffix}")
-        self._waiting.append((own, self._pool.submit(file.fetch, own.file)))
+        self._waiting[self._pool.submit(file.fetch, own.file)] = own
 
-    def _first(self) -> Iterator[VideoJob]:
-        job, fetched = self._waiting.popleft()
+    def _next(self) -> Iterator[VideoJob]:
+        """Yield the job whose copy is there first, unless that failed."""
+        done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+        fetched = next(future for future in self._waiting if future in done)
+        job = self._waiting.pop(fetched)
         try:
             fetched.result()
         except network_errors() as error:
             self.release(job)
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise ExtractionError(
-                    f"no room for '{job.path}' in '{self._folder.parent}' ({error}); make room, or name a folder on another disk in "
-                    "XDG_CACHE_HOME, then run the same command again."
-                ) from error
             self._failed(job, VideoError("cannot-open", f"'{job.path}' cannot be fetched ({type(error).__name__}: {error})."))
         else:
             yield job
@@ -92,16 +88,26 @@ class Fetching:
 @contextmanager
 def _own_folder(above: Path) -> Iterator[Path]:
     """Lend a folder for this process, and remove those that killed ones left."""
-    above.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        with (above / ".lock").open("w") as alone:  # whose folder has a lock is decided by one process at a time
-            fcntl.flock(alone, fcntl.LOCK_EX)
-            for left in above.glob("*/in-use.lock"):
-                _remove_unless_in_use(left)
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=above)))
-            lock = held.enter_context((folder / "in-use.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with cache_errors_told(above), _alone(above):
+        for left in above.glob("*/in-use.lock"):
+            _remove_unless_in_use(left)
+        folder = Path(tempfile.mkdtemp(dir=above))
+        lock = (folder / "in-use.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield folder
+    finally:
+        with lock, _alone(above):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _alone(above: Path) -> Iterator[None]:
+    """Decide on folders, which are there and whose, one process at a time."""
+    above.mkdir(parents=True, exist_ok=True)
+    with (above / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _remove_unless_in_use(lock: Path) -> None:

@@ -19,6 +19,7 @@ from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.manifest import RawGeometry
+from vqafeat.places import Place
 
 CPU = torch.device("cpu")
 
@@ -60,7 +61,7 @@ class Pipeline:
 
     Args:
         on_frames: told how many frames were done, for a progress line.
-        folder: where the rows of long videos may wait, on a disk; None for the system's place for temporary files.
+        folder: where the rows of long videos may wait; the system's place for temporary files where it is none on a disk.
     """
 
     def __init__(
@@ -68,11 +69,11 @@ class Pipeline:
         extractors: Sequence[Extractor],
         resources: Resources | None = None,
         on_frames: Callable[[int], object] = lambda count: None,
-        folder: Path | None = None,
+        folder: Place | None = None,
     ) -> None:
         self._resources = resources or Resources()
         device = self._resources.device
-        self._on_frames, self._folder = on_frames, folder
+        self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
         self._networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(self._resources.memory_bytes, device, self._resources.workers)
         self._batches = {id(network): FrameBatches(network, partial(self._batch_size, network)) for network in self._networks}

@@ -80,9 +80,7 @@ def extract_dataset(
         DatasetError: a video was not located.
     """
     shown = progress or Silent()
-    # rows of long videos wait on a disk of this machine
-    folder = store.path if isinstance(store.path, Path) else None
-    with prepared(dataset, store, extractors, missing) as ledger, Pipeline(extractors, resources, shown.frames, folder) as pipeline:
+    with prepared(dataset, store, extractors, missing) as ledger, Pipeline(extractors, resources, shown.frames, store.path) as pipeline:
         return Run(dataset, store, extractors, ledger, shown).follow(pipeline)
 
 
@@ -208,6 +206,8 @@ def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | Non
 
 def _same_file(path: VideoFile, raw: RawGeometry | None, source: dict[str, object]) -> bool:
     stamp = file_stamp(path, raw)
+    if stamp["bytes"] != source.get("bytes"):
+        return False
     if stamp == {key: source.get(key) for key in stamp}:
         return True
     return bool(file_source(path, raw)["sha256"] == source["sha256"])

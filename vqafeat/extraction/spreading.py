@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -177,8 +176,7 @@ def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Place,
     teller = _Teller(pipe)
     try:
         extractors = request.build()
-        folder = store if isinstance(store, Path) else None
-        with held_together(store), Pipeline(extractors, resources, teller.frames, folder) as pipeline:
+        with held_together(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
             run = Run(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
             pipe.send(("end", run.follow(pipeline)))
     except VqafeatError as error:

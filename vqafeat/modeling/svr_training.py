@@ -87,7 +87,8 @@ def train_svr(
 
     Raises:
         TrainingError: a part is too small, features are not finite, or no point of the grid ranks the validation videos.
-        ArgumentError: the videos are from several data sets, whose labels have no common scale here.
+        ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a share is held out beside a
+            validation part.
     """
     check_parts(split, sequences, recipe)
     if len(sequences.datasets) > 1:
@@ -185,6 +186,11 @@ def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float
 
 def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
     train = np.arange(len(split.train))
+    if split.validation and held_out:
+        raise ArgumentError(
+            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen on; draw splits without one "
+            "(--ratio 80/20), or leave held_out out."
+        )
     if split.validation:
         return [Fold(train, len(train) + np.arange(len(split.validation)))]
     contents = [sequences.contents[row] for row in split.train]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vqafeat.errors import StoreError
 from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.places import network_errors_told
+from vqafeat.places import cache_errors_told, network_errors_told
 from vqafeat.remote_files import RemoteFile, listed_files
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key
@@ -49,7 +49,8 @@ def _copy_objects(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo
     if left_out:
         root["attributes"].pop("content", None)  # the digest is of all feature sets
     root["consolidated_metadata"]["metadata"] = {name: value for name, value in known.items() if name not in left_out}
-    (path / _ROOT).write_text(json.dumps(root))
+    with cache_errors_told(path):
+        (path / _ROOT).write_text(json.dumps(root))
     try:
         copied = FeatureStore.open(path)
         for name, videos in needed.items():
@@ -69,7 +70,8 @@ def _is_needed(name: str, keys: set[str]) -> bool:
 def _fetch(file: RemoteFile, to: Path) -> None:
     if to.is_file():
         return  # a stopped process had it whole
-    to.parent.mkdir(parents=True, exist_ok=True)
+    with cache_errors_told(to.parent):
+        to.parent.mkdir(parents=True, exist_ok=True)
     partial = to.with_name(f"{to.name}.partial")
     file.fetch(partial)
     partial.rename(to)

@@ -69,8 +69,9 @@ def held_after_writers(store: Path) -> Iterator[None]:
 def sweep(store: Place) -> None:
     """Remove what processes that died left half written; for who holds the store alone, with no other process at work."""
     if isinstance(store, Path):
-        for leftover in store.rglob("*.partial"):
-            leftover.unlink(missing_ok=True)
+        with telling_refusals(store):
+            for leftover in store.rglob("*.partial"):
+                leftover.unlink(missing_ok=True)
 
 
 def sweep_after_writers(store: Place) -> None:

@@ -85,6 +85,10 @@ class Bench:
             progress=self.progress,
         )
 
+    def videos(self, request: RunRequest) -> int:
+        """Return how many videos the request's data sets have."""
+        return len(self._joined(self.shelf.sources(request.datasets)).dataset.videos)
+
     def members(self, request: RunRequest) -> list[StudySource]:
         """Return the stores that the request is fitted on, one a data set."""
         return self._near(request.datasets, self.shelf.adapted(request).features)

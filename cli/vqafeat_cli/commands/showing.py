@@ -31,10 +31,15 @@ def show(path: Place, digest: bool, video: str | None) -> None:
     if isinstance(path, Path) and (path / "config.json").is_file():
         from vqafeat_cli.run_account import run_lines
 
+        if digest or video:
+            raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
         lines = run_lines(path)
+    elif video is not None:
+        if digest:
+            raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
+        lines = video_lines(list(map(FeatureStore.open, _stores(path))), video)
     else:
-        stores = map(FeatureStore.open, _stores(path))
-        lines = chain.from_iterable(video_lines(store, video) if video else store_lines(store, digest) for store in stores)
+        lines = chain.from_iterable(store_lines(FeatureStore.open(store), digest) for store in _stores(path))
     for line in lines:
         click.echo(line)
 

@@ -95,7 +95,8 @@ def table(
     else:
         shelf, folder = _shelf(datasets, store, skip_missing)
         pictures = _pictures(studies, images, weights)
-        bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing, *pictures, nearer(copies, cache))
+        copied = nearer(copies, cache, _wanted(studies))
+        bench = Bench(shelf, runs or folder, jobs or len(os.sched_getaffinity(0)), device, skip_missing, *pictures, copied)
         results = (run_study(study, bench, lambda words: click.echo(words, err=True)) for study in studies)
     texts, passed = [], []
     with copies:
@@ -130,6 +131,17 @@ def _shelf(datasets: tuple[str, ...], store: Place, skip_missing: bool) -> tuple
     from vqafeat_cli.demo_run import demo_store
 
     return StandInShelf(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+
+
+def _wanted(studies: list["Study"]) -> dict[str, set[str]]:
+    """Return the feature sets that tables take of each data set."""
+    from vqafeat.studies.kinds import KINDS
+
+    found: dict[str, set[str]] = {}
+    for cell in (cell for study in studies for cell in study.cells if not cell.quoted):
+        for need in KINDS.get(cell.kind).needs(cell):
+            found.setdefault(need.dataset, set()).add(need.feature_set)
+    return found
 
 
 def _pictures(studies: list["Study"], images: tuple[str, ...], weights: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:

@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
-    """Extract on the machines of a Ray cluster; the store and the videos lie on a file system that all of them share.
+    """Extract on the machines of a Ray cluster; the store and the videos lie where all of them see them.
 
     Raises:
         ClusterError: Ray is not installed, the cluster cannot be reached, or no worker can start.
@@ -42,7 +42,8 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
                 return spread.follow()
             finally:
                 spread.stop()
-                sweep_after_writers(given.store.path)
+                if spread.lost_a_worker:
+                    sweep_after_writers(given.store.path)
 
 
 def _videos_at_once(given: Extraction) -> int:
@@ -150,6 +151,11 @@ class _Spread:
                 self._last_sign = time.monotonic()
             self._check_patience()
         return self._counts.summary()
+
+    @property
+    def lost_a_worker(self) -> bool:
+        """Whether one died, which may have left something half written."""
+        return bool(self._last_death)
 
     def stop(self) -> None:
         self._workers.end_all()

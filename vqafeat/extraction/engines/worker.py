@@ -10,6 +10,7 @@ from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Run, Silent
 from vqafeat.extraction.spreading import ExtractorRequest
 from vqafeat.manifest import Dataset
+from vqafeat.places import Place
 from vqafeat.store import FeatureStore, held_together
 
 
@@ -28,12 +29,12 @@ class ExtractionWorker:
 
     Args:
         folder: that the driver works in; relative paths count from it.
-        store: on a file system that all machines share.
+        store: where all machines see it.
         request: what extractors are built from.
         resources: of this process.
     """
 
-    def __init__(self, folder: Path, store: Path, request: ExtractorRequest, resources: Resources) -> None:
+    def __init__(self, folder: Path, store: Place, request: ExtractorRequest, resources: Resources) -> None:
         self._folder, self._path, self._request, self._resources = folder, store, request, resources
         self._pipeline: Pipeline | None = None
         self._held = ExitStack()

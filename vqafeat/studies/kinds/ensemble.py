@@ -29,7 +29,7 @@ def measure_ensemble(task: Task) -> Measured:
     first, second = (task.bench.fit(request) for request in (task.request, task.request.changed(task.cell.options.second)))
     found = ensemble(first.folder, second.folder, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
-    videos = len(task.bench.source(task.request).dataset.videos)
+    videos = task.bench.videos(task.request)
     runs = (first.folder, second.folder)
     return Measured(spread_of(found.summary, task.cell.measure), videos, runs, (*found.summary.notes, f"kappa {kappas} ({found.chosen})"))
 

@@ -25,7 +25,7 @@ def measure_fit(task: Task) -> Measured:
     run = task.bench.fit(request)
     # by position: a stand-in has other names
     summary = list(run.summary.datasets.values())[request.datasets.index(member)] if member else run.summary
-    videos = len(task.bench.source(request).dataset.videos)
+    videos = task.bench.videos(request)
     return Measured(spread_of(summary, task.cell.measure), videos, (run.folder,), summary.notes)
 
 
