@@ -216,7 +216,7 @@ class OneVideo:
     """A pipeline whose only video has just been decoded."""
 
     def __init__(self, extracted: ExtractedVideo) -> None:
-        self.job = SimpleNamespace(name="0", path=Path("new.mp4"))
+        self.job = SimpleNamespace(name="0", file=Path("new.mp4"))
         self.extracted = lambda: extracted
 
     def __enter__(self) -> "OneVideo":
