@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from vqafeat.modeling.pooling import POOLINGS, frame_mask, masked_mean, paper_hysteresis, released_hysteresis
+from vqafeat.modeling.pooling import POOLINGS, frame_mask, masked_mean, padded, paper_hysteresis, released_hysteresis
 
 
 def released_loop(quality: list[float], window: int, beta: float) -> list[float]:
@@ -93,3 +94,20 @@ def test_a_constant_quality_stays(pool: object) -> None:
 def test_masked_mean_sees_own_frames_only() -> None:
     values = torch.tensor([[1.0, 3.0, math.nan], [2.0, 4.0, 9.0]])
     torch.testing.assert_close(masked_mean(values, torch.tensor([2, 3])), torch.tensor([2.0, 5.0]))
+
+
+@pytest.mark.parametrize("width", [(), (3,)])
+@pytest.mark.parametrize("time_first", [False, True])
+def test_padding_is_that_of_pytorch_there_and_back(width: tuple[int, ...], time_first: bool) -> None:
+    lengths = torch.tensor([2, 5, 1])
+    flat = torch.randn(8, *width, dtype=torch.float64, requires_grad=True)
+    same = flat.detach().clone().requires_grad_()
+    found = padded(flat, lengths, time_first)
+    expected = pad_sequence(list(torch.split(same, lengths.tolist())), batch_first=not time_first)
+    assert torch.equal(found, expected)
+    weights = torch.randn_like(found)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert flat.grad is not None
+    assert same.grad is not None
+    assert torch.equal(flat.grad, same.grad)

@@ -53,6 +53,17 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
+def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
+    """Return (batch, time, …), or (time, batch, …), of (total frames, …): each video's frames, 0 behind its end.
+
+    What `pad_sequence` does, in one step there and one back instead of one a video.
+    """
+    batch, time = len(lengths), int(lengths.max())
+    video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
+    places, shape = (moment * batch + video, (time, batch)) if time_first else (video * time + moment, (batch, time))
+    return flat.new_zeros(batch * time, *flat.shape[1:]).index_copy(0, places, flat).view(*shape, *flat.shape[1:])
+
+
 def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
     """Return (batch,): the mean of (batch, time) over each video's own frames."""
     mask = frame_mask(lengths, values.shape[1])

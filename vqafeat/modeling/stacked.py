@@ -3,7 +3,7 @@
 A GRU of a few dozen units is bound by the overhead of its many small steps, which K heads in one computation share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -40,11 +40,12 @@ class StackedGRU(torch.autograd.Function):
         own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
         reset, update = opened.chunk(2, 3)
         of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
-        for step in range(time):
-            torch.baddbmm(bias, states[step], recurrent, out=own[step])
-            torch.add(of_gates[step], own_gates[step], out=opened[step]).sigmoid_()
-            torch.addcmul(of_candidate[step], reset[step], own_candidate[step], out=candidates[step]).tanh_()
-            torch.lerp(candidates[step], states[step], update[step], out=states[step + 1])
+        steps = _steps(own, own_gates, own_candidate, of_gates, of_candidate, opened, reset, update, candidates, states[:-1], states[1:])
+        for product, own_gate, own_part, of_gate, of_part, gate, open_reset, open_update, candidate, state, following in steps:
+            torch.baddbmm(bias, state, recurrent, out=product)
+            torch.add(of_gate, own_gate, out=gate).sigmoid_()
+            torch.addcmul(of_part, open_reset, own_part, out=candidate).tanh_()
+            torch.lerp(candidate, state, open_update, out=following)
         ctx.save_for_backward(inputs, weight_ih, weight_hh, states, own_candidate, opened, candidates)
         return states[1:].transpose(0, 1)
 
@@ -63,10 +64,12 @@ class StackedGRU(torch.autograd.Function):
         factors = torch.stack([to_reset, to_update, to_candidate * reset], 3)
         of_own, of_states = torch.empty_like(factors), torch.empty_like(candidate)
         carried = torch.zeros_like(states[0])
-        for step in range(time - 1, -1, -1):
-            state = torch.add(carried, outer[step], out=of_states[step])
-            torch.mul(state.unsqueeze(2), factors[step], out=of_own[step])
-            carried = torch.baddbmm(state * update[step], of_own[step].view(runs, batch, 3 * hidden), weight_hh)
+        flat = of_own.view(time, runs, batch, 3 * hidden)
+        steps = _steps(outer, of_states, of_states.unsqueeze(3), factors, of_own, update, flat)
+        for reached, state, widened, factor, product, keep, row in reversed(list(steps)):
+            torch.add(carried, reached, out=state)
+            torch.mul(widened, factor, out=product)
+            carried = torch.baddbmm(state * keep, row, weight_hh)
         of_input = of_own.clone()
         torch.mul(of_states, to_candidate, out=of_input[:, :, :, 2])
         flat_input = of_input.transpose(0, 1).reshape(runs, time * batch, 3 * hidden)
@@ -81,6 +84,11 @@ class StackedGRU(torch.autograd.Function):
             flat_input.sum(1),
             flat_own.sum(1),
         )
+
+
+def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield what each piece, (time, …), has at each step; taken apart at once, which costs a fraction of an index at each."""
+    return zip(*(piece.unbind() for piece in pieces), strict=True)
 
 
 def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> list[Tensor]:

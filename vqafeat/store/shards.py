@@ -1,5 +1,6 @@
 """Rows of a sharded Zarr array, read by byte range: a shard's index says where its chunks lie, each with a CRC-32C of its own."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,10 +63,15 @@ class ShardedRows:
         low, high = int(index[:, 0].min()), int(index.sum(axis=1).max())
         if (index == _ABSENT).any():
             raise self._damaged(number, f"its index lacks chunks {first} to {last}")
-        data = shard.file[low:high] if shard.file is not None else self._fetched(number, low, high)
+        places = [(offset - low, offset - low + length) for offset, length in index.tolist()]
+
+        def right(data: npt.NDArray[np.uint8]) -> bool:
+            return all(len(data) >= end and has_right_sum(data[begin:end]) for begin, end in places)
+
+        data = shard.file[low:high] if shard.file is not None else self._fetched(number, low, high, right)
         pieces = []
-        for chunk, (offset, length) in enumerate(index.tolist(), first):
-            own = data[offset - low : offset - low + length]
+        for chunk, (begin, end) in enumerate(places, first):
+            own, length = data[begin:end], end - begin
             if len(own) < length or ((checked or shard.file is None) and not has_right_sum(own)):
                 raise self._damaged(number, f"chunk {chunk} does not have its check sum")
             rows = own[:-CRC32C_BYTES].view(self.dtype).reshape(-1, *self.shape[1:])
@@ -78,16 +84,18 @@ class ShardedRows:
         path = self._shard_path(number)
         try:
             file = np.memmap(path, dtype=np.uint8, mode="r") if isinstance(path, Path) else None
-            tail = self._fetched(number, -size - CRC32C_BYTES, None) if file is None else file[-size - CRC32C_BYTES :]
+            tail = self._fetched(number, -size - CRC32C_BYTES, None, has_right_sum) if file is None else file[-size - CRC32C_BYTES :]
         except (FileNotFoundError, ValueError) as error:
             raise self._damaged(number, "it is missing or empty") from error
         if len(tail) != size + CRC32C_BYTES or not has_right_sum(tail):
             raise self._damaged(number, "its index does not have its check sum")
         return _Shard(np.frombuffer(tail[:size].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file)
 
-    def _fetched(self, number: int, start: int, stop: int | None) -> npt.NDArray[np.uint8]:
+    def _fetched(self, number: int, start: int, stop: int | None, right: Callable[[npt.NDArray[np.uint8]], bool]) -> npt.NDArray[np.uint8]:
+        """Return bytes of a shard at a URL; a reply that is not right is asked for once more, since it may have suffered on its way."""
         path = self._shard_path(number)
-        return np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
+        found = np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
+        return found if right(found) else np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
 
     def _shard_path(self, number: int) -> Any:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))

@@ -1,10 +1,9 @@
 """no-time: FC → FC to one quality a frame → mean; frames are seen alone, their order does not matter."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from vqafeat.modeling.heads.base import HEADS, FrameReduction, NeuralHead
+from vqafeat.modeling.pooling import padded
 
 
 @HEADS.register("no-time")
@@ -19,4 +18,4 @@ class NoTime(NeuralHead):
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time)."""
         quality: Tensor = self.score(self.reduce(frames))
-        return pad_sequence(list(torch.split(quality[:, 0], lengths.tolist())), batch_first=True)
+        return padded(quality[:, 0], lengths)

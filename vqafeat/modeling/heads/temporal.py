@@ -1,11 +1,9 @@
 """What the recurrent heads share: FC → recurrence → FC to one quality a frame → temporal pooling."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from vqafeat.modeling.heads.base import FrameReduction, NeuralHead
-from vqafeat.modeling.pooling import SubjectivePooling
+from vqafeat.modeling.pooling import SubjectivePooling, padded
 
 
 class RecurrentHead(NeuralHead):
@@ -27,7 +25,7 @@ class RecurrentHead(NeuralHead):
 
     def reduced(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (time, batch, reduced): what the recurrence reads, 0 behind a video's end."""
-        return pad_sequence(list(torch.split(self.reduce(frames), lengths.tolist())))
+        return padded(self.reduce(frames), lengths, time_first=True)
 
     def quality(self, states: Tensor) -> Tensor:
         """Return (batch, time) of the recurrence's (time, batch, hidden) states."""

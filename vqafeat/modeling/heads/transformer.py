@@ -4,11 +4,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.heads.base import HEADS, FrameReduction, NeuralHead
-from vqafeat.modeling.pooling import SubjectivePooling, frame_mask
+from vqafeat.modeling.pooling import SubjectivePooling, frame_mask, padded
 from vqafeat.registry import Registry
 
 POSITIONS: Registry[bool] = Registry("kind of positions")
@@ -51,7 +50,7 @@ class TransformerHead(NeuralHead):
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): FC → encoder → FC; frames behind a video's end are nobody's keys."""
-        reduced = pad_sequence(list(torch.split(self.reduce(frames), lengths.tolist())), batch_first=True)
+        reduced = padded(self.reduce(frames), lengths)
         if self.with_positions:
             reduced = reduced + sinusoids(reduced.shape[1], reduced.shape[2]).to(reduced)
         states = self.encoder(reduced, src_key_padding_mask=~frame_mask(lengths, reduced.shape[1]))
