@@ -8,6 +8,7 @@ import importlib.util
 import multiprocessing
 import os
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
@@ -25,7 +26,6 @@ from vqafeat.store import FeatureStore, pack_store
 from vqafeat.store.caching import Cache, local_copy
 
 FRAMES = 240
-PORT = 18765
 ACCOUNT = "123456789012"  # moto's own
 
 
@@ -83,7 +83,7 @@ def line(name: str, path: Place, local: Path, rounds: int = 3, most: int = sys.m
     print(f"| {name} | {files} | {opening:.3f} | {reading:.2f} for {videos} | {1000 * reading / videos:.2f} |", flush=True)
 
 
-def serve(folders: list[Path]) -> None:
+def serve(port: int, folders: list[Path]) -> None:
     """Be an S3 that holds some folders; what is in them does not come over the network, which would take longer than all that is timed."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from moto.s3.models import s3_backends
@@ -101,15 +101,17 @@ def serve(folders: list[Path]) -> None:
         for file in folder.rglob("*"):
             if file.is_file():
                 backend.put_object("bucket", f"bench/{folder.name}/{file.relative_to(folder)}", file.read_bytes())
-    make_server("127.0.0.1", PORT, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Quiet).serve_forever()
+    make_server("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Quiet).serve_forever()
 
 
 def object_store_lines(stores: dict[str, Path]) -> None:
     """Print the same for an S3 of moto's on loopback, in a process of its own, and how long a copy for a fit takes."""
     os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(list(stores.values()),), daemon=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(port, list(stores.values())), daemon=True)
     server.start()
-    place = place_named("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{PORT}"])
+    place = place_named("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{port}"])
     while not answers(place):
         time.sleep(0.5)
     for name, path in stores.items():
