@@ -1,6 +1,7 @@
 """Label readers, each on a small file in the layout that the data set or the released code writes."""
 
 import math
+import zlib
 from pathlib import Path
 
 import h5py
@@ -117,6 +118,22 @@ def test_mat5_refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool,
     (tmp_path / "x.mat").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(DatasetError, match=r"x\.mat' (is no MATLAB file of version 7\.2 or older|has no variable 'video_list')"):
         read("mat5", tmp_path / "x.mat", Mat5Options("video_list", "mos"))
+
+
+@pytest.mark.parametrize("error", [UnboundLocalError, IndexError, zlib.error, OSError])
+def test_mat5_refuses_whatever_the_parser_falls_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def falls(*arguments: object, **options: object) -> None:
+        raise error("deep inside")
+
+    savemat(tmp_path / "x.mat", {"mos": np.arange(3.0)})
+    monkeypatch.setattr("scipy.io.loadmat", falls)
+    with pytest.raises(DatasetError, match=rf"x\.mat' is no MATLAB file .* or is damaged \({error.__name__}: deep inside\)"):
+        read("mat5", tmp_path / "x.mat", Mat5Options("names", "mos"))
+
+
+def test_mat5_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"gone\.mat' cannot be read \(No such file or directory\); give the path of"):
+        read("mat5", tmp_path / "gone.mat", Mat5Options("names", "mos"))
 
 
 # --- table --------------------------------------------------------------------------------------------------------------------------

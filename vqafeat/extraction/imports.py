@@ -1,7 +1,6 @@
 """Features that others computed, brought into a store with their provenance: VSFA's folders and per-video matrices."""
 
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -11,11 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
+from vqafeat.labels.matlab import mat5_contents
 from vqafeat.manifest import Dataset, Video
 from vqafeat.store import FeatureStore
 
@@ -125,10 +123,8 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
             # MATLAB writes columns first
             arrays = {name: np.asarray(item).T for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim == 2}
     else:
-        try:
-            arrays = {name: item for name, item in loadmat(path).items() if not name.startswith("__") and getattr(item, "ndim", 0) == 2}
-        except (ValueError, MatReadError, LookupError, TypeError, OSError, zlib.error) as error:
-            raise DatasetError(f"'{path}' is no MATLAB file ({error}); name a .mat file with a (video, channel) matrix.") from error
+        contents = mat5_contents(path)
+        arrays = {name: item for name, item in contents.items() if not name.startswith("__") and getattr(item, "ndim", 0) == 2}
     arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
     if key is None and len(arrays) == 1:
         key = next(iter(arrays))

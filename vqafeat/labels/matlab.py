@@ -1,6 +1,5 @@
 """MATLAB files: the released `*info.mat` (version 7.3, which is HDF5), and the older ones that data sets ship (version 5)."""
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +78,31 @@ def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
     Raises:
         DatasetError: it is no such file, is cut short, or lacks a variable.
     """
+    variables = mat5_contents(path, simplify_cells=True)
+    return [np.ravel(_variable(variables, name, path)) for name in dotted]
+
+
+def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
+    """Return all variables of a MATLAB file older than version 7.3, as `scipy.io.loadmat` has them.
+
+    Raises:
+        DatasetError: it cannot be opened, is no such file, or is damaged.
+    """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
-        variables: Any = loadmat(path, simplify_cells=True)
-    except (MatReadError, ValueError, NotImplementedError, TypeError, LookupError, OSError, zlib.error) as error:
+        path.open("rb").close()  # what the disk refuses is not damage; the parser raises OSError for both
+    except OSError as error:
+        raise DatasetError(f"'{path}' cannot be read ({error.strerror}); give the path of a .mat file that can be.") from error
+    try:
+        found: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
+    except Exception as error:
+        # SciPy's parser meets damaged bytes with whatever they lead it to, down to UnboundLocalError: no list of kinds is complete
         raise DatasetError(
-            f"label file '{path}' is no MATLAB file of version 7.2 or older ({error}); give the file as the data set ships it."
+            f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged ({type(error).__name__}: {error}); "
+            "give the file as the data set ships it."
         ) from error
-    return [np.ravel(_variable(variables, name, path)) for name in dotted]
+    return found
 
 
 def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
