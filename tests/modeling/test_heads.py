@@ -126,12 +126,17 @@ def test_standardisation_is_folded_into_the_matrix() -> None:
     again.load_state_dict(reduction.state_dict())
     assert torch.equal(again(frames), reduction(frames))
     again.load_state_dict(FrameReduction(6, 4).double().state_dict())
-    assert torch.equal(again(frames), again.linear(frames))
+    torch.testing.assert_close(again(frames), again.linear(frames), atol=1e-12, rtol=0)
 
 
-def test_without_statistics_the_reduction_is_the_plain_layer() -> None:
-    reduction, frames = FrameReduction(6, 4), frames_of([9]).float()
-    assert torch.equal(reduction(frames), reduction.linear(frames))
+@pytest.mark.parametrize("with_frames", [True, False], ids=["of-frames-too", "of-weights-alone"])
+def test_without_statistics_the_reduction_is_the_plain_layer_and_has_its_gradients(with_frames: bool) -> None:
+    torch.manual_seed(0)
+    reduction, frames = FrameReduction(6, 4).double(), frames_of([9]).requires_grad_(with_frames)
+    wanted = [*reduction.linear.parameters(), *([frames] if with_frames else [])]
+    own, plain = (torch.autograd.grad(layer(frames).sin().sum(), wanted) for layer in (reduction, reduction.linear))
+    torch.testing.assert_close(reduction(frames), reduction.linear(frames), atol=1e-12, rtol=0)
+    torch.testing.assert_close(own, plain, atol=1e-12, rtol=0)
 
 
 def test_start_at_moves_the_untrained_scores() -> None:

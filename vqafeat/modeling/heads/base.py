@@ -3,16 +3,33 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.outputs import Outputs
 from vqafeat.modeling.pooling import masked_mean
 from vqafeat.registry import Registry
+
+
+class WideProduct(torch.autograd.Function):
+    """`F.linear` without bias, forward a fifth faster for wide weights: MKL is slow to multiply by them as they lie, (reduced, channel)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, frames: Tensor, weight: Tensor) -> Tensor:
+        """Return (total frames, reduced) of (total frames, channel) and (reduced, channel)."""
+        ctx.save_for_backward(frames, weight)
+        return frames @ weight.T.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the gradients of both arguments of `forward`."""
+        frames, weight = ctx.saved_tensors
+        # in this order, since that of the copy, frames.T @ gradient, takes a tenth longer
+        return gradients[0] @ weight if ctx.needs_input_grad[0] else None, gradients[0].T @ frames
 
 
 class FrameReduction(nn.Module):
@@ -46,10 +63,12 @@ class FrameReduction(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (total frames, reduced)."""
-        if self._as_it_is:
-            return F.linear(frames, self.linear.weight, self.linear.bias)
-        weight = self.linear.weight / self.deviation
-        return F.linear(frames, weight, self.linear.bias - weight @ self.mean)
+        weight: Tensor = self.linear.weight
+        bias: Tensor = self.linear.bias
+        if not self._as_it_is:
+            weight = weight / self.deviation
+            bias = bias - weight @ self.mean
+        return cast(Tensor, WideProduct.apply(frames, weight)) + bias
 
 
 class Head(nn.Module, ABC):
