@@ -185,6 +185,13 @@ def of_each(place: Place, look: Callable[[Item], Found], items: Iterable[Item]) 
         return list(pool.map(look, items))
 
 
+def read_bytes(place: Place) -> bytes:
+    """Return all that is in a file; over a network with one request, where opening it would ask for its size first."""
+    if isinstance(place, Path):
+        return place.read_bytes()
+    return place.fs.cat_file(place.path, max_concurrency=1)  # type: ignore[no-any-return]
+
+
 def remove_tree(place: Place) -> None:
     """Delete a folder with all that is in it, or all objects below a prefix."""
     if isinstance(place, Path):

@@ -72,7 +72,7 @@ VideoFile = Path | RemoteFile
 def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
     """Return the files below a prefix by their paths relative to it, none of which leads out of a folder that they are copied to.
 
-    Hidden ones, those of stores, and keys that are no relative path (`..`, `//`) are left out.
+    Keys that are no relative path (`..`, `//`) are left out.
 
     Raises:
         DatasetError: there is no such bucket.
@@ -88,5 +88,5 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
     return {
         relative: RemoteFile(root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9)
         for relative, said in files.items()
-        if all(part and not part.startswith(".") and not part.endswith(".zarr") for part in relative.split("/"))
+        if not {"", ".", ".."}.intersection(relative.split("/"))
     }

@@ -86,7 +86,9 @@ def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
     (remote / "left.zarr" / "v9.mp4").write_bytes(b"part of a store")
     (here / "mine.csv").write_text("video,mos\n" + "".join(f"{name},{row}\n" for row, name in enumerate([*names, "gone.mp4"])))
     given = ("extract", "--dataset", here / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing")
-    for name, file in listed_files(remote).items():
+    listed = listed_files(remote)
+    for name in names:
+        file = listed[name]
         os.utime(here / "videos" / name, ns=(file.modified_ns, file.modified_ns))  # as a tool that copies leaves it
     local = run(*given, "--root", here / "videos", "--store", "local")
     s3.refused = 2  # busy replies are repeated

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.datasets import bare_dataset
 from tests.s3 import LoopbackS3
-from tests.store.test_feature_store import IDENTITY, features
+from tests.store.test_feature_store import IDENTITY, features, frame_table
 from tests.store.test_object_store import NAMES, at, filled
-from tests.store.test_packing import values_of
+from tests.store.test_packing import ROWS, values_of
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.places import cache_folder
 from vqafeat.remote_files import RemoteFile
@@ -36,27 +37,9 @@ def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: Loopba
     assert told[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
 
 
-def test_a_stopped_copy_of_a_plain_store_goes_on(s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = filled(at(s3) / "small.zarr")
-    cache, read, asked = Cache(tmp_path / "cache"), FeatureStore.read, list[str]()
-
-    def reading(store: FeatureStore, feature_set: str, video: str, checked: bool = False) -> object:
-        asked.append(video)
-        if video == NAMES[1] and asked.count(video) == 1:
-            raise KeyboardInterrupt
-        return read(store, feature_set, video, checked)
-
-    monkeypatch.setattr(FeatureStore, "read", reading)
-    with pytest.raises(KeyboardInterrupt), local_copy(plain, ["tiny"], cache, lambda _: None):
-        pass
-    with local_copy(plain, ["tiny"], cache, lambda _: None) as copy:
-        assert copy.complete_videos("tiny") == NAMES
-    assert sorted(asked) == [*NAMES, NAMES[1]]
-
-
-def test_a_stopped_copy_of_a_packed_store_goes_on(
-    packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("layout", ["plain", "packed"])
+def test_a_stopped_copy_goes_on(layout: str, packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = packed if layout == "packed" else filled(at(s3) / "plain" / "small.zarr")
     cache, fetch, came, number = Cache(tmp_path / "cache"), RemoteFile.fetch, list[str](), itertools.count()
 
     def fetching(file: RemoteFile, to: Path) -> None:
@@ -66,13 +49,56 @@ def test_a_stopped_copy_of_a_packed_store_goes_on(
         came.append(str(file))
 
     monkeypatch.setattr(RemoteFile, "fetch", fetching)
-    with pytest.raises(KeyboardInterrupt), local_copy(packed, ["tiny"], cache, lambda _: None):
+    with pytest.raises(KeyboardInterrupt), local_copy(store, ["tiny"], cache, lambda _: None):
         pass
     monkeypatch.undo()
-    with s3.seen() as requests, local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
         assert content_digest(copy) == packed.content
     assert len(came) == 4
-    assert not [name for name in came if any(request == f"GET /{name.removeprefix('s3://')}" for request in requests)]
+    # what a plain store says of each video is read before the copy begins
+    again = {f"GET /{name.removeprefix('s3://')}" for name in came if not name.endswith("mp4/zarr.json")}
+    assert again
+    assert not again.intersection(requests)
+
+
+def test_of_a_plain_store_only_what_is_needed_and_whole_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:
+    names = [*NAMES, "not yet.mp4", "Grüße 🎬\n#1?.zarr", ".hidden.mp4"]
+    store = FeatureStore.create(at(s3) / "small.zarr", bare_dataset(names))
+    with store.exclusive():
+        for feature_set in ("tiny", "other"):
+            store.add_feature_set(feature_set, IDENTITY)
+        for number, name in enumerate(names):
+            store.write_frames(name, frame_table(2 * ROWS[number % 2], sha256=f"{number}"))
+            store.write_features("tiny", name, values_of(number % 2), f"{number}" if name != names[2] else "of another file")
+        store.write_features("other", names[0], values_of(1), "0")
+    whole = [name for name in names if name != names[2]]
+    with s3.seen() as requests, local_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
+        assert (copy.feature_sets(), copy.complete_videos("tiny")) == (["tiny"], whole)
+        assert [path.name for path in (copy.path / "features").glob("*/")] == ["tiny"]
+        assert (copy.source("d/e.mp4"), copy.dataset.videos) == (store.source("d/e.mp4"), store.dataset.videos)
+        assert list(verify_store(copy)) == []
+        for name in whole:
+            np.testing.assert_array_equal(copy.read("tiny", name).values, store.read("tiny", name).values)
+    assert not [request for request in requests if "not yet" in request and not request.endswith("zarr.json")]
+
+
+def test_of_a_plain_store_only_what_came_damaged_is_asked_for_again(
+    s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cache, fetch = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache"), RemoteFile.fetch
+
+    def damaging(file: RemoteFile, to: Path) -> None:
+        fetch(file, to)
+        if "d%2Fe.mp4/values/c/" in str(file):
+            to.write_bytes(b"\x01" + to.read_bytes()[1:])
+
+    monkeypatch.setattr(RemoteFile, "fetch", damaging)
+    with pytest.raises(StoreError, match="check sum"), local_copy(store, ["tiny"], cache, lambda _: None):
+        pass
+    monkeypatch.undo()
+    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
+        np.testing.assert_array_equal(copy.read("tiny", "d/e.mp4").values, values_of(1).values)
+    assert [request for request in requests if "/c/0" in request and "a.mp4" in request] == []
 
 
 def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:

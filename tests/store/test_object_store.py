@@ -39,7 +39,9 @@ def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path:
     remote, local = filled(at(s3) / "small.zarr"), filled(tmp_path / "small.zarr")
     assert content_digest(remote) == content_digest(local)
     assert (remote.feature_sets(), remote.complete_videos("tiny")) == (["tiny"], NAMES)
-    np.testing.assert_array_equal(remote.read("tiny", "a.mp4").values, values_of(0).values)
+    with s3.seen() as requests:
+        np.testing.assert_array_equal(remote.read("tiny", "a.mp4").values, values_of(0).values)
+    assert [request.split()[0] for request in requests] == ["GET", "GET", "GET"]  # what is said of the rows, the rows, and their frames
     assert list(verify_store(remote)) == []
     assert [str(path) for path in stores_in(at(s3))] == ["s3://bucket/features/small.zarr"]
     chunk = remote.path / "features/tiny/d%2Fe.mp4/values/c/0/0"

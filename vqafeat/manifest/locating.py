@@ -5,12 +5,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.manifest.dataset import Dataset, FileRules, first_few
 from vqafeat.places import Place
 from vqafeat.remote_files import VideoFile, listed_files
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 # fmt: off
 VIDEO_EXTENSIONS = (
@@ -88,7 +91,7 @@ def locate_videos(dataset: Dataset, root: Place, missing: Literal["error", "skip
 def _indexed(dataset: Dataset, root: Place) -> _Index:
     endings = frozenset(ending.lower() for ending in dataset.files.extensions or VIDEO_EXTENSIONS)
     wanted = endings | {PurePosixPath(video.name).suffix.lower() for video in dataset.videos} - {""}
-    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
+    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
     files = {path: file for path, file in listed.items() if PurePosixPath(path).suffix.lower() in wanted}
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -96,6 +99,16 @@ def _indexed(dataset: Dataset, root: Place) -> _Index:
         by_basename[PurePosixPath(path).name].append(path)
         by_key[_key(path, dataset.files, endings)].append(path)
     return _Index(files, by_basename, by_key, endings)
+
+
+def _listed(root: "UPath") -> Mapping[str, VideoFile]:
+    """Return the files below a prefix by their paths relative to it, as `_walk` finds those of a folder."""
+    return {path: file for path, file in listed_files(root).items() if not any(map(_is_passed_by, path.split("/")))}
+
+
+def _is_passed_by(name: str) -> bool:
+    """Tell whether a file or folder is hidden or a store."""
+    return name.startswith(".") or name.endswith(".zarr")
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -109,7 +122,7 @@ def _walk(root: Path) -> Iterator[str]:
             continue
         entered.add((status.st_dev, status.st_ino))
         for entry in _entries(folder):
-            if entry.name.startswith(".") or entry.name.endswith(".zarr"):
+            if _is_passed_by(entry.name):
                 continue
             if entry.is_dir():
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))

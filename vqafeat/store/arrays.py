@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.storage import FsspecStore
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place, of_each, remove_tree
+from vqafeat.places import Place, of_each, read_bytes, remove_tree
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20
@@ -28,8 +28,8 @@ def read_attributes(path: Place) -> dict[str, Any]:
 def read_node(path: Place) -> dict[str, Any]:
     """Return the metadata of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
     try:
-        node = json.loads((path / "zarr.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        node = json.loads(read_bytes(path / "zarr.json"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return node if isinstance(node, dict) else {}
 
@@ -42,12 +42,17 @@ def open_root(path: Place, mode: Literal["r", "r+", "a", "w-"], attributes: dict
     return zarr.open_group(remote, mode=mode, zarr_format=3, attributes=attributes)
 
 
-def children(path: Place) -> list[Place]:
-    """Return the folders of the nodes below a node, sorted."""
+def entries(path: Place) -> list[Place]:
+    """Return what lies below a node beside its own metadata, sorted: nodes, and what is left of removed ones."""
     if not path.is_dir():
         return []
-    nodes: list[Place] = sorted(path.iterdir(), key=lambda node: node.name)
-    return [node for node, there in zip(nodes, of_each(path, lambda node: (node / "zarr.json").is_file(), nodes), strict=True) if there]
+    return sorted((entry for entry in path.iterdir() if entry.name != "zarr.json"), key=lambda entry: entry.name)
+
+
+def children(path: Place) -> list[Place]:
+    """Return the folders of the nodes below a node, sorted."""
+    found = entries(path)
+    return [node for node, there in zip(found, of_each(path, lambda node: (node / "zarr.json").is_file(), found), strict=True) if there]
 
 
 def read_chunk(chunk: Place, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:
@@ -59,7 +64,7 @@ def read_chunk(chunk: Place, dtype: np.dtype[Any], shape: tuple[int, ...], check
     if isinstance(chunk, Path):
         return mapped(chunk, dtype, shape, checked)
     try:
-        sent = np.frombuffer(chunk.read_bytes(), np.uint8)
+        sent = np.frombuffer(read_bytes(chunk), np.uint8)
     except FileNotFoundError as error:
         raise StoreError(f"chunk '{chunk}' is missing; run `vqafeat verify` and extract that video again.") from error
     if len(sent) != int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES or not has_right_sum(sent):

@@ -10,7 +10,7 @@ import zarr
 from vqafeat.errors import StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.places import Found, Item, Place, of_each
-from vqafeat.store.arrays import children, read_attributes, read_chunk, read_node, remove_node, write_array
+from vqafeat.store.arrays import children, entries, read_attributes, read_chunk, read_node, remove_node, write_array
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PLAIN, StoredVideo
 
@@ -40,7 +40,7 @@ class PlainLayout:
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
-        found = (read_attributes(path).get("name") for path in children(self.path / "features"))
+        found = (read_attributes(path).get("name") for path in entries(self.path / "features"))
         return sorted(str(name) for name in found if name is not None)
 
     def identity(self, feature_set: str) -> dict[str, Any] | None:
@@ -50,7 +50,7 @@ class PlainLayout:
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
-        found = of_each(self.path, read_attributes, children(self.path / "frames"))
+        found = of_each(self.path, read_attributes, entries(self.path / "frames"))
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def source(self, video: str) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ class PlainLayout:
 
     def stored_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose rows are stored, sorted."""
-        found = of_each(self.path, read_attributes, children(self.path / "features" / store_key(feature_set)))
+        found = of_each(self.path, read_attributes, entries(self.path / "features" / store_key(feature_set)))
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
