@@ -82,25 +82,6 @@ def test_of_a_plain_store_only_what_is_needed_and_whole_is_copied(s3: LoopbackS3
     assert not [request for request in requests if "not yet" in request and not request.endswith("zarr.json")]
 
 
-def test_of_a_plain_store_only_what_came_damaged_is_asked_for_again(
-    s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, cache, fetch = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache"), RemoteFile.fetch
-
-    def damaging(file: RemoteFile, to: Path) -> None:
-        fetch(file, to)
-        if "d%2Fe.mp4/values/c/" in str(file):
-            to.write_bytes(b"\x01" + to.read_bytes()[1:])
-
-    monkeypatch.setattr(RemoteFile, "fetch", damaging)
-    with pytest.raises(StoreError, match="check sum"), local_copy(store, ["tiny"], cache, lambda _: None):
-        pass
-    monkeypatch.undo()
-    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
-        np.testing.assert_array_equal(copy.read("tiny", "d/e.mp4").values, values_of(1).values)
-    assert [request for request in requests if "/c/0" in request and "a.mp4" in request] == []
-
-
 def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:
     plain = filled(tmp_path / "small.zarr")
     with plain.exclusive():
@@ -129,20 +110,39 @@ def test_keys_of_objects_that_lead_elsewhere_are_not_followed(packed: FeatureSto
     assert not list(tmp_path.rglob("elsewhere"))
 
 
-def test_what_comes_damaged_is_told_and_not_kept(packed: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, fetch = Cache(tmp_path / "cache"), RemoteFile.fetch
+@pytest.mark.parametrize(
+    ("layout", "part", "told"),
+    [
+        ("packed", "/values/c/", "check sum"),
+        ("packed", "/frames/seconds/c/", "check sum"),
+        ("plain", "d%2Fe.mp4/values/c/", "check sum"),
+        ("plain", "frames/d%2Fe.mp4/c/", "check sum"),
+        ("plain", "features/tiny/zarr.json", "feature set 'tiny' is not in"),
+        ("plain", "d%2Fe.mp4/zarr.json", "'d/e.mp4' is not complete"),
+        ("plain", "labels/zarr.json", "the labels in .* are missing or damaged"),
+    ],
+)
+def test_what_comes_damaged_is_told_and_not_kept(
+    layout: str, part: str, told: str, packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = packed if layout == "packed" else filled(at(s3) / "plain" / "small.zarr")
+    cache, fetch, damaged = Cache(tmp_path / "cache"), RemoteFile.fetch, list[str]()
 
     def damaging(file: RemoteFile, to: Path) -> None:
         fetch(file, to)
-        if "/values/c/" in str(file):
+        if part in str(file):
+            damaged.append(str(file))
             to.write_bytes(b"\x01" + to.read_bytes()[1:])
 
     monkeypatch.setattr(RemoteFile, "fetch", damaging)
-    with pytest.raises(StoreError, match="check sum"), local_copy(packed, ["tiny"], cache, lambda _: None):
+    with pytest.raises(StoreError, match=told), local_copy(store, ["tiny"], cache, lambda _: None):
         pass
+    assert damaged
     monkeypatch.undo()
-    with local_copy(packed, ["tiny"], cache, lambda _: None) as copy:
+    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
         assert content_digest(copy) == packed.content
+    whole = [request for request in requests if "a.mp4" in request and "/c/0" in request]
+    assert layout == "packed" or not whole  # of a plain store, only what was damaged is asked for again
 
 
 def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:

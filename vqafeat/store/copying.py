@@ -1,14 +1,17 @@
 """What is needed of a store at a URL, on its way to a local disk: its objects, as they are."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import StoreError
-from vqafeat.places import cache_errors_told, network_errors_told, read_bytes, remove_tree
+from vqafeat.places import Place, cache_errors_told, network_errors_told, remove_tree
 from vqafeat.remote_files import RemoteFile, listed_files
+from vqafeat.store.arrays import read_node
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import PLAIN, StoredVideo
@@ -32,26 +35,40 @@ def copy_store(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]],
     with network_errors_told(store.path), ThreadPoolExecutor(_AT_ONCE, "copying") as pool:
         for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), _objects(store, needed)):
             pass
-        metadata = {name: json.loads(read_bytes(store.path / name)) for name in (f"features/{_METADATA}", _METADATA)}
-    _leave_out(metadata[_METADATA], needed)
+        features, root = _metadata(store.path / "features"), _metadata(store.path)
+    _leave_out(root, needed)
     with cache_errors_told(path):
-        for name, content in metadata.items():
-            (path / name).write_text(json.dumps(content))
-    copied = FeatureStore.open(path)
+        (path / "features" / _METADATA).write_text(json.dumps(features))
+        (path / _METADATA).write_text(json.dumps(root))
+    _check(FeatureStore.open(path), path, needed)
+
+
+def _metadata(node: Place) -> dict[str, Any]:
+    if not (found := read_node(node)):
+        raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
+    return found
+
+
+def _check(copied: FeatureStore, path: Path, needed: Mapping[str, Sequence[StoredVideo]]) -> None:
+    """Refuse what came damaged; it goes, so that the next try does not keep it: of a packed store all, since videos share objects."""
+    with _going_where_damaged(partial(remove_tree, path / "labels")):
+        _ = copied.dataset
     for name, videos in needed.items():
+        with _going_where_damaged((path / "features" / store_key(name) / _METADATA).unlink):
+            copied.identity(name)
         for said in videos:
-            _check(copied, name, said.video)
+            rows = partial(copied.forget, said.video) if copied.layout.name == PLAIN else partial(remove_tree, path)
+            with _going_where_damaged(rows):
+                copied.seconds(said.video)
+                copied.read(name, said.video, checked=True)
 
 
-def _check(copied: FeatureStore, feature_set: str, video: str) -> None:
-    """Refuse rows that came damaged; they go, so that the next try does not keep them: with all others that lie in the same objects."""
+@contextmanager
+def _going_where_damaged(remove: Callable[[], object]) -> Iterator[None]:
     try:
-        copied.read(feature_set, video, checked=True)
+        yield
     except StoreError:
-        if copied.layout.name == PLAIN:
-            copied.forget(video)
-        else:
-            remove_tree(copied.path)
+        remove()
         raise
 
 

@@ -45,8 +45,7 @@ class PlainLayout:
 
     def identity(self, feature_set: str) -> dict[str, Any] | None:
         """Return the identity of a feature set as JSON values."""
-        path = self.path / "features" / store_key(feature_set)
-        return cast(dict[str, Any], read_attributes(path)["identity"]) if path.is_dir() else None
+        return cast(dict[str, Any] | None, read_attributes(self.path / "features" / store_key(feature_set)).get("identity"))
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
