@@ -66,7 +66,7 @@ def opened(path: Place) -> None:
 def epoch(path: Place, most: int) -> tuple[float, int]:
     """Read videos once, in a random order; over a network many at a time, as copies and fits do. Return the seconds and how many."""
     store = FeatureStore.open(path)
-    names = store.complete_videos("made")
+    names = [video.name for video in store.dataset.videos]
     order = np.random.default_rng(1).permutation(len(names))[:most]
 
     def read(number: int) -> None:
