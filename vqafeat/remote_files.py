@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+class ChangedError(OSError):
+    """What came of a file is not what was listed of it: it was cut on its way, or written anew meanwhile."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file at a URL.
@@ -45,10 +49,18 @@ class RemoteFile:
         """Open it, to be read over the network."""
         return self.place.open(mode)
 
+    def is_copied_to(self, file: Path) -> bool:
+        """Tell whether a file is what `fetch` made of it as it is listed now."""
+        if not file.is_file():
+            return False
+        status = file.stat()
+        return (status.st_size, status.st_mtime_ns) == (self.size_bytes, self.modified_ns)
+
     def fetch(self, file: Path) -> None:
         """Copy it to a file of this machine's cache, which gets its time of writing; raises what the network raises.
 
         Raises:
+            ChangedError: its size is not the listed one.
             StoreError: the file cannot be written.
         """
         with cache_errors_told(file.parent):
@@ -62,7 +74,7 @@ class RemoteFile:
                     raise
             raise
         if file.stat().st_size != self.size_bytes:
-            raise OSError(f"{file.stat().st_size} bytes came, {self.size_bytes} were listed")
+            raise ChangedError(f"{file.stat().st_size} bytes came, {self.size_bytes} were listed")
         os.utime(file, ns=(self.modified_ns, self.modified_ns))
 
 

@@ -1,7 +1,9 @@
 """Stores at a URL: written, packed, read, refused and retried on a loopback S3."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +23,8 @@ pytestmark = pytest.mark.faults  # an object store starts, is busy and slow
 NAMES = ["a.mp4", "d/e.mp4"]
 
 
-def filled(path: Place) -> FeatureStore:
-    made = FeatureStore.create(path, bare_dataset(NAMES))
+def filled(path: Place, **of_the_dataset: Any) -> FeatureStore:
+    made = FeatureStore.create(path, replace(bare_dataset(NAMES), **of_the_dataset))
     with made.exclusive():
         made.add_feature_set("tiny", IDENTITY)
         for number, name in enumerate(NAMES):

@@ -19,8 +19,8 @@ from vqafeat.modeling.rows import RowPicks, every_row, selected
 from vqafeat.modeling.sequences import Sequences, StoredFeatures
 
 PREPARED_AHEAD = 2
-# floats left free behind each frame, one line of a processor's caches: rows an odd number of lines apart are spread over all of them, while
-# rows a power of two apart share a few, which makes the product for the gradient of an FC's weights over 4096 channels twice as long
+# floats left free behind each frame, one line of a processor's caches: it spreads rows over all lines, while rows a power of two apart
+# share a few, which makes the product for the gradient of an FC's weights over 4096 channels 1.5 times as long
 GAP = 16
 
 

@@ -1,16 +1,15 @@
 """What is needed of a store at a URL, on its way to a local disk: its objects, as they are."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import StoreError
 from vqafeat.places import Place, cache_errors_told, network_errors_told, remove_tree
-from vqafeat.remote_files import RemoteFile, listed_files
+from vqafeat.remote_files import ChangedError, RemoteFile, listed_files
 from vqafeat.store.arrays import read_node
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key
@@ -32,15 +31,16 @@ def copy_store(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]],
     Raises:
         StoreError: something does not have its check sum, or the object store cannot be reached.
     """
+    objects = list(_objects(store, needed))
     with network_errors_told(store.path), ThreadPoolExecutor(_AT_ONCE, "copying") as pool:
-        for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), _objects(store, needed)):
+        for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), objects):
             pass
         features, root = _metadata(store.path / "features"), _metadata(store.path)
     _leave_out(root, needed)
     with cache_errors_told(path):
         (path / "features" / _METADATA).write_text(json.dumps(features))
         (path / _METADATA).write_text(json.dumps(root))
-    _check(FeatureStore.open(path), path, needed)
+    _check(store, path, needed)
 
 
 def _metadata(node: Place) -> dict[str, Any]:
@@ -49,27 +49,45 @@ def _metadata(node: Place) -> dict[str, Any]:
     return found
 
 
-def _check(copied: FeatureStore, path: Path, needed: Mapping[str, Sequence[StoredVideo]]) -> None:
-    """Refuse what came damaged; it goes, so that the next try does not keep it: of a packed store all, since videos share objects."""
-    with _going_where_damaged(partial(remove_tree, path / "labels")):
-        _ = copied.dataset
+def _check(store: FeatureStore, path: Path, needed: Mapping[str, Sequence[StoredVideo]]) -> None:
+    """Refuse what came damaged, or was changed meanwhile; it goes, so that the next try does not keep it.
+
+    Of a packed store all goes, since videos share objects.
+    """
+    copied = FeatureStore.open(path)
+    with _going_where_damaged(store, path, "labels"):
+        _same(copied.dataset.digest, store.dataset.digest, "labels")
     for name, videos in needed.items():
-        with _going_where_damaged((path / "features" / store_key(name) / _METADATA).unlink):
-            copied.identity(name)
+        group, identity = f"features/{store_key(name)}", store.identity(name)
+        with _going_where_damaged(store, path, f"{group}/{_METADATA}"):
+            _same(copied.identity(name), identity, f"identity of '{name}'")
         for said in videos:
-            rows = partial(copied.forget, said.video) if copied.layout.name == PLAIN else partial(remove_tree, path)
-            with _going_where_damaged(rows):
+            key = store_key(said.video)
+            with _going_where_damaged(store, path, *((f"{group}/{key}", f"frames/{key}") if store.layout.name == PLAIN else ("",))):
+                _same(copied.stored(name, said.video), said, f"rows of '{said.video}'")
                 copied.seconds(said.video)
                 copied.read(name, said.video, checked=True)
 
 
+def _same(copied: object, there: object, what: str) -> None:
+    if copied != there:
+        raise StoreError(f"the {what} are not those that were there")
+
+
 @contextmanager
-def _going_where_damaged(remove: Callable[[], object]) -> Iterator[None]:
+def _going_where_damaged(store: FeatureStore, path: Path, *parts: str) -> Iterator[None]:
     try:
         yield
-    except StoreError:
-        remove()
-        raise
+    except (StoreError, ValueError, KeyError, OSError, RuntimeError) as error:
+        for part in (path / _METADATA, *(path / part for part in parts)):
+            if part.is_dir():
+                remove_tree(part)
+            else:
+                part.unlink(missing_ok=True)
+        raise StoreError(
+            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command again, and "
+            f"`vqafeat verify {store.path}` if that stays."
+        ) from error
 
 
 def _objects(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]]) -> Iterator[tuple[str, RemoteFile]]:
@@ -98,10 +116,13 @@ def _leave_out(root: dict[str, Any], needed: Mapping[str, Sequence[StoredVideo]]
 
 
 def _fetch(file: RemoteFile, to: Path) -> None:
-    if to.is_file():
+    if file.is_copied_to(to):
         return  # a stopped process had it whole
     with cache_errors_told(to.parent):
         to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f"{to.name}.partial")
-    file.fetch(partial)
-    partial.rename(to)
+    unfinished = to.with_name(f"{to.name}.partial")
+    try:
+        file.fetch(unfinished)
+    except (FileNotFoundError, ChangedError) as error:
+        raise StoreError(f"'{file}' was changed while its store was copied ({error}); run the same command again.") from error
+    unfinished.rename(to)

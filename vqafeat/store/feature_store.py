@@ -183,7 +183,8 @@ class FeatureStore:
         if found is None:
             known = ", ".join(self.feature_sets()) or "none yet"
             raise StoreError(
-                f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with `vqafeat extract --backbone`."
+                f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with `vqafeat extract --backbone`, "
+                "or, if it was there, see what `vqafeat verify` says."
             )
         return FeatureSetIdentity.from_dict(found)
 
