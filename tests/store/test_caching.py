@@ -174,7 +174,7 @@ def test_what_is_written_anew_after_a_stopped_copy_is_fetched_again(
         np.testing.assert_array_equal(copy.read("tiny", NAMES[0]).values, other.values)
 
 
-@pytest.mark.parametrize("change", ["gone", "longer"])
+@pytest.mark.parametrize("change", ["gone", "of another size"])
 def test_what_is_changed_while_it_is_copied_is_told(change: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, fetch = filled(at(s3) / "small.zarr"), RemoteFile.fetch
     changed = store.path / "features" / "tiny" / "a.mp4" / "values" / "c" / "0" / "0"
