@@ -22,6 +22,13 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put all that asks for an object store among the faults: one starts for each test, is busy, slow, or cut off."""
+    for item in items:
+        if "s3" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.faults)
+
+
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackS3]:
     """An S3 with the bucket `bucket`, and credentials in the environment; the test is skipped where moto or s3fs is absent."""

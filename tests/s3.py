@@ -85,7 +85,7 @@ def loopback_s3(bucket: str = "bucket") -> Iterator[LoopbackS3]:
     application = found.around(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     found.url = f"http://127.0.0.1:{server.server_port}"
     # what an earlier server of this process held is moto's own, and global

@@ -1,4 +1,4 @@
-"""The demo from its first frame to its plot, with short clips and a small network."""
+"""The demo from its first frame to its plot, with short clips and a tiny network."""
 
 from functools import partial
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.pretraining.conftest import tiny_backbone
 from vqafeat.demo import make_demo
 from vqafeat.errors import WeightsError
+
+__all__ = ["tiny_backbone"]
 
 
 def test_the_demo_runs_whole_and_says_what_its_weights_mean(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +18,7 @@ def test_the_demo_runs_whole_and_says_what_its_weights_mean(run: Run, tmp_path: 
         raise WeightsError("published weights cannot be fetched")
 
     monkeypatch.setattr("vqafeat_cli.demo_run.make_demo", partial(make_demo, seconds=0.5))
-    monkeypatch.setattr("vqafeat_cli.demo_run.BACKBONE", "squeezenet1_0")
+    monkeypatch.setattr("vqafeat_cli.demo_run.BACKBONE", "tiny")
     monkeypatch.setattr("vqafeat_cli.demo_run.SPLITS", 2)
     monkeypatch.setattr("vqafeat_cli.demo_run.published_state", unavailable)
     ended = run("demo", "--out", tmp_path / "out")

@@ -15,8 +15,6 @@ from vqafeat.places import place_named
 from vqafeat.remote_files import listed_files
 from vqafeat.store import FeatureStore, content_digest
 
-pytestmark = pytest.mark.faults  # an object store starts, is busy and slow
-
 FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")
 
 

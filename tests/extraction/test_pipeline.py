@@ -19,6 +19,8 @@ from vqafeat.extraction.views import crop_places
 from vqafeat.extraction.weights import load_network
 from vqafeat.features import VideoFeatures, uniform_frames
 
+Rows = dict[str, dict[str, VideoFeatures]]
+
 RANDOM = {"resnet18": "random", "squeezenet1_0": "random:3"}
 
 
@@ -96,11 +98,17 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [write_clip(folder / f"{index}.mp4", noise_frames(*size, seed=index)) for index, size in enumerate(sizes)]
 
 
+@pytest.fixture(scope="module")
+def alone(clips: list[Path]) -> Rows:
+    extractors = build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32")
+    return {path.name: extract_video(path, extractors).features for path in clips}
+
+
 def jobs_of(paths: list[Path], extractors: list[Extractor]) -> list[VideoJob]:
     return [VideoJob(path.name, path, None, tuple(extractor.feature_set for extractor in extractors)) for path in paths]
 
 
-def rows_by_video(paths: list[Path], extractors: list[Extractor], resources: Resources) -> dict[str, dict[str, VideoFeatures]]:
+def rows_by_video(paths: list[Path], extractors: list[Extractor], resources: Resources) -> Rows:
     with Pipeline(extractors, resources) as pipeline:
         return {outcome.job.name: outcome.extracted().features for outcome in pipeline.outcomes(jobs_of(paths, extractors))}
 
@@ -125,23 +133,20 @@ def test_all_kinds_of_networks_in_one_pass_give_what_each_gives_alone(clips: lis
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(clips: list[Path], workers: int) -> None:
-    extractors = build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32")
-    found = rows_by_video(clips, extractors, Resources(workers=workers))
-    assert set(found) == {path.name for path in clips}
-    for path in clips:
-        assert_equal(found[path.name], extract_video(path, extractors).features)
+def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(clips: list[Path], alone: Rows, workers: int) -> None:
+    found = rows_by_video(clips, build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32"), Resources(workers=workers))
+    assert set(found) == set(alone)
+    for name, features in alone.items():
+        assert_equal(found[name], features)
 
 
-def test_batches_across_videos_give_each_video_its_own_rows(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_across_videos_give_each_video_its_own_rows(clips: list[Path], alone: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     # on a CPU every frame is computed alone; batches are a GPU's way, taken here to see that rows find their video
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     monkeypatch.setattr(Pipeline, "_batch_size", lambda pipeline, network, height, width: 16)
     found = rows_by_video(clips, extractors, Resources(workers=2))
-    monkeypatch.undo()
-    for path in clips:
-        expected = extract_video(path, extractors).features["resnet18"]
-        np.testing.assert_allclose(found[path.name]["resnet18"].values, expected.values, rtol=1e-4, atol=1e-5)
+    for name, features in alone.items():
+        np.testing.assert_allclose(found[name]["resnet18"].values, features["resnet18"].values, rtol=1e-4, atol=1e-5)
 
 
 def test_the_fast_pathway_sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:

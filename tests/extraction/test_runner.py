@@ -189,6 +189,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), names=sys.argv[3:])
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("after_videos", [0, 2])
 def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Path, after_videos: int) -> None:
     videos = tmp_path / "videos"
@@ -244,6 +245,7 @@ def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp
     assert tree(tmp_path / "v.zarr") == tree(tmp_path / "whole.zarr")
 
 
+@pytest.mark.faults
 def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()

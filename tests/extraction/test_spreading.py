@@ -62,6 +62,7 @@ def test_videos_are_divided_by_size_and_none_is_lost(dataset: Dataset) -> None:
     assert [len(part.videos) for part in shares(dataset, 5)] == [1] * 5
 
 
+@pytest.mark.faults
 def test_a_process_that_is_killed_is_told_of_and_the_rest_stays(dataset: Dataset, tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
 

@@ -18,8 +18,6 @@ from vqafeat.places import Place, place_named
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
 from vqafeat.store.keys import ledger_path
 
-pytestmark = pytest.mark.faults  # an object store starts, is busy and slow
-
 NAMES = ["a.mp4", "d/e.mp4"]
 
 
