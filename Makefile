@@ -45,7 +45,7 @@ bench: .venv/ready ## the benchmarks under tests/bench, to their tables on stand
 	for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 lock: .uv/found ## resolve requirements.lock anew from pyproject.toml
-	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --group dev --quiet --upgrade pyproject.toml -o requirements.lock
+	$(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-header --group dev --extra demo --quiet --upgrade pyproject.toml -o requirements.lock
 
 audit: .venv/ready ## the locked dependencies as an SBOM (build/sbom.json, CycloneDX), and what is known against them
 	@mkdir -p build

@@ -10,6 +10,20 @@ from vqafeat.extraction.backbones import (  # isort: skip  (the files register t
     vit,
     swin3d,
     squeezenet,
+    efficientnet,
 )
 
-__all__ = ["BACKBONES", "Backbone", "Variant", "WeightsSource", "iqa", "r3d", "resnet", "slowfast", "squeezenet", "swin3d", "vit"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Variant",
+    "WeightsSource",
+    "efficientnet",
+    "iqa",
+    "r3d",
+    "resnet",
+    "slowfast",
+    "squeezenet",
+    "swin3d",
+    "vit",
+]

