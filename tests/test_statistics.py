@@ -1,13 +1,28 @@
 """Paired tests and intervals against SciPy, Holm's correction against its definition, and where nothing can be said."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf, isnan, nan
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, wilcoxon
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.statistics import Interval, PairedTest, bootstrap_difference, compare, holm, paired_test
+from vqafeat.statistics import (
+    MEASURES,
+    Interval,
+    PairedSplit,
+    PairedTest,
+    bootstrap_paired_difference,
+    compare,
+    holm,
+    paired_test,
+    resampling,
+)
+
+Measure = Callable[[np.ndarray, np.ndarray], float]
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.normal(0.8, 0.02, 10)
@@ -112,61 +127,188 @@ def test_several_series_are_compared() -> None:
         compare(series, baseline="svr")
 
 
-def predictions(videos: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _correlation(function: Any) -> Measure:
+    def measure(predictions: np.ndarray, mos: np.ndarray) -> float:
+        if predictions.size < 2 or not np.ptp(predictions) or not np.ptp(mos):
+            return nan
+        return float(function(predictions, mos).statistic)
+
+    return measure
+
+
+def _rmse(predictions: np.ndarray, mos: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((predictions - mos) ** 2))) if mos.size else nan
+
+
+SCIPY: dict[str, Measure] = {
+    "srocc": _correlation(spearmanr),
+    "krocc": _correlation(kendalltau),
+    "plcc": _correlation(pearsonr),
+    "rmse": _rmse,
+}
+
+
+def one_split(videos: int = 40) -> PairedSplit:
     rng = np.random.default_rng(2)
     mos = rng.uniform(1, 5, videos)
-    return mos + rng.normal(0, 0.5, videos), mos + rng.normal(0, 1.5, videos), mos
+    return PairedSplit(mos + rng.normal(0, 0.5, videos), mos + rng.normal(0, 1.5, videos), mos, np.arange(videos))
 
 
-@pytest.mark.parametrize(("measure", "function"), [("srocc", spearmanr), ("krocc", kendalltau), ("plcc", pearsonr)])
-def test_intervals_equal_scipy(measure: str, function: object) -> None:
-    first, second, mos = predictions()
+def overlapping_splits(splits: int, tested: int, videos: int, groups: int = 1) -> list[PairedSplit]:
+    """Return test parts that share videos, with ties in predictions and labels."""
+    rng = np.random.default_rng(splits)
+    mos = rng.integers(0, 8, videos) / 2
+    found = []
+    for _ in range(splits):
+        own = rng.choice(videos, tested, replace=False)
+        first, second = (np.round(mos[own] + rng.normal(0, spread, tested), 1) for spread in (0.5, 1.5))
+        found.append(PairedSplit(first, second, mos[own], 10 * own + 3, own % groups if groups > 1 else None))
+    return found
+
+
+def by_hand(splits: Sequence[PairedSplit], rule: Measure, resamples: int, seed: int = 0) -> tuple[float, list[float]]:
+    """Return the estimate, and the values of its resamples that have one, by lists in which drawn videos repeat."""
+    videos = sorted({int(video) for split in splits for video in split.videos})
+    rng = np.random.default_rng(seed)
+
+    def estimate(drawn: Sequence[int]) -> float:
+        differences = []
+        for split in splits:
+            groups = np.zeros(split.mos.size) if split.groups is None else split.groups
+            rows = np.array([row for video in drawn for row in np.flatnonzero(split.videos == video)], dtype=int)
+            parts = [rows[groups[rows] == group] for group in np.unique(groups)]
+            values = [rule(split.first[part], split.mos[part]) - rule(split.second[part], split.mos[part]) for part in parts]
+            sizes = [part.size for part in parts]
+            differences.append(np.dot(values, sizes) / sum(sizes) if sum(sizes) else nan)
+        return float(np.nanmean(differences)) if not np.isnan(differences).all() else nan
+
+    found = [estimate([videos[place] for place in rng.integers(0, len(videos), len(videos))]) for _ in range(resamples)]
+    return estimate(videos), [value for value in found if not isnan(value)]
+
+
+@pytest.mark.parametrize("measure", list(SCIPY))
+@pytest.mark.parametrize("steps", [2, 7, 10**6])
+def test_measures_of_counted_videos_equal_scipy_on_repeated_ones(measure: str, steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    for videos in (2, 5, 23):
+        predictions, mos = rng.integers(0, steps, (2, videos)) / 4 + 1000.1
+        drawn = rng.multinomial(videos, np.full(videos, 1 / videos), 60).astype(float)
+        with np.errstate(invalid="ignore"):
+            found = MEASURES.get(measure)(drawn, predictions, mos)
+        repeated = [np.repeat(np.arange(videos), counts.astype(int)) for counts in drawn]
+        expected = [SCIPY[measure](predictions[rows], mos[rows]) for rows in repeated]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 if measure == "plcc" and steps > 10 else 1e-12)
+
+
+@pytest.mark.parametrize("measure", list(SCIPY))
+def test_an_interval_of_one_split_equals_scipy(measure: str) -> None:
+    split, rule = one_split(), SCIPY[measure]
 
     def difference(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> float:
-        return function(a, labels).statistic - function(b, labels).statistic  # type: ignore[operator]
+        return rule(a, labels) - rule(b, labels)
 
+    columns = (split.first, split.second, split.mos)
     expected = bootstrap(
-        (first, second, mos), difference, paired=True, vectorized=False, n_resamples=200, method="percentile", rng=np.random.default_rng(5)
+        columns, difference, paired=True, vectorized=False, n_resamples=200, method="percentile", rng=np.random.default_rng(5)
     )
-    found = bootstrap_difference(first, second, mos, measure, resamples=200, seed=5)
+    found = bootstrap_paired_difference([split], measure, resamples=200, seed=5)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
-    assert found.difference == pytest.approx(difference(first, second, mos), abs=1e-15)
-    assert (found.confidence, found.videos, found.resamples, found.note) == (0.95, 40, 200, "")
+    assert found.difference == pytest.approx(difference(*columns), abs=1e-15)
+    assert (found.measure, found.confidence, found.videos, found.resamples, found.note) == (measure, 0.95, 40, 200, "")
+
+
+@pytest.mark.parametrize("measure", list(SCIPY))
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_interval_over_splits_redraws_each_video_once_for_all_of_them(measure: str, groups: int) -> None:
+    splits = overlapping_splits(4, 15, 30, groups)
+    estimate, values = by_hand(splits, SCIPY[measure], resamples=150)
+    found = bootstrap_paired_difference(splits, measure, resamples=150)
+    assert found.difference == pytest.approx(estimate, abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)
+    assert (found.videos, found.resamples) == (len({int(video) for split in splits for video in split.videos}), len(values))
+
+
+def test_the_difference_is_that_of_the_paired_test() -> None:
+    splits = overlapping_splits(5, 12, 20)
+    series = [[SCIPY["krocc"](getattr(split, name), split.mos) for split in splits] for name in ("first", "second")]
+    found = bootstrap_paired_difference(splits, "krocc", resamples=50)
+    assert found.difference == pytest.approx(paired_test(*series).mean_difference, abs=1e-14)
+
+
+@pytest.mark.parametrize("measure", list(SCIPY))
+def test_what_is_held_at_once_does_not_matter(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = overlapping_splits(3, 15, 30)
+    whole = bootstrap_paired_difference(splits, measure, resamples=50)
+    monkeypatch.setattr(resampling, "_CHUNK", 100)
+    monkeypatch.setattr(resampling, "_SIGNS", 60)
+    parts = bootstrap_paired_difference(splits, measure, resamples=50)
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-14)
 
 
 def test_intervals_follow_the_seed_and_narrow_with_confidence() -> None:
-    first, second, mos = predictions()
-    found = bootstrap_difference(first, second, mos, resamples=300)
-    assert found == bootstrap_difference(first, second, mos, resamples=300)
-    assert found != bootstrap_difference(first, second, mos, resamples=300, seed=1)
+    splits = [one_split()]
+    found = bootstrap_paired_difference(splits, resamples=300)
+    assert found == bootstrap_paired_difference(splits, resamples=300)
+    assert found != bootstrap_paired_difference(splits, resamples=300, seed=1)
     assert 0 < found.low < found.difference < found.high
-    narrow = bootstrap_difference(first, second, mos, resamples=300, confidence=0.5)
+    narrow = bootstrap_paired_difference(splits, resamples=300, confidence=0.5)
     assert found.low < narrow.low < narrow.high < found.high
-    same = bootstrap_difference(first, first, mos, resamples=50)
-    assert (same.difference, same.low, same.high) == (0, 0, 0)
+    same = bootstrap_paired_difference([replace(splits[0], second=splits[0].first)], resamples=50)
+    assert (same.difference, same.low, same.high, same.note) == (0, 0, 0, "")
 
 
-def test_videos_with_nan_and_resamples_without_measure_are_left_out() -> None:
-    first, second, mos = predictions(4)
-    found = bootstrap_difference([*first, nan], [*second, 1.0], [*mos, 2.0], resamples=2000)
-    assert found.videos == 4
+def test_an_interval_that_does_not_contain_the_difference_says_so() -> None:
+    found = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
+    assert not found.low <= found.difference <= found.high
+    assert found.note == "the interval does not contain the difference: the measure changes where drawn videos repeat"
+
+
+def test_splits_and_resamples_without_measure_are_left_out() -> None:
+    split = one_split(4)
+    found = bootstrap_paired_difference([split])
     # 4 of the 256 draws of four from four are one video four times
     assert found.resamples == pytest.approx(2000 * 252 / 256, abs=15)
-    assert found.note == f"1 of 5 left out: NaN; {2000 - found.resamples} of 2000 resamples left out: all their values are equal"
-    assert bootstrap_difference(first, second, mos, resamples=2000).low == found.low
+    assert found.note == f"{2000 - found.resamples} of 2000 resamples left out: the measure is not defined in any split"
+    two = [split, replace(one_split(40), videos=np.arange(40))]
+    estimate, values = by_hand(two, SCIPY["srocc"], resamples=200)
+    found = bootstrap_paired_difference(two, resamples=200)
+    assert found.difference == pytest.approx(estimate)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert found.note.startswith("in ")
+    assert found.note.endswith(" of 200 resamples a split is left out: the measure is not defined there")
+    # a split with a NaN has no value, its videos are drawn all the same
+    second = two[1]
+    found = bootstrap_paired_difference([split, replace(second, second=np.where(second.videos == 7, nan, second.second))], resamples=200)
+    assert found.difference == pytest.approx(bootstrap_paired_difference([split]).difference)
+    assert (found.videos, found.note.split(";")[0]) == (40, "1 of 2 splits left out: NaN")
 
 
 def test_where_there_is_no_interval_it_says_why() -> None:
-    few = bootstrap_difference([1, 2], [2, 1], [1, 2])
-    assert (isnan(few.low), few.resamples, few.note) == (True, 0, "2 video(s) are too few, at least 3 are needed")
-    constant = bootstrap_difference([1, 1, 1], [2, 1, 3], [1, 2, 3])
-    assert (isnan(constant.high), constant.note) == (True, "constant predictions or labels: the measure is not defined")
+    few = PairedSplit(np.array([1.0, 2]), np.array([2.0, 1]), np.array([1.0, 2]), np.array([0, 1]))
+    found = bootstrap_paired_difference([few])
+    assert (isnan(found.low), found.difference, found.resamples) == (True, 2, 0)
+    assert found.note == "2 video(s) are too few, at least 3 are needed"
+    constant = PairedSplit(np.ones(3), np.array([2.0, 1, 3]), np.array([1.0, 2, 3]), np.arange(3))
+    for measure in ("srocc", "krocc", "plcc"):
+        found = bootstrap_paired_difference([constant], measure)
+        assert (isnan(found.high), isnan(found.difference)) == (True, True)
+        assert found.note == "1 of 1 splits left out: NaN; the measure is not defined in any split"
+    # one number computed in two ways is constant too
+    assert isnan(bootstrap_paired_difference([replace(constant, first=np.array([0.3, 0.1 + 0.2, 0.3]))]).low)
+    assert not isnan(bootstrap_paired_difference([constant], "rmse").low)
 
 
 def test_arguments_of_intervals_are_checked() -> None:
-    first, second, mos = predictions()
+    split = one_split()
     for change in ({"confidence": 1.0}, {"resamples": 0}, {"seed": -1}):
-        with pytest.raises(ArgumentError, match=r"confidence is .*, resamples is .* and seed is .*; allowed are above 0 and below 1"):
-            bootstrap_difference(first, second, mos, **change)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match=r"confidence is .*, resamples is .* and seed is .*; allowed are at least 1, above 0 and"):
+            bootstrap_paired_difference([split], **change)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="splits are 0"):
+        bootstrap_paired_difference([])
     with pytest.raises(UnknownNameError, match=r"unknown measure 'scc': did you mean srcc|srocc"):
-        bootstrap_difference(first, second, mos, "scc")
+        bootstrap_paired_difference([split], "scc")
+    with pytest.raises(ArgumentError, match=r"shapes of a PairedSplit are first \(3,\), second \(40,\), .*: give one value a video"):
+        replace(split, first=np.ones(3))
+    for wrong in ({"mos": np.full(40, nan)}, {"second": np.full(40, inf)}):
+        with pytest.raises(ArgumentError, match="a PairedSplit holds infinity, or a label that is NaN"):
+            replace(split, **wrong)

@@ -1,45 +1,84 @@
 """`vqafeat compare` on run folders, as users see it."""
 
 import json
+import re
 from math import isnan
 from pathlib import Path
 
+import numpy as np
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import spearmanr, ttest_rel
 
 from tests.cli.conftest import Run
-from tests.modeling.recorded_runs import scores_of, write_run
+from tests.modeling.recorded_runs import MOS, VIDEOS, scores_of, write_run
+
+SIGNED = re.compile(r"[+-]\d\.\d{3}")
 
 
 def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
-    a = write_run(tmp_path / "good", scores_of(0.3, 1))
-    b = write_run(tmp_path / "bad", scores_of(2.0, 2), recipe={"loss": "plcc"})
+    a, b = write_run(tmp_path / "good", scores_of(0.3, 1)), write_run(tmp_path / "bad", scores_of(2.0, 2))
     ended = run("compare", a, b, "--resamples", 50)
     assert ended.code == 0, ended.err
     values = [json.loads((folder / "metrics.json").read_text())["srocc"]["values"] for folder in (a, b)]
     lines = ended.out.splitlines()
     assert lines[0] == "SROCC on 'tiny', 4 splits"
-    assert lines[2].split()[:2] == ["good", f"{sum(values[0]) / 4:.3f}"]
-    assert lines[4].startswith("  note: bad: the interval's means over splits mix scales")
-    assert lines[5] == "paired test: t; 1 comparison(s); interval over 27 videos"
+    assert lines[1].split() == ["mean", "std", "median"]
+    assert lines[2].split()[:3] == ["good", "*", f"{sum(values[0]) / 4:.3f}"]
+    assert lines[4] == "  * measured on only 12 test videos a split: with fewer than 20, one video moves a figure visibly"
+    assert lines[5] == "mean difference over 4 split(s), 95 % interval over 27 redrawn test videos; paired test: t; 1 comparison(s)"
+    assert lines[6].split("  ")[-1] == "p, Holm"
     p = ttest_rel(values[0], values[1]).pvalue
     difference = (sum(values[0]) - sum(values[1])) / 4
-    assert lines[7].split()[:6] == ["good", "−", "bad", f"{difference:+.3f}", f"{p:.3g}", f"{p:.3g}"]
-    assert "[+" in lines[7]
+    cells = lines[7].split()
+    assert cells[:4] == ["good", "−", "bad", f"{difference:+.3f}"]
+    assert cells[6:] == [f"{p:.3g}", f"{p:.3g}"]
+    low, high = (float(cell.strip("[,]")) for cell in cells[4:6])
+    assert low < difference < high
+    assert len(lines) == 8
 
 
-def test_json_and_measures_without_an_interval(run: Run, tmp_path: Path) -> None:
+def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = [(split, int(row)) for split in range(6) for row in rng.choice(VIDEOS, 24, replace=False)]
+    # the first orders each split well, on a scale of its own in each; the second orders all splits alike, and less well
+    noise = rng.normal(scale=0.8, size=VIDEOS)
+    better = {(split, row): float(MOS[row] + rng.normal(scale=0.3) + 20 * split) for split, row in rows}
+    worse = {(split, row): float(MOS[row] + noise[row]) for split, row in rows}
+    means = [[np.mean([value for (_, own), value in scores.items() if own == row]) for row in range(VIDEOS)] for scores in (better, worse)]
+    by_means = spearmanr(means[0], MOS).statistic - spearmanr(means[1], MOS).statistic
+    folders = write_run(tmp_path / "better", better), write_run(tmp_path / "worse", worse)
+    values = [json.loads((folder / "metrics.json").read_text())["srocc"]["values"] for folder in folders]
+    difference = float(np.mean(np.subtract(*values)))
+    assert by_means < -0.2 < 0.05 < difference
+    line = next(line for line in run("compare", *folders).out.splitlines() if "better − worse" in line)
+    shown = [float(number) for number in SIGNED.findall(line)]
+    assert len(shown) == 3, line
+    assert shown[0] == pytest.approx(difference, abs=5e-4)
+    assert 0 < shown[1] < shown[0] < shown[2]
+    (pair,) = json.loads(run("compare", *folders, "--json").out)["comparisons"]
+    assert pair["interval"]["difference"] == pair["mean_difference"] == pytest.approx(difference)
+    assert [pair["interval"]["low"], pair["interval"]["high"]] == pytest.approx(shown[1:], abs=5e-4)
+
+
+def test_plain_and_calibrated_measures_stand_in_the_table(run: Run, tmp_path: Path) -> None:
     folders = [write_run(tmp_path / name, scores_of(0.5, seed, splits=2)) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
     found = json.loads(run("compare", *folders[:2], "--baseline", folders[2], "--measure", "rmse", "--json").out)
-    assert [(pair["first"], pair["second"], pair["p"], pair["interval"]) for pair in found["comparisons"]] == [
-        ("a", "c", None, None),
-        ("b", "c", None, None),
+    assert [(pair["first"], pair["second"], pair["p"], pair["interval"]["measure"]) for pair in found["comparisons"]] == [
+        ("a", "c", None, "rmse"),
+        ("b", "c", None, "rmse"),
     ]
     assert (found["measure"], found["test"], found["dataset"], list(found["runs"])) == ("rmse", "t", "tiny", ["a", "b", "c"])
     assert not isnan(found["runs"]["a"]["mean"])
+    assert found["runs"]["a"]["few_videos"]
     told = run("compare", *folders, "--measure", "rmse").out
-    assert "interval" not in told
+    lines = told.splitlines()
+    assert lines[1].split() == ["mean", "std", "median", "plain", "calibrated"]
+    own = found["runs"]["a"]
+    shown = [own["mean"], own["std"], own["median"], own["rmse_plain"]["mean"], own["rmse_calibrated"]["mean"]]
+    assert lines[2].split() == ["a", "*", *(f"{value:.3f}" for value in shown)]
     assert "  note: a − b: 2 pair(s) are too few, a test takes at least 3" in told
+    assert run("compare", *folders, "--measure", "plcc").out.splitlines()[1].split() == ["mean", "std", "median", "plain"]
+    assert run("compare", *folders, "--measure", "rmse_calibrated").out.startswith("RMSE, calibrated on 'tiny', 2 splits\n")
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [([], 2, "Missing argument"), (["nothing", "nowhere"], 1, "is no run folder")])

@@ -73,4 +73,4 @@ def _metrics(scores: dict[tuple[int, int], float], numbers: list[int]) -> dict[s
         for name, rule in (("srocc", spearmanr), ("krocc", kendalltau), ("plcc", pearsonr)):
             found[name]["values"].append(float(rule(predicted, MOS[rows]).statistic) if defined else None)
         found["rmse"]["values"].append(float(np.sqrt(np.mean((predicted - MOS[rows]) ** 2))))
-    return {**found, "notes": []}
+    return {**found, "n": [sum(split == number for split, _ in scores) for number in numbers], "notes": []}

@@ -1,9 +1,9 @@
 """Runs held against each other on the videos that all of them were tested on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import nan
+from math import isclose, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,29 @@ from numpy.typing import NDArray
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.manifest.dataset import doubled
-from vqafeat.modeling.losses import on_label_scale
+from vqafeat.metrics import MAPPINGS, fit_logistic
+from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.predictions import read_summary
 from vqafeat.modeling.recorded import RecordedRun, check_same
-from vqafeat.modeling.run_files import METRICS
-from vqafeat.modeling.summary import MEASURES, Spread
-from vqafeat.statistics import MEASURES as BOOTSTRAPPED
-from vqafeat.statistics import Comparison, Interval, bootstrap_difference, compare
+from vqafeat.modeling.run_files import METRICS, PREDICTIONS
+from vqafeat.modeling.summary import EVERY_MEASURE, MetricsSummary, Spread
+from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 
 _READ_AFTER_A_MAPPING = ("plcc", "rmse")
+# measure → those of the same kind that are read without the mapping
+_SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")}
+_NO_MEAN = "there is no mean over data sets whose label scales differ"
+_SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two runs compared: the paired test over the splits, and an interval over the videos, None for a measure that has none."""
+    """Two runs compared: the paired test over the splits, and the interval of its mean difference over redrawn videos."""
 
     comparison: Comparison
-    interval: Interval | None
+    interval: Interval
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
@@ -37,7 +44,7 @@ class ComparedPair:
             "second": tested.second,
             **{key: value for key, value in vars(tested.test).items() if key != "name"},
             "p_holm": tested.p_holm,
-            "interval": None if self.interval is None else dict(vars(self.interval)),
+            "interval": dict(vars(self.interval)),
         }
 
 
@@ -50,8 +57,7 @@ class ComparedRuns:
         measure: that is compared.
         test: name of the paired test.
         videos: different ones in the test parts.
-        runs: name → the measure over the splits; a run goes by the name of its folder.
-        notes: name → what a reader of that run's values should know.
+        summaries: name → all measures of the test parts; a run goes by the name of its folder.
         pairs: in the order of the runs, or each run against the baseline.
     """
 
@@ -59,30 +65,44 @@ class ComparedRuns:
     measure: str
     test: str
     videos: int
-    runs: Mapping[str, Spread]
-    notes: Mapping[str, tuple[str, ...]]
+    summaries: Mapping[str, MetricsSummary]
     pairs: tuple[ComparedPair, ...]
+
+    @property
+    def runs(self) -> dict[str, Spread]:
+        """Name → the measure over the splits."""
+        return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
+
+    @property
+    def shown_too(self) -> tuple[str, ...]:
+        """The measures that a reader needs with this one: those without its mapping."""
+        return _SHOWN_TOO.get(self.measure, ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        runs = {name: {**spread.as_dict(), "notes": self.notes[name]} for name, spread in self.runs.items()}
         head = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
+        runs = {name: {**spread.as_dict(), **self._more(self.summaries[name])} for name, spread in self.runs.items()}
         return {**head, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
+
+    def _more(self, summary: MetricsSummary) -> dict[str, Any]:
+        plain = {name: getattr(summary, name).as_dict() for name in self.shown_too}
+        return {**plain, "few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
 
 
 def compare_runs(
     folders: Sequence[Path], *, measure: str = "srocc", test: str = "t", baseline: Path | None = None, resamples: int = 2000
 ) -> ComparedRuns:
-    """Compare a measure of runs that were tested on the same videos, split by split.
+    """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
     The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for the number of comparisons. The
-    interval is a percentile bootstrap of the difference when the test videos of all splits are drawn anew: a video's prediction is the mean
-    over the splits that tested it, which are the same in both runs, so it holds for such mean scores rather than for a single split's
-    head, and its PLCC is without a logistic. RMSE has no interval, and runs on several data sets have none, whose labels share no scale.
+    interval is a percentile bootstrap of the same difference: the test videos of all splits are drawn anew, with replacement, and each
+    split is measured again in both runs with each video as often as it was drawn. A mapping stays as it was fitted to the split's whole
+    test part. The interval holds for these splits and heads: it says nothing of other splits or of another training. On several data sets
+    a split's value is the mean over these, weighted by their test videos; the measures in the labels' unit have none there.
 
     Args:
         folders: run folders of `vqafeat fit`, at least two with the baseline.
-        measure: srocc, krocc, plcc or rmse.
+        measure: one of `summary.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
         resamples: of the videos, for each interval.
@@ -93,20 +113,21 @@ def compare_runs(
             name, the measure is not known, or `resamples` is below 1.
         UnknownNameError: there is no such test.
     """
-    if measure not in MEASURES:
-        raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(MEASURES)}.")
+    if measure not in EVERY_MEASURE:
+        raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
     runs = _named([*folders, *([baseline] if baseline is not None and not _among(baseline, folders) else [])])
     for one, two in pairwise(runs.values()):
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
-    spreads = {name: _recorded(run, measure) for name, run in runs.items()}
-    tested = compare({name: spread.values for name, spread in spreads.items()}, test, None if baseline is None else _name(baseline))
-    means = {name: _mean_predictions(run) for name, run in runs.items()}
-    mos = _labels(next(iter(runs.values())))
-    bootstrapped = measure in BOOTSTRAPPED and len(next(iter(runs.values())).config.datasets) == 1
-    pairs = tuple(ComparedPair(found, _interval(found, means, mos, measure, resamples) if bootstrapped else None) for found in tested)
-    notes = {name: _notes(run, measure) for name, run in runs.items()}
-    return ComparedRuns(next(iter(runs.values())).config.dataset, measure, test, len(mos), spreads, notes, pairs)
+    first = next(iter(runs.values()))
+    parts = _test_parts(first)
+    measured = {name: [_values(run, part, measure) for part in parts] for name, run in runs.items()}
+    summaries = {name: _summary(run, measure) for name, run in runs.items()}
+    series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
+    tested = compare(series, test, None if baseline is None else _name(baseline))
+    pairs = tuple(ComparedPair(found, _interval(found, parts, measured, measure, resamples)) for found in tested)
+    videos = len({video for part in parts for video in part.videos})
+    return ComparedRuns(first.config.dataset, measure, test, videos, summaries, pairs)
 
 
 def _name(folder: Path) -> str:
@@ -135,47 +156,82 @@ def _check_same_mapping(one: RecordedRun, two: RecordedRun, measure: str) -> Non
         )
 
 
-def _recorded(run: RecordedRun, measure: str) -> Spread:
-    """Return a measure as metrics.json has it, one value a split."""
-    found = run.metrics.get(measure)
-    values = found.get("values") if isinstance(found, dict) else None
-    if not isinstance(values, list) or len(values) != len(run.splits):
+def _summary(run: RecordedRun, measure: str) -> MetricsSummary:
+    """Return the metrics of a run, whose measure has one value a split."""
+    found = read_summary(run.folder, run.config)
+    if len(getattr(found, measure).values) != len(run.splits):
         raise WeightsError(
             f"'{run.folder / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the run; run `vqafeat fit` again."
         )
-    return Spread.of([nan if value is None else float(value) for value in values])
+    return found
 
 
-def _notes(run: RecordedRun, measure: str) -> tuple[str, ...]:
-    loss = run.config.recipe.get("loss", "l1")
-    mixed = measure in BOOTSTRAPPED and len(run.config.datasets) == 1 < len(run.splits) and not on_label_scale(loss)
-    own = f"the interval's means over splits mix scales: the loss '{loss}' leaves each split's scores on a scale of its own"
-    return (*run.metrics.get("notes", ()), *([own] if mixed else []))
+@dataclass(frozen=True, eq=False)
+class _TestPart:
+    """The test part of one split: names, labels and numbers of its videos, and which of the run's data sets each is from."""
+
+    split: int
+    videos: tuple[str, ...]
+    mos: Values
+    numbers: NDArray[np.intp]
+    groups: NDArray[np.intp]
 
 
-def _tested(run: RecordedRun) -> list[tuple[int, str]]:
-    return [(number, video) for number, split in enumerate(run.splits) for video in split["test"]]
+def _test_parts(run: RecordedRun) -> list[_TestPart]:
+    # one order of videos for every pair, whatever the order in a run's files
+    numbers = {video: number for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))}
+    parts = []
+    for number, split in enumerate(run.splits):
+        videos = tuple(sorted(split["test"]))
+        mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
+        groups = np.array([_group(video, run) for video in videos], dtype=np.intp)
+        parts.append(_TestPart(number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups))
+    return parts
 
 
-def _labels(run: RecordedRun) -> dict[str, float]:
-    return {video: run.rows[number, "test", video].mos for number, video in _tested(run)}
+def _group(video: str, run: RecordedRun) -> int:
+    if len(run.config.datasets) == 1:
+        return 0
+    return next(number for number, one in enumerate(run.config.datasets) if own_names([video], one.name))
 
 
-def _mean_predictions(run: RecordedRun) -> dict[str, float]:
-    """Return video → mean of its scores over the splits that tested it."""
-    scores: dict[str, list[float]] = {}
-    for number, video in _tested(run):
-        scores.setdefault(video, []).append(run.rows[number, "test", video].prediction)
-    return {video: float(np.mean(values)) for video, values in scores.items()}
+def _values(run: RecordedRun, part: _TestPart, measure: str) -> Values:
+    """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated score."""
+    rows = [run.rows[part.split, "test", video] for video in part.videos]
+    found = np.array([row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64)
+    if not np.isfinite(found).all():
+        video = part.videos[int(np.flatnonzero(~np.isfinite(found))[0])]
+        raise WeightsError(f"'{run.folder / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` again.")
+    if measure in _READ_AFTER_A_MAPPING:
+        for group in np.unique(part.groups):
+            own = part.groups == group
+            found[own] = _mapped(found[own], part.mos[own], run.config.mapping)
+    return found
+
+
+def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
+    """Return predictions after a mapping, or as they are where the mapping's rule says so; NaN where it could not be fitted."""
+    rule = MAPPINGS.get(mapping)
+    if rule is None:
+        return predictions
+    fit = fit_logistic(predictions, mos, mapping)
+    return predictions if rule.or_plain and not fit.converged else fit.mapped(predictions)
 
 
 def _interval(
-    found: Comparison, means: Mapping[str, Mapping[str, float]], mos: Mapping[str, float], measure: str, resamples: int
+    found: Comparison, parts: Sequence[_TestPart], measured: Mapping[str, Sequence[Values]], measure: str, resamples: int
 ) -> Interval:
-    # one order of videos for every pair, whatever the order in a run's files
-    videos = sorted(mos)
-
-    def of(values: Mapping[str, float]) -> NDArray[np.float64]:
-        return np.array([values[video] for video in videos])
-
-    return bootstrap_difference(of(means[found.first]), of(means[found.second]), of(mos), measure, resamples=resamples)
+    """Return the interval of the difference that a paired test is of."""
+    kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
+    splits = [
+        PairedSplit(first, second, part.mos, part.numbers, part.groups if several else None)
+        for part, first, second in zip(parts, measured[found.first], measured[found.second], strict=True)
+    ]
+    interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
+    difference, own = found.test.mean_difference, interval.difference
+    if several and kind == "rmse":
+        return replace(interval, measure=measure, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
+    notes = [interval.note] if interval.note else []
+    if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
+        notes.append(f"the difference is {difference:.6g} in {METRICS}, but {own:.6g} in {PREDICTIONS}, which the interval is of")
+    return replace(interval, measure=measure, difference=difference, note="; ".join(notes))

@@ -1,7 +1,7 @@
-"""Whether one head is better than another, or the difference is chance: paired tests over runs, an interval over videos.
+"""Paired tests of several heads over splits, with Holm's correction.
 
-Runs that draw their parts from one data set share videos, so the tests take them for more independent than they are: a small p over ten
-random splits is weaker evidence than over ten data sets.
+Splits that are drawn from one data set share videos, so the tests take them for more independent than they are: a small p over ten random
+splits is weaker evidence than over ten data sets.
 """
 
 import math
@@ -11,19 +11,16 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, pearsonr, spearmanr, ttest_1samp, wilcoxon
+from scipy.stats import ttest_1samp, wilcoxon
 
 from vqafeat.errors import ArgumentError
 from vqafeat.registry import Registry
 
 Values = NDArray[np.float64]
 FEWEST_PAIRS = 3
-CONSTANT = "constant predictions or labels: the measure is not defined"
 
 # differences of paired values (none of them only a rounding) → statistic and two-sided p
 PAIRED_TESTS: Registry[Callable[[Values], tuple[float, float]]] = Registry("paired test")
-# predictions and labels → a number
-MEASURES: Registry[Callable[[Values, Values], float]] = Registry("measure")
 
 
 @PAIRED_TESTS.register("t")
@@ -38,21 +35,6 @@ def signed_rank(differences: Values) -> tuple[float, float]:
     """Return Wilcoxon's signed-rank statistic and its p; differences of zero are dropped first, as Wilcoxon did."""
     found = wilcoxon(differences)
     return float(found.statistic), float(found.pvalue)
-
-
-@MEASURES.register("srocc")
-def _srocc(predictions: Values, mos: Values) -> float:
-    return float(spearmanr(predictions, mos).statistic)
-
-
-@MEASURES.register("krocc")
-def _krocc(predictions: Values, mos: Values) -> float:
-    return float(kendalltau(predictions, mos).statistic)
-
-
-@MEASURES.register("plcc")
-def _plcc(predictions: Values, mos: Values) -> float:
-    return float(pearsonr(predictions, mos).statistic)
 
 
 @dataclass(frozen=True)
@@ -91,38 +73,6 @@ class Comparison:
     second: str
     test: PairedTest
     p_holm: float
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A bootstrap interval of the difference of a measure between two heads.
-
-    Attributes:
-        measure: its name.
-        difference: first − second on all videos.
-        low: lower end; NaN where there is none.
-        high: upper end; NaN where there is none.
-        confidence: share of the resamples in between.
-        videos: that were measured.
-        resamples: in which the measure was defined.
-        note: what a reader should know; says why where there is no interval.
-
-    Raises:
-        ArgumentError: an end is NaN and `note` is empty.
-    """
-
-    measure: str
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    videos: int
-    resamples: int
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.low + self.high) and not self.note:
-            raise ArgumentError("an end of an Interval is NaN and note is empty: say why there is none")
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedTest:
@@ -175,61 +125,6 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         largest = max(largest, min(1.0, (len(defined) - rank) * p))
         corrected[position] = largest
     return tuple(corrected)
-
-
-def bootstrap_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    mos: ArrayLike,
-    measure: str = "srocc",
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Return the percentile interval of measure(first, mos) − measure(second, mos) when videos are drawn anew, with replacement.
-
-    Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13. Videos with a NaN are left out of both.
-
-    Args:
-        first: (video,) predictions of one head.
-        second: (video,) predictions of the other on the same videos.
-        mos: (video,) labels.
-        measure: `srocc`, `krocc` or `plcc`, the last without a logistic.
-        confidence: above 0 and below 1.
-        resamples: how often videos are drawn.
-        seed: the same seed gives the same interval.
-
-    Raises:
-        ArgumentError: the three differ in length, hold infinity, or a number is out of range.
-        UnknownNameError: there is no such measure.
-    """
-    rule = MEASURES.get(measure)
-    if not 0 < confidence < 1 or resamples < 1 or seed < 0:
-        raise ArgumentError(
-            f"confidence is {confidence}, resamples is {resamples} and seed is {seed}; allowed are above 0 and below 1, at least 1, "
-            "and at least 0."
-        )
-    columns, notes = _complete(("first", first), ("second", second), ("mos", mos))
-    videos = columns[0].size
-    whole = _difference(columns, rule)
-    if videos < FEWEST_PAIRS or math.isnan(whole):
-        notes.append(f"{videos} video(s) are too few, at least {FEWEST_PAIRS} are needed" if videos < FEWEST_PAIRS else CONSTANT)
-        return Interval(measure, whole, math.nan, math.nan, confidence, videos, 0, "; ".join(notes))
-    drawn = np.random.default_rng(seed).integers(0, videos, (resamples, videos))
-    found = np.array([_difference([values[rows] for values in columns], rule) for rows in drawn])
-    found = found[~np.isnan(found)]
-    if found.size < resamples:
-        notes.append(f"{resamples - found.size} of {resamples} resamples left out: all their values are equal")
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist() if found.size else (math.nan, math.nan)
-    return Interval(measure, whole, low, high, confidence, videos, found.size, "; ".join(notes))
-
-
-def _difference(columns: Sequence[Values], rule: Callable[[Values, Values], float]) -> float:
-    if any(values.size < 2 or np.ptp(values) == 0 for values in columns):
-        return math.nan
-    first, second, mos = columns
-    return rule(first, mos) - rule(second, mos)
 
 
 def _complete(*named: tuple[str, ArrayLike]) -> tuple[list[Values], list[str]]:
