@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.functional import pad
 from torchvision.models import resnet18, squeezenet1_0
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from vqafeat.extraction import fusing
-from vqafeat.extraction.fusing import FusedConvolution, fused
+from vqafeat.extraction.fusing import FusedConvolution, SamePad, fused
 
 TAPS = ["layer1", "layer2", "layer3", "layer4"]
 
@@ -123,8 +124,120 @@ def test_a_network_without_norms_is_fused_too_and_a_transformer_left_alone() -> 
     assert fused(transformer) is transformer
 
 
+class ActiveNorm(nn.BatchNorm2d):
+    """As timm's BatchNormAct2d: a norm that applies an activation too."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps).clamp(0, 6)
+
+
+class WiderConvolution(nn.Conv2d):
+    """As timm's Conv2dSame: a convolution that pads its input by its size."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(pad(maps, (0, maps.shape[-1] % 2) if maps.shape[-1] > 1 else (1, 1)))
+
+
+class Negative(nn.ReLU):
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(-maps)
+
+
+def test_layers_that_others_derived_from_torchs_stay_as_they_are() -> None:
+    torch.manual_seed(2)
+    layers = [
+        *(nn.Conv2d(3, 8, 3), ActiveNorm(8)),
+        *(WiderConvolution(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 1), Negative(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU6()),
+    ]
+    network = trained(nn.Sequential(*layers))
+    frames = torch.randn(2, 3, 20, 31)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(network)(frames), network(frames), rtol=1e-5, atol=1e-5)
+    kinds = [type(module) for module in fused(network).modules()]
+    assert (kinds.count(ActiveNorm), kinds.count(WiderConvolution), kinds.count(nn.BatchNorm2d)) == (1, 1, 1)
+    only_others = nn.Sequential(WiderConvolution(3, 3, 3), ActiveNorm(3)).eval()
+    assert fused(only_others) is only_others
+
+
+@pytest.mark.parametrize("has_onednn", [True, False])
+@pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.Identity()])
+def test_each_activation_after_a_convolution_and_after_a_sum(
+    activation: nn.Module, has_onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1)
+            self.norm, self.activation = nn.BatchNorm2d(8), activation
+
+        def forward(self, maps: Tensor) -> Tensor:
+            first = self.activation(self.first(maps))
+            return self.activation(self.third(self.activation(self.norm(self.second(first)))) + first)
+
+    torch.manual_seed(3)
+    block = trained(Block())
+    frames = 9 * torch.randn(1, 8, 7, 10)
+    with torch.inference_mode():
+        found, expected = fused(block)(frames.to(memory_format=torch.channels_last)), block(frames)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    steps = [module for module in fused(block).modules() if isinstance(module, FusedConvolution)]
+    assert [step.in_place for step in steps] == [False, False, True]
+    assert {node.op for node in fused(block).graph.nodes} == {"placeholder", "call_module", "output"}
+
+
+class Sums(nn.Module):
+    """Sums that no kernel does in one step: stretched ones, a weighted one, and one whose summand another layer hands on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+        self.mean, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout()
+        self.bias = nn.Parameter(torch.randn(8, 1, 1))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        first = self.norm(self.first(frames))
+        kept = self.dropout(first)  # the same memory
+        stretched = torch.relu(self.second(frames) + self.mean(frames).mean(1, keepdim=True))
+        shifted, weighted = self.second(frames) + self.bias, torch.add(self.second(frames), first, alpha=2)
+        wider = self.second(self.mean(frames)) + stretched
+        return (self.second(frames) + first) * kept + shifted + weighted * wider
+
+
+@pytest.mark.parametrize("has_onednn", [True, False])
+def test_other_sums_are_left_to_torch(has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    torch.manual_seed(4)
+    sums = trained(Sums())
+    frames = torch.randn(2, 3, 5, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(sums)(frames), sums(frames), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (4, 3)])
+def test_same_padding_is_tensorflows_and_part_of_the_step(kernel: int, stride: int, groups: int) -> None:
+    torch.manual_seed(5)
+    network = trained(nn.Sequential(SamePad(kernel, stride), nn.Conv2d(4, 8, kernel, stride, groups=groups), nn.BatchNorm2d(8), nn.ReLU6()))
+    step = fused(network)
+    assert [type(module) for module in step.children()] == [FusedConvolution]
+    for height, width in ((12, 13), (13, 12), (1, 2), (7, 9)):
+        frames = torch.randn(2, 4, height, width)
+        rows, columns = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (height, width))
+        padded = pad(frames, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        with torch.inference_mode():
+            expected = network[1:](padded)
+            assert expected.shape[-2:] == (-(-height // stride), -(-width // stride))
+            torch.testing.assert_close(network(frames), expected, rtol=0, atol=0)
+            torch.testing.assert_close(fx.symbolic_trace(network)(frames), expected, rtol=0, atol=0)
+            found = step(frames.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_other_padding_is_refused() -> None:
     with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
-        FusedConvolution(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), relu=True)
+        FusedConvolution(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), "relu")
     with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
-        FusedConvolution(nn.Conv2d(3, 3, 3, padding="same"), relu=True)
+        FusedConvolution(nn.Conv2d(3, 3, 3, padding="same"), "relu")

@@ -1,23 +1,61 @@
 """Convolution, batch norm, addition and ReLU in one kernel: what a frozen compiler would make of a network, without compiling.
 
-`fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU) to one step of oneDNN on a CPU and
-of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as Inductor's frozen graph (tests/bench/RESULTS.md), at once and at any size.
+`fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU or ReLU6) to one step of oneDNN on a CPU
+and, with ReLU, of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as Inductor's frozen graph (tests/bench/RESULTS.md), at once and
+at any size.
 """
 
 import operator
 from collections import OrderedDict
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import relu
+from torch.nn.functional import pad, relu, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+Activation = Literal["none", "relu", "relu6"]
+
+# layers are known by their exact type: a subclass may compute something else, as timm's norms do that apply an activation too
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_ACTIVATION_LAYERS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
+_ACTIVATION_CALLS: dict[Any, Activation] = {relu: "relu", torch.relu: "relu", relu6: "relu6"}
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
+_ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
+    "none": ("none", [], ""),
+    "relu": ("relu", [], ""),
+    "relu6": ("hardtanh", [0.0, 6.0], ""),
+}
+_IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "relu6": partial(relu6, inplace=True)}
 _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
+
+
+class SamePad(nn.Module):
+    """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
+
+    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on both sides, and the odd one
+    below or to the right.
+
+    Args:
+        kernel, stride: of the convolution; the kernel is at least as large as the stride.
+    """
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def totals(self, sides: Sequence[int]) -> list[int]:
+        """Return how many zeros are added along each side."""
+        return [self.kernel - self.stride + -side % self.stride for side in sides]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (batch, channel, H + its total, W + its total)."""
+        rows, columns = self.totals((maps.shape[-2], maps.shape[-1]))
+        return pad(maps, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
 def fused(network: nn.Module) -> nn.Module:
@@ -26,12 +64,15 @@ def fused(network: nn.Module) -> nn.Module:
     Args:
         network: in eval mode and, with ReLU or batch norms, traceable by torch.fx; it is left as it was.
     """
-    if not any(isinstance(module, (*_NORMS, nn.ReLU)) for module in network.modules()):
+    if not any(type(module) in (*_NORMS, *_ACTIVATION_LAYERS) for module in network.modules()):
         return network
-    traced = fx.symbolic_trace(network)
+    tracer = _Tracer()
+    graph = tracer.trace(network)
+    traced = fx.GraphModule(tracer.root, graph)
+    _drop_identities(traced)
     _fold_norms(traced)
     for node in list(traced.graph.nodes):
-        if isinstance(_module_of(traced, node), _CONVOLUTIONS):
+        if _is_convolution(_module_of(traced, node)):
             _fuse_one(traced, node)
     _sum_in_place(traced)
     traced.graph.eliminate_dead_code()
@@ -40,8 +81,19 @@ def fused(network: nn.Module) -> nn.Module:
     return traced.eval().requires_grad_(False)
 
 
+class _Tracer(fx.Tracer):
+    """Does not look into convolutions and norms that a library has derived from torch's: they stay as they are."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad)) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _is_convolution(module: nn.Module | None) -> bool:
+    return type(module) in _CONVOLUTIONS
 
 
 def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
@@ -51,63 +103,95 @@ def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
     node.target = name
 
 
+def _drop_identities(traced: fx.GraphModule) -> None:
+    for node in list(traced.graph.nodes):
+        if type(_module_of(traced, node)) is nn.Identity and len(node.args) == 1:
+            node.replace_all_uses_with(cast(fx.Node, node.args[0]))
+            traced.graph.erase_node(node)
+
+
 def _fold_norms(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         norm, before = _module_of(traced, node), node.args[0] if node.args else None
-        if not isinstance(norm, _NORMS) or not isinstance(before, fx.Node) or len(before.users) > 1:
+        if type(norm) not in _NORMS or not isinstance(before, fx.Node) or len(before.users) > 1:
             continue
         convolution = _module_of(traced, before)
-        if isinstance(convolution, _CONVOLUTIONS):
-            _replace(traced, before, fuse_conv_bn_eval(convolution, norm))
+        if _is_convolution(convolution):
+            _replace(traced, before, fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm)))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Put one step in the place of a convolution, of the sum that alone reads it, and of the activation that alone reads these."""
     convolution = cast("nn.Conv2d | nn.Conv3d", _module_of(traced, node))
-    end, summand = node, None
-    user = _only_user(end)
-    if user is not None and user.op == "call_function" and user.target in _ADDITIONS:
-        others = [value for value in user.args if value is not end]
-        last = _only_user(user)
-        # the summand has to exist before the convolution runs in its new place, and a sum without ReLU is left to torch
-        if len(others) == 1 and isinstance(others[0], fx.Node) and last is not None and _is_relu(traced, last):
-            end, summand = last, others[0]
-    elif user is not None and _is_relu(traced, user):
-        end = user
-    step = FusedConvolution(convolution, relu=end is not node)
+    gone = [node]
+    summand = _summand(node)
+    if summand is not None:
+        gone.append(cast(fx.Node, _only_user(node)))
+    user = _only_user(gone[-1])
+    activation: Activation = "none" if user is None else _activation(traced, user)
+    if user is not None and activation != "none":
+        gone.append(user)
+    seen, padding = _padded(traced, node)
     name = f"step_{node.name}"
-    traced.add_submodule(name, step)
-    with traced.graph.inserting_after(end):
-        new = traced.graph.call_module(name, (node.args[0],) if summand is None else (node.args[0], summand))
-    end.replace_all_uses_with(new)
-    for gone in dict.fromkeys([end, *([cast(fx.Node, user)] if summand is not None else []), node]):
-        traced.graph.erase_node(gone)
+    traced.add_submodule(name, FusedConvolution(convolution, activation, padding))
+    # behind the last of them, where the summand exists
+    with traced.graph.inserting_after(gone[-1]):
+        new = traced.graph.call_module(name, (seen,) if summand is None else (seen, summand))
+    gone[-1].replace_all_uses_with(new)
+    for old in reversed(gone):
+        traced.graph.erase_node(old)
+
+
+def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | None]:
+    """Return what a convolution sees, and the padding in between, where the convolution can do it."""
+    convolution, before = _module_of(traced, node), cast(fx.Node, node.args[0])
+    padding = _module_of(traced, before)
+    if type(convolution) is nn.Conv2d and isinstance(padding, SamePad) and convolution.padding == (0, 0) and convolution.dilation == (1, 1):
+        return cast(fx.Node, before.args[0]), padding
+    return before, None
+
+
+def _summand(node: fx.Node) -> fx.Node | None:
+    """Return what the only reader of a node adds to it; None where that is no plain sum of two nodes."""
+    user = _only_user(node)
+    if user is None or user.op != "call_function" or user.target not in _ADDITIONS or user.kwargs:
+        return None
+    others = [value for value in user.args if value is not node]
+    return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) else None
 
 
 def _sum_in_place(traced: fx.GraphModule) -> None:
-    """Let a step write over its summand where nothing reads the summand afterwards."""
+    """Let a step write over its summand where that is a step's output which only steps read, and none of them afterwards."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         step = _module_of(traced, node)
         if isinstance(step, FusedConvolution) and len(node.args) == 2:
             summand = cast(fx.Node, node.args[1])
-            last_read = all(order[user] <= order[node] for user in summand.users)
-            step.in_place = last_read and isinstance(_module_of(traced, summand), FusedConvolution)
+            # other layers may hand the summand's own memory on, as a dropout does
+            readers = [isinstance(_module_of(traced, user), FusedConvolution) and order[user] <= order[node] for user in summand.users]
+            step.in_place = all(readers) and isinstance(_module_of(traced, summand), FusedConvolution)
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
-def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
     if node.op == "call_function":
-        return node.target in (relu, torch.relu)
-    return isinstance(_module_of(traced, node), nn.ReLU)
+        return _ACTIVATION_CALLS.get(node.target, "none")
+    module = _module_of(traced, node)
+    return "none" if module is None else _ACTIVATION_LAYERS.get(type(module), "none")
 
 
 class FusedConvolution(nn.Module):
-    """A convolution, then the sum with a second input where one is given, then ReLU where asked for.
+    """A convolution, then the sum with a second input where one is given, then an activation where one is asked for.
+
+    Args:
+        convolution: what is computed.
+        activation: of the sum.
+        same_pad: what the input is padded with before; the convolution itself then pads nothing.
 
     Attributes:
         in_place: the second input may be written over.
@@ -116,54 +200,71 @@ class FusedConvolution(nn.Module):
         ValueError: the convolution pads otherwise than with zeros, which no fused kernel knows.
     """
 
-    def __init__(self, convolution: nn.Conv2d | nn.Conv3d, relu: bool) -> None:
+    def __init__(self, convolution: nn.Conv2d | nn.Conv3d, activation: Activation = "none", same_pad: SamePad | None = None) -> None:
         super().__init__()
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             raise ValueError(f"{convolution} cannot be fused: padding has to be zeros of a stated width")
-        self.convolution, self._relu = convolution, relu
+        self.convolution, self._activation, self._same_pad = convolution, activation, same_pad
         self.in_place = False
-        self._packed: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
+        self._padding = list(convolution.padding)
+        self._rest = (list(convolution.stride), list(convolution.dilation), convolution.groups)
+        self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
-        """Return relu(convolution(x) + summand), each part where it is asked for; (batch, channel, …) in and out."""
-        if x.device.type == "cpu" and _HAS_ONEDNN:
+        """Return activation(convolution(x) + summand), each part where it is asked for; (batch, channel, …) in and out."""
+        alike = summand is None or summand.shape == self._output_shape(x)  # no fused kernel stretches a summand
+        if alike and x.device.type == "cpu" and _HAS_ONEDNN:
             return self._by_onednn(x, summand)
-        if x.device.type == "cuda" and self._relu:
+        if self._same_pad is not None:
+            x = self._same_pad(x)
+        if alike and x.device.type == "cuda" and self._activation == "relu":
             return self._by_cudnn(x, summand)
         found = self.convolution(x)
         if summand is not None:
-            found = found.add_(summand)
-        return cast(Tensor, torch.relu_(found) if self._relu else found)
+            found = found.add_(summand) if alike else found + summand
+        return cast(Tensor, found if self._activation == "none" else _IN_PLACE[self._activation](found))
 
-    def _shape(self) -> tuple[list[int], list[int], list[int], int]:
-        convolution = self.convolution
-        return list(cast("tuple[int, ...]", convolution.padding)), list(convolution.stride), list(convolution.dilation), convolution.groups
+    def _zeros(self, x: Tensor) -> list[int]:
+        """Return how many zeros are added along each side, both ends together."""
+        return [2 * width for width in self._padding] if self._same_pad is None else self._same_pad.totals(x.shape[2:])
+
+    def _output_shape(self, x: Tensor) -> tuple[int, ...]:
+        sides = zip(x.shape[2:], self._zeros(x), self.convolution.kernel_size, *self._rest[:2], strict=True)
+        found = ((side + zeros - dilation * (kernel - 1) - 1) // stride + 1 for side, zeros, kernel, stride, dilation in sides)
+        return (x.shape[0], self.convolution.out_channels, *found)
 
     def _by_onednn(self, x: Tensor, summand: Tensor | None) -> Tensor:
-        weight, bias = self._packed_for(x), self.convolution.bias
+        weight, padding = self._packed_for(x)
+        common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
         if summand is None:
-            return cast(
-                Tensor,
-                torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self._shape(), "relu" if self._relu else "none", [], ""),
-            )
-        common: tuple[Any, ...] = (weight, bias, *self._shape(), "add", 1.0, "relu", [], "")
+            return cast(Tensor, torch.ops.mkldnn._convolution_pointwise(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]))
+        common = (*common, "add", 1.0, "relu" if self._activation == "relu" else None, [], None)
         if self.in_place:
-            return cast(Tensor, torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common))
-        return cast(Tensor, torch.ops.mkldnn._convolution_pointwise.binary(x, summand, *common))
+            found = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)
+        else:
+            found = torch.ops.mkldnn._convolution_pointwise.binary(x, summand, *common)
+        # after a sum the kernel knows ReLU alone
+        return cast(Tensor, _IN_PLACE["relu6"](found) if self._activation == "relu6" else found)
 
-    def _packed_for(self, x: Tensor) -> Tensor:
-        """Return the weights in the order that oneDNN wants for inputs of this size: told the size, it is half as fast again."""
+    def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """Return the weights in the order that oneDNN wants for inputs of this size, and the padding at each end of the sides.
+
+        Told the size, oneDNN is half as fast again. It pads both ends alike: where the last end takes one zero more than the first, both
+        take that many, and the kernel begins with a row or column of zeros that lies on the one too many.
+        """
         key = (tuple(x.shape), x.dtype)
         if key not in self._packed:
             while len(self._packed) >= _PACKED_SIZES:
                 self._packed.popitem(last=False)
-            self._packed[key] = torch.ops.mkldnn._reorder_convolution_weight(self.convolution.weight, *self._shape(), list(x.shape))
+            zeros = self._zeros(x)
+            padding = [(total + 1) // 2 for total in zeros]
+            weight = pad(self.convolution.weight, [width for total in reversed(zeros) for width in (total % 2, 0)])
+            self._packed[key] = (torch.ops.mkldnn._reorder_convolution_weight(weight, padding, *self._rest, list(x.shape)), padding)
         self._packed.move_to_end(key)
         return self._packed[key]
 
     def _by_cudnn(self, x: Tensor, summand: Tensor | None) -> Tensor:
-        weight, bias = self.convolution.weight, self.convolution.bias
-        padding, stride, dilation, groups = self._shape()
+        weight, bias, (stride, dilation, groups) = self.convolution.weight, self.convolution.bias, self._rest
         if summand is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, dilation, groups)
-        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, bias, stride, padding, dilation, groups)
+            return torch.cudnn_convolution_relu(x, weight, bias, stride, self._padding, dilation, groups)
+        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, bias, stride, self._padding, dilation, groups)

