@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Protocol, runtime_checkable
 from urllib.error import URLError
 
 import torch
@@ -17,6 +18,14 @@ from vqafeat.extraction.backbones import Backbone, WeightsSource
 from vqafeat.state_dicts import read_state_dict
 
 _CONNECT_SECONDS = 20.0
+
+
+@runtime_checkable
+class Renaming(Protocol):
+    """A source of published weights whose files name the tensors otherwise than the network does."""
+
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors under the network's names, which those that carry them already keep."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def own_names(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tens
     prefixes = ("module.", *backbone.prefixes)
     while prefix := next((prefix for prefix in prefixes if used and all(key.startswith(prefix) for key in used)), None):
         used = _used({key.removeprefix(prefix): value for key, value in used.items()}, backbone)
-    return used
+    return _used(backbone.published.renamed(used), backbone) if isinstance(backbone.published, Renaming) else used
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:

