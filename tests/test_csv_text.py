@@ -9,7 +9,7 @@ from vqafeat.csv_text import guarded, unguarded
 from vqafeat.errors import DatasetError
 from vqafeat.labels.rows import text_of
 from vqafeat.manifest import load_dataset
-from vqafeat.modeling.predictions import Prediction, read_predictions, write_predictions
+from vqafeat.modeling.predictions import Prediction, read_rows, write_predictions
 from vqafeat.studies.loading import load_study
 
 HOSTILE = ["=HYPERLINK(1).mp4", "+1.mp4", "-1.mp4", "@SUM(A1).mp4", "'quoted.mp4", "\tname.mp4", "plain.mp4", 'a,"b".mp4', "new\nline.mp4"]
@@ -22,9 +22,9 @@ def test_text_comes_back_as_it_was(text: str) -> None:
 
 
 def test_predictions_hold_no_formula_and_read_the_same(tmp_path: Path) -> None:
-    rows = tuple(Prediction(0, "test", name, name, -1.5, -2.5) for name in HOSTILE)
+    rows = [Prediction(0, "test", name, name, -1.5, -2.5) for name in HOSTILE]
     write_predictions(tmp_path, rows)
-    assert read_predictions(tmp_path) == rows
+    assert repr(read_rows(tmp_path)) == repr(rows)  # the score that was not written is NaN
     with (tmp_path / "predictions.csv").open(newline="") as file:
         cells = [cell for line in csv.DictReader(file) for cell in (line["video"], line["content"])]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]

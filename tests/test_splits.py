@@ -154,11 +154,9 @@ def test_content_split_equals_video_split_where_each_video_is_its_own_content() 
 
 def test_content_split_refuses_too_few_contents() -> None:
     assert content_split(["a", "a", "b", "c"], seed=0).sizes != (0, 0, 0)
-    with pytest.raises(
-        DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use another ratio, or the protocol"
-    ):
+    with pytest.raises(DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use --ratio 80/20"):
         content_split(["a", "b", "a"], seed=0)
-    with pytest.raises(DatasetError, match="1 contents cannot be divided 80/20"):
+    with pytest.raises(DatasetError, match=r"1 contents cannot be divided 80/20 by content \(0/0/1\); use --protocol video"):
         content_split(["a", "a"], seed=0, ratio="80/20")
 
 

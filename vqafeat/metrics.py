@@ -1,22 +1,29 @@
-"""How well predictions agree with labels: SROCC, KROCC, PLCC and RMSE, the last two after a four-parameter logistic.
+"""How well predictions agree with labels: SROCC, KROCC, PLCC and RMSE, the last two after a mapping and without one.
 
-f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, least squares on the part being reported, start τ1 = max s, τ2 = min s, τ3 = mean o, and
-- `logistic`: τ4 = std(o) / 4, free to change its sign (Fang et al.);
-- `logistic-li`: τ4 = 0.5 in the predictions' own unit, read as |τ4| (`logistic_func` in the released code of Li et al. and BVQA_Benchmark);
+The mappings are four-parameter logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least squares to the part being
+reported:
+- `logistic-increasing`, the default: f only rises, as VQEG's test plans require, and takes no step. It is fitted to at least 20 videos,
+  five for each parameter; τ4 is at least half the standard deviation of the predictions; the best of several starts is kept. Where it
+  cannot be fitted, PLCC and RMSE are those of the predictions as they are, and `Metrics.note` says why.
+- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4, and τ4 is free to change its sign.
+- `logistic-li`: the same with τ4 = 0.5 in the predictions' own unit, read as |τ4| (`logistic_func` in the released code of Li et al. and
+  BVQA_Benchmark).
 - `none`: PLCC and RMSE of the predictions as they are (the released code of VSFA).
 
-The fit runs on standardised values, so predictions and labels may have any scale. Predictions that run against the labels get a falling
-curve, as in the released codes: PLCC is then positive though SROCC is negative, and `Metrics.note` says so.
+The fit runs on standardised values, so predictions and labels may have any scale. With `logistic` and `logistic-li`, predictions that
+run against the labels get a falling curve, as in the released codes: PLCC is then positive though SROCC is negative, and `Metrics.note`
+says so.
 """
 
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import OptimizeWarning, curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit, least_squares
 from scipy.special import expit
 from scipy.stats import kendalltau, rankdata
 
@@ -29,20 +36,12 @@ Values = NDArray[np.float64]
 SMALLEST_SLOPE_SCALE = 1e-12
 MOST_EVALUATIONS = 20_000
 NOT_CONVERGED = "the logistic fit did not converge"
-
-
-@dataclass(frozen=True)
-class LogisticStart:
-    """Where the fit of a logistic starts: `slope_scale` gives τ4 from the predictions; `absolute` reads τ4 as |τ4|."""
-
-    slope_scale: Callable[[Values], float]
-    absolute: bool
-
-
-MAPPINGS: Registry[LogisticStart | None] = Registry("mapping")
-MAPPINGS.add("logistic", LogisticStart(lambda predictions: _deviation(predictions) / 4, absolute=False))
-MAPPINGS.add("logistic-li", LogisticStart(lambda _: 0.5, absolute=True))
-MAPPINGS.add("none", None)
+DEFAULT_MAPPING = "logistic-increasing"
+# Five for each parameter of a logistic. With fewer, one video moves a part's figures visibly, mapped or not.
+FEW_VIDEOS = 20
+# Lower bound of |τ4| in standard deviations of the predictions: the rise from 12 % to 88 % then takes at least two of these.
+_STEEPEST = 0.5
+_STARTS_REFINED = 3
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,30 @@ class LogisticFit:
 
 
 @dataclass(frozen=True)
+class MappingRule:
+    """How a logistic is fitted.
+
+    Attributes:
+        fit: (standardised predictions, standardised labels, factor from a standardised to an original prediction) → fit.
+        fewest_videos: with fewer it is not fitted.
+        or_plain: PLCC and RMSE of the predictions as they are, in place of NaN, where it cannot be fitted.
+    """
+
+    fit: Callable[[Values, Values, float], LogisticFit]
+    fewest_videos: int = 4
+    or_plain: bool = False
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Agreement of `n` predictions with their labels; a number that does not exist is NaN and `note` says why.
+
+    Attributes:
+        srocc, krocc: on the predictions.
+        plcc, rmse: after the mapping.
+        plcc_plain, rmse_plain: without a mapping.
+        n: videos.
+        note: what a reader should know.
 
     Raises:
         ArgumentError: `n` is below 2, or a number is NaN and `note` is empty.
@@ -83,74 +104,132 @@ class Metrics:
     krocc: float
     plcc: float
     rmse: float
+    plcc_plain: float
+    rmse_plain: float
     n: int
     note: str = ""
 
     def __post_init__(self) -> None:
         if self.n < 2:
             raise ArgumentError(f"n of Metrics is {self.n}: at least 2 values are needed to correlate")
-        for name in ("srocc", "krocc", "plcc", "rmse"):
+        for name in ("srocc", "krocc", "plcc", "rmse", "plcc_plain", "rmse_plain"):
             if math.isnan(getattr(self, name)) and not self.note:
                 raise ArgumentError(f"{name} of Metrics is NaN and note is empty: say why there is no number")
 
 
-def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = "logistic") -> Metrics:
+def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> Metrics:
     """Compare predictions (video,) with labels (video,); RMSE is in the labels' unit.
 
     SROCC and KROCC (τ-b) are read on the predictions, PLCC and RMSE on what `mapping` makes of them.
 
     Raises:
         ArgumentError: the two differ in length, hold fewer than 2 values, or hold NaN or infinity.
-        UnknownNameError: `mapping` is not one of `logistic`, `logistic-li`, `none`.
+        UnknownNameError: there is no such mapping.
     """
     scores, labels = _checked_pair(predictions, mos)
-    start = MAPPINGS.get(mapping)
+    rule = MAPPINGS.get(mapping)
+    plain_rmse = _rmse(scores, labels)
     if constant := _constant_side(scores, labels):
-        rmse = _rmse(scores, labels) if start is None else math.nan
-        return Metrics(math.nan, math.nan, math.nan, rmse, scores.size, note=constant)
+        rmse = plain_rmse if rule is None or rule.or_plain else math.nan
+        return Metrics(math.nan, math.nan, math.nan, rmse, math.nan, plain_rmse, scores.size, note=constant)
     srocc, krocc = _pearson(rankdata(scores), rankdata(labels)), float(kendalltau(scores, labels).statistic)
-    if start is None:
-        return Metrics(srocc, krocc, _pearson(scores, labels), _rmse(scores, labels), scores.size)
+    plain = _pearson(scores, labels), plain_rmse
+    if rule is None:
+        return Metrics(srocc, krocc, *plain, *plain, scores.size)
     fit = fit_logistic(scores, labels, mapping)
     if not fit.converged:
-        return Metrics(srocc, krocc, math.nan, math.nan, scores.size, fit.note)
+        after = plain if rule.or_plain else (math.nan, math.nan)
+        note = f"{fit.note}: PLCC and RMSE are those without a mapping" if rule.or_plain else fit.note
+        return Metrics(srocc, krocc, *after, *plain, scores.size, note)
     mapped = fit.mapped(scores)
-    return Metrics(srocc, krocc, _pearson(mapped, labels), _rmse(mapped, labels), scores.size, fit.note)
+    return Metrics(srocc, krocc, _pearson(mapped, labels), _rmse(mapped, labels), *plain, scores.size, fit.note)
 
 
-def fit_logistic(predictions: ArrayLike, mos: ArrayLike, start: str = "logistic") -> LogisticFit:
-    """Fit the four-parameter logistic from predictions (video,) to labels (video,), starting as `start` says.
+def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
+    """Fit the four-parameter logistic from predictions (video,) to labels (video,) by the rule of a mapping.
 
     Raises:
-        ArgumentError: as in `evaluate_predictions`, or `start` is `none`.
-        UnknownNameError: `start` is not one of `logistic`, `logistic-li`.
+        ArgumentError: as in `evaluate_predictions`, or `mapping` is `none`.
+        UnknownNameError: there is no such mapping.
     """
     scores, labels = _checked_pair(predictions, mos)
-    rule = MAPPINGS.get(start)
+    rule = MAPPINGS.get(mapping)
     if rule is None:
-        raise ArgumentError(f"start '{start}' fits nothing: choose logistic or logistic-li, or use the predictions as they are")
+        fitted = ", ".join(name for name in MAPPINGS if MAPPINGS.get(name) is not None)
+        raise ArgumentError(f"mapping '{mapping}' fits nothing: choose one of {fitted}, or use the predictions as they are")
     if constant := _constant_side(scores, labels):
         return _failed(constant)
-    if scores.size < 4:
-        return _failed(f"{scores.size} values are too few for a logistic of four parameters")
+    if scores.size < rule.fewest_videos:
+        each = "five for each of its four parameters" if rule.fewest_videos >= FEW_VIDEOS else "one for each of its four parameters"
+        return _failed(f"{scores.size} videos are too few for the mapping '{mapping}', which takes {rule.fewest_videos}, {each}")
     o_mean, o_deviation = float(np.mean(scores)), _deviation(scores)
     s_mean, s_deviation = float(np.mean(labels)), _deviation(labels)
-    x, y = (scores - o_mean) / o_deviation, (labels - s_mean) / s_deviation
-    t = _least_squares(x, y, (y.max(), y.min(), 0.0, rule.slope_scale(scores) / o_deviation), absolute=rule.absolute)
-    if t is None:
-        return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
+    fit = rule.fit((scores - o_mean) / o_deviation, (labels - s_mean) / s_deviation, o_deviation)
+    if not fit.converged:
+        return fit
+    t = fit.tau
     tau = (t[0] * s_deviation + s_mean, t[1] * s_deviation + s_mean, t[2] * o_deviation + o_mean, t[3] * o_deviation)
-    mapped = _logistic(x, *t)
-    # Every constant and, in the limit, every straight line is a logistic: a fit worse than these has not reached the least squares.
-    residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
-    if not all(math.isfinite(value) for value in tau) or residual > 1 + 1e-9 or _is_constant(mapped):
+    if not all(math.isfinite(value) for value in tau):
         return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
-    notes = []
-    if _pearson(mapped, x) < 0:
-        notes.append("the fitted logistic falls: the predictions run against the labels")
-    if residual > line * (1 + 1e-3) + 1e-4:
-        notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
-    return LogisticFit(tau, converged=True, note="; ".join(notes))
+    return LogisticFit(tau, converged=True, note=fit.note)
+
+
+def _released_fit(slope_scale: Callable[[float], float], absolute: bool) -> Callable[[Values, Values, float], LogisticFit]:
+    """Return the fit from the one start of the released codes; `slope_scale` gives τ4 from the predictions' deviation."""
+
+    def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+        t = _least_squares(x, y, (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation), absolute=absolute)
+        if t is None:
+            return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
+        mapped = _logistic(x, *t)
+        # Every constant and, in the limit, every straight line is a logistic: a fit worse than these has not reached the least squares.
+        residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
+        if not all(math.isfinite(value) for value in t) or residual > 1 + 1e-9 or _is_constant(mapped):
+            return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
+        notes = []
+        if _pearson(mapped, x) < 0:
+            notes.append("the fitted logistic falls: the predictions run against the labels")
+        if residual > line * (1 + 1e-3) + 1e-4:
+            notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
+        return LogisticFit(t, converged=True, note="; ".join(notes))
+
+    return fit
+
+
+def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+    """Return the best logistic that rises, from a grid of starts at which its two limits follow by linear least squares."""
+    if _pearson(rankdata(x), rankdata(y)) <= 0:
+        return _failed("the predictions run against the labels, which no increasing curve fits")
+    starts = []
+    for middle, scale in product(np.linspace(x.min(), x.max(), 7), (_STEEPEST, 1.0, 3.0)):
+        shape = expit((x - middle) / scale)
+        rise = max(float(np.cov(shape, y, ddof=0)[0, 1] / np.var(shape)), 0.0)
+        start = (rise, float(y.mean() - rise * shape.mean()), float(middle), scale)
+        starts.append((float(np.sum((start[1] + rise * shape - y) ** 2)), start))
+    bounds = [(0.0, 200.0), (-200.0, 200.0), (x.min() - 3, x.max() + 3), (_STEEPEST, 10.0)]
+
+    def residuals(t: Values) -> Values:
+        return np.asarray(t[0] * expit((x - t[2]) / t[3]) + t[1] - y)
+
+    def slopes(t: Values) -> Values:
+        z = (x - t[2]) / t[3]
+        steepness = t[0] * expit(z) * expit(-z) / t[3]
+        return np.stack([expit(z), np.ones_like(z), -steepness, -steepness * z], axis=1)
+
+    low, high = np.array(bounds).T
+    within = [np.clip(start, low, high) for _, start in sorted(starts)[:_STARTS_REFINED]]
+    best = min((least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within), key=lambda found: found.cost)
+    rise, bottom, middle, scale = (float(value) for value in best.x)
+    if 2 * best.cost / x.size > 1 - 1e-6 or _is_constant(_logistic(x, bottom + rise, bottom, middle, scale)):
+        return _failed("no increasing curve is closer to the labels than their mean")
+    return LogisticFit((bottom + rise, bottom, middle, scale), converged=True)
+
+
+MAPPINGS: Registry[MappingRule | None] = Registry("mapping")
+MAPPINGS.add(DEFAULT_MAPPING, MappingRule(_increasing_fit, fewest_videos=FEW_VIDEOS, or_plain=True))
+MAPPINGS.add("logistic", MappingRule(_released_fit(lambda deviation: deviation / 4, absolute=False)))
+MAPPINGS.add("logistic-li", MappingRule(_released_fit(lambda _: 0.5, absolute=True)))
+MAPPINGS.add("none", None)
 
 
 def _failed(note: str) -> LogisticFit:

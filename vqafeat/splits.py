@@ -18,6 +18,7 @@ from vqafeat.registry import Registry
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
+_OTHER_RATIOS = ("40/30/30", "80/20")  # named where a ratio leaves a part empty
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Split:
     def __post_init__(self) -> None:
         if not self.train or not self.test:
             raise DatasetError(
-                f"split of {len(self.train)}/{len(self.validation)}/{len(self.test)} rows: training and test part need at least one row."
+                f"split of {len(self.train)}/{len(self.validation)}/{len(self.test)} rows: training and test part need at least one row; "
+                "use more videos, or --ratio 80/20 or 40/30/30."
             )
         rows = (*self.train, *self.validation, *self.test)
         if len(set(rows)) < len(rows):
@@ -129,10 +131,11 @@ def content_split(contents: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO
     """
     different = sorted(set(contents))
     first, second = Ratio.parse(ratio).cuts(len(different), rounding)
-    if not 0 < first <= second < len(different) or (first == second and Ratio.parse(ratio).validation):
+    if not _fills_parts(len(different), ratio, rounding):
+        able = " or ".join(f"--ratio {other}" for other in _OTHER_RATIOS if _fills_parts(len(different), other, rounding))
         raise DatasetError(
             f"{len(different)} contents cannot be divided {ratio} by content ({first}/{second - first}/{len(different) - second}); "
-            "use another ratio, or the protocol 'video'."
+            f"use {able or '--protocol video'}."
         )
     drawn = np.random.default_rng(seed).permutation(len(different)).tolist()
     place = {different[item]: position for position, item in enumerate(drawn)}
@@ -140,6 +143,11 @@ def content_split(contents: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO
     for row, content in enumerate(contents):
         parts[(place[content] >= first) + (place[content] >= second)].append(row)
     return Split(*(tuple(part) for part in parts))
+
+
+def _fills_parts(count: int, ratio: str, rounding: Rounding) -> bool:
+    first, second = Ratio.parse(ratio).cuts(count, rounding)
+    return 0 < first <= second < count and (first < second or not Ratio.parse(ratio).validation)
 
 
 def stored_split(permutations: Permutations, run: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int") -> Split:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +14,6 @@ from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
 from vqafeat.places import Place, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.caching import Cache, local_copy
-
-if TYPE_CHECKING:
-    from vqafeat.studies.shelves import StudySource
 
 
 def load_with_root(name_or_path: str, root: Place | None, labels: Sequence[Path]) -> tuple[Dataset, Place]:
@@ -110,7 +106,7 @@ def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, mo
     return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
 
 
-def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]) -> Callable[["StudySource", str], "StudySource"]:
+def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]) -> Callable[[FeatureSource, str], FeatureSource]:
     """Return what does `near` for the stores of tables: once for each store, with all feature sets that the tables want of it.
 
     Args:
@@ -120,9 +116,9 @@ def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[s
     """
     if most_copied is not None and most_copied != "none":
         parse_bytes(most_copied)  # refused before the work starts
-    known: dict[Place, StudySource] = {}
+    known: dict[Place, FeatureSource] = {}
 
-    def copied(source: "StudySource", feature_sets: str) -> "StudySource":
+    def copied(source: FeatureSource, feature_sets: str) -> FeatureSource:
         if not isinstance(source, FeatureStore):
             return source
         if source.path not in known:

@@ -33,7 +33,7 @@ def run_demo(out: Path, seed: int, weights: str | None) -> None:
     store = _extracted(labels, out, chosen)
     click.echo(f"3/5  fit: {HEAD}, splits grouped by content")
     run = _fitted(store, out, seed)
-    for line in metrics_lines(run.summary):
+    for line in metrics_lines(run.summary, run.config.mapping):
         click.echo(line)
     video = store.dataset.videos[1]
     path = labels.parent / video.name

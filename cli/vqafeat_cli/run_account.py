@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vqafeat.modeling.predictions import read_summary
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CONFIG, METRICS, PREDICTIONS, SPLITS, read_json
-from vqafeat.modeling.summary import MetricsSummary
 from vqafeat_cli.accounts import WORDS, line, made
 from vqafeat_cli.fit_report import metrics_lines
 
@@ -47,8 +47,8 @@ def _measured(folder: Path, config: RunConfig) -> Iterator[str]:
     yield line(
         "metrics", f"over {config.splits} splits, from the test parts in {PREDICTIONS}; PLCC and RMSE after mapping '{config.mapping}'"
     )
-    kept, reasons = values.pop("kept_epochs", []), values.pop("kept_because", [])
-    yield from metrics_lines(MetricsSummary.from_dict(values))
+    kept, reasons = values.get("kept_epochs", []), values.get("kept_because", [])
+    yield from metrics_lines(read_summary(folder, config), config.mapping)
     for split, (epoch, reason) in enumerate(zip(kept, reasons, strict=False)):
         yield line("" if split else "kept", f"split {split}: epoch {epoch}, {reason}")
 

@@ -50,18 +50,20 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
 
     run = small_fit(store, tmp_path / "run", progress=watch, split_kind="by hand")
     assert sorted(files_of(run.folder)) == [
+        "calibration.json",
         "config.json",
         "curve.csv",
         "metrics.json",
         "predictions.csv",
         "splits.json",
+        "training-features.safetensors",
         "weights/split-00.safetensors",
         "weights/split-01.safetensors",
     ]
     assert sorted(seen) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
     with (run.folder / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction"]
+    assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction", "score"]
     assert [(row["split"], row["part"]) for row in rows].count(("0", "test")) == 5
     assert len(rows) == 40
     metrics = json.loads((run.folder / "metrics.json").read_text())
@@ -132,7 +134,8 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
 def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
     assert run.summary.notes == ("the loss 'plcc+srcc' leaves the scores' scale open: it is not the labels'",)
-    assert TrainedModel.load(run.folder).scale == "a scale of its own, left open by the loss 'plcc+srcc'; rises with MOS of tiny, -1 to 5"
+    uncalibrated = TrainedModel.load(run.folder, calibrated=False)
+    assert uncalibrated.scale == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
 
 
 def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(make_store: MakeStore, tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, 
     first = small_fit(make_store(name="tiny2"), tmp_path / "first", splits=SPLITS[:1])
     together = [row for row in both.predictions if row.split == 0]
     for one, alone in zip(together, first.predictions, strict=True):
-        assert replace(one, prediction=0.0) == replace(alone, prediction=0.0)
+        assert replace(one, prediction=0.0, score=0.0) == replace(alone, prediction=0.0, score=0.0)
         assert one.prediction == pytest.approx(alone.prediction, rel=1e-4, abs=1e-6)
     assert len({split_seed(seed, number) for seed in range(5) for number in range(20)}) == 100
 
@@ -227,7 +230,7 @@ def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path:
 def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     model = TrainedModel.load(run.folder)
-    recorded = {(row.split, row.video): row.prediction for row in run.predictions}
+    recorded = {(row.split, row.video): row.score for row in run.predictions}
     for split in range(2):
         assert model.score(tiny_features(17), split) == pytest.approx(recorded[split, "clip,17.mp4"], abs=1e-5)
     assert model.score(tiny_features(17)) == pytest.approx(np.mean([recorded[split, "clip,17.mp4"] for split in range(2)]), abs=1e-5)
@@ -235,7 +238,7 @@ def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path:
     assert pooled.shape == raw.shape == (len(tiny_features(17)),)
     assert pooled.mean() == pytest.approx(model.score(tiny_features(17)))
     assert np.abs(pooled - raw).max() > 1e-4
-    assert model.scale == "MOS of tiny, -1 to 5"
+    assert model.scale == "MOS of tiny, -1 to 5, calibrated on validation videos"
 
 
 def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:

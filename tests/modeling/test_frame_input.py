@@ -142,7 +142,7 @@ def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(make_stor
 
 def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
-    model = TrainedModel.load(run.folder)
+    model = TrainedModel.load(run.folder, calibrated=False)
     for row in run.predictions:
         if row.part != "test":
             continue
@@ -163,7 +163,7 @@ def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(make_store: Mak
     assert [row.prediction for row in again.predictions] == pytest.approx(tested, abs=1e-5)
     assert again.summary.notes == ()
     other = evaluate(run.folder, make_store(), frame_changes={"order": "OO", "sampling": "all", "draws": 1})
-    model = TrainedModel.load(run.folder)
+    model = TrainedModel.load(run.folder, calibrated=False)
     for row in other.predictions:
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
         assert row.prediction == pytest.approx(model.score(features, row.split), abs=1e-6)
@@ -236,8 +236,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScoredVideo]:
     def score(folder: Path, features: VideoFeatures, seconds: list[float]) -> ScoredVideo:
         decoded = ExtractedVideo(FrameTable(np.array(seconds), {"sha256": "0"}), {"tiny": features})
         monkeypatch.setattr(scoring, "Pipeline", lambda *arguments: OneVideo(decoded))
-        scorer = Scorer.__new__(Scorer)
-        scorer.model, scorer._split, scorer._extractors = TrainedModel.load(folder), 0, [SimpleNamespace(feature_set="tiny")]  # type: ignore[list-item]
+        monkeypatch.setattr(scoring, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")])
+        monkeypatch.setattr(scoring, "BACKBONES", {"tiny": None})
+        scorer = Scorer(TrainedModel.load(folder), {"tiny": "random"}, 0, any_features=True)
         return scorer.score(Path("new.mp4"))
 
     return score

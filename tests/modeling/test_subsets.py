@@ -87,7 +87,7 @@ def test_fewer_than_three_videos_are_a_note_and_no_number(tmp_path: Path) -> Non
     assert isnan(rare.summary.srocc.values[1])
     assert rare.summary.srocc.mean == rare.summary.srocc.values[0]
     assert rare.summary.notes[0] == "1 of 2 heads not measured: fewer than 3 of the group's videos are in the split"
-    assert "3 values are too few for a logistic of four parameters" in rare.summary.notes[1]
+    assert "3 videos are too few for the mapping 'logistic', which takes 4, one for each of its four parameters" in rare.summary.notes[1]
     assert (common.summary.n, common.videos) == ((4, 4), 4)
     assert measure_subsets(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
 

@@ -26,12 +26,14 @@ class Ensemble:
         kappas: one a split.
         chosen: how they came about, in words.
         summary: metrics of the test parts, one value a split.
+        mapping: what PLCC and RMSE were read after.
         predictions: of the test parts.
     """
 
     kappas: tuple[float, ...]
     chosen: str
     summary: MetricsSummary
+    mapping: str
     predictions: tuple[Prediction, ...]
 
 
@@ -60,8 +62,8 @@ def ensemble(first: Path, second: Path, *, kappa: float | None = None, mapping: 
     kappas = [kappa if kappa is not None else _chosen(one, two, number) for number in range(len(one.splits))]
     predictions = tuple(row for number, value in enumerate(kappas) for row in _blended(one, two, number, "test", value))
     chosen = "highest SROCC on each split's validation part" if kappa is None else "given"
-    summary = summarise(predictions, len(kappas), mapping or one.config.mapping, [])
-    return Ensemble(tuple(kappas), chosen, summary, predictions)
+    read_after = mapping or one.config.mapping
+    return Ensemble(tuple(kappas), chosen, summarise(predictions, len(kappas), read_after, []), read_after, predictions)
 
 
 def _chosen(one: RecordedRun, two: RecordedRun, number: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def evaluate(
         notes.append(f"{len(wanted) - len(rows)} video(s) without complete features left out")
     sequences = load_sequences(source, sets, rows)
     if not own:
+        scale, labels = model.trained_on.name, source.dataset.name
+        notes.append(f"scores are on the scale of '{scale}', labels on that of '{labels}': RMSE without a mapping compares two scales")
         notes += _trained_on([split for one in config.datasets for split in _own_splits(splits, model, one.name)], sequences.names)
     if frame_input != model.config.frame_input:
         notes.append(f"tested on other frames than the run's own: {frame_input.words}")
@@ -168,15 +171,11 @@ def _trained_on(splits: Sequence[dict[str, list[str]]], measured: Sequence[str])
 
 
 def _scored(model: TrainedModel, number: int, sequences: Sequences, names: Sequence[str], draws: Sequence[RowPicks]) -> list[Prediction]:
-    place = {name: row for row, name in enumerate(sequences.names)}
-    rows = (place[name] for name in names if name in place)
-    own = sequences
-    return [
-        Prediction(number, "test", own.names[row], own.contents[row], float(own.mos[row]), _score(model, number, own, row, draws))
-        for row in rows
-    ]
-
-
-def _score(model: TrainedModel, number: int, sequences: Sequences, row: int, draws: Sequence[RowPicks]) -> float:
-    values = sequences.features[row]
-    return float(np.mean([model.score(selected(values, picks(row)), number) for picks in draws]))
+    place, found = {name: row for row, name in enumerate(sequences.names)}, []
+    for row in (place[name] for name in names if name in place):
+        values = sequences.features[row]
+        output = np.mean([model.outputs(selected(values, picks(row)), number) for picks in draws], axis=0)
+        score = nan if model.calibrations is None else float(model.calibrated(output, number)[0])
+        known = sequences.names[row], sequences.contents[row], float(sequences.mos[row])
+        found.append(Prediction(number, "test", *known, float(output[0]), score))
+    return found

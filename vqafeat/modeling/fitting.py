@@ -13,8 +13,9 @@ from vqafeat.cluster import ClusterOptions
 from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.json_text import json_text
-from vqafeat.metrics import MAPPINGS
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.branches import with_branches
+from vqafeat.modeling.calibration import write_calibrations
 from vqafeat.modeling.engines import ENGINES, Fit
 from vqafeat.modeling.group_state import SplitOutcome
 from vqafeat.modeling.holding import held
@@ -23,7 +24,15 @@ from vqafeat.modeling.losses import LabelLine, label_lines, on_label_scale
 from vqafeat.modeling.mixing import JOINT
 from vqafeat.modeling.one_run import check_parts
 from vqafeat.modeling.parallel import Plan, Progress, build_head_on_meta
-from vqafeat.modeling.predictions import Prediction, read_predictions, summarise, write_predictions
+from vqafeat.modeling.predictions import (
+    Prediction,
+    fit_calibrations,
+    read_predictions,
+    read_summary,
+    summarise,
+    with_scores,
+    write_predictions,
+)
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
 from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, SPLITS, STATE, read_json, write_csv, write_json
@@ -33,6 +42,8 @@ from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, 
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.modeling.trained import resolved_options
 from vqafeat.modeling.trainers import check_overrides, trainer_of
+from vqafeat.modeling.training_features import TrainingFeatures, write_training_features
+from vqafeat.places import of_each
 from vqafeat.splits import Split
 
 PARTS = ("train", "validation", "test")
@@ -82,7 +93,7 @@ def fit(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     jobs: int = 1,
-    mapping: str = "logistic",
+    mapping: str = DEFAULT_MAPPING,
     split_kind: str = "given",
     skip_missing: bool = False,
     overwrite: bool = False,
@@ -110,7 +121,7 @@ def fit(
         options: single options of the head to change.
         seed: the same seed gives the same run.
         jobs: processes; results do not depend on it.
-        mapping: what PLCC and RMSE are read after: "logistic", "logistic-li" or "none".
+        mapping: what PLCC and RMSE are read after; see `vqafeat.metrics`.
         split_kind: how the splits were drawn, in words, for the record.
         skip_missing: leave out videos without complete features instead of refusing to start.
         overwrite: replace what the folder holds of a run.
@@ -148,9 +159,12 @@ def fit(
         return _found(folder.path, config)
     plan = replace(plan, out=folder.path)
     write_json(folder.path / CONFIG, config.as_dict())
-    write_json(folder.path / SPLITS, _named_splits(videos, split_kind))
+    write_json(folder.path / SPLITS, {**_named_splits(videos, split_kind), "sha256": _file_digests(source, videos)})
     sequences = held(videos.sequences, memory_bytes) if trainer_of(head).follows_recipe else videos.sequences
     outcomes = driving.run(Fit(sequences, videos.splits, plan, jobs, asked), progress)
+    trained = {row for split in videos.splits for row in split.train}
+    if (features := TrainingFeatures.of(sequences, sorted(trained))) is not None:
+        write_training_features(folder.path, features)
     return _finished(folder.path, config, videos, outcomes)
 
 
@@ -243,7 +257,7 @@ def _within(split: Split, number: int, rows: Sequence[int]) -> Split:
     if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
         raise TrainingError(
             f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with features; it takes at least 1 and "
-            f"{_FEWEST_TO_MEASURE}. Use more videos or other parts."
+            f"{_FEWEST_TO_MEASURE}. Use more videos, or larger parts, as --ratio 40/30/30."
         )
     return Split(**parts)
 
@@ -252,6 +266,13 @@ def _named_splits(videos: _Videos, kind: str) -> dict[str, Any]:
     names = videos.sequences.names
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits]
     return {"kind": kind, "skipped": videos.skipped, "leak": _leak(videos).as_dict(), "splits": named}
+
+
+def _file_digests(source: FeatureSource, videos: _Videos) -> dict[str, str]:
+    """Return video → SHA-256 of its file, where that is known, so that `predict` can recognise a training video."""
+    names = videos.sequences.names
+    found = of_each(source.path, source.source, names)
+    return {name: str(known["sha256"]) for name, known in zip(names, found, strict=True) if known}
 
 
 def _leak(videos: _Videos) -> LeakReport:
@@ -266,12 +287,15 @@ def _notes(videos: _Videos, recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
-    predictions = tuple(row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome))
+    rows = [row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome)]
+    calibrations = fit_calibrations(rows, config)
+    predictions = with_scores(rows, config, calibrations)
     # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     names = [one.name for one in config.datasets]
     summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, recipe), names)
     write_predictions(out, predictions)
+    write_calibrations(out, config, calibrations)
     columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))
     curve = [
         (number, *(getattr(record, column) for column in columns)) for number, outcome in enumerate(outcomes) for record in outcome.curve
@@ -286,7 +310,8 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
 
 def _found(folder: Path, config: RunConfig) -> FittedRun:
     metrics = read_json(folder / METRICS)
-    return FittedRun(folder, config, MetricsSummary.from_dict(metrics), read_predictions(folder), tuple(metrics["kept_epochs"]), found=True)
+    predictions = read_predictions(folder, config)
+    return FittedRun(folder, config, read_summary(folder, config), predictions, tuple(metrics["kept_epochs"]), found=True)
 
 
 def _predictions(videos: _Videos, number: int, outcome: SplitOutcome) -> list[Prediction]:

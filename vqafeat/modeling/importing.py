@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vqafeat.errors import ArgumentError
+from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.modeling.heads import build_head, head_options
 from vqafeat.modeling.layouts import read_layout
 from vqafeat.modeling.losses import LabelLine
@@ -67,7 +68,7 @@ def import_head(
         channels=found.channels,
         datasets=(TrainedOn(dataset, "", score_name, mos_range, (line,)),),
         split_kind="unknown (imported)",
-        mapping="logistic",
+        mapping=DEFAULT_MAPPING,
         origin=f"imported from {path.name}",
         versions=software_versions(),
     )

@@ -117,6 +117,11 @@ class Mixture:
         source, own = self._found(video)
         return source.seconds(own)
 
+    def source(self, video: str) -> dict[str, Any] | None:
+        """Return the digest of a video's file and its size, or None where the file is not known."""
+        source, own = self._found(video)
+        return source.source(own)
+
     def _found(self, video: str) -> tuple[FeatureSource, str]:
         name, _, own = video.partition(_INSIDE)
         return self._sources[name], own

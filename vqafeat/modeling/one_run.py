@@ -128,7 +128,8 @@ def check_parts(split: Split, sequences: Sequences, recipe: Recipe) -> None:
     """Refuse a split that cannot be trained on.
 
     Raises:
-        TrainingError: the part that is to choose an epoch is too small in a data set, or a row is not among the videos.
+        TrainingError: the part that is to choose an epoch is too small in a data set, all training labels of one are equal, or a row is
+            not among the videos.
     """
     videos = len(sequences)
     beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
@@ -137,13 +138,19 @@ def check_parts(split: Split, sequences: Sequences, recipe: Recipe) -> None:
     for number, name in enumerate(sequences.datasets):
         of = f" of '{name}'" if len(sequences.datasets) > 1 else ""
         test, validation = (sum(sequences.dataset_of[row] == number for row in part) for part in (split.test, split.validation))
+        labels = sequences.mos[[row for row in split.train if sequences.dataset_of[row] == number]]
+        if len(labels) > 1 and np.ptp(labels) == 0:
+            raise TrainingError(
+                f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing to learn; "
+                "look at the label list."
+            )
         if recipe.select == "test" and test < FEWEST_FOR_SROCC:
             raise TrainingError(
                 f"the test part{of} has {test} video(s); choosing an epoch by its SROCC takes at least {FEWEST_FOR_SROCC}. "
-                "Use more videos, or select by validation."
+                "Use --select validation, more videos, or a larger test share, as --ratio 60/20/20."
             )
         if split.validation and validation < FEWEST_FOR_SROCC:
             raise TrainingError(
                 f"the validation part{of} has {validation} video(s); choosing an epoch by SROCC takes at least {FEWEST_FOR_SROCC}. "
-                "Use more videos, or splits without a validation part (80/20), which keep the last epoch."
+                "Use --ratio 40/30/30 for larger parts, or --ratio 80/20 for none, which keeps the last epoch."
             )

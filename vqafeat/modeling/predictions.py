@@ -1,23 +1,35 @@
-"""The scores that a run gave to videos, as its folder keeps them."""
+"""The scores that a run gave to videos, as its folder keeps them, and their calibration."""
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from vqafeat.csv_text import unguarded
 from vqafeat.errors import WeightsError
 from vqafeat.metrics import evaluate_predictions
+from vqafeat.modeling.calibration import Calibrations, fit_calibration, read_calibrations
 from vqafeat.modeling.mixing import own_names
-from vqafeat.modeling.run_files import PREDICTIONS, write_csv
-from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json, write_csv
+from vqafeat.modeling.summary import PLAIN_MEASURES, MetricsSummary
 
-_COLUMNS = ("split", "part", "video", "content", "mos", "prediction")
+_COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
+_CALIBRATED_ON = ("validation", "train")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One video's score by one split's head, on the label scale of the video's own data set where the run was trained on that one."""
+    """What one split's head says of one video.
+
+    Attributes:
+        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees to it.
+        score: the calibrated score, on that label scale; NaN where there is no calibration.
+    """
 
     split: int
     part: str
@@ -25,6 +37,7 @@ class Prediction:
     content: str
     mos: float
     prediction: float
+    score: float = nan
 
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
@@ -32,8 +45,18 @@ def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     write_csv(folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions])
 
 
-def read_predictions(folder: Path) -> tuple[Prediction, ...]:
-    """Return the table of a run folder.
+def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
+    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    rows = read_rows(folder)
+    return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
+
+
+def read_rows(folder: Path) -> list[Prediction]:
+    """Return the table of a run folder as it was predicted, without calibrated scores.
 
     Raises:
         WeightsError: it is missing or damaged.
@@ -41,7 +64,7 @@ def read_predictions(folder: Path) -> tuple[Prediction, ...]:
     path = folder / PREDICTIONS
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return tuple(
+            return [
                 Prediction(
                     int(row["split"]),
                     row["part"],
@@ -51,9 +74,55 @@ def read_predictions(folder: Path) -> tuple[Prediction, ...]:
                     float(row["prediction"] or "nan"),
                 )
                 for row in csv.DictReader(file)
-            )
+            ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+
+
+# --- calibration --------------------------------------------------------------------------------------------------------------------
+
+
+def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
+    """Return the calibration of each data set and split of a run, on its predictions of the validation part, or else the training part."""
+    found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
+    for row in predictions:
+        found.setdefault((_dataset_number(row.video, config), row.split, row.part), []).append((row.prediction, row.mos))
+
+    def fitted(number: int, split: int) -> Any:
+        part = next((name for name in _CALIBRATED_ON if (number, split, name) in found), _CALIBRATED_ON[-1])
+        pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
+        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part)
+
+    return tuple(tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(config.datasets)))
+
+
+def with_scores(predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations) -> tuple[Prediction, ...]:
+    """Return the predictions with their calibrated scores."""
+    return tuple(
+        replace(row, score=float(calibrations[_dataset_number(row.video, config)][row.split].scores(row.prediction))) for row in predictions
+    )
+
+
+def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
+    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions, an imported head has none.
+
+    Raises:
+        WeightsError: a file is damaged.
+    """
+    stored = read_calibrations(folder, config)
+    if stored is not None or not (folder / PREDICTIONS).is_file():
+        return stored
+    return fit_calibrations(read_rows(folder), config)
+
+
+def _dataset_number(video: str, config: RunConfig) -> int:
+    """Return which data set of a run a video is from; runs on several name it `konvid/123.mp4`."""
+    if len(config.datasets) == 1:
+        return 0
+    return next(number for number, one in enumerate(config.datasets) if own_names([video], one.name))
+
+
+# --- metrics ------------------------------------------------------------------------------------------------------------------------
 
 
 def summarise(
@@ -75,9 +144,30 @@ def summarise(
     return MetricsSummary.weighted({name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes)
 
 
+def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
+    """Return the metrics of a finished run; those that an earlier version did not write follow from its predictions.
+
+    Raises:
+        WeightsError: a file of the run is missing or damaged.
+    """
+    values = read_json(folder / METRICS)
+    try:
+        summary = MetricsSummary.from_dict(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+    if not summary.n or all(name in values for name in PLAIN_MEASURES) or not (folder / PREDICTIONS).is_file():
+        return summary
+    names = [one.name for one in config.datasets]
+    again = summarise(read_predictions(folder, config), config.splits, config.mapping, (), names)
+    return summary.with_plain(again)
+
+
 def _measured(tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
-    metrics = []
-    for number in range(splits):
-        own = [row for row in tested if row.split == number]
-        metrics.append(evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping))
-    return MetricsSummary.of(metrics, notes)
+    by_split = [[row for row in tested if row.split == number] for number in range(splits)]
+    metrics = [evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping) for own in by_split]
+    return MetricsSummary.of(metrics, notes, [calibrated_rmse(own) for own in by_split])
+
+
+def calibrated_rmse(rows: Sequence[Prediction]) -> float:
+    """Return the RMSE of the calibrated scores; NaN where there is no calibration."""
+    return float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in rows])))

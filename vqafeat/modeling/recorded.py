@@ -59,7 +59,7 @@ class RecordedRun:
             raise WeightsError(
                 f"'{folder}' has no predictions on splits of its own (an imported head has none); give runs of `vqafeat fit`."
             )
-        rows = {(row.split, row.part, row.video): row for row in read_predictions(folder) if row.part in _OUTSIDE_TRAINING}
+        rows = {(row.split, row.part, row.video): row for row in read_predictions(folder, config) if row.part in _OUTSIDE_TRAINING}
         return cls(folder, config, metrics, splits, rows)
 
 

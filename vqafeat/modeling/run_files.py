@@ -18,10 +18,12 @@ from vqafeat.csv_text import guarded
 from vqafeat.errors import WeightsError
 from vqafeat.json_text import json_text
 
-CONFIG, SPLITS, PREDICTIONS, METRICS, CURVE, WEIGHTS, STATE = (
+CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
     "config.json",
     "splits.json",
     "predictions.csv",
+    "calibration.json",
+    "training-features.safetensors",
     "metrics.json",
     "curve.csv",
     "weights",

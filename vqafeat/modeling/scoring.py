@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from vqafeat.manifest import RawGeometry
 from vqafeat.manifest.locating import VIDEO_EXTENSIONS
 from vqafeat.modeling.rows import selected
 from vqafeat.modeling.sampling import VideoRows, rows_in_testing
+from vqafeat.modeling.score_checks import ScoreChecks
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
 
@@ -25,19 +27,33 @@ class ScoredVideo:
     """The score of one video.
 
     Attributes:
-        score: on the scale of the data set that the model was trained on.
+        score: mean over the heads, on the scale of the data set that the model was trained on.
+        head_scores: (head,) that it is the mean of.
+        splits: (head,) whose heads these are.
+        scale: what a score means, in words.
+        calibrated: whether the scores are on the labels' scale, or the heads' own output.
         frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one that was drawn several times
             stands there as often.
         seconds: (frame,) presentation time of these frames.
-        frame_scores: (frame,) whose mean is the score, unless the head says otherwise.
+        frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
+        warnings: what a reader has to know before trusting the score.
     """
 
     path: Path
     score: float
+    head_scores: npt.NDArray[np.float64]
+    splits: tuple[int, ...]
     scale: str
+    calibrated: bool
     frames: npt.NDArray[np.int32]
     seconds: npt.NDArray[np.float64]
     frame_scores: npt.NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def std(self) -> float:
+        """The sample deviation (n − 1) over the heads; NaN where there is one head."""
+        return float(np.std(self.head_scores, ddof=1)) if len(self.head_scores) > 1 else nan
 
 
 class Scorer:
@@ -46,16 +62,27 @@ class Scorer:
     Args:
         model: from `TrainedModel.load`.
         weights: backbone → weights, for those that the model's own record does not name or that lie elsewhere.
-        split: which of the run's heads to ask; without it, the mean over all.
+        split: whose head to use; without it, the score is the mean over all.
         any_features: allow networks or decoders other than those of the training.
+        checks: from `ScoreChecks.read`; without them, nothing is known that could be warned of.
+        held_out: score a training video by the heads alone that were not fitted on it.
 
     Raises:
         IdentityError: features would be made otherwise than in training.
         ArgumentError: a network's weights came from a file that is not named.
     """
 
-    def __init__(self, model: TrainedModel, weights: dict[str, str], split: int | None = None, any_features: bool = False) -> None:
-        self.model, self._split = model, split
+    def __init__(
+        self,
+        model: TrainedModel,
+        weights: dict[str, str],
+        split: int | None = None,
+        any_features: bool = False,
+        checks: ScoreChecks | None = None,
+        held_out: bool = False,
+    ) -> None:
+        self.model, self._splits = model, model.splits_of(split)
+        self._checks, self._held_out = checks or ScoreChecks({}), held_out
         names = split_feature_sets(model.config.feature_sets)
         foreign = [name for name in backbone_names(names) if name not in BACKBONES]
         if foreign:
@@ -107,12 +134,19 @@ class Scorer:
         except StoreError as error:
             # one odd video is told of in its place and does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
-        scores = np.concatenate([self.model.frame_scores(selected(features.values, rows), self._split) for rows in draws])
+        digest = str(found.table.source["sha256"])
+        splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
+        if not splits:
+            raise VideoError("seen-in-training", f"'{path}': every head was fitted on this video, so none can score it as held out.")
+        drawn = [selected(features.values, rows) for rows in draws]
+        heads = self.model.calibrated(np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits)
+        warnings = self._checks.warnings(digest, splits, heads, features.values)
+        scores = np.concatenate([self.model.frame_scores(values, splits) for values in drawn])
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
         order = np.argsort(taken, kind="stable")
-        shown = taken[order]
-        score = float(np.mean([self.model.score(selected(features.values, rows), self._split) for rows in draws]))
-        return ScoredVideo(path, score, self.model.scale, features.frame[shown], seconds[shown], scores[order])
+        curve = features.frame[taken[order]], seconds[taken[order]], scores[order]
+        scale = self.model.scale, self.model.calibrations is not None
+        return ScoredVideo(path, float(np.mean(heads)), heads, splits, *scale, *curve, warnings)
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:

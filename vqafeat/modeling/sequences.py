@@ -43,6 +43,9 @@ class FeatureSource(Protocol):
     def seconds(self, video: str) -> Seconds | None:
         """Return (decoded frame,) presentation times, or None where they are not known."""
 
+    def source(self, video: str) -> dict[str, Any] | None:
+        """Return the digest of a video's file and its `width` and `height` as shown, or None where the file is not known."""
+
     @property
     def members(self) -> tuple[Dataset, ...]:
         """The data sets whose labels lie on scales of their own; one, unless several are joined."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any, Protocol
 
 from vqafeat.errors import ArgumentError
 from vqafeat.labels.table import read_table
@@ -13,9 +12,9 @@ from vqafeat.manifest import SPLIT_NAMES, load_manifest, manifest_names
 from vqafeat.manifest.dataset import doubled, first_few
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.evaluating import Evaluation
-from vqafeat.modeling.predictions import Prediction
+from vqafeat.modeling.predictions import Prediction, calibrated_rmse
 from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.modeling.summary import MEASURES, MetricsSummary, Spread
+from vqafeat.modeling.summary import MEASURES, MetricsSummary, Spread, numbered_notes
 from vqafeat.registry import Registry
 
 FEWEST_TO_MEASURE = 3
@@ -31,13 +30,6 @@ _SHORT_SIDES = (480, 720, 1080)
 _SHORT_SIDE_NAMES = ("<=480p", "<=720p", "<=1080p", ">1080p")
 
 
-class SizedSource(FeatureSource, Protocol):
-    """A feature store that knows where frames came from."""
-
-    def source(self, video: str) -> Mapping[str, Any] | None:
-        """Return what is known of a video's frames, with `width` and `height` in samples as shown, or None."""
-
-
 @dataclass(frozen=True)
 class GroupRequest:
     """What a grouping may look at.
@@ -48,7 +40,7 @@ class GroupRequest:
         quality_threshold: label that parts low from high quality; None is the middle of the data set's range.
     """
 
-    source: SizedSource
+    source: FeatureSource
     videos: tuple[str, ...]
     quality_threshold: float | None = None
 
@@ -131,7 +123,7 @@ def _is_csv(by: str) -> bool:
     return by.lower().endswith(".csv")
 
 
-def measure_subsets(evaluation: Evaluation, source: SizedSource, by: str, *, quality_threshold: float | None = None) -> Subsets:
+def measure_subsets(evaluation: Evaluation, source: FeatureSource, by: str, *, quality_threshold: float | None = None) -> Subsets:
     """Return the metrics of each group of the measured videos, head by head; PLCC's logistic is fitted on the group alone.
 
     Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`) and IX (`quality`).
@@ -168,8 +160,12 @@ def _summary(evaluation: Evaluation, videos: Sequence[str]) -> MetricsSummary:
     }
     few = heads - len(measured)
     notes = [f"{few} of {heads} heads not measured: fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"] if few else []
-    notes += [f"split {head}: {metrics.note}" for head, metrics in measured.items() if metrics.note]
-    spreads = {name: Spread.of([getattr(measured[head], name) if head in measured else nan for head in range(heads)]) for name in MEASURES}
+    notes += numbered_notes([measured[head].note if head in measured else "" for head in range(heads)])
+    spreads = {
+        name: Spread.of([getattr(measured[head], name) if head in measured else nan for head in range(heads)])
+        for name in (*MEASURES, "plcc_plain", "rmse_plain")
+    }
+    spreads["rmse_calibrated"] = Spread.of([calibrated_rmse(rows) if head in measured else nan for head, rows in enumerate(own)])
     return MetricsSummary(**spreads, n=tuple(map(len, own)), notes=tuple(notes), datasets={})
 
 

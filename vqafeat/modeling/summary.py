@@ -1,15 +1,19 @@
 """The metrics of several runs of one fit, brought together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
-from vqafeat.metrics import Metrics
+from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 MEASURES = ("srocc", "krocc", "plcc", "rmse")
+# Without a mapping: of a head's own output, and the error of the calibrated scores that `predict` prints.
+PLAIN_MEASURES = ("plcc_plain", "rmse_plain", "rmse_calibrated")
+EVERY_MEASURE = (*MEASURES, *PLAIN_MEASURES)
+_IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,19 @@ class Spread:
         return {"mean": self.mean, "std": self.std, "median": self.median, "values": list(self.values)}
 
 
+UNKNOWN = Spread.of(())
+
+
 @dataclass(frozen=True)
 class MetricsSummary:
     """SROCC, KROCC, PLCC and RMSE over the runs, and what to know about them.
 
     Attributes:
+        plcc, rmse: after the run's mapping.
         n: videos that each run was measured on.
         notes: for example that a logistic did not converge in a run, whose PLCC is then no part of the mean.
+        plcc_plain, rmse_plain: of the heads' own output, without a mapping.
+        rmse_calibrated: of the calibrated scores.
         datasets: of a run on several data sets, the summary of each.
     """
 
@@ -60,13 +70,17 @@ class MetricsSummary:
     rmse: Spread
     n: tuple[int, ...]
     notes: tuple[str, ...]
+    plcc_plain: Spread = UNKNOWN
+    rmse_plain: Spread = UNKNOWN
+    rmse_calibrated: Spread = UNKNOWN
     datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, metrics: Sequence[Metrics], notes: Sequence[str] = ()) -> "MetricsSummary":
+    def of(cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()) -> "MetricsSummary":
         """Return the summary of one `Metrics` a run; each run's own note is kept with its number."""
-        own = [f"split {number}: {item.note}" for number, item in enumerate(metrics) if item.note]
-        spreads = {name: Spread.of([getattr(item, name) for item in metrics]) for name in MEASURES}
+        own = numbered_notes([item.note for item in metrics])
+        spreads = {name: Spread.of([getattr(item, name) for item in metrics]) for name in (*MEASURES, "plcc_plain", "rmse_plain")}
+        spreads["rmse_calibrated"] = Spread.of(rmse_calibrated)
         return cls(**spreads, n=tuple(item.n for item in metrics), notes=(*notes, *own), datasets={})
 
     @classmethod
@@ -76,24 +90,51 @@ class MetricsSummary:
         RMSE has no mean, since each data set has a scale of its own.
         """
         counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
-        spreads = {}
-        for name in MEASURES:
-            values = np.array([getattr(own, name).values for own in datasets.values()])
-            spreads[name] = Spread.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
-        spreads["rmse"] = Spread.of([nan] * counts.shape[1])
+        spreads = {name: Spread.of([nan] * counts.shape[1]) for name in _IN_LABELS_UNIT}
+        for name in EVERY_MEASURE:
+            if name not in spreads:
+                values = np.array([getattr(own, name).values for own in datasets.values()])
+                spreads[name] = Spread.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
         own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
-        said = "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales differ"
-        return cls(**spreads, n=tuple(counts.sum(axis=0).astype(int).tolist()), notes=(*notes, said, *own_notes), datasets=datasets)
+        weights = "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales differ"
+        return cls(**spreads, n=tuple(counts.sum(axis=0).astype(int).tolist()), notes=(*notes, weights, *own_notes), datasets=datasets)
+
+    @property
+    def few_videos(self) -> str:
+        """What a reader has to know where splits were measured on few videos; empty where none was."""
+        few = [count for own in (self.datasets.values() or [self]) for count in own.n if count < FEW_VIDEOS]
+        if not few:
+            return ""
+        counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
+        return f"measured on only {counts} test videos a split: with fewer than {FEW_VIDEOS}, one video moves a figure visibly"
+
+    def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
+        """Return this summary with the measures of another one that no mapping is needed for."""
+        datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
+        return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        own: dict[str, Any] = {name: getattr(self, name).as_dict() for name in MEASURES}
+        own: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
         several = {"datasets": {name: summary.as_dict() for name, summary in self.datasets.items()}} if self.datasets else {}
-        return {**own, "n": list(self.n), "notes": list(self.notes), **several}
+        return {**own, "n": list(self.n), "few_videos": bool(self.few_videos), "notes": list(self.notes), **several}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
-        """Return the summary that `as_dict` described, where NaN may have become null."""
-        spreads = {name: Spread.of([nan if value is None else value for value in values[name]["values"]]) for name in MEASURES}
+        """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has fewer measures."""
+        there = [name for name in EVERY_MEASURE if name in values or name in MEASURES]
+        spreads = {name: Spread.of([nan if value is None else value for value in values[name]["values"]]) for name in there}
         datasets = {name: cls.from_dict(own) for name, own in values.get("datasets", {}).items()}
         return cls(**spreads, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
+
+
+def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
+    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …` where several have."""
+    numbers: dict[str, list[int]] = {}
+    for number, note in enumerate(notes):
+        if note:
+            numbers.setdefault(note, []).append(number)
+    return [
+        f"{what} {having[0]}: {note}" if len(having) == 1 < len(notes) else f"{len(having)} of {len(notes)} {what}s: {note}"
+        for note, having in numbers.items()
+    ]

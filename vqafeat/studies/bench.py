@@ -11,7 +11,7 @@ from vqafeat.modeling.mixing import Mixture
 from vqafeat.modeling.parallel import Progress
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.studies.requests import RunRequest
-from vqafeat.studies.shelves import Shelf, StudySource
+from vqafeat.studies.shelves import Shelf
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Bench:
     skip_missing: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
-    near: Callable[[StudySource, str], StudySource] = lambda source, features: source
+    near: Callable[[FeatureSource, str], FeatureSource] = lambda source, features: source
     progress: Progress | None = None
     _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
@@ -85,11 +85,7 @@ class Bench:
             progress=self.progress,
         )
 
-    def videos(self, request: RunRequest) -> int:
-        """Return how many videos the request's data sets have."""
-        return len(self._joined(self.shelf.sources(request.datasets)).dataset.videos)
-
-    def members(self, request: RunRequest) -> list[StudySource]:
+    def members(self, request: RunRequest) -> list[FeatureSource]:
         """Return the stores that the request is fitted on, one a data set."""
         return self._near(request.datasets, self.shelf.adapted(request).features)
 
@@ -97,13 +93,13 @@ class Bench:
         """Return them as one."""
         return self._joined(self.members(request))
 
-    def beside(self, request: RunRequest, names: Sequence[str]) -> list[StudySource]:
+    def beside(self, request: RunRequest, names: Sequence[str]) -> list[FeatureSource]:
         """Return the stores of other data sets that are used together with the request's."""
         return self._near((*request.datasets, *names), self.shelf.adapted(request).features)[len(request.datasets) :]
 
-    def _near(self, datasets: Sequence[str], features: str) -> list[StudySource]:
+    def _near(self, datasets: Sequence[str], features: str) -> list[FeatureSource]:
         return [self.near(source, features) for source in self.shelf.sources(datasets)]
 
     @staticmethod
-    def _joined(sources: Sequence[StudySource]) -> FeatureSource:
+    def _joined(sources: Sequence[FeatureSource]) -> FeatureSource:
         return sources[0] if len(sources) == 1 else Mixture(sources)

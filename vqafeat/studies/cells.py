@@ -1,5 +1,6 @@
 """The words of a filled table, the same in every format."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from vqafeat.studies.shelves import commands_for
 from vqafeat.studies.study import Heading
 
 QUOTED = "†"
+_OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
 
@@ -40,7 +42,13 @@ def measured_text(found: CellResult, digits: int) -> str:
         return NOTHING
     std = found.measured.spread.std
     spread = f" ± {number(std, digits)}" if found.cell.statistic == "mean-std" and isfinite(std) else ""
-    return number(found.value, digits) + spread
+    return number(found.value, digits) + spread + plain_text(found, digits)
+
+
+def plain_text(found: CellResult, digits: int) -> str:
+    """Return PLCC or RMSE without a mapping, where the cell shows one after a mapping; else nothing."""
+    plain = found.plain_value
+    return f" [{number(plain, digits)}]" if isfinite(plain) else ""
 
 
 def cell_text(found: CellResult, digits: int) -> str:
@@ -63,6 +71,7 @@ def notes(result: StudyResult) -> list[str]:
     """Return the lines below a table: data, choices, what is missing, what failed."""
     marks = [found.cell.published for found in result.cells if found.cell.published]
     legend = _LEGEND
+    legend += "; [without a mapping]" if any(isfinite(found.plain_value) for found in result.cells) else ""
     legend += "; * the paper took it from elsewhere" if any(item.collected for item in marks) else ""
     legend += "; ≈ read off a plot" if any(item.approximate for item in marks) else ""
     lines = [result.words, result.study.caption, f"{legend}."]
@@ -77,7 +86,7 @@ def notes(result: StudyResult) -> list[str]:
 def _own_notes(result: StudyResult) -> list[str]:
     """Return what the runs say of themselves, once each; what a single split has to say stays in its run folder."""
     said = [note for found in result.cells if found.measured for note in found.measured.notes]
-    return list(dict.fromkeys(note for note in said if not note.startswith("split ")))
+    return list(dict.fromkeys(note for note in said if not _OF_SPLITS.match(note)))
 
 
 def as_dict(result: StudyResult, store: Place) -> dict[str, Any]:
@@ -112,6 +121,7 @@ def _cell_dict(found: CellResult, result: StudyResult) -> dict[str, Any]:
         "statistic": cell.statistic,
         "shown": cell_text(found, result.study.digits),
         "measured": found.value,
+        "plain": found.plain_value,
         "std": measured.spread.std if measured else float("nan"),
         "values": measured.spread.values if measured else (),
         "published": cell.published.value if cell.published else float("nan"),

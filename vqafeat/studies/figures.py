@@ -63,11 +63,12 @@ def scatter(result: StudyResult, folder: Path) -> list[Path]:
     for number, heading in enumerate(result.study.rows):
         runs = [run for found in result.row(number) if found.measured for run in found.measured.runs]
         if runs:
-            tests = [row for row in read_predictions(runs[0]) if row.part == "test"]
-            label = RunConfig.from_dict(read_json(runs[0] / CONFIG), str(runs[0])).score_name
+            config = RunConfig.from_dict(read_json(runs[0] / CONFIG), str(runs[0]))
+            tests = [row for row in read_predictions(runs[0], config) if row.part == "test"]
             path = folder / f"{result.study.name}-{number + 1}.png"
             name = f"{heading.words}{', stand-in data' if result.stands_in else ''}"
-            written.append(plot_predictions([row.prediction for row in tests], [row.mos for row in tests], label, name, path))
+            scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
+            written.append(plot_predictions(scores, labels, config.score_name, name, path, config.mapping))
     return written
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vqafeat.metrics import fit_logistic
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.modeling.scoring import ScoredVideo
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
@@ -19,23 +20,46 @@ HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # beside the colours, for print
 STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd"}
 
 
-def plot_predictions(predictions: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path) -> Path:
-    """Write a scatter of predictions against labels with the four-parameter logistic that PLCC and RMSE are read after."""
+def plot_predictions(
+    predictions: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path, mapping: str = DEFAULT_MAPPING
+) -> Path:
+    """Write a scatter of heads' outputs against labels with the mapping that PLCC and RMSE are read after."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
-    fit = fit_logistic(x, y, "logistic")
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 4.4), layout="constrained")
-        axes = figure.subplots()
-        axes.scatter(x, y, s=16, color=BLUE, alpha=0.55, linewidths=0, label=f"{len(x)} test predictions")
-        if fit.converged:
+        figure, axes = _scatter(x, y, f"{len(x)} test predictions")
+        fit = fit_logistic(x, y, mapping) if MAPPINGS.get(mapping) is not None else None
+        if fit is not None and fit.converged:
             grid = np.linspace(x.min(), x.max(), 200)
             axes.plot(grid, fit.mapped(grid), color=ORANGE, linewidth=2, label="fitted logistic")
-        axes.set_xlabel("predicted score")
-        axes.set_ylabel(label_name)
-        axes.set_title(title)
-        axes.legend(loc="lower right", framealpha=0.9)
-        figure.savefig(path, dpi=150)
+        _finish(figure, axes, ("predicted score", label_name, title), path)
     return path
+
+
+def plot_scores(scores: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path) -> Path:
+    """Write a scatter of calibrated scores against labels, both on one scale, with the line on which they are equal."""
+    x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
+    with mpl.rc_context(STYLE):
+        figure, axes = _scatter(x, y, f"{len(x)} scores of test videos, SROCC of all {evaluate_predictions(x, y, 'none').srocc:.2f}")
+        ends = [float(np.min([x.min(), y.min()])), float(np.max([x.max(), y.max()]))]
+        axes.plot(ends, ends, color=ORANGE, linewidth=2, label="score = label")
+        axes.set_aspect("equal")
+        _finish(figure, axes, (f"calibrated score ({label_name})", label_name, title), path)
+    return path
+
+
+def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(x, y, s=16, color=BLUE, alpha=0.55, linewidths=0, label=label)
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path) -> None:
+    axes.set_xlabel(words[0], parse_math=False)
+    axes.set_ylabel(words[1], parse_math=False)
+    axes.set_title(words[2], parse_math=False, fontsize=10)
+    axes.legend(loc="best", framealpha=0.9, fontsize=8)
+    figure.savefig(path, dpi=150)
 
 
 def plot_frame_curve(video: ScoredVideo, path: Path, stills: Mapping[int, npt.NDArray[np.uint8]] | None = None) -> Path:

@@ -11,7 +11,6 @@ from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.kinds import Measured
-from vqafeat.studies.kinds.base import spread_of
 from vqafeat.studies.kinds.weighted import average
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Cell, Recorded, Study
@@ -53,7 +52,7 @@ def _filled(cell: Cell, summaries: Mapping[str, MetricsSummary], recorded: Recor
     if dataset not in summaries:
         return CellResult(cell)
     summary = summaries[dataset]
-    return CellResult(cell, Measured(spread_of(summary, cell.measure), summary.n[0]), comparable=dataset not in recorded.unlike)
+    return CellResult(cell, Measured.of(summary, cell.measure), comparable=dataset not in recorded.unlike)
 
 
 def _averaged(found: CellResult, cells: Sequence[CellResult]) -> CellResult:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.manifest.typed import build
-from vqafeat.metrics import MAPPINGS
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.heads import HEADS, head_options
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.modeling.sampling import FrameInput
@@ -61,7 +61,7 @@ class RunRequest:
     seed: int = 0
     test_part: str = "test"
     validation_share: float = 0.2
-    mapping: str = "logistic"
+    mapping: str = DEFAULT_MAPPING
 
     def __post_init__(self) -> None:
         if len(set(self.datasets)) < len(self.datasets):

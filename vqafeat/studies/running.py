@@ -38,6 +38,14 @@ class CellResult:
         return self.measured.value(self.cell.statistic) if self.measured else nan
 
     @property
+    def plain_value(self) -> float:
+        """PLCC or RMSE without a mapping, where the value is after one; NaN otherwise."""
+        plain = self.measured.plain if self.measured else None
+        if plain is None or plain == self.measured.spread:  # type: ignore[union-attr]
+            return nan
+        return plain.median if self.cell.statistic == "median" else plain.mean
+
+    @property
     def difference(self) -> float:
         """Measured − published; NaN where one of the two is not there, or they are of different videos."""
         return self.value - self.cell.published.value if self.cell.published and self.comparable else nan

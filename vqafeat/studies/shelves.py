@@ -9,14 +9,9 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import backbone_names
 from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.modeling.subsets import SizedSource
 from vqafeat.places import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.requests import Need, RunRequest
-
-
-class StudySource(SizedSource, FeatureSource, Protocol):
-    """A feature store that knows where frames came from."""
 
 
 class Shelf(Protocol):
@@ -33,7 +28,7 @@ class Shelf(Protocol):
     def lacks(self, need: Need) -> str:
         """Say why a need is not met, or return an empty text."""
 
-    def sources(self, datasets: Sequence[str]) -> list[StudySource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
         """Return the stores of data sets that are used together."""
 
     def adapted(self, request: RunRequest) -> RunRequest:
@@ -70,7 +65,7 @@ class StoreShelf:
             return f"{need.dataset} has features {need.feature_set} of {found} of {videos} videos; --skip-missing does with these"
         return ""
 
-    def sources(self, datasets: Sequence[str]) -> list[StudySource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
         """Return the stores of data sets that are used together."""
         return [self._open(dataset) for dataset in datasets]
 

@@ -13,12 +13,11 @@ from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset, Video
 from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.heads import head_options
-from vqafeat.modeling.sequences import FUSION_SIGN
+from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.places import Place
 from vqafeat.store import FeatureStore
 from vqafeat.studies.requests import Need, RunRequest
-from vqafeat.studies.shelves import StudySource
 
 SPLITS, EPOCHS, WIDTH = 2, 2, 32
 _AGAIN = "-again"
@@ -141,7 +140,7 @@ class StandInShelf:
         """Nothing is missing."""
         return ""
 
-    def sources(self, datasets: Sequence[str]) -> list[StudySource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
         """Return one share of the contents for each data set."""
         return [StandIn(self._store, self._feature_set, part, len(datasets)) for part in range(len(datasets))]
 

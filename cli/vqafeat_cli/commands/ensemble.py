@@ -29,5 +29,5 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
         click.echo(json_text({**found.summary.as_dict(), "kappas": found.kappas, "chosen": found.chosen}))
         return
     click.echo(f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.chosen})")
-    for line in metrics_lines(found.summary):
+    for line in metrics_lines(found.summary, found.mapping):
         click.echo(line)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataset_option(required=False)
 @store_option
 @cache_option
-@click.option("--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the run's own]")
+@click.option("--mapping", help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  [default: the run's own]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
 @click.option("--any-features", is_flag=True, help="Allow features that were made otherwise than those of the training.")
 @click.option("--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]")
@@ -86,16 +86,17 @@ def evaluate(
         click.echo(json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})}))
         return
     click.echo(f"{run} on {found.measured_on}; mean over {len(found.summary.n)} heads")
-    for line in [*metrics_lines(found.summary), *(_group_lines(grouped) if grouped else [])]:
+    for line in [*metrics_lines(found.summary, found.mapping), *(_group_lines(grouped) if grouped else [])]:
         click.echo(line)
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
-    from vqafeat.modeling.summary import MEASURES
+    from vqafeat.modeling.summary import EVERY_MEASURE
 
-    means = {name: getattr(summary, name).mean for name in MEASURES}
-    medians = {name: getattr(summary, name).median for name in MEASURES}
-    return {**means, "medians": medians, "n": videos, "heads": len(summary.n), "notes": summary.notes}
+    means = {name: getattr(summary, name).mean for name in EVERY_MEASURE}
+    medians = {name: getattr(summary, name).median for name in EVERY_MEASURE}
+    counts = {"n": videos, "heads": len(summary.n), "few_videos": bool(summary.few_videos)}
+    return {**means, "medians": medians, **counts, "notes": summary.notes}
 
 
 def _groups_as_json(grouped: "Subsets") -> dict[str, Any]:
@@ -107,10 +108,13 @@ def _group_lines(grouped: "Subsets") -> list[str]:
     from vqafeat.modeling.summary import MEASURES
     from vqafeat_cli.tables import aligned, spread_cell
 
-    rows = [("", "videos", *(name.upper() for name in MEASURES))]
+    shown = (*MEASURES, "plcc_plain", "rmse_plain", "rmse_calibrated")
+    rows = [("", "videos", *(", ".join([name.split("_")[0].upper(), *name.split("_")[1:]]) for name in shown))]
     for group in grouped.groups:
-        rows.append((group.name, str(group.videos), *(spread_cell(getattr(group.summary, name)) for name in MEASURES)))
+        few = " *" if group.summary.few_videos else ""
+        rows.append((f"{group.name}{few}", str(group.videos), *(spread_cell(getattr(group.summary, name)) for name in shown)))
     notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
+    notes += [f"* {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
     notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
     title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
     return [title, *aligned(rows), *(f"  note: {note}" for note in notes)]

@@ -52,7 +52,12 @@ from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets
 @click.option("--test-part", default="test", show_default=True, help="Of an official split: test or test-1080p.")
 @click.option("--validation-share", default=0.2, show_default=True, help="Of an official training part without a validation part.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
-@click.option("--mapping", default="logistic", show_default=True, help="Before PLCC and RMSE: logistic, logistic-li or none.")
+@click.option(
+    "--mapping",
+    default="logistic-increasing",
+    show_default=True,
+    help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
 @click.option("--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]")
 @cluster_options
@@ -155,6 +160,6 @@ def fit(
     click.echo(f"{head} on {feature_sets} of {name}: {len(drawn.splits)} splits, {drawn.words}")
     if frame_input != WHOLE_VIDEOS:
         click.echo(f"  frames: {frame_input.words}")
-    for line in metrics_lines(run.summary):
+    for line in metrics_lines(run.summary, mapping):
         click.echo(line)
     click.echo(f"run folder: {run.folder}{' (finished before, not repeated)' if run.found else ''}")

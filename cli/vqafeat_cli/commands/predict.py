@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 @click.option("--per-frame", is_flag=True, help="Also write each video's curve as CSV and PNG, with its worst and best moments.")
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
 @click.option("--any-features", is_flag=True, help="Allow networks or decoders other than those of the training.")
+@click.option("--uncalibrated", is_flag=True, help="Print the heads' own output instead of scores on the labels' scale.")
+@click.option("--held-out", is_flag=True, help="Score a video that the run was trained on by the heads alone that were not fitted on it.")
 @json_option
 @click.pass_context
 def predict(
@@ -40,12 +42,16 @@ def predict(
     per_frame: bool,
     out: Path,
     any_features: bool,
+    uncalibrated: bool,
+    held_out: bool,
     json: bool,
     **compute: Any,
 ) -> None:
     """Score videos, files or folders of them, with the heads of a run.
 
-    The scale of a score is that of the labels that the run was trained on, and is printed with it.
+    A score is on the scale of the labels that the run was trained on: each head's output is calibrated on the validation videos of its
+    split. With several heads, their mean is printed with its deviation and range. A warning follows where the heads disagree, where the
+    video is one that the run was trained on, and where its features are unlike those of all training videos.
 
     \b
     Examples:
@@ -56,24 +62,28 @@ def predict(
     from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import RawGeometry
+    from vqafeat.modeling.score_checks import ScoreChecks
     from vqafeat.modeling.scoring import Scorer, videos_among
     from vqafeat.modeling.sequences import split_feature_sets
     from vqafeat.modeling.trained import TrainedModel
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
-    model = TrainedModel.load(run, scale_of)
+    model = TrainedModel.load(run, scale_of, calibrated=not uncalibrated)
     backbones = backbone_names(split_feature_sets(model.config.feature_sets))
-    scorer = Scorer(model, parse_weights(weights, backbones), split, any_features)
+    checks = ScoreChecks.read(run, model.config, model.trained_on.name)
+    scorer = Scorer(model, parse_weights(weights, backbones), split, any_features, checks, held_out)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, resources(**compute)):
         if isinstance(scored, VideoError):
             failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)
             continue
-        rows.append({"video": str(path), "score": scored.score, "scale": scored.scale})
+        rows.append(_as_json(scored))
         if not json:
-            click.echo(f"{path}  {scored.score:.4f}  ({scored.scale})")
+            click.echo(f"{path}  {score_text(scored)}  ({scored.scale})")
+        for warning in scored.warnings:
+            click.echo(f"warning: {path}: {warning}", err=True)
         if per_frame:
             _write_curve(scored, out, geometry, len(rows) if names[path.name] > 1 else None)
     if json:
@@ -81,6 +91,28 @@ def predict(
     if failed:
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
         context.exit(FINISHED_WITH_FAILURES)
+
+
+def score_text(scored: "ScoredVideo") -> str:
+    """Return a score, with the deviation and range of several heads."""
+    heads = scored.head_scores
+    if len(heads) == 1:
+        return f"{scored.score:.4g}"
+    return f"{scored.score:.4g} ± {scored.std:.2g}, {heads.min():.4g} to {heads.max():.4g} over {len(heads)} heads"
+
+
+def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
+    heads = dict(zip(map(str, scored.splits), scored.head_scores.tolist(), strict=True))
+    spread = {"std": scored.std, "low": float(scored.head_scores.min()), "high": float(scored.head_scores.max())}
+    return {
+        "video": str(scored.path),
+        "score": scored.score,
+        **spread,
+        "scale": scored.scale,
+        "calibrated": scored.calibrated,
+        "heads": heads,
+        "warnings": scored.warnings,
+    }
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, raw: "RawGeometry | None", number: int | None) -> None:

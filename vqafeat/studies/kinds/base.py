@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.summary import MEASURES, MetricsSummary, Spread
+from vqafeat.modeling.summary import EVERY_MEASURE, MetricsSummary, Spread
 from vqafeat.registry import Registry
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.requests import Need, RunRequest
@@ -20,15 +20,25 @@ class Measured:
 
     Attributes:
         spread: over the splits; of a single number, that number.
-        videos: of the data set behind it, for weighted averages.
+        videos: that were measured, on average over the splits, for weighted averages.
         runs: the run folders that it is from.
         notes: what a reader has to know.
+        plain: of PLCC or RMSE after a mapping, the same measure without one; None for others.
     """
 
     spread: Spread
-    videos: int = 0
+    videos: float = 0
     runs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    plain: Spread | None = None
+
+    @classmethod
+    def of(cls, summary: MetricsSummary, measure: str, runs: tuple[Path, ...] = ()) -> "Measured":
+        """Return one measure of a summary."""
+        few = (summary.few_videos,) if summary.few_videos else ()
+        plain = getattr(summary, f"{measure}_plain", None)
+        videos = sum(summary.n) / len(summary.n)
+        return cls(getattr(summary, measure), videos, runs, (*summary.notes, *few), plain if plain and plain.values else None)
 
     @classmethod
     def single(cls, value: float, runs: tuple[Path, ...] = (), notes: tuple[str, ...] = ()) -> "Measured":
@@ -108,18 +118,12 @@ class StudyKind:
     options: type[Any] = NoOptions
     needs: Callable[[Cell], tuple[Need, ...]] = needs_of_the_fit
     lacks: Callable[[Cell, Bench], tuple[str, ...]] = nothing_lacked
-    measures: tuple[str, ...] = MEASURES
+    measures: tuple[str, ...] = EVERY_MEASURE
     from_peers: bool = False
     fits: bool = True
 
 
 KINDS: Registry[StudyKind] = Registry("kind of study")
-
-
-def spread_of(summary: MetricsSummary, measure: str) -> Spread:
-    """Return one measure of a summary."""
-    found: Spread = getattr(summary, measure)
-    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.evaluating import evaluate
-from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, spread_of
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 from vqafeat.studies.requests import Need
 from vqafeat.studies.study import Cell
 
@@ -35,7 +35,7 @@ def measure_cross(task: Task) -> Measured:
     run = task.bench.fit(task.request, beside)
     source = task.bench.beside(task.request, beside)[0]
     found = evaluate(run.folder, source, mapping=task.request.mapping, skip_missing=task.bench.skip_missing)
-    return Measured(spread_of(found.summary, task.cell.measure), len(source.dataset.videos), (run.folder,), found.summary.notes)
+    return Measured.of(found.summary, task.cell.measure, (run.folder,))
 
 
 KINDS.add("cross", StudyKind("trained on one data set, measured on another", measure_cross, TestedOn, needs_both))

@@ -1,12 +1,12 @@
 """ensemble: the scores of two runs, blended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.modeling.ensembling import ensemble
-from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, needs_of_both, spread_of
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, needs_of_both
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ def measure_ensemble(task: Task) -> Measured:
     first, second = (task.bench.fit(request) for request in (task.request, task.request.changed(task.cell.options.second)))
     found = ensemble(first.folder, second.folder, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
-    videos = task.bench.videos(task.request)
-    runs = (first.folder, second.folder)
-    return Measured(spread_of(found.summary, task.cell.measure), videos, runs, (*found.summary.notes, f"kappa {kappas} ({found.chosen})"))
+    measured = Measured.of(found.summary, task.cell.measure, (first.folder, second.folder))
+    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.chosen})"))
 
 
 KINDS.add(

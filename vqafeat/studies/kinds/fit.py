@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vqafeat.errors import ArgumentError
-from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, spread_of
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ def measure_fit(task: Task) -> Measured:
     run = task.bench.fit(request)
     # by position: a stand-in has other names
     summary = list(run.summary.datasets.values())[request.datasets.index(member)] if member else run.summary
-    videos = task.bench.videos(request)
-    return Measured(spread_of(summary, task.cell.measure), videos, (run.folder,), summary.notes)
+    return Measured.of(summary, task.cell.measure, (run.folder,))
 
 
 KINDS.add("fit", StudyKind("a head on the splits of a data set", measure_fit, OneMember))

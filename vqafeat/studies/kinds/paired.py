@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vqafeat.statistics import PAIRED_TESTS, PairedTest, paired_test
-from vqafeat.studies.kinds.base import KINDS, Against, Measured, StudyKind, Task, needs_of_the_pair, spread_of
+from vqafeat.studies.kinds.base import KINDS, Against, Measured, StudyKind, Task, needs_of_the_pair
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PairedOptions(Against):
 
 def _tested(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
     runs = [task.bench.fit(request) for request in (task.request, task.request.changed(task.cell.options.against))]
-    first, second = (spread_of(run.summary, measure).values for run in runs)
+    first, second = (getattr(run.summary, measure).values for run in runs)
     found = paired_test(first, second, test)
     notes = (found.note,) if found.note else ()
     return found, Measured.single(found.p, tuple(run.folder for run in runs), notes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vqafeat.errors import ArgumentError
 from vqafeat.manifest import SPLIT_NAMES
 from vqafeat.modeling.evaluating import evaluate
-from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, spread_of
+from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ def measure_part(task: Task) -> Measured:
     run = task.bench.fit(task.request)
     part, source = task.cell.options.name, task.bench.source(task.request)
     found = evaluate(run.folder, source, mapping=task.request.mapping, part=part, skip_missing=task.bench.skip_missing)
-    videos = sum(video.split == part for video in source.dataset.videos)
-    return Measured(spread_of(found.summary, task.cell.measure), videos, (run.folder,), found.summary.notes)
+    return Measured.of(found.summary, task.cell.measure, (run.folder,))
 
 
 KINDS.add("part", StudyKind("measured on another official part", measure_part, OfficialPart))

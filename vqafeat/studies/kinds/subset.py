@@ -51,13 +51,11 @@ def measure_subset(task: Task) -> Measured:
     group = _group(task)
     rows = [row for row in run.predictions if row.part == "test" and row.video in group]
     scaled = _on_common_range(run, rows)
-    values = [
-        _measure([row for row in scaled if row.split == number], task.cell.measure, task.request.mapping)
-        for number in range(run.config.splits)
-    ]
+    by_split = [[row for row in scaled if row.split == number] for number in range(run.config.splits)]
+    values = [_measure(own, task.cell.measure, task.request.mapping) for own in by_split]
     few = sum(map(isnan, values))
     notes = (f"{few} of {len(values)} splits have no value: too few of the group's videos are in their test part",) if few else ()
-    return Measured(Spread.of(values), len(group), (run.folder,), notes)
+    return Measured(Spread.of(values), len(scaled) / len(by_split), (run.folder,), notes)
 
 
 def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:

@@ -1,4 +1,4 @@
-"""weighted: the average of a row's cells of the same measure, weighted by the size of their data sets."""
+"""weighted: the average of a row's cells of the same measure, weighted by the videos that each was measured on."""
 
 from collections.abc import Sequence
 

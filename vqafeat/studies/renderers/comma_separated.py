@@ -12,7 +12,7 @@ from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
 
 _COLUMNS = ("row_group", "row", "column_group", "column", "measure", "statistic")
-_NUMBERS = ("measured", "std", "published", "published_std", "difference")
+_NUMBERS = ("measured", "plain", "std", "published", "published_std", "difference")
 
 
 @RENDERERS.register("csv")

@@ -1,0 +1,120 @@
+"""Calibration: from a head's output to a score on the labels' scale.
+
+A head ranks videos; how far its output is from the labels is left to the loss, the number of epochs and the weights that it started from.
+Every score that is printed is therefore taken through a straight line that was fitted on the videos that chose the head's epoch:
+
+    score = clip(slope · output + offset, smallest label, largest label)
+
+The slope is that of least squares times n / (n + 5) for n videos, since few videos overstate it. It is at least a tenth of the quotient of
+the standard deviations of labels and outputs, so that a head's order of videos is kept. Test videos never take part. A straight line is as
+good on held-out videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.modeling.run_config import RunConfig
+from vqafeat.modeling.run_files import CALIBRATION, read_json, write_json
+
+_SHRINKING_VIDEOS = 5
+_SMALLEST_CORRELATION = 0.1
+
+# [data set][split]
+Calibrations = tuple[tuple["Calibration", ...], ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The line from one head's outputs to scores on one data set's label scale.
+
+    Attributes:
+        slope, offset: of the line.
+        low, high: range of the labels, which limits the scores.
+        part: that the line was fitted on, "validation" or "train".
+        videos: in that part.
+        note: what a reader should know; empty where there is nothing.
+
+    Raises:
+        ArgumentError: the line falls, a number is not finite, or the range is empty.
+    """
+
+    slope: float
+    offset: float
+    low: float
+    high: float
+    part: str
+    videos: int
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
+        if not finite or self.slope < 0 or self.low >= self.high:
+            raise ArgumentError(
+                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the slope has to be at least 0, "
+                "the range not empty, and all of them finite."
+            )
+
+    def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
+        """Return scores on the label scale, of the shape of `outputs`."""
+        values: NDArray[np.float64] = np.clip(self.slope * np.asarray(outputs, dtype=np.float64) + self.offset, self.low, self.high)
+        return values
+
+
+def fit_calibration(outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, float], part: str) -> Calibration:
+    """Fit the line from the (video,) outputs of a head to (video,) labels; see the module's docstring for the rule.
+
+    Args:
+        outputs: of the videos of `part`; those that are not finite are left out.
+        mos: their labels.
+        mos_range: smallest and largest label of the data set.
+        part: "validation" or "train".
+    """
+    x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
+    kept = np.isfinite(x)
+    x, y = x[kept], y[kept]
+    middle = float(y.mean()) if y.size else sum(mos_range) / 2
+    deviation = float(x.std()) if x.size else 0.0
+    if deviation <= 1e-9 * float(np.abs(x).max(initial=0.0)):
+        note = f"the head gives its {x.size} {part} video(s) one score, so its calibrated score is their mean label"
+        return Calibration(0.0, middle, *mos_range, part, x.size, note)
+    spread = float(y.std()) / deviation
+    fitted = float(np.mean((x - x.mean()) * (y - y.mean()))) / deviation**2 * x.size / (x.size + _SHRINKING_VIDEOS)
+    note = f"the head's scores run against the labels of its {x.size} {part} videos" if fitted < 0 else ""
+    slope = max(fitted, _SMALLEST_CORRELATION * spread)
+    return Calibration(slope, middle - slope * float(x.mean()), *mos_range, part, x.size, note)
+
+
+def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibrations) -> None:
+    """Write calibration.json of a run folder."""
+    named = zip(config.datasets, calibrations, strict=True)
+    write_json(folder / CALIBRATION, {one.name: [asdict(item) for item in own] for one, own in named})
+
+
+def read_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
+    """Return what calibration.json of a run folder holds, or None where there is no such file.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    if not (folder / CALIBRATION).is_file():
+        return None
+    values = read_json(folder / CALIBRATION)
+    try:
+        found = tuple(_read(values[one.name], config.splits) for one in config.datasets)
+    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"'{folder / CALIBRATION}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+    return found
+
+
+def _read(values: Sequence[Mapping[str, Any]], splits: int) -> tuple[Calibration, ...]:
+    found = tuple(Calibration(**one) for one in values)
+    if len(found) != splits:
+        raise ValueError(f"{len(found)} calibrations for {splits} splits")
+    return found
