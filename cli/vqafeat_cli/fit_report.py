@@ -17,18 +17,42 @@ from vqafeat.modeling.trainers import trainer_of
 from vqafeat_cli.sparkline import sparkline
 
 
-def metrics_lines(summary: MetricsSummary) -> list[str]:
-    """Return the metrics of a fit as lines of text: mean, deviation and median over the splits."""
-    lines = [f"  {'':6}   mean     std  median"]
-    for name in MEASURES:
+def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
+    """Return the metrics of a fit as lines of text: mean, deviation and median over the splits.
+
+    Args:
+        summary: of the test parts.
+        mapping: that PLCC and RMSE are read after.
+    """
+    few = " *" if summary.few_videos else ""
+    lines = [f"  {'':16}   mean     std  median"]
+    for name, words in _rows(mapping):
         spread = getattr(summary, name)
-        lines.append(f"  {name.upper():6} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}")
+        if spread.values:
+            lines.append(f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}")
     for name, own in summary.datasets.items():
-        values = "  ".join(f"{measure.upper()} {_cell(getattr(own, measure).mean).strip()}" for measure in MEASURES)
-        lines.append(f"  {name}: {values}")
+        shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in _rows(mapping))
+        lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
     low, high = min(summary.n), max(summary.n)
-    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split")
+    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split; {_mapping_words(mapping)}")
+    if few:
+        lines.append(f"  * {summary.few_videos}")
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
+
+
+def _rows(mapping: str) -> list[tuple[str, str]]:
+    """Return the measures that are shown, and their names in the table."""
+    shown = [(name, name.upper()) for name in MEASURES]
+    if mapping != "none":
+        shown += [("plcc_plain", "PLCC, plain"), ("rmse_plain", "RMSE, plain")]
+    return [*shown, ("rmse_calibrated", "RMSE, calibrated")]
+
+
+def _mapping_words(mapping: str) -> str:
+    calibrated = "calibrated: of the scores that `predict` prints"
+    if mapping == "none":
+        return calibrated
+    return f"PLCC and RMSE after the mapping '{mapping}', fitted to each test part; plain: without it; {calibrated}"
 
 
 def _cell(value: float) -> str:
