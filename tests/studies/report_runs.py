@@ -12,10 +12,11 @@ from tests.modeling.conftest import identity, tiny_features, tiny_seconds
 from tests.modeling.recorded_runs import CONFIG
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
+from vqafeat.modeling.calibration import write_calibrations
 from vqafeat.modeling.fitting import fit
 from vqafeat.modeling.losses import LabelLine
-from vqafeat.modeling.predictions import Prediction, summarise, write_predictions
-from vqafeat.modeling.run_config import TrainedOn
+from vqafeat.modeling.predictions import Prediction, fit_calibrations, summarise, with_scores, write_predictions
+from vqafeat.modeling.run_config import RunConfig, TrainedOn
 from vqafeat.modeling.run_files import write_csv, write_json
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
@@ -55,7 +56,7 @@ def fitted_run(folder: Path, name: str = "fitted", epochs: int = 2) -> tuple[Pat
 def recorded_run(
     folder: Path, *, videos: int = 40, splits: int = 3, datasets: tuple[str, ...] = ("tiny",), noise: float = 0.4, **changes: Any
 ) -> Path:
-    """Write a finished run of `videos` videos a data set, each with a score in each split."""
+    """Write a finished run of `videos` videos a data set, each with an output and a calibrated score in each split."""
     rng = np.random.default_rng(3)
     rows, named = list[Prediction](), [dict[str, list[str]](train=[], validation=[], test=[]) for _ in range(splits)]
     for number, dataset in enumerate(datasets):
@@ -75,12 +76,16 @@ def recorded_run(
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     write_json(folder / "splits.json", {"kind": "by hand", "splits": named})
-    write_predictions(folder, rows)
+    resolved = RunConfig.from_dict(config, "the test's configuration")
+    calibrations = fit_calibrations(rows, resolved)
+    write_calibrations(folder, resolved, calibrations)
+    scored = with_scores(rows, resolved, calibrations)
+    write_predictions(folder, scored)
     epochs = [
         (split, epoch, 2 / epoch + 0.1 * split, 0.9 - 0.5 / epoch - 0.02 * split) for split in range(splits) for epoch in range(1, 21)
     ]
     write_csv(folder / "curve.csv", ("split", "epoch", "loss", "validation_srocc"), epochs)
-    summary = summarise(rows, splits, config["mapping"], ["made for a test"], datasets)
+    summary = summarise(scored, splits, config["mapping"], ["made for a test"], datasets)
     write_json(folder / "metrics.json", {**summary.as_dict(), "kept_epochs": [20 - split for split in range(splits)]})
     return folder
 

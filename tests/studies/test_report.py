@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,16 @@ from tests.clips import noise_frames, write_clip
 from tests.studies.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
 from vqafeat.json_text import json_text
-from vqafeat.metrics import fit_logistic
+from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
 from vqafeat.modeling.sequences import load_sequences
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import as_dict
-from vqafeat.studies.report import build_report, rendered, write_report
-from vqafeat.studies.report.page import FittedCurve, FrameCurve, Report, ReportVideo, ScoreTable, TrainingCurve
-from vqafeat.studies.report.pictures import plot_training
+from vqafeat.studies.report import build_report, pictures, rendered, write_report
+from vqafeat.studies.report.building import run_of
+from vqafeat.studies.report.frames import NOT_TESTED, worst_videos
+from vqafeat.studies.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
 from vqafeat.studies.report.rendering import json_in_html
 from vqafeat.studies.report.tables import ReportCell, ReportTable
 from vqafeat.studies.report.videos import VideoFolder
@@ -52,11 +55,15 @@ def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
     page = data_in(rendered(build_report([folder], tmp_path)))
     (told,) = page["runs"]
     scores, videos = told["scores"], told["videos"]
-    rows = zip(scores["split"], scores["part"], scores["video"], scores["score"], strict=True)
-    found = [(str(s), page["parts"][p], videos["name"][v], videos["content"][v], repr(videos["mos"][v]), repr(x)) for s, p, v, x in rows]
+    rows = zip(scores["split"], scores["part"], scores["video"], scores["output"], scores["score"], strict=True)
+    found = [
+        (str(split), page["parts"][part], videos["name"][video], videos["content"][video], *map(repr, (videos["mos"][video], *numbers)))
+        for split, part, video, *numbers in rows
+    ]
     assert found == [tuple(row.values()) for row in scores_in(folder)]
     kept = json.loads((folder / "metrics.json").read_text())
     assert told["summary"] == {key: kept[key] for key in told["summary"]}
+    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(told["summary"])
     assert told["training"][1]["kept_epoch"] == 19
     assert told["training"][1]["series"]["loss"][:2] == [2.1, 1.1]
     facts = {(group["group"], name): value for group in told["facts"] for name, value in group["rows"]}
@@ -64,23 +71,64 @@ def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
     assert len(facts["Run", "digest of the configuration"]) == 64
 
 
-def test_errors_are_read_after_the_logistic_of_the_test_part(tmp_path: Path) -> None:
-    folder = recorded_run(tmp_path / "a")
-    (told,) = build_report([folder], tmp_path).runs
+@pytest.mark.parametrize(("mapping", "videos"), [("logistic", 40), ("logistic-increasing", 40), ("logistic-increasing", 200), ("none", 40)])
+def test_an_error_is_calibrated_score_minus_label_under_every_mapping(tmp_path: Path, mapping: str, videos: int) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
+    labels = [told.videos[video].mos for video in told.scores.video]
+    assert told.scores.error == tuple(score - label for score, label in zip(told.scores.score, labels, strict=True))
+    own = [
+        error
+        for split, part, error in zip(told.scores.split, told.scores.part, told.scores.error, strict=True)
+        if (split, part) == (1, "test")
+    ]
+    assert np.sqrt(np.mean(np.square(own))) == pytest.approx(told.summary.rmse_calibrated.values[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(("mapping", "start"), [("logistic", "logistic"), ("none", DEFAULT_MAPPING)])
+def test_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str, start: str) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
     own = [row for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True)) if (split, part) == (1, "test")]
     scores = [told.scores.score[row] for row in own]
     mos = [told.videos[told.scores.video[row]].mos for row in own]
-    fit = fit_logistic(scores, mos)
-    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit.tau
-    np.testing.assert_allclose([told.scores.error[row] for row in own], fit.mapped(scores) - mos, rtol=1e-12)
-    rmse = told.summary.rmse.values[1]
-    assert np.sqrt(np.mean([told.scores.error[row] ** 2 for row in own])) == pytest.approx(rmse, rel=1e-9)
+    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit_logistic(scores, mos, start).tau
 
 
-def test_without_a_mapping_errors_are_differences(tmp_path: Path) -> None:
-    (told,) = build_report([recorded_run(tmp_path / "a", mapping="none")], tmp_path).runs
-    assert told.scores.error[0] == told.scores.score[0] - told.videos[told.scores.video[0]].mos
-    assert told.fitted[0].tau, "the scatter has its logistic all the same"
+def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
+    every, *splits = told.fitted
+    assert (every.split, len(every.tau), every.note) == (-1, 4, "")
+    assert {curve.tau for curve in splits} == {()}
+    assert all("videos are too few for the mapping 'logistic-increasing', which takes 20" in curve.note for curve in splits)
+
+
+def test_what_calibration_warns_of_is_a_note(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    path = folder / "calibration.json"
+    values = json.loads(path.read_text())
+    values["tiny"][1]["note"] = "the head's scores run against the labels of its 8 validation videos"
+    path.write_text(json.dumps(values))
+    (told,) = build_report([folder], tmp_path).runs
+    assert told.notes == ("split 1: the head's scores run against the labels of its 8 validation videos",)
+    assert told.calibrated_on == ("validation",)
+
+
+@pytest.mark.parametrize("name", ["sub-gru", "svr", "mdtvsfa", "no-time"])
+def test_runs_of_an_earlier_version_open(shared_data: Path, tmp_path: Path, name: str) -> None:
+    old = shared_data / "v1"
+    if not (old / "runs" / name).is_dir():
+        pytest.skip(f"runs of an earlier version are absent: {old / 'runs' / name}")
+    page = data_in(rendered(build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)))
+    (told,) = page["runs"]
+    scores, labels = told["scores"], told["videos"]["mos"]
+    rows = list(zip(scores["video"], scores["score"], scores["error"], strict=True))
+    assert len(rows) == len(scores_in(old / "runs" / name))
+    assert all(score - labels[video] == error for video, score, error in rows)
+    low, high = told["datasets"][0]["range"]
+    assert all(low <= score <= high for score in scores["score"])
+    assert len(told["frames"]) == 3, told["notes"]
+    measured = [told["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")]
+    assert np.isfinite(measured).all()
+    assert (told["summary"]["few_videos"], told["few_videos"][:24]) == (True, "measured on only 7 test ")
 
 
 def test_videos_of_several_data_sets_have_their_own_names(tmp_path: Path) -> None:
@@ -110,11 +158,98 @@ def test_curves_are_of_the_heads_that_tested_the_video(fitted: tuple[Path, Path]
     np.testing.assert_allclose(curve.seconds, seconds - seconds[0], atol=1e-4)
 
 
-def test_a_store_without_the_run_is_a_note(tmp_path: Path) -> None:
-    folder = recorded_run(tmp_path / "a")
-    (told,) = build_report([folder], tmp_path, store=tmp_path).runs
+def test_frames_have_calibrated_scores_whose_mean_is_the_videos(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
+    assert len(told.frames) == 8
+    for curve in told.frames:
+        own = [row for row, video in enumerate(told.scores.video) if video == curve.video and told.scores.part[row] == "test"]
+        assert np.mean(curve.scores) == pytest.approx(np.mean([told.scores.score[row] for row in own]), rel=1e-5)
+
+
+def test_curves_are_shared_among_data_sets(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))
+    (told,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
+    assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], "the one curve would be of the first data set"
+    tested = worst_videos(told)
+    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "cvd2014"} == {
+        "With --curves 1, `vqafeat report"
+    }
+    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "konvid"} == {
+        "No scores of frames for 'konvid'"
+    }
+
+
+# --- why a video has no curve -----------------------------------------------------------------------------------------------------------
+
+
+def reasons_of(told: ReportRun) -> dict[str, str]:
+    """Return the reasons of the videos without a curve, by name."""
+    return {video.name: reason for video, reason in zip(told.videos, told.no_frames, strict=True) if reason}
+
+
+def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
+    """Copy a run, with another identity of its features."""
+    shutil.copytree(fitted, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["identities"]["tiny"] |= identity
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_without_a_store_the_reason_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path).runs
+    tested = {told.videos[video].name for video, part in zip(told.scores.video, told.scores.part, strict=True) if part == "test"}
     assert told.frames == ()
-    assert "no scores of frames for 'tiny'" in told.notes[0]
+    assert {reasons_of(told)[name] for name in tested} == {"Give --store FOLDER to `vqafeat report` to see the score of each frame."}
+
+
+def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
+    tested = [told.videos[video].name for video in worst_videos(told)]
+    assert [told.videos[curve.video].name for curve in told.frames] == tested[:3]
+    reasons = reasons_of(told)
+    assert set(reasons) == {*names()} - {*tested[:3]}
+    assert all(reasons[name].startswith("With --curves 3, `vqafeat report` scores the frames of at most 3 test") for name in tested[3:])
+    assert {reasons[name] for name in set(names()) - set(tested)} == {NOT_TESTED}
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=0).runs
+    assert all(reasons_of(told)[name].startswith("With --curves 0") for name in tested)
+
+
+def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True).forget("night/clip 3.mp4")
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(told.frames) == 7
+    found = reasons_of(told)["night/clip 3.mp4"]
+    assert found.startswith("No score of each frame: '")
+    assert found.endswith("tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again.")
+
+
+def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
+    assert told.frames == ()
+    (note,) = (note for note in told.notes if "no scores of frames for 'tiny': no feature store at" in note)
+    assert reasons_of(told)[names()[0]] == f"N{note[1:]}"
+    assert reasons_of(told)[names()[5]] == NOT_TESTED
+
+
+def test_a_store_of_another_identity_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = changed_run(tmp_path / "changed", fitted[0], view="half")
+    (told,) = build_report([folder], tmp_path, store=fitted[1]).runs
+    assert told.frames == ()
+    assert any("no scores of frames for 'tiny': features 'tiny' were made otherwise than in training" in note for note in told.notes)
+    assert "features 'tiny' were made otherwise than in training" in reasons_of(told)[names()[0]]
+
+
+def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
+    told = run_of(fitted[0], "a")
+    with pytest.raises(ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"):
+        replace(told, no_frames=("", *told.no_frames[1:]))
+    with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
+        replace(told, frames=(FrameCurve(0, (0,), (), (1.0,)),))
+
+
+# --- notes ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
@@ -122,7 +257,7 @@ def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines()
     place = next(row for row, line in enumerate(lines) if ",train," in line)
-    lines[place] = lines[place].rsplit(",", 1)[0] + ","
+    lines[place] = lines[place].rsplit(",", 2)[0] + ",,"
     path.write_text("\n".join(lines) + "\n")
     (told,) = build_report([folder], tmp_path).runs
     assert told.notes == ("1 of 120 rows without a score left out",)
@@ -232,7 +367,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
 def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "predictions.csv"
-    lines = [line.rsplit(",", 1)[0] + "," if ",test," in line else line for line in path.read_text().splitlines()]
+    lines = [line.rsplit(",", 2)[0] + ",," if ",test," in line else line for line in path.read_text().splitlines()]
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(WeightsError, match="holds no score of a test video, so there is nothing to report"):
         build_report([folder], tmp_path)
@@ -240,11 +375,11 @@ def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None
 
 def test_parts_of_a_page_check_themselves() -> None:
     with pytest.raises(ArgumentError, match="columns of a score table have the lengths"):
-        ScoreTable((0, 1), ("test",), (0,), (1.0,), (0.0,))
+        ScoreTable((0, 1), ("test",), (0,), (1.0,), (1.0,), (0.0,))
     with pytest.raises(ArgumentError, match="part of a score table is 'exam'; allowed are train, validation, test"):
-        ScoreTable((0,), ("exam",), (0,), (1.0,), (0.0,))
-    with pytest.raises(ArgumentError, match="is not finite; leave such rows out"):
-        ScoreTable((0,), ("test",), (0,), (float("nan"),), (0.0,))
+        ScoreTable((0,), ("exam",), (0,), (1.0,), (1.0,), (0.0,))
+    with pytest.raises(ArgumentError, match="error of a score table is not finite; leave such rows out"):
+        ScoreTable((0,), ("test",), (0,), (1.0,), (1.0,), (float("nan"),))
     with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
         ReportVideo("a", "tiny", "a", float("nan"))
     with pytest.raises(ArgumentError, match="give four parameters, or none and a note"):
@@ -335,6 +470,16 @@ def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa:
         ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
 
 
+def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[list[float], list[float]]] = []
+    monkeypatch.setattr(pictures, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1])
+    folder = recorded_run(tmp_path / "a")
+    pictures.plot_run(run_of(folder, "a"), tmp_path)
+    tested = [row for row in scores_in(folder) if row["part"] == "test"]
+    ((scores, labels),) = drawn
+    assert sorted(zip(scores, labels, strict=True)) == sorted((float(row["score"]), float(row["mos"])) for row in tested)
+
+
 def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
     folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
     ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
@@ -342,4 +487,4 @@ def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
     assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
     with pytest.raises(ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"):
-        plot_training((), "svr", tmp_path / "none.png")
+        pictures.plot_training((), "svr", tmp_path / "none.png")

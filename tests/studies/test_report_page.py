@@ -1,5 +1,6 @@
 """The page of a report in a browser: what a reader sees, does with keys and pointer, and what may not happen."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.clips import noise_frames, write_clip
-from tests.studies.report_runs import NASTY, fitted_run, names, recorded_run
+from tests.studies.report_runs import NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.studies.report import Report, build_report, write_report
+from vqafeat.studies.report.frames import NO_STORE, NOT_TESTED
 from vqafeat.studies.report.tables import ReportCell, ReportTable
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -49,7 +51,11 @@ def fitted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("large")
-    runs = [recorded_run(folder / "large", videos=1200, splits=10), recorded_run(folder / "two", datasets=("konvid", "cvd2014"))]
+    runs = [
+        recorded_run(folder / "large", videos=1200, splits=10),
+        recorded_run(folder / "two", datasets=("konvid", "cvd2014")),
+        recorded_run(folder / "few", mapping="logistic-increasing"),
+    ]
     return write_report(build_report(runs, folder), folder / "report.html")
 
 
@@ -111,6 +117,100 @@ def test_the_largest_errors_come_first_and_columns_sort(opened: Callable[..., Pa
     heading.click()
     first = numbers([text.split()[0] for text in column(page, 4, "#metrics-table")])
     assert first == sorted(first, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "part", "split"), [("large", "test", "-1"), ("large", "all", "-1"), ("large", "train", "4"), ("two", "test", "0")]
+)
+def test_score_minus_label_is_the_error_in_all_that_is_shown(
+    opened: Callable[..., Page], large_page: Path, run: str, part: str, split: str
+) -> None:
+    page = opened(large_page)
+    for name, label in (("run", run), ("part", part)):
+        page.select_option(f"#{name}", label=label)
+    page.select_option("#split", split)
+    label, score, error, size = (column(page, number) for number in (4, 5, 6, 7))
+    assert len(label) > 5
+    for one in zip(numbers(label), numbers(score), numbers(error), numbers(size), strict=True):
+        assert (f"{one[1] - one[0]:+.3f}", f"{abs(one[2]):.3f}") == (f"{one[2]:+.3f}", f"{one[3]:.3f}")
+    facts = dict(
+        zip(page.locator("#chosen-facts dt").all_text_contents(), page.locator("#chosen-facts dd").all_text_contents(), strict=True)
+    )
+    if "score in testing" in facts:
+        tested, wrong = (numbers([facts[f"{name} in testing"].split(",")[0].split(" ")[0]])[0] for name in ("score", "error"))
+        assert f"{tested - numbers([facts['label']])[0]:+.3f}" == f"{wrong:+.3f}"
+    for own, wrong in zip(numbers(column(page, 4, "#chosen-table")), numbers(column(page, 5, "#chosen-table")), strict=True):
+        assert f"{own - numbers([facts['label']])[0]:+.3f}" == f"{wrong:+.3f}"
+    page.focus("#scatter-marks")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+        words = page.locator("#scatter-said").inner_text().replace("\n", " ")
+        own, label_, wrong = (numbers([words.split(f"{name} ")[-1].split()[0].rstrip(",")])[0] for name in ("score", "label", "error"))
+        assert f"{own - label_:+.3f}" == f"{wrong:+.3f}"
+
+
+def test_the_chosen_video_has_the_heads_own_output(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    page.fill("#text", "v0005")
+    titles = [title.strip("▲▼") for title in page.locator("#chosen-table th").all_inner_texts()]
+    assert titles == ["Split", "Part", "Own output", "Score", "Error"]
+    rows = [row for row in scores_in(large_page.parent / "large") if row["video"] == "v0005.mp4"]
+    assert sorted(numbers(column(page, 3, "#chosen-table"))) == sorted(round(float(row["prediction"]), 3) for row in rows)
+    assert sorted(numbers(column(page, 4, "#chosen-table"))) == sorted(round(float(row["score"]), 3) for row in rows)
+
+
+DRAWN_AGAIN = """() => {
+    const canvas = CanvasRenderingContext2D.prototype, { fillText, setLineDash } = canvas, texts = [], dashes = [];
+    canvas.fillText = function (text, ...rest) { texts.push(text); fillText.call(this, text, ...rest); };
+    canvas.setLineDash = function (dash) { dashes.push(dash.length); setLineDash.call(this, dash); };
+    document.getElementById("theme").click();
+    Object.assign(canvas, { fillText, setLineDash });
+    return { texts, dashes };
+}"""
+
+
+def test_the_scatter_has_the_line_of_equal_score_and_label(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    assert page.locator("#scores-title").inner_text() == "Calibrated score against label"
+    assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label", "fitted logistic"]
+    caption = page.locator("#scatter-caption").inner_text()
+    assert "a straight line that was fitted to the validation part of its split. An error is score minus label." in caption
+    assert "The logistic is fitted to the scores of the test parts of all splits together." in caption
+    drawn = page.evaluate(DRAWN_AGAIN)
+    assert "calibrated score" in drawn["texts"]
+    assert [bool(dashes) for dashes in drawn["dashes"]] == [False, True, False, False], "each line has a rim; that of equality is dashed"
+    page.select_option("#run", label="few")
+    page.select_option("#split", "1")
+    assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label"]
+    caption = page.locator("#scatter-caption").inner_text()
+    assert "No logistic is fitted to the test part of split 1: " in caption
+    assert "videos are too few for the mapping 'logistic-increasing'" in caption
+
+
+def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(opened: Callable[..., Page], large_page: Path) -> None:
+    page = opened(large_page)
+    titles = ["SROCC", "KROCC", "PLCC", "PLCC plain", "RMSE", "RMSE plain", "RMSE calibrated"]
+    heads = page.locator("#metrics-table th")
+    assert heads.all_inner_texts() == ["Run", "Data set", "Videos", *titles]
+    helps = {title: heads.nth(place).get_attribute("title") for place, title in enumerate(titles, 3)}
+    assert "own output with the labels, without a mapping" in helps["PLCC plain"]
+    assert "of the calibrated scores" in helps["RMSE calibrated"]
+    page.evaluate("document.querySelector('#metrics details').open = true")
+    kept = json.loads((large_page.parent / "few" / "metrics.json").read_text())
+    few = page.locator("#metrics-table tbody tr", has_text="few").first.locator("td").all_inner_texts()
+    places = {
+        name: place for place, name in enumerate(("srocc", "krocc", "plcc", "plcc_plain", "rmse", "rmse_plain", "rmse_calibrated"), 3)
+    }
+    for name, place in places.items():
+        assert few[place].split("\n") == [
+            f"{kept[name]['mean']:.3f} ± {kept[name]['std']:.3f} *", f"median {kept[name]['median']:.3f} *"
+        ], name  # fmt: skip
+    split = page.locator("#splits-table tbody tr", has_text="few").nth(1).locator("td").all_inner_texts()
+    assert split[4:] == [f"{kept[name]['values'][1]:.3f} *" for name in places]
+    assert not any("*" in text for text in page.locator("#metrics-table tbody tr").first.locator("td").all_inner_texts())
+    notes = page.locator("#metrics-notes li").all_inner_texts()
+    assert any(note.startswith("* few: measured on only ") and "one video moves a figure visibly" in note for note in notes)
+    assert "few: PLCC and RMSE are read after the mapping 'logistic-increasing', which is fitted to each test part" in notes
 
 
 def test_sorting_and_filtering_many_videos_does_not_lag(opened: Callable[..., Page], large_page: Path) -> None:
@@ -190,6 +290,22 @@ def test_a_video_plays_and_its_curve_follows_and_seeks(opened: Callable[..., Pag
     until(page, f"document.getElementById('player').currentTime === {low}")
     assert curve.get_attribute("aria-valuetext").startswith("0.00 seconds, score")
     assert "score of longer" in page.locator("#chosen-facts").inner_text()
+
+
+def test_where_a_video_has_no_curve_the_page_says_why(opened: Callable[..., Page], fitted_page: Path, large_page: Path) -> None:
+    page = opened(fitted_page)
+    page.get_by_role("button", name="night/clip 3.mp4").click()
+    assert page.locator("#frames svg").count() == 1
+    assert page.locator("#frames-help").inner_text().startswith("Solid: calibrated scores of the frames")
+    page.select_option("#part", label="all")
+    page.get_by_role("button", name="night/clip 5.mp4").click()
+    assert page.locator("#frames svg").count() == 0
+    assert page.locator("#frames-title").inner_text() == "Score of each frame"
+    assert page.locator("#frames-help").inner_text() == NOT_TESTED
+    page = opened(large_page)
+    assert page.locator("#frames-help").inner_text() == NO_STORE
+    page.fill("#text", "nothing of the kind")
+    assert page.locator("#frames-box").is_hidden()
 
 
 def test_an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_page: Path) -> None:

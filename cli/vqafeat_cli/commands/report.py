@@ -15,7 +15,7 @@ from vqafeat_cli.options import at_place
 @at_place("store")
 @click.option("--videos", type=click.Path(path_type=Path), help="Folder of the video files, for playing them from the page.")
 @click.option("--curves", default=20, show_default=True, type=click.IntRange(0), help="Most videos of each run, worst first, with a curve.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw each run's scores and training to, as PNG.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder to draw each run's calibrated scores and training to, as PNG.")
 @click.option("--title", help="Of the page.  [default: the runs' names]")
 @click.option("--overwrite", is_flag=True, help="Replace the page where it exists.")
 def report(
@@ -28,11 +28,12 @@ def report(
     title: str | None,
     overwrite: bool,
 ) -> None:
-    """Write one page for finished runs: metrics, scores against labels, the largest errors, training, and what decided each run.
+    """Write one page for finished runs: metrics, calibrated scores against labels, the largest errors, training, and what decided each run.
 
-    A table that `vqafeat table NAME --json --out FOLDER` wrote comes with the runs behind it, measured beside published.
+    A score is on the scale of the labels, and an error is score minus label. A table that `vqafeat table NAME --json --out FOLDER` wrote
+    comes with the runs behind it, and shows measured and published figures.
 
-    The page is one file that loads nothing from elsewhere. Videos play where --videos names their folder and the page lies where it was
+    The page is one file that loads nothing from elsewhere. Videos play where --videos names their folder and the page stays where it was
     written; with --store each run's worst videos have the score of each frame, tied to the player.
 
     \b

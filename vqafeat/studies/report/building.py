@@ -3,22 +3,20 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.metrics import MAPPINGS, LogisticFit, fit_logistic
-from vqafeat.modeling.predictions import Prediction, read_predictions
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
+from vqafeat.modeling.calibration import Calibrations
+from vqafeat.modeling.predictions import Prediction, load_calibrations, read_predictions, read_summary
 from vqafeat.modeling.recorded import RecordedRun
 from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CURVE, METRICS
-from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.modeling.run_files import CURVE
+from vqafeat.modeling.summary import numbered_notes
 from vqafeat.places import Place
 from vqafeat.studies.report.facts import facts_of
-from vqafeat.studies.report.frames import with_frame_curves
+from vqafeat.studies.report.frames import NO_STORE, with_frame_curves
 from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
 from vqafeat.studies.report.tables import WrittenTable
 from vqafeat.studies.report.videos import VideoFolder
@@ -41,10 +39,10 @@ def build_report(
 
     Args:
         folders: of the runs.
-        page_folder: that the page will lie in; addresses of videos are relative to it.
+        page_folder: of the page; addresses of videos are relative to it.
         tables: files that `vqafeat table --json` wrote.
         title: of the page; without it, made of the runs' names.
-        store: folder of the feature stores, for curves of the frames' scores.
+        store: folder of the feature stores, for curves of the frames' scores; without it, the page says how to get them.
         videos: folder of the video files, for playing them.
         curves: most videos of each run, the worst first, whose frames' scores are computed.
 
@@ -64,8 +62,7 @@ def build_report(
     every = {folder.resolve(): folder for folder in (*folders, *(run for table in written for run in table.runs))}
     folders = list(every.values())
     runs = [run_of(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
-    if store is not None and curves:
-        runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
+    runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
     shown = tuple(table.shown(folders) for table in written)
     words = " · ".join([*(table.name for table in shown), *(() if shown else (run.name for run in runs))])
     return Report(title or words, tuple(runs), shown)
@@ -78,28 +75,31 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
         WeightsError: the folder is no finished run, is damaged, or holds no score.
     """
     recorded = RecordedRun.read(folder)
-    predictions = read_predictions(folder)
-    scored = [row for row in predictions if isfinite(row.prediction) and isfinite(row.mos)]
+    config = recorded.config
+    predictions = read_predictions(folder, config)
+    scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
     if not any(row.part == "test" for row in scored):
         raise WeightsError(f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` again.")
-    videos, places = _videos(scored, recorded.config, files)
-    datasets = [videos[place].dataset for place in places]
-    fitted = _fitted(scored, datasets, recorded.config)
+    videos, places = _videos(scored, config, files)
     left_out = len(predictions) - len(scored)
+    left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
+    calibrations = load_calibrations(folder, config) or ()
     return ReportRun(
         name=name,
-        head=recorded.config.head,
-        feature_sets=recorded.config.feature_sets,
-        splits=recorded.config.splits,
-        mapping=recorded.config.mapping,
-        datasets=recorded.config.datasets,
-        summary=_summary(recorded.metrics, folder),
+        head=config.head,
+        feature_sets=config.feature_sets,
+        splits=config.splits,
+        mapping=config.mapping,
+        calibrated_on=tuple(sorted({item.part for own in calibrations for item in own}, reverse=True)),
+        datasets=config.datasets,
+        summary=read_summary(folder, config),
         videos=videos,
-        scores=_table(scored, places, _errors(scored, datasets, fitted, recorded.config.mapping)),
-        fitted=tuple(fitted.values()),
+        scores=_table(scored, places),
+        fitted=_fitted(scored, [videos[place].dataset for place in places], config),
         training=_training(folder, recorded.metrics.get("kept_epochs", [])),
-        facts=facts_of(recorded.config, str(folder)),
-        notes=(f"{left_out} of {len(predictions)} rows without a score left out",) if left_out else (),
+        facts=facts_of(config, str(folder)),
+        no_frames=(NO_STORE,) * len(videos),
+        notes=(*left_out_note, *_calibration_notes(config, calibrations)),
     )
 
 
@@ -109,11 +109,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
 
 
-def _summary(metrics: Mapping[str, Any], folder: Path) -> MetricsSummary:
-    try:
-        return MetricsSummary.from_dict(metrics)
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+def _calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
+    prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
+    notes = [numbered_notes([item.note for item in own]) for own in calibrations]
+    return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=True) for note in own]
 
 
 def _videos(rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None) -> tuple[tuple[ReportVideo, ...], list[int]]:
@@ -137,52 +136,33 @@ def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
     return ReportVideo(row.video.removeprefix(f"{own}/"), own, row.content.removeprefix(f"{own}/"), row.mos)
 
 
-def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig) -> dict[tuple[str, int], FittedCurve]:
-    """Return the logistics by data set and split; a run measured without one is shown with the usual one."""
-    start = config.mapping if MAPPINGS.get(config.mapping) is not None else "logistic"
-    found = {}
+def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig) -> tuple[FittedCurve, ...]:
+    """Return the logistic of each data set and split; a run that was measured without a mapping is shown with the usual one."""
+    start = config.mapping if MAPPINGS.get(config.mapping) is not None else DEFAULT_MAPPING
+    found = []
     for dataset in dict.fromkeys(datasets):
         tested = [row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"]
         for split in (ALL_SPLITS, *range(config.splits)):
             own = [row for row in tested if split in (ALL_SPLITS, row.split)]
-            found[dataset, split] = _logistic(dataset, split, own, start)
-    return found
+            found.append(_logistic(dataset, split, own, start))
+    return tuple(found)
 
 
 def _logistic(dataset: str, split: int, rows: Sequence[Prediction], start: str) -> FittedCurve:
     if len(rows) < _FEWEST_TO_FIT:
         return FittedCurve(dataset, split, (), f"{len(rows)} test video(s) are too few for a logistic")
-    fit = fit_logistic([row.prediction for row in rows], [row.mos for row in rows], start)
+    fit = fit_logistic([row.score for row in rows], [row.mos for row in rows], start)
     return FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note)
 
 
-def _errors(
-    rows: Sequence[Prediction], datasets: Sequence[str], fitted: Mapping[tuple[str, int], FittedCurve], mapping: str
-) -> list[float]:
-    """Return each row's error after the mapping that the run's RMSE is read after, which its split's test part decides."""
-    errors = np.array([row.prediction - row.mos for row in rows])
-    if MAPPINGS.get(mapping) is None:
-        return [float(error) for error in errors]
-    keys = list(zip(datasets, (row.split for row in rows), strict=True))
-    for key in dict.fromkeys(keys):
-        own = [row for row, other in enumerate(keys) if other == key]
-        errors[own] = _mapped([rows[row].prediction for row in own], fitted[key].tau) - np.array([rows[row].mos for row in own])
-    return [float(error) for error in errors]
-
-
-def _mapped(scores: Sequence[float], tau: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if not tau:
-        return np.full(len(scores), nan)
-    return LogisticFit((tau[0], tau[1], tau[2], tau[3]), converged=True).mapped(scores)
-
-
-def _table(rows: Sequence[Prediction], places: Sequence[int], errors: Sequence[float]) -> ScoreTable:
+def _table(rows: Sequence[Prediction], places: Sequence[int]) -> ScoreTable:
     return ScoreTable(
         split=tuple(row.split for row in rows),
         part=tuple(row.part for row in rows),
         video=tuple(places),
-        score=tuple(row.prediction for row in rows),
-        error=tuple(errors),
+        output=tuple(row.prediction for row in rows),
+        score=tuple(row.score for row in rows),
+        error=tuple(row.score - row.mos for row in rows),
     )
 
 

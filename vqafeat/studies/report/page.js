@@ -2,7 +2,15 @@
 // The page of a report. Names from outside reach the document through textContent and attributes only, never as markup.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const MEASURES = ["srocc", "krocc", "plcc", "rmse"];
+  const MEASURES = [
+    { key: "srocc", title: "SROCC", help: "Spearman’s rank correlation of the heads’ own output with the labels" },
+    { key: "krocc", title: "KROCC", help: "Kendall’s rank correlation (τ-b) of the heads’ own output with the labels" },
+    { key: "plcc", title: "PLCC", help: "linear correlation with the labels, after the run’s mapping" },
+    { key: "plcc_plain", title: "PLCC plain", help: "linear correlation of the heads’ own output with the labels, without a mapping" },
+    { key: "rmse", title: "RMSE", help: "root mean square error, after the run’s mapping" },
+    { key: "rmse_plain", title: "RMSE plain", help: "root mean square error of the heads’ own output, without a mapping" },
+    { key: "rmse_calibrated", title: "RMSE calibrated", help: "root mean square error of the calibrated scores, which this page shows" },
+  ];
   const TEST = data.parts.indexOf("test");
   const ALL = -1;
   const MOST_ROWS = 2000;
@@ -18,6 +26,8 @@
   const fixed = (value, digits) => (isNumber(value) ? value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS) : NOTHING);
   const signed = (value, digits) => (isNumber(value) && Number(value.toFixed(digits)) > 0 ? "+" : "") + fixed(value, digits);
   const mean = (values) => (values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : NaN);
+  // what is left when the label is taken from the score, both as they are shown
+  const difference = (score, label, places) => Number(score.toFixed(places)) - Number(label.toFixed(places));
   const basename = (name) => name.split("/").pop();
 
   function make(tag, properties = {}, ...children) {
@@ -148,6 +158,25 @@
     });
   }
 
+  const FEW = " *";
+
+  // whether a split was measured on few videos, in the mean over data sets also where one of them was
+  function isOnFew({ summary, split }) {
+    return [summary, ...Object.values(summary.datasets || {})].some((one) => one.n[split] < data.few_videos);
+  }
+
+  function metricNotes() {
+    const named = (one, note) => (data.runs.length > 1 ? `${one.name}: ${note}` : note);
+    const read = (mapping) => (mapping === "none" ? "are those without a mapping" : `are read after the mapping '${mapping}', which is fitted to each test part`);
+    const mappings = [...new Set(data.runs.map((one) => one.mapping))].map((mapping, _, { length }) => {
+      const names = data.runs.filter((one) => one.mapping === mapping).map((one) => one.name);
+      return `${length > 1 ? `${names.join(", ")}: ` : ""}PLCC and RMSE ${read(mapping)}`;
+    });
+    const plain = "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is that of the calibrated scores";
+    const few = data.runs.filter((one) => one.few_videos).map((one) => `* ${named(one, one.few_videos)}`);
+    return [...mappings, plain, ...few, ...data.runs.flatMap((one) => [...one.summary.notes, ...one.notes].map((note) => named(one, note)))];
+  }
+
   function showMetrics() {
     const rows = metricRows();
     const chooser = (row) => {
@@ -155,15 +184,14 @@
       button.addEventListener("click", () => chooseRun(row.place));
       return button;
     };
-    const spread = (name) => (row) => {
-      const { mean: middle, std } = row.summary[name];
-      return isNumber(middle) ? `${fixed(middle, 3)} ± ${fixed(std, 3)}` : NOTHING;
-    };
-    const measures = MEASURES.flatMap((name) => [
-      { title: name.toUpperCase(), help: "mean ± standard deviation over the splits", key: (row) => row.summary[name].mean, cell: spread(name) },
-      { title: "median", help: `median ${name.toUpperCase()} over the splits`, key: (row) => row.summary[name].median,
-        cell: (row) => fixed(row.summary[name].median, 3) },
-    ]);
+    const figure = (value, text, few) => (isNumber(value) ? text + (few ? FEW : "") : NOTHING);
+    const spread = ({ mean: middle, std, median }, few) => make("div", {},
+      make("div", { textContent: figure(middle, `${fixed(middle, 3)} ± ${fixed(std, 3)}`, few) }),
+      make("div", { className: "quiet", textContent: isNumber(median) ? `median ${figure(median, fixed(median, 3), few)}` : "" }));
+    const measures = MEASURES.map(({ key, title, help }) => ({
+      title, help: `${help}: mean ± standard deviation over the splits, and median`, key: (row) => row.summary[key].mean,
+      cell: ({ summary }) => spread(summary[key], summary.few_videos),
+    }));
     const videos = (row) => mean(row.summary.n);
     const columns = [
       { title: "Run", words: true, long: true, key: (row) => row.name, cell: chooser },
@@ -172,15 +200,15 @@
       ...measures,
     ];
     sortable($("metrics-table"), "Metrics of each run: mean ± standard deviation, and median", columns, { column: null, falling: false }).fill(rows);
-    const notes = data.runs.flatMap((one) => [...one.summary.notes, ...one.notes].map((note) => data.runs.length > 1 ? `${one.name}: ${note}` : note));
-    $("metrics-notes").replaceChildren(...notes.map((note) => make("li", { textContent: note })));
+    $("metrics-notes").replaceChildren(...metricNotes().map((note) => make("li", { textContent: note })));
     const splits = rows.flatMap((row) => row.summary.n.map((n, split) => ({ ...row, n, split })));
     const perSplit = [
       columns[0], columns[1],
       { title: "Split", key: (row) => row.split, cell: (row) => String(row.split) },
       { title: "Videos", key: (row) => row.n, cell: (row) => String(row.n) },
-      ...MEASURES.map((name) => ({
-        title: name.toUpperCase(), key: (row) => row.summary[name].values[row.split], cell: (row) => fixed(row.summary[name].values[row.split], 3),
+      ...MEASURES.map(({ key, title, help }) => ({
+        title, help, key: (row) => row.summary[key].values[row.split],
+        cell: (row) => figure(row.summary[key].values[row.split], fixed(row.summary[key].values[row.split], 3), isOnFew(row)),
       })),
     ];
     sortable($("splits-table"), "Metrics of each split", perSplit, { column: 2, falling: false }).fill(splits);
@@ -244,20 +272,23 @@
     videosShown = [...byVideo].map(([video, rows]) => ({
       video, rows,
       score: mean(rows.map((row) => scores.score[row])),
-      error: mean(rows.map((row) => scores.error[row]).map((value) => value === null ? NaN : value)),
     }));
+    for (const shown of videosShown) shown.error = difference(shown.score, videos.mos[shown.video], digits(videos.dataset[shown.video]));
+    const size = (shown) => Math.abs(shown.score - videos.mos[shown.video]); // decides among errors that are equal as shown
+    videosShown.sort((one, two) => size(two) - size(one));
     $("count").textContent = `${videosShown.length} videos, ${points.length} scores`;
   }
 
   // --- scatter --------------------------------------------------------------------------------------------------------------------
 
   const scatter = $("scatter"), marks = $("scatter-marks"), tip = $("tip");
-  const CELL = 24, REACH = 12, EDGE = { left: 56, right: 12, top: 10, bottom: 42 };
+  const CELL = 24, REACH = 12, DASH = [7, 5], EDGE = { left: 56, right: 12, top: 10, bottom: 42 };
   let view = null; // scales and the grid of points, of the last drawing
   let hovered = -1; // position among the points
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const partName = (part) => data.parts[part];
+  const PART_WORDS = { train: "training", validation: "validation", test: "test" };
 
   function shape(context, part, x, y, size) {
     context.beginPath();
@@ -322,7 +353,7 @@
     }
     context.fillStyle = colour("ink");
     context.textAlign = "center";
-    context.fillText("predicted score", (EDGE.left + right) / 2, height - 6);
+    context.fillText("calibrated score", (EDGE.left + right) / 2, height - 6);
     context.save();
     context.translate(12, (EDGE.top + bottom) / 2);
     context.rotate(-Math.PI / 2);
@@ -339,7 +370,7 @@
       }
     });
     context.globalAlpha = 1;
-    drawFitted(context);
+    drawLines(context);
     drawMarks();
   }
 
@@ -347,24 +378,28 @@
     return run().fitted.find((one) => one.dataset === state.dataset && one.split === state.split);
   }
 
-  function drawFitted(context) {
+  function drawLines(context) {
     const { tau } = fittedNow();
-    if (!tau.length) return;
     const { x, y, xs } = view;
+    const along = (label, ink, dash) => {
+      for (const [stroke, wide, dashes] of [["ground", 4.5, []], [ink, 2, dash]]) { // a rim keeps the line visible over many points
+        context.strokeStyle = colour(stroke);
+        context.lineWidth = wide;
+        context.setLineDash(dashes);
+        context.beginPath();
+        for (let step = 0; step <= 200; step += 1) {
+          const value = xs[0] + step / 200 * (xs[1] - xs[0]);
+          context[step ? "lineTo" : "moveTo"](x(value), y(label(value)));
+        }
+        context.stroke();
+      }
+    };
     context.save();
     context.beginPath();
     context.rect(EDGE.left, EDGE.top, view.width - EDGE.left - EDGE.right, view.height - EDGE.top - EDGE.bottom);
     context.clip();
-    for (const [stroke, wide] of [["ground", 4.5], ["fit", 2]]) { // a rim keeps the line visible over many points
-      context.strokeStyle = colour(stroke);
-      context.lineWidth = wide;
-      context.beginPath();
-      for (let step = 0; step <= 200; step += 1) {
-        const value = xs[0] + step / 200 * (xs[1] - xs[0]);
-        context[step ? "lineTo" : "moveTo"](x(value), y(logistic(tau, value)));
-      }
-      context.stroke();
-    }
+    along((value) => value, "equal", DASH);
+    if (tau.length) along((value) => logistic(tau, value), "fit", []);
     context.restore();
   }
 
@@ -399,9 +434,10 @@
   function told(place) {
     const { scores, videos } = run();
     const row = points[place], video = scores.video[row], own = digits(videos.dataset[video]);
+    const error = difference(scores.score[row], videos.mos[video], own);
     const lines = [
       `${partName(scores.part[row])} part of split ${scores.split[row]}`,
-      `score ${fixed(scores.score[row], own)}   label ${fixed(videos.mos[video], own)}   error ${signed(scores.error[row], own)}`,
+      `score ${fixed(scores.score[row], own)}   label ${fixed(videos.mos[video], own)}   error ${signed(error, own)}`,
     ];
     if (videos.content[video] && videos.content[video] !== videos.name[video]) lines.push(`content ${videos.content[video]}`);
     return { name: videos.name[video], lines };
@@ -460,21 +496,26 @@
       svg.append(mark);
       return svg;
     };
-    const line = draw("svg", { width: 22, height: 12, viewBox: "0 0 22 12", "aria-hidden": "true" });
-    line.style.width = "22px";
-    const path = draw("path", { d: "M0 9C8 9 14 3 22 3", "stroke-width": 2 });
-    path.style.stroke = "var(--fit)";
-    path.style.fill = "none";
-    line.append(path);
+    const line = (d, ink, dash) => {
+      const svg = draw("svg", { width: 26, height: 12, viewBox: "0 0 26 12", "aria-hidden": "true" });
+      svg.style.width = "26px";
+      const path = draw("path", { d, "stroke-width": 2, "stroke-dasharray": dash });
+      path.style.stroke = `var(--${ink})`;
+      path.style.fill = "none";
+      svg.append(path);
+      return svg;
+    };
     const present = data.parts.map((_, part) => part).filter((part) => points.some((row) => run().scores.part[row] === part)).reverse();
     const fit = fittedNow();
     const entries = present.map((part) => make("span", {}, sign(part), partName(part)));
-    if (fit.tau.length) entries.push(make("span", {}, line, "fitted logistic"));
+    entries.push(make("span", {}, line("M0 6H26", "equal", DASH.join(" ")), "score = label"));
+    if (fit.tau.length) entries.push(make("span", {}, line("M0 9C9 9 17 3 26 3", "fit", "none"), "fitted logistic"));
     $("legend").replaceChildren(...entries);
     const of = state.split === ALL ? "the test parts of all splits together" : `the test part of split ${state.split}`;
-    const what = fit.tau.length ? `The logistic is fitted to ${of}.${fit.note ? ` Note: ${fit.note}.` : ""}` : `No logistic for ${of}: ${fit.note}.`;
-    const read = run().mapping === "none" ? "Errors are score minus label." : "Errors are the score, mapped by the logistic of its split, minus the label.";
-    $("scatter-caption").textContent = `${what} ${read}`;
+    const what = fit.tau.length ? `The logistic is fitted to the scores of ${of}.${fit.note ? ` Note: ${fit.note}.` : ""}` : `No logistic is fitted to ${of}: ${fit.note}.`;
+    const on = run().calibrated_on.map((part) => PART_WORDS[part]).join(" or ");
+    const read = `A score is the head’s own output on the scale of the labels, by a straight line that was fitted to the ${on} part of its split.`;
+    $("scatter-caption").textContent = `${read} An error is score minus label. ${what}`;
   }
 
   // --- videos ---------------------------------------------------------------------------------------------------------------------
@@ -496,9 +537,9 @@
       { title: "Content", words: true, key: (row) => videos.content[row.video], cell: (row) => videos.content[row.video] },
       { title: "Part", words: true, help: "parts that it is in, and in how many splits", key: seen, cell: seen },
       { title: "Label", key: (row) => videos.mos[row.video], cell: (row) => fixed(videos.mos[row.video], own(row)) },
-      { title: "Score", help: "mean of the scores shown", key: (row) => row.score, cell: (row) => fixed(row.score, own(row)) },
-      { title: "Error", help: "mean error; above 0 the run overrates the video", key: (row) => row.error, cell: (row) => signed(row.error, own(row)) },
-      { title: "|Error|", help: "size of the mean error", key: (row) => Math.abs(row.error), cell: (row) => fixed(Math.abs(row.error), own(row)) },
+      { title: "Score", help: "calibrated score, the mean over the splits shown", key: (row) => row.score, cell: (row) => fixed(row.score, own(row)) },
+      { title: "Error", help: "score minus label; above 0 the run overrates the video", key: (row) => row.error, cell: (row) => signed(row.error, own(row)) },
+      { title: "|Error|", help: "size of the error", key: (row) => Math.abs(row.error), cell: (row) => fixed(Math.abs(row.error), own(row)) },
       { title: "File", words: true, help: "whether the page can play it", key: (row) => addressOf(row.video) ? "plays" : "", cell: (row) => addressOf(row.video) ? "plays" : NOTHING },
     ];
     videoTable = sortable($("videos-table"), "Videos", columns, { column: 6, falling: true });
@@ -576,7 +617,9 @@
     const tested = rows.filter((row) => scores.part[row] === TEST);
     const facts = [["label", fixed(videos.mos[video], own)]];
     if (tested.length) {
-      facts.push(["score in testing", `${fixed(mean(tested.map((row) => scores.score[row])), own)}, the mean over ${tested.length} split${tested.length > 1 ? "s" : ""}`]);
+      const score = mean(tested.map((row) => scores.score[row]));
+      facts.push(["score in testing", `${fixed(score, own)}, the mean over ${tested.length} split${tested.length > 1 ? "s" : ""}`]);
+      facts.push(["error in testing", `${signed(difference(score, videos.mos[video], own), own)}, score minus label`]);
     }
     facts.push(["content", videos.content[video]], ["data set", videos.dataset[video]], ...elsewhere(video, own));
     $("chosen-facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
@@ -584,9 +627,10 @@
     sortable($("chosen-table"), "Scores of the chosen video", [
       { title: "Split", key: (row) => scores.split[row.row], cell: (row) => String(scores.split[row.row]) },
       { title: "Part", words: true, key: (row) => scores.part[row.row], cell: (row) => partName(scores.part[row.row]) },
-      { title: "Score", key: (row) => scores.score[row.row], cell: (row) => fixed(scores.score[row.row], own) },
-      { title: "Error", key: (row) => scores.error[row.row], cell: (row) => signed(scores.error[row.row], own) },
-    ], { column: 1, falling: true }).fill(rows.map((row) => ({ row })));
+      { title: "Own output", help: "of the head, before calibration", key: (row) => scores.output[row.row], cell: (row) => fixed(scores.output[row.row], own) },
+      { title: "Score", help: "calibrated score", key: (row) => scores.score[row.row], cell: (row) => fixed(scores.score[row.row], own) },
+      { title: "Error", help: "score minus label", key: (row) => row.error, cell: (row) => signed(row.error, own) },
+    ], { column: 1, falling: true }).fill(rows.map((row) => ({ row, error: difference(scores.score[row], videos.mos[video], own) })));
   }
 
   // what the other runs of the page gave to the same video
@@ -661,19 +705,23 @@
   let follow = () => {};
 
   function showFrames(video) {
-    const curve = run().frames.find((one) => one.video === video);
+    const curve = run().frames.find((one) => one.video === video), { reasons, video: reasonOf } = run().no_frames;
     follow = () => {};
-    $("frames-box").hidden = !curve;
-    if (!curve) return;
+    $("frames-box").hidden = false;
+    $("frames-title").textContent = "Score of each frame";
+    if (!curve) {
+      $("frames").replaceChildren();
+      $("frames-help").textContent = reasons[reasonOf[video]];
+      return;
+    }
     const timed = curve.seconds.length > 0, { mos, dataset } = run().videos, own = digits(dataset[video]);
     const times = timed ? curve.seconds : curve.scores.map((_, place) => place);
     const middle = mean(curve.scores);
     const levels = [{ value: middle, kind: "score" }, { value: mos[video], kind: "label" }];
-    const drawn = chart("Score of each frame", timed ? "seconds" : "row", [{ x: times, y: curve.scores, strong: true }], levels);
+    const drawn = chart("Calibrated score of each frame", timed ? "seconds" : "row", [{ x: times, y: curve.scores, strong: true }], levels);
     const { svg, x, xs, edge, width, height } = drawn;
-    $("frames-title").textContent = "Score of each frame";
     const heads = `the mean over the ${curve.splits.length > 1 ? `${curve.splits.length} splits` : "split"} that tested it`;
-    const text = `Solid: frames, ${heads}. Dashed: their mean, ${fixed(middle, own)}. Dotted: label, ${fixed(mos[video], own)}.`;
+    const text = `Solid: calibrated scores of the frames, ${heads}. Dashed: their mean, ${fixed(middle, own)}. Dotted: label, ${fixed(mos[video], own)}.`;
     const playable = timed && !player.hidden;
     $("frames-help").textContent = playable ? `${text} Click the curve, or use its arrow keys, to go there in the video.` : text;
     $("frames").replaceChildren(svg);

@@ -6,12 +6,12 @@ from math import isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.modeling.run_config import TrainedOn
 from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.report.tables import ReportTable
 
 PARTS = ("train", "validation", "test")
-_ERROR_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,39 @@ class ScoreTable:
         split: whose head gave the score.
         part: of that split that the video is in.
         video: position among the run's videos.
-        score: finite.
-        error: mapped score minus label, above 0 where the video is overrated; NaN where there is no mapping.
+        output: of the head itself, before calibration.
+        score: calibrated, on the scale of the labels.
+        error: score minus label, above 0 where the video is overrated.
 
     Raises:
-        ArgumentError: the columns differ in length, or hold an unknown part or a score that is not finite.
+        ArgumentError: the columns differ in length, or hold an unknown part or a number that is not finite.
     """
 
     split: tuple[int, ...]
     part: tuple[str, ...]
     video: tuple[int, ...]
+    output: tuple[float, ...]
     score: tuple[float, ...]
     error: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.split), len(self.part), len(self.video), len(self.score), len(self.error)}
+        lengths = {len(column) for column in (self.split, self.part, self.video, self.output, self.score, self.error)}
         if len(lengths) != 1 or not self.split:
             raise ArgumentError(f"columns of a score table have the lengths {sorted(lengths)}; they need one, and at least one row.")
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
-        if not all(map(isfinite, self.score)):
-            raise ArgumentError("score of a score table is not finite; leave such rows out.")
+        for name in ("output", "score", "error"):
+            if not all(map(isfinite, getattr(self, name))):
+                raise ArgumentError(f"{name} of a score table is not finite; leave such rows out.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the columns as JSON has them, parts by their number."""
-        errors = [float(f"{value:.{_ERROR_DIGITS}g}") if isfinite(value) else None for value in self.error]
-        return {**asdict(self), "part": [PARTS.index(part) for part in self.part], "error": errors}
+        return {**asdict(self), "part": [PARTS.index(part) for part in self.part]}
 
 
 @dataclass(frozen=True)
 class FittedCurve:
-    """The logistic from scores to labels on test videos.
+    """The logistic from calibrated scores to labels on test videos.
 
     Attributes:
         dataset: whose test videos they are.
@@ -118,7 +120,7 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class FrameCurve:
-    """The scores of a video's frames, the mean over the heads that it was a test video of.
+    """The calibrated scores of a video's frames, the mean over the heads that it was a test video of.
 
     Attributes:
         video: position among the run's videos.
@@ -146,7 +148,8 @@ class ReportRun:
         head: name of the head.
         feature_sets: that it was trained on.
         splits: how many there are.
-        mapping: what PLCC, RMSE and errors are read after.
+        mapping: what PLCC and RMSE are read after.
+        calibrated_on: parts that the lines from outputs to scores were fitted on.
         datasets: those that it was trained on.
         summary: its metrics.
         videos: that it scored.
@@ -154,11 +157,12 @@ class ReportRun:
         fitted: logistics of each data set and split.
         training: one a split; empty for heads without epochs.
         facts: groups of (name, value): everything that decided the run.
+        no_frames: one a video, why it has no curve in `frames`; empty where it has one.
         frames: curves of its worst videos.
         notes: what a reader has to know besides the notes of the metrics.
 
     Raises:
-        ArgumentError: a score or a curve is of a video that is not there.
+        ArgumentError: a score or a curve is of a video that is not there, or a video has neither a curve nor a reason.
     """
 
     name: str
@@ -166,6 +170,7 @@ class ReportRun:
     feature_sets: str
     splits: int
     mapping: str
+    calibrated_on: tuple[str, ...]
     datasets: tuple[TrainedOn, ...]
     summary: MetricsSummary
     videos: tuple[ReportVideo, ...]
@@ -173,6 +178,7 @@ class ReportRun:
     fitted: tuple[FittedCurve, ...]
     training: tuple[TrainingCurve, ...]
     facts: Mapping[str, Sequence[tuple[str, str]]]
+    no_frames: tuple[str, ...]
     frames: tuple[FrameCurve, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -180,21 +186,28 @@ class ReportRun:
         named = {*self.scores.video, *(curve.video for curve in self.frames)}
         if not named <= set(range(len(self.videos))):
             raise ArgumentError(f"run '{self.name}' names video {max(named)}; it has 0 to {len(self.videos) - 1}.")
+        drawn = {curve.video for curve in self.frames}
+        if [bool(reason) for reason in self.no_frames] != [video not in drawn for video in range(len(self.videos))]:
+            raise ArgumentError(f"run '{self.name}' has {len(self.videos)} videos; give each a frame curve, or a reason why it has none.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them; tables are columns, which take a third of the space of rows."""
         columns = ("name", "dataset", "content", "mos", "address")
         datasets = [{"name": one.name, "score": one.score_name, "range": list(one.mos_range)} for one in self.datasets]
+        reasons = list(dict.fromkeys(self.no_frames))
         return {
             **{key: getattr(self, key) for key in ("name", "head", "feature_sets", "splits", "mapping")},
+            "calibrated_on": list(self.calibrated_on),
             "datasets": datasets,
             "summary": self.summary.as_dict(),
+            "few_videos": self.summary.few_videos,
             "videos": {key: [getattr(video, key) for video in self.videos] for key in columns},
             "scores": self.scores.as_dict(),
             "fitted": [asdict(curve) for curve in self.fitted],
             "training": [asdict(curve) for curve in self.training],
             "facts": [{"group": group, "rows": [list(row) for row in rows]} for group, rows in self.facts.items()],
             "frames": [asdict(curve) for curve in self.frames],
+            "no_frames": {"reasons": reasons, "video": [reasons.index(reason) for reason in self.no_frames]},
             "notes": list(self.notes),
         }
 
@@ -224,4 +237,4 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
         runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
-        return {"title": self.title, "parts": list(PARTS), "runs": runs, "tables": tables}
+        return {"title": self.title, "parts": list(PARTS), "few_videos": FEW_VIDEOS, "runs": runs, "tables": tables}

@@ -7,12 +7,12 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from vqafeat.errors import ArgumentError
-from vqafeat.studies.plots import BLUE, ORANGE, STYLE, plot_predictions
+from vqafeat.studies.plots import BLUE, ORANGE, STYLE, plot_scores
 from vqafeat.studies.report.page import ReportRun, TrainingCurve
 
 
 def plot_run(run: ReportRun, folder: Path) -> list[Path]:
-    """Write the test scores against labels of each data set, and the training where there was one; return the PNGs' paths."""
+    """Write the calibrated test scores against labels of each data set, and the training where there was one; return the PNGs' paths."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
     for dataset in run.datasets:
@@ -25,7 +25,7 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
             title = f"{run.head} on {run.feature_sets}, test parts of {run.splits} splits"
             own = f"{stem}-{dataset.name}" if len(run.datasets) > 1 else stem
-            written.append(plot_predictions(scores, labels, dataset.score_name, title, folder / f"{own}-scores.png"))
+            written.append(plot_scores(scores, labels, dataset.score_name, title, folder / f"{own}-scores.png"))
     if run.training:
         written.append(plot_training(run.training, f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png"))
     return written
