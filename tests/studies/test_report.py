@@ -21,7 +21,7 @@ from vqafeat.json_text import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
 from vqafeat.modeling.sequences import load_sequences
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.store import FeatureStore
+from vqafeat.store import FeatureStore, store_key
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import as_dict
 from vqafeat.studies.report import build_report, pictures, rendered, write_report
@@ -223,6 +223,16 @@ def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], 
     found = reasons_of(told)["night/clip 3.mp4"]
     assert found.startswith("No score of each frame: '")
     assert found.endswith("tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again.")
+
+
+def test_one_damaged_video_leaves_the_curves_of_the_others(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    values = tmp_path / "features" / "tiny.zarr" / "features" / "tiny" / store_key("night/clip 3.mp4") / "values"
+    (chunk,) = (path for path in values.rglob("*") if path.is_file() and path.name != "zarr.json")
+    chunk.write_bytes(chunk.read_bytes()[:-8])
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(told.frames) == 7
+    assert reasons_of(told)["night/clip 3.mp4"].startswith("No score of each frame: ")
 
 
 def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
