@@ -1,73 +1,67 @@
 """The demo: the embedded data set through both stages."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.errors import WeightsError
-from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
-from vqafeat.extraction.weights import published_state
-from vqafeat.manifest import load_dataset, locate_videos
+from vqafeat.manifest import Video, load_dataset, locate_videos
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
+from vqafeat.modeling.score_checks import ScoreChecks
 from vqafeat.modeling.scoring import Scorer
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore, store_key, store_path
-from vqafeat.studies.plots import plot_predictions
+from vqafeat.studies.plots import plot_scores
+from vqafeat_cli.commands.predict import score_text
 from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress
 
-BACKBONE, HEAD, RECIPE, SPLITS = "resnet18", "sub-gru", "demo", 10
+BACKBONE, FEATURES = "efficientnet-lite0", "efficientnet-lite0:stages"
+HEAD, RECIPE, SPLITS = "mdtvsfa", "demo", 10
 
 
-def run_demo(out: Path, seed: int, weights: str | None) -> None:
-    """Make the demo set, extract, fit, score one clip, and leave a plot; what is done already is found again."""
-    click.echo("1/5  videos: two photographs, moving cameras, seven versions of each content")
+def run_demo(out: Path, seed: int, weights: str) -> None:
+    """Make the demo set, extract, fit, score one held-out clip, and leave a plot; what is done already is found again."""
+    click.echo("1/5  videos: two photographs, moving cameras, a pristine and twelve distorted versions of each content")
     labels = make_demo(out / DEMO_NAME, seed)
-    chosen, words = chosen_weights(weights, seed)
-    click.echo(f"2/5  features: {BACKBONE}, weights {words}")
-    store = _extracted(labels, out, chosen)
-    click.echo(f"3/5  fit: {HEAD}, splits grouped by content")
+    click.echo(f"2/5  features: {FEATURES}, weights {weights}")
+    store = _extracted(labels, out, weights)
+    click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
     run = _fitted(store, out, seed)
     for line in metrics_lines(run.summary, run.config.mapping):
         click.echo(line)
-    video = store.dataset.videos[1]
+    video = held_out_video(run, store.dataset.videos)
     path = labels.parent / video.name
-    scored = Scorer(TrainedModel.load(run.folder), {BACKBONE: chosen}).score(path)
-    click.echo(f"4/5  one clip: {path}\n     score {scored.score:.1f} ({scored.scale}), its label {video.mos:.1f}")
+    checks = ScoreChecks.read(run.folder, run.config, DEMO_NAME)
+    scored = Scorer(TrainedModel.load(run.folder), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
+    click.echo(f"4/5  one clip, scored by the {len(scored.splits)} of {SPLITS} heads that were not fitted on it: {path}")
+    click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
     plot = _plotted(run, out / "demo.png")
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.folder}   features: {store.path}")
 
 
+def held_out_video(run: FittedRun, videos: Sequence[Video]) -> Video:
+    """Return the video that most splits test; of several, the one whose label is closest to the middle of all labels."""
+    tested = Counter(row.video for row in run.predictions if row.part == "test")
+    middle = float(np.median([video.mos for video in videos]))
+    return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
+
+
 def demo_store(out: Path, seed: int) -> FeatureStore:
-    """Return the store of the demo set, made where it is missing; what is told goes to standard error."""
-    labels = make_demo(out / DEMO_NAME, seed)
-    chosen, _ = chosen_weights(None, seed)
-    return _extracted(labels, out, chosen, err=True)
-
-
-def chosen_weights(weights: str | None, seed: int) -> tuple[str, str]:
-    """Return the weights for the demo and what they mean: ImageNet's where they can be had, else seeded random ones."""
-    if weights is not None:
-        return weights, weights
-    try:
-        published_state(BACKBONES.get(BACKBONE))
-    except WeightsError as error:
-        click.echo(f"     {error}", err=True)
-        return f"random:{seed}", (
-            f"random, seed {seed}: ImageNet weights cannot be had here, so the network has never seen a picture;\n"
-            "     its features still react to distortions, but expect better scores with --weights FILE"
-        )
-    return "imagenet", "imagenet: features that know the content of pictures"
+    """Return the store of the demo set, made where it is missing; progress goes to standard error."""
+    return _extracted(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
 
 
 def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
-    extractors = build_extractors([BACKBONE], {BACKBONE: weights})
+    extractors = build_extractors([FEATURES], {BACKBONE: weights})
     store = FeatureStore.create(store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset)
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_dataset(dataset, store, extractors, progress=progress)
@@ -81,7 +75,7 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
     with fit_progress(SPLITS, epochs_of(HEAD, RECIPE, None)) as progress:
         return fit(
             store,
-            BACKBONE,
+            FEATURES,
             HEAD,
             drawn.splits,
             out / "runs" / HEAD,
@@ -96,5 +90,5 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
 
 def _plotted(run: FittedRun, path: Path) -> Path:
     tests = [row for row in run.predictions if row.part == "test"]
-    title = f"{HEAD} on {BACKBONE}, test parts of {SPLITS} splits"
-    return plot_predictions([row.prediction for row in tests], [row.mos for row in tests], run.config.datasets[0].score_name, title, path)
+    title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
+    return plot_scores([row.score for row in tests], [row.mos for row in tests], run.config.datasets[0].score_name, title, path)

@@ -1,5 +1,8 @@
 """The demo from its first frame to its plot, with short clips and a tiny network."""
 
+import json
+import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -8,27 +11,49 @@ import pytest
 from tests.cli.conftest import Run
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.demo import make_demo
-from vqafeat.errors import WeightsError
+from vqafeat.manifest import load_dataset
 
 __all__ = ["tiny_backbone"]
 
 
-def test_the_demo_runs_whole_and_says_what_its_weights_mean(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unavailable(backbone: object) -> None:
-        raise WeightsError("published weights cannot be fetched")
-
+@pytest.fixture
+def small_demo(monkeypatch: pytest.MonkeyPatch, tiny_backbone: None) -> None:
     monkeypatch.setattr("vqafeat_cli.demo_run.make_demo", partial(make_demo, seconds=0.5))
     monkeypatch.setattr("vqafeat_cli.demo_run.BACKBONE", "tiny")
-    monkeypatch.setattr("vqafeat_cli.demo_run.SPLITS", 2)
-    monkeypatch.setattr("vqafeat_cli.demo_run.published_state", unavailable)
-    ended = run("demo", "--out", tmp_path / "out")
+    monkeypatch.setattr("vqafeat_cli.demo_run.FEATURES", "tiny")
+    monkeypatch.setattr("vqafeat_cli.demo_run.SPLITS", 3)
+    monkeypatch.setattr("vqafeat_cli.demo_run.RECIPE", "default")
+
+
+@pytest.mark.usefixtures("small_demo")
+def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(run: Run, tmp_path: Path) -> None:
+    ended = run("demo", "--out", tmp_path / "out", "--weights", "random")
     assert ended.code == 0, ended.err
-    assert "weights random, seed 0: ImageNet weights cannot be had here" in ended.out
-    for word in ("84 videos extracted", "SROCC", "KROCC", "PLCC", "RMSE", "mean     std", "proxy score of demo, 0 to 100"):
+    for word in (
+        "156 videos extracted",
+        "SROCC",
+        "KROCC",
+        "PLCC, plain",
+        "RMSE, calibrated",
+        "mean     std",
+        "proxy score of demo, 0 to 100",
+    ):
         assert word in ended.out
     assert "opinion" not in ended.out
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "out" / "runs" / "sub-gru" / "metrics.json").is_file()
-    assert run("demo", "--out", tmp_path / "out", "--weights", "random:1").code == 0
-    again = run("demo", "--out", tmp_path / "out")
-    assert "0 videos extracted (0 frames), 84 already done" in again.out
+    heads, name = re.search(r"scored by the (\d+) of 3 heads that were not fitted on it: .*/(videos/\S+)", ended.out).groups()  # type: ignore[union-attr]
+    splits = json.loads((tmp_path / "out" / "runs" / "mdtvsfa" / "splits.json").read_text())["splits"]
+    assert sum(name in split["test"] for split in splits) == int(heads) >= 1
+    assert "warning" not in ended.err
+    again = run("demo", "--out", tmp_path / "out", "--weights", "random")
+    assert "0 videos extracted (0 frames), 156 already done" in again.out
+    assert again.out.splitlines()[-6:] == ended.out.splitlines()[-6:]
+
+
+def test_the_demo_names_the_extra_where_its_weights_are_absent(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqafeat_cli.demo_run.make_demo", partial(make_demo, contents=1, severities=1, seconds=0.5))
+    monkeypatch.setattr("vqafeat_cli.demo_run.load_dataset", lambda name, root: load_dataset(str(root / "labels.csv")))
+    monkeypatch.setitem(sys.modules, "timm", None)
+    ended = run("demo", "--out", tmp_path / "out")
+    assert ended.code == 1
+    assert "vqafeat[demo]" in ended.err

@@ -60,7 +60,9 @@ def test_another_seed_gives_another_set(demo: Path, tmp_path: Path) -> None:
 def test_labels_are_an_own_data_set(demo: Path) -> None:
     labels = rows(demo / "labels.csv")
     assert list(labels[0]) == ["video", "mos", "content"]
-    assert [row["video"] for row in labels] == [f"videos/c01_{kind}.mp4" for kind in KINDS]
+    assert [row["video"] for row in labels] == [
+        f"videos/c01_{kind}{repeat}.mp4" for kind in KINDS for repeat in ([""] if kind == "pristine" else ["", "-2"])
+    ]
     assert {row["content"] for row in labels} == {"c01"}
     assert all(SCORE_RANGE[0] <= float(row["mos"]) <= SCORE_RANGE[1] for row in labels)
     assert (DEMO_NAME, SCORE_NAME, SCORE_RANGE) == ("demo", "proxy score", (0.0, 100.0))
@@ -118,7 +120,7 @@ def test_missing_and_changed_videos_are_made_again(own_copy: Path, demo: Path) -
     make_demo(own_copy, contents=1, seconds=SECONDS, on_video=lambda done, total: calls.append((done, total)))
     assert contents_of(own_copy) == contents_of(demo)
     assert (own_copy / "videos/c01_pristine.mp4").stat().st_mtime_ns == untouched
-    assert calls == [(7, 7)]
+    assert calls == [(13, 13)]
 
 
 def test_a_set_of_other_settings_is_not_overwritten(own_copy: Path) -> None:
@@ -146,6 +148,8 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         make_demo(tmp_path, contents=13)
     with pytest.raises(ArgumentError, match="contents is 0: the two photographs give 1 to 12"):
         make_demo(tmp_path, contents=0)
+    with pytest.raises(ArgumentError, match="severities is 6: a content has each kind at 1 to 5 severities"):
+        make_demo(tmp_path, severities=6)
     with pytest.raises(ArgumentError, match=r"seconds is nan: give 0\.5 to 10 seconds a video"):
         make_demo(tmp_path, seconds=float("nan"))
     assert not list(tmp_path.iterdir())
@@ -154,14 +158,23 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         make_demo(tmp_path / "file")
 
 
-def test_the_full_set_is_twelve_contents_in_seven_versions() -> None:
+def test_the_full_set_is_twelve_contents_in_thirteen_versions() -> None:
     versions = plan_versions(DemoSettings())
-    assert len(versions) == len({version.video for version in versions}) == 84
-    assert Counter(version.content for version in versions) == dict.fromkeys(range(12), 7)
-    assert Counter(len(version.shown) for version in versions) == {48: 28, 50: 28, 60: 28}
+    assert len(versions) == len({version.video for version in versions}) == 156
+    assert Counter(version.content for version in versions) == dict.fromkeys(range(12), 13)
+    assert Counter(len(version.shown) for version in versions) == {48: 52, 50: 52, 60: 52}
     for kind in KINDS:
-        severities = [version.severity for version in versions if version.kind == kind]
-        assert sorted(severities[:5]) == sorted(severities[5:10]) == ([0] * 5 if kind == "pristine" else [1, 2, 3, 4, 5])
+        own = [version for version in versions if version.kind == kind]
+        for first in (0, 5):
+            severities = sorted(version.severity for version in own if first <= version.content < first + 5)
+            assert severities == ([0] * 5 if kind == "pristine" else [1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
+        assert all(len({version.severity for version in own if version.content == content}) == len(own) // 12 for content in range(12))
+
+
+def test_one_severity_a_kind_gives_the_first_of_the_versions() -> None:
+    few, many = plan_versions(DemoSettings(severities=1)), plan_versions(DemoSettings())
+    assert len(few) == 84
+    assert [(v.video, v.proxy_score) for v in few] == [(v.video, v.proxy_score) for v in many if v.repeat == 0]
 
 
 def test_labels_stay_near_the_documented_function() -> None:
@@ -169,9 +182,9 @@ def test_labels_stay_near_the_documented_function() -> None:
     noise = np.array([version.proxy_score - proxy_score(version.kind, version.severity) for version in versions])
     assert 1 < noise.std() < 3
     assert abs(noise.mean()) < 1
-    assert len({version.proxy_score for version in versions}) > 75
+    assert len({version.proxy_score for version in versions}) > 140
 
 
 def test_the_first_contents_do_not_depend_on_how_many_follow() -> None:
     few, many = plan_versions(DemoSettings(contents=2)), plan_versions(DemoSettings(contents=12))
-    assert [(v.video, v.severity, v.proxy_score) for v in few] == [(v.video, v.severity, v.proxy_score) for v in many[:14]]
+    assert [(v.video, v.severity, v.proxy_score) for v in few] == [(v.video, v.severity, v.proxy_score) for v in many[:26]]

@@ -161,7 +161,11 @@ def test_heads_of_mixed_data_sets_score_as_the_equations_say(tmp_path: Path, let
     torch.save(released, tmp_path / "MDTVSFA.pt")
     model = TrainedModel.load(import_head(tmp_path / "MDTVSFA.pt", tmp_path / "run", dataset=dataset, mos_range=(0.0, 9.0)))
     assert (model.config.head, model.config.options["datasets"]) == ("mdtvsfa", "konvid+cvd2014+live-qualcomm+live-vqc")
-    assert (model.config.feature_sets, model.trained_on.lines, model.scale) == ("resnet50", (LabelLine(1.0),), f"MOS of {dataset}, 0 to 9, not calibrated")
+    assert (model.config.feature_sets, model.trained_on.lines, model.scale) == (
+        "resnet50",
+        (LabelLine(1.0),),
+        f"MOS of {dataset}, 0 to 9, not calibrated",
+    )
     features = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     weights = {name: value.double().numpy() for name, value in released.items()}
     relative, mapped, aligned = three_scores(weights, features.astype(np.float64), letter)

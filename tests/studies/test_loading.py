@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import DatasetError, UnknownNameError
+from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.studies.loading import load_study, study_names
 from vqafeat.studies.study import Published, Study
 
@@ -175,3 +176,9 @@ def test_own_files_and_unknown_names(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('title = "t"\npaper = "p"\nlabel = "l"\ncolumns = [{ name = "c" }]\nrows = []\n')
     with pytest.raises(DatasetError, match=r"\[\[rows\]\]: \[\] must be a list of tables, at least one"):
         load_study(str(tmp_path / "own.toml"))
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_tables_of_papers_name_the_papers_own_mapping(name: str) -> None:
+    mapped = [cell.request.mapping for cell in load_study(name).cells if cell.request and cell.measure in ("plcc", "rmse")]
+    assert DEFAULT_MAPPING not in mapped

@@ -1,13 +1,13 @@
-"""The embedded data set: up to 12 contents in 7 versions each, as real H.264 files with proxy scores, made on the spot from a seed.
+"""The embedded data set: up to 12 contents in 13 versions each, as real H.264 files with proxy scores, made on the spot from a seed.
 
 The label is no opinion: nobody looked at these videos. It is a **proxy score** on a scale of 0 to 100,
 
     proxy score = clip(90 − slope(kind) · severity + noise, 0, 100),
 
 with slopes 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) and 6 (judder) points a severity step,
-severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2 points in place of the raters' disagreement. In contents
-1 to 5, and again in 6 to 10, each kind takes every severity once. A model that does well here has learned these distortions on two
-photographs, and nothing about people.
+severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2 points in place of the raters' disagreement. A content has
+each kind at two severities. In contents 1 to 5, and again in 6 to 10, each kind takes every severity twice. A model that does well here
+has learned these distortions on two photographs, and nothing about people.
 
 `labels.csv` (`video,mos,content`; `mos` is the format's word) holds the labels, `versions.csv` what was done to each video, `demo.json` the
 settings and, written last, the SHA-256 of every file: a set without these is unfinished. Contents from one photograph overlap, so that
@@ -41,7 +41,7 @@ MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "v
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """All that decides what the files hold: seed, number of contents (1 … 12), length of each video in seconds.
+    """All that decides what the files hold: seed, contents (1 … 12), seconds a video, severities of a kind in a content (1 … 5).
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -51,6 +51,7 @@ class DemoSettings:
     contents: int = MOST_CONTENTS
     seconds: float = 2.0
     recipe: int = RECIPE
+    severities: int = 2
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or self.seed < 0:
@@ -59,16 +60,22 @@ class DemoSettings:
             raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_CONTENTS}")
         if not SHORTEST_SECONDS <= self.seconds <= LONGEST_SECONDS:
             raise ArgumentError(f"seconds is {self.seconds}: give {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video")
+        if not isinstance(self.severities, int) or not 1 <= self.severities <= MOST_SEVERE:
+            raise ArgumentError(f"severities is {self.severities}: a content has each kind at 1 to {MOST_SEVERE} severities")
 
 
 @dataclass(frozen=True)
 class Version:
-    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path below the root."""
+    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path below the root.
+
+    `repeat` counts the versions of one kind in a content from 0.
+    """
 
     video: str
     content: int
     kind: str
     severity: int
+    repeat: int
     frame_rate_hz: int
     shown: Index
     proxy_score: float
@@ -83,6 +90,7 @@ def make_demo(
     seed: int = 0,
     contents: int = MOST_CONTENTS,
     seconds: float = 2.0,
+    severities: int = 2,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Make the embedded data set below `root`, or find the finished one again, and return the path of its `labels.csv`.
@@ -94,7 +102,7 @@ def make_demo(
         ArgumentError: a setting is not allowed.
         DatasetError: `root` holds something else, or a demo of other settings.
     """
-    settings = DemoSettings(seed, contents, seconds)
+    settings = DemoSettings(seed, contents, seconds, severities=severities)
     digests = _known_digests(root, settings)
     if digests and all(_digest(root / name) == digest for name, digest in digests.items()):
         return root / LABELS
@@ -116,26 +124,32 @@ def make_demo(
 
 def plan_versions(settings: DemoSettings) -> list[Version]:
     """Return what `make_demo` writes with these settings, content by content, in the order of the kinds."""
-    return [_plan_version(settings, content, kind) for content in range(settings.contents) for kind in KINDS]
+    return [
+        _plan_version(settings, content, kind, repeat)
+        for content in range(settings.contents)
+        for kind in KINDS
+        for repeat in range(settings.severities if KINDS.get(kind).amounts else 1)
+    ]
 
 
-def _plan_version(settings: DemoSettings, content: int, kind: str) -> Version:
+def _plan_version(settings: DemoSettings, content: int, kind: str, repeat: int) -> Version:
     entry = KINDS.get(kind)
-    severity = _severity(settings.seed, content, kind) if entry.amounts else 0
+    severity = _severity(settings.seed, content, kind, repeat) if entry.amounts else 0
     rate = plan_camera(settings.seed, content).frame_rate_hz
-    shown = entry.shown(round(settings.seconds * rate), entry.amount(severity), _generator(settings.seed, content, kind, 1))
-    noise = _generator(settings.seed, content, kind, 2).normal(0, NOISE_POINTS)
+    shown = entry.shown(round(settings.seconds * rate), entry.amount(severity), _generator(settings.seed, content, kind, 1, repeat))
+    noise = _generator(settings.seed, content, kind, 2, repeat).normal(0, NOISE_POINTS)
     score = round(float(np.clip(proxy_score(kind, severity) + noise, *SCORE_RANGE)), 2)
-    return Version(f"{VIDEOS}/c{content + 1:02d}_{kind}.mp4", content, kind, severity, rate, shown, score)
+    name = f"c{content + 1:02d}_{kind}" + (f"-{repeat + 1}" if repeat else "")
+    return Version(f"{VIDEOS}/{name}.mp4", content, kind, severity, repeat, rate, shown, score)
 
 
-def _severity(seed: int, content: int, kind: str) -> int:
+def _severity(seed: int, content: int, kind: str, repeat: int) -> int:
     rng = np.random.default_rng((seed, 1000 + content // MOST_SEVERE, KINDS.names().index(kind) + 1))
-    return int(rng.permutation(MOST_SEVERE)[content % MOST_SEVERE]) + 1
+    return int(rng.permutation(MOST_SEVERE)[(content + 2 * repeat) % MOST_SEVERE]) + 1
 
 
-def _generator(seed: int, content: int, kind: str, purpose: int) -> np.random.Generator:
-    return np.random.default_rng((seed, content, 10 + KINDS.names().index(kind), purpose))
+def _generator(seed: int, content: int, kind: str, purpose: int, repeat: int) -> np.random.Generator:
+    return np.random.default_rng((seed, content, 10 + KINDS.names().index(kind), purpose, *([repeat] if repeat else [])))
 
 
 def _write_missing(root: Path, settings: DemoSettings, group: list[Version], digests: dict[str, str]) -> None:
@@ -151,7 +165,7 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
     clip = Clip(camera.render(np.arange(2 * frames + FIELDS_BEYOND_END) / (2 * rate)), frames, rate)
     for version in missing:
         kind = KINDS.get(version.kind)
-        rng = _generator(settings.seed, content, version.kind, 3)
+        rng = _generator(settings.seed, content, version.kind, 3, version.repeat)
         pictures = kind.alter(clip, version.shown, kind.amount(version.severity), rng)
         write_h264(root / version.video, pictures, rate, kind.crf(version.severity))
 

@@ -7,12 +7,16 @@ import click
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for all that it makes.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos, the weights if random, and the fit.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos and the fit.")
 @click.option(
-    "--weights", metavar="FILE|imagenet|random[:SEED]", help="Of ResNet-18.  [default: imagenet where they can be had, else random]"
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|FILE|random[:SEED]",
+    help="Of EfficientNet-Lite0. The ImageNet weights come from the extra vqafeat[demo]; nothing is downloaded.",
 )
-def demo(out: Path, seed: int, weights: str | None) -> None:
-    """Run the whole tool on a data set that is made on the spot: videos, features, sub-GRU, one clip's score, a plot.
+def demo(out: Path, seed: int, weights: str) -> None:
+    """Run the whole tool on a data set that is made on the spot: videos, features, a fitted head, one clip's score, a plot.
 
     \b
     Example:
