@@ -5,9 +5,11 @@ Every score that is printed is therefore taken through a straight line that was 
 
     score = clip(slope · output + offset, smallest label, largest label)
 
-The slope is that of least squares times n / (n + 5) for n videos, since few videos overstate it. It is at least a tenth of the quotient of
-the standard deviations of labels and outputs, so that a head's order of videos is kept. Test videos never take part. A straight line is as
-good on held-out videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
+The line is a mean of two: the output as it is, and the least squares line with its slope times n / (n + 5) for n videos, since few videos
+overstate it, and at least a tenth of the quotient of the standard deviations of labels and outputs, so that a head's order of videos is
+kept. The share of the output is the one with the least squared error where each video is scored by the line of the others (Breiman,
+*Stacked Regressions*, 1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Test videos never
+take part. A straight line is as good on held-out videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,16 +81,30 @@ def fit_calibration(outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, 
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     kept = np.isfinite(x)
     x, y = x[kept], y[kept]
-    middle = float(y.mean()) if y.size else sum(mos_range) / 2
-    deviation = float(x.std()) if x.size else 0.0
-    if deviation <= 1e-9 * float(np.abs(x).max(initial=0.0)):
+    if _is_constant(x):
         note = f"the head gives its {x.size} {part} video(s) one score, so its calibrated score is their mean label"
-        return Calibration(0.0, middle, *mos_range, part, x.size, note)
-    spread = float(y.std()) / deviation
-    fitted = float(np.mean((x - x.mean()) * (y - y.mean()))) / deviation**2 * x.size / (x.size + _SHRINKING_VIDEOS)
-    note = f"the head's scores run against the labels of its {x.size} {part} videos" if fitted < 0 else ""
-    slope = max(fitted, _SMALLEST_CORRELATION * spread)
-    return Calibration(slope, middle - slope * float(x.mean()), *mos_range, part, x.size, note)
+        return Calibration(0.0, float(y.mean()) if y.size else sum(mos_range) / 2, *mos_range, part, x.size, note)
+    slope, offset = _line(x, y)
+    others = [_line(np.delete(x, row), np.delete(y, row)) for row in range(x.size)]
+    left_out = np.array([own[0] * value + own[1] for own, value in zip(others, x, strict=True)])
+    squares = float(np.sum((x - left_out) ** 2))
+    share = float(np.clip(np.sum((y - left_out) * (x - left_out)) / squares, 0, 1)) if squares > 0 else 0.0
+    falls = float(np.mean((x - x.mean()) * (y - y.mean()))) < 0
+    note = f"the head's scores run against the labels of its {x.size} {part} videos" if falls else ""
+    return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
+
+
+def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Return slope and offset of the shrunk least squares line."""
+    if _is_constant(x):
+        return 0.0, float(y.mean()) if y.size else 0.0
+    slope = float(np.mean((x - x.mean()) * (y - y.mean()))) / float(x.var()) * x.size / (x.size + _SHRINKING_VIDEOS)
+    slope = max(slope, _SMALLEST_CORRELATION * float(y.std() / x.std()))
+    return slope, float(y.mean()) - slope * float(x.mean())
+
+
+def _is_constant(x: NDArray[np.float64]) -> bool:
+    return bool(float(x.std()) <= 1e-9 * float(np.abs(x).max())) if x.size else True
 
 
 def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibrations) -> None:
