@@ -41,7 +41,7 @@ class TestFitCalibration:
         slope = np.polyfit(outputs, mos, 1)[0] * 12 / 17
         # the share of outputs that are tens of points off is a few thousandths
         assert slope < found.slope < slope + 0.005
-        assert found.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.1)
+        assert found.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.2)
         assert (found.part, found.videos, found.note) == ("validation", 12, "")
 
     def test_outputs_on_the_labels_scale_are_left_nearly_as_they_are(self) -> None:

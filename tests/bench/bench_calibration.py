@@ -1,0 +1,104 @@
+"""All heads × five splits on konvid-mini and konvid58: predictions off the labels' scale, and RMSE of test videos, before and after.
+
+    python tests/bench/bench_calibration.py [--sets konvid58 konvid-mini] [--heads no-time …] [--jobs 1]
+
+"before" is the default recipe of version 1 (3e-4, no start at the mean label) and the head's own output; "output" is the head's own output
+with the present default recipe, "score" the calibrated score, as `predict` prints it. RMSE is plain: no mapping is fitted to test videos.
+konvid-mini (14 videos, 40/30/30) is extracted with EfficientNet-Lite0's stages; konvid58 (60/20/20) are published ResNet-50 features.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqafeat.extraction.extractors import build_extractors
+from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
+from vqafeat.extraction.runner import extract_dataset
+from vqafeat.manifest import load_dataset, locate_videos
+from vqafeat.modeling.fitting import fit
+from vqafeat.modeling.heads import HEADS
+from vqafeat.modeling.predictions import Prediction
+from vqafeat.modeling.trainers import trainer_of
+from vqafeat.splits import SplitRequest, make_split
+from vqafeat.store import FeatureStore
+from vqafeat.studies.stand_in import StandIn
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+SPLITS = 5
+VERSION_1: dict[str, Any] = {"learning_rate": 3e-4, "start_at_mean": False}
+RATIOS = {"konvid58": "60/20/20", "konvid-mini": "40/30/30"}
+
+
+def konvid58(folder: Path) -> FeatureStore:
+    """Import the published features."""
+    dataset = vsfa_dataset(DATA / "konvid58", "konvid58")
+    store = FeatureStore.create(folder / "konvid58.zarr", dataset)
+    import_vsfa(DATA / "konvid58", dataset, store)
+    return store
+
+
+def konvid_mini(folder: Path) -> FeatureStore:
+    """Extract the fourteen videos."""
+    labels = DATA / "konvid-mini" / "mos.csv"
+    dataset = locate_videos(load_dataset(str(labels)), labels.parent).dataset
+    store = FeatureStore.create(folder / "konvid-mini.zarr", dataset)
+    extract_dataset(dataset, store, build_extractors(["efficientnet-lite0:stages"], {"efficientnet-lite0": "imagenet"}))
+    return store
+
+
+STORES = {"konvid58": konvid58, "konvid-mini": konvid_mini}
+
+
+def tested(store: FeatureStore, head: str, name: str, folder: Path, overrides: dict[str, Any], jobs: int) -> list[Prediction]:
+    """Fit a head and return what it says of its test videos."""
+    (feature_set,) = store.feature_sets()
+    splits = [make_split(store.dataset, "content", SplitRequest(run, ratio=RATIOS[name])) for run in range(SPLITS)]
+    changes = overrides if trainer_of(head).follows_recipe else {}
+    source: Any = store
+    options: dict[str, Any] = {}
+    if head == "a2inet":  # its two branches read the one feature set
+        source, feature_set, options = StandIn(store, feature_set), f"{feature_set}+{feature_set}-again", {"width": 32}
+    run = fit(source, feature_set, head, splits, folder, overrides=changes, options=options, jobs=jobs)
+    return [row for row in run.predictions if row.part == "test"]
+
+
+def figures(rows: Sequence[Prediction], values: Sequence[float], mos_range: tuple[float, float]) -> str:
+    """Return the share outside of the labels' range and the mean RMSE over the splits."""
+    low, high = mos_range
+    outside = np.mean([not low - 1e-9 <= value <= high + 1e-9 for value in values])
+    errors = [[value - row.mos for row, value in zip(rows, values, strict=True) if row.split == split] for split in range(SPLITS)]
+    return f"{100 * outside:.0f} % | {np.mean([np.sqrt(np.mean(np.square(own))) for own in errors]):.3f}"
+
+
+def main() -> None:
+    """Print a table a data set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=list(STORES), choices=list(STORES))
+    parser.add_argument("--heads", nargs="+", default=HEADS.names())
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"data is absent: {DATA}")
+    for name in arguments.sets:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            store = STORES[name](folder)
+            mos_range = store.dataset.mos_range
+            print(f"\n{name}: labels {mos_range[0]:g} to {mos_range[1]:g}, {SPLITS} splits {RATIOS[name]}\n")
+            print("| head | outside, before | RMSE, before | outside, output | RMSE, output | outside, score | RMSE, score |")
+            print("|---|---|---|---|---|---|---|", flush=True)
+            for head in arguments.heads:
+                before = tested(store, head, name, folder / head / "before", VERSION_1, arguments.jobs)
+                rows = tested(store, head, name, folder / head / "now", {}, arguments.jobs)
+                columns = [figures(before, [row.prediction for row in before], mos_range)]
+                columns += [figures(rows, [getattr(row, key) for row in rows], mos_range) for key in ("prediction", "score")]
+                print(f"| {head} | {' | '.join(columns)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
