@@ -34,7 +34,7 @@ def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
         shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in _rows(mapping))
         lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
     low, high = min(summary.n), max(summary.n)
-    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split; {_mapping_words(mapping)}")
+    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{_mapping_words(mapping)}")
     if few:
         lines.append(f"  * {summary.few_videos}")
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
@@ -49,10 +49,10 @@ def _rows(mapping: str) -> list[tuple[str, str]]:
 
 
 def _mapping_words(mapping: str) -> str:
-    calibrated = "calibrated: of the scores that `predict` prints"
     if mapping == "none":
-        return calibrated
-    return f"PLCC and RMSE after the mapping '{mapping}', fitted to each test part; plain: without it; {calibrated}"
+        return "; calibrated: the scores that `predict` prints"
+    mapped = f"PLCC and RMSE after the mapping '{mapping}', fitted to each test part"
+    return f"; {mapped}\n  plain: the heads' own output; calibrated: the scores that `predict` prints"
 
 
 def _cell(value: float) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import COUNT, WEIGHTS, Run
@@ -117,11 +118,13 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared" in ended.out
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     assert {path.name for path in folder.iterdir()} == {
+        "calibration.json",
         "config.json",
         "splits.json",
         "predictions.csv",
         "metrics.json",
         "curve.csv",
+        "training-features.safetensors",
         "weights",
     }
     assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in run(*again).out
@@ -136,8 +139,19 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert "the test parts of its own 2 splits" in run("evaluate", folder).out
     shown = run("show", folder).out
     assert f"{folder}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
-    assert "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after mapping 'logistic'" in shown
-    assert f"  SROCC  {found['srocc']['mean']:6.3f}" in shown
+    assert (
+        "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after mapping 'logistic-increasing'"
+        in shown
+    )
+    assert f"  SROCC            {found['srocc']['mean']:6.3f}" in shown
+    for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
+        assert measured[name] == pytest.approx(found[name]["mean"], abs=1e-5)
+    assert ("RMSE, calibrated" in ended.out, "RMSE, calibrated" in shown) == (True, True)
+    # four test videos a split are few, and each figure says so where it stands
+    assert (found["few_videos"], measured["few_videos"]) == (True, True)
+    assert re.search(r"  SROCC .* \*\n", ended.out)
+    assert "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly" in ended.out
+    assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
     assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
@@ -185,13 +199,42 @@ def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Pa
     fitted(run, data)
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     with (folder / "predictions.csv").open() as file:
-        stored = {(row["split"], row["video"]): float(row["prediction"]) for row in csv.DictReader(file)}
+        rows = {(row["split"], row["video"]): row for row in csv.DictReader(file)}
+    stored, outputs = ({key: float(row[name]) for key, row in rows.items()} for name in ("score", "prediction"))
     for split in ("0", "1"):
         scored = json.loads(run("predict", folder, data / "v2.mp4", "--split", split, "--json").out)
         assert scored[0]["score"] == pytest.approx(stored[split, "v2.mp4"], abs=1e-5)
     mean = json.loads(run("predict", folder, data / "v2.mp4", "--json").out)[0]
     assert mean["score"] == pytest.approx((stored["0", "v2.mp4"] + stored["1", "v2.mp4"]) / 2, abs=1e-5)
-    assert mean["scale"] == "MOS of mine, 1.015 to 4.08"
+    assert mean["scale"] == "MOS of mine, 1.015 to 4.08, calibrated on validation videos"
+    assert mean["heads"] == pytest.approx({split: stored[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5)
+    assert (mean["low"], mean["high"]) == pytest.approx((min(mean["heads"].values()), max(mean["heads"].values())))
+    assert mean["std"] == pytest.approx(np.std(list(mean["heads"].values()), ddof=1))
+    own = json.loads(run("predict", folder, data / "v2.mp4", "--uncalibrated", "--json").out)[0]
+    assert own["heads"] == pytest.approx({split: outputs[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5)
+    assert (own["scale"], own["calibrated"]) == ("MOS of mine, 1.015 to 4.08, not calibrated", False)
+
+
+def test_predict_says_which_heads_saw_a_video_and_asks_the_others(run: Run, here: Path, data: Path) -> None:
+    fitted(run, data)
+    folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
+    splits = json.loads((folder / "splits.json").read_text())["splits"]
+    seen = {
+        video: [number for number, split in enumerate(splits) if video not in split["test"]] for video in (f"v{n}.mp4" for n in range(20))
+    }
+    once = next(video for video, numbers in seen.items() if len(numbers) == 1)
+    (here / "renamed.mp4").write_bytes((data / once).read_bytes())
+    ended = run("predict", folder, here / "renamed.mp4")
+    assert f"renamed.mp4: it is the training video '{once}': 1 of 2 heads were fitted on it; --held-out takes the other 1" in ended.err
+    assert re.search(r"renamed\.mp4  [\d.]+ ± [\d.]+, [\d.]+ to [\d.]+ over 2 heads", ended.out)
+    held_out = json.loads(run("predict", folder, here / "renamed.mp4", "--held-out", "--json").out)[0]
+    assert list(held_out["heads"]) == [str(1 - seen[once][0])]
+    assert not any("training video" in warning for warning in held_out["warnings"])
+    twice = next(video for video, numbers in seen.items() if len(numbers) == 2)
+    refused = run("predict", folder, data / twice, "--held-out")
+    assert refused.code == 3
+    assert "seen-in-training" in refused.err
+    assert "every head was fitted on this video, so none can score it as held out" in refused.err
 
 
 def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, data: Path) -> None:
@@ -203,12 +246,15 @@ def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, d
     ended = run("predict", "runs/mine-squeezenet1_0-avg-gru", videos, "--per-frame", "--out", "curves")
     assert ended.code == 3
     assert "cannot-open: 'new/b.mp4'" in ended.err.replace(str(here) + "/", "")
-    assert "(MOS of mine, 1.015 to 4.08)" in ended.out
+    assert "over 2 heads  (MOS of mine, 1.015 to 4.08, calibrated on validation videos)" in ended.out
     with (here / "curves" / "a $1$.mp4.frames.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
-    mean = sum(float(row["score"]) for row in rows) / 4
-    assert f"{mean:.4f}" in ended.out
+    assert all(1.015 <= float(row["score"]) <= 4.08 for row in rows)
+    own = run("predict", "runs/mine-squeezenet1_0-avg-gru", videos / "a $1$.mp4", "--uncalibrated", "--per-frame", "--out", "own")
+    with (here / "own" / "a $1$.mp4.frames.csv").open() as file:
+        mean = sum(float(row["score"]) for row in csv.DictReader(file)) / 4
+    assert f"{mean:.4g} ±" in own.out
     assert (here / "curves" / "a $1$.mp4.frames.png").read_bytes().startswith(b"\x89PNG")
     empty = run("predict", "runs/mine-squeezenet1_0-avg-gru", here / "curves")
     assert (empty.code, "is no video and no folder with videos" in empty.err) == (1, True)
@@ -238,7 +284,7 @@ def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path
     for row in tested[:2]:
         command = ("predict", "runs/os", data / row["video"], "--split", row["split"], "--per-frame", "--out", "curves", "--json")
         score = json.loads(run(*command).out)[0]["score"]
-        assert score == pytest.approx(float(row["prediction"]), abs=1e-5)
+        assert score == pytest.approx(float(row["score"]), abs=1e-5)
         curve = curve_of(here / "curves" / f"{row['video']}.frames.csv")
         assert [frame // 2 for frame, _, _ in curve] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         assert [frame for frame, _, _ in curve] == sorted(frame for frame, _, _ in curve)
@@ -361,6 +407,6 @@ def test_two_runs_are_blended(run: Run, here: Path, data: Path) -> None:
     scored = json.loads(run("predict", runs[1], data / "v2.mp4", "--split", 0, "--json").out)
     with (here / runs[1] / "predictions.csv").open() as file:
         stored = [row for row in csv.DictReader(file) if (row["split"], row["video"]) == ("0", "v2.mp4")]
-    assert scored[0]["score"] == pytest.approx(float(stored[0]["prediction"]), abs=1e-6)
+    assert scored[0]["score"] == pytest.approx(float(stored[0]["score"]), abs=1e-6)
     assert "means nothing" in run("fit", "--head", "svr", "--epochs", 2, *fit, "--overwrite").err.replace("mean(s)", "means")
     assert "a branch for each of two feature sets" in run("fit", "--head", "a2inet", *fit).err

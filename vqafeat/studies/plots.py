@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, evaluate_predictions, fit_logistic
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
 from vqafeat.modeling.scoring import ScoredVideo
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
@@ -39,11 +39,12 @@ def plot_scores(scores: Sequence[float], labels: Sequence[float], label_name: st
     """Write a scatter of calibrated scores against labels, both on one scale, with the line on which they are equal."""
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
-        figure, axes = _scatter(x, y, f"{len(x)} scores of test videos, SROCC of all {evaluate_predictions(x, y, 'none').srocc:.2f}")
+        figure, axes = _scatter(x, y, f"{len(x)} scores of test videos")
         ends = [float(np.min([x.min(), y.min()])), float(np.max([x.max(), y.max()]))]
-        axes.plot(ends, ends, color=ORANGE, linewidth=2, label="score = label")
+        axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
-        _finish(figure, axes, (f"calibrated score ({label_name})", label_name, title), path)
+        # low scores of good videos are the rarest
+        _finish(figure, axes, (f"calibrated score ({label_name})", label_name, title), path, legend="upper left")
     return path
 
 
@@ -54,11 +55,11 @@ def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str)
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path) -> None:
+def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path, legend: str = "best") -> None:
     axes.set_xlabel(words[0], parse_math=False)
     axes.set_ylabel(words[1], parse_math=False)
     axes.set_title(words[2], parse_math=False, fontsize=10)
-    axes.legend(loc="best", framealpha=0.9, fontsize=8)
+    axes.legend(loc=legend, framealpha=0.9, fontsize=8)
     figure.savefig(path, dpi=150)
 
 

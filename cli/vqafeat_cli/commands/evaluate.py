@@ -112,7 +112,7 @@ def _group_lines(grouped: "Subsets") -> list[str]:
     rows = [("", "videos", *(", ".join([name.split("_")[0].upper(), *name.split("_")[1:]]) for name in shown))]
     for group in grouped.groups:
         few = " *" if group.summary.few_videos else ""
-        rows.append((f"{group.name}{few}", str(group.videos), *(spread_cell(getattr(group.summary, name)) for name in shown)))
+        rows.append((group.name, f"{group.videos}{few}", *(spread_cell(getattr(group.summary, name)) for name in shown)))
     notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
     notes += [f"* {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
     notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
