@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -55,7 +55,7 @@ def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str)
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path, legend: str = "best") -> None:
+def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path, legend: Literal["best", "upper left"] = "best") -> None:
     axes.set_xlabel(words[0], parse_math=False)
     axes.set_ylabel(words[1], parse_math=False)
     axes.set_title(words[2], parse_math=False, fontsize=10)
