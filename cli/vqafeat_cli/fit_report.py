@@ -28,7 +28,7 @@ def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
     lines = [f"  {'':16}   mean     std  median"]
     for name, words in _rows(mapping):
         spread = getattr(summary, name)
-        if spread.values:
+        if name in MEASURES or isfinite(spread.mean):
             lines.append(f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}")
     for name, own in summary.datasets.items():
         shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in _rows(mapping))

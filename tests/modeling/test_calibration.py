@@ -72,6 +72,13 @@ class TestFitCalibration:
         found = fit_calibration(outputs, mos, RANGE, "validation")
         assert (found.slope, found.offset) == pytest.approx((share + (1 - share) * slope, (1 - share) * offset), abs=1e-3)
 
+    def test_a_handful_of_videos_does_not_undo_a_head_on_the_labels_scale(self) -> None:
+        outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])
+        prior, free = (fit_calibration(outputs, mos, RANGE, "validation", scaled) for scaled in (True, False))
+        assert free.slope + 0.1 < prior.slope < 1
+        far = fit_calibration(1000 * outputs, mos, RANGE, "validation", on_label_scale=True)
+        assert far.slope < 1e-3
+
     def test_scores_never_leave_the_label_scale(self) -> None:
         found = fit_calibration([2.0, 3.0, 4.0], [2.0, 3.0, 4.0], RANGE, "validation")
         assert found.scores([-1e9, 1e9]).tolist() == [1.0, 5.0]
@@ -112,7 +119,7 @@ class TestRun:
         rows = read_predictions(run, self.config(run))
         for split, part in enumerate(("validation", "train")):
             own = [row for row in rows if (row.split, row.part) == (split, part)]
-            expected = fit_calibration([row.prediction for row in own], [row.mos for row in own], (-1.0, 5.0), part)
+            expected = fit_calibration([row.prediction for row in own], [row.mos for row in own], (-1.0, 5.0), part, on_label_scale=True)
             assert found[split] == expected
 
     def test_test_labels_have_no_part_in_it(self, make_store: MakeStore, tmp_path: Path) -> None:

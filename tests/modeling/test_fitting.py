@@ -133,7 +133,9 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
 
 def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
-    assert run.summary.notes == ("the loss 'plcc+srcc' leaves the scores' scale open: it is not the labels'",)
+    assert run.summary.notes == (
+        "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale",
+    )
     uncalibrated = TrainedModel.load(run.folder, calibrated=False)
     assert uncalibrated.scale == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
 

@@ -1,6 +1,7 @@
 """Tables filled from a tiny store, held against numbers computed from the runs' own predictions."""
 
 import csv
+import json
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -11,12 +12,16 @@ import pytest
 from scipy.stats import spearmanr, ttest_rel
 
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.metrics import Metrics
+from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import cell_text, difference, notes
+from vqafeat.studies.kinds.base import Measured
+from vqafeat.studies.kinds.weighted import average
 from vqafeat.studies.recorded import recorded_result
 from vqafeat.studies.running import StudyResult, check, run_study
 from vqafeat.studies.shelves import StoreShelf, commands_for
-from vqafeat.studies.study import Study
+from vqafeat.studies.study import Cell, Study
 
 MakeStudy = Callable[..., Study]
 
@@ -139,6 +144,29 @@ def test_check_holds_differences_against_the_tolerance(make_study: MakeStudy, st
     assert difference(result.cells[0], 1) == "0.0"
     with pytest.raises(ArgumentError, match=r"stand-in; leave out --dataset demo or --check"):
         check(StudyResult(result.study, result.cells, stands_in=True))
+
+
+def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
+    def summary(srocc: float, tested: int) -> MetricsSummary:
+        return MetricsSummary.of([Metrics(srocc, 0.5, 0.5, 1.0, 0.5, 1.0, tested)] * 10)
+
+    cell = Cell(0, 0, "fit", None, "srocc", "mean", None, None)
+    peers = [(cell, Measured.of(summary(0.9853, 30), "srocc")), (cell, Measured.of(summary(0.5970, 20), "srocc"))]
+    assert round(average(peers).spread.mean, 4) == 0.8300
+
+
+def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    study = make_study(
+        [{"name": "fit", "head": "avg-gru", "mapping": "logistic"}], [{"name": "P", "measure": "plcc"}, {"name": "S", "measure": "srocc"}]
+    )
+    result = filled(study, stores, tmp_path)
+    plcc, srocc = result.cells
+    (run,) = {path for found in result.cells if found.measured for path in found.measured.runs}
+    plain = json.loads((run / "metrics.json").read_text())["plcc_plain"]["mean"]
+    assert plcc.plain_value == pytest.approx(plain)
+    assert cell_text(plcc, 3).endswith(f" [{plain:.3f}]")
+    assert "[" not in cell_text(srocc, 3)
+    assert any("[without a mapping]" in line for line in notes(result))
 
 
 # --- recorded predictions -------------------------------------------------------------------------------------------------------------

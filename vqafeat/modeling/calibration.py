@@ -8,8 +8,10 @@ Every score that is printed is therefore taken through a straight line that was 
 The line is a mean of two: the output as it is, and the least squares line with its slope times n / (n + 5) for n videos, since few videos
 overstate it, and at least a tenth of the quotient of the standard deviations of labels and outputs, so that a head's order of videos is
 kept. The share of the output is the one with the least squared error where each video is scored by the line of the others (Breiman,
-*Stacked Regressions*, 1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Test videos never
-take part. A straight line is as good on held-out videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
+*Stacked Regressions*, 1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Where the loss
+brings outputs to the labels' scale, it is found as if 5 more videos were scored rightly by the output and a standard deviation off by the
+line, so that a handful of videos does not undo a head that is right. Test videos never take part. A straight line is as good on held-out
+videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +27,7 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CALIBRATION, read_json, write_json
 
-_SHRINKING_VIDEOS = 5
+_PRIOR_VIDEOS = 5
 _SMALLEST_CORRELATION = 0.1
 
 # [data set][split]
@@ -69,7 +71,9 @@ class Calibration:
         return values
 
 
-def fit_calibration(outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, float], part: str) -> Calibration:
+def fit_calibration(
+    outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, float], part: str, on_label_scale: bool = False
+) -> Calibration:
     """Fit the line from the (video,) outputs of a head to (video,) labels; see the module's docstring for the rule.
 
     Args:
@@ -77,6 +81,7 @@ def fit_calibration(outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, 
         mos: their labels.
         mos_range: smallest and largest label of the data set.
         part: "validation" or "train".
+        on_label_scale: whether the loss brings outputs to the labels' scale.
     """
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     kept = np.isfinite(x)
@@ -87,8 +92,9 @@ def fit_calibration(outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, 
     slope, offset = _line(x, y)
     others = [_line(np.delete(x, row), np.delete(y, row)) for row in range(x.size)]
     left_out = np.array([own[0] * value + own[1] for own, value in zip(others, x, strict=True)])
-    squares = float(np.sum((x - left_out) ** 2))
-    share = float(np.clip(np.sum((y - left_out) * (x - left_out)) / squares, 0, 1)) if squares > 0 else 0.0
+    prior = _PRIOR_VIDEOS * float(y.var()) if on_label_scale else 0.0
+    squares = float(np.sum((x - left_out) ** 2)) + prior
+    share = float(np.clip((np.sum((y - left_out) * (x - left_out)) + prior) / squares, 0, 1)) if squares > 0 else 0.0
     falls = float(np.mean((x - x.mean()) * (y - y.mean()))) < 0
     note = f"the head's scores run against the labels of its {x.size} {part} videos" if falls else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
@@ -98,7 +104,7 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
     """Return slope and offset of the shrunk least squares line."""
     if _is_constant(x):
         return 0.0, float(y.mean()) if y.size else 0.0
-    slope = float(np.mean((x - x.mean()) * (y - y.mean()))) / float(x.var()) * x.size / (x.size + _SHRINKING_VIDEOS)
+    slope = float(np.mean((x - x.mean()) * (y - y.mean()))) / float(x.var()) * x.size / (x.size + _PRIOR_VIDEOS)
     slope = max(slope, _SMALLEST_CORRELATION * float(y.std() / x.std()))
     return slope, float(y.mean()) - slope * float(x.mean())
 

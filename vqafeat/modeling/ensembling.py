@@ -70,7 +70,7 @@ def _chosen(one: RecordedRun, two: RecordedRun, number: int) -> float:
     if len(one.splits[number]["validation"]) < _FEWEST_TO_CHOOSE:
         raise ArgumentError(
             f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to choose kappa on; "
-            "fit with a validation part (60/20/20), or give --kappa."
+            "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa."
         )
     sroccs = []
     for kappa in KAPPAS:

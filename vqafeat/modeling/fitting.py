@@ -282,7 +282,10 @@ def _leak(videos: _Videos) -> LeakReport:
 def _notes(videos: _Videos, recipe: Mapping[str, Any]) -> list[str]:
     """Return what a reader of the metrics has to know."""
     skipped = f"{len(videos.skipped)} video(s) without complete features left out" if videos.skipped else ""
-    free = "" if on_label_scale(recipe["loss"]) else f"the loss '{recipe['loss']}' leaves the scores' scale open: it is not the labels'"
+    own_scale = (
+        f"the loss '{recipe['loss']}' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale"
+    )
+    free = "" if on_label_scale(recipe["loss"]) else own_scale
     return [note for note in (skipped, _leak(videos).note, SELECTIONS.get(recipe["select"]).note, free) if note]
 
 

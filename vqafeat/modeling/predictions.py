@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vqafeat.csv_text import unguarded
 from vqafeat.errors import WeightsError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.calibration import Calibrations, fit_calibration, read_calibrations
+from vqafeat.modeling.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
+from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.mixing import own_names
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json, write_csv
@@ -88,10 +88,12 @@ def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Ca
     for row in predictions:
         found.setdefault((_dataset_number(row.video, config), row.split, row.part), []).append((row.prediction, row.mos))
 
-    def fitted(number: int, split: int) -> Any:
+    scaled = on_label_scale(config.recipe.get("loss", "l1"))
+
+    def fitted(number: int, split: int) -> Calibration:
         part = next((name for name in _CALIBRATED_ON if (number, split, name) in found), _CALIBRATED_ON[-1])
         pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
-        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part)
+        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part, scaled)
 
     return tuple(tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(config.datasets)))
 

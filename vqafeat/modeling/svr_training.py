@@ -198,7 +198,7 @@ def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed
     if count < 2:
         raise TrainingError(
             f"the training part has {len(train)} videos of one content and there is no validation part; choosing C and gamma takes "
-            "either a validation part (60/20/20) or at least 2 contents."
+            "either a validation part (--ratio 60/20/20) or at least 2 contents."
         )
     state = seed % 2**32
     way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
