@@ -46,8 +46,8 @@ def test_step_follows_pytorch_s_steplr_as_the_released_code_steps_it() -> None:
 
 def test_the_rate_follows_the_share_of_steps() -> None:
     recipe = RECIPES.get("default").overridden({"schedule": "cosine", "epochs": 4})
-    assert recipe.rate(3, 1, 2) == pytest.approx(3e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
-    assert RECIPES.get("default").rate(7, 3, 9) == 3e-4
+    assert recipe.rate(3, 1, 2) == pytest.approx(1e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
+    assert RECIPES.get("default").rate(7, 3, 9) == 1e-4
 
 
 def test_an_incomplete_batch_is_left_out_only_beside_full_ones() -> None:
