@@ -60,7 +60,9 @@ clean: ## remove the environment and the caches
 
 .uv/found:
 	@mkdir -p .uv
-	@test -x "$(UV)" || $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+	@# an activated environment may have no pip: that of the interpreter behind it installs uv
+	@test -x "$(UV)" || "$$($(PYTHON) -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')" \
+		-m pip install --quiet --disable-pip-version-check --target .uv uv
 	@touch $@
 
 .venv/ready: .uv/found requirements.lock pyproject.toml
