@@ -15,7 +15,7 @@ from vqafeat.modeling.losses import LOSSES, LossOptions, build_loss
 from vqafeat.studies.loading import study_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "CONTRIBUTING.md"]
 
 
 def shown(language: str) -> list[str]:
