@@ -24,18 +24,19 @@ def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
         summary: of the test parts.
         mapping: that PLCC and RMSE are read after.
     """
-    few = " *" if summary.few_videos else ""
     lines = [f"  {'':16}   mean     std  median"]
     for name, words in _rows(mapping):
         spread = getattr(summary, name)
         if name in MEASURES or isfinite(spread.mean):
+            few = " *" if summary.few_videos and isfinite(spread.mean) else ""
             lines.append(f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}")
     for name, own in summary.datasets.items():
         shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in _rows(mapping))
         lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
     low, high = min(summary.n), max(summary.n)
-    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{_mapping_words(mapping)}")
-    if few:
+    words = _mapping_words(mapping, isfinite(summary.rmse_calibrated.mean))
+    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{words}")
+    if summary.few_videos:
         lines.append(f"  * {summary.few_videos}")
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
 
@@ -48,11 +49,12 @@ def _rows(mapping: str) -> list[tuple[str, str]]:
     return [*shown, ("rmse_calibrated", "RMSE, calibrated")]
 
 
-def _mapping_words(mapping: str) -> str:
+def _mapping_words(mapping: str, calibrated: bool) -> str:
+    printed = ["calibrated: the scores that `predict` prints"] if calibrated else []
     if mapping == "none":
-        return "; calibrated: the scores that `predict` prints"
-    mapped = f"PLCC and RMSE after the mapping '{mapping}', fitted to each test part"
-    return f"; {mapped}\n  plain: the heads' own output; calibrated: the scores that `predict` prints"
+        return "".join(f"; {words}" for words in printed)
+    plain = "; ".join(["plain: the heads' own output", *printed])
+    return f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  {plain}"
 
 
 def _cell(value: float) -> str:

@@ -225,11 +225,14 @@ def test_predict_says_which_heads_saw_a_video_and_asks_the_others(run: Run, here
     once = next(video for video, numbers in seen.items() if len(numbers) == 1)
     (here / "renamed.mp4").write_bytes((data / once).read_bytes())
     ended = run("predict", folder, here / "renamed.mp4")
-    assert f"renamed.mp4: it is the training video '{once}': 1 of 2 heads were fitted on it; --held-out takes the other 1" in ended.err
+    assert (
+        f"renamed.mp4: it is the training or validation video '{once}': 1 of 2 heads were fitted on it; --held-out takes the other 1"
+        in ended.err
+    )
     assert re.search(r"renamed\.mp4  [\d.]+ ± [\d.]+, [\d.]+ to [\d.]+ over 2 heads", ended.out)
     held_out = json.loads(run("predict", folder, here / "renamed.mp4", "--held-out", "--json").out)[0]
     assert list(held_out["heads"]) == [str(1 - seen[once][0])]
-    assert not any("training video" in warning for warning in held_out["warnings"])
+    assert not any("validation video '" in warning for warning in held_out["warnings"])
     twice = next(video for video, numbers in seen.items() if len(numbers) == 2)
     refused = run("predict", folder, data / twice, "--held-out")
     assert refused.code == 3

@@ -94,6 +94,17 @@ class TestFitCalibration:
         assert found.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
         assert "one score" in found.note
 
+    @pytest.mark.parametrize(
+        ("outputs", "mos", "why"), [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")]
+    )
+    def test_where_no_line_is_fitted_a_head_on_the_labels_scale_stays_as_it_is(
+        self, outputs: list[float], mos: list[float], why: str
+    ) -> None:
+        found = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
+        assert found.scores([0.0, 2.5, 9.0]).tolist() == [1.0, 2.5, 5.0]
+        assert why in found.note
+        assert "so the head's output is taken as it is" in found.note
+
     def test_no_video_at_all_gives_the_middle_of_the_range(self) -> None:
         assert fit_calibration([], [], RANGE, "train").scores(9.0) == 3.0
 
@@ -101,8 +112,8 @@ class TestFitCalibration:
 def test_a_calibration_checks_itself() -> None:
     with pytest.raises(ArgumentError, match=r"calibration -1 · output \+ 0 between 1 and 5: the slope has to be at least 0"):
         Calibration(-1, 0, 1, 5, "validation", 3)
-    with pytest.raises(ArgumentError, match="range not empty"):
-        Calibration(1, 0, 5, 5, "validation", 3)
+    with pytest.raises(ArgumentError, match="range in order"):
+        Calibration(1, 0, 5, 4, "validation", 3)
 
 
 class TestRun:
@@ -170,6 +181,13 @@ class TestRun:
         (run / "metrics.json").write_text(json.dumps(old))
         assert load_calibrations(run, self.config(run)) == expected
         assert read_summary(run, self.config(run)).as_dict() == summary.as_dict()
+
+    def test_replacing_a_run_leaves_nothing_of_it(self, run: Path, make_store: MakeStore) -> None:
+        before = (run / "training-features.safetensors").read_bytes()
+        few = Split((0, 2, 4), (), tuple(range(10, 20)))
+        small_fit(make_store(), run, splits=[few], overwrite=True)
+        assert not (run / "training-features.safetensors").exists()
+        assert before
 
     def test_a_damaged_file_is_refused(self, run: Path) -> None:
         (run / "calibration.json").write_text(json.dumps({"tiny": [{"slope": 1}]}))

@@ -36,7 +36,7 @@ def test_equal_notes_are_said_once_with_their_count() -> None:
     few = "too few"
     metrics = [Metrics(0.5, 0.4, 0.3, 0.2, 0.3, 0.2, 11, note) for note in (few, "", few, few, "odd")]
     assert MetricsSummary.of(metrics).notes == ("3 of 5 splits: too few", "split 4: odd")
-    assert MetricsSummary.of(metrics[:1]).notes == ("1 of 1 splits: too few",)
+    assert MetricsSummary.of(metrics[:1]).notes == ("too few",)
 
 
 def test_measuring_on_few_videos_is_marked() -> None:

@@ -84,13 +84,13 @@ def test_an_error_is_calibrated_score_minus_label_under_every_mapping(tmp_path: 
     assert np.sqrt(np.mean(np.square(own))) == pytest.approx(told.summary.rmse_calibrated.values[1], rel=1e-12)
 
 
-@pytest.mark.parametrize(("mapping", "start"), [("logistic", "logistic"), ("none", DEFAULT_MAPPING)])
-def test_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str, start: str) -> None:
+@pytest.mark.parametrize("mapping", ["logistic", "none"])
+def test_increasing_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
     own = [row for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True)) if (split, part) == (1, "test")]
     scores = [told.scores.score[row] for row in own]
     mos = [told.videos[told.scores.video[row]].mos for row in own]
-    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit_logistic(scores, mos, start).tau
+    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
 
 
 def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None:

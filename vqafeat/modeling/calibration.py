@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CALIBRATION, read_json, write_json
+from vqafeat.modeling.summary import numbered_notes
 
 _PRIOR_VIDEOS = 5
 _SMALLEST_CORRELATION = 0.1
@@ -46,7 +47,7 @@ class Calibration:
         note: what a reader should know; empty where there is nothing.
 
     Raises:
-        ArgumentError: the line falls, a number is not finite, or the range is empty.
+        ArgumentError: the line falls, a number is not finite, or the range is upside down.
     """
 
     slope: float
@@ -59,10 +60,10 @@ class Calibration:
 
     def __post_init__(self) -> None:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
-        if not finite or self.slope < 0 or self.low >= self.high:
+        if not finite or self.slope < 0 or self.low > self.high:
             raise ArgumentError(
                 f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the slope has to be at least 0, "
-                "the range not empty, and all of them finite."
+                "the range in order, and all of them finite."
             )
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
@@ -86,9 +87,11 @@ def fit_calibration(
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     kept = np.isfinite(x)
     x, y = x[kept], y[kept]
-    if _is_constant(x):
-        note = f"the head gives its {x.size} {part} video(s) one score, so its calibrated score is their mean label"
-        return Calibration(0.0, float(y.mean()) if y.size else sum(mos_range) / 2, *mos_range, part, x.size, note)
+    if same := _what_is_equal(x, y, part):
+        if on_label_scale:
+            return Calibration(1.0, 0.0, *mos_range, part, x.size, f"{same}, so the head's output is taken as it is")
+        middle = float(y.mean()) if y.size else sum(mos_range) / 2
+        return Calibration(0.0, middle, *mos_range, part, x.size, f"{same}, so the calibrated score is their mean label")
     slope, offset = _line(x, y)
     others = [_line(np.delete(x, row), np.delete(y, row)) for row in range(x.size)]
     left_out = np.array([own[0] * value + own[1] for own, value in zip(others, x, strict=True)])
@@ -98,6 +101,13 @@ def fit_calibration(
     falls = float(np.mean((x - x.mean()) * (y - y.mean()))) < 0
     note = f"the head's scores run against the labels of its {x.size} {part} videos" if falls else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
+
+
+def _what_is_equal(x: NDArray[np.float64], y: NDArray[np.float64], part: str) -> str:
+    """Return why no line can be fitted, or nothing."""
+    if _is_constant(x):
+        return f"the head gives its {x.size} {part} video(s) one score"
+    return f"the {y.size} {part} videos have one label" if np.ptp(y) == 0 else ""
 
 
 def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
@@ -111,6 +121,11 @@ def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
 
 def _is_constant(x: NDArray[np.float64]) -> bool:
     return bool(float(x.std()) <= 1e-9 * float(np.abs(x).max())) if x.size else True
+
+
+def calibration_notes(calibrations: Calibrations) -> list[str]:
+    """Return the notes of all calibrations, each once with its split or their number."""
+    return [note for own in calibrations for note in numbered_notes([item.note for item in own])]
 
 
 def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibrations) -> None:

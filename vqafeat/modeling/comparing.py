@@ -152,7 +152,7 @@ def _check_same_mapping(one: RecordedRun, two: RecordedRun, measure: str) -> Non
     if measure in _READ_AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
         raise ArgumentError(
             f"{measure} of '{one.folder}' is read after the mapping '{one.config.mapping}', of '{two.folder}' after "
-            f"'{two.config.mapping}'; compare srocc or krocc, or fit both with the same --mapping."
+            f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
         )
 
 

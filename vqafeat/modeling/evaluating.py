@@ -101,7 +101,7 @@ def evaluate(
     sequences = load_sequences(source, sets, rows)
     if not own:
         scale, labels = model.trained_on.name, source.dataset.name
-        notes.append(f"scores are on the scale of '{scale}', labels on that of '{labels}': RMSE without a mapping compares two scales")
+        notes.append(f"scores are on the scale of '{scale}', labels on that of '{labels}': RMSE without a mapping is left out")
         notes += _trained_on([split for one in config.datasets for split in _own_splits(splits, model, one.name)], sequences.names)
     if frame_input != model.config.frame_input:
         notes.append(f"tested on other frames than the run's own: {frame_input.words}")
@@ -110,7 +110,8 @@ def evaluate(
     drawn = draws.testing(model.config.seed)
     predictions = tuple(row for number, names in enumerate(tests) for row in _scored(model, number, sequences, names, drawn))
     read_after = mapping or model.config.mapping
-    return Evaluation(measured_on, summarise(predictions, len(tests), read_after, notes), predictions, read_after)
+    summary = summarise(predictions, len(tests), read_after, notes)
+    return Evaluation(measured_on, summary if own else summary.across_scales(read_after), predictions, read_after)
 
 
 def _videos_to_measure(

@@ -15,7 +15,7 @@ from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.json_text import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.branches import with_branches
-from vqafeat.modeling.calibration import write_calibrations
+from vqafeat.modeling.calibration import calibration_notes, write_calibrations
 from vqafeat.modeling.engines import ENGINES, Fit
 from vqafeat.modeling.group_state import SplitOutcome
 from vqafeat.modeling.holding import held
@@ -296,7 +296,8 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     names = [one.name for one in config.datasets]
-    summary = summarise(predictions, len(outcomes), config.mapping, _notes(videos, recipe), names)
+    notes = [*_notes(videos, recipe), *calibration_notes(calibrations)]
+    summary = summarise(predictions, len(outcomes), config.mapping, notes, names)
     write_predictions(out, predictions)
     write_calibrations(out, config, calibrations)
     columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))

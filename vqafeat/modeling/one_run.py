@@ -147,10 +147,10 @@ def check_parts(split: Split, sequences: Sequences, recipe: Recipe) -> None:
         if recipe.select == "test" and test < FEWEST_FOR_SROCC:
             raise TrainingError(
                 f"the test part{of} has {test} video(s); choosing an epoch by its SROCC takes at least {FEWEST_FOR_SROCC}. "
-                "Use --select validation, more videos, or a larger test share, as --ratio 60/20/20."
+                "Use --select validation, or a larger test share, as --ratio 40/30/30."
             )
         if split.validation and validation < FEWEST_FOR_SROCC:
             raise TrainingError(
                 f"the validation part{of} has {validation} video(s); choosing an epoch by SROCC takes at least {FEWEST_FOR_SROCC}. "
-                "Use --ratio 40/30/30 for larger parts, or --ratio 80/20 for none, which keeps the last epoch."
+                "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20 for none, which keeps the last epoch."
             )

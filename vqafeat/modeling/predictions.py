@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +160,10 @@ def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
     if not summary.n or all(name in values for name in PLAIN_MEASURES) or not (folder / PREDICTIONS).is_file():
         return summary
     names = [one.name for one in config.datasets]
-    again = summarise(read_predictions(folder, config), config.splits, config.mapping, (), names)
-    return summary.with_plain(again)
+    rows = read_predictions(folder, config)
+    if not all(isfinite(row.prediction) for row in rows if row.part == "test"):
+        return summary
+    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), names))
 
 
 def _measured(tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:

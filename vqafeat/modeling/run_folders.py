@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CONFIG, METRICS, STATE, WEIGHTS, read_json
+from vqafeat.modeling.run_files import CALIBRATION, CONFIG, METRICS, STATE, TRAINING_FEATURES, WEIGHTS, read_json
 
 _DIGITS = 8
 
@@ -73,6 +73,7 @@ def _refuse_foreign(out: Path) -> None:
 
 def _clear(out: Path) -> None:
     """Remove what would be taken for part of a run; its mark of completeness goes first."""
-    (out / METRICS).unlink(missing_ok=True)
+    for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
+        (out / name).unlink(missing_ok=True)
     for folder in (WEIGHTS, STATE):
         shutil.rmtree(out / folder, ignore_errors=True)

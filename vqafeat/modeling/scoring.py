@@ -69,7 +69,7 @@ class Scorer:
 
     Raises:
         IdentityError: features would be made otherwise than in training.
-        ArgumentError: a network's weights came from a file that is not named.
+        ArgumentError: a network's weights came from a file that is not named, or the run does not know which videos are held out.
     """
 
     def __init__(
@@ -83,6 +83,11 @@ class Scorer:
     ) -> None:
         self.model, self._splits = model, model.splits_of(split)
         self._checks, self._held_out = checks or ScoreChecks({}), held_out
+        if held_out and not self._checks.fitted_on:
+            raise ArgumentError(
+                "held_out needs a run that knows the files of its videos; this one is of an earlier version, imported, or on imported "
+                "features. Leave --held-out out, or fit again."
+            )
         names = split_feature_sets(model.config.feature_sets)
         foreign = [name for name in backbone_names(names) if name not in BACKBONES]
         if foreign:
@@ -137,10 +142,11 @@ class Scorer:
         digest = str(found.table.source["sha256"])
         splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
-            raise VideoError("seen-in-training", f"'{path}': every head was fitted on this video, so none can score it as held out.")
+            asked = "the head that was asked for" if len(self._splits) < len(self.model.heads) else "every head"
+            raise VideoError("seen-in-training", f"'{path}': {asked} was fitted on this video, so none can score it as held out.")
         drawn = [selected(features.values, rows) for rows in draws]
         heads = self.model.calibrated(np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits)
-        warnings = self._checks.warnings(digest, splits, heads, features.values)
+        warnings = self._checks.warnings(digest, splits, heads, features.values, self.model)
         scores = np.concatenate([self.model.frame_scores(values, splits) for values in drawn])
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
         order = np.argsort(taken, kind="stable")

@@ -102,7 +102,9 @@ class MetricsSummary:
     @property
     def few_videos(self) -> str:
         """What a reader has to know where splits were measured on few videos; empty where none was."""
-        few = [count for own in (self.datasets.values() or [self]) for count in own.n if count < FEW_VIDEOS]
+        parts = self.datasets.values() or [self]
+        measured = [count for own in parts for count, srocc in zip(own.n, own.srocc.values, strict=True) if isfinite(srocc)]
+        few = [count for count in measured if count < FEW_VIDEOS]
         if not few:
             return ""
         counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
@@ -112,6 +114,15 @@ class MetricsSummary:
         """Return this summary with the measures of another one that no mapping is needed for."""
         datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
         return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
+
+    def across_scales(self, mapping: str) -> "MetricsSummary":
+        """Return the summary of scores on another scale than the labels', whose RMSE means something after a mapping alone."""
+        mapped = [
+            nan if value == plain and mapping != "none" else value
+            for value, plain in zip(self.rmse.values, self.rmse_plain.values, strict=True)
+        ]
+        unknown = Spread.of([nan] * len(mapped))
+        return replace(self, rmse=Spread.of(mapped), rmse_plain=unknown, rmse_calibrated=unknown)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
@@ -129,12 +140,17 @@ class MetricsSummary:
 
 
 def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
-    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …` where several have."""
+    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …` where several have.
+
+    The note of the only one has no number.
+    """
     numbers: dict[str, list[int]] = {}
     for number, note in enumerate(notes):
         if note:
             numbers.setdefault(note, []).append(number)
+    if len(notes) == 1:
+        return list(numbers)
     return [
-        f"{what} {having[0]}: {note}" if len(having) == 1 < len(notes) else f"{len(having)} of {len(notes)} {what}s: {note}"
+        f"{what} {having[0]}: {note}" if len(having) == 1 else f"{len(having)} of {len(notes)} {what}s: {note}"
         for note, having in numbers.items()
     ]

@@ -114,7 +114,7 @@ def _group_lines(grouped: "Subsets") -> list[str]:
         few = " *" if group.summary.few_videos else ""
         rows.append((group.name, f"{group.videos}{few}", *(spread_cell(getattr(group.summary, name)) for name in shown)))
     notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
-    notes += [f"* {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
+    few_videos = [f"  * {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
     notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
     title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
-    return [title, *aligned(rows), *(f"  note: {note}" for note in notes)]
+    return [title, *aligned(rows), *few_videos, *(f"  note: {note}" for note in notes)]

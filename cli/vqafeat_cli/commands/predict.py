@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves.")
 @click.option("--any-features", is_flag=True, help="Allow networks or decoders other than those of the training.")
 @click.option("--uncalibrated", is_flag=True, help="Print the heads' own output instead of scores on the labels' scale.")
-@click.option("--held-out", is_flag=True, help="Score a video that the run was trained on by the heads alone that were not fitted on it.")
+@click.option("--held-out", is_flag=True, help="Score a video of the run only by the heads that were not fitted on it.")
 @json_option
 @click.pass_context
 def predict(
@@ -50,8 +50,9 @@ def predict(
     """Score videos, files or folders of them, with the heads of a run.
 
     A score is on the scale of the labels that the run was trained on: each head's output is calibrated on the validation videos of its
-    split. With several heads, their mean is printed with its deviation and range. A warning follows where the heads disagree, where the
-    video is one that the run was trained on, and where its features are unlike those of all training videos.
+    split, or on its training videos where there are none. With several heads, their mean is printed with its deviation and range. A warning
+    follows where the heads disagree, where the video is one that the run was trained on, and where its features are unlike those of all
+    training videos.
 
     \b
     Examples:
@@ -73,6 +74,8 @@ def predict(
     backbones = backbone_names(split_feature_sets(model.config.feature_sets))
     checks = ScoreChecks.read(run, model.config, model.trained_on.name)
     scorer = Scorer(model, parse_weights(weights, backbones), split, any_features, checks, held_out)
+    if not checks.fitted_on:
+        click.echo("note: the run does not know the files of its videos, so a training video is not recognised.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, resources(**compute)):
         if isinstance(scored, VideoError):

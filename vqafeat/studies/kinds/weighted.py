@@ -1,10 +1,12 @@
 """weighted: the average of a row's cells of the same measure, weighted by the videos that each was measured on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vqafeat.errors import ArgumentError
+from vqafeat.modeling.summary import Spread
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
 from vqafeat.studies.study import Cell
 
@@ -22,9 +24,14 @@ def measure_weighted(task: Task) -> Measured:
 
 def average(peers: Sequence[tuple[Cell, Measured]]) -> Measured:
     """Return the average of measured cells, weighted by the videos behind each."""
-    values = [measured.value(cell.statistic) for cell, measured in peers]
+    weights = [measured.videos for _, measured in peers]
     runs = tuple(run for _, measured in peers for run in measured.runs)
-    return Measured.single(float(np.average(values, weights=[measured.videos for _, measured in peers])), runs)
+    found = Measured.single(float(np.average([measured.value(cell.statistic) for cell, measured in peers], weights=weights)), runs)
+    spreads = [(cell, measured.plain) for cell, measured in peers if measured.plain is not None]
+    plain = [spread.median if cell.statistic == "median" else spread.mean for cell, spread in spreads]
+    if len(plain) < len(peers):
+        return found
+    return replace(found, plain=Spread.of([float(np.average(plain, weights=weights))]))
 
 
 KINDS.add(

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
+from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.calibration import Calibrations
 from vqafeat.modeling.predictions import Prediction, load_calibrations, read_predictions, read_summary
 from vqafeat.modeling.recorded import RecordedRun
@@ -137,21 +137,20 @@ def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
 
 
 def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig) -> tuple[FittedCurve, ...]:
-    """Return the logistic of each data set and split; a run that was measured without a mapping is shown with the usual one."""
-    start = config.mapping if MAPPINGS.get(config.mapping) is not None else DEFAULT_MAPPING
+    """Return the increasing logistic of the calibrated scores, for each data set and split, whatever mapping the run was measured with."""
     found = []
     for dataset in dict.fromkeys(datasets):
         tested = [row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"]
         for split in (ALL_SPLITS, *range(config.splits)):
             own = [row for row in tested if split in (ALL_SPLITS, row.split)]
-            found.append(_logistic(dataset, split, own, start))
+            found.append(_logistic(dataset, split, own))
     return tuple(found)
 
 
-def _logistic(dataset: str, split: int, rows: Sequence[Prediction], start: str) -> FittedCurve:
+def _logistic(dataset: str, split: int, rows: Sequence[Prediction]) -> FittedCurve:
     if len(rows) < _FEWEST_TO_FIT:
         return FittedCurve(dataset, split, (), f"{len(rows)} test video(s) are too few for a logistic")
-    fit = fit_logistic([row.score for row in rows], [row.mos for row in rows], start)
+    fit = fit_logistic([row.score for row in rows], [row.mos for row in rows])
     return FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note)
 
 
