@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vqafeat.modeling.predictions import read_summary
+from vqafeat.modeling.calibration import calibration_words
+from vqafeat.modeling.predictions import load_calibrations, read_summary
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CONFIG, METRICS, PREDICTIONS, SPLITS, read_json
 from vqafeat_cli.accounts import WORDS, line, made
@@ -49,6 +50,9 @@ def _measured(folder: Path, config: RunConfig) -> Iterator[str]:
     )
     kept, reasons = values.get("kept_epochs", []), values.get("kept_because", [])
     yield from metrics_lines(read_summary(folder, config), config.mapping)
+    for one, own in zip(config.datasets, load_calibrations(folder, config) or (), strict=False):
+        few, many = min(item.videos for item in own), max(item.videos for item in own)
+        yield line("scores", f"{one.name}: {calibration_words(own)}, {few if few == many else f'{few} to {many}'} a split")
     for split, (epoch, reason) in enumerate(zip(kept, reasons, strict=False)):
         yield line("" if split else "kept", f"split {split}: epoch {epoch}, {reason}")
 

@@ -154,6 +154,7 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
+    assert re.search(r"  scores +mine: calibrated on validation videos, 4 a split", shown)
     assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
     assert run("show", folder, "--digest").code == 2
     (folder / "metrics.json").unlink()

@@ -161,7 +161,7 @@ class TestRun:
         row = rows[0, "clip,17.mp4"]
         assert calibrated.score(tiny_features(17), 0) == pytest.approx(row.score, abs=1e-5)
         assert plain.score(tiny_features(17), 0) == pytest.approx(row.prediction, abs=1e-5)
-        assert calibrated.scale == "MOS of tiny, -1 to 5, calibrated on validation videos"
+        assert calibrated.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
         assert plain.scale == "MOS of tiny, -1 to 5, not calibrated"
 
     def test_evaluate_gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:

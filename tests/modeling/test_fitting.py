@@ -240,7 +240,7 @@ def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path:
     assert pooled.shape == raw.shape == (len(tiny_features(17)),)
     assert pooled.mean() == pytest.approx(model.score(tiny_features(17)))
     assert np.abs(pooled - raw).max() > 1e-4
-    assert model.scale == "MOS of tiny, -1 to 5, calibrated on validation videos"
+    assert model.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
 
 
 def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:

@@ -155,6 +155,9 @@ def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeS
     # both sets hold the same clips under the same names, of a third one nothing was seen
     third = evaluate(run.folder, make_store(9, name="third"))
     assert third.measured_on == "all 9 videos of 'third'"
+    # scores are on the scale of 'tiny', labels on that of 'third'
+    assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
+    assert any("RMSE without a mapping is left out" in note for note in third.summary.notes)
     assert any(
         note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts") for note in third.summary.notes
     )

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr, ttest_rel
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
-from vqafeat.modeling.summary import MetricsSummary
+from vqafeat.modeling.summary import MetricsSummary, Spread
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import cell_text, difference, notes
 from vqafeat.studies.kinds.base import Measured
@@ -153,6 +153,10 @@ def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
     cell = Cell(0, 0, "fit", None, "srocc", "mean", None, None)
     peers = [(cell, Measured.of(summary(0.9853, 30), "srocc")), (cell, Measured.of(summary(0.5970, 20), "srocc"))]
     assert round(average(peers).spread.mean, 4) == 0.8300
+    mapped = [(cell, Measured(Spread.of([0.9]), count, plain=Spread.of([plain]))) for count, plain in ((30, 0.8), (20, 0.7))]
+    plain = average(mapped).plain
+    assert plain is not None
+    assert plain.mean == pytest.approx(0.76)
 
 
 def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:

@@ -123,6 +123,12 @@ def _is_constant(x: NDArray[np.float64]) -> bool:
     return bool(float(x.std()) <= 1e-9 * float(np.abs(x).max())) if x.size else True
 
 
+def calibration_words(calibrations: Sequence[Calibration]) -> str:
+    """Return on which videos the heads of a run were calibrated, as in "calibrated on validation videos"."""
+    parts = dict.fromkeys({"train": "training"}.get(one.part, one.part) for one in calibrations)
+    return f"calibrated on {' or '.join(parts)} videos"
+
+
 def calibration_notes(calibrations: Calibrations) -> list[str]:
     """Return the notes of all calibrations, each once with its split or their number."""
     return [note for own in calibrations for note in numbered_notes([item.note for item in own])]

@@ -17,7 +17,7 @@ import torch
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.batching import as_tensor
-from vqafeat.modeling.calibration import Calibrations
+from vqafeat.modeling.calibration import Calibrations, calibration_words
 from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
 from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.predictions import load_calibrations
@@ -88,8 +88,7 @@ class TrainedModel:
         labels = f"{self.trained_on.score_name} of {self.trained_on.name}, {low:g} to {high:g}"
         loss = self.config.recipe.get("loss", "l1")
         if self.calibrations is not None:
-            parts = {"train": "training"}.get(self.calibrations[0].part, self.calibrations[0].part)
-            return f"{labels}, calibrated on {parts} videos"
+            return f"{labels}, {calibration_words(self.calibrations)}"
         if on_label_scale(loss):
             return f"{labels}, not calibrated"
         return f"not calibrated: a scale that the loss '{loss}' leaves open, rising with {labels}"
