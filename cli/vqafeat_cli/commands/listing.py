@@ -129,5 +129,7 @@ def listing(what: str) -> None:
     Example:
       vqafeat list datasets
     """
-    for name, words in LISTS[what]():
-        click.echo(f"{name:20} {words}")
+    rows = list(LISTS[what]())
+    width = max(len(name) for name, _ in rows)
+    for name, words in rows:
+        click.echo(f"{name:{width}}  {words}")
