@@ -449,7 +449,7 @@ def test_a_table_comes_with_its_runs(make_study: Callable[..., Study], stores: P
     ours, theirs = (row["cells"][0] for row in table["rows"])
     measured = page["runs"][1]["summary"]["srocc"]["mean"]
     assert (ours["value"], ours["runs"]) == (measured, [1])
-    assert ours["text"] == f"{measured:.3f} (0.5, {measured - 0.5:+.3f})".replace("-", "−")
+    assert ours["text"] == f"{measured:.3f}‡ (0.5, {measured - 0.5:+.3f})".replace("-", "−")
     assert (theirs["text"], theirs["value"], theirs["runs"]) == ("0.25 †", 0.25, [])
     assert [row["name"] for row in table["rows"]] == ["<b>, ours", NASTY]
     (tmp_path / "runs").rename(tmp_path / "gone")

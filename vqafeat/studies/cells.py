@@ -7,6 +7,7 @@ from itertools import groupby
 from math import isfinite
 from typing import Any
 
+from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.places import Place
 from vqafeat.studies.numbers import NOTHING, number, signed
 from vqafeat.studies.running import CellResult, StudyResult
@@ -14,6 +15,7 @@ from vqafeat.studies.shelves import commands_for
 from vqafeat.studies.study import Heading
 
 QUOTED = "†"
+FEW = "‡"
 _OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
@@ -42,7 +44,7 @@ def measured_text(found: CellResult, digits: int) -> str:
         return NOTHING
     std = found.measured.spread.std
     spread = f" ± {number(std, digits)}" if found.cell.statistic == "mean-std" and isfinite(std) else ""
-    return number(found.value, digits) + spread + plain_text(found, digits)
+    return number(found.value, digits) + spread + (FEW if found.measured.few_videos else "") + plain_text(found, digits)
 
 
 def plain_text(found: CellResult, digits: int) -> str:
@@ -71,6 +73,8 @@ def notes(result: StudyResult) -> list[str]:
     """Return the lines below a table: data, choices, what is missing, what failed."""
     marks = [found.cell.published for found in result.cells if found.cell.published]
     legend = _LEGEND
+    if any(found.measured and found.measured.few_videos for found in result.cells):
+        legend += f"; {FEW} measured on fewer than {FEW_VIDEOS} test videos a split, where one video moves a figure visibly"
     legend += "; [without a mapping]" if any(isfinite(found.plain_value) for found in result.cells) else ""
     legend += "; * the paper took it from elsewhere" if any(item.collected for item in marks) else ""
     legend += "; ≈ read off a plot" if any(item.approximate for item in marks) else ""

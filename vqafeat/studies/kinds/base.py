@@ -24,6 +24,7 @@ class Measured:
         runs: the run folders that it is from.
         notes: what a reader has to know.
         plain: of PLCC or RMSE after a mapping, the same measure without one; None for others.
+        few_videos: a split was measured on too few videos for a figure that one video does not move.
     """
 
     spread: Spread
@@ -31,14 +32,16 @@ class Measured:
     runs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     plain: Spread | None = None
+    few_videos: bool = False
 
     @classmethod
     def of(cls, summary: MetricsSummary, measure: str, runs: tuple[Path, ...] = ()) -> "Measured":
         """Return one measure of a summary."""
-        few = (summary.few_videos,) if summary.few_videos else ()
         plain = getattr(summary, f"{measure}_plain", None)
         videos = sum(summary.n) / len(summary.n)
-        return cls(getattr(summary, measure), videos, runs, (*summary.notes, *few), plain if plain and plain.values else None)
+        return cls(
+            getattr(summary, measure), videos, runs, summary.notes, plain if plain and plain.values else None, bool(summary.few_videos)
+        )
 
     @classmethod
     def single(cls, value: float, runs: tuple[Path, ...] = (), notes: tuple[str, ...] = ()) -> "Measured":
