@@ -186,9 +186,8 @@ def test_a_loss_that_is_not_finite_names_step_and_videos() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    helpful = (
-        r"the validation part has 2 video\(s\); choosing an epoch by SROCC takes at least 3. Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
-    )
+    refused = r"the validation part has 2 video\(s\); choosing an epoch by SROCC takes at least 3. "
+    helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
     with pytest.raises(TrainingError, match=helpful):
         run(Split(SPLIT.train, (10, 11), SPLIT.test))
     with pytest.raises(TrainingError, match=r"a split names video 20, but there are 20 \(0 to 19\)"):
