@@ -1,5 +1,6 @@
 """What an extraction may use, and how it looks at frames, as users type it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,5 +96,5 @@ def test_views_are_listed(run: Run) -> None:
     listed = run("list", "views").out
     assert [line.split()[0] for line in listed.splitlines()] == ["@full", "@short540", "@crops768", "@every", "@uniform128"]
     backbones = run("list", "backbones").out
-    assert "resnet50:stages      7680 channels (GAP ‖ GSP of layer1, layer2, layer3, layer4)" in backbones
+    assert re.search(r"resnet50:stages +7680 channels \(GAP ‖ GSP of layer1, layer2, layer3, layer4\)", backbones)
     assert "slowfast-fast        512 channels (GAP ‖ GSP of res5); blocks of 64 frames" in backbones
