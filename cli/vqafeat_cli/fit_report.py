@@ -25,13 +25,13 @@ def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
         mapping: that PLCC and RMSE are read after.
     """
     lines = [f"  {'':16}   mean     std  median"]
-    for name, words in _rows(mapping):
+    for name, words in shown_measures(mapping):
         spread = getattr(summary, name)
         if name in MEASURES or isfinite(spread.mean):
             few = " *" if summary.few_videos and isfinite(spread.mean) else ""
             lines.append(f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}")
     for name, own in summary.datasets.items():
-        shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in _rows(mapping))
+        shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in shown_measures(mapping))
         lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
     low, high = min(summary.n), max(summary.n)
     words = _mapping_words(mapping, isfinite(summary.rmse_calibrated.mean))
@@ -41,7 +41,7 @@ def metrics_lines(summary: MetricsSummary, mapping: str) -> list[str]:
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
 
 
-def _rows(mapping: str) -> list[tuple[str, str]]:
+def shown_measures(mapping: str) -> list[tuple[str, str]]:
     """Return the measures that are shown, and their names in the table."""
     shown = [(name, name.upper()) for name in MEASURES]
     if mapping != "none":

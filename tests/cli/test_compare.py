@@ -40,7 +40,7 @@ def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
 def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = [(split, int(row)) for split in range(6) for row in rng.choice(VIDEOS, 24, replace=False)]
-    # the first orders each split well, on a scale of its own in each; the second orders all splits alike, and less well
+    # the first run ranks each split well, but its scale differs between splits; the second ranks all splits on one scale, and less well
     noise = rng.normal(scale=0.8, size=VIDEOS)
     better = {(split, row): float(MOS[row] + rng.normal(scale=0.3) + 20 * split) for split, row in rows}
     worse = {(split, row): float(MOS[row] + noise[row]) for split, row in rows}

@@ -340,7 +340,7 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
     assert other.code == 0, other.err
     assert "on all 5 videos of the official part 'test' of 'official'; mean over 1 heads" in other.out
     # the clips are 64x48
-    assert [line.split()[:2] for line in other.out.splitlines() if line.startswith("  <=480p")] == [["<=480p", "5"]]
+    assert [line.split()[:3] for line in other.out.splitlines() if line.startswith("  <=480p")] == [["<=480p", "5", "*"]]
     refused = run(*evaluate, "--videos", "train")
     assert (refused.code, "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err) == (1, True)
     (here / "groups.csv").write_text("video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20)))

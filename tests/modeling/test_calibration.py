@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.modeling.calibration import Calibration, fit_calibration
+from vqafeat.modeling.calibration import Calibration, _left_out_scores, fit_calibration
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.predictions import load_calibrations, read_predictions, read_summary
 from vqafeat.modeling.run_config import RunConfig
@@ -71,6 +71,21 @@ class TestFitCalibration:
         slope, offset = line(np.arange(15))
         found = fit_calibration(outputs, mos, RANGE, "validation")
         assert (found.slope, found.offset) == pytest.approx((share + (1 - share) * slope, (1 - share) * offset), abs=1e-3)
+
+    def test_the_lines_without_each_video_are_those_fitted_without_it(self) -> None:
+        rng = np.random.default_rng(3)
+        outputs = rng.normal(1e6, 3, 9)
+        outputs[1:] = np.where(rng.random(8) < 0.5, outputs[1:], outputs[1])
+        mos = rng.uniform(1, 5, 9)
+        expected = []
+        for row in range(9):
+            x, y = np.delete(outputs, row), np.delete(mos, row)
+            slope = max(np.polyfit(x - x.mean(), y, 1)[0] * 8 / 13, 0.1 * y.std() / x.std())
+            expected.append(y.mean() + slope * (outputs[row] - x.mean()))
+        np.testing.assert_allclose(_left_out_scores(outputs, mos), expected, rtol=1e-6)
+        # without the only different output, the others say nothing but their mean label
+        found = _left_out_scores(np.array([5.0, 2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+        assert found[0] == pytest.approx(3.0)
 
     def test_a_handful_of_videos_does_not_undo_a_head_on_the_labels_scale(self) -> None:
         outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])

@@ -255,7 +255,7 @@ def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
         TrainedModel(model.config, model.heads[:1])
     model.check_identity("tiny", identity())
     with pytest.raises(
-        IdentityError, match=r"features 'tiny' were made otherwise than in training; model against these: view: 'full' against 'crop'"
+        IdentityError, match=r"features 'tiny' were computed differently than in training; model against these: view: 'full' against 'crop'"
     ):
         model.check_identity("tiny", identity(view="crop"))
 

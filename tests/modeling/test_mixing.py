@@ -68,7 +68,7 @@ def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
 def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
     with pytest.raises(ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"):
         Mixture([make_store(), make_store()])
-    with pytest.raises(IdentityError, match=r"'tiny' was made otherwise for 'other' than for 'tiny': .*view.* or pass --any-features"):
+    with pytest.raises(IdentityError, match=r"'tiny' was computed differently for 'other' than for 'tiny': .*view.* pass --any-features"):
         Mixture([make_store(), make_store(name="other", view="crop")]).identity("tiny")
     allowed = Mixture([make_store(), make_store(name="other", view="crop")], any_features=True)
     assert pickle.loads(pickle.dumps(allowed)).identity("tiny") == make_store().identity("tiny")

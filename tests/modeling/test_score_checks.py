@@ -1,5 +1,6 @@
 """What is said before a score is trusted: training videos by their digest, heads that disagree, features outside of training."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def test_runs_of_version_1_know_no_digests(shared_data: Path) -> None:
     checks = ScoreChecks.read(folder, config_of(folder), "demo")
     assert (dict(checks.fitted_on), checks.features) == ({}, None)
     assert checks.rmse > 0
+
+
+def test_one_file_under_two_names_is_held_out_by_no_head_that_saw_either(folder: Path) -> None:
+    # video 15 trains head 1 alone, 9 trains both
+    recorded = read_json(folder / "splits.json")
+    recorded["sha256"]["clip,15.mp4"] = recorded["sha256"]["clip,9.mp4"]
+    (folder / "splits.json").write_text(json.dumps(recorded))
+    assert ScoreChecks.read(folder, config_of(folder), "tiny").held_out(f"{9:064}", (0, 1)) == ()
 
 
 def test_a_test_part_that_chose_the_epoch_is_not_held_out(timed_store: FeatureStore, tmp_path: Path) -> None:

@@ -247,8 +247,8 @@ def test_a_store_of_another_identity_is_a_note_and_a_reason(fitted: tuple[Path, 
     folder = changed_run(tmp_path / "changed", fitted[0], view="half")
     (told,) = build_report([folder], tmp_path, store=fitted[1]).runs
     assert told.frames == ()
-    assert any("no scores of frames for 'tiny': features 'tiny' were made otherwise than in training" in note for note in told.notes)
-    assert "features 'tiny' were made otherwise than in training" in reasons_of(told)[names()[0]]
+    assert any("no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note for note in told.notes)
+    assert "features 'tiny' were computed differently than in training" in reasons_of(told)[names()[0]]
 
 
 def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:

@@ -186,7 +186,7 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
 
 
 class FusedConvolution(nn.Module):
-    """A convolution, then the sum with a second input where one is given, then an activation where one is asked for.
+    """A convolution in one step with the sum and the activation that follow it: activation(convolution(x) + summand).
 
     Args:
         convolution: what is computed.
@@ -211,7 +211,7 @@ class FusedConvolution(nn.Module):
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
-        """Return activation(convolution(x) + summand), each part where it is asked for; (batch, channel, …) in and out."""
+        """Return activation(convolution(x) + summand), without the sum where there is no summand; (batch, channel, …) in and out."""
         alike = summand is None or summand.shape == self._output_shape(x)  # no fused kernel stretches a summand
         if alike and x.device.type == "cpu" and _HAS_ONEDNN:
             return self._by_onednn(x, summand)
@@ -249,8 +249,8 @@ class FusedConvolution(nn.Module):
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """Return the weights in the order that oneDNN wants for inputs of this size, and the padding at each end of the sides.
 
-        Told the size, oneDNN is half as fast again. It pads both ends alike: where the last end takes one zero more than the first, both
-        take that many, and the kernel begins with a row or column of zeros that lies on the one too many.
+        oneDNN is half as fast again when it knows the size. It pads both ends alike, but "same" padding can need one zero more at the last
+        end. Then both ends get the larger number, and the kernel gets a leading row or column of zeros, which meets the surplus zero.
         """
         key = (tuple(x.shape), x.dtype)
         if key not in self._packed:

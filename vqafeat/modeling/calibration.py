@@ -92,9 +92,9 @@ def fit_calibration(
             return Calibration(1.0, 0.0, *mos_range, part, x.size, f"{same}, so the head's output is taken as it is")
         middle = float(y.mean()) if y.size else sum(mos_range) / 2
         return Calibration(0.0, middle, *mos_range, part, x.size, f"{same}, so the calibrated score is their mean label")
-    slope, offset = _line(x, y)
-    others = [_line(np.delete(x, row), np.delete(y, row)) for row in range(x.size)]
-    left_out = np.array([own[0] * value + own[1] for own, value in zip(others, x, strict=True)])
+    slope = float(_shrunk_slope(x.size, x.var(), y.var(), np.mean((x - x.mean()) * (y - y.mean()))))
+    offset = float(y.mean() - slope * x.mean())
+    left_out = _left_out_scores(x, y)
     prior = _PRIOR_VIDEOS * float(y.var()) if on_label_scale else 0.0
     squares = float(np.sum((x - left_out) ** 2)) + prior
     share = float(np.clip((np.sum((y - left_out) * (x - left_out)) + prior) / squares, 0, 1)) if squares > 0 else 0.0
@@ -110,13 +110,24 @@ def _what_is_equal(x: NDArray[np.float64], y: NDArray[np.float64], part: str) ->
     return f"the {y.size} {part} videos have one label" if np.ptp(y) == 0 else ""
 
 
-def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Return slope and offset of the shrunk least squares line."""
-    if _is_constant(x):
-        return 0.0, float(y.mean()) if y.size else 0.0
-    slope = float(np.mean((x - x.mean()) * (y - y.mean()))) / float(x.var()) * x.size / (x.size + _PRIOR_VIDEOS)
-    slope = max(slope, _SMALLEST_CORRELATION * float(y.std() / x.std()))
-    return slope, float(y.mean()) - slope * float(x.mean())
+def _shrunk_slope(count: int, var_x: ArrayLike, var_y: ArrayLike, covariance: ArrayLike) -> NDArray[np.float64]:
+    """Return the slopes of shrunk least squares lines; 0 where the outputs do not vary."""
+    x, y, both = (np.asarray(values, dtype=np.float64) for values in (var_x, var_y, covariance))
+    varying = np.where(x > 0, x, 1.0)
+    slopes = np.maximum(both / varying * count / (count + _PRIOR_VIDEOS), _SMALLEST_CORRELATION * np.sqrt(y / varying))
+    return np.where(x > 0, slopes, 0.0)
+
+
+def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (video,) the score of each video by the line of the others, whose moments follow from those of all."""
+    a, b, others = x - x.mean(), y - y.mean(), x.size - 1
+    mean_a, mean_b = -a / others, -b / others
+    var_a, var_b = ((np.sum(own**2) - own**2) / others - mean**2 for own, mean in ((a, mean_a), (b, mean_b)))
+    covariance = (np.sum(a * b) - a * b) / others - mean_a * mean_b
+    # what is left of equal values is rounding
+    constant = var_a <= 1e-12 * np.sum(a**2) / others
+    slopes = _shrunk_slope(others, np.where(constant, 0.0, var_a), np.clip(var_b, 0.0, None), covariance)
+    return np.asarray(y.mean() + mean_b + slopes * (a - mean_a))
 
 
 def _is_constant(x: NDArray[np.float64]) -> bool:
@@ -129,9 +140,11 @@ def calibration_words(calibrations: Sequence[Calibration]) -> str:
     return f"calibrated on {' or '.join(parts)} videos"
 
 
-def calibration_notes(calibrations: Calibrations) -> list[str]:
-    """Return the notes of all calibrations, each once with its split or their number."""
-    return [note for own in calibrations for note in numbered_notes([item.note for item in own])]
+def calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
+    """Return the notes of a run's calibrations, each once with its split or their number, and with its data set where there are several."""
+    prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
+    notes = [numbered_notes([item.note for item in own]) for own in calibrations]
+    return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=False) for note in own]
 
 
 def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibrations) -> None:

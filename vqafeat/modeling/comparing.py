@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.manifest.dataset import doubled
 from vqafeat.metrics import MAPPINGS, fit_logistic
-from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.mixing import dataset_number
 from vqafeat.modeling.predictions import read_summary
 from vqafeat.modeling.recorded import RecordedRun, check_same
 from vqafeat.modeling.run_files import METRICS, PREDICTIONS
@@ -180,19 +180,13 @@ class _TestPart:
 def _test_parts(run: RecordedRun) -> list[_TestPart]:
     # one order of videos for every pair, whatever the order in a run's files
     numbers = {video: number for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))}
-    parts = []
+    names, parts = [one.name for one in run.config.datasets], []
     for number, split in enumerate(run.splits):
         videos = tuple(sorted(split["test"]))
         mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
-        groups = np.array([_group(video, run) for video in videos], dtype=np.intp)
+        groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
         parts.append(_TestPart(number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups))
     return parts
-
-
-def _group(video: str, run: RecordedRun) -> int:
-    if len(run.config.datasets) == 1:
-        return 0
-    return next(number for number, one in enumerate(run.config.datasets) if own_names([video], one.name))
 
 
 def _values(run: RecordedRun, part: _TestPart, measure: str) -> Values:

@@ -67,14 +67,14 @@ def evaluate(
         source: the feature store to measure on.
         mapping: what PLCC and RMSE are read after; without it, the run's own.
         skip_missing: leave out videos without complete features instead of refusing.
-        any_features: allow features that were made otherwise than the ones in training.
+        any_features: allow features that were computed differently than the ones in training.
         frame_changes: single choices of the run's `frame_input` to change in testing: order, sampling, draws.
         part: official part of the data set whose videos are measured by each head instead.
 
     Raises:
         ArgumentError: a change is not allowed, or a video of `part` was in a head's training or validation part.
         WeightsError: the folder is no finished run.
-        IdentityError: the features were made otherwise than the ones in training.
+        IdentityError: the features were computed differently than the ones in training.
         StoreError: features are missing.
     """
     config = RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'")

@@ -296,7 +296,7 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     names = [one.name for one in config.datasets]
-    notes = [*_notes(videos, recipe), *calibration_notes(calibrations)]
+    notes = [*_notes(videos, recipe), *calibration_notes(config, calibrations)]
     summary = summarise(predictions, len(outcomes), config.mapping, notes, names)
     write_predictions(out, predictions)
     write_calibrations(out, config, calibrations)

@@ -28,7 +28,7 @@ class Mixture:
 
     Args:
         sources: at least two, of different data sets.
-        any_features: allow feature sets that were made otherwise in one store than in another.
+        any_features: allow feature sets that were computed differently in one store than in another.
 
     Raises:
         ArgumentError: there are fewer, or two of one name.
@@ -91,14 +91,14 @@ class Mixture:
         """Return what the numbers of a feature set depend on, in the first store where others are allowed.
 
         Raises:
-            IdentityError: it was made otherwise in one of the stores.
+            IdentityError: it was computed differently in one of the stores.
         """
         first, *others = self._sources.items()
         own = first[1].identity(feature_set)
         for name, source in others:
             if (other := source.identity(feature_set)) != own and not self._any_features:
                 raise IdentityError(
-                    f"feature set '{feature_set}' was made otherwise for '{name}' than for '{first[0]}': {own.differences(other)}. "
+                    f"feature set '{feature_set}' was computed differently for '{name}' than for '{first[0]}': {own.differences(other)}. "
                     "Extract both the same way, or pass --any-features if the difference does not matter."
                 )
         return own
@@ -148,6 +148,11 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
         Split(joined(together, "train"), joined(together, "validation"), joined(together, "test"))
         for together in zip(*members, strict=True)
     ]
+
+
+def dataset_number(video: str, datasets: Sequence[str]) -> int:
+    """Return which of a run's data sets a video is from; runs on several name it `konvid/123.mp4`."""
+    return 0 if len(datasets) == 1 else next(number for number, name in enumerate(datasets) if own_names([video], name))
 
 
 def own_names(names: Sequence[str], dataset: str) -> list[str]:

@@ -13,7 +13,7 @@ from vqafeat.errors import WeightsError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
 from vqafeat.modeling.losses import on_label_scale
-from vqafeat.modeling.mixing import own_names
+from vqafeat.modeling.mixing import dataset_number, own_names
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json, write_csv
 from vqafeat.modeling.summary import PLAIN_MEASURES, MetricsSummary
@@ -84,9 +84,10 @@ def read_rows(folder: Path) -> list[Prediction]:
 
 def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
     """Return the calibration of each data set and split of a run, on its predictions of the validation part, or else the training part."""
+    names = [one.name for one in config.datasets]
     found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
     for row in predictions:
-        found.setdefault((_dataset_number(row.video, config), row.split, row.part), []).append((row.prediction, row.mos))
+        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append((row.prediction, row.mos))
 
     scaled = on_label_scale(config.recipe.get("loss", "l1"))
 
@@ -100,8 +101,9 @@ def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Ca
 
 def with_scores(predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations) -> tuple[Prediction, ...]:
     """Return the predictions with their calibrated scores."""
+    names = [one.name for one in config.datasets]
     return tuple(
-        replace(row, score=float(calibrations[_dataset_number(row.video, config)][row.split].scores(row.prediction))) for row in predictions
+        replace(row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))) for row in predictions
     )
 
 
@@ -115,13 +117,6 @@ def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
     if stored is not None or not (folder / PREDICTIONS).is_file():
         return stored
     return fit_calibrations(read_rows(folder), config)
-
-
-def _dataset_number(video: str, config: RunConfig) -> int:
-    """Return which data set of a run a video is from; runs on several name it `konvid/123.mp4`."""
-    if len(config.datasets) == 1:
-        return 0
-    return next(number for number, one in enumerate(config.datasets) if own_names([video], one.name))
 
 
 # --- metrics ------------------------------------------------------------------------------------------------------------------------

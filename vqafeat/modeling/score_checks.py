@@ -47,7 +47,11 @@ class ScoreChecks:
         for number, split in enumerate(recorded["splits"]):
             for name in (name for part in parts for name in split[part] if name in digests):
                 splits[name].add(number)
-        fitted_on = {digests[name]: (name, frozenset(numbers)) for name, numbers in splits.items()}
+        # two videos of a data set can be one file: a head that was fitted on either has seen it
+        fitted_on: dict[str, tuple[str, frozenset[int]]] = {}
+        for name, numbers in splits.items():
+            first, known = fitted_on.get(digests[name], (name, frozenset[int]()))
+            fitted_on[digests[name]] = (first, known | numbers)
         summary = read_summary(folder, config) if (folder / METRICS).is_file() else None
         own = summary and summary.datasets.get(dataset, summary)
         return cls(fitted_on, read_training_features(folder), own.rmse_calibrated.mean if own else nan)

@@ -68,7 +68,7 @@ class Scorer:
         held_out: score a training video by the heads alone that were not fitted on it.
 
     Raises:
-        IdentityError: features would be made otherwise than in training.
+        IdentityError: features would be computed differently than in training.
         ArgumentError: a network's weights came from a file that is not named, or the run does not know which videos are held out.
     """
 
@@ -142,7 +142,7 @@ class Scorer:
         digest = str(found.table.source["sha256"])
         splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
-            asked = "the head that was asked for" if len(self._splits) < len(self.model.heads) else "every head"
+            asked = "the requested head" if len(self._splits) < len(self.model.heads) else "every head"
             raise VideoError("seen-in-training", f"'{path}': {asked} was fitted on this video, so none can score it as held out.")
         drawn = [selected(features.values, rows) for rows in draws]
         heads = self.model.calibrated(np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits)

@@ -153,7 +153,7 @@ class TrainedModel:
         return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Refuse features that were made otherwise than those that the heads were trained on; nothing is known about imported heads.
+        """Refuse features that were computed differently than those that the heads were trained on; nothing is known about imported heads.
 
         Raises:
             IdentityError: they differ; each difference is named.
@@ -163,7 +163,7 @@ class TrainedModel:
         own = FeatureSetIdentity.from_dict(self.config.identities[feature_set])
         if own != identity:
             raise IdentityError(
-                f"features '{feature_set}' were made otherwise than in training; model against these: {own.differences(identity)}. "
+                f"features '{feature_set}' were computed differently than in training; model against these: {own.differences(identity)}. "
                 "Extract them the model's way, or pass --any-features if the difference does not matter."
             )
 

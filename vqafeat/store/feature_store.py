@@ -200,7 +200,7 @@ class FeatureStore:
             there = self.identity(feature_set)
             if there != identity:
                 raise IdentityError(
-                    f"feature set '{feature_set}' of '{self.path}' was made otherwise; stored against asked for: "
+                    f"feature set '{feature_set}' of '{self.path}' was computed differently; stored against asked for: "
                     f"{there.differences(identity)}. Use another --store, or delete the folder '{folder}'."
                 )
             return

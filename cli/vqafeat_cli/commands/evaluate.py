@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @cache_option
 @click.option("--mapping", help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  [default: the run's own]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option("--any-features", is_flag=True, help="Allow features that were made otherwise than those of the training.")
+@click.option("--any-features", is_flag=True, help="Allow features that were computed differently than those of the training.")
 @click.option("--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]")
 @click.option("--sampling", help="Frames that are taken; `vqafeat list samplings`.  [default: the run's own]")
 @click.option("--draws", type=int, help="Draws of random frames that a score is the mean of.  [default: the run's own]")
@@ -86,7 +86,7 @@ def evaluate(
         click.echo(json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})}))
         return
     click.echo(f"{run} on {found.measured_on}; mean over {len(found.summary.n)} heads")
-    for line in [*metrics_lines(found.summary, found.mapping), *(_group_lines(grouped) if grouped else [])]:
+    for line in [*metrics_lines(found.summary, found.mapping), *(_group_lines(grouped, found.mapping) if grouped else [])]:
         click.echo(line)
 
 
@@ -104,15 +104,15 @@ def _groups_as_json(grouped: "Subsets") -> dict[str, Any]:
     return {"by": grouped.by, "groups": groups, "ungrouped": grouped.ungrouped}
 
 
-def _group_lines(grouped: "Subsets") -> list[str]:
-    from vqafeat.modeling.summary import MEASURES
+def _group_lines(grouped: "Subsets", mapping: str) -> list[str]:
+    from vqafeat_cli.fit_report import shown_measures
     from vqafeat_cli.tables import aligned, spread_cell
 
-    shown = (*MEASURES, "plcc_plain", "rmse_plain", "rmse_calibrated")
-    rows = [("", "videos", *(", ".join([name.split("_")[0].upper(), *name.split("_")[1:]]) for name in shown))]
+    shown = shown_measures(mapping)
+    rows = [("", "videos", *(words for _, words in shown))]
     for group in grouped.groups:
         few = " *" if group.summary.few_videos else ""
-        rows.append((group.name, f"{group.videos}{few}", *(spread_cell(getattr(group.summary, name)) for name in shown)))
+        rows.append((group.name, f"{group.videos}{few}", *(spread_cell(getattr(group.summary, name)) for name, _ in shown)))
     notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
     few_videos = [f"  * {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
     notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []

@@ -63,7 +63,7 @@ from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets
 @cluster_options
 @click.option("--memory", metavar="AMOUNT", help="Largest features to hold in memory, for example 8G.  [default: half of what is free]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option("--any-features", is_flag=True, help="Of several data sets: allow features that were made otherwise in one than in another.")
+@click.option("--any-features", is_flag=True, help="Of several data sets: allow features that were computed differently.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the folder, instead of going on with it or refusing another one.")
 @json_option

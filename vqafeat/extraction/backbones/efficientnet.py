@@ -63,7 +63,7 @@ class PackagedWeights:
     sha256: str
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors under timm's names; never is code of the file run.
+        """Return the tensors under timm's names; code in the file is never run.
 
         Raises:
             WeightsError: the package is not installed, or its file is not the one that was published.

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import fit_logistic
-from vqafeat.modeling.calibration import Calibrations
+from vqafeat.modeling.calibration import calibration_notes
 from vqafeat.modeling.predictions import Prediction, load_calibrations, read_predictions, read_summary
 from vqafeat.modeling.recorded import RecordedRun
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CURVE
-from vqafeat.modeling.summary import numbered_notes
 from vqafeat.places import Place
 from vqafeat.studies.report.facts import facts_of
 from vqafeat.studies.report.frames import NO_STORE, with_frame_curves
@@ -83,7 +82,9 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
     videos, places = _videos(scored, config, files)
     left_out = len(predictions) - len(scored)
     left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
-    calibrations = load_calibrations(folder, config) or ()
+    calibrations, summary = load_calibrations(folder, config) or (), read_summary(folder, config)
+    # a fit notes them among its metrics, an earlier version did not
+    new_notes = [note for note in calibration_notes(config, calibrations) if note not in summary.notes]
     return ReportRun(
         name=name,
         head=config.head,
@@ -92,14 +93,14 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
         mapping=config.mapping,
         calibrated_on=tuple(sorted({item.part for own in calibrations for item in own}, reverse=True)),
         datasets=config.datasets,
-        summary=read_summary(folder, config),
+        summary=summary,
         videos=videos,
         scores=_table(scored, places),
         fitted=_fitted(scored, [videos[place].dataset for place in places], config),
         training=_training(folder, recorded.metrics.get("kept_epochs", [])),
         facts=facts_of(config, str(folder)),
         no_frames=(NO_STORE,) * len(videos),
-        notes=(*left_out_note, *_calibration_notes(config, calibrations)),
+        notes=(*left_out_note, *new_notes),
     )
 
 
@@ -107,12 +108,6 @@ def _names(folders: Sequence[Path]) -> list[str]:
     """Return the folders' own names, or the paths as given where two would be the same."""
     names = [folder.name or folder.resolve().name for folder in folders]
     return [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
-
-
-def _calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
-    prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
-    notes = [numbered_notes([item.note for item in own]) for own in calibrations]
-    return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=True) for note in own]
 
 
 def _videos(rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None) -> tuple[tuple[ReportVideo, ...], list[int]]:

@@ -74,7 +74,7 @@ class _FrameScorer:
     """The heads of a run on the features of a store.
 
     Raises:
-        StoreError: the store lacks a feature set, or its features were made otherwise than those of the training.
+        StoreError: the store lacks a feature set, or its features were computed differently than those of the training.
     """
 
     def __init__(self, run: ReportRun, model: TrainedModel, store: FeatureStore) -> None:
