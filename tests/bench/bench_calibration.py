@@ -1,10 +1,11 @@
 """All heads × five splits on konvid-mini and konvid58: predictions off the labels' scale, and RMSE of test videos, before and after.
 
-    python tests/bench/bench_calibration.py [--sets konvid58 konvid-mini] [--heads no-time …] [--jobs 1]
+    python tests/bench/bench_calibration.py [--sets konvid58 konvid-mini recorded] [--heads no-time …] [--jobs 1]
 
 "before" is the default recipe of version 1 (3e-4, no start at the mean label) and the head's own output; "output" is the head's own output
 with the present default recipe, "score" the calibrated score, as `predict` prints it. RMSE is plain: no mapping is fitted to test videos.
 konvid-mini (14 videos, 40/30/30) is extracted with EfficientNet-Lite0's stages; konvid58 (60/20/20) are published ResNet-50 features.
+recorded compares rules on Li et al.'s recorded predictions: fitted to half of a test part, RMSE of the other half, mean over 20 splits.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.manifest import load_dataset, locate_videos
+from vqafeat.metrics import fit_logistic
+from vqafeat.modeling.calibration import fit_calibration
 from vqafeat.modeling.fitting import fit
 from vqafeat.modeling.heads import HEADS
 from vqafeat.modeling.predictions import Prediction
@@ -75,16 +78,50 @@ def figures(rows: Sequence[Prediction], values: Sequence[float], mos_range: tupl
     return f"{100 * outside:.0f} % | {np.mean([np.sqrt(np.mean(np.square(own))) for own in errors]):.3f}"
 
 
+RECORDED = {"K": "KoNViD-1k", "N": "LIVE-VQC", "L": "LIVE-Qualcomm", "C": "CVD2014", "Y": "YouTube-UGC"}
+
+
+def recorded_line(archive: Any, key: str) -> str:
+    """Return the row of a data set: RMSE of its aligned scores as they are, by a least squares line, as calibrated, and by a logistic."""
+    found, rng = [], np.random.default_rng(0)
+    for split in range(20):
+        scores, mos = (archive[f"{key}/{split:02d}/{name}"].astype(np.float64) for name in ("aq", "sq"))
+        order = rng.permutation(len(mos))
+        own, other = order[: len(mos) // 2], order[len(mos) // 2 :]
+        low, high = float(mos.min()), float(mos.max())
+        slope, offset = np.polyfit(scores[own], mos[own], 1)
+        ways = [
+            scores[other],
+            slope * scores[other] + offset,
+            fit_calibration(scores[own], mos[own], (low, high), "validation").scores(scores[other]),
+            fit_logistic(scores[own], mos[own]).mapped(scores[other]),
+        ]
+        limited = [ways[0], *(np.clip(way, low, high) for way in ways[1:])]
+        found.append([np.sqrt(np.mean((way - mos[other]) ** 2)) for way in limited])
+    return f"| {RECORDED[key]} ({len(own)} videos) | {' | '.join(f'{value:.3f}' for value in np.mean(found, axis=0))} |"
+
+
+def show_recorded() -> None:
+    """Print the table of the recorded predictions."""
+    print("\n| recorded | output | least squares line | calibrated | logistic |\n|---|---|---|---|---|")
+    with np.load(DATA / "recorded" / "li2022_predictions.npz") as archive:
+        for key in RECORDED:
+            print(recorded_line(archive, key), flush=True)
+
+
 def main() -> None:
     """Print a table a data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=list(STORES), choices=list(STORES))
+    parser.add_argument("--sets", nargs="+", default=[*STORES, "recorded"], choices=[*STORES, "recorded"])
     parser.add_argument("--heads", nargs="+", default=HEADS.names())
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"data is absent: {DATA}")
     for name in arguments.sets:
+        if name == "recorded":
+            show_recorded()
+            continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             store = STORES[name](folder)
