@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vqafeat.csv_text import guarded, unguarded
 from vqafeat.errors import DatasetError
+from vqafeat.io import guarded, unguarded
 from vqafeat.labels.rows import text_of
 from vqafeat.manifest import load_dataset
 from vqafeat.modeling.predictions import Prediction, read_rows, write_predictions

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from vqafeat import memory
+from vqafeat import system
 from vqafeat.errors import ArgumentError
-from vqafeat.memory import anonymous_file, free_bytes, parse_bytes
+from vqafeat.system import anonymous_file, free_bytes, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_other_amounts_are_refused(text: str) -> None:
 def test_what_is_free_is_below_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 50 << 20 < free_bytes() <= there
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(system, "_MEMINFO", tmp_path / "none")
     assert free_bytes() == there // 2
 
 

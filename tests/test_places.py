@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.places import place_named, remove_tree
+from vqafeat.remote import place_named, remove_tree
 
 
 def test_a_path_is_a_local_folder(tmp_path: Path) -> None:

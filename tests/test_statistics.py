@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, wilcoxon
 
+from vqafeat import statistics
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.statistics import (
-    MEASURES,
-    Interval,
-    PairedSplit,
-    PairedTest,
-    bootstrap_paired_difference,
-    compare,
-    holm,
-    paired_test,
-    resampling,
-)
+from vqafeat.statistics import MEASURES, Interval, PairedSplit, PairedTest, bootstrap_paired_difference, compare, holm, paired_test
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -239,8 +230,8 @@ def test_the_difference_is_that_of_the_paired_test() -> None:
 def test_what_is_held_at_once_does_not_matter(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = overlapping_splits(3, 15, 30)
     whole = bootstrap_paired_difference(splits, measure, resamples=50)
-    monkeypatch.setattr(resampling, "_CHUNK", 100)
-    monkeypatch.setattr(resampling, "_SIGNS", 60)
+    monkeypatch.setattr(statistics, "_CHUNK", 100)
+    monkeypatch.setattr(statistics, "_SIGNS", 60)
     parts = bootstrap_paired_difference(splits, measure, resamples=50)
     assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-14)
 

@@ -18,8 +18,8 @@ from vqafeat.modeling.parallel import one_thread
 from vqafeat.modeling.score_checks import ScoreChecks
 from vqafeat.modeling.scoring import Scorer
 from vqafeat.modeling.trained import TrainedModel
+from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
-from vqafeat.studies.plots import plot_scores
 from vqafeat_cli.commands.predict import score_text
 from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress

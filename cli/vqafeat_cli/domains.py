@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from vqafeat.extraction.extractors import Extractor, build_extractors
-from vqafeat.places import Place
 from vqafeat.pretraining.coral import DomainFeatures, image_features, image_paths, store_features
+from vqafeat.remote import Place
 from vqafeat_cli.pretraining_report import check_progress
 
 

@@ -11,7 +11,7 @@ import click
 
 from vqafeat import __version__
 from vqafeat.errors import VqafeatError
-from vqafeat.places import network_errors
+from vqafeat.remote import network_errors
 from vqafeat_cli import commands
 
 # Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to ten times the time where

@@ -32,7 +32,7 @@ def at_place(*names: str) -> Decorator:
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def placed(*arguments: Any, storage_options: tuple[str, ...], **values: Any) -> Any:
-            from vqafeat.places import places_named
+            from vqafeat.remote import places_named
 
             given = [name for name in names if values[name] is not None]
             values |= dict(zip(given, places_named([values[name] for name in given], storage_options), strict=True))
@@ -214,7 +214,7 @@ def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], loc
 
 def devices(given: str | None) -> list["torch.device"]:
     """Return the devices that `--device` names."""
-    from vqafeat.devices import device_named
+    from vqafeat.system import device_named
 
     return [device_named(name) for name in given.split(",")] if given else [device_named(None)]
 
@@ -237,7 +237,7 @@ def resources(
 
     from vqafeat.extraction.limits import DecodeLimits
     from vqafeat.extraction.pipeline import Resources
-    from vqafeat.memory import parse_bytes
+    from vqafeat.system import parse_bytes
 
     limits = DecodeLimits()
     if elsewhere is None:

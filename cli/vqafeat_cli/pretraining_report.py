@@ -20,7 +20,7 @@ def run_shown(request: PretrainingRequest) -> PretrainedNetwork:
         parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
         click.echo(f"{name}: {images} images ({parts}), {len(item.rows)} pairs; deviations: {item.image_set.std_source}", err=True)
     events = pretrain(request)
-    with _bar("epoch") as show:
+    with _progress_bar("epoch") as show:
         while True:
             try:
                 event = next(events)
@@ -47,12 +47,12 @@ def epoch_line(record: PretrainingRecord, epochs: int) -> str:
 @contextmanager
 def check_progress(images: int, words: str = "checking images") -> Iterator[Callable[[int], None]]:
     """Show how many images are done."""
-    with _bar(words) as show:
+    with _progress_bar(words) as show:
         yield lambda done: show(words, done, images, "")
 
 
 @contextmanager
-def _bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
+def _progress_bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
     """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many, and how it goes."""
     console = Console(stderr=True)
     with Bar(*bar_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -21,9 +21,9 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     finite = [mean for mean in means if isfinite(mean)]
     low = min(finite, default=0.0)
     span = max(finite, default=0.0) - low
-    return "".join(_bar((mean - low) / span if span else 0.0) if isfinite(mean) else GAP for mean in means)
+    return "".join(_block((mean - low) / span if span else 0.0) if isfinite(mean) else GAP for mean in means)
 
 
-def _bar(height: float) -> str:
+def _block(height: float) -> str:
     """Return the bar for a height between 0 and 1."""
     return BARS[min(int(height * len(BARS)), len(BARS) - 1)]

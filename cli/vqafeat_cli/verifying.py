@@ -7,7 +7,7 @@ from vqafeat.extraction.extractors import backbone_names
 from vqafeat.extraction.mending import compared, damaged_videos, repair, stored_extractors
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.weights import parse_weights
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat_cli.progress import shown_progress
 

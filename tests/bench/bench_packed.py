@@ -21,7 +21,7 @@ from measuring import machine
 
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
-from vqafeat.places import Place, of_each, place_named
+from vqafeat.remote import Place, of_each, place_named
 from vqafeat.store import FeatureStore, pack_store
 from vqafeat.store.caching import Cache, local_copy
 

@@ -17,7 +17,6 @@ import torch
 from measuring import machine
 from PIL import Image
 
-from vqafeat.devices import device_named
 from vqafeat.extraction.networks import chosen_precision
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.loading import PairBatch, PairLoader
@@ -26,6 +25,7 @@ from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.recipes import PRETRAINING_RECIPES, PretrainingRecipe
 from vqafeat.pretraining.spreading import Replicas
 from vqafeat.pretraining.training import Computing, Step, train
+from vqafeat.system import device_named
 
 
 def write_images(folder: Path, count: int) -> Path:

@@ -21,9 +21,9 @@ from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from vqafeat.cluster import ClusterOptions
 from vqafeat.extraction.engines import ENGINES, Extraction
+from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent
-from vqafeat.extraction.spreading import ExtractorRequest
 from vqafeat.manifest import Dataset
 from vqafeat.store import FeatureStore
 

@@ -11,8 +11,7 @@ from tests.cli.test_table import OWN
 from tests.clips import noise_frames, write_clip
 from tests.s3 import SECRET, LoopbackS3
 from tests.studies.conftest import make_store
-from vqafeat.places import place_named
-from vqafeat.remote_files import listed_files
+from vqafeat.remote import listed_files, place_named
 from vqafeat.store import FeatureStore, content_digest
 
 FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")

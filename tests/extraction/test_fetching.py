@@ -22,8 +22,7 @@ from vqafeat.extraction.fetching import Fetching
 from vqafeat.extraction.in_work import VideoJob
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import Silent, extract_dataset
-from vqafeat.places import place_named
-from vqafeat.remote_files import RemoteFile, listed_files
+from vqafeat.remote import RemoteFile, listed_files, place_named
 from vqafeat.store import FeatureStore
 
 upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install vqafeat[s3]")

@@ -14,9 +14,10 @@ import torch
 from tests.faults import victims
 from tests.faults.conftest import Whole
 from vqafeat.errors import ExtractionError
+from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import Silent, extract_dataset
-from vqafeat.extraction.spreading import ExtractorRequest, extract_on_devices
+from vqafeat.extraction.spreading import extract_on_devices
 from vqafeat.store import FeatureStore
 
 pytestmark = pytest.mark.faults

@@ -16,8 +16,8 @@ from tests.datasets import csv_dataset
 from vqafeat.extraction.extractors import Extractor, build_extractors
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
-from vqafeat.processes import process_context
 from vqafeat.store import FeatureStore, arrays
+from vqafeat.system import process_context
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 FEATURE_SETS = ("squeezenet1_0", "squeezenet1_0@uniform128")

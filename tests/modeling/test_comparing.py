@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr, ttest_rel, wilcoxon
 
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.comparing import ComparedRuns, compare_runs
 from vqafeat.modeling.losses import LabelLine

@@ -15,7 +15,7 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.extraction.in_work import ExtractedVideo
 from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling import scoring
 from vqafeat.modeling.evaluating import evaluate

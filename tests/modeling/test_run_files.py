@@ -7,17 +7,8 @@ import pytest
 import torch
 
 from vqafeat.errors import WeightsError
-from vqafeat.modeling.run_files import (
-    list_first,
-    load_checked,
-    read_json,
-    read_weights,
-    weights_path,
-    write_bytes,
-    write_csv,
-    write_json,
-    write_weights,
-)
+from vqafeat.io import list_first, write_bytes, write_csv, write_json
+from vqafeat.modeling.run_files import load_checked, read_json, read_weights, weights_path, write_weights
 
 
 def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from tests.store.test_object_store import NAMES, at, filled
 from tests.store.test_packing import ROWS, values_of
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.places import cache_folder
-from vqafeat.remote_files import RemoteFile
+from vqafeat.remote import RemoteFile, cache_folder
 from vqafeat.store import FeatureStore, content_digest, pack_store, verify_store
 from vqafeat.store.caching import Cache, local_copy
 

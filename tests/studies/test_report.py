@@ -17,7 +17,7 @@ from tests.cli.conftest import Run, run  # noqa: F401
 from tests.clips import noise_frames, write_clip
 from tests.studies.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
 from vqafeat.modeling.sequences import load_sequences
 from vqafeat.modeling.trained import TrainedModel

@@ -1,7 +1,7 @@
 """What is asked for: a network, a variant of it, a view and a choice of frames make one feature set."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,3 +167,17 @@ def feature_set_name(name: str) -> str:
 def backbone_names(feature_sets: Iterable[str]) -> list[str]:
     """Return the backbones behind feature sets, each once, in order; names of foreign feature sets are taken as they stand."""
     return list(dict.fromkeys(name.partition("@")[0].partition(":")[0] for name in feature_sets))
+
+
+@dataclass(frozen=True)
+class ExtractorRequest:
+    """What `build_extractors` takes, to be sent to another process."""
+
+    feature_sets: tuple[str, ...]
+    weights: Mapping[str, str]
+    dtype: str
+    precision: str
+
+    def build(self) -> list[Extractor]:
+        """Load the networks."""
+        return build_extractors(self.feature_sets, dict(self.weights), self.dtype, self.precision)

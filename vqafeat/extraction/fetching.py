@@ -13,8 +13,7 @@ from typing import Self
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.in_work import VideoJob
-from vqafeat.places import cache_errors_told, cache_folder, network_errors
-from vqafeat.remote_files import RemoteFile
+from vqafeat.remote import RemoteFile, cache_errors_told, cache_folder, network_errors
 
 Failed = Callable[[VideoJob, VideoError], None]
 

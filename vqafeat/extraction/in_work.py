@@ -17,7 +17,7 @@ from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.manifest import RawGeometry
-from vqafeat.remote_files import VideoFile
+from vqafeat.remote import VideoFile
 
 
 @dataclass(frozen=True)

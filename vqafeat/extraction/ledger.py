@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, keys, telling_refusals
 
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.networks import Network
-from vqafeat.memory import free_bytes
+from vqafeat.system import free_bytes
 
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames

@@ -12,7 +12,7 @@ from vqafeat.extraction.extractors import Extractor, backbone_names, build_extra
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, extract_dataset
 from vqafeat.manifest import Dataset, load_manifest, locate_videos, manifest_names
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, problems, store_key, store_path
 
 

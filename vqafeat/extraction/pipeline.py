@@ -19,7 +19,7 @@ from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.manifest import RawGeometry
-from vqafeat.places import Place
+from vqafeat.remote import Place
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.sources import file_source, file_stamp
 from vqafeat.manifest import Dataset, RawGeometry, Video
-from vqafeat.remote_files import VideoFile
+from vqafeat.remote import VideoFile
 from vqafeat.store import FeatureStore
 
 WRITES_AHEAD = 2  # videos whose rows wait in memory to be written

@@ -7,8 +7,7 @@ from typing import Any
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import RAW_SUFFIXES
 from vqafeat.manifest import RawGeometry
-from vqafeat.places import network_errors
-from vqafeat.remote_files import VideoFile
+from vqafeat.remote import VideoFile, network_errors
 
 
 def file_source(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:

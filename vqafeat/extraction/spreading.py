@@ -12,30 +12,15 @@ from typing import Any
 import torch
 
 from vqafeat.errors import ExtractionError, VqafeatError
-from vqafeat.extraction.extractors import Extractor, build_extractors
+from vqafeat.extraction.extractors import Extractor, ExtractorRequest
 from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.manifest import Dataset
-from vqafeat.places import Place
-from vqafeat.remote_files import RemoteFile, VideoFile
+from vqafeat.remote import Place, RemoteFile, VideoFile
 from vqafeat.store import FeatureStore, held_together
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
-
-
-@dataclass(frozen=True)
-class ExtractorRequest:
-    """What `build_extractors` takes, to be sent to another process."""
-
-    feature_sets: tuple[str, ...]
-    weights: Mapping[str, str]
-    dtype: str
-    precision: str
-
-    def build(self) -> list[Extractor]:
-        """Load the networks."""
-        return build_extractors(self.feature_sets, dict(self.weights), self.dtype, self.precision)
 
 
 def extract_on_devices(

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
+from vqafeat.io import small_text
 from vqafeat.registry import Registry
-from vqafeat.small_files import small_text
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
-from vqafeat.remote_files import VideoFile
+from vqafeat.remote import VideoFile
 
 SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
 # Published ranges are rounded to four digits, so that a label may lie outside by half a unit of the last one.

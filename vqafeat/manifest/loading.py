@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vqafeat.errors import DatasetError
+from vqafeat.io import small_text
 from vqafeat.labels import LABEL_READERS, LabelRow, LabelRows, NoOptions
 from vqafeat.manifest.checks import check_known, check_rows
 from vqafeat.manifest.dataset import Dataset, FileRules, Permutations, Video, dataset_digest, first_few
 from vqafeat.manifest.schema import LabelList, Manifest, load_manifest
-from vqafeat.small_files import small_text
 
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"

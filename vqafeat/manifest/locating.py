@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.manifest.dataset import Dataset, FileRules, first_few
-from vqafeat.places import Place
-from vqafeat.remote_files import VideoFile, listed_files
+from vqafeat.remote import Place, VideoFile, listed_files
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError, UnknownNameError
+from vqafeat.io import small_text
 from vqafeat.labels import LABEL_READERS
 from vqafeat.manifest.dataset import SPLIT_NAMES, FileRules, RawGeometry
 from vqafeat.manifest.typed import build, convert, refuse_unknown
-from vqafeat.small_files import small_text
 
 
 @dataclass(frozen=True)

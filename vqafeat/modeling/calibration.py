@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.io import write_json
 from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CALIBRATION, read_json, write_json
+from vqafeat.modeling.run_files import CALIBRATION, read_json
 from vqafeat.modeling.summary import numbered_notes
 
 _PRIOR_VIDEOS = 5

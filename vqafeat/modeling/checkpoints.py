@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vqafeat.modeling.run_files import write_bytes
+from vqafeat.io import write_bytes
 
 SECONDS_BETWEEN = 60.0
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from vqafeat.cluster import ClusterOptions
-from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.branches import with_branches
 from vqafeat.modeling.calibration import calibration_notes, write_calibrations
 from vqafeat.modeling.engines import ENGINES, Fit
 from vqafeat.modeling.group_state import SplitOutcome
+from vqafeat.modeling.heads.base import resolved_options
 from vqafeat.modeling.holding import held
 from vqafeat.modeling.leaks import LeakReport
 from vqafeat.modeling.losses import LabelLine, label_lines, on_label_scale
@@ -35,16 +35,16 @@ from vqafeat.modeling.predictions import (
 )
 from vqafeat.modeling.recipes import RECIPES, SELECTIONS, Recipe
 from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
-from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, SPLITS, STATE, read_json, write_csv, write_json
+from vqafeat.modeling.run_files import CONFIG, CURVE, METRICS, SPLITS, STATE, read_json
 from vqafeat.modeling.run_folders import prepared
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, complete_rows, load_sequences, split_feature_sets
 from vqafeat.modeling.summary import MetricsSummary
-from vqafeat.modeling.trained import resolved_options
 from vqafeat.modeling.trainers import check_overrides, trainer_of
 from vqafeat.modeling.training_features import TrainingFeatures, write_training_features
-from vqafeat.places import of_each
+from vqafeat.remote import of_each
 from vqafeat.splits import Split
+from vqafeat.system import device_named
 
 PARTS = ("train", "validation", "test")
 _FEWEST_TO_MEASURE = 2

@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+from vqafeat.io import write_bytes
 from vqafeat.modeling.checkpoints import Checkpoint
 from vqafeat.modeling.records import EpochRecord
-from vqafeat.modeling.run_files import STATE, write_bytes
+from vqafeat.modeling.run_files import STATE
 from vqafeat.splits import Split
 
 

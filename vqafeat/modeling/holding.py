@@ -10,8 +10,8 @@ from typing import Any, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.memory import anonymous_file, free_bytes
 from vqafeat.modeling.sequences import Sequences
+from vqafeat.system import anonymous_file, free_bytes
 
 _SHARE_OF_FREE = 2
 

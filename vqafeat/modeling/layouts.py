@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.modeling.run_files import list_first
+from vqafeat.io import list_first
 from vqafeat.registry import Registry
 
 # VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter

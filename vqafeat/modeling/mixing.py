@@ -13,7 +13,7 @@ from vqafeat.manifest import Dataset, Video
 from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.rows import Seconds
 from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.splits import Split
 
 JOINT = "+"

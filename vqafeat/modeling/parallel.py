@@ -30,8 +30,8 @@ from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.modeling.sequences import FeatureSource, Sequences, load_sequences
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.modeling.training import predict
-from vqafeat.processes import process_context
 from vqafeat.splits import Split
+from vqafeat.system import process_context
 
 Progress = Callable[[int, EpochRecord], None]
 

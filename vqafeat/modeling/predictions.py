@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vqafeat.csv_text import unguarded
 from vqafeat.errors import WeightsError
+from vqafeat.io import unguarded, write_csv
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
 from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.mixing import dataset_number, own_names
 from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json, write_csv
+from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json
 from vqafeat.modeling.summary import PLAIN_MEASURES, MetricsSummary
 
 _COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")

@@ -11,9 +11,8 @@ import torch
 
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text, list_first
 from vqafeat.modeling.losses import LabelLine
-from vqafeat.modeling.run_files import list_first
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
 
 FORMAT_VERSION = 2

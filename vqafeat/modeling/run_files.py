@@ -1,11 +1,7 @@
 """The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half there."""
 
-import csv
-import io
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from math import isnan
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +10,8 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from vqafeat.csv_text import guarded
 from vqafeat.errors import WeightsError
-from vqafeat.json_text import json_text
+from vqafeat.io import list_first, write_bytes
 
 CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
     "config.json",
@@ -29,37 +24,11 @@ CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEI
     "weights",
     "state",
 )
-_NAMED_AT_MOST = 3
 
 
 def weights_path(folder: Path, split: int) -> Path:
     """Return where a run keeps the weights of a split's head."""
     return folder / WEIGHTS / f"split-{split:02d}.safetensors"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file at once, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON; NaN, which JSON does not have, becomes null."""
-    write_bytes(path, (json_text(values) + "\n").encode())
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell, text no formula."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    write_bytes(path, text.getvalue().encode())
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
@@ -115,15 +84,3 @@ def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
     if problems:
         raise WeightsError(f"{where} do not fit the head: {list_first(problems)}.")
     network.load_state_dict(dict(weights))
-
-
-def list_first(problems: Sequence[str]) -> str:
-    """Join the first few of many words."""
-    more = len(problems) - _NAMED_AT_MOST
-    return "; ".join(problems[:_NAMED_AT_MOST]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if isnan(value) else repr(float(value))
-    return guarded(value) if isinstance(value, str) else value

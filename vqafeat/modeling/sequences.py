@@ -12,7 +12,7 @@ from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.manifest import Dataset
 from vqafeat.modeling.rows import RowSeconds, Seconds, unknown_seconds
-from vqafeat.places import Place
+from vqafeat.remote import Place
 
 FUSION_SIGN = "+"
 

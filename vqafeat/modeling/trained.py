@@ -6,7 +6,7 @@ calibration.json  from each head's output to its score            training-featu
 metrics.json      of the test parts; written last                weights/split-00.safetensors …
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.batching import as_tensor
 from vqafeat.modeling.calibration import Calibrations, calibration_words
-from vqafeat.modeling.heads import HEADS, Head, build_head, head_options
+from vqafeat.modeling.heads import HEADS, Head, build_head
 from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.predictions import load_calibrations
 from vqafeat.modeling.run_config import RunConfig, chosen_scale
@@ -178,24 +178,3 @@ class TrainedModel:
             if not 0 <= split < len(self.heads):
                 raise ArgumentError(f"split is {split}; the run has {len(self.heads)} (0 to {len(self.heads) - 1}).")
         return asked
-
-
-def resolved_options(head: str, options: Mapping[str, Any] | None, pooling: str, asked_for: bool = False) -> dict[str, Any]:
-    """Return all options of a head; the recipe's pooling variant goes to the heads that have one, unless it is given.
-
-    Args:
-        head: name of the head.
-        options: the given ones.
-        pooling: the recipe's variant.
-        asked_for: the variant was named for this fit, and is not just the recipe's own.
-
-    Raises:
-        ArgumentError: a variant was asked for and the head has no temporal pooling, or an option is not allowed.
-    """
-    defaults = head_options(head)
-    if asked_for and "pooling" not in defaults:
-        able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
-        raise ArgumentError(
-            f"pooling is '{pooling}', but head '{head}' has no temporal pooling; leave it out, or use a head with one: {able}."
-        )
-    return head_options(head, {**({"pooling": pooling} if "pooling" in defaults else {}), **(options or {})})

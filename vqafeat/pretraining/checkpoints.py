@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import WeightsError
-from vqafeat.modeling.run_files import write_bytes
+from vqafeat.io import write_bytes
 
 
 @dataclass(frozen=True)

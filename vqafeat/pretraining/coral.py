@@ -13,9 +13,9 @@ from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreErro
 from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.networks import shared_networks
 from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.places import Place
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.pictures import read_picture
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore
 
 _FEWEST_SAMPLES = 2

@@ -18,7 +18,7 @@ from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.pictures import read_picture
 from vqafeat.pretraining.preparation import PREPARATIONS, as_tensor, cut, resized
 from vqafeat.pretraining.recipes import PretrainingRecipe
-from vqafeat.processes import process_context
+from vqafeat.system import process_context
 
 PairKey = tuple[int, int]  # epoch, pair
 _BATCHES_AHEAD = 4

@@ -13,7 +13,8 @@ import torchvision
 from vqafeat import __version__
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.weights import load_network
-from vqafeat.modeling.run_files import write_json, write_weights
+from vqafeat.io import write_json
+from vqafeat.modeling.run_files import write_weights
 from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
 from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs

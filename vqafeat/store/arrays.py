@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.storage import FsspecStore
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place, of_each, read_bytes, remove_tree
+from vqafeat.remote import Place, of_each, read_bytes, remove_tree
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place, cache_errors_told, network_errors_told, remove_tree
-from vqafeat.remote_files import ChangedError, RemoteFile, listed_files
+from vqafeat.remote import ChangedError, Place, RemoteFile, cache_errors_told, listed_files, network_errors_told, remove_tree
 from vqafeat.store.arrays import read_node
 from vqafeat.store.feature_store import FeatureStore
 from vqafeat.store.keys import store_key

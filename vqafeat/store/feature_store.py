@@ -23,7 +23,7 @@ import zarr
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.manifest import Dataset, Video
-from vqafeat.places import Place, network_errors_told
+from vqafeat.remote import Place, network_errors_told
 from vqafeat.store.arrays import open_root
 from vqafeat.store.keys import store_key, stores_in
 from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo

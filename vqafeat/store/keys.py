@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-from vqafeat.places import Place, network_errors_told
+from vqafeat.remote import Place, network_errors_told
 
 _UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
 _LONGEST_KEY_BYTES = 200

@@ -10,8 +10,8 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.places import Found, Item, Place
 from vqafeat.registry import Registry
+from vqafeat.remote import Found, Item, Place
 
 PLAIN, PACKED = "plain", "packed"
 _DTYPES = ("float16", "float32")

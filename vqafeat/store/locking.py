@@ -15,7 +15,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place, network_errors_told
+from vqafeat.remote import Place, network_errors_told
 
 if TYPE_CHECKING:
     from upath import UPath

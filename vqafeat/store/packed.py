@@ -23,7 +23,7 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import VideoFeatures
-from vqafeat.places import Found, Item, Place
+from vqafeat.remote import Found, Item, Place
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PACKED, StoredVideo
 from vqafeat.store.shards import ShardedRows

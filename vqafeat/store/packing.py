@@ -19,7 +19,7 @@ from zarr.errors import ZarrUserWarning
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FrameTable
-from vqafeat.places import Place, remove_tree
+from vqafeat.remote import Place, remove_tree
 from vqafeat.store.arrays import open_root
 from vqafeat.store.digest import Contents, content_digest, contents
 from vqafeat.store.feature_store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes

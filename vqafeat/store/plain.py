@@ -9,7 +9,7 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.places import Found, Item, Place, of_each
+from vqafeat.remote import Found, Item, Place, of_each
 from vqafeat.store.arrays import children, entries, read_attributes, read_chunk, read_node, remove_node, write_array
 from vqafeat.store.keys import store_key
 from vqafeat.store.layouts import LAYOUTS, PLAIN, StoredVideo

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store.arrays import CRC32C_BYTES, has_right_sum
 
 _MOST_OPEN = 64  # a map of a file keeps a descriptor, of which a process may have as few as 1024

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from vqafeat.metrics import FEW_VIDEOS
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.studies.numbers import NOTHING, number, signed
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.shelves import commands_for

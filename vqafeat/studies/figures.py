@@ -13,9 +13,9 @@ from vqafeat.errors import ArgumentError
 from vqafeat.modeling.predictions import read_predictions
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CONFIG, read_json
+from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.registry import Registry
 from vqafeat.studies.cells import title
-from vqafeat.studies.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Heading
 

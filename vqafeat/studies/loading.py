@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
+from vqafeat.io import small_text
 from vqafeat.manifest.typed import build, convert, refuse_unknown
-from vqafeat.small_files import small_text
 from vqafeat.studies.figures import FIGURES
 from vqafeat.studies.kinds import KINDS
 from vqafeat.studies.requests import RunRequest

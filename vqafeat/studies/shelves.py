@@ -9,7 +9,7 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.extraction.backbones import BACKBONES
 from vqafeat.extraction.extractors import backbone_names
 from vqafeat.modeling.sequences import FeatureSource
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.requests import Need, RunRequest
 

@@ -15,7 +15,7 @@ from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.heads import head_options
 from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
 from vqafeat.modeling.trainers import trainer_of
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore
 from vqafeat.studies.requests import Need, RunRequest
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat_cli.options import json_option
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat_cli.options import devices, json_option, storage_option, weights_option
 
 
@@ -46,8 +46,8 @@ def coral(
     """
     from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.weights import parse_weights
-    from vqafeat.places import places_named
     from vqafeat.pretraining.coral import domain_distance
+    from vqafeat.remote import places_named
     from vqafeat_cli.domains import DomainReader
 
     domains = (*sources, target)
@@ -67,6 +67,6 @@ def coral(
     if json:
         click.echo(json_text({"target": end.name, "distances": distances}))
     if plot is not None:
-        from vqafeat.studies.plots import plot_distances
+        from vqafeat.plots import plot_distances
 
         click.echo(f"plot: {plot_distances(distances, end.name, plot)}", err=True)

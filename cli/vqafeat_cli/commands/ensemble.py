@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat_cli.options import json_option
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqafeat.json_text import json_text
-from vqafeat.places import Place
+from vqafeat.io import json_text
+from vqafeat.remote import Place
 from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from vqafeat.json_text import json_text
-from vqafeat.places import Place
+from vqafeat.io import json_text
+from vqafeat.remote import Place
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
     cluster,
@@ -80,10 +80,9 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50 --engine ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.extraction.engines import ENGINES, Extraction
-    from vqafeat.extraction.extractors import backbone_names
+    from vqafeat.extraction.extractors import ExtractorRequest, backbone_names
     from vqafeat.extraction.ledger import ledger_path
     from vqafeat.extraction.networks import chosen_precision
-    from vqafeat.extraction.spreading import ExtractorRequest
     from vqafeat.extraction.weights import parse_weights
     from vqafeat.manifest import locate_videos
     from vqafeat.store import FeatureStore, store_path

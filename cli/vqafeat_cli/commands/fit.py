@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from vqafeat.json_text import json_text
-from vqafeat.places import Place
+from vqafeat.io import json_text
+from vqafeat.remote import Place
 from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets_option, json_option, parted, store_option
 
 
@@ -112,12 +112,12 @@ def fit(
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --engine ray --address 10.0.0.1:6379
     """
-    from vqafeat.memory import parse_bytes
     from vqafeat.modeling import fitting
     from vqafeat.modeling.drawing import drawn_splits
     from vqafeat.modeling.engines import ENGINES
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
+    from vqafeat.system import parse_bytes
     from vqafeat_cli.datasets import chosen_features, near, open_stores
     from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat_cli.options import at_place
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def pack(store: Place, out: Place | None, shard_size: str, skip_missing: bool) -
       vqafeat pack features/lsvq.zarr --out packed/lsvq.zarr --shard-size 128M
       vqafeat pack features/lsvq.zarr --out s3://bucket/features/lsvq.zarr
     """
-    from vqafeat.memory import parse_bytes
     from vqafeat.store import pack_store
+    from vqafeat.system import parse_bytes
 
     _tell(pack_store(store, out, parse_bytes(shard_size), skip_missing), "packed")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, compute_options, json_option, resources, weights_option
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
 def _write_curve(scored: "ScoredVideo", out: Path, raw: "RawGeometry | None", number: int | None) -> None:
     """Write a curve's table and plot; videos of one name from several folders are told apart by their number in the output."""
     from vqafeat.extraction.stills import stills
-    from vqafeat.studies.plots import plot_frame_curve, worst_and_best
+    from vqafeat.plots import plot_frame_curve, worst_and_best
 
     out.mkdir(parents=True, exist_ok=True)
     stem = scored.path.name if number is None else f"{number:03d}-{scored.path.name}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from vqafeat.json_text import json_text
+from vqafeat.io import json_text
 from vqafeat_cli.options import devices, json_option
 
 

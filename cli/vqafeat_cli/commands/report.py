@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat_cli.options import at_place
 
 

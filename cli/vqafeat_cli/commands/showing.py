@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place, compute_options, resources, weights_option
 
 

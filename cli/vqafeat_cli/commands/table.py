@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.json_text import json_text
-from vqafeat.places import Place
+from vqafeat.io import json_text
+from vqafeat.remote import Place
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, cache_option, json_option, store_option, weights_option
 
 if TYPE_CHECKING:

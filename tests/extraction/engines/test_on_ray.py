@@ -13,9 +13,9 @@ from tests.extraction.test_runner import Watching, tree
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction.engines import ENGINES, Extraction, on_ray
+from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
-from vqafeat.extraction.spreading import ExtractorRequest
 from vqafeat.manifest import Dataset
 from vqafeat.store import FeatureStore
 

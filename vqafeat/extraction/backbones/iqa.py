@@ -10,7 +10,7 @@ from vqafeat.extraction.backbones.resnet import CLASSIFIER, VARIANTS, stage_chan
 from vqafeat.extraction.backbones.taps import tapped_outputs
 
 
-def _register(name: str, build: Callable[[], nn.Module], width: int, files: str) -> None:
+def _register_iqa(name: str, build: Callable[[], nn.Module], width: int, files: str) -> None:
     # `fc.` is the quality head where the network lies under `backbone.`, and its own classifier where it does not
     backbone = Backbone(
         name, build, tapped_outputs, stage_channels(width), VARIANTS, CLASSIFIER, published=None, prefixes=("backbone.",), files=files
@@ -18,9 +18,9 @@ def _register(name: str, build: Callable[[], nn.Module], width: int, files: str)
     BACKBONES.add(name, backbone)
 
 
-_register("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
-_register("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
-_register(
+_register_iqa("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
+_register_iqa("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
+_register_iqa(
     "iqa-resnet50",
     tv.resnet50,
     256,

@@ -17,7 +17,7 @@ import numpy as np
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
 from vqafeat.extraction.decoding.worker import SLOT_BYTES, SLOTS
-from vqafeat.memory import anonymous_file
+from vqafeat.system import anonymous_file
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 

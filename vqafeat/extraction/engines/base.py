@@ -7,10 +7,9 @@ import torch
 
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.extractors import Extractor
+from vqafeat.extraction.extractors import Extractor, ExtractorRequest
 from vqafeat.extraction.pipeline import CPU, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress
-from vqafeat.extraction.spreading import ExtractorRequest
 from vqafeat.manifest import Dataset
 from vqafeat.registry import Registry
 from vqafeat.store import FeatureStore

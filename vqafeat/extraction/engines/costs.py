@@ -6,7 +6,7 @@ from dataclasses import replace
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import stated_samples
 from vqafeat.manifest import Dataset
-from vqafeat.remote_files import RemoteFile
+from vqafeat.remote import RemoteFile
 
 _READING = 8  # headers at a time: on a network's file system each waits for several round trips
 

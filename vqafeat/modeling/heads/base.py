@@ -196,3 +196,24 @@ def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
 def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:
     """Return an untrained head for features of `channels` channels, initialised as PyTorch does by default (so does the released code)."""
     return HEADS.get(name)(channels, **head_options(name, options))
+
+
+def resolved_options(head: str, options: Mapping[str, Any] | None, pooling: str, asked_for: bool = False) -> dict[str, Any]:
+    """Return all options of a head; the recipe's pooling variant goes to the heads that have one, unless it is given.
+
+    Args:
+        head: name of the head.
+        options: the given ones.
+        pooling: the recipe's variant.
+        asked_for: the variant was named for this fit, and is not just the recipe's own.
+
+    Raises:
+        ArgumentError: a variant was asked for and the head has no temporal pooling, or an option is not allowed.
+    """
+    defaults = head_options(head)
+    if asked_for and "pooling" not in defaults:
+        able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
+        raise ArgumentError(
+            f"pooling is '{pooling}', but head '{head}' has no temporal pooling; leave it out, or use a head with one: {able}."
+        )
+    return head_options(head, {**({"pooling": pooling} if "pooling" in defaults else {}), **(options or {})})

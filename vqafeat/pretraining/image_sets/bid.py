@@ -11,7 +11,7 @@ from vqafeat.manifest.dataset import first_few
 from vqafeat.pretraining.image_sets.base import IMAGE_SETS, ImageSet, ImageSetReader, first_there, labelled
 
 _FEWEST_COLUMNS = 5
-STD_SOURCE = "standard deviation (N − 1) of each image's grades"
+BID_STD_SOURCE = "standard deviation (N − 1) of each image's grades"
 
 
 def read_bid(root: Path) -> ImageSet:
@@ -40,7 +40,7 @@ def read_bid(root: Path) -> ImageSet:
     if few:
         raise DatasetError(f"label file '{path}': images with fewer than two grades have no deviation: {first_few(few)}.")
     folder = first_there(root, ("ImageDatabase", "."), "images of BID")
-    return ImageSet("bid", labelled(folder, names, mos, [stdev(row) for row in given]), path, STD_SOURCE)
+    return ImageSet("bid", labelled(folder, names, mos, [stdev(row) for row in given]), path, BID_STD_SOURCE)
 
 
 IMAGE_SETS.add("bid", ImageSetReader(read_bid, "BID: DatabaseGrades.xlsx, ImageDatabase/", pairs=20_000))

@@ -7,7 +7,7 @@ from vqafeat.labels.matlab import mat5_variables
 from vqafeat.pretraining.image_sets.base import IMAGE_SETS, ImageSet, ImageSetReader, first_there, labelled
 
 TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
-STD_SOURCE = "AllStdDev_release.mat"
+CLIVE_STD_SOURCE = "AllStdDev_release.mat"
 
 
 def read_clive(root: Path) -> ImageSet:
@@ -30,7 +30,7 @@ def read_clive(root: Path) -> ImageSet:
     listed = [str(name) for name in names[kept]]
     scores, deviations = ([float(value) for value in column[kept]] for column in (mos, std))
     images = labelled(first_there(root, ("Images", "."), "images of LIVE Challenge"), listed, scores, deviations)
-    return ImageSet("clive", images, folder / "AllMOS_release.mat", STD_SOURCE)
+    return ImageSet("clive", images, folder / "AllMOS_release.mat", CLIVE_STD_SOURCE)
 
 
 IMAGE_SETS.add("clive", ImageSetReader(read_clive, "LIVE Challenge: Data/All*_release.mat, Images/", pairs=40_000))

@@ -13,7 +13,7 @@ from vqafeat.pretraining.image_sets.base import (
     labelled,
 )
 
-STD_SOURCE = "column var, which holds standard deviations"
+KADID_STD_SOURCE = "column var, which holds standard deviations"
 
 
 def read_kadid(root: Path) -> ImageSet:
@@ -31,7 +31,7 @@ def read_kadid(root: Path) -> ImageSet:
     references = [cell for _, cell in column_cells(table, ("ref_img",), path)]
     mos, std = column_numbers(table, ("dmos",), path), column_numbers(table, ("var",), path)
     folder = first_there(root, ("images",), "images of KADID-10k")
-    return ImageSet("kadid", labelled(folder, names, mos, std, references), path, STD_SOURCE)
+    return ImageSet("kadid", labelled(folder, names, mos, std, references), path, KADID_STD_SOURCE)
 
 
 IMAGE_SETS.add("kadid", ImageSetReader(read_kadid, "KADID-10k: dmos.csv, images/"))

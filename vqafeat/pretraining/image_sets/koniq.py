@@ -14,7 +14,7 @@ from vqafeat.pretraining.image_sets.base import (
 )
 
 _LABELS = "koniq10k_scores_and_distributions.csv"
-STD_SOURCE = "column SD"
+KONIQ_STD_SOURCE = "column SD"
 
 
 def read_koniq(root: Path) -> ImageSet:
@@ -30,7 +30,7 @@ def read_koniq(root: Path) -> ImageSet:
     names = [cell for _, cell in column_cells(table, ("image_name",), path)]
     mos, std = column_numbers(table, ("MOS",), path), column_numbers(table, ("SD",), path)
     folder = first_there(root, ("1024x768", "512x384"), "images of KonIQ-10k")
-    return ImageSet("koniq", labelled(folder, names, mos, std), path, STD_SOURCE)
+    return ImageSet("koniq", labelled(folder, names, mos, std), path, KONIQ_STD_SOURCE)
 
 
 IMAGE_SETS.add("koniq", ImageSetReader(read_koniq, f"KonIQ-10k: {_LABELS}, 1024x768/", pairs=90_000))

@@ -8,7 +8,7 @@ from vqafeat.pretraining.image_sets.base import ImageSet, column_cells, column_n
 
 REQUIRED_COLUMNS = ("image", "mos", "std")
 CONTENT_COLUMN = "content"
-STD_SOURCE = "column std"
+OWN_STD_SOURCE = "column std"
 
 
 def read_own(path: Path, name: str) -> ImageSet:
@@ -31,4 +31,4 @@ def read_own(path: Path, name: str) -> ImageSet:
     contents = [cell for _, cell in column_cells(table, (CONTENT_COLUMN,), path)] if CONTENT_COLUMN in table.header else None
     grouped = [content or listed for content, listed in zip(contents, names, strict=True)] if contents else None
     mos, std = column_numbers(table, ("mos",), path), column_numbers(table, ("std",), path)
-    return ImageSet(name, labelled(path.parent, names, mos, std, grouped), path, STD_SOURCE)
+    return ImageSet(name, labelled(path.parent, names, mos, std, grouped), path, OWN_STD_SOURCE)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vqafeat.devices import device_named
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
+from vqafeat.system import device_named
 
 _SMALLER = 6
 _SIDES = 16 / 9

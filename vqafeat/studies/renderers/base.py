@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from vqafeat.places import Place
 from vqafeat.registry import Registry
+from vqafeat.remote import Place
 from vqafeat.studies.running import StudyResult
 
 # (filled table, folder of the stores for the commands that are told) → text

@@ -5,8 +5,8 @@ from io import StringIO
 from math import isfinite
 from typing import Any
 
-from vqafeat.csv_text import guarded
-from vqafeat.places import Place
+from vqafeat.io import guarded
+from vqafeat.remote import Place
 from vqafeat.studies.cells import as_dict
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult

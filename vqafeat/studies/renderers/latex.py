@@ -1,6 +1,6 @@
 """latex: a table with booktabs, which the document has to load."""
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.studies.cells import cell_text, notes, spans, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
@@ -28,7 +28,7 @@ _ESCAPES = {
 }
 
 
-def escaped(text: str) -> str:
+def _latex_escaped(text: str) -> str:
     """Return text that LaTeX prints as it is."""
     return "".join(_ESCAPES.get(letter, letter) for letter in text)
 
@@ -49,7 +49,7 @@ def latex(result: StudyResult, store: Place) -> str:
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(' '.join([title(result) + '.', *notes(result), *made]))}}}",
+            rf"\caption{{{_latex_escaped(' '.join([title(result) + '.', *notes(result), *made]))}}}",
             rf"\label{{tab:{study.name}}}",
             rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(study.columns)}}}",
             r"\toprule",
@@ -64,7 +64,7 @@ def latex(result: StudyResult, store: Place) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return " & ".join(map(escaped, cells)) + r" \\"
+    return " & ".join(map(_latex_escaped, cells)) + r" \\"
 
 
 def _header(result: StudyResult, heads: int) -> list[str]:
@@ -74,7 +74,7 @@ def _header(result: StudyResult, heads: int) -> list[str]:
         return [names]
     over, rules, at = [""] * heads, [], heads + 1
     for span in spans(columns):
-        over.append(rf"\multicolumn{{{span.count}}}{{c}}{{{escaped(span.name)}}}")
+        over.append(rf"\multicolumn{{{span.count}}}{{c}}{{{_latex_escaped(span.name)}}}")
         rules.append(rf"\cmidrule(lr){{{at}-{at + span.count - 1}}}")
         at += span.count
     return [" & ".join(over) + r" \\", " ".join(rules), names]

@@ -2,14 +2,14 @@
 
 import re
 
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.studies.cells import cell_text, notes, title
 from vqafeat.studies.renderers.base import RENDERERS
 from vqafeat.studies.running import StudyResult
 from vqafeat.studies.shelves import commands_for
 
 
-def escaped(text: str) -> str:
+def _markdown_escaped(text: str) -> str:
     """Return text that Markdown shows as it is; a bar would end its cell, and a tag would be one."""
     return re.sub(r"([\\`*_|\[\]#])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
@@ -24,8 +24,8 @@ def markdown(result: StudyResult, store: Place) -> str:
         [*([row.group] if grouped else []), row.name, *(cell_text(found, study.digits) for found in result.row(number))]
         for number, row in enumerate(study.rows)
     ]
-    lines = ["| " + " | ".join(map(escaped, cells)) + " |" for cells in (header, *rows)]
-    below = [f"- {escaped(note)}" for note in notes(result)]
+    lines = ["| " + " | ".join(map(_markdown_escaped, cells)) + " |" for cells in (header, *rows)]
+    below = [f"- {_markdown_escaped(note)}" for note in notes(result)]
     below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
     rule = "|" + "---|" * (1 + grouped) + "---:|" * len(study.columns)
-    return "\n".join([f"### {escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *below])
+    return "\n".join([f"### {_markdown_escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *below])

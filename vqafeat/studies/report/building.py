@@ -13,7 +13,7 @@ from vqafeat.modeling.predictions import Prediction, load_calibrations, read_pre
 from vqafeat.modeling.recorded import RecordedRun
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import CURVE
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.studies.report.facts import facts_of
 from vqafeat.studies.report.frames import NO_STORE, with_frame_curves
 from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve

@@ -10,7 +10,7 @@ from vqafeat.modeling.rows import selected
 from vqafeat.modeling.sampling import VideoRows, rows_in_testing
 from vqafeat.modeling.sequences import fuse, split_feature_sets
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.places import Place
+from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.report.page import FrameCurve, ReportRun
 

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from vqafeat.errors import ArgumentError
-from vqafeat.studies.plots import BLUE, ORANGE, STYLE, plot_scores
+from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
 from vqafeat.studies.report.page import ReportRun, TrainingCurve
 
 

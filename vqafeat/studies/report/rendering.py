@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.json_text import without_nan
-from vqafeat.modeling.run_files import write_bytes
+from vqafeat.io import without_nan, write_bytes
 from vqafeat.studies.report.page import Report
 
 # What could end the script element, begin a comment in it, or break a line where JSON does not.

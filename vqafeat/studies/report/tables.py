@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError
-from vqafeat.small_files import small_text
+from vqafeat.io import small_text
 from vqafeat.studies.loading import study_names
 
 TABLE_SUFFIX = ".json"

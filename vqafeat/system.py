@@ -1,9 +1,14 @@
 """Amounts of memory, and memory that several processes share; imports no torch, which decoding processes do without."""
 
+import multiprocessing
 import os
 import re
 import tempfile
+from collections.abc import Sequence
+from multiprocessing.context import BaseContext
 from pathlib import Path
+
+import torch
 
 from vqafeat.errors import ArgumentError
 
@@ -40,3 +45,39 @@ def anonymous_file(size: int, name: str) -> int:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
     return descriptor
+
+
+_NAME = re.compile(r"cpu|cuda(:\d+)?")
+
+
+def device_named(name: str | None) -> torch.device:
+    """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU where one is.
+
+    Raises:
+        ArgumentError: it is none of these, or not there.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not _NAME.fullmatch(name):
+        raise ArgumentError(f"device is '{name}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
+    if name == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ArgumentError(f"device is '{name}', but PyTorch finds no CUDA device here; use 'cpu'.")
+    device = torch.device(name)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ArgumentError(f"device is '{name}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted from 0.")
+    return device
+
+
+def process_context(preloaded: Sequence[str]) -> BaseContext:
+    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can hang when forked.
+
+    Args:
+        preloaded: modules that the server of new processes imports once, for all of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preloaded))
+    return context

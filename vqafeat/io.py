@@ -1,0 +1,106 @@
+"""JSON as others read it: indented, and NaN, which JSON does not have, as null."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from vqafeat.errors import DatasetError
+
+
+def json_text(values: Any) -> str:
+    """Return values as JSON text.
+
+    Raises:
+        ValueError: a value is infinite.
+    """
+    return json.dumps(without_nan(values), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """Return lists, mappings and numbers with None in the place of NaN."""
+    if isinstance(value, float):
+        return None if isnan(value) else value
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return value
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MARK = "'"
+
+
+def guarded(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): a quotation mark goes before it, or before its own."""
+    return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
+
+
+def unguarded(text: str) -> str:
+    """Return what `guarded` was given."""
+    return text.removeprefix(_MARK)
+
+
+LARGEST_BYTES = 256 * 2**20
+
+
+def small_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return the text of a file.
+
+    Raises:
+        DatasetError: it is larger than any such file.
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no text in that encoding.
+    """
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise DatasetError(
+            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read. "
+            "Give the file that is meant, or split the data set."
+        )
+    return path.read_text(encoding=encoding, errors=errors)
+
+
+_NAMED_AT_MOST = 3
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file at once, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON; NaN, which JSON does not have, becomes null."""
+    write_bytes(path, (json_text(values) + "\n").encode())
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell, text no formula."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def list_first(problems: Sequence[str]) -> str:
+    """Join the first few of many words."""
+    more = len(problems) - _NAMED_AT_MOST
+    return "; ".join(problems[:_NAMED_AT_MOST]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if isnan(value) else repr(float(value))
+    return guarded(value) if isinstance(value, str) else value
