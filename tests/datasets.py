@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vqafeat.manifest import Dataset, Video, load_dataset, locate_videos
+from vqafeat.datasets import Dataset, Video, load_dataset, locate_videos
 
 
 def bare_dataset(names: list[str], name: str = "small") -> Dataset:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from vqafeat.datasets import load_dataset
+from vqafeat.datasets.label_readers import text_of
 from vqafeat.errors import DatasetError
 from vqafeat.io import guarded, unguarded
-from vqafeat.labels.rows import text_of
-from vqafeat.manifest import load_dataset
 from vqafeat.modeling.predictions import Prediction, read_rows, write_predictions
 from vqafeat.studies.loading import load_study
 

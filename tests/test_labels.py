@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from vqafeat.datasets import LABEL_READERS, LabelRow, NoOptions
+from vqafeat.datasets.label_readers import TableOptions
+from vqafeat.datasets.matlab import Mat5Options
 from vqafeat.errors import DatasetError, UnknownNameError
-from vqafeat.labels import LABEL_READERS, LabelRow, NoOptions
-from vqafeat.labels.matlab import Mat5Options
-from vqafeat.labels.table import TableOptions
 
 NAMES = ["A001.mp4", "A002.mp4", "B010.mp4"]
 # One-based, as MATLAB writes it: column = run.

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vqafeat import manifest as package
-from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
-from vqafeat.labels import LABEL_READERS
-from vqafeat.manifest import (
+from vqafeat import datasets as package
+from vqafeat.datasets import (
+    LABEL_READERS,
     Dataset,
     FileRules,
     Located,
@@ -22,9 +21,10 @@ from vqafeat.manifest import (
     load_dataset,
     load_manifest,
     locate_videos,
+    manifest,
     manifest_names,
-    schema,
 )
+from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 
 SHIPPED = ["cvd2014", "demo", "konvid", "live-apv", "live-qualcomm", "live-vqc", "lsvq", "youtube-ugc"]
 MANIFEST = """
@@ -237,10 +237,10 @@ def test_listed_names_become_canonical_ones(name: str, listed: str, canonical: s
 
 
 def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert schema.manifest_folder() == Path(package.__file__).parents[2] / "manifests"
+    assert manifest.manifest_folder() == Path(package.__file__).parents[2] / "manifests"
     touch(tmp_path, "vqafeat/manifests/other.toml")
-    monkeypatch.setattr(schema, "package_files", lambda _: tmp_path / "vqafeat")
-    assert schema.manifest_folder() == tmp_path / "vqafeat" / "manifests"
+    monkeypatch.setattr(manifest, "package_files", lambda _: tmp_path / "vqafeat")
+    assert manifest.manifest_folder() == tmp_path / "vqafeat" / "manifests"
     assert manifest_names() == ["other"]
 
 

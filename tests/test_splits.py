@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vqafeat.datasets import Dataset, Video, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
-from vqafeat.manifest import Dataset, Video, load_dataset
 from vqafeat.splits import (
     SPLIT_PROTOCOLS,
     Ratio,

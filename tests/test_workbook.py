@@ -6,9 +6,9 @@ from zipfile import ZipFile
 import pytest
 
 from tests.workbooks import write_workbook
+from vqafeat.datasets import label_readers
+from vqafeat.datasets.label_readers import read_workbook
 from vqafeat.errors import DatasetError
-from vqafeat.labels import workbook
-from vqafeat.labels.workbook import read_workbook
 
 
 @pytest.mark.parametrize("sheet", ["worksheets/sheet3.xml", "/xl/worksheets/sheet3.xml"], ids=["relative", "absolute"])
@@ -53,7 +53,7 @@ def test_what_is_no_workbook_is_refused_with_the_next_step(tmp_path: Path, monke
     with pytest.raises(DatasetError, match="the first sheet is empty"):
         read_workbook(write_workbook(tmp_path / "empty.xlsx", [[]]))
     path = write_workbook(tmp_path / "a.xlsx", [["h"]])
-    monkeypatch.setattr(workbook, "_LARGEST_PART_BYTES", 10)
+    monkeypatch.setattr(label_readers, "_LARGEST_PART_BYTES", 10)
     with pytest.raises(DatasetError, match="unpacks to more than 0 MiB; it is no label file"):
         read_workbook(path)
 

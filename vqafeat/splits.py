@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from vqafeat.datasets import Dataset
+from vqafeat.datasets.dataset import Permutations
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.manifest import Dataset
-from vqafeat.manifest.dataset import Permutations
 from vqafeat.registry import Registry
 
 Rounding = Literal["ceil", "int"]

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vqafeat.datasets import Video
 from vqafeat.errors import StoreError
-from vqafeat.manifest import Video
 from vqafeat.store import FeatureStore, content_digest
 
 WORDS = 19  # columns before a value

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from vqafeat.datasets import Dataset, default_root, load_dataset, load_manifest, manifest_names
 from vqafeat.errors import DatasetError, StoreError
-from vqafeat.manifest import Dataset, default_root, load_dataset, load_manifest, manifest_names
 from vqafeat.modeling.mixing import Mixture
 from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
 from vqafeat.remote import Place, cache_folder

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import numpy as np
 
+from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
-from vqafeat.manifest import Video, load_dataset, locate_videos
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.parallel import one_thread

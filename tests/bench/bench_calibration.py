@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
 from vqafeat.extraction.runner import extract_dataset
-from vqafeat.manifest import load_dataset, locate_videos
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.calibration import fit_calibration
 from vqafeat.modeling.fitting import fit

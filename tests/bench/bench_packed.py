@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from measuring import machine
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.remote import Place, of_each, place_named
 from vqafeat.store import FeatureStore, pack_store
 from vqafeat.store.caching import Cache, local_copy

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from measuring import machine
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling import batching
 from vqafeat.modeling.holding import held
 from vqafeat.modeling.recipes import RECIPES, Recipe

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.pretraining.conftest import tiny_backbone
+from vqafeat.datasets import load_dataset
 from vqafeat.demo import make_demo
-from vqafeat.manifest import load_dataset
 
 __all__ = ["tiny_backbone"]
 

@@ -12,13 +12,13 @@ import torch
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.test_runner import Watching, tree
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
 from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
 from vqafeat.extraction.spreading import extract_on_devices, shares
-from vqafeat.manifest import Dataset
 from vqafeat.store import FeatureStore
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from tests.clips import noise_frames, write_clip
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import Frame, VideoReader, decoder_identity
-from vqafeat.manifest import RawGeometry
 
 REFUSED = {
     "truncated.mp4": ("breaks-midway", "breaks after 28 of 50 frames"),

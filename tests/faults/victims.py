@@ -45,7 +45,7 @@ def extract(videos: Path, store: Path, workers: int = 0, built: list[Extractor] 
 
 
 def csv_dataset_as_it_is(videos: Path) -> Any:
-    from vqafeat.manifest import load_dataset, locate_videos
+    from vqafeat.datasets import load_dataset, locate_videos
 
     return locate_videos(load_dataset(str(videos / "scores.csv")), videos).dataset
 

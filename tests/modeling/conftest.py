@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling.sequences import Sequences
 from vqafeat.store import FeatureStore
 

@@ -236,8 +236,8 @@ def test_runs_of_version_1_are_calibrated_and_keep_their_figures(shared_data: Pa
 
 
 def test_all_labels_equal_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    from vqafeat.datasets import Dataset, Video
     from vqafeat.errors import TrainingError
-    from vqafeat.manifest import Dataset, Video
 
     store = make_store()
     videos = tuple(Video(video.name, 3.0, video.content) for video in store.dataset.videos)

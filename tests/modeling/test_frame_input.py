@@ -12,11 +12,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.extraction.in_work import ExtractedVideo
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.io import json_text
-from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling import scoring
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit

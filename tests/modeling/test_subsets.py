@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling.evaluating import Evaluation, Prediction, evaluate, summarise
 from vqafeat.modeling.subsets import GROUPINGS, GroupRequest, Groups, measure_subsets
 from vqafeat.splits import Split

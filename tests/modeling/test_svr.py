@@ -15,9 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
+from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.extraction.imports import read_matrix
-from vqafeat.manifest import Dataset, load_dataset
 from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.heads import build_head

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.modeling.conftest import identity, one_thread, tiny_features
+from vqafeat.datasets import Dataset, Video
 from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.store import FeatureStore
 from vqafeat.studies.loading import study_of
 from vqafeat.studies.study import Study

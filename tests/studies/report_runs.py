@@ -10,9 +10,9 @@ import numpy as np
 
 from tests.modeling.conftest import identity, tiny_features, tiny_seconds
 from tests.modeling.recorded_runs import CONFIG
+from vqafeat.datasets import Dataset, Video
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.io import write_csv, write_json
-from vqafeat.manifest import Dataset, Video
 from vqafeat.modeling.calibration import write_calibrations
 from vqafeat.modeling.fitting import fit
 from vqafeat.modeling.losses import LabelLine

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets import Dataset, Video
+from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
-from vqafeat.labels.matlab import mat5_contents
-from vqafeat.manifest import Dataset, Video
 from vqafeat.store import FeatureStore
 
 UNKNOWN = "unknown"

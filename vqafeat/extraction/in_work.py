@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.collecting import ClipCollector, Collector, FrameBatches, FrameCollector, Rows, RowSink
 from vqafeat.extraction.colour import to_rgb
@@ -16,7 +17,6 @@ from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
 from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.manifest import RawGeometry
 from vqafeat.remote import VideoFile
 
 

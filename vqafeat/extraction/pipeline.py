@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.collecting import FrameBatches
 from vqafeat.extraction.decoding import Chunk, DecodeJob, DecodePool, Message, decode_here
@@ -18,7 +19,6 @@ from vqafeat.extraction.in_work import ExtractedVideo, Outcome, VideoInWork, Vid
 from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network, shared_networks
-from vqafeat.manifest import RawGeometry
 from vqafeat.remote import Place
 
 CPU = torch.device("cpu")

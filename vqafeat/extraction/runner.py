@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vqafeat.datasets import Dataset, RawGeometry, Video
 from vqafeat.errors import DatasetError, StoreError, VideoError
 from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.fetching import Fetching
@@ -16,7 +17,6 @@ from vqafeat.extraction.in_work import Outcome, VideoJob
 from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.sources import file_source, file_stamp
-from vqafeat.manifest import Dataset, RawGeometry, Video
 from vqafeat.remote import VideoFile
 from vqafeat.store import FeatureStore
 

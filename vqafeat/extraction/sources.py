@@ -4,9 +4,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import RAW_SUFFIXES
-from vqafeat.manifest import RawGeometry
 from vqafeat.remote import VideoFile, network_errors
 
 

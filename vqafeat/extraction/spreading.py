@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, VqafeatError
 from vqafeat.extraction.extractors import Extractor, ExtractorRequest
 from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
-from vqafeat.manifest import Dataset
 from vqafeat.remote import Place, RemoteFile, VideoFile
 from vqafeat.store import FeatureStore, held_together
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import VideoReader
-from vqafeat.manifest import RawGeometry
 
 
 def stills(path: Path, frames: Collection[int], raw: RawGeometry | None = None) -> dict[int, npt.NDArray[np.uint8]]:

@@ -29,10 +29,10 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
 from vqafeat.extraction.limits import DecodeLimits
-from vqafeat.manifest import RawGeometry
 
 RAW_SUFFIXES = (".yuv",)
 HARDWARE_FORMAT = "nv12"  # as NVDEC hands 8-bit 4:2:0 over: the same samples, U and V in turn

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqafeat.datasets.dataset import doubled
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.manifest.dataset import doubled
 from vqafeat.metrics import MAPPINGS, fit_logistic
 from vqafeat.modeling.mixing import dataset_number
 from vqafeat.modeling.predictions import read_summary

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vqafeat.manifest import Dataset
+from vqafeat.datasets import Dataset
 from vqafeat.modeling.mixing import joint_splits
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.splits import Split, SplitRequest, make_split, shared_contents

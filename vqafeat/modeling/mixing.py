@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets import Dataset, Video
+from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
-from vqafeat.manifest import Dataset, Video
-from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.rows import Seconds
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.remote import Place

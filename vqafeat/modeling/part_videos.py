@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from vqafeat.datasets import SPLIT_NAMES, Dataset
 from vqafeat.errors import ArgumentError
-from vqafeat.manifest import SPLIT_NAMES, Dataset
 from vqafeat.modeling.leaks import LeakReport
 from vqafeat.modeling.recipes import SELECTIONS
 from vqafeat.modeling.run_config import RunConfig

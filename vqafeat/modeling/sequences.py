@@ -8,9 +8,9 @@ from typing import Any, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
-from vqafeat.manifest import Dataset
 from vqafeat.modeling.rows import RowSeconds, Seconds, unknown_seconds
 from vqafeat.remote import Place
 

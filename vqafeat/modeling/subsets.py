@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+from vqafeat.datasets import SPLIT_NAMES, load_manifest, manifest_names
+from vqafeat.datasets.dataset import doubled, first_few
+from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import ArgumentError
-from vqafeat.labels.table import read_table
-from vqafeat.manifest import SPLIT_NAMES, load_manifest, manifest_names
-from vqafeat.manifest.dataset import doubled, first_few
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.evaluating import Evaluation
 from vqafeat.modeling.predictions import Prediction, calibrated_rmse

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from vqafeat.datasets.dataset import doubled, first_few
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.manifest.dataset import doubled, first_few
 from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
 from vqafeat.splits import content_split
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vqafeat.datasets.dataset import first_few
 from vqafeat.errors import DatasetError
-from vqafeat.manifest.dataset import first_few
 from vqafeat.registry import Registry
 
 # mode of a decoded file → 8-bit RGB

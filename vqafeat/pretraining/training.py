@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqafeat.datasets.dataset import first_few
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.manifest.dataset import first_few
 from vqafeat.pretraining.checkpoints import PretrainingRecord, Progress, read_checkpoint, write_checkpoint
 from vqafeat.pretraining.loading import PairBatch, PairLoader
 from vqafeat.pretraining.network import QualityNetwork, weights_of

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import IdentityError, StoreError
 from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.manifest import Dataset, Video
 from vqafeat.remote import Place, network_errors_told
 from vqafeat.store.arrays import open_root
 from vqafeat.store.keys import store_key, stores_in

@@ -22,9 +22,9 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from vqafeat.datasets.manifest import build, convert, refuse_unknown
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import small_text
-from vqafeat.manifest.typed import build, convert, refuse_unknown
 from vqafeat.studies.figures import FIGURES
 from vqafeat.studies.kinds import KINDS
 from vqafeat.studies.requests import RunRequest

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vqafeat.datasets.manifest import build
 from vqafeat.errors import ArgumentError
-from vqafeat.manifest.typed import build
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.heads import HEADS, head_options
 from vqafeat.modeling.recipes import RECIPES

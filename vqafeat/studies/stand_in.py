@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets import Dataset, Video
+from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import StoreError
 from vqafeat.features import FeatureSetIdentity, VideoFeatures
-from vqafeat.manifest import Dataset, Video
-from vqafeat.manifest.dataset import dataset_digest
 from vqafeat.modeling.heads import head_options
 from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
 from vqafeat.modeling.trainers import trainer_of

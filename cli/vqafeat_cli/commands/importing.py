@@ -34,8 +34,8 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
       vqafeat import vsfa CNN_features_KoNViD-1k/ --dataset konvid --labels KoNViD-1kinfo.mat
       vqafeat import vsfa my_features/ --dataset mine
     """
+    from vqafeat.datasets import load_dataset, manifest_names
     from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
-    from vqafeat.manifest import load_dataset, manifest_names
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import is_own_file, labels_argument
 
@@ -61,8 +61,8 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
     Example:
       vqafeat import mat CVD2014_ResNet-50_feature.mat --labels CVD2014info.mat --dataset cvd2014
     """
+    from vqafeat.datasets import load_dataset
     from vqafeat.extraction.imports import import_matrix
-    from vqafeat.manifest import load_dataset
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import labels_argument
 
@@ -95,7 +95,7 @@ def head(file: Path, out: Path, dataset: str, features: str | None, score_scale:
       vqafeat import head VSFA.pt --out runs/vsfa-released
       vqafeat import head MDTVSFA.pt --dataset live-vqc --out runs/mdtvsfa-released
     """
-    from vqafeat.manifest import load_manifest
+    from vqafeat.datasets import load_manifest
     from vqafeat.modeling.importing import import_head
 
     manifest = load_manifest(dataset)

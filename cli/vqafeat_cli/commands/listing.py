@@ -6,7 +6,7 @@ import click
 
 
 def _datasets() -> Iterable[tuple[str, str]]:
-    from vqafeat.manifest import load_manifest, manifest_names
+    from vqafeat.datasets import load_manifest, manifest_names
 
     for name in manifest_names():
         manifest = load_manifest(name)

@@ -11,7 +11,7 @@ from vqafeat.io import json_text
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, compute_options, json_option, resources, weights_option
 
 if TYPE_CHECKING:
-    from vqafeat.manifest import RawGeometry
+    from vqafeat.datasets import RawGeometry
     from vqafeat.modeling.scoring import ScoredVideo
 
 
@@ -59,10 +59,10 @@ def predict(
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
     """
+    from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
     from vqafeat.extraction.extractors import backbone_names
     from vqafeat.extraction.weights import parse_weights
-    from vqafeat.manifest import RawGeometry
     from vqafeat.modeling.score_checks import ScoreChecks
     from vqafeat.modeling.scoring import Scorer, videos_among
     from vqafeat.modeling.sequences import split_feature_sets

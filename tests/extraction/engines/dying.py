@@ -4,9 +4,9 @@ import os
 import signal
 from pathlib import Path
 
+from vqafeat.datasets import Dataset
 from vqafeat.extraction.engines.worker import ExtractionWorker
 from vqafeat.extraction.runner import ExtractionSummary
-from vqafeat.manifest import Dataset
 
 DEADLY, DEADLY_ONCE = "deadly.mp4", "deadly-once.mp4"
 

@@ -11,12 +11,12 @@ from tests.datasets import csv_dataset
 from tests.extraction.engines.dying import DEADLY, DEADLY_ONCE, DyingWorker
 from tests.extraction.test_runner import Watching, tree
 from vqafeat.cluster import ClusterOptions
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction.engines import ENGINES, Extraction, on_ray
 from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
-from vqafeat.manifest import Dataset
 from vqafeat.store import FeatureStore
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")

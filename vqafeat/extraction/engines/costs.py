@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from vqafeat.datasets import Dataset
 from vqafeat.errors import VideoError
 from vqafeat.extraction.video import stated_samples
-from vqafeat.manifest import Dataset
 from vqafeat.remote import RemoteFile
 
 _READING = 8  # headers at a time: on a network's file system each waits for several round trips

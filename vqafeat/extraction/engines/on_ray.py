@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from vqafeat.cluster import connected, described, reason, result_of, workers_that_fit
+from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ClusterError, VideoError
 from vqafeat.extraction.engines.base import ENGINES, Engine, Extraction
 from vqafeat.extraction.engines.costs import longest_first
 from vqafeat.extraction.engines.worker import ExtractionWorker
 from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.runner import ExtractionSummary, Progress, pending_extractors, prepared
-from vqafeat.manifest import Dataset, Video
 from vqafeat.store import sweep_after_writers
 
 LOST = "worker-died"

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vqafeat.cluster import enter
+from vqafeat.datasets import Dataset
 from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import Failure
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Run, Silent
-from vqafeat.manifest import Dataset
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, held_together
 

@@ -7,10 +7,9 @@ from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 
+from vqafeat.datasets.dataset import doubled, first_few
+from vqafeat.datasets.label_readers import Table, column_of, parsed_scores
 from vqafeat.errors import DatasetError
-from vqafeat.labels.rows import parsed_scores
-from vqafeat.labels.table import Table, column_of
-from vqafeat.manifest.dataset import doubled, first_few
 from vqafeat.registry import Registry
 
 

@@ -4,10 +4,9 @@ from math import isnan
 from pathlib import Path
 from statistics import stdev
 
+from vqafeat.datasets.dataset import first_few
+from vqafeat.datasets.label_readers import parsed_scores, read_workbook
 from vqafeat.errors import DatasetError
-from vqafeat.labels.rows import parsed_scores
-from vqafeat.labels.workbook import read_workbook
-from vqafeat.manifest.dataset import first_few
 from vqafeat.pretraining.image_sets.base import IMAGE_SETS, ImageSet, ImageSetReader, first_there, labelled
 
 _FEWEST_COLUMNS = 5

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import DatasetError
-from vqafeat.labels.matlab import mat5_variables
 from vqafeat.pretraining.image_sets.base import IMAGE_SETS, ImageSet, ImageSetReader, first_there, labelled
 
 TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task

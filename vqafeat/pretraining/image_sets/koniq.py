@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vqafeat.labels.table import read_table
+from vqafeat.datasets.label_readers import read_table
 from vqafeat.pretraining.image_sets.base import (
     IMAGE_SETS,
     ImageSet,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import DatasetError
-from vqafeat.labels.table import read_table
 from vqafeat.pretraining.image_sets.base import ImageSet, column_cells, column_numbers, labelled
 
 REQUIRED_COLUMNS = ("image", "mos", "std")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vqafeat.labels.workbook import read_workbook
+from vqafeat.datasets.label_readers import read_workbook
 from vqafeat.pretraining.image_sets.base import (
     IMAGE_SETS,
     ImageSet,

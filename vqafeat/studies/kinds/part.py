@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from vqafeat.datasets import SPLIT_NAMES
 from vqafeat.errors import ArgumentError
-from vqafeat.manifest import SPLIT_NAMES
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 

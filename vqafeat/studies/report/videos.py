@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from vqafeat.datasets import FileRules, load_manifest, manifest_names
+from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import DatasetError
-from vqafeat.manifest import FileRules, load_manifest, manifest_names
-from vqafeat.manifest.locating import VIDEO_EXTENSIONS
 
 
 class VideoFolder:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
+from vqafeat.datasets.dataset import Dataset, FileRules, first_few
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.manifest.dataset import Dataset, FileRules, first_few
 from vqafeat.remote import Place, VideoFile, listed_files
 
 if TYPE_CHECKING:
     from upath import UPath
+
 
 # fmt: off
 VIDEO_EXTENSIONS = (

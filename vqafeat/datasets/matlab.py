@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets.label_readers import LABEL_READERS, LabelReader, LabelRow, LabelRows, NoOptions
 from vqafeat.errors import DatasetError
-from vqafeat.labels.rows import LABEL_READERS, LabelReader, LabelRow, LabelRows, NoOptions
 
 
 @dataclass(frozen=True)
