@@ -89,6 +89,6 @@ def test_small_files_are_plug_ins_or_commands() -> None:
 
 def test_a_decoding_process_starts_without_torch() -> None:
     """It would cost each of them seconds of its start and hundreds of megabytes."""
-    code = "import sys, vqafeat.extraction.decoding.worker; print(*sorted({'torch', 'scipy', 'zarr', 'pandas'} & set(sys.modules)))"
+    code = "import sys, vqafeat.video.worker; print(*sorted({'torch', 'scipy', 'zarr', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -235,9 +235,9 @@ def resources(
 
     import torch
 
-    from vqafeat.extraction.limits import DecodeLimits
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.system import parse_bytes
+    from vqafeat.video.reader import DecodeLimits
 
     limits = DecodeLimits()
     if elsewhere is None:

@@ -13,8 +13,8 @@ import av
 import torch
 from measuring import clip_540p, machine, median_seconds
 
-from vqafeat.extraction.colour import to_rgb
-from vqafeat.extraction.decoding import Chunk, DecodeJob, DecodePool, VideoEnd, decode_here
+from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoEnd, decode_here
+from vqafeat.video.rgb import to_rgb
 
 ROUNDS = 5
 COPIES = 6

@@ -16,7 +16,7 @@ from torchvision import models, transforms
 
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.networks import shared_networks
-from vqafeat.extraction.video import VideoReader
+from vqafeat.video.reader import VideoReader
 
 GFLOP_A_FRAME = 84.9  # ResNet-50 without its classifier at 960x540, two operations a multiply-add
 RELEASED_BATCH = 64

@@ -7,9 +7,9 @@ import torch
 from av.video.reformatter import ColorRange
 
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.colour import to_rgb
-from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
-from vqafeat.extraction.video import layout_of
+from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
+from vqafeat.video.reader import layout_of
+from vqafeat.video.rgb import to_rgb
 
 SIZES = [(64, 48), (854, 480), (406, 720), (2, 2)]
 

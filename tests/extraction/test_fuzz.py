@@ -12,10 +12,10 @@ from tests.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.ledger import ledger_path, read_ledger
-from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.store import FeatureStore, verify_store
+from vqafeat.video.reader import DecodeLimits
 
 __all__ = ["tiny_backbone"]
 SHARES, FILES, AT_ONCE = 8, 250, 50  # two thousand in all, which several processes share

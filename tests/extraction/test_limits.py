@@ -9,8 +9,8 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
-from vqafeat.extraction.decoding import DecodeJob, VideoEnd, VideoFailed, decode_here
-from vqafeat.extraction.limits import DecodeLimits
+from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
+from vqafeat.video.reader import DecodeLimits
 
 
 def ended(path: Path, limits: DecodeLimits | None = None, raw: RawGeometry | None = None) -> VideoEnd | VideoFailed:

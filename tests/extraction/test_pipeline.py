@@ -14,10 +14,10 @@ from vqafeat.extraction.extractors import Extractor, backbone_names, build_extra
 from vqafeat.extraction.in_work import VideoJob
 from vqafeat.extraction.memory import used_bytes
 from vqafeat.extraction.pipeline import Pipeline, Resources, extract_video
-from vqafeat.extraction.video import VideoReader
 from vqafeat.extraction.views import crop_places
 from vqafeat.extraction.weights import load_network
 from vqafeat.features import VideoFeatures, uniform_frames
+from vqafeat.video.reader import VideoReader
 
 Rows = dict[str, dict[str, VideoFeatures]]
 
@@ -186,7 +186,7 @@ def test_uniform_frames_are_those_of_the_video_even_where_its_container_miscount
     expected = extract_video(clips[2], extractors).features
     assert expected["squeezenet1_0@uniform128"].frame.tolist() == uniform_frames(133, 128)
     told: list[int] = []
-    monkeypatch.setattr("vqafeat.extraction.decoding.chunks.count_packets", lambda path, raw: told.append(1) or 200)
+    monkeypatch.setattr("vqafeat.video.chunks.count_packets", lambda path, raw: told.append(1) or 200)
     assert_equal(extract_video(clips[2], extractors).features, expected)
     assert told == [1]
 

@@ -18,13 +18,13 @@ from tests.datasets import csv_dataset
 from tests.extraction.decoding import misbehaving
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import DatasetError, IdentityError, StoreError
-from vqafeat.extraction.decoding import pool
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.arrays import write_array
+from vqafeat.video import pool
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 VIDEOS = 12  # enough that some are left when a busy machine sees the second one stored

@@ -7,8 +7,8 @@ import pytest
 
 from tests.clips import noise_frames, write_clip
 from vqafeat.errors import VideoError
-from vqafeat.extraction.stills import stills
-from vqafeat.extraction.video import VideoReader
+from vqafeat.video.files import stills
+from vqafeat.video.reader import VideoReader
 
 
 def test_stills_are_the_frames_that_were_asked_for(tmp_path: Path) -> None:

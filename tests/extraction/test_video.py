@@ -12,7 +12,7 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.extraction.video import Frame, VideoReader, decoder_identity
+from vqafeat.video.reader import Frame, VideoReader, decoder_identity
 
 REFUSED = {
     "truncated.mp4": ("breaks-midway", "breaks after 28 of 50 frames"),

@@ -11,10 +11,10 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.extraction.backbones import BACKBONES, Variant
 from vqafeat.extraction.frame_rules import FRAME_RULES, FrameRule
 from vqafeat.extraction.pooling import POOLING
-from vqafeat.extraction.video import decoder_identity
 from vqafeat.extraction.views import VIEWS, View
 from vqafeat.extraction.weights import LoadedNetwork, load_network
 from vqafeat.features import FeatureSetIdentity
+from vqafeat.video.reader import decoder_identity
 
 STORED_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}

@@ -11,13 +11,13 @@ from torch import Tensor
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.collecting import ClipCollector, Collector, FrameBatches, FrameCollector, Rows, RowSink
-from vqafeat.extraction.colour import to_rgb
-from vqafeat.extraction.decoding import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed
-from vqafeat.extraction.limits import DecodeLimits
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
 from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.remote import VideoFile
+from vqafeat.video import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed
+from vqafeat.video.reader import DecodeLimits
+from vqafeat.video.rgb import to_rgb
 
 
 @dataclass(frozen=True)

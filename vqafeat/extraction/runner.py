@@ -16,9 +16,9 @@ from vqafeat.extraction.fetching import Fetching
 from vqafeat.extraction.in_work import Outcome, VideoJob
 from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
 from vqafeat.extraction.pipeline import Pipeline, Resources
-from vqafeat.extraction.sources import file_source, file_stamp
 from vqafeat.remote import VideoFile
 from vqafeat.store import FeatureStore
+from vqafeat.video.files import file_source, file_stamp
 
 WRITES_AHEAD = 2  # videos whose rows wait in memory to be written
 

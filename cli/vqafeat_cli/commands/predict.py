@@ -120,8 +120,8 @@ def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
 
 def _write_curve(scored: "ScoredVideo", out: Path, raw: "RawGeometry | None", number: int | None) -> None:
     """Write a curve's table and plot; videos of one name from several folders are told apart by their number in the output."""
-    from vqafeat.extraction.stills import stills
     from vqafeat.plots import plot_frame_curve, worst_and_best
+    from vqafeat.video.files import stills
 
     out.mkdir(parents=True, exist_ok=True)
     stem = scored.path.name if number is None else f"{number:03d}-{scored.path.name}"

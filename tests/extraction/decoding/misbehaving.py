@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vqafeat.extraction.decoding import chunks, worker
+from vqafeat.video import chunks, worker
 
 START = (
     "import sys; sys.path[:] = sys.argv[3:]; from tests.extraction.decoding import misbehaving; "

@@ -8,10 +8,10 @@ import torch
 
 from tests.clips import noise_frames, write_clip
 from tests.extraction.decoding import misbehaving
-from vqafeat.extraction.colour import to_rgb
-from vqafeat.extraction.decoding import Chunk, DecodeJob, Expected, VideoEnd, VideoFailed, chunks, decode_here
-from vqafeat.extraction.decoding.chunks import LONGEST_CHUNK
-from vqafeat.extraction.video import VideoReader
+from vqafeat.video import Chunk, DecodeJob, Expected, VideoEnd, VideoFailed, chunks, decode_here
+from vqafeat.video.chunks import LONGEST_CHUNK
+from vqafeat.video.reader import VideoReader
+from vqafeat.video.rgb import to_rgb
 
 
 def rgb_of(job: DecodeJob) -> np.ndarray:

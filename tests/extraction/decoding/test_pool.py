@@ -15,8 +15,8 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from tests.extraction.decoding import misbehaving
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.decoding import Chunk, DecodeJob, DecodePool, VideoEnd, VideoFailed, decode_here
-from vqafeat.extraction.decoding import pool as pool_module
+from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoEnd, VideoFailed, decode_here
+from vqafeat.video import pool as pool_module
 
 
 def jobs_of(paths: list[Path]) -> Callable[[], tuple[str, DecodeJob] | None]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import VideoError
-from vqafeat.extraction.video import stated_samples
 from vqafeat.remote import RemoteFile
+from vqafeat.video.reader import stated_samples
 
 _READING = 8  # headers at a time: on a network's file system each waits for several round trips
 

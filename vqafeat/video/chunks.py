@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.extraction.frame_layout import FrameLayout
-from vqafeat.extraction.limits import DecodeLimits
-from vqafeat.extraction.sources import file_source
-from vqafeat.extraction.video import Frame, VideoReader, count_packets
+from vqafeat.video.files import file_source
+from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.reader import DecodeLimits, Frame, VideoReader, count_packets
 
 CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first chunk is soon there
 LONGEST_CHUNK = 16

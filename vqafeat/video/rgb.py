@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vqafeat.extraction.frame_layout import COEFFICIENTS, FrameLayout
+from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
 
 
 def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:

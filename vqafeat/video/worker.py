@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vqafeat.errors import VideoError
-from vqafeat.extraction.decoding.chunks import Buffer, Chunk, decode_chunks
+from vqafeat.video.chunks import Buffer, Chunk, decode_chunks
 
 READY = "ready"  # said once, so that the start of the process does not count as a video that hangs
 SLOTS = 3  # one being read, one full, one being filled

@@ -1,13 +1,17 @@
 """What a video file is known by again."""
 
+from collections.abc import Collection
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.extraction.video import RAW_SUFFIXES
 from vqafeat.remote import VideoFile, network_errors
+from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
 
 
 def file_source(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
@@ -40,3 +44,19 @@ def file_stamp(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     except OSError as error:
         raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
+
+
+def stills(path: Path, frames: Collection[int], raw: RawGeometry | None = None) -> dict[int, npt.NDArray[np.uint8]]:
+    """Return frame → (height, width, 3) RGB of decoded frames, counted from 0; the video is read up to the last of them.
+
+    Raises:
+        VideoError: it cannot be decoded that far, or has fewer frames.
+    """
+    found: dict[int, npt.NDArray[np.uint8]] = {}
+    with VideoReader(path, raw) as reader:
+        for frame in reader:
+            if frame.index in frames:
+                found[frame.index] = frame.rgb
+            if len(found) == len(set(frames)):
+                return found
+    raise VideoError("no-frames", f"'{path}' has no frame {max(set(frames) - set(found))}; it ends before.")

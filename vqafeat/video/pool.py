@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
-from vqafeat.extraction.decoding.worker import SLOT_BYTES, SLOTS
 from vqafeat.system import anonymous_file
+from vqafeat.video.chunks import Chunk, DecodeJob, Message, VideoEnd, VideoFailed
+from vqafeat.video.worker import SLOT_BYTES, SLOTS
 
 STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 

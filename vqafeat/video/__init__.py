@@ -1,6 +1,6 @@
 """Decoding in processes of its own, so that nothing a video does can stop the others; imports no torch."""
 
-from vqafeat.extraction.decoding.chunks import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed, decode_here
-from vqafeat.extraction.decoding.pool import DecodePool
+from vqafeat.video.chunks import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed, decode_here
+from vqafeat.video.pool import DecodePool
 
 __all__ = ["Chunk", "DecodeJob", "DecodePool", "Expected", "Message", "VideoEnd", "VideoFailed", "decode_here"]
