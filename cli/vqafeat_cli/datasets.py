@@ -12,7 +12,7 @@ from vqafeat.modeling.mixing import Mixture
 from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
 from vqafeat.remote import Place, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
-from vqafeat.store.caching import Cache, local_copy
+from vqafeat.store.cache import Cache, local_copy
 from vqafeat.system import parse_bytes
 
 

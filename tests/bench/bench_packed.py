@@ -20,10 +20,10 @@ import numpy as np
 from measuring import machine
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.remote import Place, of_each, place_named
 from vqafeat.store import FeatureStore, pack_store
-from vqafeat.store.caching import Cache, local_copy
+from vqafeat.store.cache import Cache, local_copy
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
 FRAMES = 240
 ACCOUNT = "123456789012"  # moto's own

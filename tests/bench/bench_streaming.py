@@ -14,7 +14,6 @@ import torch
 from measuring import machine
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.modeling import batching
 from vqafeat.modeling.holding import held
 from vqafeat.modeling.recipes import RECIPES, Recipe
@@ -23,6 +22,7 @@ from vqafeat.modeling.sequences import Sequences, load_sequences
 from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 CHANNELS = 4096
 

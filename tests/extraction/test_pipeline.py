@@ -16,7 +16,7 @@ from vqafeat.extraction.memory import used_bytes
 from vqafeat.extraction.pipeline import Pipeline, Resources, extract_video
 from vqafeat.extraction.views import crop_places
 from vqafeat.extraction.weights import load_network
-from vqafeat.features import VideoFeatures, uniform_frames
+from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 
 Rows = dict[str, dict[str, VideoFeatures]]

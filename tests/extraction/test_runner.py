@@ -23,7 +23,7 @@ from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset
 from vqafeat.store import FeatureStore, verify_store
-from vqafeat.store.arrays import write_array
+from vqafeat.store.zarr_io import write_array
 from vqafeat.video import pool
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]

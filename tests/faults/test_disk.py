@@ -10,7 +10,7 @@ import pytest
 from tests.faults import victims
 from tests.faults.conftest import Whole
 from vqafeat.errors import StoreError
-from vqafeat.store import arrays
+from vqafeat.store import zarr_io
 
 pytestmark = pytest.mark.faults
 KIB = 1 << 10
@@ -62,7 +62,7 @@ def test_a_write_that_finds_no_room(whole: Whole, tmp_path: Path, monkeypatch: p
                 raise OSError(errno.ENOSPC, "No space left on device")
             return int(victims._CRC.extend(checksum, block))
 
-    monkeypatch.setattr(arrays, "google_crc32c", Full)
+    monkeypatch.setattr(zarr_io, "google_crc32c", Full)
     with pytest.raises(StoreError, match=r"'[abc].mp4' cannot be written to .*No space left on device.* run the same command again"):
         victims.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     monkeypatch.undo()

@@ -54,7 +54,7 @@ def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: P
 
 
 def test_orphans_that_do_not_end_are_told_of(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vqafeat.store.locking._ORPHANS_SECONDS", 0.2)
+    monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.2)
     with held_together(tmp_path / "v.zarr"), pytest.raises(StoreError, match="another process is writing to"):
         victims.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     whole.resumed(tmp_path / "v.zarr")

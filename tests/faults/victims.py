@@ -16,7 +16,7 @@ from tests.datasets import csv_dataset
 from vqafeat.extraction.extractors import Extractor, build_extractors
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
-from vqafeat.store import FeatureStore, arrays
+from vqafeat.store import FeatureStore, zarr_io
 from vqafeat.system import process_context
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
@@ -85,12 +85,12 @@ def killed_at(videos: Path, store: Path, event: int, counted: Path | None = None
             count()
             return int(_CRC.extend(checksum, block))
 
-    arrays.BLOCK_BYTES = 4096
-    arrays.google_crc32c = Counting  # type: ignore[assignment]
+    zarr_io.BLOCK_BYTES = 4096
+    zarr_io.google_crc32c = Counting  # type: ignore[assignment]
     sys.addaudithook(watch)
     extract(videos, store)
     if counted is not None:
         counted.write_text(str(seen[0]))
 
 
-_CRC = arrays.google_crc32c
+_CRC = zarr_io.google_crc32c

@@ -15,7 +15,6 @@ from torch import Tensor
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.extraction.in_work import ExtractedVideo
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.io import json_text
 from vqafeat.modeling import scoring
 from vqafeat.modeling.evaluating import evaluate
@@ -29,6 +28,7 @@ from vqafeat.modeling.starting import frame_statistics
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FrameTable, VideoFeatures
 
 from .conftest import identity, tiny_features, tiny_sequences
 from .test_fitting import FAST, SPLITS, files_of, small_fit

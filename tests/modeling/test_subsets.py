@@ -13,11 +13,11 @@ from scipy.stats import spearmanr
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.modeling.evaluating import Evaluation, Prediction, evaluate, summarise
 from vqafeat.modeling.subsets import GROUPINGS, GroupRequest, Groups, measure_subsets
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FrameTable, VideoFeatures
 
 from .conftest import identity, tiny_dataset, tiny_features
 from .test_fitting import small_fit

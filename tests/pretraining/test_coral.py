@@ -12,10 +12,10 @@ from tests.pretraining.conftest import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.pooling import gap_gsp
-from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.pretraining.coral import DomainFeatures, coral_distance, domain_distance, image_features, image_paths, store_features
 from vqafeat.pretraining.pictures import read_picture
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
 RANDOM = np.random.default_rng(0)
 FIRST, SECOND = RANDOM.normal(size=(30, 6)), RANDOM.normal(3, 2, size=(40, 6))

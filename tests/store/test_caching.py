@@ -15,10 +15,10 @@ from tests.store.test_feature_store import IDENTITY, features, frame_table
 from tests.store.test_object_store import NAMES, at, filled
 from tests.store.test_packing import ROWS, values_of
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.features import VideoFeatures
 from vqafeat.remote import RemoteFile, cache_folder
 from vqafeat.store import FeatureStore, content_digest, pack_store, verify_store
-from vqafeat.store.caching import Cache, local_copy
+from vqafeat.store.cache import Cache, local_copy
+from vqafeat.store.types import VideoFeatures
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import zarr
 
 from tests.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
-from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.store import FeatureStore, held_together, store_key, store_path, sweep_after_writers, verify_store
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
 IDENTITY = FeatureSetIdentity(
     network="tiny",
@@ -238,7 +238,7 @@ def test_different_names_have_different_keys() -> None:
 
 
 def test_a_run_waits_for_those_who_write_for_a_killed_one(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vqafeat.store.locking._ORPHANS_SECONDS", 0.1)
+    monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
     refused = pytest.raises(StoreError, match="another process is writing to")
     with held_together(store.path), held_together(store.path), refused, store.exclusive():
         pass
@@ -247,7 +247,7 @@ def test_a_run_waits_for_those_who_write_for_a_killed_one(store: FeatureStore, m
 
 
 def test_what_dead_writers_left_is_swept_when_all_are_gone(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vqafeat.store.locking._ORPHANS_SECONDS", 0.1)
+    monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
     leftover = store.path / "zarr.0123.partial"
     leftover.touch()
     with store.exclusive():

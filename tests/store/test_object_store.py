@@ -16,7 +16,7 @@ from vqafeat.errors import StoreError
 from vqafeat.extraction.ledger import Failure, Ledger, read_ledger
 from vqafeat.remote import Place, place_named
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
-from vqafeat.store.keys import ledger_path
+from vqafeat.store.zarr_io import ledger_path
 
 NAMES = ["a.mp4", "d/e.mp4"]
 

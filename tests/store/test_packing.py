@@ -12,8 +12,8 @@ import zarr
 from tests.datasets import bare_dataset
 from tests.store.test_feature_store import IDENTITY, frame_table
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.features import FrameTable, VideoFeatures
-from vqafeat.store import FeatureStore, content_digest, pack_store, packing, unpack_store, verify_store
+from vqafeat.store import FeatureStore, content_digest, pack, pack_store, unpack_store, verify_store
+from vqafeat.store.types import FrameTable, VideoFeatures
 
 NAMES = ["a.mp4", "b/c.mp4", "x" * 230, "d.mp4"]
 ROWS = [5, 1, 9, 4]
@@ -39,8 +39,8 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 def small_shards(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, chunk_rows: int = 2) -> FeatureStore:
-    monkeypatch.setattr(packing, "CHUNK_BYTES", chunk_rows * 12)
-    monkeypatch.setattr(packing, "SHORT_CHUNK_BYTES", 24)
+    monkeypatch.setattr(pack, "CHUNK_BYTES", chunk_rows * 12)
+    monkeypatch.setattr(pack, "SHORT_CHUNK_BYTES", 24)
     pack_store(store.path, shard_bytes=SMALL_SHARD)
     return FeatureStore.open(store.path)
 
@@ -222,7 +222,7 @@ def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(packing._Packer, "_write_set", stopped)
+        patched.setattr(pack._Packer, "_write_set", stopped)
         with pytest.raises(KeyboardInterrupt):
             pack_store(store.path)
     assert content_digest(FeatureStore.open(store.path)) == before
@@ -243,8 +243,8 @@ def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: py
 
 
 def test_what_differs_after_packing_is_not_swapped_in(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = packing._ShardWriter.append
-    monkeypatch.setattr(packing._ShardWriter, "append", lambda self, rows: write(self, rows + rows.dtype.type(1)))
+    write = pack._ShardWriter.append
+    monkeypatch.setattr(pack._ShardWriter, "append", lambda self, rows: write(self, rows + rows.dtype.type(1)))
     with pytest.raises(StoreError, match="which stays as it is"):
         pack_store(store.path)
     assert FeatureStore.open(store.path).layout.name == "plain"
@@ -270,7 +270,7 @@ def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path)
     with pytest.raises(StoreError, match="no feature store at"):
         pack_store(tmp_path / "none.zarr")
     with pytest.raises(ArgumentError, match="a digest of 64 digits"):
-        packing.Repacked(store.path, "ab", 0)
+        pack.Repacked(store.path, "ab", 0)
 
 
 def test_a_store_without_frame_times_or_videos_is_packed(tmp_path: Path) -> None:

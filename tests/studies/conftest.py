@@ -10,8 +10,8 @@ import pytest
 
 from tests.modeling.conftest import identity, one_thread, tiny_features
 from vqafeat.datasets import Dataset, Video
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.studies.loading import study_of
 from vqafeat.studies.study import Study
 

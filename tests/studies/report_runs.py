@@ -11,7 +11,6 @@ import numpy as np
 from tests.modeling.conftest import identity, tiny_features, tiny_seconds
 from tests.modeling.recorded_runs import CONFIG
 from vqafeat.datasets import Dataset, Video
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.io import write_csv, write_json
 from vqafeat.modeling.calibration import write_calibrations
 from vqafeat.modeling.fitting import fit
@@ -20,6 +19,7 @@ from vqafeat.modeling.predictions import Prediction, fit_calibrations, summarise
 from vqafeat.modeling.run_config import RunConfig, TrainedOn
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FrameTable, VideoFeatures
 
 NASTY = "<img src=x onerror=alert(1)>.mp4"
 ENDING = "clip </script><b>&amp;\u2028.mp4"

@@ -11,9 +11,9 @@ from tests.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
 from vqafeat.errors import DatasetError
 from vqafeat.extraction.extractors import Extractor, build_extractors
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import cell_text
 from vqafeat.studies.figures import plot_study

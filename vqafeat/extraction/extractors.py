@@ -13,7 +13,7 @@ from vqafeat.extraction.frame_rules import FRAME_RULES, FrameRule
 from vqafeat.extraction.pooling import POOLING
 from vqafeat.extraction.views import VIEWS, View
 from vqafeat.extraction.weights import LoadedNetwork, load_network
-from vqafeat.features import FeatureSetIdentity
+from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.video.reader import decoder_identity
 
 STORED_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}

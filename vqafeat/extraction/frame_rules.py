@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vqafeat.features import uniform_frames
 from vqafeat.registry import Registry
+from vqafeat.store.types import uniform_frames
 
 
 @dataclass(frozen=True)

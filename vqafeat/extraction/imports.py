@@ -14,8 +14,8 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.matlab import mat5_contents
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 UNKNOWN = "unknown"
 VSFA_FEATURE_SET = "resnet50"

@@ -13,8 +13,8 @@ from vqafeat.errors import VideoError
 from vqafeat.extraction.collecting import ClipCollector, Collector, FrameBatches, FrameCollector, Rows, RowSink
 from vqafeat.extraction.memory import MemoryBudget
 from vqafeat.extraction.networks import Network
-from vqafeat.features import FrameTable, VideoFeatures
 from vqafeat.remote import VideoFile
+from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.video import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed
 from vqafeat.video.reader import DecodeLimits
 from vqafeat.video.rgb import to_rgb

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vqafeat.remote import Place
-from vqafeat.store import FeatureStore, keys, telling_refusals
+from vqafeat.store import FeatureStore, telling_refusals, zarr_io
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Failure:
 
 def ledger_path(store: FeatureStore) -> Place:
     """Return the file beside the store that has one line a failed video."""
-    return keys.ledger_path(store.path)
+    return zarr_io.ledger_path(store.path)
 
 
 def read_ledger(path: Place) -> list[Failure]:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.modeling.rows import Seconds
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.remote import Place
 from vqafeat.splits import Split
+from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 JOINT = "+"
 _INSIDE = "/"

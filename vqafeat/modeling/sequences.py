@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.modeling.rows import RowSeconds, Seconds, unknown_seconds
 from vqafeat.remote import Place
+from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 FUSION_SIGN = "+"
 

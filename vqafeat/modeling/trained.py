@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
-from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.batching import as_tensor
 from vqafeat.modeling.calibration import Calibrations, calibration_words
 from vqafeat.modeling.heads import HEADS, Head, build_head
@@ -24,6 +23,7 @@ from vqafeat.modeling.predictions import load_calibrations
 from vqafeat.modeling.run_config import RunConfig, chosen_scale
 from vqafeat.modeling.run_files import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
 from vqafeat.modeling.sequences import checked_shape
+from vqafeat.store.types import FeatureSetIdentity
 
 
 class TrainedModel:

@@ -2,12 +2,11 @@
 
 from vqafeat.store import packed as packed
 from vqafeat.store import plain as plain
-from vqafeat.store.checking import problems, verify_store
-from vqafeat.store.digest import content_digest
-from vqafeat.store.feature_store import FeatureStore
-from vqafeat.store.keys import store_key, store_path, stores_in
-from vqafeat.store.locking import held_together, sweep_after_writers, telling_refusals
-from vqafeat.store.packing import pack_store, unpack_store
+from vqafeat.store.content import content_digest, problems, verify_store
+from vqafeat.store.lock import held_together, sweep_after_writers, telling_refusals
+from vqafeat.store.pack import pack_store, unpack_store
+from vqafeat.store.store import FeatureStore
+from vqafeat.store.zarr_io import store_key, store_path, stores_in
 
 __all__ = [
     "FeatureStore",

@@ -22,11 +22,10 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.features import VideoFeatures
 from vqafeat.remote import Found, Item, Place
-from vqafeat.store.keys import store_key
-from vqafeat.store.layouts import LAYOUTS, PACKED, StoredVideo
-from vqafeat.store.shards import ShardedRows
+from vqafeat.store.layout import LAYOUTS, PACKED, StoredVideo
+from vqafeat.store.types import VideoFeatures
+from vqafeat.store.zarr_io import ShardedRows, store_key
 
 TABLE = "videos"
 

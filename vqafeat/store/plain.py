@@ -8,11 +8,10 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.remote import Found, Item, Place, of_each
-from vqafeat.store.arrays import children, entries, read_attributes, read_chunk, read_node, remove_node, write_array
-from vqafeat.store.keys import store_key
-from vqafeat.store.layouts import LAYOUTS, PLAIN, StoredVideo
+from vqafeat.store.layout import LAYOUTS, PLAIN, StoredVideo
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.store.zarr_io import children, entries, read_attributes, read_chunk, read_node, remove_node, store_key, write_array
 
 
 @LAYOUTS.register(PLAIN)

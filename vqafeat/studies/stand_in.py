@@ -11,12 +11,12 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import StoreError
-from vqafeat.features import FeatureSetIdentity, VideoFeatures
 from vqafeat.modeling.heads import head_options
 from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore
+from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.studies.requests import Need, RunRequest
 
 SPLITS, EPOCHS, WIDTH = 2, 2, 32

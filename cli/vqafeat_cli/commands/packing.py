@@ -8,7 +8,7 @@ from vqafeat.remote import Place
 from vqafeat_cli.options import at_place
 
 if TYPE_CHECKING:
-    from vqafeat.store.packing import Repacked
+    from vqafeat.store.pack import Repacked
 
 _out_option = click.option("--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]")
 _skip_missing_option = click.option(

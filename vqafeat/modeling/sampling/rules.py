@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.features import uniform_frames
 from vqafeat.modeling.rows import Index, Seconds
 from vqafeat.registry import Registry
+from vqafeat.store.types import uniform_frames
 
 # times are sums of rounded numbers: of two frames that are as near but for this, the earlier one is the nearest
 _SECONDS_ALIKE = 1e-6

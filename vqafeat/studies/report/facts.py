@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vqafeat.features import FeatureSetIdentity
 from vqafeat.modeling.run_config import RunConfig
+from vqafeat.store.types import FeatureSetIdentity
 
 Facts = dict[str, list[tuple[str, str]]]
 

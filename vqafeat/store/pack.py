@@ -18,15 +18,14 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.features import FrameTable
 from vqafeat.remote import Place, remove_tree
-from vqafeat.store.arrays import open_root
-from vqafeat.store.digest import Contents, content_digest, contents
-from vqafeat.store.feature_store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes
-from vqafeat.store.keys import ledger_path, store_key
-from vqafeat.store.layouts import PACKED, PLAIN
-from vqafeat.store.locking import held_alone
+from vqafeat.store.content import Contents, content_digest, contents
+from vqafeat.store.layout import PACKED, PLAIN
+from vqafeat.store.lock import held_alone
 from vqafeat.store.packed import TABLE
+from vqafeat.store.store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes
+from vqafeat.store.types import FrameTable
+from vqafeat.store.zarr_io import ledger_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read takes little besides them

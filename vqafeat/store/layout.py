@@ -9,9 +9,9 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.features import VideoFeatures
 from vqafeat.registry import Registry
 from vqafeat.remote import Found, Item, Place
+from vqafeat.store.types import VideoFeatures
 
 PLAIN, PACKED = "plain", "packed"
 _DTYPES = ("float16", "float32")

@@ -20,6 +20,7 @@ from vqafeat.remote import Place, network_errors_told
 if TYPE_CHECKING:
     from upath import UPath
 
+
 _ORPHANS_SECONDS = 30.0  # for what a killed run left behind to notice it
 _LOOK_SECONDS = 0.05
 

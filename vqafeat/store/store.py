@@ -22,13 +22,12 @@ import zarr
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import IdentityError, StoreError
-from vqafeat.features import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.remote import Place, network_errors_told
-from vqafeat.store.arrays import open_root
-from vqafeat.store.keys import store_key, stores_in
-from vqafeat.store.layouts import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
-from vqafeat.store.locking import held_alone, sweep, telling_refusals
+from vqafeat.store.layout import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
+from vqafeat.store.lock import held_alone, sweep, telling_refusals
 from vqafeat.store.plain import PlainLayout, plain
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.store.zarr_io import open_root, store_key, stores_in
 
 SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
 _LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
