@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.networks import shared_networks
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.network import shared_networks
 from vqafeat.modeling.heads import HEADS, build_head
 from vqafeat.modeling.losses import LOSSES, LossOptions, build_loss
 from vqafeat.studies.loading import study_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit

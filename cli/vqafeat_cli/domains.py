@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from vqafeat.extraction.extractors import Extractor, build_extractors
+from vqafeat.backbones.feature_set import Extractor, build_extractors
 from vqafeat.pretraining.coral import DomainFeatures, image_features, image_paths, store_features
 from vqafeat.remote import Place
 from vqafeat_cli.pretraining_report import check_progress

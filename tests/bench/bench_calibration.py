@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
-from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.metrics import fit_logistic

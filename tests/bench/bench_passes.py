@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from measuring import clip_540p, machine, median_seconds
 
-from vqafeat.extraction.extractors import Extractor, build_extractors
-from vqafeat.extraction.networks import shared_networks
+from vqafeat.backbones.feature_set import Extractor, build_extractors
+from vqafeat.backbones.network import shared_networks
 from vqafeat.extraction.pipeline import Resources, extract_video
 
 NETWORKS = ["resnet18:stages", "slowfast-fast", "squeezenet1_0"]

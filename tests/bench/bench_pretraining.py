@@ -17,7 +17,7 @@ import torch
 from measuring import machine
 from PIL import Image
 
-from vqafeat.extraction.networks import chosen_precision
+from vqafeat.backbones.network import chosen_precision
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.loading import PairBatch, PairLoader
 from vqafeat.pretraining.network import start_network

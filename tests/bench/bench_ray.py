@@ -19,10 +19,10 @@ from measuring import machine
 
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.extraction.engines import ENGINES, Extraction
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent
 from vqafeat.store import FeatureStore

@@ -14,8 +14,8 @@ import torch
 from measuring import Run, clip_540p, machine, median_seconds, run_measured, sgemm_gflops
 from torchvision import models, transforms
 
-from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.networks import shared_networks
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.network import shared_networks
 from vqafeat.video.reader import VideoReader
 
 GFLOP_A_FRAME = 84.9  # ResNet-50 without its classifier at 960x540, two operations a multiply-add

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
-from vqafeat.extraction.extractors import build_extractors
+from vqafeat.backbones.feature_set import build_extractors
 
 __all__ = ["make_set", "tiny_backbone"]
 

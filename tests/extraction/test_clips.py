@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.base import ClipRule
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.clips import ClipRule
 
 MOTION = ClipRule(window=64, inputs=32, steps=32)
 CUBES = ClipRule(window=16, inputs=16, steps=1)

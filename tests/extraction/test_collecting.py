@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.clips import ClipRule
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.base import ClipRule
+from vqafeat.backbones.network import Network
 from vqafeat.extraction.collecting import ClipCollector, FrameBatches, FrameCollector, Rows, RowSink
-from vqafeat.extraction.networks import Network
 
 
 class Telling:

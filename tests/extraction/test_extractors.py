@@ -2,8 +2,8 @@
 
 import pytest
 
+from vqafeat.backbones.feature_set import FeatureSetName, backbone_names, build_extractors, feature_set_name
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.extractors import FeatureSetName, backbone_names, build_extractors, feature_set_name
 
 RANDOM = {"resnet18": "random", "slowfast-fast": "random"}
 

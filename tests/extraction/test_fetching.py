@@ -16,8 +16,8 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.s3 import LoopbackS3
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import StoreError, VideoError
-from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.fetching import Fetching
 from vqafeat.extraction.in_work import VideoJob
 from vqafeat.extraction.pipeline import Resources

@@ -7,8 +7,8 @@ from torch.nn.functional import pad
 from torchvision.models import resnet18, squeezenet1_0
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from vqafeat.extraction import fusing
-from vqafeat.extraction.fusing import FusedConvolution, SamePad, fused
+from vqafeat.backbones import fuse
+from vqafeat.backbones.fuse import FusedConvolution, SamePad, fused
 
 TAPS = ["layer1", "layer2", "layer3", "layer4"]
 
@@ -40,7 +40,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 def test_a_fused_network_computes_what_the_network_computes(
     network: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     frames = torch.randn(2, 3, *size)
     with torch.inference_mode():
         expected = network(frames)
@@ -165,7 +165,7 @@ def test_layers_that_others_derived_from_torchs_stay_as_they_are() -> None:
 def test_each_activation_after_a_convolution_and_after_a_sum(
     activation: nn.Module, has_onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -208,7 +208,7 @@ class Sums(nn.Module):
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 def test_other_sums_are_left_to_torch(has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     torch.manual_seed(4)
     sums = trained(Sums())
     frames = torch.randn(2, 3, 5, 6)

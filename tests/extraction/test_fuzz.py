@@ -10,7 +10,7 @@ from tests.clips import noise_frames, write_clip
 from tests.conftest import SHARED_DATA
 from tests.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
-from vqafeat.extraction.extractors import build_extractors
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import extract_dataset

@@ -10,8 +10,8 @@ from tests.cli.conftest import Run, run
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.mending import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.extraction.runner import extract_dataset
 from vqafeat.store import FeatureStore, pack_store, verify_store

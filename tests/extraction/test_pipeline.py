@@ -8,14 +8,14 @@ import torch
 from torchvision.transforms import functional
 
 from tests.clips import noise_frames, write_clip
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, feature_set_name
+from vqafeat.backbones.views import crop_places
+from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import Extractor, backbone_names, build_extractors, feature_set_name
 from vqafeat.extraction.in_work import VideoJob
 from vqafeat.extraction.memory import used_bytes
 from vqafeat.extraction.pipeline import Pipeline, Resources, extract_video
-from vqafeat.extraction.views import crop_places
-from vqafeat.extraction.weights import load_network
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 

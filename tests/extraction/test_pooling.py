@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vqafeat.extraction.pooling import gap_gsp
+from vqafeat.backbones.base import gap_gsp
 
 
 def test_mean_and_unbiased_deviation_equal_float64() -> None:

@@ -16,9 +16,9 @@ import pytest
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.decoding import misbehaving
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import DatasetError, IdentityError, StoreError
-from vqafeat.extraction.extractors import build_extractors
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset

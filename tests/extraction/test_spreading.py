@@ -12,9 +12,9 @@ import torch
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.test_runner import Watching, tree
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset

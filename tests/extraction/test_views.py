@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vqafeat.extraction.frame_rules import FRAME_RULES
-from vqafeat.extraction.views import CROP_SIDE, VIEWS, crop_places
+from vqafeat.backbones.views import CROP_SIDE, FRAME_RULES, VIEWS, crop_places
 
 
 def ramp(height: int, width: int) -> torch.Tensor:

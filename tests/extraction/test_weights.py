@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.weights import load_network, parse_weights, published_state, read_state_dict
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.weights import load_network, parse_weights, published_state
-from vqafeat.state_dicts import read_state_dict
 
 SMALL = BACKBONES.get("squeezenet1_0")
 

@@ -13,8 +13,8 @@ import torch
 
 from tests.faults import victims
 from tests.faults.conftest import Whole
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import ExtractionError
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.runner import Silent, extract_dataset
 from vqafeat.extraction.spreading import extract_on_devices

@@ -8,8 +8,8 @@ import torch
 
 from tests.faults import victims
 from tests.faults.conftest import Whole
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import StoreError
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.runner import Silent
 from vqafeat.extraction.spreading import extract_on_devices
 from vqafeat.store import FeatureStore, held_together

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.modeling.heads.aligned import AlignedHead
 from vqafeat.modeling.importing import import_head
 from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.trained import TrainedModel
-from vqafeat.state_dicts import read_state_dict
 
 
 class NeedsCode:

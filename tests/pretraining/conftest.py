@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from vqafeat.extraction.backbones import BACKBONES, Backbone, Variant
-from vqafeat.extraction.backbones.taps import tapped_outputs
+from vqafeat.backbones import BACKBONES, Backbone, Variant
+from vqafeat.backbones.base import tapped_outputs
 from vqafeat.pretraining.image_sets import ImageSet, load_image_set
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.recipes import PRETRAINING_RECIPES, PretrainingRecipe

@@ -9,9 +9,9 @@ from PIL import Image
 
 from tests.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet
+from vqafeat.backbones.base import gap_gsp
+from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
-from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.pooling import gap_gsp
 from vqafeat.pretraining.coral import DomainFeatures, coral_distance, domain_distance, image_features, image_paths, store_features
 from vqafeat.pretraining.pictures import read_picture
 from vqafeat.store import FeatureStore

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from tests.pretraining.conftest import TinyResNet
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from vqafeat.extraction.weights import load_network
 from vqafeat.pretraining.network import quality_backbone, start_network, weights_of
 
 IMAGES = torch.randint(0, 256, (5, 20, 28, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

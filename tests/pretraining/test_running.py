@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.weights import load_network
 from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.recipes import PretrainingRecipe

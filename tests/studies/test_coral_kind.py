@@ -9,8 +9,8 @@ import torch
 
 from tests.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
+from vqafeat.backbones.feature_set import Extractor, build_extractors
 from vqafeat.errors import DatasetError
-from vqafeat.extraction.extractors import Extractor, build_extractors
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures

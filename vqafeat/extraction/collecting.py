@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vqafeat.backbones.base import ClipRule
+from vqafeat.backbones.network import Network
 from vqafeat.errors import VideoError
-from vqafeat.extraction.clips import ClipRule
-from vqafeat.extraction.networks import Network
 from vqafeat.extraction.row_store import RowStore
 
 FETCHED_ROWS = 2048

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqafeat.backbones.network import Network
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.extraction.collecting import ClipCollector, Collector, FrameBatches, FrameCollector, Rows, RowSink
 from vqafeat.extraction.memory import MemoryBudget
-from vqafeat.extraction.networks import Network
 from vqafeat.remote import VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.video import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vqafeat.backbones.network import Network
 from vqafeat.errors import VideoError
-from vqafeat.extraction.networks import Network
 from vqafeat.system import free_bytes
 
 LARGEST_BATCH = 64

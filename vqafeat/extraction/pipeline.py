@@ -10,13 +10,13 @@ from typing import Self
 
 import torch
 
+from vqafeat.backbones.feature_set import Extractor
+from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.collecting import FrameBatches
-from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.in_work import ExtractedVideo, Outcome, VideoInWork, VideoJob
 from vqafeat.extraction.memory import MemoryBudget
-from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.remote import Place
 from vqafeat.video import Chunk, DecodeJob, DecodePool, Message, decode_here
 from vqafeat.video.reader import DecodeLimits

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vqafeat.backbones.feature_set import Extractor
 from vqafeat.datasets import Dataset, RawGeometry, Video
 from vqafeat.errors import DatasetError, StoreError, VideoError
-from vqafeat.extraction.extractors import Extractor
 from vqafeat.extraction.fetching import Fetching
 from vqafeat.extraction.in_work import Outcome, VideoJob
 from vqafeat.extraction.ledger import Failure, Ledger, ledger_path

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, VqafeatError
-from vqafeat.extraction.extractors import Extractor, ExtractorRequest
 from vqafeat.extraction.ledger import Failure, Ledger
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared

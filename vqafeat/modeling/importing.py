@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError
 from vqafeat.io import write_json
 from vqafeat.metrics import DEFAULT_MAPPING
@@ -11,7 +12,6 @@ from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
 from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, load_checked, weights_path, write_weights
 from vqafeat.modeling.summary import MetricsSummary
-from vqafeat.state_dicts import read_state_dict
 
 _SPATIAL = "resnet50"
 # Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512

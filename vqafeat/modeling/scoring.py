@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
 from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.modeling.rows import selected

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from vqafeat.backbones.feature_set import Extractor
+from vqafeat.backbones.network import shared_networks
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
-from vqafeat.extraction.extractors import Extractor
-from vqafeat.extraction.networks import shared_networks
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.pictures import read_picture

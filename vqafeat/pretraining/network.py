@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from vqafeat.backbones import BACKBONES, Backbone
+from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.backbones import BACKBONES, Backbone
-from vqafeat.extraction.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from vqafeat.extraction.weights import load_network
 
 PREFIX = "iqa-"
 _HEAD_SEED_OFFSET = 0x5EED  # the head's draw is another one than that of a backbone with random weights of the same seed

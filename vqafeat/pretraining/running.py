@@ -11,8 +11,8 @@ import torch
 import torchvision
 
 from vqafeat import __version__
+from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.weights import load_network
 from vqafeat.io import write_json
 from vqafeat.modeling.run_files import write_weights
 from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path

@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.extractors import backbone_names
 from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, store_path

@@ -24,10 +24,7 @@ STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 Key = TypeVar("Key")
 
 # the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running anyone's main script
-_START = (
-    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; "
-    "worker.main(int(sys.argv[1]), int(sys.argv[2]))"
-)
+_START = "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; worker.main(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 class DecodePool(Generic[Key]):

@@ -44,8 +44,8 @@ def coral(
       vqafeat coral imagenet=sample/ koniq=koniq10k/ features/konvid.zarr --features resnet50 --features iqa-resnet50 \\
           --weights iqa-resnet50=iqa-resnet50.safetensors --plot coral.png
     """
-    from vqafeat.extraction.extractors import backbone_names
-    from vqafeat.extraction.weights import parse_weights
+    from vqafeat.backbones.feature_set import backbone_names
+    from vqafeat.backbones.weights import parse_weights
     from vqafeat.pretraining.coral import domain_distance
     from vqafeat.remote import places_named
     from vqafeat_cli.domains import DomainReader

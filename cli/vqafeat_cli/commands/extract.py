@@ -79,12 +79,12 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50 --root s3://videos/konvid --labels KoNViD-1kinfo.mat
       vqafeat extract --dataset konvid --backbone resnet50 --engine ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
+    from vqafeat.backbones.feature_set import ExtractorRequest, backbone_names
+    from vqafeat.backbones.network import chosen_precision
+    from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import locate_videos
     from vqafeat.extraction.engines import ENGINES, Extraction
-    from vqafeat.extraction.extractors import ExtractorRequest, backbone_names
     from vqafeat.extraction.ledger import ledger_path
-    from vqafeat.extraction.networks import chosen_precision
-    from vqafeat.extraction.weights import parse_weights
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import load_with_root
     from vqafeat_cli.progress import shown_progress

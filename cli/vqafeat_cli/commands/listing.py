@@ -15,7 +15,7 @@ def _datasets() -> Iterable[tuple[str, str]]:
 
 
 def _backbones() -> Iterable[tuple[str, str]]:
-    from vqafeat.extraction.backbones import BACKBONES
+    from vqafeat.backbones import BACKBONES
 
     for name in BACKBONES:
         backbone = BACKBONES.get(name)
@@ -26,8 +26,7 @@ def _backbones() -> Iterable[tuple[str, str]]:
 
 
 def _views() -> Iterable[tuple[str, str]]:
-    from vqafeat.extraction.frame_rules import FRAME_RULES
-    from vqafeat.extraction.views import VIEWS
+    from vqafeat.backbones.views import FRAME_RULES, VIEWS
 
     yield from ((f"@{name}", VIEWS.get(name).described) for name in VIEWS)
     yield from ((f"@{name}", FRAME_RULES.get(name).described) for name in FRAME_RULES)

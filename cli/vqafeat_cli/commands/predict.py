@@ -59,10 +59,10 @@ def predict(
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
     """
+    from vqafeat.backbones.feature_set import backbone_names
+    from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
-    from vqafeat.extraction.extractors import backbone_names
-    from vqafeat.extraction.weights import parse_weights
     from vqafeat.modeling.score_checks import ScoreChecks
     from vqafeat.modeling.scoring import Scorer, videos_among
     from vqafeat.modeling.sequences import split_feature_sets

@@ -77,7 +77,7 @@ def pretrain(
           --out iqa-resnet50.safetensors
       vqafeat extract --dataset konvid --backbone iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
-    from vqafeat.extraction.networks import chosen_precision
+    from vqafeat.backbones.network import chosen_precision
     from vqafeat.pretraining.image_sets import load_image_set
     from vqafeat.pretraining.loading import usual_workers
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs

@@ -146,8 +146,8 @@ def _wanted(studies: list["Study"]) -> dict[str, set[str]]:
 
 def _pictures(studies: list["Study"], images: tuple[str, ...], weights: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
     """Return where the images lie that the tables ask for, and the weights of the networks that see them."""
-    from vqafeat.extraction.extractors import backbone_names
-    from vqafeat.extraction.weights import parse_weights
+    from vqafeat.backbones.feature_set import backbone_names
+    from vqafeat.backbones.weights import parse_weights
 
     cells = [cell for study in studies for cell in study.cells if cell.kind == "coral" and cell.request]
     asked = {name for cell in cells for name in cell.options.images}

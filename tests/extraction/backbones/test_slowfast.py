@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.extraction.backbones.networks import stirred
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.slowfast import UrlWeights
+from vqafeat.backbones.weights import load_network, load_state, published_state
 from vqafeat.errors import WeightsError
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.backbones.url_weights import UrlWeights
-from vqafeat.extraction.weights import load_network, load_state, published_state
 
 BACKBONE = BACKBONES.get("slowfast-fast")
 

@@ -8,7 +8,7 @@ import torchvision.models.video as tv
 from torch import Tensor, nn
 
 from tests.extraction.backbones.networks import stirred
-from vqafeat.extraction.backbones import BACKBONES, swin3d
+from vqafeat.backbones import BACKBONES, swin3d
 
 BACKBONE = BACKBONES.get("swin3d-t")
 

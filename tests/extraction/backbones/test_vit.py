@@ -8,8 +8,8 @@ import torchvision.models as tv
 from torch import Tensor, nn
 
 from tests.extraction.backbones.networks import stirred
-from vqafeat.extraction.backbones import BACKBONES
-from vqafeat.extraction.backbones.vit import PatchMaps
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.vit import PatchMaps
 
 
 def small(side: int) -> nn.Module:

@@ -8,9 +8,9 @@ import torch
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.test_runner import Watching, tree
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.extraction.engines import ENGINES, Extraction
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.store import FeatureStore
 
 REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")

@@ -10,11 +10,11 @@ from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.engines.dying import DEADLY, DEADLY_ONCE, DyingWorker
 from tests.extraction.test_runner import Watching, tree
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction.engines import ENGINES, Extraction, on_ray
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import ledger_path, read_ledger
 from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
 from vqafeat.store import FeatureStore

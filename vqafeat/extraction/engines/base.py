@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.extractors import Extractor, ExtractorRequest
 from vqafeat.extraction.pipeline import CPU, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Progress
 from vqafeat.registry import Registry

@@ -4,9 +4,9 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import enter
 from vqafeat.datasets import Dataset
-from vqafeat.extraction.extractors import ExtractorRequest
 from vqafeat.extraction.ledger import Failure
 from vqafeat.extraction.pipeline import Pipeline, Resources
 from vqafeat.extraction.runner import ExtractionSummary, Run, Silent

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.extractors import backbone_names, build_extractors
 from vqafeat.pretraining.coral import DomainFeatures, combined, domain_distance, image_features, image_paths, mean_features
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task

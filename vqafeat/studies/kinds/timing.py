@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.extractors import build_extractors
-from vqafeat.extraction.networks import Network, shared_networks
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
 from vqafeat.system import device_named
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from vqafeat.backbones import BACKBONES, Variant
+from vqafeat.backbones.base import POOLING
+from vqafeat.backbones.views import FRAME_RULES, VIEWS, FrameRule, View
+from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.backbones import BACKBONES, Variant
-from vqafeat.extraction.frame_rules import FRAME_RULES, FrameRule
-from vqafeat.extraction.pooling import POOLING
-from vqafeat.extraction.views import VIEWS, View
-from vqafeat.extraction.weights import LoadedNetwork, load_network
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.video.reader import decoder_identity
 

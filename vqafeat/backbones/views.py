@@ -9,6 +9,7 @@ from torchvision.transforms import functional
 from torchvision.transforms.functional import InterpolationMode
 
 from vqafeat.registry import Registry
+from vqafeat.store.types import uniform_frames
 
 SHORT_SIDE = 540
 CROP_SIDE = 768
@@ -75,3 +76,21 @@ VIEWS.add(
     "crops768",
     View(_crops, _crop_size, f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole) at places drawn by frame size, averaged"),
 )
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """A choice of frames.
+
+    Attributes:
+        picks: number of frames of the video → the indices to see, increasing; None where every frame is seen, whatever the number.
+        described: for the identity.
+    """
+
+    picks: Callable[[int], list[int]] | None
+    described: str
+
+
+FRAME_RULES: Registry[FrameRule] = Registry("frame rule")
+FRAME_RULES.add("every", FrameRule(None, "every frame"))
+FRAME_RULES.add("uniform128", FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals"))

@@ -4,9 +4,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
-from vqafeat.extraction.backbones.taps import tapped_outputs
-from vqafeat.extraction.clips import ClipRule
+from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant, tapped_outputs
 
 _EXPANSION = 4
 

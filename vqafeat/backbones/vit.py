@@ -7,7 +7,7 @@ import torchvision.models as tv
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.backbones.base import BACKBONES, Backbone, Variant
 
 _PATCH = 16
 

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad, scaled_dot_product_attention
 from torchvision.models.swin_transformer import PatchMerging
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
-from vqafeat.extraction.clips import ClipRule
+from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
 
 _SCORES = 2**25  # attention scores computed at once, 128 MiB
 _STEPS = 2  # time steps whose hidden units are computed at once

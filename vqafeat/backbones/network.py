@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vqafeat.backbones.base import Backbone, gap_gsp
+from vqafeat.backbones.feature_set import PRECISIONS, Extractor
+from vqafeat.backbones.fuse import fused
 from vqafeat.errors import ArgumentError
-from vqafeat.extraction.backbones import Backbone
-from vqafeat.extraction.extractors import PRECISIONS, Extractor
-from vqafeat.extraction.fusing import fused
-from vqafeat.extraction.pooling import gap_gsp
 
 
 @dataclass(frozen=True)

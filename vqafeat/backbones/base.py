@@ -2,13 +2,58 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.clips import ClipRule
 from vqafeat.registry import Registry
+
+
+@dataclass(frozen=True)
+class ClipRule:
+    """Blocks of consecutive frames, as Li et al.'s released `CNNfeatures_Motion.py` cuts them (FACTS § 2).
+
+    The video is cut into blocks of `window` frames without overlap. The last block is the video's last `window` frames and gives
+    only rows that no block before it covers. A video of at most `window` frames is one block, resampled to `inputs` frames, which
+    repeats frames where there are fewer.
+
+    Attributes:
+        window: frames of a block.
+        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated to whole frames.
+        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of them, the later of two.
+    """
+
+    window: int
+    inputs: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.inputs <= self.window or self.steps < 1 or self.inputs % self.steps:
+            raise ArgumentError(
+                f"a clip of {self.window} frames cannot give {self.steps} steps from {self.inputs} inputs: "
+                "inputs has to be from 2 to window, and a multiple of steps."
+            )
+
+    def picked(self, length: int) -> list[int]:
+        """Return the positions, inside a block of `length` frames, of the frames that the network sees."""
+        return [position * (length - 1) // (self.inputs - 1) for position in range(self.inputs)]
+
+    def rows(self, first: int, length: int, covered: int) -> list[tuple[int, int]]:
+        """Return (step, frame) of the rows to keep from the block that starts at frame `first`.
+
+        Args:
+            covered: frames before this one belong to rows of earlier blocks.
+        """
+        picked, width = self.picked(length), self.inputs // self.steps
+        ends = {step: first + picked[(step + 1) * width - 1] for step in range(self.steps)}
+        return [(step, first + picked[step * width + width // 2]) for step in range(self.steps) if ends[step] >= covered]
+
+    def __str__(self) -> str:
+        return f"blocks of {self.window} frames, {self.inputs} of them seen, {self.steps} rows; the last block ends with the video"
+
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -88,3 +133,32 @@ class Backbone:
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone")
+
+
+def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing beyond them."""
+    return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
+
+
+POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
+
+
+def gap_gsp(maps: Tensor) -> Tensor:
+    """Return the mean and the unbiased standard deviation over space of each channel (VSFA's `global_std_pool2d`, FACTS § 1).
+
+    Args:
+        maps: (batch, channel, height, width), or (batch, channel, time, height, width) to pool over time as well; fastest where the
+            channels lie last in memory.
+
+    Returns:
+        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; a map of a single position has deviation 0.
+    """
+    # positions × channels is how the maps lie in memory: sums over positions then run along whole cache lines
+    flat = maps.movedim(1, -1).flatten(1, -2).float()
+    mean = flat.mean(1, keepdim=True)
+    positions = flat.shape[1]
+    if positions == 1:
+        return torch.cat([mean, torch.zeros_like(mean)], 2).squeeze(1)
+    # around the mean, not E[x²] − E[x]², which loses a small deviation beside a large mean
+    deviation = (flat - mean).square_().sum(1, keepdim=True).div_(positions - 1).sqrt_()
+    return torch.cat([mean, deviation], 2).squeeze(1)

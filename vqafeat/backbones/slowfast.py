@@ -4,13 +4,36 @@ Lateral connections run from the fast to the slow pathway only, so the fast path
 """
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
-from vqafeat.extraction.backbones.url_weights import UrlWeights
-from vqafeat.extraction.clips import ClipRule
+from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
+from vqafeat.backbones.weights import unwrapped
+
+
+@dataclass(frozen=True)
+class UrlWeights:
+    """A file of weights whose publisher states no checksum: the digest in a feature set's identity records what was loaded.
+
+    Attributes:
+        name: the weights' full name.
+        url: where the file is fetched from, once, into torch's cache.
+    """
+
+    name: str
+    url: str
+
+    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
+        """Return the tensors; a hash is checked only where the file's name carries one."""
+        saved = torch.hub.load_state_dict_from_url(
+            self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=weights_only
+        )
+        return unwrapped(saved, f"'{self.url}'")
+
 
 _STAGES = 5  # the stem and four residual stages; what follows them is the head
 _PUBLISHED = UrlWeights(

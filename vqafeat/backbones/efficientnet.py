@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from vqafeat.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.backbones.fuse import SamePad
+from vqafeat.backbones.weights import unwrapped
 from vqafeat.errors import WeightsError
-from vqafeat.extraction.backbones.base import BACKBONES, Backbone, Variant
-from vqafeat.extraction.fusing import SamePad
-from vqafeat.state_dicts import unwrapped
 
 _STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
 _OUTER_NAMES = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
