@@ -13,7 +13,7 @@ from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.images import DISPUTED_STD, IMAGE_KINDS, make_image_demo
-from vqafeat.extraction.runner import extract_dataset
+from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit

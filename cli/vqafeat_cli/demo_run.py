@@ -11,7 +11,7 @@ import numpy as np
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.extraction.runner import extract_dataset
+from vqafeat.extraction.loop import extract_dataset
 from vqafeat.modeling.drawing import drawn_splits
 from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.modeling.parallel import one_thread

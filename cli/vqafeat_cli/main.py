@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished wit
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -19,7 +19,28 @@ from vqafeat_cli import commands
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+# Spellings of version 1, which still work for one version and stand in no help text.
+FORMER_OPTIONS = {
+    "--engine": "--backend",
+}
+
+
+class _Group(click.Group):
+    """Commands that also take the former spellings of their options."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        known = {spelling for option in command.params for spelling in option.opts} if command else set()
+        return name, command, [_present_spelling(argument, known) for argument in rest]
+
+
+def _present_spelling(argument: str, known: Collection[str]) -> str:
+    option, equals, value = argument.partition("=")
+    present = FORMER_OPTIONS.get(option)
+    return f"{present}{equals}{value}" if present in known and option not in known else argument
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="vqafeat")
 def cli() -> None:
     """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality models on them in minutes.

@@ -158,7 +158,9 @@ def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _CLUSTER_OPTIONS: list[Decorator] = [
-    click.option("--engine", default="local", show_default=True, help="What drives the work: local (this machine) or ray (a cluster)."),
+    click.option(
+        "--backend", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="This machine, or a Ray cluster."
+    ),
     click.option(
         "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
     ),
@@ -174,7 +176,7 @@ _CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_wo
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--engine` and the options that say what is asked of a cluster; `parted` and `cluster` read them."""
+    """Add `--backend` and the options that say what is asked of a cluster; `parted` and `cluster` read them."""
     for option in reversed(_CLUSTER_OPTIONS):
         command = option(command)
     return command
@@ -186,27 +188,28 @@ def parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return asked, {name: value for name, value in given.items() if name not in _CLUSTER_PARAMETERS}
 
 
-def cluster(engine: str, beyond_one_machine: bool, asked: Mapping[str, Any], local: Mapping[str, Any]) -> "ClusterOptions":
-    """Return what is asked of a cluster.
+def cluster(backend: str, asked: Mapping[str, Any], local: Mapping[str, Any]) -> "ClusterOptions | None":
+    """Return what is asked of a cluster; None for the backend `local`.
 
     Args:
-        beyond_one_machine: whether the engine reads it.
         asked: as `parted` returns it.
         local: options that count on one machine alone; None where one was not given.
 
     Raises:
-        ArgumentError: an option is for the other kind of engine, or a value is not allowed.
+        ArgumentError: an option is for the other backend, or a value is not allowed.
     """
     from vqafeat.cluster import ClusterOptions
     from vqafeat.errors import ArgumentError
 
-    if asked and not beyond_one_machine:
-        option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
-        raise ArgumentError(f"{option} is for a cluster, but the engine is '{engine}'; add --engine ray, or leave it out.")
+    if backend == "local":
+        if asked:
+            option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
+            raise ArgumentError(f"{option} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out.")
+        return None
     for name, value in local.items():
-        if beyond_one_machine and value is not None:
+        if value is not None:
             raise ArgumentError(
-                f"{name} is '{value}', which is for one machine, but the engine is '{engine}', whose workers follow from --cpus-per-worker "
+                f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose workers follow from --cpus-per-worker "
                 "and --gpus-per-worker; leave it out."
             )
     return ClusterOptions(**{"workers" if name == "ray_workers" else name: value for name, value in asked.items()})

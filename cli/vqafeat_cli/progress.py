@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from vqafeat.extraction.runner import ExtractionSummary, Silent
-from vqafeat.extraction.runner import Progress as Watcher
+from vqafeat.extraction.loop import ExtractionSummary, Silent
+from vqafeat.extraction.loop import Progress as Watcher
 
 
 def bar_columns() -> tuple[ProgressColumn, ...]:

@@ -5,8 +5,8 @@ import numpy as np
 
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.backbones.weights import parse_weights
-from vqafeat.extraction.mending import compared, damaged_videos, repair, stored_extractors
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.verify import compared, damaged_videos, repair, stored_extractors
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat_cli.progress import shown_progress

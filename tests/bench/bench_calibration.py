@@ -19,8 +19,8 @@ import numpy as np
 
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
-from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
-from vqafeat.extraction.runner import extract_dataset
+from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
+from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.calibration import fit_calibration
 from vqafeat.modeling.fitting import fit

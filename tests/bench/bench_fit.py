@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
+from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.modeling.fitting import fit
 from vqafeat.modeling.sampling import FrameInput
 from vqafeat.splits import SplitRequest, make_split

@@ -22,9 +22,9 @@ from tests.datasets import csv_dataset
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
-from vqafeat.extraction.engines import ENGINES, Extraction
+from vqafeat.extraction.extract import run_extraction
+from vqafeat.extraction.loop import Extraction, ExtractionSummary, Silent
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import ExtractionSummary, Silent
 from vqafeat.store import FeatureStore
 
 
@@ -50,14 +50,14 @@ def made(folder: Path, videos: int, frames: int, width: int, height: int) -> Dat
     return csv_dataset(folder, names)
 
 
-def seconds_of(engine: str, dataset: Dataset, request: ExtractorRequest, workers: int) -> tuple[float, float]:
+def seconds_of(backend: str, dataset: Dataset, request: ExtractorRequest, workers: int) -> tuple[float, float]:
     """Return the seconds of work, and those of the whole call."""
     with tempfile.TemporaryDirectory() as folder:
         store, timed = FeatureStore.create(Path(folder) / "videos.zarr", dataset), Timed()
-        asked = ClusterOptions(workers=workers)
+        asked = ClusterOptions(workers=workers) if backend == "ray" else None
         work = Extraction(dataset, store, request.build(), request, resources=Resources(workers=1), cluster=asked)
         start = time.perf_counter()
-        summary = ENGINES.get(engine).run(work, timed)
+        summary = run_extraction(work, timed)
         assert (summary.extracted, summary.failures) == (len(dataset.videos), ())
         return timed.seconds, time.perf_counter() - start
 
@@ -79,9 +79,9 @@ def main() -> None:
         print(f"{machine()}, Ray {ray.__version__}; {given.backbone}, one thread a worker")
         print(f"{given.videos} clips of {given.frames} frames of 480x270; {4 * given.videos} of one frame of 64x48")
         print("| way | frames/s | start, s | ms a one-frame video |\n|---|---|---|---|")
-        for name, engine, workers in (("local", "local", 1), ("ray, 1 worker", "ray", 1), ("ray, 2 workers", "ray", 2)):
-            seconds, whole = seconds_of(engine, ordinary, request, workers)
-            short, _ = seconds_of(engine, tiny, request, workers)
+        for name, backend, workers in (("local", "local", 1), ("ray, 1 worker", "ray", 1), ("ray, 2 workers", "ray", 2)):
+            seconds, whole = seconds_of(backend, ordinary, request, workers)
+            short, _ = seconds_of(backend, tiny, request, workers)
             rate, each = given.videos * given.frames / seconds, short / len(tiny.videos) * 1000
             print(f"| {name} | {rate:.1f} | {whole - seconds:.1f} | {each:.1f} |", flush=True)
         ray.shutdown()

@@ -9,7 +9,7 @@ from torch import Tensor
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import ClipRule
 from vqafeat.backbones.network import Network
-from vqafeat.extraction.collecting import ClipCollector, FrameBatches, FrameCollector, Rows, RowSink
+from vqafeat.extraction.batching import ClipCollector, FrameBatches, FrameCollector, Rows, RowSink
 
 
 class Telling:

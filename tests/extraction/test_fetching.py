@@ -18,10 +18,9 @@ from tests.datasets import csv_dataset
 from tests.s3 import LoopbackS3
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import StoreError, VideoError
-from vqafeat.extraction.fetching import Fetching
-from vqafeat.extraction.in_work import VideoJob
-from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import Silent, extract_dataset
+from vqafeat.extraction.loop import Silent, extract_dataset
+from vqafeat.extraction.pipeline import Resources, VideoJob
+from vqafeat.extraction.prefetch import Fetching
 from vqafeat.remote import RemoteFile, listed_files, place_named
 from vqafeat.store import FeatureStore
 

@@ -11,9 +11,8 @@ from tests.conftest import SHARED_DATA
 from tests.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.backbones.feature_set import build_extractors
-from vqafeat.extraction.ledger import ledger_path, read_ledger
+from vqafeat.extraction.loop import extract_dataset, ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import extract_dataset
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.video.reader import DecodeLimits
 

@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from tests.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError
-from vqafeat.extraction.imports import import_matrix, import_vsfa, read_matrix, vsfa_dataset
+from vqafeat.extraction.importers import import_matrix, import_vsfa, read_matrix, vsfa_dataset
 from vqafeat.store import FeatureStore, verify_store
 
 SCORES = {0: 3.5, 2: 1.25, 10: 4.0}

@@ -11,7 +11,7 @@ from tests.clips import noise_frames, write_clip
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import VideoError
-from vqafeat.extraction.memory import MemoryBudget, activation_bytes, free_on, held_bytes, step_bytes, used_bytes
+from vqafeat.extraction.memory_budget import MemoryBudget, activation_bytes, free_on, held_bytes, step_bytes, used_bytes
 from vqafeat.extraction.pipeline import Resources, extract_video
 
 CPU = torch.device("cpu")

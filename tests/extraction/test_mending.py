@@ -12,8 +12,8 @@ from tests.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.mending import Comparison, compared, damaged_videos, repair, stored_extractors
-from vqafeat.extraction.runner import extract_dataset
+from vqafeat.extraction.loop import extract_dataset
+from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.store import FeatureStore, pack_store, verify_store
 
 __all__ = ["run", "tiny_backbone"]

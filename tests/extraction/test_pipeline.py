@@ -13,9 +13,8 @@ from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extra
 from vqafeat.backbones.views import crop_places
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
-from vqafeat.extraction.in_work import VideoJob
-from vqafeat.extraction.memory import used_bytes
-from vqafeat.extraction.pipeline import Pipeline, Resources, extract_video
+from vqafeat.extraction.memory_budget import used_bytes
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoJob, extract_video
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqafeat.extraction import row_store
-from vqafeat.extraction.row_store import RowStore
+from vqafeat.extraction import batching
+from vqafeat.extraction.batching import RowStore
 
 
 @pytest.mark.parametrize("held", [0, 100, 1 << 30])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_pieces_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, dtype: type) -> None:
-    monkeypatch.setattr(row_store, "HELD_BYTES", held)
+    monkeypatch.setattr(batching, "HELD_BYTES", held)
     pieces = [np.random.default_rng(size).random((size, 7)).astype(dtype) for size in (1, 5, 1, 30)]
     store = RowStore(tmp_path)
     for piece in pieces:
@@ -26,7 +26,7 @@ def test_pieces_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_long_video_takes_no_more_memory_than_what_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_store, "HELD_BYTES", 1000)
+    monkeypatch.setattr(batching, "HELD_BYTES", 1000)
     store = RowStore(tmp_path)
     largest = 0
     for index in range(100):

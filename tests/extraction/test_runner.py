@@ -19,9 +19,8 @@ from tests.extraction.decoding import misbehaving
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import DatasetError, IdentityError, StoreError
-from vqafeat.extraction.ledger import ledger_path, read_ledger
+from vqafeat.extraction.loop import ExtractionSummary, Silent, extract_dataset, ledger_path, read_ledger
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import ExtractionSummary, Silent, extract_dataset
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.zarr_io import write_array
 from vqafeat.video import pool

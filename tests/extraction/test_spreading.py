@@ -15,10 +15,9 @@ from tests.extraction.test_runner import Watching, tree
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
-from vqafeat.extraction.ledger import ledger_path, read_ledger
+from vqafeat.extraction.loop import ExtractionSummary, extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.multi_device import extract_on_devices, shares
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
-from vqafeat.extraction.spreading import extract_on_devices, shares
 from vqafeat.store import FeatureStore
 
 CPU = torch.device("cpu")

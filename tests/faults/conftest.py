@@ -8,7 +8,7 @@ import pytest
 from tests.extraction.test_runner import tree
 from tests.faults import victims
 from vqafeat.backbones.feature_set import Extractor
-from vqafeat.extraction.runner import ExtractionSummary
+from vqafeat.extraction.loop import ExtractionSummary
 from vqafeat.store import FeatureStore, verify_store
 
 

@@ -15,9 +15,9 @@ from tests.faults import victims
 from tests.faults.conftest import Whole
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import ExtractionError
+from vqafeat.extraction.loop import Silent, extract_dataset
+from vqafeat.extraction.multi_device import extract_on_devices
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import Silent, extract_dataset
-from vqafeat.extraction.spreading import extract_on_devices
 from vqafeat.store import FeatureStore
 
 pytestmark = pytest.mark.faults

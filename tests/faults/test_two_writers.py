@@ -10,8 +10,8 @@ from tests.faults import victims
 from tests.faults.conftest import Whole
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import StoreError
-from vqafeat.extraction.runner import Silent
-from vqafeat.extraction.spreading import extract_on_devices
+from vqafeat.extraction.loop import Silent
+from vqafeat.extraction.multi_device import extract_on_devices
 from vqafeat.store import FeatureStore, held_together
 
 pytestmark = pytest.mark.faults

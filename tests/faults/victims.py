@@ -14,8 +14,8 @@ import torch
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from vqafeat.backbones.feature_set import Extractor, build_extractors
+from vqafeat.extraction.loop import ExtractionSummary, extract_dataset
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
 from vqafeat.store import FeatureStore, zarr_io
 from vqafeat.system import process_context
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
-from vqafeat.extraction.in_work import ExtractedVideo
+from vqafeat.extraction.pipeline import ExtractedVideo
 from vqafeat.io import json_text
 from vqafeat.modeling import scoring
 from vqafeat.modeling.evaluating import evaluate

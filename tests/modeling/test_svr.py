@@ -17,7 +17,7 @@ from sklearn.svm import SVR
 
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
-from vqafeat.extraction.imports import read_matrix
+from vqafeat.extraction.importers import read_matrix
 from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.heads import build_head

@@ -13,7 +13,7 @@ from tests.s3 import LoopbackS3
 from tests.store.test_feature_store import IDENTITY, frame_table
 from tests.store.test_packing import ROWS, values_of
 from vqafeat.errors import StoreError
-from vqafeat.extraction.ledger import Failure, Ledger, read_ledger
+from vqafeat.extraction.loop import Failure, Ledger, read_ledger
 from vqafeat.remote import Place, place_named
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
 from vqafeat.store.zarr_io import ledger_path

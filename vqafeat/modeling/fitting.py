@@ -15,7 +15,8 @@ from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.branches import with_branches
 from vqafeat.modeling.calibration import calibration_notes, write_calibrations
-from vqafeat.modeling.engines import ENGINES, Fit
+from vqafeat.modeling.engines.base import Fit
+from vqafeat.modeling.engines.local import run_fit
 from vqafeat.modeling.group_state import SplitOutcome
 from vqafeat.modeling.heads.base import resolved_options
 from vqafeat.modeling.holding import held
@@ -101,7 +102,6 @@ def fit(
     frame_input: FrameInput = WHOLE_VIDEOS,
     memory_bytes: int | None = None,
     elsewhere: bool = False,
-    engine: str = "local",
     cluster: ClusterOptions | None = None,
     progress: Progress | None = None,
 ) -> FittedRun:
@@ -129,8 +129,7 @@ def fit(
         frame_input: the frames that are taken, sampled and shuffled, in training and in testing.
         memory_bytes: that features may take; larger ones are read from the store again and again. None for half of what is free.
         elsewhere: where `out` is taken by another run, look for this one in the folders beside it, or name one after its digest.
-        engine: what drives the splits: "local", or "ray" for the machines of a cluster, where `jobs` and `device` do not count.
-        cluster: what is asked of a cluster.
+        cluster: the Ray cluster whose machines train, where `jobs` and `device` do not count; None trains on this machine.
         progress: called with a split's number and each epoch's record.
 
     Raises:
@@ -147,8 +146,7 @@ def fit(
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
         raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
-    driving, asked = ENGINES.get(engine), cluster or ClusterOptions()
-    devices = (asked.device_name,) if driving.beyond_one_machine else _devices(device)
+    devices = _devices(device) if cluster is None else (cluster.device_name,)
     videos = _videos(source, feature_sets, splits, skip_missing)
     lines = _lines(source, videos, chosen)
     plan = Plan(source, feature_sets, videos.rows, head, resolved, chosen, lines, seed, devices, out, frame_input)
@@ -161,7 +159,7 @@ def fit(
     write_json(folder.path / CONFIG, config.as_dict())
     write_json(folder.path / SPLITS, {**_named_splits(videos, split_kind), "sha256": _file_digests(source, videos)})
     sequences = held(videos.sequences, memory_bytes) if trainer_of(head).follows_recipe else videos.sequences
-    outcomes = driving.run(Fit(sequences, videos.splits, plan, jobs, asked), progress)
+    outcomes = run_fit(Fit(sequences, videos.splits, plan, jobs, cluster), progress)
     trained = {row for split in videos.splits for row in split.train}
     if (features := TrainingFeatures.of(sequences, sorted(trained))) is not None:
         write_training_features(folder.path, features)

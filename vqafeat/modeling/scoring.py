@@ -13,8 +13,7 @@ from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extra
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
-from vqafeat.extraction.in_work import ExtractedVideo, VideoJob
-from vqafeat.extraction.pipeline import Pipeline, Resources
+from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoJob
 from vqafeat.modeling.rows import selected
 from vqafeat.modeling.sampling import VideoRows, rows_in_testing
 from vqafeat.modeling.score_checks import ScoreChecks

@@ -62,13 +62,13 @@ def extract(
     dtype: str,
     skip_missing: bool,
     json: bool,
-    engine: str,
+    backend: str,
     **given: Any,
 ) -> None:
     """Decode each video of a data set once and store per-frame features of every network asked for.
 
     What the store already holds of the same file under the same identity is skipped, so a stopped run is resumed by the same command.
-    A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3. With --engine ray the
+    A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3. With --backend ray the
     videos are spread over the machines of a cluster, which share the videos, the store and the weights by one file system or object store.
 
     \b
@@ -77,32 +77,31 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
       vqafeat extract --dataset konvid --backbone resnet50 --root s3://videos/konvid --labels KoNViD-1kinfo.mat
-      vqafeat extract --dataset konvid --backbone resnet50 --engine ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
+      vqafeat extract --dataset konvid --backbone resnet50 --backend ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.backbones.feature_set import ExtractorRequest, backbone_names
     from vqafeat.backbones.network import chosen_precision
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import locate_videos
-    from vqafeat.extraction.engines import ENGINES, Extraction
-    from vqafeat.extraction.ledger import ledger_path
+    from vqafeat.extraction.extract import run_extraction
+    from vqafeat.extraction.loop import Extraction, ledger_path
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import load_with_root
     from vqafeat_cli.progress import shown_progress
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
-    driving = ENGINES.get(engine)
     asked, compute = parted(given)
-    wanted = cluster(engine, driving.beyond_one_machine, asked, {"device": compute["device"]})
-    own = resources(**compute, elsewhere=wanted if driving.beyond_one_machine else None)
+    wanted = cluster(backend, asked, {"device": compute["device"]})
+    own = resources(**compute, elsewhere=wanted)
     chosen = parse_weights(weights, backbone_names(backbones))
     request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, own.device))
     extractors = request.build()
-    here = [own.device] if driving.beyond_one_machine else devices(compute["device"])
+    here = [own.device] if wanted else devices(compute["device"])
     feature_store = FeatureStore.create(store_path(store, loaded.name), loaded)
     work = Extraction(located.dataset, feature_store, extractors, request, located.missing, own, here, wanted)
     with shown_progress(len(located.dataset.videos)) as progress:
-        summary = driving.run(work, progress)
+        summary = run_extraction(work, progress)
     if json:
         found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
         click.echo(json_text({**found, "store": str(feature_store.path)}))

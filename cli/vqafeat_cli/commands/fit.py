@@ -87,7 +87,7 @@ def fit(
     mapping: str,
     jobs: int | None,
     device: str | None,
-    engine: str,
+    backend: str,
     memory: str | None,
     skip_missing: bool,
     any_features: bool,
@@ -110,20 +110,18 @@ def fit(
       vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
       vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
-      vqafeat fit --head sub-gru --dataset lsvq --splits 100 --engine ray --address 10.0.0.1:6379
+      vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.modeling import fitting
     from vqafeat.modeling.drawing import drawn_splits
-    from vqafeat.modeling.engines import ENGINES
     from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat.system import parse_bytes
     from vqafeat_cli.datasets import chosen_features, near, open_stores
     from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 
-    driving = ENGINES.get(engine)
     asked, overrides = parted(given)
-    wanted = cluster(engine, driving.beyond_one_machine, asked, {"device": device, "jobs": jobs})
+    wanted = cluster(backend, asked, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
     feature_sets = chosen_features(source, features)
     name = source.dataset.name
@@ -150,7 +148,6 @@ def fit(
             frame_input=frame_input,
             memory_bytes=None if memory is None else parse_bytes(memory),
             elsewhere=out is None,
-            engine=engine,
             cluster=wanted,
             progress=progress,
         )

@@ -35,7 +35,7 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
       vqafeat import vsfa my_features/ --dataset mine
     """
     from vqafeat.datasets import load_dataset, manifest_names
-    from vqafeat.extraction.imports import import_vsfa, vsfa_dataset
+    from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import is_own_file, labels_argument
 
@@ -62,7 +62,7 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
       vqafeat import mat CVD2014_ResNet-50_feature.mat --labels CVD2014info.mat --dataset cvd2014
     """
     from vqafeat.datasets import load_dataset
-    from vqafeat.extraction.imports import import_matrix
+    from vqafeat.extraction.importers import import_matrix
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.datasets import labels_argument
 

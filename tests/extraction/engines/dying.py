@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 from vqafeat.datasets import Dataset
-from vqafeat.extraction.engines.worker import ExtractionWorker
-from vqafeat.extraction.runner import ExtractionSummary
+from vqafeat.extraction.loop import ExtractionSummary
+from vqafeat.extraction.ray_backend import ExtractionWorker
 
 DEADLY, DEADLY_ONCE = "deadly.mp4", "deadly-once.mp4"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from vqafeat.datasets import RawGeometry
-from vqafeat.extraction.engines.costs import costs, longest_first
+from vqafeat.extraction.ray_backend import costs, longest_first
 
 
 def test_costs_are_frames_times_pixels_whatever_the_size_of_the_file(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from tests.clips import noise_frames, write_clip
 from tests.datasets import csv_dataset
 from tests.extraction.test_runner import Watching, tree
 from vqafeat.backbones.feature_set import ExtractorRequest
-from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.extraction.engines import ENGINES, Extraction
+from vqafeat.errors import ArgumentError
+from vqafeat.extraction.extract import run_extraction
+from vqafeat.extraction.loop import Extraction
 from vqafeat.store import FeatureStore
 
 REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
@@ -23,7 +24,7 @@ def test_one_device_or_two_leave_the_same_store(tmp_path: Path) -> None:
     for count in (1, 2):
         store = FeatureStore.create(tmp_path / str(count) / "v.zarr", dataset)
         work = Extraction(dataset, store, REQUEST.build(), REQUEST, devices=[torch.device("cpu")] * count)
-        assert ENGINES.get("local").run(work, Watching()).extracted == 2
+        assert run_extraction(work, Watching()).extracted == 2
         trees.append(tree(store.path))
     assert trees[0] == trees[1]
 
@@ -36,5 +37,3 @@ def test_what_an_extraction_refuses(tmp_path: Path) -> None:
         Extraction(dataset, store, REQUEST.build(), REQUEST, devices=[])
     with pytest.raises(ArgumentError, match="the request names , but extractors were built for squeezenet1_0"):
         Extraction(dataset, store, REQUEST.build(), ExtractorRequest((), {}, "float16", "fp32"))
-    with pytest.raises(UnknownNameError, match=r"unknown engine 'rays': did you mean ray\?"):
-        ENGINES.get("rays")

@@ -14,9 +14,9 @@ from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
-from vqafeat.extraction.engines import ENGINES, Extraction, on_ray
-from vqafeat.extraction.ledger import ledger_path, read_ledger
-from vqafeat.extraction.runner import ExtractionSummary, extract_dataset
+from vqafeat.extraction import ray_backend
+from vqafeat.extraction.extract import run_extraction
+from vqafeat.extraction.loop import Extraction, ExtractionSummary, extract_dataset, ledger_path, read_ledger
 from vqafeat.store import FeatureStore
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
@@ -46,7 +46,7 @@ def spread(
     dataset: Dataset, store: FeatureStore, watching: Watching | None = None, request: ExtractorRequest = REQUEST, **asked: Any
 ) -> ExtractionSummary:
     work = Extraction(dataset, store, REQUEST.build(), request, cluster=ClusterOptions(**asked))
-    return ENGINES.get("ray").run(work, watching or Watching())
+    return run_extraction(work, watching or Watching())
 
 
 def handed_out(watching: Watching) -> list[str]:
@@ -75,7 +75,7 @@ def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = clips(tmp_path / "videos", [*NAMES[:3], DEADLY_ONCE, DEADLY])
-    monkeypatch.setattr(on_ray, "ExtractionWorker", DyingWorker)
+    monkeypatch.setattr(ray_backend, "ExtractionWorker", DyingWorker)
     store, watching = new_store(dataset, tmp_path), Watching()
     summary = spread(dataset, store, watching, retries=1)
     assert (summary.extracted, summary.skipped) == (4, 0)

@@ -26,7 +26,7 @@ def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeSto
         make_store(),
         tmp_path / "spread",
         splits=MORE,
-        engine="ray",
+        cluster=ClusterOptions(),
         memory_bytes=memory_bytes,
         progress=lambda split, record: seen.append((split, record.epoch)),
     )
@@ -37,7 +37,7 @@ def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeSto
 def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = small_fit(make_store(), tmp_path / "alone")
     monkeypatch.setattr(on_ray, "_work", dying.dying_work)
-    run = small_fit(make_store(), tmp_path / "spread", engine="ray", cluster=ClusterOptions(retries=1))
+    run = small_fit(make_store(), tmp_path / "spread", cluster=ClusterOptions(retries=1))
     assert (tmp_path / "died").exists()
     assert files_of(run.folder) == files_of(expected.folder)
 
@@ -47,6 +47,6 @@ def test_a_task_that_dies_each_time_is_told_of(
 ) -> None:
     monkeypatch.setattr(on_ray, "_work", dying.deadly_work)
     with pytest.raises(TrainingError, match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others"):
-        small_fit(make_store(), tmp_path / "run", engine="ray", cluster=ClusterOptions(retries=1))
+        small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()
     assert not small_fit(make_store(), tmp_path / "run").found

@@ -1,13 +1,14 @@
-"""The engine of one machine: this process, or several."""
+"""x."""
 
-from vqafeat.modeling.engines.base import ENGINES, Fit, FitEngine
+from vqafeat.modeling.engines.base import Fit
 from vqafeat.modeling.group_state import SplitOutcome
 from vqafeat.modeling.parallel import Progress, fit_splits
 
 
-def fit_here(given: Fit, progress: Progress | None) -> list[SplitOutcome]:
-    """Train on this machine; raises as `fit_splits` does."""
-    return fit_splits(given.sequences, given.splits, given.plan, given.jobs, progress)
+def run_fit(work: Fit, progress: Progress | None) -> list[SplitOutcome]:
+    """Train all splits; raises as `fit_splits` and `fit_on_ray` do."""
+    if work.cluster is not None:
+        from vqafeat.modeling.engines.on_ray import fit_on_ray
 
-
-ENGINES.add("local", FitEngine(fit_here, beyond_one_machine=False))
+        return fit_on_ray(work, work.cluster, progress)
+    return fit_splits(work.sequences, work.splits, work.plan, work.jobs, progress)

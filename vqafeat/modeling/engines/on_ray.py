@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
-from vqafeat.modeling.engines.base import ENGINES, Fit, FitEngine
+from vqafeat.modeling.engines.base import Fit
 from vqafeat.modeling.group_state import Group, SplitOutcome
 from vqafeat.modeling.holding import HeldFeatures
 from vqafeat.modeling.parallel import Plan, Progress, fit_group, groups_of, one_thread
@@ -26,7 +26,7 @@ class _LentBlock:
     values: npt.NDArray[np.uint8]
 
 
-def fit_on_ray(given: Fit, progress: Progress | None) -> list[SplitOutcome]:
+def fit_on_ray(given: Fit, cluster: ClusterOptions, progress: Progress | None) -> list[SplitOutcome]:
     """Train on the machines of a Ray cluster; features and the run folder lie on a file system that all of them share.
 
     A task that is tried again goes on from the state that its group left in the run folder.
@@ -36,12 +36,12 @@ def fit_on_ray(given: Fit, progress: Progress | None) -> list[SplitOutcome]:
         TrainingError: a fit went astray, or its worker died time after time.
     """
     groups = groups_of(given.sequences, given.splits, given.plan)
-    with connected(given.cluster) as ray:
+    with connected(cluster) as ray:
         from ray.util.queue import Queue
 
         news = Queue(actor_options={"num_cpus": 0})
         try:
-            return _Groups(ray, given, news, progress).follow(groups)
+            return _Groups(ray, given, cluster, news, progress).follow(groups)
         finally:
             news.shutdown()
 
@@ -49,9 +49,8 @@ def fit_on_ray(given: Fit, progress: Progress | None) -> list[SplitOutcome]:
 class _Groups:
     """Groups on their way; no more are handed out at once than the cluster holds."""
 
-    def __init__(self, ray: Any, given: Fit, news: Any, progress: Progress | None) -> None:
-        self._ray, self._given, self._news, self._progress = ray, given, news, progress
-        cluster = given.cluster
+    def __init__(self, ray: Any, given: Fit, cluster: ClusterOptions, news: Any, progress: Progress | None) -> None:
+        self._ray, self._given, self._cluster, self._news, self._progress = ray, given, cluster, news, progress
         self._most = workers_that_fit(ray.nodes(), cluster)
         self._task = ray.remote(_work).options(
             num_cpus=cluster.cpus_per_worker, num_gpus=cluster.gpus_per_worker, max_retries=cluster.retries
@@ -84,7 +83,7 @@ class _Groups:
             outcomes: list[SplitOutcome] = result_of(self._ray, reference)
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
             raise TrainingError(
-                f"a worker of the fit died {_times(self._given.cluster)}, the last because: {reason(error)}; the same command goes on "
+                f"a worker of the fit died {_times(self._cluster)}, the last because: {reason(error)}; the same command goes on "
                 "from what the others have done, with more --retries if need be."
             ) from error
         return outcomes
@@ -110,6 +109,3 @@ def _work(
         sequences = replace(sequences, features=replace(held, block=_LentBlock(values)))
     with one_thread():
         return fit_group(sequences, group, plan, lambda split_number, record: news.put((split_number, record)))
-
-
-ENGINES.add("ray", FitEngine(fit_on_ray, beyond_one_machine=True))

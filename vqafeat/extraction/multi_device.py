@@ -14,9 +14,8 @@ import torch
 from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, VqafeatError
-from vqafeat.extraction.ledger import Failure, Ledger
+from vqafeat.extraction.loop import ExtractionSummary, Failure, Ledger, Progress, Run, Silent, prepared
 from vqafeat.extraction.pipeline import Pipeline, Resources
-from vqafeat.extraction.runner import ExtractionSummary, Progress, Run, Silent, prepared
 from vqafeat.remote import Place, RemoteFile, VideoFile
 from vqafeat.store import FeatureStore, held_together
 

@@ -1,29 +1,125 @@
 """The engine beyond one machine: Ray places workers, restarts them, and shows them; each extracts as one machine does."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vqafeat.cluster import connected, described, reason, result_of, workers_that_fit
+from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.cluster import ClusterOptions, connected, described, enter, reason, result_of, workers_that_fit
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ClusterError, VideoError
-from vqafeat.extraction.engines.base import ENGINES, Engine, Extraction
-from vqafeat.extraction.engines.costs import longest_first
-from vqafeat.extraction.engines.worker import ExtractionWorker
-from vqafeat.extraction.ledger import Failure, Ledger
-from vqafeat.extraction.runner import ExtractionSummary, Progress, pending_extractors, prepared
-from vqafeat.store import sweep_after_writers
+from vqafeat.extraction.loop import (
+    Extraction,
+    ExtractionSummary,
+    Failure,
+    Ledger,
+    Progress,
+    Run,
+    Silent,
+    pending_extractors,
+    prepared,
+)
+from vqafeat.extraction.pipeline import Pipeline, Resources
+from vqafeat.remote import Place, RemoteFile
+from vqafeat.store import FeatureStore, held_together, sweep_after_writers
+from vqafeat.video.reader import stated_samples
+
+
+class _Noted:
+    """The failures of a share, which the driver writes to the ledger."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+
+    def add(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+class ExtractionWorker:
+    """One process of a cluster that extracts shares of videos, one after another.
+
+    Args:
+        folder: that the driver works in; relative paths count from it.
+        store: where all machines see it.
+        request: what extractors are built from.
+        resources: of this process.
+    """
+
+    def __init__(self, folder: Path, store: Place, request: ExtractorRequest, resources: Resources) -> None:
+        self._folder, self._path, self._request, self._resources = folder, store, request, resources
+        self._pipeline: Pipeline | None = None
+        self._held = ExitStack()
+
+    def prepare(self) -> int:
+        """Load the networks, unless they are, and return the number of this process.
+
+        Raises:
+            ClusterError: this machine does not see the driver's folder.
+            StoreError: this machine does not see the store.
+            IdentityError: this machine's networks or decoder are not those of the store.
+            WeightsError: it does not have the weights.
+        """
+        if self._pipeline is None:
+            enter(self._folder)
+            self._store = FeatureStore.open(self._path, writable=True)
+            self._extractors = self._request.build()
+            for extractor in self._extractors:
+                self._store.add_feature_set(extractor.feature_set, extractor.identity)
+            self._held.enter_context(held_together(self._path))  # until this process ends
+            self._pipeline = Pipeline(self._extractors, self._resources, folder=self._path)
+        return os.getpid()
+
+    def extract(self, share: Dataset) -> ExtractionSummary:
+        """Extract the videos of a share, as a run on one machine does; raises as `prepare`, and StoreError where a write fails."""
+        self.prepare()
+        assert self._pipeline is not None
+        return Run(share, self._store, self._extractors, _Noted(), Silent()).follow(self._pipeline)
+
+
+_READING = 8  # headers at a time: on a network's file system each waits for several round trips
+
+
+def costs(dataset: Dataset) -> list[int]:
+    """Return frames × pixels of each video as its header states them; 0 where it cannot be opened, which is soon found out.
+
+    Of videos at a URL it is their bytes, which the listing told: each header would cost several requests.
+    """
+
+    def cost(row: int) -> int:
+        video = dataset.videos[row]
+        assert video.path is not None
+        if isinstance(video.path, RemoteFile):
+            return video.path.size_bytes
+        try:
+            return stated_samples(video.path, dataset.raw_for(video))
+        except VideoError:
+            return 0  # whoever decodes it says why
+
+    with ThreadPoolExecutor(_READING, "headers") as pool:
+        return list(pool.map(cost, range(len(dataset.videos))))
+
+
+def longest_first(dataset: Dataset, size: int) -> list[Dataset]:
+    """Divide the videos into shares of `size`, those that cost most first."""
+    known = costs(dataset)
+    rows = sorted(range(len(known)), key=lambda row: -known[row])
+    bare = replace(dataset, stored_permutations=None)  # these splits are of no use to a share, and cutting them takes long
+    return [bare.subset(rows[start : start + size]) for start in range(0, len(rows), size)]
+
 
 LOST = "worker-died"
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
-def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
+def extract_on_ray(given: Extraction, cluster: ClusterOptions, progress: Progress) -> ExtractionSummary:
     """Extract on the machines of a Ray cluster; the store and the videos lie where all of them see them.
 
     Raises:
@@ -33,11 +129,11 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
     with prepared(given.dataset, given.store, given.extractors, given.missing) as ledger:
         counts = _Counts(ledger, progress)
         pending = _pending(given, counts)
-        shares = longest_first(given.dataset.subset(pending), _videos_at_once(given)) if pending else []
+        shares = longest_first(given.dataset.subset(pending), _videos_at_once(given, cluster)) if pending else []
         if not shares:
             return counts.summary()
-        with connected(given.cluster) as ray:
-            spread = _Spread(ray, given, shares, counts)
+        with connected(cluster) as ray:
+            spread = _Spread(ray, given, cluster, shares, counts)
             try:
                 return spread.follow()
             finally:
@@ -46,9 +142,9 @@ def extract_on_ray(given: Extraction, progress: Progress) -> ExtractionSummary:
                     sweep_after_writers(given.store.path)
 
 
-def _videos_at_once(given: Extraction) -> int:
+def _videos_at_once(given: Extraction, cluster: ClusterOptions) -> int:
     """Return the videos of a share: a GPU needs many decoders at once, a processor is kept busy by one video."""
-    return max(1, given.resources.workers) if given.cluster.gpus_per_worker else 1
+    return max(1, given.resources.workers) if cluster.gpus_per_worker else 1
 
 
 def _pending(given: Extraction, counts: "_Counts") -> list[int]:
@@ -67,8 +163,7 @@ def _pending(given: Extraction, counts: "_Counts") -> list[int]:
 class _Workers:
     """The workers that there are; Ray places them where there is room, now or later."""
 
-    def __init__(self, ray: Any, given: Extraction) -> None:
-        cluster = given.cluster
+    def __init__(self, ray: Any, given: Extraction, cluster: ClusterOptions) -> None:
         resources = replace(given.resources, device=torch.device(cluster.device_name))
         memory = resources.memory_bytes if cluster.device_name == "cpu" else None
         reserved = {"num_cpus": cluster.cpus_per_worker, "num_gpus": cluster.gpus_per_worker, "memory": memory}
@@ -126,15 +221,15 @@ class _Spread:
     the share waiting for that very worker, for ever where its machine is gone and no other has room.
     """
 
-    def __init__(self, ray: Any, given: Extraction, shares: Sequence[Dataset], counts: _Counts) -> None:
-        self._ray, self._cluster, self._counts, self._workers = ray, given.cluster, counts, _Workers(ray, given)
+    def __init__(self, ray: Any, given: Extraction, cluster: ClusterOptions, shares: Sequence[Dataset], counts: _Counts) -> None:
+        self._ray, self._cluster, self._counts, self._workers = ray, cluster, counts, _Workers(ray, given, cluster)
         self._todo = deque(map(_Share, shares))
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
         self._busy: dict[Any, tuple[Any, _Share]] = {}
         self._deaths = (ray.exceptions.RayActorError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
         self._last_sign, self._last_death = time.monotonic(), ""
-        for _ in range(min(workers_that_fit(ray.nodes(), given.cluster), len(shares))):
+        for _ in range(min(workers_that_fit(ray.nodes(), cluster), len(shares))):
             self._start_one()
 
     def follow(self) -> ExtractionSummary:
@@ -222,6 +317,3 @@ def _free(ray: Any) -> str:
 def _given_up(video: Video, deaths: int, error: BaseException) -> Failure:
     message = f"'{video.path}' was in work on {deaths} worker(s) that died, the last because: {reason(error)}; it is not tried again."
     return Failure(video.name, str(video.path), LOST, message)
-
-
-ENGINES.add("ray", Engine(extract_on_ray, beyond_one_machine=True))

@@ -10,8 +10,8 @@ import numpy as np
 from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
 from vqafeat.datasets import Dataset, load_manifest, locate_videos, manifest_names
 from vqafeat.errors import ArgumentError, IdentityError
+from vqafeat.extraction.loop import ExtractionSummary, Progress, extract_dataset
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.extraction.runner import ExtractionSummary, Progress, extract_dataset
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, problems, store_key, store_path
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from vqafeat.errors import VideoError
-from vqafeat.extraction.in_work import VideoJob
+from vqafeat.extraction.pipeline import VideoJob
 from vqafeat.remote import RemoteFile, cache_errors_told, cache_folder, network_errors
 
 Failed = Callable[[VideoJob, VideoError], None]

@@ -1,24 +1,91 @@
 """Many videos into one store: what is done is skipped, what fails goes to the ledger, nothing stops the rest."""
 
+import json
 import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from vqafeat.backbones.feature_set import Extractor
+import torch
+
+from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
+from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, RawGeometry, Video
-from vqafeat.errors import DatasetError, StoreError, VideoError
-from vqafeat.extraction.fetching import Fetching
-from vqafeat.extraction.in_work import Outcome, VideoJob
-from vqafeat.extraction.ledger import Failure, Ledger, ledger_path
-from vqafeat.extraction.pipeline import Pipeline, Resources
-from vqafeat.remote import VideoFile
-from vqafeat.store import FeatureStore
+from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
+from vqafeat.extraction.pipeline import CPU, Outcome, Pipeline, Resources, VideoJob
+from vqafeat.extraction.prefetch import Fetching
+from vqafeat.remote import Place, VideoFile
+from vqafeat.store import FeatureStore, telling_refusals, zarr_io
 from vqafeat.video.files import file_source, file_stamp
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One line of the ledger."""
+
+    video: str
+    path: str
+    kind: str
+    message: str
+
+
+def ledger_path(store: FeatureStore) -> Place:
+    """Return the file beside the store that has one line a failed video."""
+    return zarr_io.ledger_path(store.path)
+
+
+def read_ledger(path: Place) -> list[Failure]:
+    """Return the failures on record, oldest first; a line that a killed run left half written is passed over."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(errors="replace").splitlines()
+    return [Failure(**entry) for line in lines if (entry := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> dict[str, str] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
+
+
+class Ledger:
+    """The failures of videos that are not attempted now stay; those attempted now are told anew.
+
+    Raises:
+        StoreError: the file cannot be written to, here or in `add`.
+    """
+
+    def __init__(self, path: Place, attempted: Sequence[str]) -> None:
+        self.path = path
+        self.failures: list[Failure] = []
+        attempted_names = set(attempted)
+        kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
+        self._lines = list[str]()
+        with telling_refusals(path):
+            path.unlink(missing_ok=True)
+        for failure in kept:
+            self._append(failure)
+
+    def add(self, failure: Failure) -> None:
+        """Note a failure."""
+        self.failures.append(failure)
+        self._append(failure)
+
+    def _append(self, failure: Failure) -> None:
+        self._lines.append(json.dumps(asdict(failure)) + "\n")
+        with telling_refusals(self.path):
+            if isinstance(self.path, Path):
+                with self.path.open("a") as file:
+                    file.write(self._lines[-1])
+            else:
+                self.path.write_text("".join(self._lines))  # nothing can be appended to an object
+
 
 WRITES_AHEAD = 2  # videos whose rows wait in memory to be written
 
@@ -211,3 +278,40 @@ def _same_file(path: VideoFile, raw: RawGeometry | None, source: dict[str, objec
     if stamp == {key: source.get(key) for key in stamp}:
         return True
     return bool(file_source(path, raw)["sha256"] == source["sha256"])
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """One extraction, as it is handed to a backend.
+
+    Attributes:
+        dataset: its videos, located.
+        store: opened for writing.
+        extractors: the feature sets.
+        request: what the extractors were built from; other processes build their own.
+        missing: names of videos whose file was not found, for the ledger.
+        resources: of each process that runs networks.
+        devices: of this machine that share the videos.
+        cluster: the Ray cluster whose machines extract; None extracts on this machine.
+
+    Raises:
+        ArgumentError: the request is for other feature sets than the extractors, or there is no device.
+    """
+
+    dataset: Dataset
+    store: FeatureStore
+    extractors: Sequence[Extractor]
+    request: ExtractorRequest
+    missing: Sequence[str] = ()
+    resources: Resources = field(default_factory=Resources)
+    devices: Sequence[torch.device] = (CPU,)
+    cluster: ClusterOptions | None = None
+
+    def __post_init__(self) -> None:
+        built = {extractor.feature_set for extractor in self.extractors}
+        if len(built) > len(set(self.request.feature_sets)):
+            raise ArgumentError(
+                f"the request names {', '.join(self.request.feature_sets)}, but extractors were built for {', '.join(built)}."
+            )
+        if not self.devices:
+            raise ArgumentError("devices is empty; name at least one, such as --device cpu.")
