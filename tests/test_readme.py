@@ -10,8 +10,8 @@ import torch
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import shared_networks
-from vqafeat.modeling.heads import HEADS, build_head
-from vqafeat.modeling.losses import LOSSES, LossOptions, build_loss
+from vqafeat.heads import HEADS, build_head
+from vqafeat.losses import LOSSES, LossOptions, build_loss
 from vqafeat.studies.loading import study_of
 
 ROOT = Path(__file__).parents[1]

@@ -21,10 +21,10 @@ from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.loop import extract_dataset
+from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.calibration import fit_calibration
 from vqafeat.modeling.fitting import fit
-from vqafeat.modeling.heads import HEADS
 from vqafeat.modeling.predictions import Prediction
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.splits import SplitRequest, make_split

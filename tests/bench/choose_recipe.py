@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vqafeat.heads import build_head
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.recipes import RECIPES, Recipe
 from vqafeat.modeling.records import Assignment
 from vqafeat.modeling.sequences import Sequences

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from vqafeat.modeling.losses import LabelLine
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.run_config import FORMAT_VERSION, TrainedOn
 from vqafeat.modeling.sampling import WHOLE_VIDEOS
 

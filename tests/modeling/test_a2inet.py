@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.heads import NeuralHead, build_head
-from vqafeat.modeling.heads.interaction import FUSIONS, TemporalGates
+from vqafeat.heads import NeuralHead, build_head
+from vqafeat.heads.a2inet import FUSIONS, TemporalGates
 from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore
 

@@ -9,9 +9,9 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import NeuralHead, build_head
+from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.heads import NeuralHead, build_head
-from vqafeat.modeling.heads.aligned import AlignedHead
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.training import predict
 from vqafeat.splits import Split

@@ -12,9 +12,9 @@ from scipy.stats import pearsonr, spearmanr, ttest_rel, wilcoxon
 
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.io import json_text
+from vqafeat.losses import LabelLine
 from vqafeat.metrics import fit_logistic
 from vqafeat.modeling.comparing import ComparedRuns, compare_runs
-from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.predictions import read_predictions, summarise
 from vqafeat.modeling.run_config import RunConfig, TrainedOn
 from vqafeat.modeling.summary import EVERY_MEASURE

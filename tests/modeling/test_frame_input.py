@@ -15,11 +15,11 @@ from torch import Tensor
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.extraction.pipeline import ExtractedVideo
+from vqafeat.heads.recurrent import NoTime
 from vqafeat.io import json_text
 from vqafeat.modeling import scoring
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.heads.no_time import NoTime
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.sampling import FrameInput, VideoRows, rows_in_testing

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.heads import HEADS, FrameReduction, Head, NeuralHead, build_head, head_options, options_from_text
-from vqafeat.modeling.pooling import released_hysteresis
+from vqafeat.heads import HEADS, FrameReduction, Head, NeuralHead, build_head, head_options, options_from_text
+from vqafeat.heads.pooling import released_hysteresis
 
 ENCODER = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5, "dropout": 0.0}
 TINY: dict[str, dict[str, Any]] = {

@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.modeling.heads.aligned import AlignedHead
+from vqafeat.heads.mdtvsfa import AlignedHead
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.importing import import_head
-from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.trained import TrainedModel
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
-from vqafeat.modeling.losses import (
+from vqafeat.heads.base import Outputs
+from vqafeat.losses import (
     LABEL_SCALES,
     LOSSES,
     LabelLine,
@@ -22,7 +23,6 @@ from vqafeat.modeling.losses import (
     on_label_scale,
     options_read_by,
 )
-from vqafeat.modeling.outputs import Outputs
 
 
 def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,11 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
+from vqafeat.heads import build_head
+from vqafeat.losses import build_loss
 from vqafeat.modeling.comparing import compare_runs
 from vqafeat.modeling.evaluating import evaluate
 from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.heads import build_head
-from vqafeat.modeling.losses import build_loss
 from vqafeat.modeling.mixing import Mixture, joint_splits
 from vqafeat.modeling.one_run import Run
 from vqafeat.modeling.recipes import Recipe

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from vqafeat.modeling.pooling import POOLINGS, frame_mask, masked_mean, padded, paper_hysteresis, released_hysteresis
+from vqafeat.heads.pooling import POOLINGS, frame_mask, masked_mean, padded, paper_hysteresis, released_hysteresis
 
 
 def released_loop(quality: list[float], window: int, beta: float) -> list[float]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.losses import LossOptions
+from vqafeat.losses import LossOptions
 from vqafeat.modeling.recipes import RECIPES, SCHEDULES, Recipe
 
 

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.losses import SOFT_RANKS, soft_ranks
+from vqafeat.losses import SOFT_RANKS, soft_ranks
 
 STRENGTHS = [1e-4, 0.03, 0.3, 1.0, 10.0]
 

@@ -18,9 +18,9 @@ from sklearn.svm import SVR
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.extraction.importers import read_matrix
+from vqafeat.heads import build_head
 from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.heads import build_head
 from vqafeat.modeling.parallel import split_seed
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.modeling.records import TrainingResult

@@ -10,10 +10,10 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import TrainingError
+from vqafeat.heads import build_head
+from vqafeat.losses import Loss, LossOptions, build_loss
 from vqafeat.modeling import one_run
 from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.heads import build_head
-from vqafeat.modeling.losses import Loss, LossOptions, build_loss
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import EpochRecord, TrainingResult
 from vqafeat.modeling.sequences import Sequences

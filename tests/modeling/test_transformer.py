@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.heads import build_head
-from vqafeat.modeling.heads.transformer import sinusoids
+from vqafeat.heads import build_head
+from vqafeat.heads.transformer import sinusoids
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import EpochRecord, TrainingResult
 from vqafeat.splits import Split

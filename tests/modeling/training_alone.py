@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from vqafeat.modeling.losses import LabelLine
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput

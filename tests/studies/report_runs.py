@@ -12,9 +12,9 @@ from tests.modeling.conftest import identity, tiny_features, tiny_seconds
 from tests.modeling.recorded_runs import CONFIG
 from vqafeat.datasets import Dataset, Video
 from vqafeat.io import write_csv, write_json
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.calibration import write_calibrations
 from vqafeat.modeling.fitting import fit
-from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.predictions import Prediction, fit_calibrations, summarise, with_scores, write_predictions
 from vqafeat.modeling.run_config import RunConfig, TrainedOn
 from vqafeat.splits import Split

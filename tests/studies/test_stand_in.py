@@ -7,7 +7,7 @@ import pytest
 
 from tests.studies.conftest import VIDEOS
 from vqafeat.errors import StoreError
-from vqafeat.modeling.heads import HEADS
+from vqafeat.heads import HEADS
 from vqafeat.store import FeatureStore
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.figures import plot_study

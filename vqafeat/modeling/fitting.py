@@ -11,17 +11,17 @@ import numpy as np
 
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.heads.base import resolved_options
 from vqafeat.io import json_text, write_csv, write_json
+from vqafeat.losses import LabelLine, label_lines, on_label_scale
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.modeling.branches import with_branches
 from vqafeat.modeling.calibration import calibration_notes, write_calibrations
 from vqafeat.modeling.engines.base import Fit
 from vqafeat.modeling.engines.local import run_fit
 from vqafeat.modeling.group_state import SplitOutcome
-from vqafeat.modeling.heads.base import resolved_options
 from vqafeat.modeling.holding import held
 from vqafeat.modeling.leaks import LeakReport
-from vqafeat.modeling.losses import LabelLine, label_lines, on_label_scale
 from vqafeat.modeling.mixing import JOINT
 from vqafeat.modeling.one_run import check_parts
 from vqafeat.modeling.parallel import Plan, Progress, build_head_on_meta

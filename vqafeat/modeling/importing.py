@@ -4,11 +4,11 @@ from pathlib import Path
 
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import build_head, head_options
 from vqafeat.io import write_json
+from vqafeat.losses import LabelLine
 from vqafeat.metrics import DEFAULT_MAPPING
-from vqafeat.modeling.heads import build_head, head_options
 from vqafeat.modeling.layouts import read_layout
-from vqafeat.modeling.losses import LabelLine
 from vqafeat.modeling.run_config import RunConfig, TrainedOn, software_versions
 from vqafeat.modeling.run_files import CONFIG, METRICS, SPLITS, load_checked, weights_path, write_weights
 from vqafeat.modeling.summary import MetricsSummary

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vqafeat.modeling.heads import Head
-from vqafeat.modeling.losses import LabelLine
+from vqafeat.heads import Head
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.recipes import SELECTIONS, Recipe
 from vqafeat.modeling.records import EpochRecord, TrainingResult
 from vqafeat.splits import Split

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import TrainingError
+from vqafeat.losses import MIXINGS, build_loss, label_lines
 from vqafeat.modeling.batching import Batch, Batcher, bucketed
 from vqafeat.modeling.keeping import Keeper
-from vqafeat.modeling.losses import MIXINGS, build_loss, label_lines
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment
 from vqafeat.modeling.rows import RowPicks

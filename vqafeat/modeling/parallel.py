@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from vqafeat.errors import TrainingError
+from vqafeat.heads import Head, build_head
+from vqafeat.losses import MIXINGS, LabelLine
 from vqafeat.modeling.batching import Batcher
 from vqafeat.modeling.group_state import Group, GroupState, SplitOutcome
-from vqafeat.modeling.heads import Head, build_head
 from vqafeat.modeling.holding import HeldFeatures
-from vqafeat.modeling.losses import MIXINGS, LabelLine
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.run_files import weights_path, write_weights

@@ -10,9 +10,9 @@ import numpy as np
 
 from vqafeat.errors import WeightsError
 from vqafeat.io import unguarded, write_csv
+from vqafeat.losses import on_label_scale
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
-from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.mixing import dataset_number, own_names
 from vqafeat.modeling.run_config import RunConfig
 from vqafeat.modeling.run_files import METRICS, PREDICTIONS, read_json

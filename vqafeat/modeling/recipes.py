@@ -6,8 +6,8 @@ from math import cos, isfinite, pi
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.losses import LABEL_SCALES, LOSSES, MIXINGS, LossOptions, options_read_by
-from vqafeat.modeling.pooling import POOLINGS
+from vqafeat.heads.pooling import POOLINGS
+from vqafeat.losses import LABEL_SCALES, LOSSES, MIXINGS, LossOptions, options_read_by
 from vqafeat.registry import Registry, options_of
 
 # (share of the optimiser's steps that are behind, epoch from 1) → factor of the learning rate; options are values of the recipe

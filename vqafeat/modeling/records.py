@@ -5,7 +5,7 @@ from math import nan
 
 from torch import Tensor
 
-from vqafeat.modeling.losses import LabelLine
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.splits import Split
 

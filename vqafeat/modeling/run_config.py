@@ -12,7 +12,7 @@ import torch
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import json_text, list_first
-from vqafeat.modeling.losses import LabelLine
+from vqafeat.losses import LabelLine
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
 
 FORMAT_VERSION = 2

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from vqafeat.heads.base import Head
+from vqafeat.heads.pooling import masked_mean
+from vqafeat.heads.recurrent import RecurrentHead
 from vqafeat.modeling.batching import Batch
-from vqafeat.modeling.heads.base import Head
-from vqafeat.modeling.heads.temporal import RecurrentHead
-from vqafeat.modeling.pooling import masked_mean
 
 
 class StackedGRU(torch.autograd.Function):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqafeat.heads import NeuralHead, build_head
 from vqafeat.modeling.batching import as_tensor
-from vqafeat.modeling.heads import NeuralHead, build_head
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.rows import RowPicks, every_row, selected
 from vqafeat.modeling.sequences import Sequences

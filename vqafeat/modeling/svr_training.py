@@ -15,10 +15,10 @@ from sklearn.svm import SVR
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.heads import head_options
+from vqafeat.losses import LabelLine, label_lines
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.checkpoints import Checkpoint
-from vqafeat.modeling.heads import head_options
-from vqafeat.modeling.losses import LabelLine, label_lines
 from vqafeat.modeling.one_run import check_parts
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult

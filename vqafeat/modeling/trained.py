@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
+from vqafeat.heads import HEADS, Head, build_head
+from vqafeat.losses import on_label_scale
 from vqafeat.modeling.batching import as_tensor
 from vqafeat.modeling.calibration import Calibrations, calibration_words
-from vqafeat.modeling.heads import HEADS, Head, build_head
-from vqafeat.modeling.losses import on_label_scale
 from vqafeat.modeling.predictions import load_calibrations
 from vqafeat.modeling.run_config import RunConfig, chosen_scale
 from vqafeat.modeling.run_files import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import HEADS
 from vqafeat.modeling.checkpoints import Checkpoint
-from vqafeat.modeling.heads import HEADS
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sampling import FrameInput

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import TrainingError
+from vqafeat.heads import Head
+from vqafeat.heads.base import Outputs
+from vqafeat.losses import combined
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.modeling.batching import Batch, Batcher, chunks
 from vqafeat.modeling.checkpoints import Checkpoint
-from vqafeat.modeling.heads import Head
-from vqafeat.modeling.losses import combined
 from vqafeat.modeling.one_run import Run, dataset_numbers
-from vqafeat.modeling.outputs import Outputs
 from vqafeat.modeling.recipes import Recipe
 from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
 from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput

@@ -6,8 +6,8 @@ from typing import Any
 
 from vqafeat.datasets.manifest import build
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import HEADS, head_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
-from vqafeat.modeling.heads import HEADS, head_options
 from vqafeat.modeling.recipes import RECIPES
 from vqafeat.modeling.sampling import FrameInput
 from vqafeat.modeling.sequences import split_feature_sets

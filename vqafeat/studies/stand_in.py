@@ -11,7 +11,7 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import StoreError
-from vqafeat.modeling.heads import head_options
+from vqafeat.heads import head_options
 from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
 from vqafeat.modeling.trainers import trainer_of
 from vqafeat.remote import Place

@@ -112,9 +112,9 @@ def fit(
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
+    from vqafeat.heads import options_from_text
     from vqafeat.modeling import fitting
     from vqafeat.modeling.drawing import drawn_splits
-    from vqafeat.modeling.heads import options_from_text
     from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat.system import parse_bytes
     from vqafeat_cli.datasets import chosen_features, near, open_stores

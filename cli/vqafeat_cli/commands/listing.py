@@ -33,19 +33,19 @@ def _views() -> Iterable[tuple[str, str]]:
 
 
 def _heads() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.heads import HEADS
+    from vqafeat.heads import HEADS
 
     return ((name, (HEADS.get(name).__doc__ or "").strip().splitlines()[0]) for name in HEADS)
 
 
 def _losses() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.losses import LOSSES
+    from vqafeat.losses import LOSSES
 
     return ((name, (LOSSES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LOSSES)
 
 
 def _label_scales() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.losses import LABEL_SCALES
+    from vqafeat.losses import LABEL_SCALES
 
     return ((name, (LABEL_SCALES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LABEL_SCALES)
 

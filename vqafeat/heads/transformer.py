@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.heads.base import HEADS, FrameReduction, NeuralHead
-from vqafeat.modeling.pooling import SubjectivePooling, frame_mask, padded
+from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
+from vqafeat.heads.pooling import SubjectivePooling, frame_mask, padded
 from vqafeat.registry import Registry
 
 POSITIONS: Registry[bool] = Registry("kind of positions")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.heads.base import HEADS, Head
-from vqafeat.modeling.pooling import frame_mask
+from vqafeat.heads.base import HEADS, Head
+from vqafeat.heads.pooling import frame_mask
 
 
 @HEADS.register("svr")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.heads.base import Head, NeuralHead
-from vqafeat.modeling.outputs import Outputs
+from vqafeat.heads.base import HEADS, Head, NeuralHead, Outputs
+from vqafeat.heads.recurrent import SubGRU
+from vqafeat.heads.transformer import TransformerHead
 
 _SIGN = "+"
 _OPEN = 1e-3
@@ -108,3 +109,46 @@ class AlignedHead(NeuralHead):
 
     def _on_scale(self, quality: Tensor) -> Tensor:
         return self.slopes[self.scale_number] * self._mapped(torch.sigmoid(quality)) + self.offsets[self.scale_number]
+
+
+@HEADS.register("mdtvsfa")
+class MDTVSFA(AlignedHead):
+    """VSFA's head with a bounded score, a learnt logistic and one line a data set (MDTVSFA, IJCV 2021; Li et al., TCSVT 2022)."""
+
+    def __init__(
+        self,
+        channels: int,
+        reduced: int = 128,
+        hidden: int = 32,
+        pooling: str = "released",
+        window: int = 12,
+        beta: float = 0.5,
+        datasets: str = "",
+        scale_of: str = "",
+        four_parameters: bool = False,
+    ) -> None:
+        super().__init__(SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of, four_parameters)
+
+
+@HEADS.register("mdtvsfa-transformer")
+class MDTVSFATransformer(AlignedHead):
+    """The head `mdtvsfa` with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, table XV)."""
+
+    def __init__(
+        self,
+        channels: int,
+        reduced: int = 128,
+        layers: int = 2,
+        attention_heads: int = 2,
+        feed_forward: int = 2048,
+        dropout: float = 0.2,
+        positions: str = "sinusoidal",
+        pooling: str = "released",
+        window: int = 12,
+        beta: float = 0.5,
+        datasets: str = "",
+        scale_of: str = "",
+        four_parameters: bool = False,
+    ) -> None:
+        inner = TransformerHead(channels, reduced, layers, attention_heads, feed_forward, dropout, positions, pooling, window, beta)
+        super().__init__(inner, datasets, scale_of, four_parameters)

@@ -1,16 +1,19 @@
 """What a loss is; losses found by name, joined, and given their options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from math import isfinite
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.losses.soft_rank import SOFT_RANKS
-from vqafeat.modeling.outputs import Outputs
+from vqafeat.heads.base import Outputs
+from vqafeat.losses.soft_rank import SOFT_RANKS
 from vqafeat.registry import Registry, options_of
 
 Loss = Callable[[Outputs, Tensor], Tensor]
@@ -118,3 +121,32 @@ def _reading(name: str, options: LossOptions) -> Loss:
     read = READS.get(name, "aligned")
     score = options.ranks_read if read == BY_OPTION else read
     return lambda outputs, labels: given(getattr(outputs, score), labels)
+
+
+Numbers = npt.NDArray[np.intp]
+
+# (video,) number of its data set → (video,) number of the group whose videos share batches, a loss and a label scale
+MIXINGS: Registry[Callable[[Numbers], Numbers]] = Registry("mixing")
+
+
+@MIXINGS.register("losses")
+def a_loss_each(dataset_of: Numbers) -> Numbers:
+    """Give each data set a loss of its own, and each batch as many videos of every data set (MDTVSFA, IJCV 2021, section 3.3)."""
+    return dataset_of
+
+
+@MIXINGS.register("pooled")
+def one_for_all(dataset_of: Numbers) -> Numbers:
+    """Train on all data sets as on one, whose labels a label scale such as unit-of-dataset has to bring together."""
+    return np.zeros_like(dataset_of)
+
+
+def combined(losses: Sequence[Tensor]) -> Tensor:
+    """Return Σ e^L·L / Σ e^L over the losses of the data sets: the larger a loss, the more it weighs. One loss stays what it is.
+
+    Source: `VQALoss.forward` in the released VQAloss.py of MDTVSFA and of Li et al.; the weights carry gradients too.
+    """
+    if len(losses) == 1:
+        return losses[0]
+    stacked = torch.stack(list(losses))
+    return (torch.softmax(stacked, dim=0) * stacked).sum()
