@@ -11,8 +11,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vqafeat.evaluation.predict import ScoredVideo
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
-from vqafeat.modeling.scoring import ScoredVideo
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

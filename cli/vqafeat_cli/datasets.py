@@ -8,12 +8,12 @@ import click
 
 from vqafeat.datasets import Dataset, default_root, load_dataset, load_manifest, manifest_names
 from vqafeat.errors import DatasetError, StoreError
-from vqafeat.modeling.mixing import Mixture
-from vqafeat.modeling.sequences import FeatureSource, split_feature_sets
 from vqafeat.remote import Place, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.cache import Cache, local_copy
 from vqafeat.system import parse_bytes
+from vqafeat.training.data import FeatureSource, split_feature_sets
+from vqafeat.training.joint_store import Mixture
 
 
 def load_with_root(name_or_path: str, root: Place | None, labels: Sequence[Path]) -> tuple[Dataset, Place]:

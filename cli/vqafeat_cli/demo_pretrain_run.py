@@ -15,8 +15,6 @@ from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.images import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.drawing import drawn_splits
-from vqafeat.modeling.fitting import FittedRun, fit
 from vqafeat.pretraining.checkpoints import PretrainingRecord
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.loading import ImageLoader, usual_workers
@@ -28,6 +26,7 @@ from vqafeat.pretraining.spreading import Replicas
 from vqafeat.pretraining.training import Computing
 from vqafeat.pretraining.validation import pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
+from vqafeat.training.fit import FittedRun, drawn_splits, fit
 from vqafeat_cli.fit_report import fit_progress
 from vqafeat_cli.pretraining_report import run_shown
 from vqafeat_cli.progress import shown_progress

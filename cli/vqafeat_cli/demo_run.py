@@ -11,15 +11,13 @@ import numpy as np
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.extraction.loop import extract_dataset
-from vqafeat.modeling.drawing import drawn_splits
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.parallel import one_thread
-from vqafeat.modeling.score_checks import ScoreChecks
-from vqafeat.modeling.scoring import Scorer
-from vqafeat.modeling.trained import TrainedModel
 from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
+from vqafeat.training.fit import FittedRun, drawn_splits, fit
+from vqafeat.training.parallel import one_thread
 from vqafeat_cli.commands.predict import score_text
 from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 from vqafeat_cli.progress import shown_progress

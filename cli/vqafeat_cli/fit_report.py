@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from vqafeat.modeling.parallel import Progress
-from vqafeat.modeling.recipes import RECIPES
-from vqafeat.modeling.records import EpochRecord
-from vqafeat.modeling.summary import MEASURES, MetricsSummary
-from vqafeat.modeling.trainers import trainer_of
+from vqafeat.training.config import RECIPES
+from vqafeat.training.loop import trainer_of
+from vqafeat.training.parallel import Progress
+from vqafeat.training.results import MEASURES, MetricsSummary
+from vqafeat.training.trainer import EpochRecord
 from vqafeat_cli.sparkline import sparkline
 
 

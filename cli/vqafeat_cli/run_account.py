@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vqafeat.modeling.calibration import calibration_words
-from vqafeat.modeling.predictions import load_calibrations, read_summary
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CONFIG, METRICS, PREDICTIONS, SPLITS, read_json
+from vqafeat.training.calibration import calibration_words
+from vqafeat.training.results import CONFIG, METRICS, PREDICTIONS, SPLITS, load_calibrations, read_json, read_summary
+from vqafeat.training.run import RunConfig
 from vqafeat_cli.accounts import WORDS, line, made
 from vqafeat_cli.fit_report import metrics_lines
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from vqafeat.modeling.summary import Spread
+from vqafeat.training.results import Spread
 
 NOTHING = "–"
 

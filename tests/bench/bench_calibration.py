@@ -23,13 +23,13 @@ from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
-from vqafeat.modeling.calibration import fit_calibration
-from vqafeat.modeling.fitting import fit
-from vqafeat.modeling.predictions import Prediction
-from vqafeat.modeling.trainers import trainer_of
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
 from vqafeat.studies.stand_in import StandIn
+from vqafeat.training.calibration import fit_calibration
+from vqafeat.training.fit import fit
+from vqafeat.training.loop import trainer_of
+from vqafeat.training.results import Prediction
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = 5

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-from vqafeat.modeling.fitting import fit
-from vqafeat.modeling.sampling import FrameInput
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore
+from vqafeat.training.fit import fit
+from vqafeat.training.frame_sampling import FrameInput
 
 FEATURES = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 SPLITS = 10

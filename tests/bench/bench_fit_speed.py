@@ -17,11 +17,11 @@ import torch
 from measuring import machine
 from torch import Tensor, nn
 
-from vqafeat.modeling.parallel import TRAINED_TOGETHER
-from vqafeat.modeling.recipes import RECIPES
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.training import Assignment, train_together
 from vqafeat.splits import Split
+from vqafeat.training.config import RECIPES
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import Assignment, train_together
+from vqafeat.training.parallel import TRAINED_TOGETHER
 
 CACHE = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 

@@ -14,15 +14,14 @@ import torch
 from measuring import machine
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.modeling import batching
-from vqafeat.modeling.holding import held
-from vqafeat.modeling.recipes import RECIPES, Recipe
-from vqafeat.modeling.records import Assignment
-from vqafeat.modeling.sequences import Sequences, load_sequences
-from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
+from vqafeat.training import batching
+from vqafeat.training.config import RECIPES, Recipe
+from vqafeat.training.data import Sequences, held, load_sequences
+from vqafeat.training.loop import train_together
+from vqafeat.training.trainer import Assignment
 
 CHANNELS = 4096
 

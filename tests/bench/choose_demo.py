@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from bench_calibration import DATA, konvid58
 
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.run_files import CURVE
-from vqafeat.modeling.trainers import trainer_of
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
+from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.loop import trainer_of
+from vqafeat.training.results import CURVE
 
 # head, changes to the recipe `demo`
 DEMO: list[tuple[str, dict[str, Any]]] = [

@@ -20,12 +20,12 @@ import torch
 
 from vqafeat.heads import build_head
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.recipes import RECIPES, Recipe
-from vqafeat.modeling.records import Assignment
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.training import predict, train_together
 from vqafeat.splits import Split
+from vqafeat.training.batching import Batcher
+from vqafeat.training.config import RECIPES, Recipe
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import predict, train_together
+from vqafeat.training.trainer import Assignment
 
 PLAIN: dict[str, Any] = {
     "batch_size": 16,

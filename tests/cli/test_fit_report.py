@@ -8,7 +8,7 @@ from rich.console import Console
 from vqafeat_cli.fit_report import epochs_of, fit_progress
 from vqafeat_cli.sparkline import sparkline
 
-from vqafeat.modeling.training import EpochRecord
+from vqafeat.training.loop import EpochRecord
 
 
 def shown(splits: int, epochs: int | None, records: list[tuple[int, float]]) -> str:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.modeling.sequences import Sequences
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.training.data import Sequences
 
 CHANNELS = 6
 

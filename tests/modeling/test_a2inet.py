@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.heads import NeuralHead, build_head
 from vqafeat.heads.a2inet import FUSIONS, TemporalGates
-from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore
 
 from .test_fitting import small_fit

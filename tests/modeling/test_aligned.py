@@ -11,10 +11,10 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import NeuralHead, build_head
 from vqafeat.heads.mdtvsfa import AlignedHead
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.training import predict
 from vqafeat.splits import Split
+from vqafeat.training.batching import Batcher
+from vqafeat.training.config import Recipe
+from vqafeat.training.loop import predict
 
 from .conftest import tiny_sequences
 from .test_transformer import OPTIONS, finish

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.modeling.calibration import Calibration, _left_out_scores, fit_calibration
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.predictions import load_calibrations, read_predictions, read_summary
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CONFIG, read_json
-from vqafeat.modeling.trained import TrainedModel
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
+from vqafeat.training.results import CONFIG, load_calibrations, read_json, read_predictions, read_summary
+from vqafeat.training.run import RunConfig
 
 from .conftest import tiny_features
 from .test_fitting import SPLITS, small_fit

@@ -11,13 +11,12 @@ import pytest
 from scipy.stats import pearsonr, spearmanr, ttest_rel, wilcoxon
 
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
+from vqafeat.evaluation.compare import ComparedRuns, compare_runs
 from vqafeat.io import json_text
 from vqafeat.losses import LabelLine
 from vqafeat.metrics import fit_logistic
-from vqafeat.modeling.comparing import ComparedRuns, compare_runs
-from vqafeat.modeling.predictions import read_predictions, summarise
-from vqafeat.modeling.run_config import RunConfig, TrainedOn
-from vqafeat.modeling.summary import EVERY_MEASURE
+from vqafeat.training.results import EVERY_MEASURE, read_predictions, summarise
+from vqafeat.training.run import RunConfig, TrainedOn
 
 from .recorded_runs import MOS, VIDEOS, scores_of, write_run
 

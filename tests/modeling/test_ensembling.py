@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.evaluation.compare import KAPPAS, ensemble
 from vqafeat.io import write_csv
-from vqafeat.modeling.ensembling import KAPPAS, ensemble
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 

@@ -13,13 +13,13 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from vqafeat.errors import ArgumentError, IdentityError, StoreError, TrainingError, UnknownNameError, WeightsError
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.parallel import split_seed
-from vqafeat.modeling.records import EpochRecord
-from vqafeat.modeling.trained import TrainedModel
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.parallel import split_seed
+from vqafeat.training.trainer import EpochRecord
 
 from .conftest import identity, tiny_features
 

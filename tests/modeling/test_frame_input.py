@@ -14,21 +14,21 @@ from torch import Tensor
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
+from vqafeat.evaluation import predict
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.predict import ScoredVideo, Scorer
 from vqafeat.extraction.pipeline import ExtractedVideo
 from vqafeat.heads.recurrent import NoTime
 from vqafeat.io import json_text
-from vqafeat.modeling import scoring
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.sampling import FrameInput, VideoRows, rows_in_testing
-from vqafeat.modeling.scoring import ScoredVideo, Scorer
-from vqafeat.modeling.starting import frame_statistics
-from vqafeat.modeling.trained import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
+from vqafeat.training.config import Recipe
+from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.frame_sampling import FrameInput, VideoRows, rows_in_testing
+from vqafeat.training.run import RunConfig
+from vqafeat.training.trainer import frame_statistics
 
 from .conftest import identity, tiny_features, tiny_sequences
 from .test_fitting import FAST, SPLITS, files_of, small_fit
@@ -235,9 +235,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScoredVideo]:
 
     def score(folder: Path, features: VideoFeatures, seconds: list[float]) -> ScoredVideo:
         decoded = ExtractedVideo(FrameTable(np.array(seconds), {"sha256": "0"}), {"tiny": features})
-        monkeypatch.setattr(scoring, "Pipeline", lambda *arguments: OneVideo(decoded))
-        monkeypatch.setattr(scoring, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")])
-        monkeypatch.setattr(scoring, "BACKBONES", {"tiny": None})
+        monkeypatch.setattr(predict, "Pipeline", lambda *arguments: OneVideo(decoded))
+        monkeypatch.setattr(predict, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")])
+        monkeypatch.setattr(predict, "BACKBONES", {"tiny": None})
         scorer = Scorer(TrainedModel.load(folder), {"tiny": "random"}, 0, any_features=True)
         return scorer.score(Path("new.mp4"))
 

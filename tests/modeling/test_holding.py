@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vqafeat.modeling.batching import Batcher, bucketed, chunks
-from vqafeat.modeling.holding import HeldFeatures, held
-from vqafeat.modeling.sequences import load_sequences
 from vqafeat.store import FeatureStore
+from vqafeat.training.batching import Batcher, bucketed, chunks
+from vqafeat.training.data import HeldFeatures, held, load_sequences
 
 from .conftest import tiny_sequences
 from .test_fitting import files_of, small_fit

@@ -11,10 +11,10 @@ from scipy.stats import spearmanr
 
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.evaluation.import_head import import_head
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.losses import LabelLine
-from vqafeat.modeling.importing import import_head
-from vqafeat.modeling.trained import TrainedModel
 
 
 class NeedsCode:

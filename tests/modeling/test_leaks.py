@@ -1,7 +1,6 @@
 """What leaks from training to test, counted by hand."""
 
-from vqafeat.modeling.leaks import Leak, LeakReport
-from vqafeat.splits import Split, content_split, video_split
+from vqafeat.splits import Leak, LeakReport, Split, content_split, video_split
 
 CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]
 

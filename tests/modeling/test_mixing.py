@@ -13,20 +13,19 @@ import torch
 from scipy.stats import spearmanr
 
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
+from vqafeat.evaluation.compare import compare_runs
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.heads import build_head
 from vqafeat.losses import build_loss
-from vqafeat.modeling.comparing import compare_runs
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.mixing import Mixture, joint_splits
-from vqafeat.modeling.one_run import Run
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.records import Assignment
-from vqafeat.modeling.sampling import WHOLE_VIDEOS
-from vqafeat.modeling.sequences import load_sequences
-from vqafeat.modeling.trained import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import load_sequences
+from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS
+from vqafeat.training.joint_store import Mixture, joint_splits
+from vqafeat.training.trainer import Assignment, Run
 
 from .conftest import tiny_features
 from .test_fitting import FAST, SPLITS

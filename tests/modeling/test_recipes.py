@@ -6,7 +6,7 @@ import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.losses import LossOptions
-from vqafeat.modeling.recipes import RECIPES, SCHEDULES, Recipe
+from vqafeat.training.config import RECIPES, SCHEDULES, Recipe
 
 
 def test_vsfa_is_the_released_recipe() -> None:

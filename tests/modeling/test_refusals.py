@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError, StoreError, TrainingError
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.sequences import load_sequences
+from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.training.batching import Batcher
+from vqafeat.training.data import load_sequences
 
 from .conftest import tiny_features
 from .test_fitting import FAST, SPLITS, files_of, small_fit

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling import checkpoints, parallel
-from vqafeat.modeling.records import EpochRecord
 from vqafeat.store import FeatureStore
+from vqafeat.training import parallel, trainer
+from vqafeat.training.trainer import EpochRecord
 
 from .test_fitting import SPLITS, files_of, small_fit
 
@@ -37,7 +37,7 @@ def stopping_after(records: int) -> Callable[[int, EpochRecord], None]:
 def test_a_stopped_fit_goes_on_to_the_same_files(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, records: int
 ) -> None:
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(parallel, "TRAINED_TOGETHER", 2)
     plain: dict[str, Any] = {"options": {"epsilon": 0.2}, "overrides": {}} if head == "svr" else {}
     changes = {"head": head, "splits": MORE, **({"options": {}} if head == "transformer" else {}), **plain}
@@ -64,12 +64,12 @@ def test_what_was_trained_is_not_trained_again(make_store: MakeStore, tmp_path: 
 
 
 def test_states_are_written_no_more_often_than_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = checkpoints.Checkpoint(tmp_path / "state.pt")
+    checkpoint = trainer.Checkpoint(tmp_path / "state.pt")
     checkpoint.offer(lambda: [{"epoch": 1}])
     assert checkpoint.read() == []
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
     checkpoint.offer(lambda: [{"epoch": 2}])
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN", 3600.0)
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 3600.0)
     checkpoint.offer(lambda: [{"epoch": 3}])
     assert checkpoint.read() == [{"epoch": 2}]
 

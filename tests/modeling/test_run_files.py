@@ -8,7 +8,7 @@ import torch
 
 from vqafeat.errors import WeightsError
 from vqafeat.io import list_first, write_bytes, write_csv, write_json
-from vqafeat.modeling.run_files import load_checked, read_json, read_weights, weights_path, write_weights
+from vqafeat.training.results import load_checked, read_json, read_weights, weights_path, write_weights
 
 
 def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:

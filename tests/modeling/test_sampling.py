@@ -11,11 +11,20 @@ import pytest
 import torch
 
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsError
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.sampling import ORDERS, SAMPLINGS, WHOLE_VIDEOS, FrameInput, RowDraws, VideoRows, rows_in_testing, sampling_named
-from vqafeat.modeling.sequences import Sequences, load_sequences
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures, uniform_frames
+from vqafeat.training.batching import Batcher
+from vqafeat.training.data import Sequences, load_sequences
+from vqafeat.training.frame_sampling import (
+    ORDERS,
+    SAMPLINGS,
+    WHOLE_VIDEOS,
+    FrameInput,
+    RowDraws,
+    VideoRows,
+    rows_in_testing,
+    sampling_named,
+)
 
 from .conftest import tiny_features, tiny_sequences
 

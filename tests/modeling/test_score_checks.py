@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CONFIG, read_json
-from vqafeat.modeling.score_checks import ScoreChecks
-from vqafeat.modeling.scoring import Scorer
-from vqafeat.modeling.trained import TrainedModel
-from vqafeat.modeling.training_features import TrainingFeatures
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
+from vqafeat.training.results import CONFIG, read_json
+from vqafeat.training.run import RunConfig
+from vqafeat.training.training_features import TrainingFeatures
 
 from .conftest import tiny_features
 from .test_fitting import FAST, small_fit

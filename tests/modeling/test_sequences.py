@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.modeling.batching import Batch, Batcher, as_tensor, chunks
-from vqafeat.modeling.sequences import Sequences, complete_rows, fuse, load_sequences, split_feature_sets
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures
+from vqafeat.training.batching import Batch, Batcher, as_tensor, chunks
+from vqafeat.training.data import Sequences, complete_rows, fuse, load_sequences, split_feature_sets
 
 from .conftest import tiny_features, tiny_sequences
 

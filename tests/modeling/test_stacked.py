@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from vqafeat.errors import TrainingError
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.stacked import StackedGRU, stacked_states
-from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import train_together
+from vqafeat.training.stacked_gru import StackedGRU, stacked_states
+from vqafeat.training.trainer import Assignment, EpochRecord, TrainingResult
 
 from .conftest import tiny_sequences
 

@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.evaluating import Evaluation, Prediction, evaluate, summarise
-from vqafeat.modeling.subsets import GROUPINGS, GroupRequest, Groups, measure_subsets
+from vqafeat.evaluation.evaluate import Evaluation, Prediction, evaluate, summarise
+from vqafeat.evaluation.groups import GROUPINGS, GroupRequest, Groups, measure_subsets
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vqafeat.metrics import Metrics
-from vqafeat.modeling.summary import MetricsSummary, Spread
+from vqafeat.training.results import MetricsSummary, Spread
 
 
 def test_mean_sample_deviation_and_median() -> None:

@@ -17,19 +17,19 @@ from sklearn.svm import SVR
 
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads import build_head
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.evaluating import evaluate
-from vqafeat.modeling.parallel import split_seed
-from vqafeat.modeling.recipes import RECIPES
-from vqafeat.modeling.records import TrainingResult
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.svr_training import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
-from vqafeat.modeling.trained import TrainedModel
-from vqafeat.modeling.training import predict
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.store import FeatureStore
+from vqafeat.training.batching import Batcher
+from vqafeat.training.config import RECIPES
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import predict
+from vqafeat.training.parallel import split_seed
+from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
+from vqafeat.training.trainer import TrainingResult
 
 from .conftest import tiny_features, tiny_sequences
 from .test_fitting import SPLITS, files_of, small_fit

@@ -12,14 +12,13 @@ from scipy.stats import spearmanr
 from vqafeat.errors import TrainingError
 from vqafeat.heads import build_head
 from vqafeat.losses import Loss, LossOptions, build_loss
-from vqafeat.modeling import one_run
-from vqafeat.modeling.batching import Batcher
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.records import EpochRecord, TrainingResult
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.starting import frame_statistics
-from vqafeat.modeling.training import predict
 from vqafeat.splits import Split
+from vqafeat.training import trainer
+from vqafeat.training.batching import Batcher
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import predict
+from vqafeat.training.trainer import EpochRecord, TrainingResult, frame_statistics
 
 from .conftest import tiny_sequences
 from .training_alone import train
@@ -125,7 +124,7 @@ def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: p
         loss = build_loss(name, options)
         return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 
-    monkeypatch.setattr(one_run, "build_loss", counted)
+    monkeypatch.setattr(trainer, "build_loss", counted)
     run(recipe=replace(RECIPE, epochs=1))
     run(recipe=replace(RECIPE, epochs=1, drop_last=True))
     assert sizes == [4, 4, 2, 4, 4]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.modeling.training_features import TrainingFeatures, read_training_features, write_training_features
+from vqafeat.training.training_features import TrainingFeatures, read_training_features, write_training_features
 
 from .conftest import tiny_sequences
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads import build_head
 from vqafeat.heads.transformer import sinusoids
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.records import EpochRecord, TrainingResult
 from vqafeat.splits import Split
+from vqafeat.training.config import Recipe
+from vqafeat.training.trainer import EpochRecord, TrainingResult
 
 from .conftest import tiny_sequences
 from .training_alone import train

@@ -4,12 +4,12 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from vqafeat.losses import LabelLine
-from vqafeat.modeling.recipes import Recipe
-from vqafeat.modeling.records import Assignment, EpochRecord, TrainingResult
-from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
-from vqafeat.modeling.sequences import Sequences
-from vqafeat.modeling.training import train_together
 from vqafeat.splits import Split
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import Sequences
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
+from vqafeat.training.loop import train_together
+from vqafeat.training.trainer import Assignment, EpochRecord, TrainingResult
 
 
 def train(

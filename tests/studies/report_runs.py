@@ -13,13 +13,13 @@ from tests.modeling.recorded_runs import CONFIG
 from vqafeat.datasets import Dataset, Video
 from vqafeat.io import write_csv, write_json
 from vqafeat.losses import LabelLine
-from vqafeat.modeling.calibration import write_calibrations
-from vqafeat.modeling.fitting import fit
-from vqafeat.modeling.predictions import Prediction, fit_calibrations, summarise, with_scores, write_predictions
-from vqafeat.modeling.run_config import RunConfig, TrainedOn
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
+from vqafeat.training.calibration import write_calibrations
+from vqafeat.training.fit import fit
+from vqafeat.training.results import Prediction, fit_calibrations, summarise, with_scores, write_predictions
+from vqafeat.training.run import RunConfig, TrainedOn
 
 NASTY = "<img src=x onerror=alert(1)>.mp4"
 ENDING = "clip </script><b>&amp;\u2028.mp4"

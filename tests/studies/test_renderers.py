@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from vqafeat.modeling.summary import Spread
 from vqafeat.studies.kinds import Measured
 from vqafeat.studies.renderers import RENDERERS
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Study
+from vqafeat.training.results import Spread
 
 MakeStudy = Callable[..., Study]
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]

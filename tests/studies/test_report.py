@@ -17,10 +17,9 @@ from tests.cli.conftest import Run, run  # noqa: F401
 from tests.clips import noise_frames, write_clip
 from tests.studies.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
-from vqafeat.modeling.sequences import load_sequences
-from vqafeat.modeling.trained import TrainedModel
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import as_dict
@@ -34,6 +33,7 @@ from vqafeat.studies.report.videos import VideoFolder
 from vqafeat.studies.running import run_study
 from vqafeat.studies.shelves import StoreShelf
 from vqafeat.studies.study import Study
+from vqafeat.training.data import load_sequences
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from scipy.stats import spearmanr, ttest_rel
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
-from vqafeat.modeling.summary import MetricsSummary, Spread
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.cells import cell_text, difference, notes
 from vqafeat.studies.kinds.base import Measured
@@ -22,6 +21,7 @@ from vqafeat.studies.recorded import recorded_result
 from vqafeat.studies.running import StudyResult, check, run_study
 from vqafeat.studies.shelves import StoreShelf, commands_for
 from vqafeat.studies.study import Cell, Study
+from vqafeat.training.results import MetricsSummary, Spread
 
 MakeStudy = Callable[..., Study]
 
@@ -95,7 +95,7 @@ def test_the_commands_that_make_what_is_missing(make_study: MakeStudy, stores: P
 
 
 def test_across_data_sets(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
-    from vqafeat.modeling.trained import TrainedModel
+    from vqafeat.evaluation.model import TrainedModel
     from vqafeat.store import FeatureStore
 
     study = make_study([{"name": "x", "head": "no-time", "kind": "cross", "cross": {"test": "live-vqc"}}], run={"splits": 1})

@@ -109,10 +109,10 @@ class Head(nn.Module, ABC):
     """
 
     shares_time: ClassVar[bool] = False
-    """Whether several of them are trained in less time together than one after another (`vqafeat.modeling.stacked`)."""
+    """Whether several of them are trained in less time together than one after another (`vqafeat.training.stacked_gru`)."""
 
     trainer: ClassVar[str] = "epochs"
-    """How it is trained: a name in the registry `vqafeat.modeling.trainers.TRAINERS`."""
+    """How it is trained: a name in the registry `vqafeat.training.loop.TRAINERS`."""
 
     @property
     def core(self) -> "Head":

@@ -14,7 +14,7 @@ from vqafeat.heads.pooling import frame_mask
 class SVRHead(Head):
     """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022, table XIII).
 
-    Trained by `vqafeat.modeling.svr_training`; here is only the formula that scores: f(x) = Σ a_i exp(−γ ‖x − s_i‖²) + b over the support
+    Trained by `vqafeat.training.svr`; here is only the formula that scores: f(x) = Σ a_i exp(−γ ‖x − s_i‖²) + b over the support
     vectors s_i. A video is scored as a whole, so each of its frames has the video's score. All numbers are float64, as in libsvm.
 
     Args:

@@ -6,9 +6,9 @@ from math import isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.recipes import step
 from vqafeat.pretraining.preparation import PREPARATIONS, Sides
 from vqafeat.registry import Registry
+from vqafeat.training.config import step
 
 _AT_LEAST = {
     "weight_decay": 0,

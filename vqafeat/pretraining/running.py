@@ -14,12 +14,12 @@ from vqafeat import __version__
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 from vqafeat.io import write_json
-from vqafeat.modeling.run_files import write_weights
 from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
 from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.recipes import PretrainingRecipe
 from vqafeat.pretraining.training import Computing, PretrainedWeights, Step, train
+from vqafeat.training.results import write_weights
 
 SUFFIX = ".safetensors"
 

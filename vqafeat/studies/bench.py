@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vqafeat.errors import VqafeatError
-from vqafeat.modeling.drawing import drawn_splits
-from vqafeat.modeling.fitting import FittedRun, fit
-from vqafeat.modeling.mixing import Mixture
-from vqafeat.modeling.parallel import Progress
-from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.studies.requests import RunRequest
 from vqafeat.studies.shelves import Shelf
+from vqafeat.training.data import FeatureSource
+from vqafeat.training.fit import FittedRun, drawn_splits, fit
+from vqafeat.training.joint_store import Mixture
+from vqafeat.training.parallel import Progress
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.predictions import read_predictions
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CONFIG, read_json
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.registry import Registry
 from vqafeat.studies.cells import title
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Heading
+from vqafeat.training.results import CONFIG, read_json, read_predictions
+from vqafeat.training.run import RunConfig
 
 # (filled table, folder) → the files that were written
 FIGURES: Registry[Callable[[StudyResult, Path], list[Path]]] = Registry("plot")

@@ -9,11 +9,11 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.kinds import Measured
 from vqafeat.studies.kinds.weighted import average
 from vqafeat.studies.running import CellResult, StudyResult
 from vqafeat.studies.study import Cell, Recorded, Study
+from vqafeat.training.results import MetricsSummary
 
 
 def recorded_result(study: Study, path: Path) -> StudyResult:

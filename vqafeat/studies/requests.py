@@ -8,10 +8,10 @@ from vqafeat.datasets.manifest import build
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS, head_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
-from vqafeat.modeling.recipes import RECIPES
-from vqafeat.modeling.sampling import FrameInput
-from vqafeat.modeling.sequences import split_feature_sets
 from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
+from vqafeat.training.config import RECIPES
+from vqafeat.training.data import split_feature_sets
+from vqafeat.training.frame_sampling import FrameInput
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Protocol
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.modeling.sequences import FeatureSource
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.requests import Need, RunRequest
+from vqafeat.training.data import FeatureSource
 
 
 class Shelf(Protocol):

@@ -12,12 +12,12 @@ from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import StoreError
 from vqafeat.heads import head_options
-from vqafeat.modeling.sequences import FUSION_SIGN, FeatureSource
-from vqafeat.modeling.trainers import trainer_of
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.studies.requests import Need, RunRequest
+from vqafeat.training.data import FUSION_SIGN, FeatureSource
+from vqafeat.training.loop import trainer_of
 
 SPLITS, EPOCHS, WIDTH = 2, 2, 32
 _AGAIN = "-again"

@@ -10,7 +10,7 @@ from vqafeat.io import json_text
 from vqafeat_cli.options import json_option
 
 if TYPE_CHECKING:
-    from vqafeat.modeling.comparing import ComparedPair, ComparedRuns
+    from vqafeat.evaluation.compare import ComparedPair, ComparedRuns
 
 
 @click.command()
@@ -39,7 +39,7 @@ def compare(runs: tuple[Path, ...], measure: str, baseline: Path | None, test: s
       vqafeat compare runs/konvid-resnet50-sub-gru runs/konvid-resnet50-no-time
       vqafeat compare runs/konvid-resnet50-* --baseline runs/konvid-resnet50-no-time --measure plcc --test wilcoxon
     """
-    from vqafeat.modeling.comparing import compare_runs
+    from vqafeat.evaluation.compare import compare_runs
 
     found = compare_runs(runs, measure=measure, test=test, baseline=baseline, resamples=resamples)
     if json:

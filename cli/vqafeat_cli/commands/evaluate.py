@@ -11,8 +11,8 @@ from vqafeat.remote import Place
 from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
 
 if TYPE_CHECKING:
-    from vqafeat.modeling.subsets import Subsets
-    from vqafeat.modeling.summary import MetricsSummary
+    from vqafeat.evaluation.groups import Subsets
+    from vqafeat.training.results import MetricsSummary
 
 
 @click.command()
@@ -61,26 +61,26 @@ def evaluate(
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset konvid --order OS --draws 10
       vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --videos test-1080p
     """
-    from vqafeat.modeling import evaluating, subsets
+    from vqafeat.evaluation import evaluate, groups
     from vqafeat_cli.datasets import near, open_store
     from vqafeat_cli.fit_report import metrics_lines
 
     if quality_threshold is not None and by is None:
         raise click.UsageError("--quality-threshold parts the groups of --by quality; give both.")
     if by is not None:
-        subsets.check_grouping(by, quality_threshold)
+        groups.check_grouping(by, quality_threshold)
     feature_store = open_store(store, dataset)
     with ExitStack() as stack:
-        found = evaluating.evaluate(
+        found = evaluate.evaluate(
             run,
-            near(stack, feature_store, evaluating.feature_sets_of(run), cache),
+            near(stack, feature_store, evaluate.feature_sets_of(run), cache),
             mapping=mapping,
             skip_missing=skip_missing,
             any_features=any_features,
             frame_changes={key: value for key, value in frames.items() if value is not None},
             part=part,
         )
-    grouped = subsets.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
+    grouped = groups.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
     if json:
         videos = len({row.video for row in found.predictions})
         click.echo(json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})}))
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
-    from vqafeat.modeling.summary import EVERY_MEASURE
+    from vqafeat.training.results import EVERY_MEASURE
 
     means = {name: getattr(summary, name).mean for name in EVERY_MEASURE}
     medians = {name: getattr(summary, name).median for name in EVERY_MEASURE}

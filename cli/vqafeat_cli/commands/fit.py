@@ -113,10 +113,10 @@ def fit(
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.heads import options_from_text
-    from vqafeat.modeling import fitting
-    from vqafeat.modeling.drawing import drawn_splits
-    from vqafeat.modeling.sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat.system import parse_bytes
+    from vqafeat.training import fit
+    from vqafeat.training.fit import drawn_splits
+    from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, near, open_stores
     from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
 
@@ -129,7 +129,7 @@ def fit(
     frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with ExitStack() as stack, fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
-        run = fitting.fit(
+        run = fit.fit(
             near(stack, source, feature_sets, cache),
             feature_sets,
             head,

@@ -96,7 +96,7 @@ def head(file: Path, out: Path, dataset: str, features: str | None, score_scale:
       vqafeat import head MDTVSFA.pt --dataset live-vqc --out runs/mdtvsfa-released
     """
     from vqafeat.datasets import load_manifest
-    from vqafeat.modeling.importing import import_head
+    from vqafeat.evaluation.import_head import import_head
 
     manifest = load_manifest(dataset)
     run = import_head(file, out, score_scale, manifest.name, manifest.score_name, manifest.mos_range, features)

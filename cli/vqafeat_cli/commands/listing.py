@@ -51,7 +51,7 @@ def _label_scales() -> Iterable[tuple[str, str]]:
 
 
 def _recipes() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.recipes import RECIPES
+    from vqafeat.training.config import RECIPES
 
     for name in RECIPES:
         recipe = RECIPES.get(name)
@@ -59,19 +59,19 @@ def _recipes() -> Iterable[tuple[str, str]]:
 
 
 def _samplings() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.sampling import SAMPLINGS
+    from vqafeat.training.frame_sampling import SAMPLINGS
 
     return ((form, SAMPLINGS.get(form).described) for form in SAMPLINGS)
 
 
 def _orders() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.sampling import ORDERS
+    from vqafeat.training.frame_sampling import ORDERS
 
     return ((name, ORDERS.get(name).described) for name in ORDERS)
 
 
 def _groupings() -> Iterable[tuple[str, str]]:
-    from vqafeat.modeling.subsets import GROUPINGS
+    from vqafeat.evaluation.groups import GROUPINGS
 
     return ((name, GROUPINGS.get(name).described) for name in GROUPINGS)
 

@@ -12,7 +12,7 @@ from vqafeat_cli.options import FINISHED_WITH_FAILURES, compute_options, json_op
 
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
-    from vqafeat.modeling.scoring import ScoredVideo
+    from vqafeat.evaluation.predict import ScoredVideo
 
 
 @click.command()
@@ -63,10 +63,9 @@ def predict(
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
-    from vqafeat.modeling.score_checks import ScoreChecks
-    from vqafeat.modeling.scoring import Scorer, videos_among
-    from vqafeat.modeling.sequences import split_feature_sets
-    from vqafeat.modeling.trained import TrainedModel
+    from vqafeat.evaluation.model import TrainedModel
+    from vqafeat.evaluation.predict import ScoreChecks, Scorer, videos_among
+    from vqafeat.training.data import split_feature_sets
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None

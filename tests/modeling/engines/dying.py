@@ -5,11 +5,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from vqafeat.modeling import checkpoints
-from vqafeat.modeling.engines import on_ray
-from vqafeat.modeling.group_state import SplitOutcome
+from vqafeat.training import ray_backend, trainer
+from vqafeat.training.parallel import SplitOutcome
 
-WORK = on_ray._work
+WORK = ray_backend._work
 
 
 class _NewsThenDeath:
@@ -26,7 +25,7 @@ class _NewsThenDeath:
 
 def dying_work(folder: Path, plan: Any, group: Any, values: Any, held: Any, news: Any) -> list[SplitOutcome]:
     """Work, but die once after a few epochs."""
-    checkpoints.SECONDS_BETWEEN = 0.0
+    trainer.SECONDS_BETWEEN = 0.0
     return WORK(folder, plan, group, values, held, _NewsThenDeath(news, plan.out.parent / "died"))
 
 

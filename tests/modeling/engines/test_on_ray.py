@@ -10,8 +10,8 @@ from tests.modeling.engines import dying
 from tests.modeling.test_fitting import SPLITS, files_of, small_fit
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import TrainingError
-from vqafeat.modeling.engines import on_ray
 from vqafeat.store import FeatureStore
+from vqafeat.training import ray_backend
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
 pytestmark = pytest.mark.faults  # a cluster starts, and workers die
@@ -36,7 +36,7 @@ def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeSto
 
 def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = small_fit(make_store(), tmp_path / "alone")
-    monkeypatch.setattr(on_ray, "_work", dying.dying_work)
+    monkeypatch.setattr(ray_backend, "_work", dying.dying_work)
     run = small_fit(make_store(), tmp_path / "spread", cluster=ClusterOptions(retries=1))
     assert (tmp_path / "died").exists()
     assert files_of(run.folder) == files_of(expected.folder)
@@ -45,7 +45,7 @@ def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Pa
 def test_a_task_that_dies_each_time_is_told_of(
     cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "_work", dying.deadly_work)
+    monkeypatch.setattr(ray_backend, "_work", dying.deadly_work)
     with pytest.raises(TrainingError, match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others"):
         small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()

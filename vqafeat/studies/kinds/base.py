@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.summary import EVERY_MEASURE, MetricsSummary, Spread
 from vqafeat.registry import Registry
 from vqafeat.studies.bench import Bench
 from vqafeat.studies.requests import Need, RunRequest
 from vqafeat.studies.study import Cell
+from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Spread
 
 
 @dataclass(frozen=True)

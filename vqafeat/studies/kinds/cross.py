@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.evaluating import evaluate
+from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 from vqafeat.studies.requests import Need
 from vqafeat.studies.study import Cell

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.ensembling import ensemble
+from vqafeat.evaluation.compare import ensemble
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, needs_of_both
 
 

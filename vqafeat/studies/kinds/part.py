@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vqafeat.datasets import SPLIT_NAMES
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.evaluating import evaluate
+from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
 
 

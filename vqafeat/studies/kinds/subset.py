@@ -4,13 +4,12 @@ from dataclasses import dataclass, replace
 from math import isnan, nan
 
 from vqafeat.errors import ArgumentError
+from vqafeat.evaluation.groups import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.modeling.fitting import FittedRun
-from vqafeat.modeling.mixing import own_names
-from vqafeat.modeling.predictions import Prediction
-from vqafeat.modeling.subsets import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
-from vqafeat.modeling.summary import Spread
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
+from vqafeat.training.fit import FittedRun
+from vqafeat.training.joint_store import own_names
+from vqafeat.training.results import Prediction, Spread
 
 # labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
 _COMMON = (1.0, 5.0)

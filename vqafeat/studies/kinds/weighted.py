@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from vqafeat.errors import ArgumentError
-from vqafeat.modeling.summary import Spread
 from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task, nothing_needed
 from vqafeat.studies.study import Cell
+from vqafeat.training.results import Spread
 
 
 def measure_weighted(task: Task) -> Measured:

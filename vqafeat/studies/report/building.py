@@ -8,17 +8,15 @@ from pathlib import Path
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import fit_logistic
-from vqafeat.modeling.calibration import calibration_notes
-from vqafeat.modeling.predictions import Prediction, load_calibrations, read_predictions, read_summary
-from vqafeat.modeling.recorded import RecordedRun
-from vqafeat.modeling.run_config import RunConfig
-from vqafeat.modeling.run_files import CURVE
 from vqafeat.remote import Place
 from vqafeat.studies.report.facts import facts_of
 from vqafeat.studies.report.frames import NO_STORE, with_frame_curves
 from vqafeat.studies.report.page import FittedCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
 from vqafeat.studies.report.tables import WrittenTable
 from vqafeat.studies.report.videos import VideoFolder
+from vqafeat.training.calibration import calibration_notes
+from vqafeat.training.results import CURVE, Prediction, load_calibrations, read_predictions, read_summary
+from vqafeat.training.run import RecordedRun, RunConfig
 
 ALL_SPLITS = -1
 _FEWEST_TO_FIT = 2

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vqafeat.modeling.run_config import RunConfig
 from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.training.run import RunConfig
 
 Facts = dict[str, list[tuple[str, str]]]
 

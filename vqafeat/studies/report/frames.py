@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from vqafeat.errors import StoreError, WeightsError
-from vqafeat.modeling.rows import selected
-from vqafeat.modeling.sampling import VideoRows, rows_in_testing
-from vqafeat.modeling.sequences import fuse, split_feature_sets
-from vqafeat.modeling.trained import TrainedModel
+from vqafeat.evaluation.model import TrainedModel
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.studies.report.page import FrameCurve, ReportRun
+from vqafeat.training.data import fuse, selected, split_feature_sets
+from vqafeat.training.frame_sampling import VideoRows, rows_in_testing
 
 MOST_POINTS = 1500  # more than a screen has columns
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."

@@ -7,9 +7,9 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.metrics import FEW_VIDEOS
-from vqafeat.modeling.run_config import TrainedOn
-from vqafeat.modeling.summary import MetricsSummary
 from vqafeat.studies.report.tables import ReportTable
+from vqafeat.training.results import MetricsSummary
+from vqafeat.training.run import TrainedOn
 
 PARTS = ("train", "validation", "test")
 

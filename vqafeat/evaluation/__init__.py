@@ -1,0 +1,1 @@
+"""Trained heads: loading, measuring, comparing, scoring new videos."""

@@ -1,0 +1,309 @@
+"""Runs held against each other on the videos that all of them were tested on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import isclose, isnan, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqafeat.datasets.dataset import doubled
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
+from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
+from vqafeat.training.joint_store import dataset_number
+from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Prediction, Spread, read_summary, summarise
+from vqafeat.training.run import RecordedRun, check_same
+
+_READ_AFTER_A_MAPPING = ("plcc", "rmse")
+# measure → those of the same kind that are read without the mapping
+_SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")}
+_NO_MEAN = "there is no mean over data sets whose label scales differ"
+_SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """Two runs compared: the paired test over the splits, and the interval of its mean difference over redrawn videos."""
+
+    comparison: Comparison
+    interval: Interval
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        tested = self.comparison
+        return {
+            "first": tested.first,
+            "second": tested.second,
+            **{key: value for key, value in vars(tested.test).items() if key != "name"},
+            "p_holm": tested.p_holm,
+            "interval": dict(vars(self.interval)),
+        }
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Several runs of one data set, compared.
+
+    Attributes:
+        dataset: that all of them are on.
+        measure: that is compared.
+        test: name of the paired test.
+        videos: different ones in the test parts.
+        summaries: name → all measures of the test parts; a run goes by the name of its folder.
+        pairs: in the order of the runs, or each run against the baseline.
+    """
+
+    dataset: str
+    measure: str
+    test: str
+    videos: int
+    summaries: Mapping[str, MetricsSummary]
+    pairs: tuple[ComparedPair, ...]
+
+    @property
+    def runs(self) -> dict[str, Spread]:
+        """Name → the measure over the splits."""
+        return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
+
+    @property
+    def shown_too(self) -> tuple[str, ...]:
+        """The measures that a reader needs with this one: those without its mapping."""
+        return _SHOWN_TOO.get(self.measure, ())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        head = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
+        runs = {name: {**spread.as_dict(), **self._more(self.summaries[name])} for name, spread in self.runs.items()}
+        return {**head, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
+
+    def _more(self, summary: MetricsSummary) -> dict[str, Any]:
+        plain = {name: getattr(summary, name).as_dict() for name in self.shown_too}
+        return {**plain, "few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
+
+
+def compare_runs(
+    folders: Sequence[Path], *, measure: str = "srocc", test: str = "t", baseline: Path | None = None, resamples: int = 2000
+) -> ComparedRuns:
+    """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
+
+    The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for the number of comparisons. The
+    interval is a percentile bootstrap of the same difference: the test videos of all splits are drawn anew, with replacement, and each
+    split is measured again in both runs with each video as often as it was drawn. A mapping stays as it was fitted to the split's whole
+    test part. The interval holds for these splits and heads: it says nothing of other splits or of another training. On several data sets
+    a split's value is the mean over these, weighted by their test videos; the measures in the labels' unit have none there.
+
+    Args:
+        folders: run folders of `vqafeat fit`, at least two with the baseline.
+        measure: one of `summary.EVERY_MEASURE`.
+        test: t or wilcoxon.
+        baseline: the run that each other one is compared with; without it, all pairs are compared.
+        resamples: of the videos, for each interval.
+
+    Raises:
+        WeightsError: a folder is no finished run of `vqafeat fit`, or damaged.
+        ArgumentError: runs differ in data set, in a split's test videos or in what PLCC and RMSE are read after, two folders go by one
+            name, the measure is not known, or `resamples` is below 1.
+        UnknownNameError: there is no such test.
+    """
+    if measure not in EVERY_MEASURE:
+        raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
+    runs = _named([*folders, *([baseline] if baseline is not None and not _among(baseline, folders) else [])])
+    for one, two in pairwise(runs.values()):
+        check_same(one, two, ("test",))
+        _check_same_mapping(one, two, measure)
+    first = next(iter(runs.values()))
+    parts = _test_parts(first)
+    measured = {name: [_values(run, part, measure) for part in parts] for name, run in runs.items()}
+    summaries = {name: _summary(run, measure) for name, run in runs.items()}
+    series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
+    tested = compare(series, test, None if baseline is None else _name(baseline))
+    pairs = tuple(ComparedPair(found, _interval(found, parts, measured, measure, resamples)) for found in tested)
+    videos = len({video for part in parts for video in part.videos})
+    return ComparedRuns(first.config.dataset, measure, test, videos, summaries, pairs)
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _among(folder: Path, folders: Sequence[Path]) -> bool:
+    return folder.resolve() in {item.resolve() for item in folders}
+
+
+def _named(folders: Sequence[Path]) -> dict[str, RecordedRun]:
+    names = [_name(folder) for folder in folders]
+    if twice := doubled(names):
+        same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
+        raise ArgumentError(f"{same} go by one name, '{twice[0]}'; give each run once, and rename folders of one name.")
+    if len(folders) < 2:
+        raise ArgumentError(f"{len(folders)} run(s) were given ({', '.join(names) or 'none'}); a comparison takes at least two.")
+    return {name: RecordedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
+
+
+def _check_same_mapping(one: RecordedRun, two: RecordedRun, measure: str) -> None:
+    if measure in _READ_AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
+        raise ArgumentError(
+            f"{measure} of '{one.folder}' is read after the mapping '{one.config.mapping}', of '{two.folder}' after "
+            f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
+        )
+
+
+def _summary(run: RecordedRun, measure: str) -> MetricsSummary:
+    """Return the metrics of a run, whose measure has one value a split."""
+    found = read_summary(run.folder, run.config)
+    if len(getattr(found, measure).values) != len(run.splits):
+        raise WeightsError(
+            f"'{run.folder / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the run; run `vqafeat fit` again."
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _TestPart:
+    """The test part of one split: names, labels and numbers of its videos, and which of the run's data sets each is from."""
+
+    split: int
+    videos: tuple[str, ...]
+    mos: Values
+    numbers: NDArray[np.intp]
+    groups: NDArray[np.intp]
+
+
+def _test_parts(run: RecordedRun) -> list[_TestPart]:
+    # one order of videos for every pair, whatever the order in a run's files
+    numbers = {video: number for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))}
+    names, parts = [one.name for one in run.config.datasets], []
+    for number, split in enumerate(run.splits):
+        videos = tuple(sorted(split["test"]))
+        mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
+        groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
+        parts.append(_TestPart(number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups))
+    return parts
+
+
+def _values(run: RecordedRun, part: _TestPart, measure: str) -> Values:
+    """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated score."""
+    rows = [run.rows[part.split, "test", video] for video in part.videos]
+    found = np.array([row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64)
+    if not np.isfinite(found).all():
+        video = part.videos[int(np.flatnonzero(~np.isfinite(found))[0])]
+        raise WeightsError(f"'{run.folder / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` again.")
+    if measure in _READ_AFTER_A_MAPPING:
+        for group in np.unique(part.groups):
+            own = part.groups == group
+            found[own] = _mapped(found[own], part.mos[own], run.config.mapping)
+    return found
+
+
+def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
+    """Return predictions after a mapping, or as they are where the mapping's rule says so; NaN where it could not be fitted."""
+    rule = MAPPINGS.get(mapping)
+    if rule is None:
+        return predictions
+    fit = fit_logistic(predictions, mos, mapping)
+    return predictions if rule.or_plain and not fit.converged else fit.mapped(predictions)
+
+
+def _interval(
+    found: Comparison, parts: Sequence[_TestPart], measured: Mapping[str, Sequence[Values]], measure: str, resamples: int
+) -> Interval:
+    """Return the interval of the difference that a paired test is of."""
+    kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
+    splits = [
+        PairedSplit(first, second, part.mos, part.numbers, part.groups if several else None)
+        for part, first, second in zip(parts, measured[found.first], measured[found.second], strict=True)
+    ]
+    interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
+    difference, own = found.test.mean_difference, interval.difference
+    if several and kind == "rmse":
+        return replace(interval, measure=measure, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
+    notes = [interval.note] if interval.note else []
+    if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
+        notes.append(f"the difference is {difference:.6g} in {METRICS}, but {own:.6g} in {PREDICTIONS}, which the interval is of")
+    return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
+
+
+# table XV gives ratios of two decimals
+KAPPAS = tuple(step / 100 for step in range(101))
+_FEWEST_TO_CHOOSE = 3
+# equal rankings of the same videos may differ this much in SROCC
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Blended scores, κ·first + (1 − κ)·second.
+
+    Attributes:
+        kappas: one a split.
+        chosen: how they came about, in words.
+        summary: metrics of the test parts, one value a split.
+        mapping: what PLCC and RMSE were read after.
+        predictions: of the test parts.
+    """
+
+    kappas: tuple[float, ...]
+    chosen: str
+    summary: MetricsSummary
+    mapping: str
+    predictions: tuple[Prediction, ...]
+
+
+def ensemble(first: Path, second: Path, *, kappa: float | None = None, mapping: str | None = None) -> Ensemble:
+    """Blend the scores that two runs left for the same splits of the same data set and measure them on the test parts.
+
+    Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio" a data set and does not say
+    what it was chosen on; here each split's κ, of 0, 0.01 … 1, is the one with the highest SROCC on that split's validation part, and of
+    several the one closest to 0.5.
+
+    Args:
+        first: run folder whose scores have the weight κ.
+        second: run folder of the same splits.
+        kappa: for all splits; without it, chosen on validation.
+        mapping: what PLCC and RMSE are read after; without it, the first run's own.
+
+    Raises:
+        WeightsError: a folder is no finished run.
+        ArgumentError: the runs differ in data set, label scale or splits, there is no validation part to choose on, or `kappa` is not
+            between 0 and 1.
+    """
+    if kappa is not None and not 0 <= kappa <= 1:
+        raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
+    one, two = RecordedRun.read(first), RecordedRun.read(second)
+    check_same(one, two, verb="blend")
+    kappas = [kappa if kappa is not None else _chosen(one, two, number) for number in range(len(one.splits))]
+    predictions = tuple(row for number, value in enumerate(kappas) for row in _blended(one, two, number, "test", value))
+    chosen = "highest SROCC on each split's validation part" if kappa is None else "given"
+    read_after = mapping or one.config.mapping
+    return Ensemble(tuple(kappas), chosen, summarise(predictions, len(kappas), read_after, []), read_after, predictions)
+
+
+def _chosen(one: RecordedRun, two: RecordedRun, number: int) -> float:
+    if len(one.splits[number]["validation"]) < _FEWEST_TO_CHOOSE:
+        raise ArgumentError(
+            f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to choose kappa on; "
+            "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa."
+        )
+    sroccs = []
+    for kappa in KAPPAS:
+        rows = _blended(one, two, number, "validation", kappa)
+        sroccs.append(evaluate_predictions([row.prediction for row in rows], [row.mos for row in rows], mapping="none").srocc)
+    if np.isnan(sroccs).all():
+        raise ArgumentError(f"the validation scores of split {number} are constant in both runs, so no kappa is best; give --kappa.")
+    best = np.nanmax(sroccs) - _ROUNDING
+    return min((kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best), key=lambda kappa: abs(kappa - 0.5))
+
+
+def _blended(one: RecordedRun, two: RecordedRun, number: int, part: str, kappa: float) -> list[Prediction]:
+    blended = []
+    for video in one.splits[number][part]:
+        own, other = one.rows[number, part, video], two.rows[number, part, video]
+        score = kappa * own.prediction + (1 - kappa) * other.prediction
+        blended.append(Prediction(number, part, video, own.content, own.mos, score))
+    return blended

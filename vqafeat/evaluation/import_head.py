@@ -1,0 +1,244 @@
+"""Released heads → run folders."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqafeat.backbones.weights import read_state_dict
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.heads import build_head, head_options
+from vqafeat.io import list_first, write_json
+from vqafeat.losses import LabelLine
+from vqafeat.metrics import DEFAULT_MAPPING
+from vqafeat.registry import Registry
+from vqafeat.training.results import CONFIG, METRICS, SPLITS, MetricsSummary, load_checked, weights_path, write_weights
+from vqafeat.training.run import RunConfig, TrainedOn, software_versions
+
+# VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
+_LETTERS = {"K": "konvid", "C": "cvd2014", "L": "live-qualcomm", "N": "live-vqc", "Y": "youtube-ugc", "Q": "lsvq"}
+_LINES = "lm."
+
+
+@dataclass(frozen=True, eq=False)
+class ReadHead:
+    """A released head in this package's terms.
+
+    Attributes:
+        head: name in the registry of heads.
+        options: of that head.
+        channels: width of a frame's features.
+        weights: state dict; what the released file does not hold keeps its start.
+        on_label_scale: whether the scores are on the label scale already.
+    """
+
+    head: str
+    options: dict[str, Any]
+    channels: int
+    weights: dict[str, Tensor]
+    on_label_scale: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a released network names its parameters.
+
+    Attributes:
+        described: what it is, for messages.
+        names: released name → own name.
+        unused: names that the released network makes but never runs.
+        lines: whether it holds a line for each of several data sets.
+        matrix: released name of the (reduced, channel) matrix.
+        last: released name of the (1, hidden) matrix.
+        build: makes the head from the renamed weights, the released ones and the data set whose scale is asked for.
+    """
+
+    described: str
+    names: Mapping[str, str]
+    unused: tuple[str, ...]
+    lines: bool
+    matrix: str
+    last: str
+    build: Callable[[dict[str, Tensor], Mapping[str, Tensor], str], ReadHead]
+
+    def problems(self, released: Mapping[str, Tensor]) -> list[str]:
+        """Return how a state dict differs from this layout, in words."""
+        lines = {name for name in released if self.lines and name.startswith(_LINES)}
+        problems = [f"{name} is missing" for name in self.names if name not in released]
+        problems += [f"{name} is not of that network" for name in released if name not in (*self.names, *self.unused, *lines)]
+        problems += [
+            f"{name} has {released[name].ndim} dimension(s)"
+            for name in (self.matrix, self.last)
+            if name in released and released[name].ndim != 2
+        ]
+        return problems
+
+    def renamed(self, released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights under the own names, in float32."""
+        return {own: released[name].float() for name, own in self.names.items()}
+
+
+LAYOUTS: Registry[Layout] = Registry("layout of a released head")
+
+
+def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> ReadHead:
+    """Return a released head, known by the names of its parameters.
+
+    Args:
+        released: the state dict.
+        where: the file, for messages.
+        dataset: whose scale the score is to have, where the file holds several.
+
+    Raises:
+        WeightsError: it is of no known layout; the first differences from the nearest one are named.
+        ArgumentError: the file has no scale of `dataset`.
+    """
+    differences = {name: LAYOUTS.get(name).problems(released) for name in LAYOUTS}
+    nearest = min(differences, key=lambda name: len(differences[name]))
+    layout = LAYOUTS.get(nearest)
+    if differences[nearest]:
+        raise WeightsError(
+            f"{where} is not {layout.described}: {list_first(differences[nearest])}. Expected are {', '.join(layout.names)}."
+        )
+    return layout.build(layout.renamed(released), released, dataset)
+
+
+def _recurrent(prefix: str) -> dict[str, str]:
+    return {f"{prefix}.{part}": f"recurrence.{part}" for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")}
+
+
+def _vsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ReadHead:
+    reduced, channels = weights["reduce.linear.weight"].shape
+    options = {"reduced": reduced, "hidden": weights["score.weight"].shape[1]}
+    return ReadHead("sub-gru", options, channels, weights, on_label_scale=False)
+
+
+def _mdtvsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ReadHead:
+    letters = list(dict.fromkeys(name.split(".")[1] for name in released if name.startswith(_LINES)))
+    names = [_LETTERS.get(letter, letter) for letter in letters]
+    if dataset not in names:
+        raise ArgumentError(
+            f"dataset is '{dataset}', but the file has scales of {', '.join(names) or 'none'}; name one of them with --dataset."
+        )
+    for own, released_name in (("slopes", "weight"), ("offsets", "bias")):
+        values = [released.get(f"{_LINES}{letter}.{released_name}", torch.empty(0)).float().flatten() for letter in letters]
+        if any(len(value) != 1 for value in values):
+            raise WeightsError(f"the lines {_LINES}* of the file need one weight and one bias each, for {', '.join(letters)}.")
+        weights[own] = torch.cat(values)
+    reduced, channels = weights["inner.reduce.linear.weight"].shape
+    hidden = weights["inner.score.weight"].shape[1]
+    options = {"reduced": reduced, "hidden": hidden, "datasets": "+".join(names), "scale_of": dataset}
+    return ReadHead("mdtvsfa", options, channels, weights, on_label_scale=True)
+
+
+# class VSFA in VSFA.py of https://github.com/lidq92/VSFA
+LAYOUTS.add(
+    "vsfa",
+    Layout(
+        described="VSFA's released head",
+        names={
+            "ann.fc0.weight": "reduce.linear.weight",
+            "ann.fc0.bias": "reduce.linear.bias",
+            **_recurrent("rnn"),
+            "q.weight": "score.weight",
+            "q.bias": "score.bias",
+        },
+        unused=("ann.fc.weight", "ann.fc.bias"),
+        lines=False,
+        matrix="ann.fc0.weight",
+        last="q.weight",
+        build=_vsfa,
+    ),
+)
+# class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of https://github.com/zwx8981/TCSVT-2022-BVQA
+LAYOUTS.add(
+    "mdtvsfa",
+    Layout(
+        described="the released head of MDTVSFA or of Li et al.",
+        names={
+            "dimemsion_reduction.weight": "inner.reduce.linear.weight",
+            "dimemsion_reduction.bias": "inner.reduce.linear.bias",
+            **{name: f"inner.{own}" for name, own in _recurrent("feature_aggregation").items()},
+            "regression.weight": "inner.score.weight",
+            "regression.bias": "inner.score.bias",
+            "nlm.0.weight": "steepen.weight",
+            "nlm.0.bias": "steepen.bias",
+            "nlm.2.weight": "stretch.weight",
+            "nlm.2.bias": "stretch.bias",
+        },
+        unused=(),
+        lines=True,
+        matrix="dimemsion_reduction.weight",
+        last="regression.weight",
+        build=_mdtvsfa,
+    ),
+)
+
+_SPATIAL = "resnet50"
+# Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
+_FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
+
+
+def import_head(
+    path: Path,
+    out: Path,
+    score_scale: float | None = None,
+    dataset: str = "konvid",
+    score_name: str = "MOS",
+    mos_range: tuple[float, float] = (1.22, 4.64),
+    feature_sets: str | None = None,
+) -> Path:
+    """Make a run folder of a head that the released code of VSFA, MDTVSFA or Li et al. trained; the names in the file say which it is.
+
+    Args:
+        path: the state dict, for example VSFA.pt or MDTVSFA.pt.
+        out: the run folder to make.
+        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it the end of `mos_range`.
+        dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
+        score_name: what its labels are.
+        mos_range: smallest and largest label.
+        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        WeightsError: the file cannot be loaded safely, or is of no known network; the first names that differ are given.
+        ArgumentError: `out` is there already, `score_scale` is not above 0 or not wanted, or the file has no scale of `dataset`.
+    """
+    if score_scale is not None and not score_scale > 0:
+        raise ArgumentError(f"score_scale is {score_scale}; it has to be the largest label of its data set, as 4.64 for KoNViD-1k.")
+    if out.exists():
+        raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
+    where = f"weights file '{path}'"
+    found = read_layout(read_state_dict(path), where, dataset)
+    if found.on_label_scale and score_scale is not None:
+        raise ArgumentError(
+            f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with it; leave --score-scale out."
+        )
+    options = head_options(found.head, found.options)
+    head = build_head(found.head, found.channels, options)
+    load_checked(head, {**head.state_dict(), **found.weights}, f"weights in '{path}'")
+    line = LabelLine(1.0 if found.on_label_scale else float(score_scale or mos_range[1]))
+    config = RunConfig(
+        head=found.head,
+        options=options,
+        recipe={},
+        seed=0,
+        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(found.channels, _SPATIAL),
+        identities={},
+        channels=found.channels,
+        datasets=(TrainedOn(dataset, "", score_name, mos_range, (line,)),),
+        split_kind="unknown (imported)",
+        mapping=DEFAULT_MAPPING,
+        origin=f"imported from {path.name}",
+        versions=software_versions(),
+    )
+    write_json(out / CONFIG, config.as_dict())
+    write_json(out / SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
+    write_weights(weights_path(out, 0), head.state_dict())
+    write_json(out / METRICS, MetricsSummary.of([], ["imported head: its training and test videos are not known"]).as_dict())
+    return out

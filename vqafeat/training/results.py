@@ -1,0 +1,396 @@
+"""The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half there."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from vqafeat.errors import WeightsError
+from vqafeat.io import list_first, unguarded, write_bytes, write_csv
+from vqafeat.losses import on_label_scale
+from vqafeat.metrics import FEW_VIDEOS, Metrics, evaluate_predictions
+from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
+from vqafeat.training.joint_store import dataset_number, own_names
+from vqafeat.training.run import RunConfig
+
+CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
+    "config.json",
+    "splits.json",
+    "predictions.csv",
+    "calibration.json",
+    "training-features.safetensors",
+    "metrics.json",
+    "curve.csv",
+    "weights",
+    "state",
+)
+
+
+def weights_path(folder: Path, split: int) -> Path:
+    """Return where a run keeps the weights of a split's head."""
+    return folder / WEIGHTS / f"split-{split:02d}.safetensors"
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a state dict as safetensors."""
+    write_bytes(path, save_safetensors({name: value.contiguous() for name, value in weights.items()}))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises:
+        WeightsError: the file is missing or is no JSON object.
+    """
+    if not path.is_file():
+        raise WeightsError(f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat fit` again.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"'{path}' is not JSON ({error}); run `vqafeat fit` again.") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"'{path}' holds a {type(values).__name__} in place of an object; run `vqafeat fit` again.")
+    return values
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict in a safetensors file.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights file '{path}' is missing; run `vqafeat fit` again.")
+    try:
+        return load_safetensors(path.read_bytes())
+    except SafetensorError as error:
+        raise WeightsError(f"weights file '{path}' is damaged ({error}); run `vqafeat fit` again.") from error
+
+
+def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load a state dict into a network after comparing every name and shape.
+
+    Raises:
+        WeightsError: they differ; the first differences are named.
+    """
+    own = network.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in weights]
+    problems += [f"{name} is not of this network" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(value.shape)} in place of {tuple(own[name].shape)}"
+        for name, value in weights.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    if problems:
+        raise WeightsError(f"{where} do not fit the head: {list_first(problems)}.")
+    network.load_state_dict(dict(weights))
+
+
+MEASURES = ("srocc", "krocc", "plcc", "rmse")
+# Without a mapping: of a head's own output, and the error of the calibrated scores that `predict` prints.
+PLAIN_MEASURES = ("plcc_plain", "rmse_plain", "rmse_calibrated")
+EVERY_MEASURE = (*MEASURES, *PLAIN_MEASURES)
+_IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One measure over the runs.
+
+    Attributes:
+        mean: over the runs where the measure is defined; NaN where it is nowhere.
+        std: sample deviation (n − 1) over the same runs; NaN with fewer than two.
+        median: over the same runs.
+        values: one a run, NaN where it is not defined.
+    """
+
+    mean: float
+    std: float
+    median: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Return the spread of one value a run."""
+        defined = [value for value in values if isfinite(value)]
+        return cls(
+            mean=float(np.mean(defined)) if defined else nan,
+            std=float(np.std(defined, ddof=1)) if len(defined) > 1 else nan,
+            median=float(np.median(defined)) if defined else nan,
+            values=tuple(float(value) for value in values),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return {"mean": self.mean, "std": self.std, "median": self.median, "values": list(self.values)}
+
+
+UNKNOWN = Spread.of(())
+
+
+@dataclass(frozen=True)
+class MetricsSummary:
+    """SROCC, KROCC, PLCC and RMSE over the runs, and what to know about them.
+
+    Attributes:
+        plcc, rmse: after the run's mapping.
+        n: videos that each run was measured on.
+        notes: for example that a logistic did not converge in a run, whose PLCC is then no part of the mean.
+        plcc_plain, rmse_plain: of the heads' own output, without a mapping.
+        rmse_calibrated: of the calibrated scores.
+        datasets: of a run on several data sets, the summary of each.
+    """
+
+    srocc: Spread
+    krocc: Spread
+    plcc: Spread
+    rmse: Spread
+    n: tuple[int, ...]
+    notes: tuple[str, ...]
+    plcc_plain: Spread = UNKNOWN
+    rmse_plain: Spread = UNKNOWN
+    rmse_calibrated: Spread = UNKNOWN
+    datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()) -> "MetricsSummary":
+        """Return the summary of one `Metrics` a run; each run's own note is kept with its number."""
+        own = numbered_notes([item.note for item in metrics])
+        spreads = {name: Spread.of([getattr(item, name) for item in metrics]) for name in (*MEASURES, "plcc_plain", "rmse_plain")}
+        spreads["rmse_calibrated"] = Spread.of(rmse_calibrated)
+        return cls(**spreads, n=tuple(item.n for item in metrics), notes=(*notes, *own), datasets={})
+
+    @classmethod
+    def weighted(cls, datasets: Mapping[str, "MetricsSummary"], notes: Sequence[str] = ()) -> "MetricsSummary":
+        """Return the mean over several data sets, each weighted by the number of its measured videos, as in Li et al., table VI.
+
+        RMSE has no mean, since each data set has a scale of its own.
+        """
+        counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
+        spreads = {name: Spread.of([nan] * counts.shape[1]) for name in _IN_LABELS_UNIT}
+        for name in EVERY_MEASURE:
+            if name not in spreads:
+                values = np.array([getattr(own, name).values for own in datasets.values()])
+                spreads[name] = Spread.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
+        own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
+        weights = "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales differ"
+        return cls(**spreads, n=tuple(counts.sum(axis=0).astype(int).tolist()), notes=(*notes, weights, *own_notes), datasets=datasets)
+
+    @property
+    def few_videos(self) -> str:
+        """What a reader has to know where splits were measured on few videos; empty where none was."""
+        parts = self.datasets.values() or [self]
+        measured = [count for own in parts for count, srocc in zip(own.n, own.srocc.values, strict=True) if isfinite(srocc)]
+        few = [count for count in measured if count < FEW_VIDEOS]
+        if not few:
+            return ""
+        counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
+        return f"measured on only {counts} test videos a split: with fewer than {FEW_VIDEOS}, one video moves a figure visibly"
+
+    def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
+        """Return this summary with the measures of another one that no mapping is needed for."""
+        datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
+        return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
+
+    def across_scales(self, mapping: str) -> "MetricsSummary":
+        """Return the summary of scores on another scale than the labels', whose RMSE means something after a mapping alone."""
+        mapped = [
+            nan if value == plain and mapping != "none" else value
+            for value, plain in zip(self.rmse.values, self.rmse_plain.values, strict=True)
+        ]
+        unknown = Spread.of([nan] * len(mapped))
+        return replace(self, rmse=Spread.of(mapped), rmse_plain=unknown, rmse_calibrated=unknown)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        own: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
+        several = {"datasets": {name: summary.as_dict() for name, summary in self.datasets.items()}} if self.datasets else {}
+        return {**own, "n": list(self.n), "few_videos": bool(self.few_videos), "notes": list(self.notes), **several}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
+        """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has fewer measures."""
+        there = [name for name in EVERY_MEASURE if name in values or name in MEASURES]
+        spreads = {name: Spread.of([nan if value is None else value for value in values[name]["values"]]) for name in there}
+        datasets = {name: cls.from_dict(own) for name, own in values.get("datasets", {}).items()}
+        return cls(**spreads, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
+
+
+def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
+    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …` where several have.
+
+    The note of the only one has no number.
+    """
+    numbers: dict[str, list[int]] = {}
+    for number, note in enumerate(notes):
+        if note:
+            numbers.setdefault(note, []).append(number)
+    if len(notes) == 1:
+        return list(numbers)
+    return [
+        f"{what} {having[0]}: {note}" if len(having) == 1 else f"{len(having)} of {len(notes)} {what}s: {note}"
+        for note, having in numbers.items()
+    ]
+
+
+_COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
+_CALIBRATED_ON = ("validation", "train")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one split's head says of one video.
+
+    Attributes:
+        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees to it.
+        score: the calibrated score, on that label scale; NaN where there is no calibration.
+    """
+
+    split: int
+    part: str
+    video: str
+    content: str
+    mos: float
+    prediction: float
+    score: float = nan
+
+
+def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
+    """Write the table of a run folder."""
+    write_csv(folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions])
+
+
+def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
+    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    rows = read_rows(folder)
+    return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
+
+
+def read_rows(folder: Path) -> list[Prediction]:
+    """Return the table of a run folder as it was predicted, without calibrated scores.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    path = folder / PREDICTIONS
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                Prediction(
+                    int(row["split"]),
+                    row["part"],
+                    unguarded(row["video"]),
+                    unguarded(row["content"]),
+                    float(row["mos"]),
+                    float(row["prediction"] or "nan"),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+
+
+# --- calibration --------------------------------------------------------------------------------------------------------------------
+
+
+def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
+    """Return the calibration of each data set and split of a run, on its predictions of the validation part, or else the training part."""
+    names = [one.name for one in config.datasets]
+    found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
+    for row in predictions:
+        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append((row.prediction, row.mos))
+
+    scaled = on_label_scale(config.recipe.get("loss", "l1"))
+
+    def fitted(number: int, split: int) -> Calibration:
+        part = next((name for name in _CALIBRATED_ON if (number, split, name) in found), _CALIBRATED_ON[-1])
+        pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
+        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part, scaled)
+
+    return tuple(tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(config.datasets)))
+
+
+def with_scores(predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations) -> tuple[Prediction, ...]:
+    """Return the predictions with their calibrated scores."""
+    names = [one.name for one in config.datasets]
+    return tuple(
+        replace(row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))) for row in predictions
+    )
+
+
+def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
+    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions, an imported head has none.
+
+    Raises:
+        WeightsError: a file is damaged.
+    """
+    stored = read_calibrations(folder, config)
+    if stored is not None or not (folder / PREDICTIONS).is_file():
+        return stored
+    return fit_calibrations(read_rows(folder), config)
+
+
+# --- metrics ------------------------------------------------------------------------------------------------------------------------
+
+
+def summarise(
+    predictions: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str], datasets: Sequence[str] = ("",)
+) -> MetricsSummary:
+    """Return the metrics of the test parts, one value a split.
+
+    Args:
+        predictions: of all splits; those of other parts are left out.
+        splits: their number.
+        mapping: what PLCC and RMSE are read after.
+        notes: what a reader has to know.
+        datasets: where there are several, each is measured on its own scale, and the whole is their weighted mean.
+    """
+    tested = [row for row in predictions if row.part == "test"]
+    if len(datasets) == 1:
+        return _measured(tested, splits, mapping, notes)
+    rows = {name: [row for row in tested if own_names([row.video], name)] for name in datasets}
+    return MetricsSummary.weighted({name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes)
+
+
+def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
+    """Return the metrics of a finished run; those that an earlier version did not write follow from its predictions.
+
+    Raises:
+        WeightsError: a file of the run is missing or damaged.
+    """
+    values = read_json(folder / METRICS)
+    try:
+        summary = MetricsSummary.from_dict(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+    if not summary.n or all(name in values for name in PLAIN_MEASURES) or not (folder / PREDICTIONS).is_file():
+        return summary
+    names = [one.name for one in config.datasets]
+    rows = read_predictions(folder, config)
+    if not all(isfinite(row.prediction) for row in rows if row.part == "test"):
+        return summary
+    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), names))
+
+
+def _measured(tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
+    by_split = [[row for row in tested if row.split == number] for number in range(splits)]
+    metrics = [evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping) for own in by_split]
+    return MetricsSummary.of(metrics, notes, [calibrated_rmse(own) for own in by_split])
+
+
+def calibrated_rmse(rows: Sequence[Prediction]) -> float:
+    """Return the RMSE of the calibrated scores; NaN where there is no calibration."""
+    return float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in rows])))

@@ -1,0 +1,234 @@
+"""Training of the head `svr`: a grid search over C and γ, with one matrix of distances for all of it."""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.svm import SVR
+from torch import Tensor
+
+from vqafeat.errors import ArgumentError, TrainingError
+from vqafeat.heads import head_options
+from vqafeat.losses import LabelLine, label_lines
+from vqafeat.metrics import evaluate_predictions
+from vqafeat.splits import Split
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import RowPicks, Sequences, every_row, selected
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, RowDraws
+from vqafeat.training.trainer import Assignment, Checkpoint, EpochRecord, TrainingResult, check_parts
+
+Values = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+# eval_singledatabase_SVR.py of https://github.com/zwx8981/TCSVT-2022-BVQA
+C_VALUES = tuple(2.0**power for power in range(1, 11))
+GAMMA_VALUES = tuple(2.0**power for power in range(-8, 2))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The grid's best point.
+
+    Attributes:
+        c: weight of the loss.
+        gamma: of the RBF kernel.
+        srocc: on the videos that it was chosen on.
+    """
+
+    c: float
+    gamma: float
+    srocc: float
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Which rows are fitted on and which are scored, as positions among the rows of the distance matrix."""
+
+    fitted: Rows
+    scored: Rows
+
+
+def train_svr(
+    sequences: Sequences,
+    split: Split,
+    head_name: str,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    seed: int,
+    lines: tuple[LabelLine, ...] | None = None,
+    frame_input: FrameInput = WHOLE_VIDEOS,
+) -> TrainingResult:
+    """Fit a support vector regression on one split.
+
+    As in the released `eval_singledatabase_SVR.py` of Li et al.: features scaled to [0, 1] by the training part, labels as they are, C and
+    γ by the highest SROCC on the validation part (the first one in the order of the grid), fitted on the training part. Without a
+    validation part C and γ are chosen by the SROCC of the left-out videos of a cross-validation within the training part, or of a share of
+    it, drawn from the seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
+
+    Args:
+        sequences: the features and labels.
+        split: rows count within `sequences`.
+        head_name: "svr".
+        options: of the head.
+        recipe: its label scale alone matters, where no factor is given.
+        seed: of this split; it draws the folds.
+        lines: how the head's output becomes a score.
+        frame_input: the frames that are averaged; random ones are drawn once. Their order means nothing here.
+
+    Raises:
+        TrainingError: a part is too small, features are not finite, or no point of the grid ranks the validation videos.
+        ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a share is held out beside a
+            validation part.
+    """
+    check_parts(split, sequences, recipe)
+    if len(sequences.datasets) > 1:
+        raise ArgumentError(
+            f"head '{head_name}' knows one label scale, but the videos are from {' and '.join(sequences.datasets)}; "
+            "fit it on one data set, or train another head on several."
+        )
+    (line,) = lines or label_lines(recipe.label_scale, sequences.datasets, sequences.dataset_of, sequences.mos, split.train)
+    resolved = head_options(head_name, options)
+    rows = np.array([*split.train, *split.validation])
+    picks = every_row if frame_input == WHOLE_VIDEOS else RowDraws(frame_input, sequences).validation(seed)
+    means = finite_means(sequences, rows, picks)
+    train = np.arange(len(split.train))
+    scaler = MinMaxScaler().fit(means[train])
+    scaled = scaler.transform(means)
+    folds = _folds(sequences, split, resolved["folds"], resolved["held_out"], seed)
+    distances = euclidean_distances(scaled, squared=True)
+    labels = sequences.mos[rows]
+    best = grid_search(distances, labels, folds, resolved["epsilon"])
+    model = _fitted(np.exp(-best.gamma * distances), labels, train, best.c, resolved["epsilon"])
+    weights = {
+        "support": _tensor(scaled[train[model.support_]]),
+        "coefficients": _tensor(model.dual_coef_[0] / line.scale),
+        "intercept": _tensor((model.intercept_[0] - line.shift) / line.scale),
+        "gamma": _tensor(best.gamma),
+        "scale": _tensor(scaler.scale_),
+        "shift": _tensor(scaler.min_),
+    }
+    how = f"{resolved['held_out']:g} of the training part" if resolved["held_out"] else f"cross-validation in {len(folds)} folds"
+    where = "validation" if split.validation else f"left-out ({how}, there is no validation part)"
+    reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
+    return TrainingResult(weights, (line,), 0, reason, ())
+
+
+def train_svrs(
+    sequences: Sequences,
+    assignments: Iterable[Assignment],
+    head_name: str,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    device: str = "cpu",
+    frame_input: FrameInput = WHOLE_VIDEOS,
+    checkpoint: Checkpoint | None = None,
+) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
+    """Fit a support vector regression on each of several splits, as `train_svr` does one; there are no epochs, so nothing is yielded.
+
+    Libsvm runs on the processor, whatever the device, and is done too soon for checkpoints.
+    """
+    yield from ()
+    return [train_svr(sequences, one.split, head_name, options, recipe, one.seed, one.lines, frame_input) for one in assignments]
+
+
+def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:
+    """Return the C and γ whose scores of the left-out rows have the highest SROCC, all folds' rows taken together.
+
+    Args:
+        distances: (row, row) squared distances of scaled features.
+        labels: (row,).
+        folds: at least one.
+        epsilon: half-width of the tube without loss.
+
+    Raises:
+        TrainingError: the scores are constant at every point of the grid.
+    """
+    scored = np.concatenate([fold.scored for fold in folds])
+    sroccs = np.empty((len(C_VALUES), len(GAMMA_VALUES)))
+    for column, gamma in enumerate(GAMMA_VALUES):
+        kernel = np.exp(-gamma * distances)
+        scores = np.concatenate([_scores_along_c(kernel, labels, fold, epsilon) for fold in folds], axis=1)
+        sroccs[:, column] = [evaluate_predictions(row, labels[scored], mapping="none").srocc for row in scores]
+    if np.isnan(sroccs).all():
+        raise TrainingError(
+            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their scores or labels are all the same; "
+            "use more videos, or look at the features with `vqafeat verify`."
+        )
+    at_c, at_gamma = np.unravel_index(np.nanargmax(sroccs), sroccs.shape)
+    return Choice(C_VALUES[at_c], GAMMA_VALUES[at_gamma], float(sroccs[at_c, at_gamma]))
+
+
+def _scores_along_c(kernel: Values, labels: Values, fold: Fold, epsilon: float) -> Values:
+    """Return (C, scored row): once no coefficient lies at its bound C, a larger C has the same solution and is not fitted."""
+    scores: list[Values] = []
+    for c in C_VALUES:
+        model = _fitted(kernel, labels, fold.fitted, c, epsilon)
+        support = fold.fitted[model.support_]
+        scores.append(kernel[np.ix_(fold.scored, support)] @ model.dual_coef_[0] + model.intercept_[0])
+        if not (np.abs(model.dual_coef_) >= c * (1 - 1e-9)).any():
+            break
+    return np.stack(scores + scores[-1:] * (len(C_VALUES) - len(scores)))
+
+
+def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float) -> SVR:
+    return SVR(kernel="precomputed", C=c, epsilon=epsilon).fit(kernel[np.ix_(rows, rows)], labels[rows])
+
+
+def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
+    train = np.arange(len(split.train))
+    if split.validation and held_out:
+        raise ArgumentError(
+            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen on; draw splits without one "
+            "(--ratio 80/20), or leave held_out out."
+        )
+    if split.validation:
+        return [Fold(train, len(train) + np.arange(len(split.validation)))]
+    contents = [sequences.contents[row] for row in split.train]
+    count = len(set(contents))
+    if count < 2:
+        raise TrainingError(
+            f"the training part has {len(train)} videos of one content and there is no validation part; choosing C and gamma takes "
+            "either a validation part (--ratio 60/20/20) or at least 2 contents."
+        )
+    state = seed % 2**32
+    way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
+    if held_out:
+        way = GroupShuffleSplit(1, test_size=min(max(1, round(held_out * count)), count - 1), random_state=state)
+    drawn = way.split(train, groups=contents)
+    return [Fold(train[fitted], train[scored]) for fitted, scored in drawn]
+
+
+def finite_means(sequences: Sequences, rows: Rows, picks: RowPicks = every_row) -> Values:
+    """Return (row, channel): the mean over the picked frames of each video in `rows`.
+
+    Raises:
+        TrainingError: a video's features are not finite.
+    """
+    means = _video_means(sequences)[rows] if picks is every_row else _picked_means(sequences, rows, picks)
+    bad = [sequences.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
+    if bad:
+        raise TrainingError(
+            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them again, or leave these videos out."
+        )
+    return means
+
+
+@lru_cache(maxsize=1)
+def _video_means(sequences: Sequences) -> Values:
+    """Return (video, channel); kept for the next splits of the same fit, so that features are read once."""
+    return np.stack([np.mean(values, axis=0, dtype=np.float64) for values in sequences.features])
+
+
+def _picked_means(sequences: Sequences, rows: Rows, picks: RowPicks) -> Values:
+    return np.stack([np.mean(selected(sequences.features[row], picks(row)), axis=0, dtype=np.float64) for row in rows])
+
+
+def _tensor(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

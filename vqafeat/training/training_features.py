@@ -1,0 +1,103 @@
+"""Which features a run was trained on, so that a clip unlike all of its training videos is reported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.training.batching import as_tensor
+from vqafeat.training.data import Sequences
+from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
+
+_MOST_VIDEOS = 1000
+_FEWEST_VIDEOS = 4
+# Below this share of the median channel's deviation a channel counts as nearly constant and is not divided by.
+_SMALLEST_DEVIATION = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFeatures:
+    """Where the training videos of a run are in the space of features, each video by the mean over its frames.
+
+    The distance of a video is the root mean square over channels of its deviations from the training videos' mean.
+
+    Attributes:
+        mean, deviation: (channel,) over the training videos.
+        farthest: the largest distance of a training video from the others, each left out in turn.
+
+    Raises:
+        ArgumentError: the sizes differ, a deviation is not above 0, or `farthest` is not above 0.
+    """
+
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+    farthest: float
+
+    def __post_init__(self) -> None:
+        if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
+            raise ArgumentError("training features need a mean and a deviation above 0 for each channel, and a distance above 0.")
+
+    @classmethod
+    def of(cls, sequences: Sequences, rows: Sequence[int]) -> "TrainingFeatures | None":
+        """Return those of the videos in `rows`, of at most 1000 of them; None where they are too few, or all alike."""
+        chosen = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
+        if len(chosen) < _FEWEST_VIDEOS:
+            return None
+        means = np.stack([_frame_mean(sequences.features[row]) for row in chosen])
+        count, offsets = len(means), means - means.mean(axis=0)
+        squares = (offsets**2).sum(axis=0)
+        deviation = _floored(np.sqrt(squares / (count - 1)))
+        if deviation is None:
+            return None
+        distances = []
+        for offset in offsets:
+            others = _floored(np.sqrt(np.clip(squares - offset**2 * count / (count - 1), 0, None) / (count - 2)))
+            distances.append(np.inf if others is None else _rms(offset * count / (count - 1) / others))
+        finite = [distance for distance in distances if np.isfinite(distance)]
+        return cls(means.mean(axis=0), deviation, max(finite)) if finite and max(finite) > 0 else None
+
+    def relative_distance(self, features: npt.NDArray[Any]) -> float:
+        """Return the distance of a video's (frame, channel) features, above 1 where it is farther off than every training video."""
+        return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
+
+
+def write_training_features(folder: Path, found: TrainingFeatures) -> None:
+    """Write training-features.safetensors of a run folder."""
+    values = {"mean": found.mean, "deviation": found.deviation, "farthest": np.array([found.farthest])}
+    write_weights(folder / TRAINING_FEATURES, {name: torch.from_numpy(value).float() for name, value in values.items()})
+
+
+def read_training_features(folder: Path) -> TrainingFeatures | None:
+    """Return what training-features.safetensors of a run folder holds, or None where there is no such file.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    path = folder / TRAINING_FEATURES
+    if not path.is_file():
+        return None
+    values = read_weights(path)
+    try:
+        mean, deviation = (values[name].double().numpy() for name in ("mean", "deviation"))
+        return TrainingFeatures(mean, deviation, float(values["farthest"]))
+    except (KeyError, ArgumentError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"'{path}' is damaged ({error}); run `vqafeat fit` again.") from error
+
+
+def _frame_mean(features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    mean: npt.NDArray[np.float64] = as_tensor(features).float().mean(dim=0).double().numpy()
+    return mean
+
+
+def _floored(deviation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    varying = deviation[deviation > 0]
+    return np.maximum(deviation, _SMALLEST_DEVIATION * np.median(varying)) if len(varying) else None
+
+
+def _rms(values: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
