@@ -15,16 +15,14 @@ from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.images import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.pretraining.checkpoints import PretrainingRecord
+from vqafeat.pretraining.config import PRETRAINING_RECIPES
+from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
+from vqafeat.pretraining.data_parallel import Replicas
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.loading import ImageLoader, usual_workers
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
-from vqafeat.pretraining.running import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
-from vqafeat.pretraining.spreading import Replicas
-from vqafeat.pretraining.training import Computing
-from vqafeat.pretraining.validation import pair_accuracy, predict
+from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
+from vqafeat.pretraining.trainer import Computing, PretrainingRecord, pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
 from vqafeat_cli.fit_report import fit_progress

@@ -7,9 +7,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from vqafeat.pretraining.checkpoints import PretrainingRecord
-from vqafeat.pretraining.running import PretrainedNetwork, PretrainingRequest, pretrain
-from vqafeat.pretraining.training import Step
+from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, pretrain
+from vqafeat.pretraining.trainer import PretrainingRecord, Step
 from vqafeat_cli.progress import bar_columns
 
 

@@ -18,13 +18,13 @@ from measuring import machine
 from PIL import Image
 
 from vqafeat.backbones.network import chosen_precision
+from vqafeat.pretraining.config import PRETRAINING_RECIPES, PretrainingRecipe
+from vqafeat.pretraining.data_loading import PairBatch, PairLoader
+from vqafeat.pretraining.data_parallel import Replicas
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.loading import PairBatch, PairLoader
 from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.recipes import PRETRAINING_RECIPES, PretrainingRecipe
-from vqafeat.pretraining.spreading import Replicas
-from vqafeat.pretraining.training import Computing, Step, train
+from vqafeat.pretraining.trainer import Computing, Step, train
 from vqafeat.system import device_named
 
 

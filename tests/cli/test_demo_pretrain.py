@@ -10,7 +10,7 @@ from tests.cli.conftest import Run
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.demo import make_demo
 from vqafeat.demo.images import make_image_demo
-from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
+from vqafeat.pretraining.config import PRETRAINING_RECIPES
 
 __all__ = ["tiny_backbone"]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from vqafeat.backbones import BACKBONES, Backbone, Variant
 from vqafeat.backbones.base import tapped_outputs
+from vqafeat.pretraining.config import PRETRAINING_RECIPES, PretrainingRecipe
 from vqafeat.pretraining.image_sets import ImageSet, load_image_set
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.recipes import PRETRAINING_RECIPES, PretrainingRecipe
 
 MakeSet = Callable[..., Path]
 SIDE = 24

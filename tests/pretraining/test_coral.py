@@ -13,7 +13,7 @@ from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.pretraining.coral import DomainFeatures, coral_distance, domain_distance, image_features, image_paths, store_features
-from vqafeat.pretraining.pictures import read_picture
+from vqafeat.pretraining.images import read_picture
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 

@@ -9,8 +9,7 @@ from scipy.io import savemat
 from tests.pretraining.conftest import MakeSet
 from tests.workbooks import write_workbook
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
-from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
-from vqafeat.pretraining.image_sets.spaq import ASSUMED_STD
+from vqafeat.pretraining.image_sets import ASSUMED_STD, IMAGE_SETS, load_image_set
 
 
 def test_the_readers_are_registered_with_the_papers_numbers() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vqafeat.errors import DatasetError
-from vqafeat.pretraining.pictures import CONVERSIONS, check_pictures, read_picture
+from vqafeat.pretraining.images import CONVERSIONS, check_pictures, read_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 

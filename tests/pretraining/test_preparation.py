@@ -7,8 +7,8 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from vqafeat.errors import ArgumentError
-from vqafeat.pretraining.preparation import PREPARATIONS, Sides, cut, resized
-from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
+from vqafeat.pretraining.config import PRETRAINING_RECIPES
+from vqafeat.pretraining.images import PREPARATIONS, Sides, cut, resized
 
 SIDES = Sides(512, 384, 768)
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)

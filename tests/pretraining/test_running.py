@@ -10,11 +10,10 @@ from safetensors.torch import load_file
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
-from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.recipes import PretrainingRecipe
-from vqafeat.pretraining.running import PretrainedNetwork, PretrainingRequest, card_path, prepare_out, pretrain
-from vqafeat.pretraining.training import Computing
+from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, card_path, prepare_out, pretrain
+from vqafeat.pretraining.trainer import Computing, PretrainingRecord, checkpoint_path
 
 
 def request(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0) -> PretrainingRequest:

@@ -10,16 +10,14 @@ from torch import Tensor
 
 from tests.pretraining.conftest import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError, TrainingError, WeightsError
-from vqafeat.pretraining.checkpoints import PretrainingRecord
+from vqafeat.pretraining.config import PretrainingRecipe
+from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
+from vqafeat.pretraining.data_parallel import Replicas
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.loading import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.losses import PairLabels, pair_loss
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.recipes import PretrainingRecipe
-from vqafeat.pretraining.spreading import Replicas
-from vqafeat.pretraining.training import Computing, PretrainedWeights, Step, train
-from vqafeat.pretraining.validation import mean_srocc, pair_accuracy, predict
+from vqafeat.pretraining.trainer import Computing, PretrainedWeights, PretrainingRecord, Step, mean_srocc, pair_accuracy, predict, train
 
 CPU = torch.device("cpu")
 PLAIN = Computing()

@@ -13,7 +13,7 @@ from vqafeat.backbones.feature_set import Extractor
 from vqafeat.backbones.network import shared_networks
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
-from vqafeat.pretraining.pictures import read_picture
+from vqafeat.pretraining.images import read_picture
 from vqafeat.remote import Place
 from vqafeat.store import FeatureStore
 from vqafeat.training.data import FeatureSource

@@ -114,7 +114,7 @@ def fit(
     """
     from vqafeat.heads import options_from_text
     from vqafeat.system import parse_bytes
-    from vqafeat.training import fit
+    from vqafeat.training import fit as training
     from vqafeat.training.fit import drawn_splits
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.datasets import chosen_features, near, open_stores
@@ -129,7 +129,7 @@ def fit(
     frame_input = FrameInput(order, sampling, draws)
     drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with ExitStack() as stack, fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
-        run = fit.fit(
+        run = training.fit(
             near(stack, source, feature_sets, cache),
             feature_sets,
             head,

@@ -85,8 +85,8 @@ def _image_sets() -> Iterable[tuple[str, str]]:
 
 
 def _pretraining_recipes() -> Iterable[tuple[str, str]]:
-    from vqafeat.pretraining.preparation import PREPARATIONS
-    from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
+    from vqafeat.pretraining.config import PRETRAINING_RECIPES
+    from vqafeat.pretraining.images import PREPARATIONS
 
     for name in PRETRAINING_RECIPES:
         recipe = PRETRAINING_RECIPES.get(name)

@@ -78,13 +78,13 @@ def pretrain(
       vqafeat extract --dataset konvid --backbone iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
     from vqafeat.backbones.network import chosen_precision
+    from vqafeat.pretraining.config import PRETRAINING_RECIPES
+    from vqafeat.pretraining.data_loading import usual_workers
     from vqafeat.pretraining.image_sets import load_image_set
-    from vqafeat.pretraining.loading import usual_workers
+    from vqafeat.pretraining.images import check_pictures
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
-    from vqafeat.pretraining.pictures import check_pictures
-    from vqafeat.pretraining.recipes import PRETRAINING_RECIPES
-    from vqafeat.pretraining.running import PretrainingRequest, prepare_out
-    from vqafeat.pretraining.training import Computing
+    from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
+    from vqafeat.pretraining.trainer import Computing
     from vqafeat_cli.pretraining_report import check_progress, run_shown
 
     changes = {key: value for key, value in overrides.items() if value is not None}

@@ -1,25 +1,180 @@
 """The training loop of pre-training: pairs in, weights out, the epoch with the best validation kept, resumed from the last whole epoch."""
 
+import io
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import isfinite, isnan
+from dataclasses import asdict, dataclass, field
+from math import isfinite, isnan, nan
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vqafeat.datasets.dataset import first_few
-from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.pretraining.checkpoints import PretrainingRecord, Progress, read_checkpoint, write_checkpoint
-from vqafeat.pretraining.loading import PairBatch, PairLoader
+from vqafeat.errors import ArgumentError, TrainingError, WeightsError
+from vqafeat.io import write_bytes
+from vqafeat.metrics import evaluate_predictions
+from vqafeat.pretraining.config import PretrainingRecipe
+from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
+from vqafeat.pretraining.data_parallel import Replicas
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.recipes import PretrainingRecipe
-from vqafeat.pretraining.spreading import Replicas
-from vqafeat.pretraining.validation import Validation, mean_srocc
+
+
+@dataclass(frozen=True)
+class PretrainingRecord:
+    """One row of the curve.
+
+    Attributes:
+        epoch: counted from 1.
+        learning_rate: of the epoch.
+        fidelity, hinge: means over the epoch's pairs.
+        validation_srocc: by set, after the epoch.
+        pairs: that the epoch took.
+        seconds: of its steps, validation left out; not part of what a resumed run has to repeat.
+    """
+
+    epoch: int
+    learning_rate: float
+    fidelity: float
+    hinge: float
+    validation_srocc: Mapping[str, float]
+    pairs: int
+    seconds: float = field(compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return asdict(self)
+
+
+@dataclass(eq=False)
+class Progress:
+    """What a training has reached; the loop adds to it.
+
+    Attributes:
+        curve: one record a finished epoch.
+        best_weights: of the kept epoch.
+        best_epoch: counted from 1; 0 before there is one.
+        best_srocc: mean over sets in that epoch; NaN without validation.
+    """
+
+    curve: list[PretrainingRecord] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_srocc: float = nan
+
+    @property
+    def epochs_done(self) -> int:
+        """The number of finished epochs."""
+        return len(self.curve)
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return where the training of a weights file keeps its checkpoint."""
+    return out.with_name(f"{out.name}.checkpoint")
+
+
+def write_checkpoint(path: Path, config: Mapping[str, Any], progress: Progress, states: Mapping[str, Any]) -> None:
+    """Write where a training stands, at once.
+
+    Args:
+        config: all that decides the run.
+        progress: what it has reached.
+        states: state dicts of network, optimiser and gradient scaler.
+    """
+    content = io.BytesIO()
+    reached = {**vars(progress), "curve": [record.as_dict() for record in progress.curve]}
+    torch.save({"config": dict(config), "progress": reached, "states": dict(states)}, content)
+    write_bytes(path, content.getvalue())
+
+
+def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[Progress, Mapping[str, Any]] | None:
+    """Return what a stopped run of the same configuration has reached, and its states; None where there is no checkpoint.
+
+    Raises:
+        WeightsError: the checkpoint is damaged, or of another configuration.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        found, reached, states = saved["config"], dict(saved["progress"]), saved["states"]
+        progress = Progress(**{**reached, "curve": [PretrainingRecord(**record) for record in reached["curve"]]})
+    except (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
+        raise WeightsError(f"checkpoint '{path}' is damaged ({error}); start anew with --overwrite.") from error
+    if different := _differences(found, config):
+        raise WeightsError(
+            f"checkpoint '{path}' is of a run with another configuration: {'; '.join(different)}. Go on with that one, start anew with "
+            "--overwrite, or name another file with --out."
+        )
+    return progress, states
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    keys = list(dict.fromkeys([*wanted, *found]))
+    different = [key for key in keys if found.get(key) != wanted.get(key)]
+    said: list[str] = []
+    for key in different:
+        mine, theirs = found.get(key), wanted.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            said += [f"{key} {item}" for item in _differences(mine, theirs)]
+        else:
+            said.append(f"{key} {mine!r} there, {theirs!r} here")
+    return said
+
+
+class Validation:
+    """The validation images of all sets; sets without any are left out."""
+
+    def __init__(self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, workers: int, pinned: bool = False) -> None:
+        self._sets = [item for item in sets if item.validation]
+        images = [item.image_set.images[row] for item in self._sets for row in item.validation]
+        self._loader = ImageLoader(images, recipe, workers, pinned)
+
+    def sroccs(self, replicas: Replicas) -> dict[str, float]:
+        """Return the SROCC of the means by set; NaN where scores are constant or not finite."""
+        if not self._sets:
+            return {}
+        means = predict(replicas, self._loader)[:, 0]
+        parts = np.split(means, np.cumsum([len(item.validation) for item in self._sets])[:-1])
+        return {item.image_set.name: _srocc(part, item) for item, part in zip(self._sets, parts, strict=True)}
+
+
+@torch.no_grad()
+def predict(replicas: Replicas, images: ImageLoader) -> npt.NDArray[np.float64]:
+    """Return (image, 2) mean and deviation of whole images, in eval mode on the first device."""
+    network, device = replicas.network.eval(), replicas.devices[0]
+    found = []
+    for image in images:
+        with replicas.autocast(device):
+            mean, std = network(image.to(device, non_blocking=True))
+        found.append(torch.stack([mean, std], dim=1))
+    return torch.cat(found).double().cpu().numpy()
+
+
+def mean_srocc(sroccs: Mapping[str, float]) -> float:
+    """Return the mean over sets; NaN where there are none, or one is not defined."""
+    return float(np.mean(list(sroccs.values()))) if sroccs and not any(map(isnan, sroccs.values())) else nan
+
+
+def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
+    """Return the share of all pairs with different labels that (image,) means put in the labels' order; equal means count as half right."""
+    predicted, labels = np.asarray(means, dtype=float), np.asarray(mos, dtype=float)
+    first, second = np.triu_indices(len(labels), 1)
+    order = np.sign(labels[first] - labels[second])
+    agreed = np.sign(predicted[first] - predicted[second]) * order
+    return float((1 + agreed[order != 0]).mean() / 2)
+
+
+def _srocc(means: npt.NDArray[np.float64], item: DrawnPairs) -> float:
+    if not np.isfinite(means).all():
+        return nan
+    return evaluate_predictions(means, [item.image_set.images[row].mos for row in item.validation], mapping="none").srocc
 
 
 @dataclass(frozen=True)

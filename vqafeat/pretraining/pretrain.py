@@ -14,11 +14,10 @@ from vqafeat import __version__
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 from vqafeat.io import write_json
-from vqafeat.pretraining.checkpoints import PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.recipes import PretrainingRecipe
-from vqafeat.pretraining.training import Computing, PretrainedWeights, Step, train
+from vqafeat.pretraining.trainer import Computing, PretrainedWeights, PretrainingRecord, Step, checkpoint_path, train
 from vqafeat.training.results import write_weights
 
 SUFFIX = ".safetensors"

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqafeat.pretraining.loading import PairBatch
+from vqafeat.pretraining.config import PretrainingRecipe
+from vqafeat.pretraining.data_loading import PairBatch
 from vqafeat.pretraining.losses import PairLabels, PairLoss, pair_loss
 from vqafeat.pretraining.network import QualityNetwork
-from vqafeat.pretraining.recipes import PretrainingRecipe
 
 
 class Replicas:

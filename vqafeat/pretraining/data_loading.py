@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from vqafeat.errors import DatasetError
+from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.image_sets import LabelledImage
+from vqafeat.pretraining.images import PREPARATIONS, as_tensor, cut, read_picture, resized
 from vqafeat.pretraining.losses import PairLabels
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.pictures import read_picture
-from vqafeat.pretraining.preparation import PREPARATIONS, as_tensor, cut, resized
-from vqafeat.pretraining.recipes import PretrainingRecipe
 from vqafeat.system import process_context
 
 PairKey = tuple[int, int]  # epoch, pair

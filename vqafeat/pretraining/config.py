@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.pretraining.preparation import PREPARATIONS, Sides
+from vqafeat.pretraining.images import PREPARATIONS, Sides
 from vqafeat.registry import Registry
 from vqafeat.training.config import step
 
