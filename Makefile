@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 BIN := .venv/bin
 
-TABLES := $(basename $(notdir $(wildcard vqafeat/studies/tables/*.toml)))
+TABLES := $(basename $(notdir $(wildcard vqafeat/paper_tables/tables/*.toml)))
 CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ CHOSEN = $(addprefix --dataset ,$(DATASETS)) $(OPTIONS)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
-	@grep -m 1 -H '^title = ' $(sort $(wildcard vqafeat/studies/tables/*.toml)) \
+	@grep -m 1 -H '^title = ' $(sort $(wildcard vqafeat/paper_tables/tables/*.toml)) \
 		| awk -F '/tables/|[.]toml:title = ' '{printf "  make %-18s %s\n", $$2, $$3}' | tr -d '"' | sort -V
 
 demo: .venv/ready ## the main job on the embedded data set: make it, extract, fit, score a clip, plot (at most 5 minutes)

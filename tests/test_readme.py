@@ -12,7 +12,7 @@ from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import shared_networks
 from vqafeat.heads import HEADS, build_head
 from vqafeat.losses import LOSSES, LossOptions, build_loss
-from vqafeat.studies.loading import study_of
+from vqafeat.paper_tables.load import study_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "CONTRIBUTING.md"]

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.demo.images import DISPUTED_STD, IMAGE_KINDS, make_image_demo
+from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PRETRAINING_RECIPES

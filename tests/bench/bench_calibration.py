@@ -23,9 +23,9 @@ from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
+from vqafeat.paper_tables.sources import StandIn
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
-from vqafeat.studies.stand_in import StandIn
 from vqafeat.training.calibration import fit_calibration
 from vqafeat.training.fit import fit
 from vqafeat.training.loop import trainer_of

@@ -9,7 +9,7 @@ from vqafeat_cli import demo_pretrain_run
 from tests.cli.conftest import Run
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.demo import make_demo
-from vqafeat.demo.images import make_image_demo
+from vqafeat.demo.image_set import make_image_demo
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 
 __all__ = ["tiny_backbone"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.studies.conftest import make_store
-from vqafeat.studies.loading import study_names
+from vqafeat.paper_tables.load import study_names
 
 OWN = """
 title = "own"

@@ -12,9 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vqafeat.demo import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
-from vqafeat.demo.dataset import DemoSettings, plan_versions
 from vqafeat.demo.distortions import KINDS, proxy_score
-from vqafeat.demo.encoding import write_h264
+from vqafeat.demo.video_set import DemoSettings, plan_versions, write_h264
 from vqafeat.errors import ArgumentError, DatasetError
 
 SECONDS = 0.5
@@ -101,12 +100,12 @@ def test_an_interrupted_set_is_completed(own_copy: Path, demo: Path, tmp_path: P
         write_h264(path, *rest)  # type: ignore[arg-type]
 
     root = tmp_path / "interrupted"
-    monkeypatch.setattr("vqafeat.demo.dataset.write_h264", failing)
+    monkeypatch.setattr("vqafeat.demo.video_set.write_h264", failing)
     with pytest.raises(KeyboardInterrupt):
         make_demo(root, contents=1, seconds=SECONDS)
     assert not (root / "labels.csv").exists()
     kept = {name: (root / "videos" / name).stat().st_mtime_ns for name in written}
-    monkeypatch.setattr("vqafeat.demo.dataset.write_h264", write_h264)
+    monkeypatch.setattr("vqafeat.demo.video_set.write_h264", write_h264)
     make_demo(root, contents=1, seconds=SECONDS)
     assert contents_of(root) == contents_of(demo)
     assert {name: (root / "videos" / name).stat().st_mtime_ns for name in written} == kept

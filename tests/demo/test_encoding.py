@@ -11,7 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from vqafeat.demo.camera import Pictures, plan_camera
 from vqafeat.demo.distortions import KINDS, NEAR_LOSSLESS_CRF
-from vqafeat.demo.encoding import write_h264
+from vqafeat.demo.video_set import write_h264
 
 FRAMES = 12
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from vqafeat.demo.images import (
+from vqafeat.demo.image_set import (
     DISPUTED_STD,
     IMAGE_KINDS,
     MOST_IMAGE_CONTENTS,

@@ -10,10 +10,10 @@ import pytest
 
 from tests.modeling.conftest import identity, one_thread, tiny_features
 from vqafeat.datasets import Dataset, Video
+from vqafeat.paper_tables.load import study_of
+from vqafeat.paper_tables.table import Study
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
-from vqafeat.studies.loading import study_of
-from vqafeat.studies.study import Study
 
 __all__ = ["one_thread"]
 

@@ -11,15 +11,15 @@ from tests.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
 from vqafeat.backbones.feature_set import Extractor, build_extractors
 from vqafeat.errors import DatasetError
+from vqafeat.paper_tables.figures import plot_study
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.format import cell_text
+from vqafeat.paper_tables.run import StudyResult, check, run_study
+from vqafeat.paper_tables.sources import StoreShelf
+from vqafeat.paper_tables.table import Study
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
-from vqafeat.studies.bench import Bench
-from vqafeat.studies.cells import cell_text
-from vqafeat.studies.figures import plot_study
-from vqafeat.studies.running import StudyResult, check, run_study
-from vqafeat.studies.shelves import StoreShelf
-from vqafeat.studies.study import Study
 
 __all__ = ["make_set", "tiny_backbone"]
 MakeStudy = Callable[..., Study]

@@ -9,8 +9,8 @@ import pytest
 
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.metrics import DEFAULT_MAPPING
-from vqafeat.studies.loading import load_study, study_names
-from vqafeat.studies.study import Published, Study
+from vqafeat.paper_tables.load import load_study, study_names
+from vqafeat.paper_tables.table import Published, Study
 
 MakeStudy = Callable[..., Study]
 

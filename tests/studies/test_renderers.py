@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vqafeat.studies.kinds import Measured
-from vqafeat.studies.renderers import RENDERERS
-from vqafeat.studies.running import CellResult, StudyResult
-from vqafeat.studies.study import Study
+from vqafeat.paper_tables.cells import Measured
+from vqafeat.paper_tables.format import RENDERERS
+from vqafeat.paper_tables.run import CellResult, StudyResult
+from vqafeat.paper_tables.table import Study
 from vqafeat.training.results import Spread
 
 MakeStudy = Callable[..., Study]

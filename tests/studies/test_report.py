@@ -20,19 +20,16 @@ from vqafeat.errors import ArgumentError, DatasetError, WeightsError
 from vqafeat.evaluation.model import TrainedModel
 from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.format import as_dict
+from vqafeat.paper_tables.run import run_study
+from vqafeat.paper_tables.sources import StoreShelf
+from vqafeat.paper_tables.table import Study
+from vqafeat.report import build_report, plots, rendered, write_report
+from vqafeat.report.build import NOT_TESTED, VideoFolder, run_of, worst_videos
+from vqafeat.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve, json_in_html
+from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
-from vqafeat.studies.bench import Bench
-from vqafeat.studies.cells import as_dict
-from vqafeat.studies.report import build_report, pictures, rendered, write_report
-from vqafeat.studies.report.building import run_of
-from vqafeat.studies.report.frames import NOT_TESTED, worst_videos
-from vqafeat.studies.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
-from vqafeat.studies.report.rendering import json_in_html
-from vqafeat.studies.report.tables import ReportCell, ReportTable
-from vqafeat.studies.report.videos import VideoFolder
-from vqafeat.studies.running import run_study
-from vqafeat.studies.shelves import StoreShelf
-from vqafeat.studies.study import Study
 from vqafeat.training.data import load_sequences
 
 
@@ -482,9 +479,9 @@ def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa:
 
 def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[list[float], list[float]]] = []
-    monkeypatch.setattr(pictures, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1])
+    monkeypatch.setattr(plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1])
     folder = recorded_run(tmp_path / "a")
-    pictures.plot_run(run_of(folder, "a"), tmp_path)
+    plots.plot_run(run_of(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
     ((scores, labels),) = drawn
     assert sorted(zip(scores, labels, strict=True)) == sorted((float(row["score"]), float(row["mos"])) for row in tested)
@@ -497,4 +494,4 @@ def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
     assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
     with pytest.raises(ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"):
-        pictures.plot_training((), "svr", tmp_path / "none.png")
+        plots.plot_training((), "svr", tmp_path / "none.png")

@@ -13,14 +13,13 @@ from scipy.stats import spearmanr, ttest_rel
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
-from vqafeat.studies.bench import Bench
-from vqafeat.studies.cells import cell_text, difference, notes
-from vqafeat.studies.kinds.base import Measured
-from vqafeat.studies.kinds.weighted import average
-from vqafeat.studies.recorded import recorded_result
-from vqafeat.studies.running import StudyResult, check, run_study
-from vqafeat.studies.shelves import StoreShelf, commands_for
-from vqafeat.studies.study import Cell, Study
+from vqafeat.paper_tables.cells.base import Measured
+from vqafeat.paper_tables.cells.runs import average
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.format import cell_text, difference, notes
+from vqafeat.paper_tables.run import StudyResult, check, recorded_result, run_study
+from vqafeat.paper_tables.sources import StoreShelf, commands_for
+from vqafeat.paper_tables.table import Cell, Study
 from vqafeat.training.results import MetricsSummary, Spread
 
 MakeStudy = Callable[..., Study]
@@ -223,7 +222,7 @@ def test_recorded_predictions_that_do_not_fit_are_refused(make_study: MakeStudy,
 
 @pytest.mark.parametrize(("name", "columns"), [("li-3", (0, 1, 2, 3)), ("li-4", (0, 1, 2, 3)), ("li-13", (0, 2, 4, 6))])
 def test_the_authors_own_predictions_give_the_printed_values(shared_data: Path, name: str, columns: tuple[int, ...]) -> None:
-    from vqafeat.studies.loading import load_study
+    from vqafeat.paper_tables.load import load_study
 
     result = recorded_result(load_study(name), shared_data / "recorded" / "li2022_predictions.npz")
     row = next(found.cell.row for found in result.measured)

@@ -8,13 +8,13 @@ import pytest
 from tests.studies.conftest import VIDEOS
 from vqafeat.errors import StoreError
 from vqafeat.heads import HEADS
+from vqafeat.paper_tables.figures import plot_study
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.load import load_study, study_names
+from vqafeat.paper_tables.run import run_study
+from vqafeat.paper_tables.sources import StandInShelf
+from vqafeat.paper_tables.table import RunRequest
 from vqafeat.store import FeatureStore
-from vqafeat.studies.bench import Bench
-from vqafeat.studies.figures import plot_study
-from vqafeat.studies.loading import load_study, study_names
-from vqafeat.studies.requests import RunRequest
-from vqafeat.studies.running import run_study
-from vqafeat.studies.stand_in import StandInShelf
 
 # one of each kind of cell; the slow test takes them all
 QUICK = ["a2inet-figure-4", "li-figure-3", "li-figure-7a", "fontanel-figure-4", "li-7", "li-12", "fang-7"]

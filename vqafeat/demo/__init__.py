@@ -1,5 +1,5 @@
 """The embedded data set `demo`: made on the spot from two photographs, so that everything runs without a download."""
 
-from vqafeat.demo.dataset import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
+from vqafeat.demo.video_set import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
 
 __all__ = ["DEMO_NAME", "SCORE_NAME", "SCORE_RANGE", "make_demo"]

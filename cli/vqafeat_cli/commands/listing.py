@@ -96,7 +96,7 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
 
 
 def _tables() -> Iterable[tuple[str, str]]:
-    from vqafeat.studies.loading import load_study, study_names
+    from vqafeat.paper_tables.load import load_study, study_names
 
     studies = map(load_study, study_names())
     return ((study.name, f"{study.label} of {study.paper}: {study.title}") for study in studies)

@@ -42,10 +42,10 @@ def report(
       vqafeat report runs/konvid-resnet50-* --out konvid.html --store features --videos /data/konvid
       vqafeat report tables/li-14.json --out li-14.html
     """
-    from vqafeat.studies.report import build_report, write_report
-    from vqafeat.studies.report.pictures import plot_run
-    from vqafeat.studies.report.rendering import check_out
-    from vqafeat.studies.report.tables import is_table
+    from vqafeat.report import build_report, write_report
+    from vqafeat.report.page import check_out
+    from vqafeat.report.plots import plot_run
+    from vqafeat.report.tables import is_table
 
     check_out(out, overwrite)
     tables, runs = [path for path in shown if is_table(path)], [path for path in shown if not is_table(path)]

@@ -12,9 +12,9 @@ from vqafeat.remote import Place
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, cache_option, json_option, store_option, weights_option
 
 if TYPE_CHECKING:
-    from vqafeat.studies.running import StudyResult
-    from vqafeat.studies.shelves import Shelf
-    from vqafeat.studies.study import Study
+    from vqafeat.paper_tables.run import StudyResult
+    from vqafeat.paper_tables.sources import Shelf
+    from vqafeat.paper_tables.table import Study
 
 _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
@@ -75,12 +75,11 @@ def table(
       vqafeat table li-3 --recorded li2022_predictions.npz --check
       vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
-    from vqafeat.studies.bench import Bench
-    from vqafeat.studies.figures import plot_study
-    from vqafeat.studies.loading import load_study, study_names
-    from vqafeat.studies.recorded import recorded_result
-    from vqafeat.studies.renderers import RENDERERS
-    from vqafeat.studies.running import run_study
+    from vqafeat.paper_tables.figures import plot_study
+    from vqafeat.paper_tables.fits import Bench
+    from vqafeat.paper_tables.format import RENDERERS
+    from vqafeat.paper_tables.load import load_study, study_names
+    from vqafeat.paper_tables.run import recorded_result, run_study
     from vqafeat_cli.datasets import nearer
 
     if bool(names) == every:
@@ -117,9 +116,8 @@ def table(
 
 def _shelf(datasets: tuple[str, ...], store: Place, skip_missing: bool) -> tuple["Shelf", Path]:
     """Return where features come from, and where runs go without --runs."""
+    from vqafeat.paper_tables.sources import StandInShelf, StoreShelf
     from vqafeat.store import FeatureStore, store_path
-    from vqafeat.studies.shelves import StoreShelf
-    from vqafeat.studies.stand_in import StandInShelf
 
     if "demo" not in datasets:
         return StoreShelf(store, datasets, skip_missing), Path("runs")
@@ -135,7 +133,7 @@ def _shelf(datasets: tuple[str, ...], store: Place, skip_missing: bool) -> tuple
 
 def _wanted(studies: list["Study"]) -> dict[str, set[str]]:
     """Return the feature sets that tables take of each data set."""
-    from vqafeat.studies.kinds import KINDS
+    from vqafeat.paper_tables.cells import KINDS
 
     found: dict[str, set[str]] = {}
     for cell in (cell for study in studies for cell in study.cells if not cell.quoted):
@@ -159,8 +157,7 @@ def _pictures(studies: list["Study"], images: tuple[str, ...], weights: tuple[st
 
 
 def _text(result: "StudyResult", store: Place, form: str) -> str:
-    from vqafeat.studies.cells import as_dict
-    from vqafeat.studies.renderers import RENDERERS
+    from vqafeat.paper_tables.format import RENDERERS, as_dict
 
     return json_text(as_dict(result, store)) if form == "json" else RENDERERS.get(form)(result, store)
 
@@ -173,7 +170,7 @@ def _write(path: Path, text: str) -> None:
 
 def _passed(result: "StudyResult", checks: bool) -> bool:
     """Tell whether nothing failed and, where it is asked for, no difference is beyond its tolerance."""
-    from vqafeat.studies.running import check
+    from vqafeat.paper_tables.run import check
 
     for failure in result.failures:
         click.echo(f"{result.study.name}: failed: {failure}", err=True)

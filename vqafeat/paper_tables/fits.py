@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vqafeat.errors import VqafeatError
-from vqafeat.studies.requests import RunRequest
-from vqafeat.studies.shelves import Shelf
+from vqafeat.paper_tables.sources import Shelf
+from vqafeat.paper_tables.table import RunRequest
 from vqafeat.training.data import FeatureSource
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
 from vqafeat.training.joint_store import Mixture

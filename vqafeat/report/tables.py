@@ -8,7 +8,7 @@ from typing import Any
 
 from vqafeat.errors import DatasetError
 from vqafeat.io import small_text
-from vqafeat.studies.loading import study_names
+from vqafeat.paper_tables.load import study_names
 
 TABLE_SUFFIX = ".json"
 

@@ -25,11 +25,10 @@ from typing import Any
 from vqafeat.datasets.manifest import build, convert, refuse_unknown
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import small_text
-from vqafeat.studies.figures import FIGURES
-from vqafeat.studies.kinds import KINDS
-from vqafeat.studies.requests import RunRequest
-from vqafeat.studies.shelves import check_feature_sets
-from vqafeat.studies.study import Cell, Heading, Published, Recorded, Study
+from vqafeat.paper_tables.cells import KINDS
+from vqafeat.paper_tables.figures import FIGURES
+from vqafeat.paper_tables.sources import check_feature_sets
+from vqafeat.paper_tables.table import Cell, Heading, Published, Recorded, RunRequest, Study
 
 _REQUEST = tuple(item.name for item in fields(RunRequest))
 _SETTINGS = (*_REQUEST, "kind", "measure", "statistic", "quoted")
@@ -56,7 +55,7 @@ class _File:
 
 def tables_folder() -> Path:
     """Return the folder of the shipped studies."""
-    return Path(str(package_files("vqafeat.studies"))) / "tables"
+    return Path(str(package_files("vqafeat.paper_tables"))) / "tables"
 
 
 def study_names() -> list[str]:

@@ -6,7 +6,7 @@ from math import isnan, nan
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.groups import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.studies.kinds.base import KINDS, Measured, StudyKind, Task
+from vqafeat.paper_tables.cells.base import KINDS, Measured, StudyKind, Task
 from vqafeat.training.fit import FittedRun
 from vqafeat.training.joint_store import own_names
 from vqafeat.training.results import Prediction, Spread

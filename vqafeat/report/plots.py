@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from vqafeat.errors import ArgumentError
 from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
-from vqafeat.studies.report.page import ReportRun, TrainingCurve
+from vqafeat.report.page import ReportRun, TrainingCurve
 
 
 def plot_run(run: ReportRun, folder: Path) -> list[Path]:

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vqafeat.errors import ArgumentError
+from vqafeat.paper_tables.format import title
+from vqafeat.paper_tables.run import CellResult, StudyResult
+from vqafeat.paper_tables.table import Heading
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.registry import Registry
-from vqafeat.studies.cells import title
-from vqafeat.studies.running import CellResult, StudyResult
-from vqafeat.studies.study import Heading
 from vqafeat.training.results import CONFIG, read_json, read_predictions
 from vqafeat.training.run import RunConfig
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.table import Cell, Need, RunRequest
 from vqafeat.registry import Registry
-from vqafeat.studies.bench import Bench
-from vqafeat.studies.requests import Need, RunRequest
-from vqafeat.studies.study import Cell
 from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Spread
 
 
