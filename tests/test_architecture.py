@@ -10,26 +10,27 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
-    ["errors", "json_text", "csv_text"],
-    ["registry", "small_files"],
-    ["places"],
-    ["labels", "state_dicts", "devices", "memory", "processes", "remote_files", "cluster"],
-    ["manifest"],
-    ["splits", "metrics", "statistics", "features"],
-    ["store", "demo"],
-    ["extraction"],
-    ["modeling"],
-    ["pretraining"],
-    ["studies"],
+    ["errors"],
+    ["registry", "io", "system"],
+    ["remote", "cluster", "metrics", "statistics"],
+    ["datasets"],
+    ["store"],
+    ["splits", "heads", "video"],
+    ["losses", "backbones"],
+    ["training", "extraction"],
+    ["evaluation", "demo"],
+    ["plots", "pretraining"],
+    ["paper_tables"],
+    ["report"],
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
-SCORES_NEW_VIDEOS = "modeling/scoring.py"
 COMMAND_LINE = PACKAGE.parent / "cli" / "vqafeat_cli"
 LONGEST_FUNCTION, LONGEST_BODY, SMALLEST_FILE = 70, 40, 60
 # a fit is spelled out by its parameters, in the package and again as options
-LONG_STILL = {("cli/vqafeat_cli/commands/fit.py", "fit"), ("vqafeat/modeling/fitting.py", "fit")}
-PLUG_INS = {"backbones", "heads", "losses", "labels", "image_sets", "renderers", "kinds", "commands"}
-SMALL_FILES_STILL = 42  # may only fall
+LONG_STILL = {("cli/vqafeat_cli/fit.py", "fit"), ("vqafeat/training/fit.py", "fit")}
+PLUG_INS = {"backbones", "vqafeat_cli"}
+# what decoding processes import stays apart from what imports torch
+SMALL_FILES = {"errors.py", "registry.py", "worker.py", "frame_layout.py", "rgb.py", "extract.py"}
 
 
 def imported(path: Path) -> set[str]:
@@ -55,8 +56,8 @@ def test_a_module_imports_only_from_the_floors_above(module: str) -> None:
     assert not any(name.split(".")[0] == "vqafeat_cli" for name in names)
     parts = {name.split(".")[1] for name in names if name.startswith("vqafeat.")}
     assert not {part for part in parts - {own} if FLOOR_OF[part] >= FLOOR_OF[own]}
-    if own == "modeling" and module != SCORES_NEW_VIDEOS:
-        assert "extraction" not in parts
+    if own in {"heads", "losses", "training"}:
+        assert not parts & {"video", "backbones", "extraction"}, "stage 2 never opens a video"
 
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *COMMAND_LINE.rglob("*.py")])
@@ -79,12 +80,12 @@ def test_functions_are_short(path: Path) -> None:
 
 
 def test_small_files_are_plug_ins_or_commands() -> None:
-    small = [
-        path
+    small = {
+        path.name
         for path in SOURCES
         if path.name != "__init__.py" and len(path.read_text().splitlines()) < SMALLEST_FILE and not PLUG_INS.intersection(path.parts)
-    ]
-    assert len(small) <= SMALL_FILES_STILL, "a file this small is a part of another one"
+    }
+    assert small <= SMALL_FILES, "a file this small is a part of another one"
 
 
 def test_a_decoding_process_starts_without_torch() -> None:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-import torch
-
 from vqafeat.errors import ArgumentError
 
 _MEMINFO = Path("/proc/meminfo")
@@ -50,12 +48,14 @@ def anonymous_file(size: int, name: str) -> int:
 _NAME = re.compile(r"cpu|cuda(:\d+)?")
 
 
-def device_named(name: str | None) -> torch.device:
+def device_named(name: str | None) -> "torch.device":
     """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU where one is.
 
     Raises:
         ArgumentError: it is none of these, or not there.
     """
+    import torch
+
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not _NAME.fullmatch(name):

@@ -25,9 +25,7 @@ from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, 
 from vqafeat.pretraining.trainer import Computing, PretrainingRecord, pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
-from vqafeat_cli.fit_report import fit_progress
-from vqafeat_cli.pretraining_report import run_shown
-from vqafeat_cli.progress import shown_progress
+from vqafeat_cli.console import fit_progress, run_shown, shown_progress
 
 BACKBONE, RECIPE, PAIRS, HELD_OUT_PERCENT = "resnet18", "demo", 1500, 25
 HEAD, FIT_RECIPE, SPLITS = "sub-gru", "demo", 10

@@ -18,9 +18,8 @@ from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
 from vqafeat.training.parallel import one_thread
-from vqafeat_cli.commands.predict import score_text
-from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
-from vqafeat_cli.progress import shown_progress
+from vqafeat_cli.console import epochs_of, fit_progress, metrics_lines, shown_progress
+from vqafeat_cli.predict import score_text
 
 BACKBONE, FEATURES = "efficientnet-lite0", "efficientnet-lite0:stages"
 HEAD, RECIPE, SPLITS = "mdtvsfa", "demo", 10

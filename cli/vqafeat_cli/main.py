@@ -12,7 +12,22 @@ import click
 from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat.remote import network_errors
-from vqafeat_cli import commands
+from vqafeat_cli.compare import compare
+from vqafeat_cli.coral import coral
+from vqafeat_cli.demo import demo, demo_pretrain
+from vqafeat_cli.ensemble import ensemble
+from vqafeat_cli.evaluate import evaluate
+from vqafeat_cli.extract import extract
+from vqafeat_cli.fit import fit
+from vqafeat_cli.importers import importing
+from vqafeat_cli.list import listing
+from vqafeat_cli.pack import pack, unpack
+from vqafeat_cli.predict import predict
+from vqafeat_cli.pretrain import pretrain
+from vqafeat_cli.report import report
+from vqafeat_cli.show import show
+from vqafeat_cli.table import table
+from vqafeat_cli.verify import verify
 
 # Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to ten times the time where
 # another process wants the cores too, and gains nothing where none does.
@@ -51,7 +66,27 @@ def cli() -> None:
     """
 
 
-for command in commands.ALL:
+COMMANDS = (
+    extract,
+    fit,
+    evaluate,
+    ensemble,
+    compare,
+    report,
+    predict,
+    importing,
+    pretrain,
+    coral,
+    listing,
+    show,
+    verify,
+    pack,
+    unpack,
+    table,
+    demo,
+    demo_pretrain,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -5,8 +5,7 @@ from math import nan
 
 import pytest
 from rich.console import Console
-from vqafeat_cli.fit_report import epochs_of, fit_progress
-from vqafeat_cli.sparkline import sparkline
+from vqafeat_cli.console import epochs_of, fit_progress, sparkline
 
 from vqafeat.training.loop import EpochRecord
 

@@ -82,7 +82,7 @@ def test_an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules["vqafeat_cli.commands.listing"].LISTS, "datasets", interrupted)
+    monkeypatch.setitem(sys.modules["vqafeat_cli.list"].LISTS, "datasets", interrupted)
     ended = run("list", "datasets")
     assert ended.code == 130
     assert "the same command goes on from there" in ended.err
@@ -92,6 +92,6 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(sys.modules["vqafeat_cli.commands.listing"].LISTS, "datasets", broken)
+    monkeypatch.setitem(sys.modules["vqafeat_cli.list"].LISTS, "datasets", broken)
     with pytest.raises(ZeroDivisionError):
         main(["list", "datasets"])

@@ -10,6 +10,7 @@ from vqafeat_cli.options import at_place
 if TYPE_CHECKING:
     from vqafeat.store.pack import Repacked
 
+
 _out_option = click.option("--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]")
 _skip_missing_option = click.option(
     "--skip-missing", is_flag=True, help="Leave out what is incomplete or damaged, and name it; without it, nothing is done then."

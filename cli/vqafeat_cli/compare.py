@@ -50,7 +50,7 @@ def compare(runs: tuple[Path, ...], measure: str, baseline: Path | None, test: s
 
 
 def _run_lines(found: "ComparedRuns") -> list[str]:
-    from vqafeat_cli.tables import aligned, number
+    from vqafeat_cli.console import aligned, number
 
     splits = len(next(iter(found.runs.values())).values)
     rows = [("", "mean", "std", "median", *(name.partition("_")[2] for name in found.shown_too))]
@@ -70,7 +70,7 @@ def _words(measure: str) -> str:
 
 
 def _pair_lines(found: "ComparedRuns") -> list[str]:
-    from vqafeat_cli.tables import aligned
+    from vqafeat_cli.console import aligned
 
     header = ("", "difference", "95 % interval", "p", "p, Holm")
     splits = len(next(iter(found.runs.values())).values)
@@ -84,7 +84,7 @@ def _title(pair: "ComparedPair") -> str:
 
 
 def _cells(pair: "ComparedPair") -> tuple[str, ...]:
-    from vqafeat_cli.tables import NOTHING, number
+    from vqafeat_cli.console import NOTHING, number
 
     test, interval = pair.comparison.test, pair.interval
     ends = NOTHING if isnan(interval.low) else f"[{number(interval.low, '+.3f')}, {number(interval.high, '+.3f')}]"

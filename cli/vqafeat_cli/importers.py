@@ -37,7 +37,7 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
     from vqafeat.datasets import load_dataset, manifest_names
     from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
     from vqafeat.store import FeatureStore, store_path
-    from vqafeat_cli.datasets import is_own_file, labels_argument
+    from vqafeat_cli.stores import is_own_file, labels_argument
 
     known = dataset in manifest_names() or is_own_file(dataset)
     target = load_dataset(dataset, root, labels_argument(labels)) if known else vsfa_dataset(folder, dataset)
@@ -64,7 +64,7 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
     from vqafeat.datasets import load_dataset
     from vqafeat.extraction.importers import import_matrix
     from vqafeat.store import FeatureStore, store_path
-    from vqafeat_cli.datasets import labels_argument
+    from vqafeat_cli.stores import labels_argument
 
     target = load_dataset(dataset, root, labels_argument(labels))
     feature_store = FeatureStore.create(store_path(store, target.name), target)

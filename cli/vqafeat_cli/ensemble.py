@@ -22,7 +22,7 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
       vqafeat ensemble runs/konvid-resnet50-sub-gru runs/konvid-resnet50-transformer
     """
     from vqafeat.evaluation.compare import ensemble as blend
-    from vqafeat_cli.fit_report import metrics_lines
+    from vqafeat_cli.console import metrics_lines
 
     found = blend(first, second, kappa=kappa, mapping=mapping)
     if json:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vqafeat.paper_tables.sources import Shelf
     from vqafeat.paper_tables.table import Study
 
+
 _ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
 
@@ -80,7 +81,7 @@ def table(
     from vqafeat.paper_tables.format import RENDERERS
     from vqafeat.paper_tables.load import load_study, study_names
     from vqafeat.paper_tables.run import recorded_result, run_study
-    from vqafeat_cli.datasets import nearer
+    from vqafeat_cli.stores import nearer
 
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")

@@ -1,11 +1,21 @@
 """`vqafeat coral`."""
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vqafeat.io import json_text
+from vqafeat.remote import Place
 from vqafeat_cli.options import devices, json_option, storage_option, weights_option
+
+if TYPE_CHECKING:
+    import torch
+
+    from vqafeat.backbones.feature_set import Extractor
+    from vqafeat.pretraining.coral import DomainFeatures
 
 
 @click.command()
@@ -48,7 +58,6 @@ def coral(
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.pretraining.coral import domain_distance
     from vqafeat.remote import places_named
-    from vqafeat_cli.domains import DomainReader
 
     domains = (*sources, target)
     places = dict(zip(domains, places_named(domains, storage_options), strict=True))
@@ -70,3 +79,36 @@ def coral(
         from vqafeat.plots import plot_distances
 
         click.echo(f"plot: {plot_distances(distances, end.name, plot)}", err=True)
+
+
+class DomainReader:
+    """Reads domains by the words they are named with; images are computed once for each feature set.
+
+    Args:
+        places: of the domains that are stores.
+        weights: by backbone, for images; stores have their features.
+        device: where images are computed.
+    """
+
+    def __init__(self, places: Mapping[str, Place], weights: dict[str, str], device: "torch.device") -> None:
+        self._places, self._weights, self._device = places, weights, device
+        self._extractor = cache(self._loaded)
+
+    def features(self, domain: str, feature_set: str) -> "DomainFeatures":
+        """Return the features of a domain."""
+        from vqafeat.pretraining.coral import image_features, image_paths, store_features
+        from vqafeat_cli.console import check_progress
+
+        path = Path(domain)
+        if "=" not in domain or path.is_dir():
+            return store_features(self._places[domain], feature_set)
+        name, paths = image_paths(domain)
+        extractor = self._extractor(feature_set)
+        with check_progress(len(paths), f"features of {name}") as on_image:
+            return image_features(name, paths, extractor, self._device, on_image)
+
+    def _loaded(self, feature_set: str) -> "Extractor":
+        from vqafeat.backbones.feature_set import build_extractors
+
+        (extractor,) = build_extractors([feature_set], self._weights)
+        return extractor

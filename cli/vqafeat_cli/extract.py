@@ -86,8 +86,8 @@ def extract(
     from vqafeat.extraction.extract import run_extraction
     from vqafeat.extraction.loop import Extraction, ledger_path
     from vqafeat.store import FeatureStore, store_path
-    from vqafeat_cli.datasets import load_with_root
-    from vqafeat_cli.progress import shown_progress
+    from vqafeat_cli.console import shown_progress
+    from vqafeat_cli.stores import load_with_root
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")

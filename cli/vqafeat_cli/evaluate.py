@@ -62,8 +62,8 @@ def evaluate(
       vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --videos test-1080p
     """
     from vqafeat.evaluation import evaluate, groups
-    from vqafeat_cli.datasets import near, open_store
-    from vqafeat_cli.fit_report import metrics_lines
+    from vqafeat_cli.console import metrics_lines
+    from vqafeat_cli.stores import near, open_store
 
     if quality_threshold is not None and by is None:
         raise click.UsageError("--quality-threshold parts the groups of --by quality; give both.")
@@ -105,8 +105,7 @@ def _groups_as_json(grouped: "Subsets") -> dict[str, Any]:
 
 
 def _group_lines(grouped: "Subsets", mapping: str) -> list[str]:
-    from vqafeat_cli.fit_report import shown_measures
-    from vqafeat_cli.tables import aligned, spread_cell
+    from vqafeat_cli.console import aligned, shown_measures, spread_cell
 
     shown = shown_measures(mapping)
     rows = [("", "videos", *(words for _, words in shown))]

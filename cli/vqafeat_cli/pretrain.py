@@ -85,7 +85,7 @@ def pretrain(
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
     from vqafeat.pretraining.trainer import Computing
-    from vqafeat_cli.pretraining_report import check_progress, run_shown
+    from vqafeat_cli.console import check_progress, run_shown
 
     changes = {key: value for key, value in overrides.items() if value is not None}
     chosen = PRETRAINING_RECIPES.get(recipe).overridden(changes)

@@ -117,8 +117,8 @@ def fit(
     from vqafeat.training import fit as training
     from vqafeat.training.fit import drawn_splits
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
-    from vqafeat_cli.datasets import chosen_features, near, open_stores
-    from vqafeat_cli.fit_report import epochs_of, fit_progress, metrics_lines
+    from vqafeat_cli.console import epochs_of, fit_progress, metrics_lines
+    from vqafeat_cli.stores import chosen_features, near, open_stores
 
     asked, overrides = parted(given)
     wanted = cluster(backend, asked, {"device": device, "jobs": jobs})
