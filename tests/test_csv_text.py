@@ -10,7 +10,7 @@ from vqafeat.datasets.label_readers import text_of
 from vqafeat.errors import DatasetError
 from vqafeat.io import guarded, unguarded
 from vqafeat.paper_tables.load import load_study
-from vqafeat.training.results import Prediction, read_rows, write_predictions
+from vqafeat.training.predictions import Prediction, read_rows, write_predictions
 
 HOSTILE = ["=HYPERLINK(1).mp4", "+1.mp4", "-1.mp4", "@SUM(A1).mp4", "'quoted.mp4", "\tname.mp4", "plain.mp4", 'a,"b".mp4', "new\nline.mp4"]
 

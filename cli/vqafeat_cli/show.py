@@ -14,7 +14,7 @@ from vqafeat_cli.options import at_place
 if TYPE_CHECKING:
     from vqafeat.datasets import Video
     from vqafeat.store import FeatureStore
-    from vqafeat.training.run import RunConfig
+    from vqafeat.training.run_config import RunConfig
 
 WORDS = 19  # columns before a value
 
@@ -93,7 +93,7 @@ def run_lines(folder: Path) -> Iterator[str]:
         WeightsError: the run's configuration cannot be read.
     """
     from vqafeat.training.results import CONFIG, SPLITS, read_json
-    from vqafeat.training.run import RunConfig
+    from vqafeat.training.run_config import RunConfig
 
     config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
     yield f"{folder}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
@@ -116,7 +116,8 @@ def run_lines(folder: Path) -> Iterator[str]:
 
 def _measured(folder: Path, config: "RunConfig") -> Iterator[str]:
     from vqafeat.training.calibration import calibration_words
-    from vqafeat.training.results import METRICS, PREDICTIONS, load_calibrations, read_json, read_summary
+    from vqafeat.training.predictions import load_calibrations, read_summary
+    from vqafeat.training.results import METRICS, PREDICTIONS, read_json
     from vqafeat_cli.console import metrics_lines
 
     if not (folder / METRICS).is_file():

@@ -29,7 +29,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import fit_calibration
 from vqafeat.training.fit import fit
 from vqafeat.training.loop import trainer_of
-from vqafeat.training.results import Prediction
+from vqafeat.training.predictions import Prediction
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = 5

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau, pearsonr, spearmanr
 
 from vqafeat.losses import LabelLine
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
-from vqafeat.training.run import FORMAT_VERSION, TrainedOn
+from vqafeat.training.run_config import FORMAT_VERSION, TrainedOn
 
 VIDEOS = 30
 MOS = np.random.default_rng(7).uniform(1, 5, VIDEOS)

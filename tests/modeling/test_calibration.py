@@ -16,8 +16,9 @@ from vqafeat.evaluation.model import TrainedModel
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
-from vqafeat.training.results import CONFIG, load_calibrations, read_json, read_predictions, read_summary
-from vqafeat.training.run import RunConfig
+from vqafeat.training.predictions import load_calibrations, read_predictions, read_summary
+from vqafeat.training.results import CONFIG, read_json
+from vqafeat.training.run_config import RunConfig
 
 from .conftest import tiny_features
 from .test_fitting import SPLITS, small_fit

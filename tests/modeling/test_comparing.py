@@ -15,8 +15,9 @@ from vqafeat.evaluation.compare import ComparedRuns, compare_runs
 from vqafeat.io import json_text
 from vqafeat.losses import LabelLine
 from vqafeat.metrics import fit_logistic
-from vqafeat.training.results import EVERY_MEASURE, read_predictions, summarise
-from vqafeat.training.run import RunConfig, TrainedOn
+from vqafeat.training.predictions import read_predictions, summarise
+from vqafeat.training.results import EVERY_MEASURE
+from vqafeat.training.run_config import RunConfig, TrainedOn
 
 from .recorded_runs import MOS, VIDEOS, scores_of, write_run
 

@@ -27,7 +27,7 @@ from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.config import Recipe
 from vqafeat.training.fit import FittedRun, fit
 from vqafeat.training.frame_sampling import FrameInput, VideoRows, rows_in_testing
-from vqafeat.training.run import RunConfig
+from vqafeat.training.run_config import RunConfig
 from vqafeat.training.trainer import frame_statistics
 
 from .conftest import identity, tiny_features, tiny_sequences

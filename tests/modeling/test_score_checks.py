@@ -12,7 +12,7 @@ from vqafeat.evaluation.model import TrainedModel
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
 from vqafeat.training.results import CONFIG, read_json
-from vqafeat.training.run import RunConfig
+from vqafeat.training.run_config import RunConfig
 from vqafeat.training.training_features import TrainingFeatures
 
 from .conftest import tiny_features

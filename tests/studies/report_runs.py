@@ -18,8 +18,8 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.calibration import write_calibrations
 from vqafeat.training.fit import fit
-from vqafeat.training.results import Prediction, fit_calibrations, summarise, with_scores, write_predictions
-from vqafeat.training.run import RunConfig, TrainedOn
+from vqafeat.training.predictions import Prediction, fit_calibrations, summarise, with_scores, write_predictions
+from vqafeat.training.run_config import RunConfig, TrainedOn
 
 NASTY = "<img src=x onerror=alert(1)>.mp4"
 ENDING = "clip </script><b>&amp;\u2028.mp4"

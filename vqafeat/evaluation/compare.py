@@ -15,7 +15,8 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Prediction, Spread, read_summary, summarise
+from vqafeat.training.predictions import Prediction, read_summary, summarise
+from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Spread
 from vqafeat.training.run import RecordedRun, check_same
 
 _READ_AFTER_A_MAPPING = ("plcc", "rmse")

@@ -16,8 +16,9 @@ from vqafeat.training.config import SELECTIONS
 from vqafeat.training.data import FeatureSource, RowPicks, Sequences, complete_rows, load_sequences, selected, split_feature_sets
 from vqafeat.training.frame_sampling import RowDraws
 from vqafeat.training.joint_store import own_names
-from vqafeat.training.results import CONFIG, SPLITS, MetricsSummary, Prediction, read_json, summarise
-from vqafeat.training.run import RunConfig
+from vqafeat.training.predictions import Prediction, summarise
+from vqafeat.training.results import CONFIG, SPLITS, MetricsSummary, read_json
+from vqafeat.training.run_config import RunConfig
 
 UNKNOWN_TRAINING = "the head's own training videos are not known and may be among the measured ones"
 CHANGED_SINCE = "the data set's labels or videos have changed since the fit"

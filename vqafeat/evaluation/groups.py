@@ -14,7 +14,8 @@ from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.registry import Registry
 from vqafeat.training.data import FeatureSource
-from vqafeat.training.results import MEASURES, MetricsSummary, Prediction, Spread, calibrated_rmse, numbered_notes
+from vqafeat.training.predictions import Prediction, calibrated_rmse
+from vqafeat.training.results import MEASURES, MetricsSummary, Spread, numbered_notes
 
 FEWEST_TO_MEASURE = 3
 CSV_COLUMNS = ("video", "group")

@@ -16,7 +16,7 @@ from vqafeat.losses import LabelLine
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.registry import Registry
 from vqafeat.training.results import CONFIG, METRICS, SPLITS, MetricsSummary, load_checked, weights_path, write_weights
-from vqafeat.training.run import RunConfig, TrainedOn, software_versions
+from vqafeat.training.run_config import RunConfig, TrainedOn, software_versions
 
 # VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
 _LETTERS = {"K": "konvid", "C": "cvd2014", "L": "live-qualcomm", "N": "live-vqc", "Y": "youtube-ugc", "Q": "lsvq"}

@@ -21,8 +21,9 @@ from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.batching import as_tensor
 from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.data import checked_shape
-from vqafeat.training.results import CONFIG, METRICS, load_calibrations, load_checked, read_json, read_weights, weights_path
-from vqafeat.training.run import RunConfig, chosen_scale
+from vqafeat.training.predictions import load_calibrations
+from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
+from vqafeat.training.run_config import RunConfig, chosen_scale
 
 
 class TrainedModel:

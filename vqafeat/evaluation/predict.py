@@ -19,8 +19,9 @@ from vqafeat.evaluation.model import TrainedModel
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoJob
 from vqafeat.training.data import fuse, selected, split_feature_sets
 from vqafeat.training.frame_sampling import VideoRows, rows_in_testing
-from vqafeat.training.results import METRICS, SPLITS, read_json, read_summary
-from vqafeat.training.run import RunConfig
+from vqafeat.training.predictions import read_summary
+from vqafeat.training.results import METRICS, SPLITS, read_json
+from vqafeat.training.run_config import RunConfig
 from vqafeat.training.training_features import TrainingFeatures, read_training_features
 
 

@@ -15,8 +15,9 @@ from vqafeat.paper_tables.run import CellResult, StudyResult
 from vqafeat.paper_tables.table import Heading
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.registry import Registry
-from vqafeat.training.results import CONFIG, read_json, read_predictions
-from vqafeat.training.run import RunConfig
+from vqafeat.training.predictions import read_predictions
+from vqafeat.training.results import CONFIG, read_json
+from vqafeat.training.run_config import RunConfig
 
 # (filled table, folder) → the files that were written
 FIGURES: Registry[Callable[[StudyResult, Path], list[Path]]] = Registry("plot")

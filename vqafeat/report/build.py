@@ -25,8 +25,10 @@ from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import calibration_notes
 from vqafeat.training.data import fuse, selected, split_feature_sets
 from vqafeat.training.frame_sampling import VideoRows, rows_in_testing
-from vqafeat.training.results import CURVE, Prediction, load_calibrations, read_predictions, read_summary
-from vqafeat.training.run import RecordedRun, RunConfig
+from vqafeat.training.predictions import Prediction, load_calibrations, read_predictions, read_summary
+from vqafeat.training.results import CURVE
+from vqafeat.training.run import RecordedRun
+from vqafeat.training.run_config import RunConfig
 
 Facts = dict[str, list[tuple[str, str]]]
 

@@ -17,7 +17,7 @@ from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
-from vqafeat.training.run import TrainedOn
+from vqafeat.training.run_config import TrainedOn
 
 PARTS = ("train", "validation", "test")
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import write_json
 from vqafeat.training.results import CALIBRATION, numbered_notes, read_json
-from vqafeat.training.run import RunConfig
+from vqafeat.training.run_config import RunConfig
 
 _PRIOR_VIDEOS = 5
 _SMALLEST_CORRELATION = 0.1

@@ -26,23 +26,18 @@ from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, RowDraws
 from vqafeat.training.joint_store import JOINT, joint_splits
 from vqafeat.training.loop import check_overrides, trainer_of
 from vqafeat.training.parallel import Fit, Plan, Progress, SplitOutcome, build_head_on_meta, run_fit
-from vqafeat.training.results import (
-    CONFIG,
-    CURVE,
-    METRICS,
-    SPLITS,
-    STATE,
-    MetricsSummary,
+from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
-    read_json,
     read_predictions,
     read_summary,
     summarise,
     with_scores,
     write_predictions,
 )
-from vqafeat.training.run import RunConfig, TrainedOn, prepared, software_versions
+from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE, MetricsSummary, read_json
+from vqafeat.training.run import prepared
+from vqafeat.training.run_config import RunConfig, TrainedOn, software_versions
 from vqafeat.training.trainer import check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 

@@ -1,6 +1,5 @@
 """The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half there."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,8 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import list_first, unguarded, write_bytes, write_csv
-from vqafeat.losses import on_label_scale
-from vqafeat.metrics import FEW_VIDEOS, Metrics, evaluate_predictions
-from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
-from vqafeat.training.joint_store import dataset_number, own_names
-from vqafeat.training.run import RunConfig
+from vqafeat.io import list_first, write_bytes
+from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
     "config.json",
@@ -242,155 +237,7 @@ def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
     ]
 
 
-_COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
-_CALIBRATED_ON = ("validation", "train")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one split's head says of one video.
-
-    Attributes:
-        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees to it.
-        score: the calibrated score, on that label scale; NaN where there is no calibration.
-    """
-
-    split: int
-    part: str
-    video: str
-    content: str
-    mos: float
-    prediction: float
-    score: float = nan
-
-
-def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
-    """Write the table of a run folder."""
-    write_csv(folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions])
-
-
-def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
-    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
-    rows = read_rows(folder)
-    return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
-
-
-def read_rows(folder: Path) -> list[Prediction]:
-    """Return the table of a run folder as it was predicted, without calibrated scores.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
-    path = folder / PREDICTIONS
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                Prediction(
-                    int(row["split"]),
-                    row["part"],
-                    unguarded(row["video"]),
-                    unguarded(row["content"]),
-                    float(row["mos"]),
-                    float(row["prediction"] or "nan"),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
-
-
 # --- calibration --------------------------------------------------------------------------------------------------------------------
 
 
-def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
-    """Return the calibration of each data set and split of a run, on its predictions of the validation part, or else the training part."""
-    names = [one.name for one in config.datasets]
-    found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
-    for row in predictions:
-        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append((row.prediction, row.mos))
-
-    scaled = on_label_scale(config.recipe.get("loss", "l1"))
-
-    def fitted(number: int, split: int) -> Calibration:
-        part = next((name for name in _CALIBRATED_ON if (number, split, name) in found), _CALIBRATED_ON[-1])
-        pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
-        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part, scaled)
-
-    return tuple(tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(config.datasets)))
-
-
-def with_scores(predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations) -> tuple[Prediction, ...]:
-    """Return the predictions with their calibrated scores."""
-    names = [one.name for one in config.datasets]
-    return tuple(
-        replace(row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))) for row in predictions
-    )
-
-
-def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
-    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions, an imported head has none.
-
-    Raises:
-        WeightsError: a file is damaged.
-    """
-    stored = read_calibrations(folder, config)
-    if stored is not None or not (folder / PREDICTIONS).is_file():
-        return stored
-    return fit_calibrations(read_rows(folder), config)
-
-
 # --- metrics ------------------------------------------------------------------------------------------------------------------------
-
-
-def summarise(
-    predictions: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str], datasets: Sequence[str] = ("",)
-) -> MetricsSummary:
-    """Return the metrics of the test parts, one value a split.
-
-    Args:
-        predictions: of all splits; those of other parts are left out.
-        splits: their number.
-        mapping: what PLCC and RMSE are read after.
-        notes: what a reader has to know.
-        datasets: where there are several, each is measured on its own scale, and the whole is their weighted mean.
-    """
-    tested = [row for row in predictions if row.part == "test"]
-    if len(datasets) == 1:
-        return _measured(tested, splits, mapping, notes)
-    rows = {name: [row for row in tested if own_names([row.video], name)] for name in datasets}
-    return MetricsSummary.weighted({name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes)
-
-
-def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
-    """Return the metrics of a finished run; those that an earlier version did not write follow from its predictions.
-
-    Raises:
-        WeightsError: a file of the run is missing or damaged.
-    """
-    values = read_json(folder / METRICS)
-    try:
-        summary = MetricsSummary.from_dict(values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
-    if not summary.n or all(name in values for name in PLAIN_MEASURES) or not (folder / PREDICTIONS).is_file():
-        return summary
-    names = [one.name for one in config.datasets]
-    rows = read_predictions(folder, config)
-    if not all(isfinite(row.prediction) for row in rows if row.part == "test"):
-        return summary
-    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), names))
-
-
-def _measured(tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
-    by_split = [[row for row in tested if row.split == number] for number in range(splits)]
-    metrics = [evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping) for own in by_split]
-    return MetricsSummary.of(metrics, notes, [calibrated_rmse(own) for own in by_split])
-
-
-def calibrated_rmse(rows: Sequence[Prediction]) -> float:
-    """Return the RMSE of the calibrated scores; NaN where there is no calibration."""
-    return float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in rows])))

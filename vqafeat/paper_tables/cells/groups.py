@@ -9,7 +9,8 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells.base import KINDS, Measured, StudyKind, Task
 from vqafeat.training.fit import FittedRun
 from vqafeat.training.joint_store import own_names
-from vqafeat.training.results import Prediction, Spread
+from vqafeat.training.predictions import Prediction
+from vqafeat.training.results import Spread
 
 # labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
 _COMMON = (1.0, 5.0)

@@ -1,0 +1,174 @@
+"""Everything that decides a run, as its folder stores it."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+
+import vqafeat
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.io import json_text, list_first
+from vqafeat.losses import LabelLine
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
+
+FORMAT_VERSION = 2
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions that a run's numbers depend on."""
+    return {"vqafeat": vqafeat.__version__, "python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """A data set that a run was trained on, and its label scale.
+
+    Attributes:
+        name: of the data set.
+        digest: of its labels; empty where it is not known.
+        score_name: what the labels are, for example "MOS".
+        mos_range: smallest and largest label of the data set's scale.
+        lines: one a split: how a head's output becomes a score.
+
+    Raises:
+        WeightsError: there is no line.
+    """
+
+    name: str
+    digest: str
+    score_name: str
+    mos_range: tuple[float, float]
+    lines: tuple[LabelLine, ...]
+
+    def __post_init__(self) -> None:
+        if not self.lines:
+            raise WeightsError(f"the run has no label line for '{self.name}'; there has to be one for each split. Fit again.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainedOn":
+        """Return what `dataclasses.asdict` made of one.
+
+        Raises:
+            WeightsError: a key is missing or unknown, or a line is none.
+        """
+        try:
+            lines = tuple(LabelLine(**line) for line in values["lines"])
+            return cls(**{**values, "mos_range": tuple(values["mos_range"]), "lines": lines})
+        except (TypeError, KeyError, ArgumentError) as error:
+            raise WeightsError(
+                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run, resolved.
+
+    Attributes:
+        head: name in the registry of heads.
+        options: all of the head's options.
+        recipe: all values of the recipe; empty for an imported head and for one that follows none.
+        seed: of the whole run; each split draws its own from it.
+        feature_sets: as given, for example `resnet50+slowfast-fast`.
+        identities: feature set → what its numbers depend on; empty where it is not known (imported heads).
+        channels: width of a frame's features.
+        datasets: those that the heads were trained on.
+        split_kind: how the splits were drawn, in words.
+        mapping: what PLCC and RMSE are read after.
+        origin: the command or file that the run comes from.
+        versions: of the software.
+        frame_input: the frames that the heads were trained on and are tested on.
+        splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
+        format_version: of the run folder.
+    """
+
+    head: str
+    options: dict[str, Any]
+    recipe: dict[str, Any]
+    seed: int
+    feature_sets: str
+    identities: dict[str, dict[str, Any]]
+    channels: int
+    datasets: tuple[TrainedOn, ...]
+    split_kind: str
+    mapping: str
+    origin: str
+    versions: dict[str, str]
+    frame_input: FrameInput = WHOLE_VIDEOS
+    splits_digest: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not self.datasets or len({len(one.lines) for one in self.datasets}) != 1:
+            raise WeightsError("the run needs at least one data set, each with as many label lines as there are splits; fit again.")
+        if self.channels < 1:
+            raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
+
+    @property
+    def dataset(self) -> str:
+        """The names of the data sets, joined."""
+        return "+".join(one.name for one in self.datasets)
+
+    @property
+    def dataset_digest(self) -> str:
+        """The digests of the data sets, joined."""
+        return "+".join(one.digest for one in self.datasets)
+
+    @property
+    def score_name(self) -> str:
+        """What the labels are, joined."""
+        return "+".join(one.score_name for one in self.datasets)
+
+    @property
+    def splits(self) -> int:
+        """How many splits the run has, each with a head of its own."""
+        return len(self.datasets[0].lines)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that decides the run's numbers, software included; two runs of one digest are the same run."""
+        python = {"python": ""}  # its own version moves no number
+        values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
+        return sha256(json_text(values).encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return {**asdict(self), "frame_input": self.frame_input.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
+        """Return the configuration that `as_dict` described.
+
+        Raises:
+            WeightsError: a key is missing or unknown.
+        """
+        if values.get("format_version") != FORMAT_VERSION:
+            raise WeightsError(
+                f"{where} has format version {values.get('format_version')}, this vqafeat reads {FORMAT_VERSION}; fit again."
+            )
+        known = [item.name for item in fields(cls)]
+        problems = [f"'{key}' is missing" for key in known if key not in values] + [
+            f"'{key}' is not known" for key in values if key not in known
+        ]
+        if problems:
+            raise WeightsError(f"{where} is not a configuration that this vqafeat reads: {list_first(problems)}. Fit again.")
+        datasets = tuple(TrainedOn.from_dict(one) for one in values["datasets"])
+        return cls(**{**values, "datasets": datasets, "frame_input": FrameInput.from_dict(values["frame_input"])})
+
+
+def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainedOn:
+    """Return the data set of a run whose label scale is asked for; without a name, the first.
+
+    Raises:
+        ArgumentError: the run was not trained on it.
+    """
+    if scale_of is None:
+        return config.datasets[0]
+    found = [one for one in config.datasets if one.name == scale_of]
+    if not found:
+        raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {config.dataset.replace('+', ', ')}.")
+    return found[0]
