@@ -9,8 +9,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so th
 
 import pytest
 
-from tests.s3 import SECRET, LoopbackS3, loopback_s3
+from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
+pytest_plugins = ("tests.helpers.stores", "tests.helpers.ray_cluster")
 SHARED_DATA = Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

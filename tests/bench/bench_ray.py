@@ -17,8 +17,8 @@ import ray
 import torch
 from measuring import machine
 
-from tests.clips import noise_frames, write_clip
-from tests.datasets import csv_dataset
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.datasets import csv_dataset
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from vqafeat_cli.main import main
 
-from tests.clips import noise_frames, write_clip
+from tests.helpers.clips import noise_frames, write_clip
 
 WEIGHTS = ("--weights", "squeezenet1_0=random")
 COUNT = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.clips import noise_frames, write_clip
+from tests.helpers.clips import noise_frames, write_clip
 
 
 @pytest.fixture

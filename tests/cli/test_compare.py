@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import spearmanr, ttest_rel
 
 from tests.cli.conftest import Run
-from tests.modeling.recorded_runs import MOS, VIDEOS, scores_of, write_run
+from tests.helpers.recorded_runs import MOS, VIDEOS, scores_of, write_run
 
 SIGNED = re.compile(r"[+-]\d\.\d{3}")
 

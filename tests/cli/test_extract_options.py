@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Run
-from tests.clips import noise_frames, write_clip
+from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.store import FeatureStore
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.cli.conftest import WEIGHTS, Run
 from tests.cli.test_table import OWN
-from tests.clips import noise_frames, write_clip
-from tests.s3 import SECRET, LoopbackS3
-from tests.studies.conftest import make_store
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.s3 import SECRET, LoopbackS3
+from tests.paper_tables.conftest import make_store
 from vqafeat.remote import listed_files, place_named
 from vqafeat.store import FeatureStore, content_digest
 

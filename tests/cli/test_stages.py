@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import COUNT, WEIGHTS, Run
-from tests.clips import noise_frames, write_clip
+from tests.helpers.clips import noise_frames, write_clip
 
 
 def extracted(run: Run, data: Path) -> None:

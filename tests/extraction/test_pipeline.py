@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms import functional
 
-from tests.clips import noise_frames, write_clip
+from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, feature_set_name
 from vqafeat.backbones.views import crop_places

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.extraction.test_runner import tree
-from tests.faults import victims
+from tests.helpers import killed_writers
+from tests.helpers.extractions import tree
 from vqafeat.backbones.feature_set import Extractor
 from vqafeat.extraction.loop import ExtractionSummary
 from vqafeat.store import FeatureStore, verify_store
@@ -22,7 +22,7 @@ class Whole:
 
     def resumed(self, store: Path) -> ExtractionSummary:
         """Extract again what is missing, and compare labels, feature arrays, frame tables, and everything else."""
-        summary = victims.extract(self.videos, store, built=self.extractors)
+        summary = killed_writers.extract(self.videos, store, built=self.extractors)
         assert summary.failures == ()
         assert tree(store) == self.files
         assert list(verify_store(FeatureStore.open(store))) == []
@@ -32,6 +32,6 @@ class Whole:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
-    videos, built = victims.made_clips(folder / "videos"), victims.extractors()
-    victims.extract(videos, folder / "v.zarr", built=built)
+    videos, built = killed_writers.made_clips(folder / "videos"), killed_writers.extractors()
+    killed_writers.extract(videos, folder / "v.zarr", built=built)
     return Whole(videos, tree(folder / "v.zarr"), built)

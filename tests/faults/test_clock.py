@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.extraction.test_runner import tree
-from tests.faults import victims
 from tests.faults.conftest import Whole
+from tests.helpers import killed_writers
+from tests.helpers.extractions import tree
 
 pytestmark = pytest.mark.faults
 YEAR_SECONDS = 365 * 86400.0
@@ -20,14 +20,14 @@ def test_a_clock_that_jumps_back_and_forth_during_a_run(whole: Whole, tmp_path: 
     now, jumps = time.time(), itertools.cycle([0.0, -YEAR_SECONDS, YEAR_SECONDS, -50 * YEAR_SECONDS])
     monkeypatch.setattr(time, "time", lambda: now + next(jumps))
     monkeypatch.setattr(time, "time_ns", lambda: int((now + next(jumps)) * 1e9))
-    victims.extract(whole.videos, tmp_path / "v.zarr", workers=1, built=whole.extractors)
+    killed_writers.extract(whole.videos, tmp_path / "v.zarr", workers=1, built=whole.extractors)
     assert tree(tmp_path / "v.zarr") == whole.files
 
 
 def test_a_store_whose_files_are_of_another_age_is_gone_on_with(whole: Whole, tmp_path: Path) -> None:
     """As after a restored backup, or with the clock of another machine: half of it from the future, the rest from 1970."""
     store, random = tmp_path / "v.zarr", np.random.default_rng(0)
-    process = victims.started(victims.killed_at, whole.videos, store, 150)
+    process = killed_writers.started(killed_writers.killed_at, whole.videos, store, 150)
     process.join()
     for path in [*store.rglob("*"), *tmp_path.glob("*.lock")]:
         seconds = time.time() + 20 * YEAR_SECONDS if random.uniform() < 0.5 else 1.0
@@ -36,11 +36,11 @@ def test_a_store_whose_files_are_of_another_age_is_gone_on_with(whole: Whole, tm
 
 
 def test_videos_of_another_age_are_not_decoded_again(whole: Whole, tmp_path: Path) -> None:
-    videos, store = victims.made_clips(tmp_path / "videos"), tmp_path / "v.zarr"
-    victims.extract(videos, store, built=whole.extractors)
+    videos, store = killed_writers.made_clips(tmp_path / "videos"), tmp_path / "v.zarr"
+    killed_writers.extract(videos, store, built=whole.extractors)
     before = tree(store)
-    for number, name in enumerate(victims.NAMES):
+    for number, name in enumerate(killed_writers.NAMES):
         os.utime(videos / name, (1.0 + number, time.time() + (number - 1) * YEAR_SECONDS))
-    again = victims.extract(videos, store, built=whole.extractors)
-    assert (again.extracted, again.skipped) == (0, len(victims.NAMES))
+    again = killed_writers.extract(videos, store, built=whole.extractors)
+    assert (again.extracted, again.skipped) == (0, len(killed_writers.NAMES))
     assert tree(store) == before

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import victims
 from tests.faults.conftest import Whole
+from tests.helpers import killed_writers
 from vqafeat.errors import StoreError
 from vqafeat.store import zarr_io
 
@@ -40,7 +40,7 @@ def test_a_disk_that_fills_up_at_any_point(whole: Whole, small_disk: Path) -> No
     for pages in range(1, 400, 6):
         remount(small_disk, f"size={4 * pages}k")
         try:
-            victims.extract(whole.videos, store, built=whole.extractors)
+            killed_writers.extract(whole.videos, store, built=whole.extractors)
         except StoreError as error:
             told.append(str(error))
         else:
@@ -60,11 +60,11 @@ def test_a_write_that_finds_no_room(whole: Whole, tmp_path: Path, monkeypatch: p
             pieces.append(len(block))
             if len(pieces) == piece:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return int(victims._CRC.extend(checksum, block))
+            return int(killed_writers._CRC.extend(checksum, block))
 
     monkeypatch.setattr(zarr_io, "google_crc32c", Full)
     with pytest.raises(StoreError, match=r"'[abc].mp4' cannot be written to .*No space left on device.* run the same command again"):
-        victims.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
+        killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     monkeypatch.undo()
     whole.resumed(tmp_path / "v.zarr")
 
@@ -73,12 +73,12 @@ def test_a_read_only_store_is_refused_in_one_sentence(whole: Whole, small_disk: 
     remount(small_disk, "size=8m")
     remount(small_disk, "ro")
     with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable") as new:
-        victims.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
+        killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     remount(small_disk, "rw")
-    victims.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
+    killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     remount(small_disk, "ro")
     with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable") as there:
-        victims.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
+        killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     assert all("\n" not in str(error.value) for error in (new, there))
 
 
@@ -92,4 +92,4 @@ def test_a_folder_without_permission_is_refused_alike(whole: Whole, tmp_path: Pa
 
     monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Permission denied\); make room or make it writable"):
-        victims.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
+        killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)

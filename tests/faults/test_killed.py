@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.faults import victims
 from tests.faults.conftest import Whole
+from tests.helpers import killed_writers
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import ExtractionError
 from vqafeat.extraction.loop import Silent, extract_dataset
@@ -32,7 +32,7 @@ def share_of(seed: int, salt: int) -> float:
 def whole_seconds(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> float:
     for name in ("warm", "timed"):  # the first start pays for the server's imports
         start = time.monotonic()
-        process = victims.started(victims.plain, whole.videos, tmp_path_factory.mktemp(name) / "v.zarr", 1)
+        process = killed_writers.started(killed_writers.plain, whole.videos, tmp_path_factory.mktemp(name) / "v.zarr", 1)
         process.join()
         assert process.exitcode == 0
     return time.monotonic() - start
@@ -41,7 +41,7 @@ def whole_seconds(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> flo
 @pytest.mark.parametrize("seed", range(DRIVER))
 def test_the_driver(whole: Whole, whole_seconds: float, tmp_path: Path, seed: int) -> None:
     store = tmp_path / "v.zarr"
-    process = victims.started(victims.plain, whole.videos, store, 1)
+    process = killed_writers.started(killed_writers.plain, whole.videos, store, 1)
     time.sleep(share_of(seed, 1) * whole_seconds)
     process.kill()
     process.join()
@@ -52,7 +52,7 @@ def test_the_driver(whole: Whole, whole_seconds: float, tmp_path: Path, seed: in
 @pytest.fixture(scope="module")
 def file_events(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> int:
     folder = tmp_path_factory.mktemp("counted")
-    process = victims.started(victims.killed_at, whole.videos, folder / "v.zarr", 0, folder / "count")
+    process = killed_writers.started(killed_writers.killed_at, whole.videos, folder / "v.zarr", 0, folder / "count")
     process.join()
     return int((folder / "count").read_text())
 
@@ -61,7 +61,7 @@ def file_events(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> int:
 def test_the_writer_between_any_two_operations(whole: Whole, file_events: int, tmp_path: Path, seed: int) -> None:
     # one moment of each twentieth, so that the first and the last steps are met too
     event = 1 + int((seed + share_of(seed, 2)) / WRITER * file_events)
-    process = victims.started(victims.killed_at, whole.videos, tmp_path / "v.zarr", event)
+    process = killed_writers.started(killed_writers.killed_at, whole.videos, tmp_path / "v.zarr", event)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     whole.resumed(tmp_path / "v.zarr")
@@ -72,7 +72,7 @@ class KillingChildren(Silent):
 
     def __init__(self, seed: int, named: bytes, most_seconds: float) -> None:
         self._after, self._named = share_of(seed, 3) * most_seconds, named
-        self._video = int(share_of(seed, 4) * len(victims.NAMES))
+        self._video = int(share_of(seed, 4) * len(killed_writers.NAMES))
         self._begun = 0
 
     def video(self, name: str) -> None:
@@ -91,20 +91,20 @@ def kill_a_child(named: bytes) -> None:
 
 @pytest.mark.parametrize("seed", range(DECODER))
 def test_a_decoder(whole: Whole, tmp_path: Path, seed: int) -> None:
-    dataset, store = victims.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
+    dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
     killing = KillingChildren(seed, b"decoding", 0.4)
     summary = extract_dataset(
         dataset, FeatureStore.create(store, dataset), whole.extractors, resources=Resources(workers=1), progress=killing
     )
     assert {failure.kind for failure in summary.failures} <= {"decoder-crashed"}
-    assert summary.extracted + len(summary.failures) == len(victims.NAMES)
+    assert summary.extracted + len(summary.failures) == len(killed_writers.NAMES)
     assert whole.resumed(store).extracted == len(summary.failures)
 
 
 @pytest.mark.parametrize("seed", range(SHARE))
 def test_a_process_of_a_device(whole: Whole, tmp_path: Path, seed: int) -> None:
-    dataset, store = victims.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
-    request = ExtractorRequest(victims.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
+    dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
+    request = ExtractorRequest(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     devices = [torch.device("cpu")] * 2
     killing = KillingChildren(seed, b"spawn_main", 0.3)
     # one that had done its share by then is missed by nobody

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.faults import victims
 from tests.faults.conftest import Whole
+from tests.helpers import killed_writers
 from vqafeat.backbones.feature_set import ExtractorRequest
 from vqafeat.errors import StoreError
 from vqafeat.extraction.loop import Silent
@@ -20,7 +20,7 @@ REFUSED = 7
 
 def refused_or_done(videos: Path, store: Path) -> None:
     try:
-        victims.extract(videos, store)
+        killed_writers.extract(videos, store)
     except StoreError as error:
         raise SystemExit(REFUSED if "another process is writing to" in str(error) else str(error)) from error
 
@@ -28,7 +28,7 @@ def refused_or_done(videos: Path, store: Path) -> None:
 @pytest.mark.parametrize("round_number", range(5))
 def test_two_runs_that_start_together(whole: Whole, tmp_path: Path, round_number: int) -> None:
     store = tmp_path / "v.zarr"
-    both = [victims.started(refused_or_done, whole.videos, store) for _ in range(2)]
+    both = [killed_writers.started(refused_or_done, whole.videos, store) for _ in range(2)]
     for process in both:
         process.join()
     codes = sorted(process.exitcode or 0 for process in both)
@@ -37,15 +37,15 @@ def test_two_runs_that_start_together(whole: Whole, tmp_path: Path, round_number
 
 
 def spread(videos: Path, store: Path) -> None:
-    dataset = victims.csv_dataset_as_it_is(videos)
-    request = ExtractorRequest(victims.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
+    dataset = killed_writers.csv_dataset_as_it_is(videos)
+    request = ExtractorRequest(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     opened = FeatureStore.create(store, dataset)
     extract_on_devices(dataset, opened, request.build(), request, [torch.device("cpu")] * 2, progress=Silent())
 
 
 def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: Path) -> None:
     store = tmp_path / "v.zarr"
-    process = victims.started(spread, whole.videos, store)
+    process = killed_writers.started(spread, whole.videos, store)
     while process.is_alive() and not (store / "frames").exists():
         time.sleep(0.001)
     process.kill()
@@ -56,5 +56,5 @@ def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: P
 def test_orphans_that_do_not_end_are_told_of(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.2)
     with held_together(tmp_path / "v.zarr"), pytest.raises(StoreError, match="another process is writing to"):
-        victims.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
+        killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     whole.resumed(tmp_path / "v.zarr")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.datasets import bare_dataset
+from tests.helpers.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet
 from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import build_extractors

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.datasets import bare_dataset
-from tests.s3 import LoopbackS3
-from tests.store.test_feature_store import IDENTITY, frame_table
-from tests.store.test_packing import ROWS, values_of
+from tests.helpers.datasets import bare_dataset
+from tests.helpers.s3 import LoopbackS3
+from tests.store.test_pack import ROWS, values_of
+from tests.store.test_store import IDENTITY, frame_table
 from vqafeat.errors import StoreError
 from vqafeat.extraction.loop import Failure, Ledger, read_ledger
 from vqafeat.remote import Place, place_named

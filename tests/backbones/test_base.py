@@ -1,0 +1,108 @@
+"""Which frames temporal networks see, against Li et al.'s loop and the rule of cubes, at every length."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.base import ClipRule, gap_gsp
+from vqafeat.errors import ArgumentError
+
+MOTION = ClipRule(window=64, inputs=32, steps=32)
+CUBES = ClipRule(window=16, inputs=16, steps=1)
+Seen = list[tuple[list[int], list[tuple[int, int]]]]
+
+
+def streamed(rule: ClipRule, frames: int) -> Seen:
+    """All blocks of a video: the frames that the network sees, and its rows, as the pipeline asks for them."""
+    length = min(frames, rule.window)
+    covered = (frames - 1) // rule.window * rule.window
+    blocks = [(first, first) for first in range(0, covered, rule.window)] + [(frames - length, covered)]
+    return [([first + at for at in rule.picked(length)], rule.rows(first, length, before)) for first, before in blocks]
+
+
+def released(frames: int) -> Seen:
+    """The loop of CNNfeatures_Motion.py, with frame numbers in place of frames."""
+    video = torch.arange(frames)
+    if frames <= 64:
+        seen = video[torch.linspace(0, frames - 1, 32).long()].tolist()
+        return [(seen, list(enumerate(seen)))]
+    blocks: Seen = []
+    start, end, count = 0, 64, 0
+    while end < frames:
+        seen = video[start:end][torch.linspace(0, 63, 32).long()].tolist()
+        blocks.append((seen, list(enumerate(seen))))
+        start, end, count = start + 64, end + 64, count + 1
+    seen = video[frames - 64 :][torch.linspace(0, 63, 32).long()].tolist()
+    blocks.append((seen, [(step, frame) for step, frame in enumerate(seen) if frame >= 64 * count]))
+    return blocks
+
+
+def test_motion_features_see_what_the_released_code_sees() -> None:
+    assert BACKBONES.get("slowfast-fast").clips == MOTION
+    for frames in range(1, 301):
+        assert streamed(MOTION, frames) == released(frames), frames
+    assert MOTION.picked(64) == [*range(0, 61, 2), 63]
+
+
+def test_rows_of_one_video_are_in_order_and_cover_it() -> None:
+    for rule in (MOTION, CUBES, ClipRule(64, 32, 16)):
+        for frames in range(rule.window, 301):
+            shown = [frame for _, rows in streamed(rule, frames) for _, frame in rows]
+            assert shown == sorted(set(shown)), (rule, frames)
+            assert all(later - earlier <= rule.window // rule.steps + 1 for earlier, later in pairwise(shown))
+
+
+def test_cubes_are_whole_and_the_last_one_ends_with_the_video() -> None:
+    assert BACKBONES.get("r3d101").clips == CUBES
+    for frames in range(16, 301):
+        cubes = [seen for seen, _ in streamed(CUBES, frames)]
+        starts = list(range(0, frames - 15, 16))
+        if frames % 16:
+            starts.append(frames - 16)
+        assert cubes == [list(range(start, start + 16)) for start in starts], frames
+        assert [rows for _, rows in streamed(CUBES, frames)] == [[(0, start + 8)] for start in starts]
+
+
+def test_short_videos_are_resampled_to_a_whole_cube() -> None:
+    for frames in range(1, 16):
+        ((seen, rows),) = streamed(CUBES, frames)
+        assert (len(seen), seen[0], seen[-1], len(rows)) == (16, 0, frames - 1, 1)
+        assert set(seen) == set(range(frames))
+        assert rows == [(0, seen[8])]
+
+
+def test_a_row_of_several_frames_stays_when_its_last_frame_is_new() -> None:
+    rule = ClipRule(window=64, inputs=32, steps=16)
+    assert BACKBONES.get("swin3d-t").clips == rule
+    assert rule.rows(0, 64, 0)[:2] == [(0, 2), (1, 6)]
+    last = rule.rows(first=6, length=64, covered=64)
+    assert last == [(14, 6 + 58), (15, 6 + 63)]
+
+
+def test_rules_that_no_network_can_follow_are_refused() -> None:
+    for window, inputs, steps in ((16, 32, 32), (16, 1, 1), (16, 16, 3), (16, 16, 0)):
+        with pytest.raises(ArgumentError, match=rf"a clip of {window} frames cannot give {steps} steps from {inputs} inputs"):
+            ClipRule(window, inputs, steps)
+    assert str(MOTION) == "blocks of 64 frames, 32 of them seen, 32 rows; the last block ends with the video"
+
+
+def test_mean_and_unbiased_deviation_equal_float64() -> None:
+    maps = torch.randn(3, 5, 7, 4, generator=torch.Generator().manual_seed(0)) * 3 + 10
+    for layout in (maps, maps.to(memory_format=torch.channels_last)):
+        flat = maps.double().numpy().reshape(3, 5, -1)
+        expected = np.concatenate([flat.mean(2), flat.std(2, ddof=1)], 1)
+        np.testing.assert_allclose(gap_gsp(layout).numpy(), expected, rtol=2e-6)
+        assert gap_gsp(layout).dtype == torch.float32
+
+
+def test_a_single_position_has_deviation_zero() -> None:
+    pooled = gap_gsp(torch.tensor([[[[2.0]], [[-3.0]]]]))
+    torch.testing.assert_close(pooled, torch.tensor([[2.0, -3.0, 0.0, 0.0]]))
+
+
+def test_half_precision_maps_are_pooled_in_float32() -> None:
+    maps = torch.full((1, 1, 100, 100), 60000.0, dtype=torch.float16)
+    torch.testing.assert_close(gap_gsp(maps), torch.tensor([[float(maps[0, 0, 0, 0]), 0.0]]))

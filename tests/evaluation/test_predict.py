@@ -1,0 +1,117 @@
+"""What is said before a score is trusted: training videos by their digest, heads that disagree, features outside of training."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.fits import FAST, small_fit
+from tests.helpers.stores import tiny_features
+from vqafeat.errors import ArgumentError
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.predict import ScoreChecks, Scorer
+from vqafeat.store import FeatureStore
+from vqafeat.training.results import CONFIG, read_json
+from vqafeat.training.run_config import RunConfig
+from vqafeat.training.training_features import TrainingFeatures
+
+AGREED, HERE = np.array([3.0, 3.1]), tiny_features(0)
+
+
+@pytest.fixture
+def folder(timed_store: FeatureStore, tmp_path: Path) -> Path:
+    return small_fit(timed_store, tmp_path / "run").folder
+
+
+@pytest.fixture
+def checks(folder: Path) -> ScoreChecks:
+    return ScoreChecks.read(folder, config_of(folder), "tiny")
+
+
+@pytest.fixture
+def model(folder: Path) -> TrainedModel:
+    model = TrainedModel.load(folder)
+    assert model.calibrations is not None
+    model.calibrations = tuple(replace(one, note="") for one in model.calibrations)
+    return model
+
+
+def config_of(folder: Path) -> RunConfig:
+    return RunConfig.from_dict(read_json(folder / CONFIG), "run")
+
+
+def test_a_training_video_is_known_by_its_digest(checks: ScoreChecks, model: TrainedModel) -> None:
+    # video 9 trains both heads, 15 is tested by head 0 and trains head 1, 12 validates head 0 and trains head 1
+    assert checks.held_out(f"{9:064}", (0, 1)) == ()
+    assert checks.held_out(f"{15:064}", (0, 1)) == (0,)
+    assert checks.held_out(f"{12:064}", (0, 1)) == ()
+    assert checks.held_out("f" * 64, (0, 1)) == (0, 1)
+    (warning,) = checks.warnings(f"{15:064}", (0, 1), AGREED, HERE, model)
+    assert warning == "it is the training or validation video 'clip,15.mp4': 1 of 2 heads were fitted on it; --held-out takes the other 1"
+    assert checks.warnings(f"{15:064}", (0,), AGREED[:1], HERE, model) == ()
+    (warning,) = checks.warnings(f"{9:064}", (0, 1), AGREED, HERE, model)
+    assert warning == "it is the training or validation video 'clip,9.mp4': 2 of 2 heads were fitted on it"
+
+
+def test_heads_disagree_where_they_differ_by_more_than_their_error(checks: ScoreChecks, model: TrainedModel) -> None:
+    assert 0 < checks.rmse < 5
+    apart = np.array([3.0, 3.0 + 2 * checks.rmse])
+    (warning,) = checks.warnings("new", (0, 1), apart, HERE, model)
+    assert warning.startswith(f"the heads disagree: ± {np.std(apart, ddof=1):.3g}, more than their RMSE on held-out videos")
+    assert checks.warnings("new", (0, 1), np.array([3.0, 3.0 + checks.rmse]), HERE, model) == ()
+    assert ScoreChecks({}).warnings("new", (0, 1), apart, HERE, model) == ()
+
+
+def test_features_outside_of_training_are_reported(checks: ScoreChecks, model: TrainedModel) -> None:
+    assert checks.warnings("new", (0, 1), AGREED, HERE, model) == ()
+    (warning,) = checks.warnings("new", (0, 1), AGREED, HERE + np.float16(9), model)
+    assert warning.startswith("its features are outside of what training saw: ")
+    far = TrainingFeatures(np.zeros(6), np.ones(6), 1.0)
+    (warning,) = ScoreChecks({}, far).warnings("new", (0,), AGREED[:1], np.full((2, 6), 2.5, np.float32), model)
+    assert warning.endswith("2.5 times as far from the training videos as the farthest of them")
+
+
+def test_runs_of_version_1_know_no_digests(shared_data: Path) -> None:
+    folder = shared_data / "v1" / "runs" / "sub-gru"
+    if not folder.is_dir():
+        pytest.skip(f"runs of version 1 are absent: {folder}")
+    checks = ScoreChecks.read(folder, config_of(folder), "demo")
+    assert (dict(checks.fitted_on), checks.features) == ({}, None)
+    assert checks.rmse > 0
+
+
+def test_one_file_under_two_names_is_held_out_by_no_head_that_saw_either(folder: Path) -> None:
+    # video 15 trains head 1 alone, 9 trains both
+    recorded = read_json(folder / "splits.json")
+    recorded["sha256"]["clip,15.mp4"] = recorded["sha256"]["clip,9.mp4"]
+    (folder / "splits.json").write_text(json.dumps(recorded))
+    assert ScoreChecks.read(folder, config_of(folder), "tiny").held_out(f"{9:064}", (0, 1)) == ()
+
+
+def test_a_test_part_that_chose_the_epoch_is_not_held_out(timed_store: FeatureStore, tmp_path: Path) -> None:
+    chosen = small_fit(timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}).folder
+    assert ScoreChecks.read(chosen, config_of(chosen), "tiny").held_out(f"{15:064}", (0, 1)) == ()
+
+
+def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(checks: ScoreChecks, model: TrainedModel) -> None:
+    assert model.calibrations is not None
+    model.calibrations = tuple(replace(one, note="the head's scores run against the labels") for one in model.calibrations)
+    found = checks.warnings("new", (0, 1), np.array([5.0, 5.0]), HERE, model)
+    assert found == (
+        "2 of 2 scores are limited to an end of the labels' range, -1 to 5",
+        "2 of 2 heads: the head's scores run against the labels",
+    )
+
+
+def test_outputs_that_are_not_calibrated_are_only_held_against_the_range(checks: ScoreChecks, folder: Path) -> None:
+    plain = TrainedModel.load(folder, calibrated=False)
+    assert checks.warnings("new", (0, 1), np.array([-90.0, 3.0]), HERE, plain) == (
+        "1 of 2 scores are outside of the labels' range, -1 to 5",
+    )
+
+
+def test_a_run_that_knows_no_files_cannot_tell_what_is_held_out(folder: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit"):
+        Scorer(TrainedModel.load(folder), {}, checks=ScoreChecks({}), held_out=True)

@@ -1,0 +1,168 @@
+"""Batches of frames and blocks of clips, with a network that tells what it was given."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.base import ClipRule
+from vqafeat.backbones.network import Network
+from vqafeat.extraction import batching
+from vqafeat.extraction.batching import ClipCollector, FrameBatches, FrameCollector, Rows, RowSink, RowStore
+
+
+class Telling:
+    """A network whose row for a frame is the frame's first sample; it has memory for so many frames."""
+
+    def __init__(self, room: int = 1000, clips: ClipRule | None = None) -> None:
+        self.given: list[list[int]] = []
+        self.room = room
+        self.backbone = type("", (), {"name": "telling", "clips": clips})
+
+    def frame_rows(self, frames: Tensor) -> Rows:
+        if len(frames) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        self.given.append(frames[:, 0, 0, 0].tolist())
+        return {"a": frames[:, 0, 0, :1].float()}
+
+    def clip_rows(self, frames: Tensor) -> Rows:
+        assert self.backbone.clips is not None
+        rows = self.frame_rows(frames)["a"]
+        return {"a": rows.view(self.backbone.clips.steps, -1)}
+
+
+def frames_of(first: int, count: int, side: int = 4) -> Tensor:
+    return torch.arange(first, first + count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 3, side, side)
+
+
+def as_network(telling: Telling) -> Network:
+    return cast(Network, telling)
+
+
+def rows_of(sink: RowSink) -> list[float]:
+    return sink.arrays()["a"].flatten().tolist()
+
+
+def test_frames_of_one_size_share_batches_and_each_video_gets_its_own_rows() -> None:
+    network = Telling()
+    batches = FrameBatches(as_network(network), lambda height, width: 4)
+    one, two, other = (RowSink(lambda rows: rows) for _ in range(3))
+    batches.add(one, frames_of(0, 3))
+    batches.add(other, frames_of(200, 2, side=6))
+    batches.add(two, frames_of(100, 6))
+    assert network.given == [[0, 1, 2, 100], [101, 102, 103, 104]]
+    assert (rows_of(one), one.waiting, two.waiting, other.waiting) == ([0, 1, 2], 0, 1, 2)
+    batches.flush((4, 4))
+    batches.flush((6, 6))
+    batches.flush((8, 8))
+    assert network.given[2:] == [[105] * 4, [200, 201, 201, 201]]
+    assert (rows_of(two), rows_of(other), two.waiting, other.waiting) == ([*range(100, 106)], [200, 201], 0, 0)
+
+
+def test_a_device_without_memory_gets_half_the_frames_until_they_fit() -> None:
+    network = Telling(room=3)
+    batches = FrameBatches(as_network(network), lambda height, width: 16)
+    sink = RowSink(lambda rows: rows)
+    batches.add(sink, frames_of(0, 16))
+    batches.flush((4, 4))
+    assert rows_of(sink) == [*range(16)]
+    assert {len(given) for given in network.given} == {2}
+    assert sink.error is None
+
+
+def test_a_frame_that_never_fits_fails_its_own_video_alone() -> None:
+    network = Telling(room=0)
+    batches = FrameBatches(as_network(network), lambda height, width: 2)
+    one, two = RowSink(lambda rows: rows), RowSink(lambda rows: rows)
+    batches.add(one, frames_of(0, 1))
+    batches.add(two, frames_of(9, 1))
+    batches.flush((4, 4))
+    assert one.error is not None
+    assert one.error.kind == "out-of-memory"
+    assert "'telling' ran out of memory on a single frame of 4x4; use a smaller view" in str(one.error)
+    network.room = 1
+    batches.add(two, frames_of(10, 1))
+    assert (one.waiting, two.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("pieces", [(300,), (1,) * 300, (7, 100, 193), (64, 64, 64, 64, 44)])
+def test_chosen_frames_alone_are_handed_on(pieces: tuple[int, ...]) -> None:
+    network = Telling()
+    batches = FrameBatches(as_network(network), lambda height, width: 1)
+    sink = RowSink(lambda rows: rows)
+    collector = FrameCollector(batches, sink, [0, 7, 8, 255, 299])
+    first = 0
+    for count in pieces:
+        collector.push(first, torch.arange(first, first + count).remainder(256).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4))
+        first += count
+    collector.finish(300)
+    assert sink.frames == [0, 7, 8, 255, 299]
+    assert rows_of(sink) == [0, 7, 8, 255, 43]
+
+
+def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]:
+    """Return the released rule's blocks and row frames for a video held in memory as a whole."""
+    starts = [0] if total <= rule.window else [*range(0, total - rule.window, rule.window), total - rule.window]
+    covered = [0] * (len(starts) - 1) + [(total - 1) // rule.window * rule.window]
+    length = min(total, rule.window)
+    blocks = [[start + position for position in rule.picked(length)] for start in starts]
+    rows = [frame for start, done in zip(starts, covered, strict=True) for _, frame in rule.rows(start, length, done)]
+    return blocks, rows
+
+
+@pytest.mark.parametrize("rule", [ClipRule(8, 4, 4), ClipRule(8, 4, 2), ClipRule(6, 6, 1)])
+@pytest.mark.parametrize("total", [1, 3, 6, 7, 8, 9, 15, 16, 17, 40])
+@pytest.mark.parametrize("chunk", [1, 5, 100])
+def test_blocks_from_a_stream_are_those_of_the_whole_video(rule: ClipRule, total: int, chunk: int) -> None:
+    network = Telling(clips=rule)
+    sink = RowSink(lambda rows: rows)
+    collector = ClipCollector(as_network(network), sink)
+    for first in range(0, total, chunk):
+        collector.push(first, frames_of(first, min(chunk, total - first)))
+    collector.finish(total)
+    blocks, rows = whole_clips(rule, total)
+    assert network.given == blocks
+    assert sink.frames == rows
+    assert len(sink.arrays()["a"]) == len(rows)
+
+
+def test_a_clip_that_does_not_fit_fails_the_video() -> None:
+    collector = ClipCollector(as_network(Telling(room=3, clips=ClipRule(8, 4, 4))), RowSink(lambda rows: rows))
+    collector.push(0, frames_of(0, 5))
+    collector.finish(5)
+    assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.sink.error)
+
+
+def test_the_collector_of_a_backbone_is_chosen_by_its_clips() -> None:
+    assert [name for name in BACKBONES if BACKBONES.get(name).clips is not None] == ["slowfast-fast", "r3d101", "swin3d-t"]
+
+
+@pytest.mark.parametrize("held", [0, 100, 1 << 30])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_pieces_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, dtype: type) -> None:
+    monkeypatch.setattr(batching, "HELD_BYTES", held)
+    pieces = [np.random.default_rng(size).random((size, 7)).astype(dtype) for size in (1, 5, 1, 30)]
+    store = RowStore(tmp_path)
+    for piece in pieces:
+        store.append(piece)
+    found = store.array()
+    assert isinstance(found, np.memmap) == (held < 1 << 30)
+    del store
+    np.testing.assert_array_equal(found, np.concatenate(pieces))
+    assert found.dtype == dtype
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_video_takes_no_more_memory_than_what_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "HELD_BYTES", 1000)
+    store = RowStore(tmp_path)
+    largest = 0
+    for index in range(100):
+        store.append(np.full((2, 25), index, np.float32))
+        largest = max(largest, sum(piece.nbytes for piece in store._held))
+    assert largest <= 1000
+    assert store.array()[::2, 0].tolist() == [*range(100)]

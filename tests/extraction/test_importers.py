@@ -1,0 +1,123 @@
+"""Features that others computed: what comes in, what is refused, what is left out."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from tests.helpers.datasets import bare_dataset
+from vqafeat.errors import ArgumentError, DatasetError, IdentityError
+from vqafeat.extraction.importers import import_matrix, import_vsfa, read_matrix, vsfa_dataset
+from vqafeat.store import FeatureStore, verify_store
+
+SCORES = {0: 3.5, 2: 1.25, 10: 4.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "vsfa"
+    made.mkdir()
+    for index, score in SCORES.items():
+        values = np.random.default_rng(index).normal(size=(3 + index, 8)).astype(np.float16 if index else np.float32)
+        np.save(made / f"{index}_resnet-50_res5c.npy", values)
+        np.save(made / f"{index}_score.npy", np.array([score]))
+    return made
+
+
+def test_a_vsfa_folder_with_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:
+    dataset = vsfa_dataset(folder, "mine")
+    assert [(video.name, video.mos) for video in dataset.videos] == [("0", 3.5), ("2", 1.25), ("10", 4.0)]
+    store = FeatureStore.create(tmp_path / "mine.zarr", dataset)
+    summary = import_vsfa(folder, dataset, store)
+    assert (summary.imported, summary.channels, summary.left_out) == (3, 8, ())
+    for index in SCORES:
+        expected = np.load(folder / f"{index}_resnet-50_res5c.npy")
+        found = store.read("resnet50", str(index))
+        np.testing.assert_array_equal(found.values, expected)
+        assert found.values.dtype == expected.dtype
+    assert store.seconds("0") is None
+    assert store.complete_videos("resnet50") == ["0", "2", "10"]
+    assert list(verify_store(store)) == []
+    assert store.identity("resnet50").origin == "import vsfa vsfa"
+    assert store.identity("resnet50").weights_sha256.startswith("unknown; imported from SHA-256 ")
+
+
+def test_a_vsfa_folder_of_a_published_list_counts_in_it(folder: Path, tmp_path: Path) -> None:
+    dataset = bare_dataset([f"v{index}" for index in range(11)])
+    for index in SCORES:
+        np.save(folder / f"{index}_score.npy", np.array([[float(index)]]))
+    store = FeatureStore.create(tmp_path / "small.zarr", dataset)
+    import_vsfa(folder, dataset, store)
+    assert store.complete_videos("resnet50") == ["v0", "v2", "v10"]
+    np.save(folder / "2_score.npy", np.array([9.0]))
+    with pytest.raises(DatasetError, match=r"1 of 3 scores in .* are not those of 'small' .*first: \[2\].*--labels"):
+        import_vsfa(folder, dataset, store)
+    with pytest.raises(DatasetError, match=r"2 of 3 scores .*first: \[10, 2\]"):
+        import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
+
+
+def test_vsfa_folders_that_are_not_whole_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds no file named <index>_resnet-50_res5c.npy"):
+        vsfa_dataset(tmp_path, "mine")
+    np.save(folder / "2_score.npy", np.array([np.nan]))
+    with pytest.raises(DatasetError, match="holds nan, no score"):
+        vsfa_dataset(folder, "mine")
+    (folder / "2_score.npy").unlink()
+    with pytest.raises(DatasetError, match=r"2_score.npy' is missing beside its features"):
+        vsfa_dataset(folder, "mine")
+    for content in (b"", b"no array"):
+        (folder / "2_score.npy").write_bytes(content)
+        with pytest.raises(DatasetError, match="is no NumPy file or is damaged"):
+            vsfa_dataset(folder, "mine")
+    np.save(folder / "2_score.npy", np.array([1.25]))
+    for values, message in (
+        (np.zeros(8, np.float32), r"has shape \(8,\)"),
+        (np.zeros((3, 5), np.float32), r"shape \(3, 5\), expected \(frame, 8\)"),
+    ):
+        np.save(folder / "2_resnet-50_res5c.npy", values)
+        dataset = vsfa_dataset(folder, "mine")
+        with pytest.raises(DatasetError, match=message):
+            import_vsfa(folder, dataset, FeatureStore.create(tmp_path / "mine.zarr", dataset))
+        assert FeatureStore.open(tmp_path / "mine.zarr").feature_sets() == []
+
+
+def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Path) -> None:
+    matrix = np.arange(12.0).reshape(3, 4)
+    matrix[1, 2] = np.nan
+    savemat(tmp_path / "brisque.mat", {"feats_mat": matrix})
+    dataset = bare_dataset(["a", "b", "c"])
+    store = FeatureStore.create(tmp_path / "small.zarr", dataset)
+    summary = import_matrix(tmp_path / "brisque.mat", dataset, store, "brisque")
+    assert (summary.imported, summary.left_out) == (2, ("b",))
+    np.testing.assert_array_equal(store.read("brisque", "c").values, matrix[2:].astype(np.float32))
+    assert "SHA-256" in store.identity("brisque").weights_sha256
+    savemat(tmp_path / "other.mat", {"feats_mat": matrix + 1})
+    with pytest.raises(IdentityError, match="weights_sha256"):
+        import_matrix(tmp_path / "other.mat", dataset, store, "brisque")
+    with pytest.raises(ArgumentError, match=r"--name 'a\+b' holds \+ or @"):
+        import_matrix(tmp_path / "brisque.mat", dataset, store, "a+b")
+    with pytest.raises(DatasetError, match=r"has 3 rows, 'small' has 2 videos in labels.csv; name the label list"):
+        import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
+
+
+def test_both_versions_of_matlab_files_are_read(tmp_path: Path) -> None:
+    matrix = np.arange(6.0).reshape(2, 3)
+    savemat(tmp_path / "five.mat", {"a": matrix, "b": matrix + 1})
+    with h5py.File(tmp_path / "seven.mat", "w") as file:
+        file["a"] = matrix.T
+    np.testing.assert_array_equal(read_matrix(tmp_path / "seven.mat"), matrix)
+    np.testing.assert_array_equal(read_matrix(tmp_path / "five.mat", "b"), matrix + 1)
+    with pytest.raises(DatasetError, match=r"--key None is no matrix of floating-point numbers .* there are: a, b"):
+        read_matrix(tmp_path / "five.mat")
+    (tmp_path / "text.mat").write_text("no matrix")
+    with pytest.raises(DatasetError, match="is no MATLAB file"):
+        read_matrix(tmp_path / "text.mat")
+    with pytest.raises(DatasetError, match="does not exist"):
+        read_matrix(tmp_path / "none.mat")
+    whole = (tmp_path / "five.mat").read_bytes()
+    for cut in (200, len(whole) - 20):
+        (tmp_path / "cut.mat").write_bytes(whole[:cut])
+        with pytest.raises(DatasetError, match="is no MATLAB file"):
+            read_matrix(tmp_path / "cut.mat")

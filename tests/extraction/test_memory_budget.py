@@ -1,0 +1,71 @@
+"""Memory that is needed, against sums by hand; what does not fit is refused before it is tried."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.clips import noise_frames, write_clip
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.backbones.network import Network, shared_networks
+from vqafeat.errors import VideoError
+from vqafeat.extraction.memory_budget import MemoryBudget, activation_bytes, free_on, held_bytes, step_bytes, used_bytes
+from vqafeat.extraction.pipeline import Resources, extract_video
+
+CPU = torch.device("cpu")
+
+
+def network_of(name: str, dtype: str = "float16") -> Network:
+    return shared_networks(build_extractors([name], {name.split("@", maxsplit=1)[0].split(":", maxsplit=1)[0]: "random"}, dtype), CPU)[0]
+
+
+def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:
+    # ResNet-18 at 224: the stem's map before and after its norm; then conv1's input, its output and the shortcut, at half the size
+    stem = 64 * 112 * 112 * 4
+    assert activation_bytes(network_of("resnet18"), 224, 224) == pytest.approx(2 * stem, rel=0.15)
+    assert activation_bytes(network_of("resnet18"), 448, 448) == pytest.approx(8 * stem, rel=0.15)
+
+
+def test_what_is_known_of_a_network_keeps_it_not_alive() -> None:
+    network = network_of("resnet18")
+    assert activation_bytes(network, 64, 64) == activation_bytes(network, 64, 64) > 0
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
+
+
+def test_clips_hold_a_block_of_frames() -> None:
+    assert held_bytes(network_of("resnet18"), 100, 200) == 0
+    assert held_bytes(network_of("slowfast-fast"), 100, 200) == 64 * 3 * 100 * 200
+    assert step_bytes(network_of("slowfast-fast"), 100, 200) > 32 * 3 * 100 * 200 * 4
+
+
+def test_what_is_free_and_used_is_known() -> None:
+    assert used_bytes() > 50 << 20
+    assert free_on(CPU) > 50 << 20
+
+
+def test_a_video_beyond_the_budget_is_refused_with_the_amount_that_would_do(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", noise_frames(2, 640, 480))
+    extractors = build_extractors(["resnet18"], {"resnet18": "random"})
+    resources = Resources(workers=0, memory_bytes=used_bytes() + (20 << 20))
+    with pytest.raises(
+        VideoError, match=r"of 640x480 needs about .* GiB with 'resnet18', more than .*give --memory (.*)G or a smaller view"
+    ) as caught:
+        extract_video(clip, extractors, resources=resources)
+    assert caught.value.kind == "over-memory"
+    enough = float(str(caught.value).split("--memory ")[1].split("G")[0])
+    found = extract_video(clip, extractors, resources=Resources(workers=0, memory_bytes=int(enough * (1 << 30))))
+    assert len(found.table.seconds) == 2
+
+
+def test_a_batch_is_what_fits_and_never_more_than_asked_for() -> None:
+    network = network_of("resnet18")
+    budget = MemoryBudget(used_bytes() + 10 * step_bytes(network, 240, 320), CPU, workers=0)
+    assert 8 <= budget.batch(network, 240, 320, None) <= 10
+    assert budget.batch(network, 240, 320, 3) == 3
+    assert budget.batch(network, 4000, 4000, None) == 1
+    assert MemoryBudget(None, CPU, 0).batch(network, 24, 32, None) == 64

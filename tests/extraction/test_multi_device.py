@@ -1,0 +1,92 @@
+"""Several devices, here the processor several times: one store, as from a single process."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.datasets import csv_dataset
+from tests.helpers.extractions import Watching, tree
+from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.datasets import Dataset
+from vqafeat.errors import ExtractionError, StoreError
+from vqafeat.extraction.loop import ExtractionSummary, extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.multi_device import extract_on_devices, shares
+from vqafeat.extraction.pipeline import Resources
+from vqafeat.store import FeatureStore
+
+CPU = torch.device("cpu")
+REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
+NAMES = [f"{index}.mp4" for index in range(5)]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for index, name in enumerate(NAMES):
+        write_clip(folder / name, noise_frames(4 + 4 * index, seed=index))
+    (folder / "1.mp4").write_bytes(b"no video")
+    return csv_dataset(folder, NAMES)
+
+
+def spread(dataset: Dataset, store: FeatureStore, watching: Watching | None = None) -> ExtractionSummary:
+    return extract_on_devices(
+        dataset, store, REQUEST.build(), REQUEST, [CPU, CPU], resources=Resources(workers=2), progress=watching or Watching()
+    )
+
+
+def test_two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) -> None:
+    alone = FeatureStore.create(tmp_path / "alone" / "videos.zarr", dataset)
+    expected = extract_dataset(dataset, alone, REQUEST.build())
+    store, watching = FeatureStore.create(tmp_path / "spread" / "videos.zarr", dataset), Watching()
+    summary = spread(dataset, store, watching)
+    assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, expected.frames)
+    assert [failure.video for failure in summary.failures] == ["1.mp4"]
+    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert tree(store.path) == tree(alone.path)
+    assert {told for told in watching.told if isinstance(told, str)} == set(NAMES)
+
+
+def test_videos_are_divided_by_size_and_none_is_lost(dataset: Dataset) -> None:
+    parts = shares(dataset, 2)
+    assert sorted(video.name for part in parts for video in part.videos) == NAMES
+    loads = [sum(video.path.stat().st_size for video in part.videos if video.path) for part in parts]
+    largest = max(video.path.stat().st_size for video in dataset.videos if video.path)
+    assert abs(loads[0] - loads[1]) <= largest
+    assert [len(part.videos) for part in shares(dataset, 5)] == [1] * 5
+
+
+@pytest.mark.faults
+def test_a_process_that_is_killed_is_told_of_and_the_rest_stays(dataset: Dataset, tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
+
+    def kill_one() -> None:
+        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
+        while not (found := [int(child) for child in children.read_text().split() if _is_share(int(child))]):
+            time.sleep(0.01)
+        os.kill(found[0], signal.SIGKILL)
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    with pytest.raises(ExtractionError, match=r"the process on device 'cpu' ended with code -9 .* the same command goes on from there"):
+        spread(dataset, store)
+    assert spread(dataset, store).extracted <= 4
+    assert store.complete_videos("squeezenet1_0") == ["0.mp4", "2.mp4", "3.mp4", "4.mp4"]
+
+
+def _is_share(process: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_an_error_of_one_process_is_the_error_of_all(dataset: Dataset, tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
+    with store.exclusive(), pytest.raises(StoreError, match="another process is writing"):
+        spread(dataset, FeatureStore.open(store.path, writable=True))

@@ -1,0 +1,210 @@
+"""Videos at a URL: copied a few ahead, deleted once decoded, passed over where they cannot be had."""
+
+import errno
+import fcntl
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.datasets import csv_dataset
+from tests.helpers.s3 import LoopbackS3
+from vqafeat.backbones.feature_set import build_extractors
+from vqafeat.errors import StoreError, VideoError
+from vqafeat.extraction.loop import Silent, extract_dataset
+from vqafeat.extraction.pipeline import Resources, VideoJob
+from vqafeat.extraction.prefetch import Fetching
+from vqafeat.remote import RemoteFile, listed_files, place_named
+from vqafeat.store import FeatureStore
+
+upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install vqafeat[s3]")
+WRITTEN_NS = 1_700_000_000 * 10**9
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "vqafeat" / "videos"
+
+
+def remote(name: str, content: bytes | None, size: int | None = None) -> RemoteFile:
+    place = upath.UPath(f"memory://{uuid4().hex}/{name}")
+    if content is not None:
+        place.write_bytes(content)
+    return RemoteFile(place, len(content or b"") if size is None else size, WRITTEN_NS)
+
+
+def job(path: Path | RemoteFile) -> VideoJob:
+    return VideoJob(path.name, path, None, ("tiny",))
+
+
+def fail(given: VideoJob, error: VideoError) -> None:
+    raise AssertionError(f"{given.name}: {error}")
+
+
+def test_copies_are_those_files_and_go_when_they_are_released(cache: Path, tmp_path: Path) -> None:
+    jobs = [job(remote(f"{number}.mkv", bytes([number]) * 9)) for number in range(5)]
+    jobs.insert(2, job(tmp_path / "local.mp4"))
+    seen = []
+    with Fetching(jobs, 2, fail) as fetching:
+        for found in fetching:
+            seen.append(found.name)
+            if found.fetched is None:
+                assert found.file == tmp_path / "local.mp4"
+                continue
+            assert found.file.read_bytes() == bytes([int(found.name[0])]) * 9
+            assert (found.file.suffix, found.file.stat().st_mtime_ns) == (".mkv", WRITTEN_NS)
+            fetching.release(found)
+            assert not found.file.exists()
+    assert sorted(seen) == ["0.mkv", "1.mkv", "2.mkv", "3.mkv", "4.mkv", "local.mp4"]
+    assert not list(cache.glob("*/"))
+
+
+def test_no_more_than_asked_are_ahead(cache: Path) -> None:
+    asked = []
+
+    def endless() -> Iterator[VideoJob]:
+        for number in range(1000):
+            asked.append(number)
+            yield job(remote(f"{number}.mp4", b"video"))
+
+    with Fetching(endless(), 3, fail) as fetching:
+        next(iter(fetching))
+        assert len(asked) == 4
+    assert not list(cache.glob("*/"))
+
+
+def test_a_copy_is_made_while_another_is_decoded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = threading.Event()
+    fetch = RemoteFile.fetch
+
+    def noted(file: RemoteFile, to: Path) -> None:
+        if file.name == "1.mp4":
+            began.set()
+        fetch(file, to)
+
+    monkeypatch.setattr(RemoteFile, "fetch", noted)
+    with Fetching([job(remote(f"{number}.mp4", b"video")) for number in range(3)], 1, fail) as fetching:
+        assert next(iter(fetching)).name == "0.mp4"
+        assert began.wait(10)
+
+
+def test_what_cannot_be_had_is_told_and_passed_over(cache: Path) -> None:
+    jobs = [job(remote("gone.mp4", None)), job(remote("cut.mp4", b"1234", size=9)), job(remote("whole.mp4", b"123456789"))]
+    told: list[tuple[str, str, str]] = []
+    with Fetching(jobs, 2, lambda given, error: told.append((given.name, error.kind, str(error)))) as fetching:
+        assert [found.name for found in fetching] == ["whole.mp4"]
+    assert [(name, kind) for name, kind, _ in told] == [("gone.mp4", "cannot-open"), ("cut.mp4", "cannot-open")]
+    assert "/gone.mp4' cannot be fetched (FileNotFoundError" in told[0][2]
+    assert "4 bytes came, 9 were listed" in told[1][2]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    given = remote("a.mp4", b"1")
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(number, "nothing fits")
+
+    monkeypatch.setattr(given.place.fs, "get_file", full)
+    told = pytest.raises(StoreError, match=r"the cache folder '.*' cannot be written to \(nothing fits\); make room .* XDG_CACHE_HOME")
+    with told, Fetching([job(given)], 1, fail) as fetching:
+        list(fetching)
+
+
+def test_a_cache_that_cannot_be_written_to_ends_the_run(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "vqafeat").touch()
+    told = pytest.raises(StoreError, match=r"the cache folder '.*videos' cannot be written to \(Not a directory|File exists\)")
+    with told, Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
+        list(fetching)
+
+
+def test_one_that_is_slow_does_not_keep_others_waiting(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, fetch = threading.Event(), RemoteFile.fetch
+
+    def slow(file: RemoteFile, to: Path) -> None:
+        if file.name == "0.mp4":
+            assert go_on.wait(10)
+        fetch(file, to)
+
+    monkeypatch.setattr(RemoteFile, "fetch", slow)
+    with Fetching([job(remote(f"{number}.mp4", b"video")) for number in range(4)], 2, fail) as fetching:
+        found = iter(fetching)
+        first = [next(found).name for _ in range(3)]
+        go_on.set()
+        assert sorted(first) == ["1.mp4", "2.mp4", "3.mp4"]
+        assert [one.name for one in found] == ["0.mp4"]
+
+
+def test_an_extraction_deletes_each_copy_once_it_is_decoded(cache: Path, tmp_path: Path) -> None:
+    names = [f"{number}.mp4" for number in range(8)]
+    for number, name in enumerate(names):
+        write_clip(tmp_path / name, noise_frames(3, 64, 48, number))
+    dataset = csv_dataset(tmp_path, names)
+    contents = [(tmp_path / name).read_bytes() for name in names]
+    videos = [replace(video, path=remote(video.name, content)) for video, content in zip(dataset.videos, contents, strict=True)]
+    most: list[int] = []
+
+    class Counting(Silent):
+        def frames(self, count: int) -> None:
+            most.append(len(list(cache.glob("*/*.mp4"))))
+
+    store = FeatureStore.create(tmp_path / "v.zarr", dataset)
+    extractors = build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random"})
+    summary = extract_dataset(
+        replace(dataset, videos=tuple(videos)), store, extractors, resources=Resources(workers=1), progress=Counting()
+    )
+    assert (summary.extracted, summary.failures) == (8, ())
+    assert 1 <= max(most) <= 3  # one in work, one ahead, and the one between
+    for number, content in enumerate(contents):
+        source = store.source(names[number])
+        assert source is not None
+        assert (source["sha256"], source["mtime_ns"]) == (sha256(content).hexdigest(), WRITTEN_NS)
+
+
+def test_what_is_cut_is_asked_for_again(s3: LoopbackS3, tmp_path: Path, cache: Path) -> None:
+    place = place_named("s3://bucket/videos", [f"endpoint_url={s3.url}"])
+    content = random.Random(0).randbytes(300_000)
+    (place / "a.mp4").write_bytes(content)
+    (file,) = listed_files(place).values()
+    s3.cut = 2
+    file.fetch(tmp_path / "a.mp4")
+    assert ((tmp_path / "a.mp4").read_bytes(), s3.cut) == (content, 0)
+    s3.cut = 1000
+    told: list[str] = []
+    with Fetching([job(file)], 1, lambda given, error: told.append(str(error))) as fetching:
+        assert list(fetching) == []
+    s3.cut = 0
+    assert "a.mp4' cannot be fetched (ClientPayloadError" in told[0]
+
+
+def test_folders_come_and_go_beside_each_other(cache: Path) -> None:
+    def often(_: int) -> None:
+        for _ in range(50):
+            with Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
+                (found,) = fetching
+                assert found.file.read_bytes() == b"1"
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(often, range(6)))
+    assert not list(cache.glob("*/"))
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(cache: Path) -> None:
+    for name in ("killed", "alive"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "in-use.lock").touch()
+    with (cache / "alive" / "in-use.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
+            (found,) = fetching
+            assert found.file.exists()
+            assert sorted(path.name for path in cache.glob("*/")) == sorted(["alive", found.file.parent.name])
+    assert [path.name for path in cache.glob("*/")] == ["alive"]

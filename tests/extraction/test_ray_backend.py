@@ -1,0 +1,136 @@
+"""Ray's workers leave the store of one process; what kills them is tried again, then told."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.crashing_extraction_worker import DEADLY, DEADLY_ONCE, DyingWorker
+from tests.helpers.datasets import csv_dataset
+from tests.helpers.extractions import Watching, tree
+from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.cluster import ClusterOptions
+from vqafeat.datasets import Dataset
+from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
+from vqafeat.extraction import ray_backend
+from vqafeat.extraction.extract import run_extraction
+from vqafeat.extraction.loop import Extraction, ExtractionSummary, extract_dataset, ledger_path, read_ledger
+from vqafeat.store import FeatureStore
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
+pytestmark = pytest.mark.faults  # a cluster starts, and workers die
+REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
+NAMES = [f"{index}.mp4" for index in range(5)]
+
+
+def clips(folder: Path, names: list[str], frames: int = 4) -> Dataset:
+    folder.mkdir()
+    for index, name in enumerate(names):
+        write_clip(folder / name, noise_frames(frames + 4 * index, seed=index))
+    return csv_dataset(folder, names)
+
+
+def alone(dataset: Dataset, folder: Path) -> dict[str, bytes]:
+    store = FeatureStore.create(folder / "alone" / "videos.zarr", dataset)
+    extract_dataset(dataset, store, REQUEST.build())
+    return tree(store.path)
+
+
+def new_store(dataset: Dataset, folder: Path) -> FeatureStore:
+    return FeatureStore.create(folder / "spread" / "videos.zarr", dataset)
+
+
+def spread(
+    dataset: Dataset, store: FeatureStore, watching: Watching | None = None, request: ExtractorRequest = REQUEST, **asked: Any
+) -> ExtractionSummary:
+    work = Extraction(dataset, store, REQUEST.build(), request, cluster=ClusterOptions(**asked))
+    return run_extraction(work, watching or Watching())
+
+
+def handed_out(watching: Watching) -> list[str]:
+    return [told for told in watching.told if isinstance(told, str)]
+
+
+def test_two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    dataset = clips(tmp_path / "videos", NAMES)
+    path = dataset.videos[1].path
+    assert path is not None
+    path.write_bytes(b"no video")
+    expected = alone(dataset, tmp_path)
+    store, watching = new_store(dataset, tmp_path), Watching()
+    summary = spread(dataset, store, watching)
+    assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, 4 + 12 + 16 + 20)
+    assert [failure.kind for failure in summary.failures] == ["cannot-open"]
+    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert tree(store.path) == expected
+    assert handed_out(watching) == ["4.mp4", "3.mp4", "2.mp4", "0.mp4", "1.mp4"]
+    path.unlink()
+    again = spread(dataset, store)
+    assert (again.extracted, again.skipped, [failure.kind for failure in again.failures]) == (0, 4, ["cannot-open"])
+
+
+def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = clips(tmp_path / "videos", [*NAMES[:3], DEADLY_ONCE, DEADLY])
+    monkeypatch.setattr(ray_backend, "ExtractionWorker", DyingWorker)
+    store, watching = new_store(dataset, tmp_path), Watching()
+    summary = spread(dataset, store, watching, retries=1)
+    assert (summary.extracted, summary.skipped) == (4, 0)
+    (failure,) = summary.failures
+    assert (failure.video, failure.kind) == (DEADLY, "worker-died")
+    assert "was in work on 2 worker(s) that died, the last because: " in failure.message
+    assert read_ledger(ledger_path(store)) == [failure]
+    assert Counter(handed_out(watching)) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
+    assert (tmp_path / "videos" / "died").read_text().split() == ["died"] * 3
+    assert not list(store.path.rglob("*.partial"))
+    monkeypatch.undo()
+    assert spread(dataset, store).extracted == 1
+    assert tree(store.path) == alone(dataset, tmp_path)
+
+
+class RemovingNode(Watching):
+    """Kills a machine once each of three workers has a video."""
+
+    def __init__(self, cluster: Any, node: Any) -> None:
+        super().__init__()
+        self._cluster, self._node = cluster, node
+
+    def video(self, name: str) -> None:
+        super().video(name)
+        if len(handed_out(self)) == 4:
+            self._cluster.remove_node(self._node, allow_graceful=False)
+
+
+def test_a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: Path) -> None:
+    dataset = clips(tmp_path / "videos", [f"{index}.mp4" for index in range(7)], frames=90)
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    cluster.wait_for_nodes()
+    store, watching = new_store(dataset, tmp_path), RemovingNode(cluster, node)
+    summary = spread(dataset, store, watching, workers=3)
+    assert (summary.extracted, summary.failures) == (7, ())
+    assert set(handed_out(watching)) == {video.name for video in dataset.videos}
+    assert tree(store.path) == alone(dataset, tmp_path)
+
+
+def test_what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: Path) -> None:
+    dataset = clips(tmp_path / "videos", NAMES[:1])
+    store = new_store(dataset, tmp_path)
+    other = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random:1"}, "float16", "fp32")
+    with pytest.raises(IdentityError, match="weights_sha256"):
+        spread(dataset, store, request=other)
+    absent = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": str(tmp_path / "absent.pth")}, "float16", "fp32")
+    with pytest.raises(WeightsError, match=r"absent\.pth"):
+        spread(dataset, store, request=absent)
+    with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):
+        spread(dataset, FeatureStore.open(store.path, writable=True))
+
+
+def test_workers_that_cannot_start_are_told_of(cluster: Any, tmp_path: Path) -> None:
+    dataset = clips(tmp_path / "videos", NAMES[:1])
+    with pytest.raises(ClusterError, match=r"no machine of the cluster holds a worker with 64 CPU .*lower --cpus-per-worker"):
+        spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64)
+    with pytest.raises(ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --patience"):
+        spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, patience_seconds=0.5)

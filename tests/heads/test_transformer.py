@@ -1,0 +1,112 @@
+"""The Transformer head against its equations, written out; positions, dropout from the training's seed, refusals."""
+
+import math
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.stores import tiny_sequences
+from tests.helpers.train_alone import train
+from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.heads import build_head
+from vqafeat.heads.transformer import sinusoids
+from vqafeat.splits import Split
+from vqafeat.training.config import Recipe
+from vqafeat.training.trainer import EpochRecord, TrainingResult
+
+OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5}
+RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=3)
+SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
+
+
+def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
+    while True:
+        try:
+            next(loop)
+        except StopIteration as end:
+            result: TrainingResult = end.value
+            return result
+
+
+def normalised(values: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+    centred = values - values.mean(1, keepdim=True)
+    scaled = centred / torch.sqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def layer(x: Tensor, w: dict[str, Tensor], name: str, heads: int) -> Tensor:
+    """One encoder layer of Vaswani et al. 2017: add and normalise after attention and after the feed-forward network."""
+    query, key, value = (x @ w[f"{name}.self_attn.in_proj_weight"].T + w[f"{name}.self_attn.in_proj_bias"]).chunk(3, dim=1)
+    width = x.shape[1] // heads
+    seen = []
+    for number in range(heads):
+        own = slice(number * width, (number + 1) * width)
+        attention = torch.softmax(query[:, own] @ key[:, own].T / math.sqrt(width), dim=1)
+        seen.append(attention @ value[:, own])
+    x = x + torch.cat(seen, 1) @ w[f"{name}.self_attn.out_proj.weight"].T + w[f"{name}.self_attn.out_proj.bias"]
+    x = normalised(x, w, f"{name}.norm1")
+    hidden = torch.relu(x @ w[f"{name}.linear1.weight"].T + w[f"{name}.linear1.bias"])
+    return normalised(x + hidden @ w[f"{name}.linear2.weight"].T + w[f"{name}.linear2.bias"], w, f"{name}.norm2")
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "none"])
+def test_a_video_beside_a_longer_one_scores_as_the_equations_say(positions: str) -> None:
+    torch.manual_seed(1)
+    head = build_head("transformer", 6, {**OPTIONS, "positions": positions}).double().eval()
+    weights = dict(head.state_dict())
+    frames = torch.randn(16, 6, dtype=torch.float64)
+    found = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
+    x = frames[:5] @ weights["reduce.linear.weight"].T + weights["reduce.linear.bias"]
+    if positions == "sinusoidal":
+        waves = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(5)]
+        x = x + torch.tensor(waves, dtype=torch.float64)
+    for number in range(2):
+        x = layer(x, weights, f"encoder.layers.{number}", heads=2)
+    expected = (x @ weights["score.weight"].T + weights["score.bias"])[:, 0]
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+
+
+def test_positions_of_an_odd_width_and_of_long_videos() -> None:
+    waves = sinusoids(4096, 5)
+    assert waves.shape == (4096, 5)
+    assert waves[4095, 4].item() == pytest.approx(math.sin(4095 / 10000**0.8), abs=1e-12)
+
+
+def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -> None:
+    head = build_head("transformer", 6, {**OPTIONS, "positions": "none"}).double().eval()
+    frames, length = torch.randn(9, 6, dtype=torch.float64), torch.tensor([9])
+    torch.testing.assert_close(head.raw_frame_scores(frames.flip(0), length), head.raw_frame_scores(frames, length).flip(1))
+
+
+def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
+    def trained(seed: int, dropout: float = 0.2) -> TrainingResult:
+        return finish(train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": dropout}, RECIPE, seed))
+
+    torch.manual_seed(7)
+    first = trained(3)
+    after = torch.rand(1)
+    torch.manual_seed(8)
+    second = trained(3)
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(1), after)
+    assert first.curve == second.curve
+    assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
+    assert first.curve != trained(3, dropout=0.0).curve
+
+
+def test_frames_are_not_dropped_alike_in_every_epoch() -> None:
+    still = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=3)
+    losses = [record.loss for record in finish(train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": 0.5}, still, 3)).curve]
+    assert len(np.unique(np.round(losses, 6))) == 3
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(ArgumentError, match=r"layers = 2, attention_heads = 3, reduced = 4: .* share the reduced channels evenly"):
+        build_head("transformer", 6, {**OPTIONS, "attention_heads": 3})
+    with pytest.raises(ArgumentError, match=r"dropout is 1.0; it has to be at least 0 and below 1"):
+        build_head("transformer", 6, {**OPTIONS, "dropout": 1.0})
+    with pytest.raises(UnknownNameError, match=r"unknown kind of positions 'sinus': did you mean sinusoidal"):
+        build_head("transformer", 6, {**OPTIONS, "positions": "sinus"})

@@ -1,0 +1,497 @@
+"""The page of a report without a browser: its data, its safety, its refusals."""
+
+import json
+import re
+import shutil
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Run, run  # noqa: F401
+from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
+from vqafeat.errors import ArgumentError, DatasetError, WeightsError
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.io import json_text
+from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
+from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.format import as_dict
+from vqafeat.paper_tables.run import run_study
+from vqafeat.paper_tables.sources import StoreShelf
+from vqafeat.paper_tables.table import Study
+from vqafeat.report import build_report, plots, rendered, write_report
+from vqafeat.report.build import NOT_TESTED, VideoFolder, run_of, worst_videos
+from vqafeat.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve, json_in_html
+from vqafeat.report.tables import ReportCell, ReportTable
+from vqafeat.store import FeatureStore, store_key
+from vqafeat.training.data import load_sequences
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return fitted_run(tmp_path_factory.mktemp("fitted"))
+
+
+def data_in(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+# --- what the page says -----------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    page = data_in(rendered(build_report([folder], tmp_path)))
+    (told,) = page["runs"]
+    scores, videos = told["scores"], told["videos"]
+    rows = zip(scores["split"], scores["part"], scores["video"], scores["output"], scores["score"], strict=True)
+    found = [
+        (str(split), page["parts"][part], videos["name"][video], videos["content"][video], *map(repr, (videos["mos"][video], *numbers)))
+        for split, part, video, *numbers in rows
+    ]
+    assert found == [tuple(row.values()) for row in scores_in(folder)]
+    kept = json.loads((folder / "metrics.json").read_text())
+    assert told["summary"] == {key: kept[key] for key in told["summary"]}
+    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(told["summary"])
+    assert told["training"][1]["kept_epoch"] == 19
+    assert told["training"][1]["series"]["loss"][:2] == [2.1, 1.1]
+    facts = {(group["group"], name): value for group in told["facts"] for name, value in group["rows"]}
+    assert facts["Run", "seed"] == "0"
+    assert len(facts["Run", "digest of the configuration"]) == 64
+
+
+@pytest.mark.parametrize(("mapping", "videos"), [("logistic", 40), ("logistic-increasing", 40), ("logistic-increasing", 200), ("none", 40)])
+def test_an_error_is_calibrated_score_minus_label_under_every_mapping(tmp_path: Path, mapping: str, videos: int) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
+    labels = [told.videos[video].mos for video in told.scores.video]
+    assert told.scores.error == tuple(score - label for score, label in zip(told.scores.score, labels, strict=True))
+    own = [
+        error
+        for split, part, error in zip(told.scores.split, told.scores.part, told.scores.error, strict=True)
+        if (split, part) == (1, "test")
+    ]
+    assert np.sqrt(np.mean(np.square(own))) == pytest.approx(told.summary.rmse_calibrated.values[1], rel=1e-12)
+
+
+@pytest.mark.parametrize("mapping", ["logistic", "none"])
+def test_increasing_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
+    own = [row for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True)) if (split, part) == (1, "test")]
+    scores = [told.scores.score[row] for row in own]
+    mos = [told.videos[told.scores.video[row]].mos for row in own]
+    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
+
+
+def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
+    every, *splits = told.fitted
+    assert (every.split, len(every.tau), every.note) == (-1, 4, "")
+    assert {curve.tau for curve in splits} == {()}
+    assert all("videos are too few for the mapping 'logistic-increasing', which takes 20" in curve.note for curve in splits)
+
+
+def test_what_calibration_warns_of_is_a_note(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    path = folder / "calibration.json"
+    values = json.loads(path.read_text())
+    values["tiny"][1]["note"] = "the head's scores run against the labels of its 8 validation videos"
+    path.write_text(json.dumps(values))
+    (told,) = build_report([folder], tmp_path).runs
+    assert told.notes == ("split 1: the head's scores run against the labels of its 8 validation videos",)
+    assert told.calibrated_on == ("validation",)
+
+
+@pytest.mark.parametrize("name", ["sub-gru", "svr", "mdtvsfa", "no-time"])
+def test_runs_of_an_earlier_version_open(shared_data: Path, tmp_path: Path, name: str) -> None:
+    old = shared_data / "v1"
+    if not (old / "runs" / name).is_dir():
+        pytest.skip(f"runs of an earlier version are absent: {old / 'runs' / name}")
+    page = data_in(rendered(build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)))
+    (told,) = page["runs"]
+    scores, labels = told["scores"], told["videos"]["mos"]
+    rows = list(zip(scores["video"], scores["score"], scores["error"], strict=True))
+    assert len(rows) == len(scores_in(old / "runs" / name))
+    assert all(score - labels[video] == error for video, score, error in rows)
+    low, high = told["datasets"][0]["range"]
+    assert all(low <= score <= high for score in scores["score"])
+    assert len(told["frames"]) == 3, told["notes"]
+    measured = [told["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")]
+    assert np.isfinite(measured).all()
+    assert (told["summary"]["few_videos"], told["few_videos"][:24]) == (True, "measured on only 7 test ")
+
+
+def test_videos_of_several_data_sets_have_their_own_names(tmp_path: Path) -> None:
+    (told,) = build_report([recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))], tmp_path).runs
+    assert {(video.dataset, video.name[:1], video.content[:5]) for video in told.videos} == {
+        ("konvid", "v", "scene"),
+        ("cvd2014", "v", "scene"),
+    }
+    assert {curve.dataset for curve in told.fitted} == {"konvid", "cvd2014"}
+    assert list(told.summary.datasets) == ["konvid", "cvd2014"]
+
+
+def test_curves_are_of_the_heads_that_tested_the_video(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, store_folder = fitted
+    (told,) = build_report([folder], tmp_path, store=store_folder, curves=3).runs
+    assert len(told.frames) == 3
+    curve = told.frames[0]
+    video = told.videos[curve.video]
+    worst = max((row for row, part in enumerate(told.scores.part) if part == "test"), key=lambda row: abs(told.scores.error[row]))
+    assert told.scores.video[worst] == curve.video
+    store = FeatureStore.open(store_folder / "tiny.zarr")
+    number = names().index(video.name)
+    expected = TrainedModel.load(folder).frame_scores(load_sequences(store, "tiny").features[number], curve.splits[0])
+    np.testing.assert_allclose(curve.scores, expected, rtol=1e-5)
+    seconds = store.seconds(video.name)
+    assert seconds is not None
+    np.testing.assert_allclose(curve.seconds, seconds - seconds[0], atol=1e-4)
+
+
+def test_frames_have_calibrated_scores_whose_mean_is_the_videos(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
+    assert len(told.frames) == 8
+    for curve in told.frames:
+        own = [row for row, video in enumerate(told.scores.video) if video == curve.video and told.scores.part[row] == "test"]
+        assert np.mean(curve.scores) == pytest.approx(np.mean([told.scores.score[row] for row in own]), rel=1e-5)
+
+
+def test_curves_are_shared_among_data_sets(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))
+    (told,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
+    assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], "the one curve would be of the first data set"
+    tested = worst_videos(told)
+    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "cvd2014"} == {
+        "With --curves 1, `vqafeat report"
+    }
+    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "konvid"} == {
+        "No scores of frames for 'konvid'"
+    }
+
+
+# --- why a video has no curve -----------------------------------------------------------------------------------------------------------
+
+
+def reasons_of(told: ReportRun) -> dict[str, str]:
+    """Return the reasons of the videos without a curve, by name."""
+    return {video.name: reason for video, reason in zip(told.videos, told.no_frames, strict=True) if reason}
+
+
+def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
+    """Copy a run, with another identity of its features."""
+    shutil.copytree(fitted, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["identities"]["tiny"] |= identity
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_without_a_store_the_reason_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path).runs
+    tested = {told.videos[video].name for video, part in zip(told.scores.video, told.scores.part, strict=True) if part == "test"}
+    assert told.frames == ()
+    assert {reasons_of(told)[name] for name in tested} == {"Give --store FOLDER to `vqafeat report` to see the score of each frame."}
+
+
+def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
+    tested = [told.videos[video].name for video in worst_videos(told)]
+    assert [told.videos[curve.video].name for curve in told.frames] == tested[:3]
+    reasons = reasons_of(told)
+    assert set(reasons) == {*names()} - {*tested[:3]}
+    assert all(reasons[name].startswith("With --curves 3, `vqafeat report` scores the frames of at most 3 test") for name in tested[3:])
+    assert {reasons[name] for name in set(names()) - set(tested)} == {NOT_TESTED}
+    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=0).runs
+    assert all(reasons_of(told)[name].startswith("With --curves 0") for name in tested)
+
+
+def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True).forget("night/clip 3.mp4")
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(told.frames) == 7
+    found = reasons_of(told)["night/clip 3.mp4"]
+    assert found.startswith("No score of each frame: '")
+    assert found.endswith("tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again.")
+
+
+def test_one_damaged_video_leaves_the_curves_of_the_others(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(fitted[1], tmp_path / "features")
+    values = tmp_path / "features" / "tiny.zarr" / "features" / "tiny" / store_key("night/clip 3.mp4") / "values"
+    (chunk,) = (path for path in values.rglob("*") if path.is_file() and path.name != "zarr.json")
+    chunk.write_bytes(chunk.read_bytes()[:-8])
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(told.frames) == 7
+    assert reasons_of(told)["night/clip 3.mp4"].startswith("No score of each frame: ")
+
+
+def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
+    assert told.frames == ()
+    (note,) = (note for note in told.notes if "no scores of frames for 'tiny': no feature store at" in note)
+    assert reasons_of(told)[names()[0]] == f"N{note[1:]}"
+    assert reasons_of(told)[names()[5]] == NOT_TESTED
+
+
+def test_a_store_of_another_identity_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = changed_run(tmp_path / "changed", fitted[0], view="half")
+    (told,) = build_report([folder], tmp_path, store=fitted[1]).runs
+    assert told.frames == ()
+    assert any("no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note for note in told.notes)
+    assert "features 'tiny' were computed differently than in training" in reasons_of(told)[names()[0]]
+
+
+def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
+    told = run_of(fitted[0], "a")
+    with pytest.raises(ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"):
+        replace(told, no_frames=("", *told.no_frames[1:]))
+    with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
+        replace(told, frames=(FrameCurve(0, (0,), (), (1.0,)),))
+
+
+# --- notes ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    path = folder / "predictions.csv"
+    lines = path.read_text().splitlines()
+    place = next(row for row, line in enumerate(lines) if ",train," in line)
+    lines[place] = lines[place].rsplit(",", 2)[0] + ",,"
+    path.write_text("\n".join(lines) + "\n")
+    (told,) = build_report([folder], tmp_path).runs
+    assert told.notes == ("1 of 120 rows without a score left out",)
+
+
+def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
+    folders = [recorded_run(tmp_path / name / "run", noise=noise) for name, noise in (("a", 0.3), ("b", 0.9))]
+    first, second = (rendered(build_report(folders, tmp_path)) for _ in range(2))
+    assert first == second
+    assert [one["name"] for one in data_in(first)["runs"]] == [str(folder) for folder in folders], (
+        "two folders of one name keep their paths"
+    )
+
+
+# --- safety -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+    page = rendered(build_report([fitted[0]], tmp_path, title="<b>&\"'</title>"))
+    assert NASTY not in page
+    assert ENDING not in page
+    assert page.count("</script>") == 2
+    assert "<title>&lt;b&gt;&amp;&quot;&#x27;&lt;/title&gt;</title>" in page
+    (told,) = data_in(page)["runs"]
+    assert {NASTY, ENDING} < set(told["videos"]["name"])
+
+
+def test_json_in_html_escapes_what_html_and_scripts_read() -> None:
+    values = {"<": "</script><!--", "amp": "&lt;", "lines": "\u2028\u2029", "nan": float("nan"), "broken": "\udc80"}
+    text = json_in_html(values)
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert text.isascii()
+    assert json.loads(text) == {**values, "nan": None}
+
+
+def test_the_policy_lets_in_the_pages_own_parts_alone(tmp_path: Path) -> None:
+    page = rendered(build_report([recorded_run(tmp_path / "a")], tmp_path))
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        inside = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert inside is not None
+        assert f"{directive} 'sha256-{b64encode(sha256(inside.group(1).encode()).digest()).decode()}';" in policy.group(1)
+    assert policy.group(1).startswith("default-src 'none';")
+    assert "unsafe" not in policy.group(1)
+    assert "innerHTML" not in page
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+# --- files of videos --------------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_found_by_path_basename_and_canonical_name(tmp_path: Path) -> None:
+    root = tmp_path / "my videos"
+    for name in ("night/clip #1.mp4", "tiny/a.mp4", "one/twice.mp4", "two/twice.mp4", "deep/only.webm", NASTY):
+        write_clip_at(root / name)
+    folder = VideoFolder(root, tmp_path / "pages")
+    assert folder.address("tiny", "night/clip #1.mp4") == "../my%20videos/night/clip%20%231.mp4"
+    assert folder.address("tiny", "a.mp4") == "../my%20videos/tiny/a.mp4"
+    assert folder.address("tiny", "twice.mp4") == "", "two files fit"
+    assert folder.address("tiny", "only") == "../my%20videos/deep/only.webm"
+    assert folder.address("tiny", NASTY) == "../my%20videos/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E.mp4"
+    assert folder.address("tiny", "javascript:alert(1)") == ""
+
+
+def write_clip_at(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_refusals(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    with pytest.raises(ArgumentError, match="runs are none; name at least one run folder"):
+        build_report([], tmp_path)
+    with pytest.raises(ArgumentError, match="each of them once"):
+        build_report([folder, tmp_path / "b" / ".." / "a"], tmp_path)
+    with pytest.raises(ArgumentError, match="curves is -1; it has to be 0 or more"):
+        build_report([folder], tmp_path, curves=-1)
+    with pytest.raises(ArgumentError, match=r"store is '.*nothing', which is no folder; name the folder of the feature stores"):
+        build_report([folder], tmp_path, store=tmp_path / "nothing")
+    with pytest.raises(DatasetError, match=r"videos is '.*nothing', which is no folder"):
+        build_report([folder], tmp_path, videos=tmp_path / "nothing")
+    with pytest.raises(DatasetError, match="holds no video file"):
+        build_report([folder], tmp_path, videos=folder)
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is no run folder, or its fit did not finish"):
+        build_report([tmp_path], tmp_path)
+    folder = recorded_run(tmp_path / "a")
+    kept = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").write_text('{"srocc": {"values": []}}')
+    with pytest.raises(WeightsError, match=r"metrics.json' is damaged \(KeyError"):
+        build_report([folder], tmp_path)
+    (folder / "metrics.json").write_text(kept)
+    (folder / "curve.csv").write_text("split,epoch,loss\n0,1,high\n")
+    with pytest.raises(WeightsError, match=r"curve.csv' is damaged \(ValueError"):
+        build_report([folder], tmp_path)
+    (folder / "metrics.json").unlink()
+    with pytest.raises(WeightsError, match="its fit did not finish"):
+        build_report([folder], tmp_path)
+
+
+def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path / "a")
+    path = folder / "predictions.csv"
+    lines = [line.rsplit(",", 2)[0] + ",," if ",test," in line else line for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(WeightsError, match="holds no score of a test video, so there is nothing to report"):
+        build_report([folder], tmp_path)
+
+
+def test_parts_of_a_page_check_themselves() -> None:
+    with pytest.raises(ArgumentError, match="columns of a score table have the lengths"):
+        ScoreTable((0, 1), ("test",), (0,), (1.0,), (1.0,), (0.0,))
+    with pytest.raises(ArgumentError, match="part of a score table is 'exam'; allowed are train, validation, test"):
+        ScoreTable((0,), ("exam",), (0,), (1.0,), (1.0,), (0.0,))
+    with pytest.raises(ArgumentError, match="error of a score table is not finite; leave such rows out"):
+        ScoreTable((0,), ("test",), (0,), (1.0,), (1.0,), (float("nan"),))
+    with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
+        ReportVideo("a", "tiny", "a", float("nan"))
+    with pytest.raises(ArgumentError, match="give four parameters, or none and a note"):
+        FittedCurve("tiny", 0, ())
+    with pytest.raises(ArgumentError, match="has 1 values for 2 epochs"):
+        TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
+    with pytest.raises(ArgumentError, match="1 times for 2 scores"):
+        FrameCurve(0, (0,), (0.0,), (1.0, 2.0))
+    with pytest.raises(ArgumentError, match="runs of a report are none"):
+        Report("title", ())
+
+
+def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    folder, out = recorded_run(tmp_path / "a"), tmp_path / "pages" / "report.html"
+    write_clip(tmp_path / "v0003.mp4", noise_frames(2))
+    ended = run("report", folder, "--out", out, "--videos", tmp_path, "--title", "A study")
+    assert (ended.code, ended.out) == (0, f"{out}\n"), ended.err
+    assert "a: files of 1 of 40 videos" in ended.err
+    told = data_in(out.read_text(encoding="utf-8"))
+    assert (told["title"], told["runs"][0]["videos"]["address"][3]) == ("A study", "../v0003.mp4")
+    ended = run("report", folder, "--out", out)
+    assert (ended.code, "which exists; pass --overwrite to replace it" in ended.err) == (1, True)
+    assert run("report", folder, "--out", out, "--overwrite").code == 0
+    ended = run("report", folder, "--out", tmp_path)
+    assert (ended.code, "which is a folder; name a file in it" in ended.err) == (1, True)
+    ended = run("report", tmp_path / "none", "--out", tmp_path / "x.html")
+    assert (ended.code, "is no run folder" in ended.err) == (1, True)
+
+
+def test_writing_makes_the_folder(tmp_path: Path) -> None:
+    page = build_report([recorded_run(tmp_path / "a")], tmp_path)
+    assert write_report(page, tmp_path / "deep" / "page.html").read_text(encoding="utf-8") == rendered(page)
+
+
+# --- tables and plots -------------------------------------------------------------------------------------------------------------------
+
+
+def written_table(stores: Path, folder: Path, make_study: Callable[..., Study]) -> Path:
+    """Fill a small table from a store, its second row only quoted, and write it as the command does."""
+    rows = [
+        {"name": "ours", "group": "<b>", "head": "no-time", "published": "0.5"},
+        {"name": NASTY, "quoted": True, "published": "0.25"},
+    ]
+    result = run_study(make_study(rows, caption="A choice."), Bench(StoreShelf(stores), folder / "runs"))
+    path = folder / "tiny-0.json"
+    path.write_text(json_text(as_dict(result, stores)))
+    return path
+
+
+def test_a_table_comes_with_its_runs(make_study: Callable[..., Study], stores: Path, tmp_path: Path) -> None:
+    other = recorded_run(tmp_path / "other")
+    path = written_table(stores, tmp_path, make_study)
+    page = data_in(rendered(build_report([other], tmp_path, tables=[path])))
+    assert [one["name"] for one in page["runs"]] == ["other", "konvid-resnet18-no-time"]
+    (table,) = page["tables"]
+    assert (page["title"], table["columns"], table["notes"][0]) == ("tiny-0", ["SROCC"], "A choice.")
+    ours, theirs = (row["cells"][0] for row in table["rows"])
+    measured = page["runs"][1]["summary"]["srocc"]["mean"]
+    assert (ours["value"], ours["runs"]) == (measured, [1])
+    assert ours["text"] == f"{measured:.3f}‡ (0.5, {measured - 0.5:+.3f})".replace("-", "−")
+    assert (theirs["text"], theirs["value"], theirs["runs"]) == ("0.25 †", 0.25, [])
+    assert [row["name"] for row in table["rows"]] == ["<b>, ours", NASTY]
+    (tmp_path / "runs").rename(tmp_path / "gone")
+    alone = data_in(rendered(build_report([], tmp_path, tables=[path])))
+    assert (alone["runs"], alone["tables"][0]["rows"][0]["cells"][0]["runs"]) == ([], [])
+
+
+def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    ended = run("report", "li-14", "--out", tmp_path / "page.html")
+    assert ended.code == 1
+    assert "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name tables/li-14.json." in ended.err
+    for text, words in (
+        ("{", r"table '.*' cannot be read \(Expecting"),
+        ("[]", "holds no table; write it with"),
+        ('{"cells": []}', "holds no table"),
+        ('{"cells": [{"row": 1}]}', "is no whole table"),
+    ):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(DatasetError, match=words):
+            build_report([], tmp_path, tables=[tmp_path / "bad.json"])
+    with pytest.raises(DatasetError, match=r"table '.*none.json' cannot be read"):
+        build_report([], tmp_path, tables=[tmp_path / "none.json"])
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(257 * 2**20)
+    with pytest.raises(DatasetError, match="has 257 MiB; label files, manifests and tables of at most 256 MiB are read"):
+        build_report([], tmp_path, tables=[tmp_path / "huge.json"])
+    with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
+        ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
+
+
+def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[list[float], list[float]]] = []
+    monkeypatch.setattr(plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1])
+    folder = recorded_run(tmp_path / "a")
+    plots.plot_run(run_of(folder, "a"), tmp_path)
+    tested = [row for row in scores_in(folder) if row["part"] == "test"]
+    ((scores, labels),) = drawn
+    assert sorted(zip(scores, labels, strict=True)) == sorted((float(row["score"]), float(row["mos"])) for row in tested)
+
+
+def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
+    ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
+    drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
+    assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
+    with pytest.raises(ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"):
+        plots.plot_training((), "svr", tmp_path / "none.png")

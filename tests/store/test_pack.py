@@ -1,0 +1,281 @@
+"""Packed stores: read as plain ones are, equal in content, refused for writing, damaged and stopped on purpose."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.helpers.datasets import bare_dataset
+from tests.store.test_store import IDENTITY, frame_table
+from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.store import FeatureStore, content_digest, pack, pack_store, unpack_store, verify_store
+from vqafeat.store.types import FrameTable, VideoFeatures
+
+NAMES = ["a.mp4", "b/c.mp4", "x" * 230, "d.mp4"]
+ROWS = [5, 1, 9, 4]
+SMALL_SHARD = 4 * 12  # four rows of six channels in float16
+
+
+def values_of(number: int, dtype: type = np.float16) -> VideoFeatures:
+    values = np.random.default_rng(number).normal(size=(ROWS[number], 6)).astype(dtype)
+    return VideoFeatures(values, 2 * np.arange(ROWS[number], dtype=np.int32))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    dataset = replace(bare_dataset(NAMES), stored_permutations=np.array([[2, 0], [1, 1], [0, 2], [3, 3]], np.int32))
+    made = FeatureStore.create(tmp_path / "small.zarr", dataset)
+    made.add_feature_set("tiny", IDENTITY)
+    made.add_feature_set("tiny:other@full", replace(IDENTITY, network="other"))
+    for number, name in enumerate(NAMES):
+        made.write_frames(name, frame_table(2 * ROWS[number], sha256=f"{number}"))
+        made.write_features("tiny", name, values_of(number), f"{number}")
+        made.write_features("tiny:other@full", name, values_of(number, np.float32 if number % 2 else np.float16), "")
+    return FeatureStore.open(made.path)
+
+
+def small_shards(store: FeatureStore, monkeypatch: pytest.MonkeyPatch, chunk_rows: int = 2) -> FeatureStore:
+    monkeypatch.setattr(pack, "CHUNK_BYTES", chunk_rows * 12)
+    monkeypatch.setattr(pack, "SHORT_CHUNK_BYTES", 24)
+    pack_store(store.path, shard_bytes=SMALL_SHARD)
+    return FeatureStore.open(store.path)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_packed_store_reads_as_the_plain_one_does(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {(s, v): store.read(s, v) for s in store.feature_sets() for v in NAMES}
+    dataset, times = store.dataset, {name: store.seconds(name) for name in NAMES}
+    packed = small_shards(store, monkeypatch)
+    assert (packed.layout.name, packed.feature_sets(), packed.path) == ("packed", store.feature_sets(), store.path)
+    assert packed.dataset.videos == dataset.videos
+    assert packed.dataset.digest == dataset.digest
+    np.testing.assert_array_equal(packed.dataset.stored_permutations, dataset.stored_permutations)
+    for (feature_set, name), plain in before.items():
+        for checked in (False, True):
+            found = packed.read(feature_set, name, checked)
+            np.testing.assert_array_equal(found.values, plain.values)
+            np.testing.assert_array_equal(found.frame, plain.frame)
+            assert found.values.dtype == plain.values.dtype
+        assert packed.identity(feature_set).network == ("tiny" if feature_set == "tiny" else "other")
+        assert packed.complete_videos(feature_set) == NAMES
+    for number, name in enumerate(NAMES):
+        np.testing.assert_array_equal(packed.seconds(name), times[name])
+        assert packed.source(name) == {"sha256": f"{number}"}
+    assert packed.source("nobody.mp4") is None
+    assert list(verify_store(packed)) == []
+
+
+def test_digests_are_equal_before_packing_packed_and_unpacked(store: FeatureStore) -> None:
+    before, nodes = content_digest(store), files(store.path)
+    assert pack_store(store.path).digest == before
+    assert content_digest(FeatureStore.open(store.path)) == before
+    assert len(files(store.path)) < len(nodes)
+    assert unpack_store(store.path).digest == before
+    assert content_digest(FeatureStore.open(store.path)) == before
+    assert files(store.path) == nodes
+    assert [path.name for path in store.path.parent.iterdir() if path.suffix != ".lock"] == ["small.zarr"]
+
+
+@pytest.mark.parametrize("what", ["values", "frame", "seconds", "identity", "label"])
+def test_the_digest_follows_each_part_of_the_content(store: FeatureStore, what: str) -> None:
+    before, written = content_digest(store), FeatureStore.open(store.path, writable=True)
+    own = values_of(0)
+    changes: dict[str, Callable[[], object]] = {
+        "values": lambda: written.write_features("tiny", NAMES[0], VideoFeatures(own.values + np.float16(1), own.frame), "0"),
+        "frame": lambda: written.write_features("tiny", NAMES[0], VideoFeatures(own.values, own.frame + np.int32(1)), "0"),
+        "seconds": lambda: written.write_frames(NAMES[0], FrameTable(np.arange(10) / 30, {"sha256": "0"})),
+        "identity": lambda: written.add_feature_set("more", IDENTITY),
+        "label": lambda: FeatureStore.create(store.path, replace(store.dataset, score_name="DMOS", digest="another")),
+    }
+    changes[what]()
+    assert content_digest(FeatureStore.open(store.path)) != before
+
+
+def test_plain_zarr_reads_a_packed_store(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_shards(store, monkeypatch)
+    root = zarr.open(store.path, mode="r")
+    table = json.loads(bytes(root["features/tiny/videos"][...]))
+    values = root["features/tiny/float16/values"]
+    assert values.shards == (4, 6)
+    assert values.shape == (sum(ROWS), 6)
+    for name, start, rows in zip(table["video"], table["start"], table["rows"], strict=True):
+        np.testing.assert_array_equal(values[start : start + rows], values_of(NAMES.index(name)).values)
+
+
+def test_shards_are_bounded_and_a_read_opens_those_of_its_video(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = small_shards(store, monkeypatch)
+    shards = sorted((packed.path / "features/tiny/float16/values/c").rglob("0"))
+    sizes = [path.stat().st_size for path in shards if path.is_file()]
+    assert len(sizes) == 5
+    assert max(sizes) <= SMALL_SHARD + 2 * (16 + 4) + 4
+    rows = packed.layout._rows("features/tiny/float16/values")
+    packed.read("tiny", "a.mp4")
+    assert rows._opened.cache_info().currsize == 2
+
+
+def test_rows_in_one_chunk_are_a_map_of_the_shard(store: FeatureStore) -> None:
+    pack_store(store.path)
+    assert isinstance(FeatureStore.open(store.path).read("tiny", "d.mp4").values, np.memmap)
+
+
+def test_writing_to_a_packed_store_is_refused_with_the_next_step(store: FeatureStore) -> None:
+    pack_store(store.path)
+    packed = FeatureStore.open(store.path)
+    for write in (
+        lambda: FeatureStore.open(store.path, writable=True),
+        lambda: FeatureStore.create(store.path, store.dataset),
+        lambda: packed.write_frames("a.mp4", frame_table()),
+        lambda: packed.write_features("tiny", "a.mp4", values_of(0), "0"),
+        lambda: packed.add_feature_set("new", IDENTITY),
+    ):
+        with pytest.raises(StoreError, match=r"is packed, and nothing can be written to it; run `vqafeat unpack .*small.zarr` first"):
+            write()
+
+
+def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(store: FeatureStore, tmp_path: Path) -> None:
+    FeatureStore.open(store.path, writable=True).write_frames("a.mp4", frame_table(10, sha256="another file"))
+    ledger = tmp_path / "small.failures.jsonl"
+    ledger.write_text("{}\n")
+    with pytest.raises(StoreError, match=r"1 entries of .* are not whole \(first: tiny/a.mp4: not complete\).*--skip-missing"):
+        pack_store(store.path)
+    assert FeatureStore.open(store.path).layout.name == "plain"
+    done = pack_store(store.path, tmp_path / "there" / "packed.zarr", skip_missing=True)
+    assert done.left_out == ("tiny/a.mp4: not complete",)
+    packed = FeatureStore.open(tmp_path / "there" / "packed.zarr")
+    assert packed.complete_videos("tiny") == NAMES[1:]
+    assert (packed.source("a.mp4") or {})["sha256"] == "another file"
+    assert (tmp_path / "there" / "packed.failures.jsonl").read_text() == ledger.read_text() == "{}\n"
+    with pytest.raises(StoreError, match=r"video 'a.mp4' is not complete in feature set 'tiny'"):
+        packed.read("tiny", "a.mp4")
+
+
+@pytest.mark.parametrize("node", ["values/c/0/0", "frame/c/0"])
+def test_a_damaged_plain_video_is_not_packed_with_a_new_check_sum(store: FeatureStore, node: str) -> None:
+    chunk = store.path / "features" / "tiny" / "d.mp4" / node
+    chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
+    with pytest.raises(StoreError, match="does not have its check sum"):
+        pack_store(store.path)
+    assert FeatureStore.open(store.path).layout.name == "plain"
+    assert [words[:10] for words in pack_store(store.path, skip_missing=True).left_out] == ["tiny/d.mp4"]
+
+
+def test_damaged_frame_times_leave_out_what_depends_on_them(store: FeatureStore) -> None:
+    chunk = store.path / "frames" / "d.mp4" / "c" / "0"
+    chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
+    with pytest.raises(StoreError, match=r"frames/d.mp4/c/0' does not have its check sum"):
+        pack_store(store.path)
+    left_out = pack_store(store.path, skip_missing=True).left_out
+    assert [words.split(":")[0] for words in left_out] == ["frames/d.mp4", "tiny/d.mp4"]
+    assert FeatureStore.open(store.path).complete_videos("tiny:other@full") == NAMES
+
+
+def test_verify_names_the_videos_of_a_damaged_shard(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = small_shards(store, monkeypatch)
+    videos = packed.layout.stored_videos("tiny")
+    start = {name: packed.layout._videos("tiny")[name].start for name in videos}
+    shard = packed.path / "features/tiny/float16/values/c" / str(start["b/c.mp4"] // 4) / "0"
+    whole = shard.read_bytes()
+    place = (start["b/c.mp4"] % 4 // 2) * (2 * 12 + 4)
+    shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    problems = list(verify_store(FeatureStore.open(store.path)))
+    assert any(problem.startswith("tiny/b/c.mp4: cannot be read") for problem in problems)
+    assert len(problems) <= 2
+    shard.write_bytes(whole[:-1])
+    assert any("its index does not have its check sum" in problem for problem in verify_store(FeatureStore.open(store.path)))
+    shard.unlink()
+    assert any("it is missing or empty" in problem for problem in verify_store(FeatureStore.open(store.path)))
+    with pytest.raises(StoreError, match=r"is damaged: it is missing or empty; run `vqafeat verify`"):
+        FeatureStore.open(store.path).read("tiny", "b/c.mp4")
+    (packed.path / "frames/seconds/c/0").unlink()
+    assert any(problem.startswith("frames/") for problem in verify_store(FeatureStore.open(store.path)))
+
+
+def test_a_damaged_table_is_told(store: FeatureStore) -> None:
+    pack_store(store.path)
+    (store.path / "features" / "tiny" / "videos" / "c" / "0").write_bytes(b"nonsense")
+    with pytest.raises(StoreError, match=r"table 'features/tiny/videos' .* cannot be read"):
+        FeatureStore.open(store.path).complete_videos("tiny")
+
+
+def test_a_damaged_packed_store_unpacks_what_is_whole(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = small_shards(store, monkeypatch)
+    shard = packed.path / "features/tiny/float16/values/c/0/0"
+    shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
+    with pytest.raises(StoreError, match="check sum"):
+        unpack_store(store.path)
+    done = unpack_store(store.path, skip_missing=True)
+    assert [words.split(":")[0] for words in done.left_out] == ["tiny/a.mp4"]
+    assert FeatureStore.open(store.path, writable=True).complete_videos("tiny") == NAMES[1:]
+
+
+def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, rename = content_digest(store), Path.rename
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pack._Packer, "_write_set", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            pack_store(store.path)
+    assert content_digest(FeatureStore.open(store.path)) == before
+    with pytest.raises(StoreError, match=r"small.zarr.new' was not packed to its end; delete it, and run `vqafeat pack` again"):
+        FeatureStore.open(store.path.with_name("small.zarr.new"))
+
+    def stopped_between(path: Path, target: Path) -> Path:
+        return stopped() if path.name.endswith(".new") else rename(path, target)  # type: ignore[return-value]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", stopped_between)
+        with pytest.raises(KeyboardInterrupt):
+            pack_store(store.path)
+    with pytest.raises(StoreError, match=r"packing it was stopped.*run `vqafeat pack` or `vqafeat unpack` again"):
+        FeatureStore.open(store.path)
+    assert pack_store(store.path).digest == before
+    assert {path.name for path in store.path.parent.iterdir()} == {"small.zarr", "small.lock", "small.writers.lock"}
+
+
+def test_what_differs_after_packing_is_not_swapped_in(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = pack._ShardWriter.append
+    monkeypatch.setattr(pack._ShardWriter, "append", lambda self, rows: write(self, rows + rows.dtype.type(1)))
+    with pytest.raises(StoreError, match="which stays as it is"):
+        pack_store(store.path)
+    assert FeatureStore.open(store.path).layout.name == "plain"
+
+
+def test_a_store_that_is_packed_already_is_left_as_it_is(store: FeatureStore) -> None:
+    assert not pack_store(store.path).found
+    assert pack_store(store.path).found
+    assert not unpack_store(store.path).found
+    assert unpack_store(store.path).found
+
+
+def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"--out '.*' exists already; name another place, or delete it"):
+        pack_store(store.path, tmp_path)
+    with pytest.raises(ArgumentError, match=r"--shard-size 8 bytes holds no row of 'features/tiny/float16/values', which has 12"):
+        pack_store(store.path, shard_bytes=8)
+    with (
+        FeatureStore.open(store.path, writable=True).exclusive(),
+        pytest.raises(StoreError, match="another process is writing to"),
+    ):
+        pack_store(store.path)
+    with pytest.raises(StoreError, match="no feature store at"):
+        pack_store(tmp_path / "none.zarr")
+    with pytest.raises(ArgumentError, match="a digest of 64 digits"):
+        pack.Repacked(store.path, "ab", 0)
+
+
+def test_a_store_without_frame_times_or_videos_is_packed(tmp_path: Path) -> None:
+    made = FeatureStore.create(tmp_path / "bare.zarr", bare_dataset(["a"]))
+    made.add_feature_set("tiny", IDENTITY)
+    done = pack_store(made.path, skip_missing=True)
+    packed = FeatureStore.open(made.path)
+    assert (done.videos, packed.feature_sets(), packed.complete_videos("tiny"), packed.seconds("a")) == (0, ["tiny"], [], None)

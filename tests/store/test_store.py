@@ -1,0 +1,272 @@
+"""The store: read back through plain Zarr, damaged on purpose, and stopped halfway."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.helpers.datasets import bare_dataset
+from vqafeat.errors import ArgumentError, IdentityError, StoreError
+from vqafeat.store import FeatureStore, held_together, store_key, store_path, sweep_after_writers, verify_store
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+
+IDENTITY = FeatureSetIdentity(
+    network="tiny",
+    weights_sha256="ab",
+    taps=("layer4",),
+    pooling="GAP",
+    view="full",
+    frame_rule="every frame",
+    normalisation="none",
+    decoder="PyAV",
+    precision="float16",
+    channels=6,
+)
+
+
+def features(rows: int = 4, seed: int = 0, dtype: type = np.float16) -> VideoFeatures:
+    values = np.random.default_rng(seed).normal(size=(rows, 6)).astype(dtype)
+    return VideoFeatures(values, np.arange(rows, dtype=np.int32))
+
+
+def frame_table(rows: int = 4, sha256: str = "aa") -> FrameTable:
+    return FrameTable(np.arange(rows) / 25, {"sha256": sha256})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    made = FeatureStore.create(tmp_path / "small.zarr", bare_dataset(["a.mp4", "b/c.mp4"]))
+    made.add_feature_set("tiny", IDENTITY)
+    return made
+
+
+def fill(store: FeatureStore, video: str = "a.mp4", seed: int = 0) -> VideoFeatures:
+    written = features(seed=seed)
+    store.write_frames(video, frame_table())
+    store.write_features("tiny", video, written, "aa")
+    return written
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_is_written_is_read_by_mapping_and_by_plain_zarr(store: FeatureStore, dtype: type) -> None:
+    written = features(dtype=dtype)
+    store.write_frames("b/c.mp4", frame_table())
+    store.write_features("tiny", "b/c.mp4", written, "aa")
+    found = FeatureStore.open(store.path).read("tiny", "b/c.mp4")
+    np.testing.assert_array_equal(found.values, written.values)
+    assert (found.values.dtype, isinstance(found.values, np.memmap)) == (dtype, True)
+    plain = zarr.open(store.path, mode="r")
+    np.testing.assert_array_equal(plain["features/tiny/b%2Fc.mp4/values"][...], written.values)
+    np.testing.assert_array_equal(plain["features/tiny/b%2Fc.mp4/frame"][...], [0, 1, 2, 3])
+    np.testing.assert_array_equal(plain["frames/b%2Fc.mp4"][...], store.seconds("b/c.mp4"))
+    assert plain["features/tiny/b%2Fc.mp4/values"].nchunks == 1
+
+
+def test_all_zero_rows_are_written_out(store: FeatureStore) -> None:
+    store.write_frames("a.mp4", frame_table())
+    store.write_features("tiny", "a.mp4", VideoFeatures(np.zeros((4, 6), np.float16), np.arange(4, dtype=np.int32)), "aa")
+    assert not store.read("tiny", "a.mp4").values.any()
+    assert list(verify_store(store)) == []
+
+
+def test_labels_travel_with_the_store(tmp_path: Path) -> None:
+    dataset = replace(bare_dataset(["a", "b", "c"]), stored_permutations=np.array([[2, 0], [1, 1], [0, 2]]))
+    FeatureStore.create(tmp_path / "small.zarr", dataset)
+    found = FeatureStore.open(tmp_path / "small.zarr").dataset
+    assert found.videos == dataset.videos
+    assert (found.name, found.score_name, found.mos_range, found.digest) == (dataset.name, "MOS", dataset.mos_range, dataset.digest)
+    np.testing.assert_array_equal(found.stored_permutations, dataset.stored_permutations)
+
+
+def test_labels_are_renewed_and_features_kept_when_the_labels_change(store: FeatureStore) -> None:
+    fill(store)
+    more = bare_dataset(["a.mp4", "b/c.mp4", "d.mp4"])
+    again = FeatureStore.create(store.path, more)
+    assert again.dataset.videos == more.videos
+    assert again.complete_videos("tiny") == ["a.mp4"]
+
+
+def test_labels_of_another_data_set_with_the_same_name_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(StoreError, match=r"holds another data set called 'small': 0 of its 2 videos are in the new one"):
+        FeatureStore.create(store.path, bare_dataset(["x", "y"]))
+    turned = bare_dataset(["b/c.mp4", "a.mp4"])
+    with pytest.raises(
+        StoreError, match=r"2 of its 2 videos are in the new one, 2 of those with another label. Give one of the two another name"
+    ):
+        FeatureStore.create(store.path, turned)
+    assert FeatureStore.open(store.path).dataset.videos[0].name == "a.mp4"
+
+
+def test_damaged_metadata_is_told_and_never_taken_for_whole(store: FeatureStore) -> None:
+    fill(store)
+    node = store.path / "features" / "tiny" / "a.mp4" / "zarr.json"
+    node.write_text("")
+    assert store.complete_videos("tiny") == []
+    assert any("features/tiny/a.mp4" in problem or "tiny/a.mp4: not complete" in problem for problem in verify_store(store))
+    (store.path / "labels" / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match=r"the labels in .* are missing or damaged; run `vqafeat extract`"):
+        _ = FeatureStore.open(store.path).dataset
+    renewed = FeatureStore.create(store.path, bare_dataset(["a.mp4", "b/c.mp4"]))
+    assert len(renewed.dataset.videos) == 2
+    (store.path / "features" / "tiny" / "zarr.json").write_text("")
+    assert any("features/tiny: its zarr.json is damaged" in problem for problem in verify_store(store))
+    (store.path / "zarr.json").write_text("")
+    with pytest.raises(StoreError, match=r"zarr.json' is damaged"):
+        FeatureStore.open(store.path)
+
+
+def test_a_video_counts_only_when_its_mark_is_there(store: FeatureStore) -> None:
+    fill(store)
+    group = zarr.open_group(store.path / "features" / "tiny" / "a.mp4")
+    group.attrs.put({key: value for key, value in group.attrs.items() if key != "complete"})
+    assert store.complete_videos("tiny") == []
+    with pytest.raises(StoreError, match=r"video 'a.mp4' is not complete in feature set 'tiny'.*run `vqafeat extract` again"):
+        store.read("tiny", "a.mp4")
+    assert any("not complete" in problem for problem in verify_store(store))
+
+
+def test_features_of_a_replaced_file_no_longer_count(store: FeatureStore) -> None:
+    fill(store)
+    store.write_frames("a.mp4", frame_table(sha256="bb"))
+    assert not store.is_complete("tiny", "a.mp4")
+    assert any("made from another file" in problem for problem in verify_store(store))
+
+
+def test_a_stop_while_frames_are_rewritten_leaves_nothing_that_looks_whole(store: FeatureStore) -> None:
+    fill(store)
+    shutil.rmtree(store.path / "frames" / "a.mp4")
+    assert not store.is_complete("tiny", "a.mp4")
+
+
+def test_another_identity_is_refused_and_both_are_printed(store: FeatureStore) -> None:
+    store.add_feature_set("tiny", replace(IDENTITY, weights="other words", origin="elsewhere"))
+    with pytest.raises(IdentityError, match=r"weights_sha256: 'ab' against 'cd'; decoder: 'PyAV' against 'new'"):
+        store.add_feature_set("tiny", replace(IDENTITY, weights_sha256="cd", decoder="new"))
+
+
+def test_identity_survives_json_and_its_digest_follows_the_compared_fields() -> None:
+    assert FeatureSetIdentity.from_dict(IDENTITY.as_dict()) == IDENTITY
+    assert replace(IDENTITY, weights="x").digest() == IDENTITY.digest()
+    assert replace(IDENTITY, view="crops").digest() != IDENTITY.digest()
+    with pytest.raises(ArgumentError, match="channels of feature set 'tiny' is 0"):
+        replace(IDENTITY, channels=0)
+
+
+def test_a_flipped_byte_a_cut_chunk_and_a_missing_one_are_found(store: FeatureStore) -> None:
+    chunk = store.path / "features" / "tiny" / "a.mp4" / "values" / "c" / "0" / "0"
+    for damage in (lambda data: bytes([data[0] ^ 1]) + data[1:], lambda data: data[:-6]):
+        fill(store)
+        assert list(verify_store(store)) == []
+        chunk.write_bytes(damage(chunk.read_bytes()))
+        assert [problem for problem in verify_store(store) if "features/tiny/a.mp4/values" in problem]
+    with pytest.raises(StoreError, match=r"has 46 bytes instead of 52; run `vqafeat verify`"):
+        store.read("tiny", "a.mp4")
+    chunk.unlink()
+    assert list(verify_store(store)) == ["features/tiny/a.mp4/values: a chunk is missing"]
+    with pytest.raises(StoreError, match="has None bytes"):
+        store.read("tiny", "a.mp4")
+
+
+def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(StoreError, match="not finite as float16; store them with --dtype float32"):
+        store.write_features("tiny", "a.mp4", VideoFeatures(np.full((1, 6), np.inf, np.float16), np.zeros(1, np.int32)), "aa")
+    with pytest.raises(StoreError, match="has 5 channels, feature set 'tiny' has 6"):
+        store.write_features("tiny", "a.mp4", VideoFeatures(np.ones((1, 5), np.float16), np.zeros(1, np.int32)), "aa")
+    for values, frame, message in (
+        (np.ones((2, 6), np.float16), np.zeros(1, np.int32), "with a frame each"),
+        (np.ones((2, 6)), np.zeros(2, np.int32), "float16 or float32"),
+        (np.ones((0, 6), np.float16), np.zeros(0, np.int32), "at least one row"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            VideoFeatures(values, frame)
+    with pytest.raises(ArgumentError, match="not empty"):
+        FrameTable(np.zeros(0), {"sha256": ""})
+    with pytest.raises(ArgumentError, match="'sha256'"):
+        FrameTable(np.zeros(1), {})
+
+
+def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: FeatureStore) -> None:
+    with pytest.raises(StoreError, match=r"no feature store at .*none.zarr' \(there are .*small.zarr\); make one with"):
+        FeatureStore.open(tmp_path / "none.zarr")
+    with pytest.raises(StoreError, match="holds the data set 'small', not 'other'"):
+        FeatureStore.create(store.path, bare_dataset(["a"], name="other"))
+    with pytest.raises(StoreError, match=r"feature set 'huge' is not in .* \(there: tiny\)"):
+        store.identity("huge")
+    zarr.open_group(store.path).attrs["schema_version"] = 99
+    with pytest.raises(StoreError, match="schema version 99, this vqafeat reads 1"):
+        FeatureStore.open(store.path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.mp4", "/etc/passwd", ".hidden", "__init__", "a\nb.mp4", "x" * 255, "😀" * 60, "a%2Fb", "c:d", "a\\b"]
+)
+def test_no_key_leaves_its_folder(name: str) -> None:
+    key = store_key(name)
+    assert "/" not in key
+    assert len(key.encode()) <= 200
+    assert not key.startswith((".", "__"))
+    assert key.isprintable()
+
+
+@pytest.mark.parametrize("name", [".hidden", "__init__", "a\nb.mp4", "é😀.mp4", "x" * 255, "😀" * 60, "a%2Fb", "a/b/c.mp4"])
+def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> None:
+    store = FeatureStore.create(store_path(tmp_path, "small"), bare_dataset([name]))
+    store.add_feature_set("tiny", IDENTITY)
+    written = fill(store, name)
+    np.testing.assert_array_equal(store.read("tiny", name).values, written.values)
+    assert store.complete_videos("tiny") == [name]
+    assert {path.name for path in tmp_path.iterdir()} <= {"small.zarr", "small.lock", "small.writers.lock"}
+
+
+def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> None:
+    leftover = store.path / "features" / "zarr.0123.partial"
+    leftover.touch()
+    with store.exclusive():
+        assert not leftover.exists()
+        with pytest.raises(StoreError, match="another process is writing to"), FeatureStore.open(store.path, writable=True).exclusive():
+            pass
+    with store.exclusive():
+        pass
+
+
+def test_different_names_have_different_keys() -> None:
+    names = ["a/b", "a%2Fb", "a\\b", "a:b", "x" * 230 + "1", "x" * 230 + "2", "..", "%2E.", "__a", "_a"]
+    assert len({store_key(name) for name in names}) == len(names)
+
+
+def test_a_run_waits_for_those_who_write_for_a_killed_one(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
+    refused = pytest.raises(StoreError, match="another process is writing to")
+    with held_together(store.path), held_together(store.path), refused, store.exclusive():
+        pass
+    with store.exclusive(), held_together(store.path):
+        pass
+
+
+def test_what_dead_writers_left_is_swept_when_all_are_gone(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
+    leftover = store.path / "zarr.0123.partial"
+    leftover.touch()
+    with store.exclusive():
+        leftover.touch()
+        with held_together(store.path):
+            sweep_after_writers(store.path)
+            assert leftover.exists()  # it may be that writer's, who is alive
+        sweep_after_writers(store.path)
+        assert not leftover.exists()
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_in_one_sentence(store: FeatureStore, tmp_path: Path) -> None:
+    (tmp_path / "small.lock").unlink()
+    (tmp_path / "small.lock").mkdir()  # as nobody may write there, the superuser neither
+    with (
+        pytest.raises(StoreError, match=r"small.zarr' cannot be written to \(Is a directory\); make room or make it writable"),
+        store.exclusive(),
+    ):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"new.zarr' cannot be written to \((Not a directory|File exists)\)"):
+        FeatureStore.create(tmp_path / "file" / "new.zarr", bare_dataset(["a.mp4"]))

@@ -1,0 +1,255 @@
+"""Calibration: scores stay on the label scale, in a head's order, fitted on validation videos alone; old runs get theirs when read."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.fits import SPLITS, small_fit
+from tests.helpers.stores import tiny_features
+from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
+from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
+from vqafeat.training.predictions import load_calibrations, read_predictions, read_summary
+from vqafeat.training.results import CONFIG, read_json
+from vqafeat.training.run_config import RunConfig
+
+MakeStore = Callable[..., FeatureStore]
+RANGE = (1.0, 5.0)
+
+
+def table_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class TestFitCalibration:
+    def test_outputs_on_another_scale_get_the_shrunk_least_squares_line(self) -> None:
+        rng = np.random.default_rng(0)
+        mos = rng.uniform(1.5, 4.5, 12)
+        outputs = 20 * mos - 7 + rng.normal(scale=15, size=12)
+        found = fit_calibration(outputs, mos, RANGE, "validation")
+        slope = np.polyfit(outputs, mos, 1)[0] * 12 / 17
+        # the share of outputs that are tens of points off is a few thousandths
+        assert slope < found.slope < slope + 0.005
+        assert found.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.2)
+        assert (found.part, found.videos, found.note) == ("validation", 12, "")
+
+    def test_outputs_on_the_labels_scale_are_left_nearly_as_they_are(self) -> None:
+        rng = np.random.default_rng(1)
+        mos = rng.uniform(1.5, 4.5, 12)
+        outputs = mos + rng.normal(scale=0.1, size=12)
+        found = fit_calibration(outputs, mos, RANGE, "validation")
+        np.testing.assert_allclose(found.scores(outputs), outputs, atol=0.05)
+
+    def test_the_share_of_the_output_has_the_least_left_out_error(self) -> None:
+        rng = np.random.default_rng(2)
+        mos = rng.uniform(1.5, 4.5, 15)
+        outputs = 0.6 * mos + 1.6 + rng.normal(scale=0.4, size=15)
+
+        def line(rows: np.ndarray) -> tuple[float, float]:
+            slope = np.polyfit(outputs[rows], mos[rows], 1)[0] * len(rows) / (len(rows) + 5)
+            return slope, mos[rows].mean() - slope * outputs[rows].mean()
+
+        left_out = []
+        for row in range(15):
+            slope, offset = line(np.delete(np.arange(15), row))
+            left_out.append(slope * outputs[row] + offset)
+        shares = np.linspace(0, 1, 2001)
+        errors = [np.sum((share * outputs + (1 - share) * np.array(left_out) - mos) ** 2) for share in shares]
+        share = shares[np.argmin(errors)]
+        assert 0.05 < share < 0.95
+        slope, offset = line(np.arange(15))
+        found = fit_calibration(outputs, mos, RANGE, "validation")
+        assert (found.slope, found.offset) == pytest.approx((share + (1 - share) * slope, (1 - share) * offset), abs=1e-3)
+
+    def test_the_lines_without_each_video_are_those_fitted_without_it(self) -> None:
+        rng = np.random.default_rng(3)
+        outputs = rng.normal(1e6, 3, 9)
+        outputs[1:] = np.where(rng.random(8) < 0.5, outputs[1:], outputs[1])
+        mos = rng.uniform(1, 5, 9)
+        expected = []
+        for row in range(9):
+            x, y = np.delete(outputs, row), np.delete(mos, row)
+            slope = max(np.polyfit(x - x.mean(), y, 1)[0] * 8 / 13, 0.1 * y.std() / x.std())
+            expected.append(y.mean() + slope * (outputs[row] - x.mean()))
+        np.testing.assert_allclose(_left_out_scores(outputs, mos), expected, rtol=1e-6)
+        # without the only different output, the others say nothing but their mean label
+        found = _left_out_scores(np.array([5.0, 2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+        assert found[0] == pytest.approx(3.0)
+
+    def test_a_handful_of_videos_does_not_undo_a_head_on_the_labels_scale(self) -> None:
+        outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])
+        prior, free = (fit_calibration(outputs, mos, RANGE, "validation", scaled) for scaled in (True, False))
+        assert free.slope + 0.05 < prior.slope < 1
+        far = fit_calibration(1000 * outputs, mos, RANGE, "validation", on_label_scale=True)
+        assert far.slope < 1e-3
+
+    def test_scores_never_leave_the_label_scale(self) -> None:
+        found = fit_calibration([2.0, 3.0, 4.0], [2.0, 3.0, 4.0], RANGE, "validation")
+        assert found.scores([-1e9, 1e9]).tolist() == [1.0, 5.0]
+
+    def test_falling_outputs_keep_their_order_with_a_note(self) -> None:
+        found = fit_calibration([3.0, 2.0, 1.0], [2.0, 3.0, 4.0], RANGE, "validation")
+        assert found.slope >= 0.1
+        assert found.note == "the head's scores run against the labels of its 3 validation videos"
+
+    @pytest.mark.parametrize("outputs", [[2.0, 2.0, 2.0], [np.nan, 7.0, np.nan]])
+    def test_equal_outputs_become_the_mean_label(self, outputs: list[float]) -> None:
+        found = fit_calibration(outputs, [2.0, 3.0, 4.0], RANGE, "train")
+        assert found.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
+        assert "one score" in found.note
+
+    @pytest.mark.parametrize(
+        ("outputs", "mos", "why"), [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")]
+    )
+    def test_where_no_line_is_fitted_a_head_on_the_labels_scale_stays_as_it_is(
+        self, outputs: list[float], mos: list[float], why: str
+    ) -> None:
+        found = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
+        assert found.scores([0.0, 2.5, 9.0]).tolist() == [1.0, 2.5, 5.0]
+        assert why in found.note
+        assert "so the head's output is taken as it is" in found.note
+
+    def test_no_video_at_all_gives_the_middle_of_the_range(self) -> None:
+        assert fit_calibration([], [], RANGE, "train").scores(9.0) == 3.0
+
+
+def test_a_calibration_checks_itself() -> None:
+    with pytest.raises(ArgumentError, match=r"calibration -1 · output \+ 0 between 1 and 5: the slope has to be at least 0"):
+        Calibration(-1, 0, 1, 5, "validation", 3)
+    with pytest.raises(ArgumentError, match="range in order"):
+        Calibration(1, 0, 5, 4, "validation", 3)
+
+
+class TestRun:
+    @pytest.fixture
+    def run(self, make_store: MakeStore, tmp_path: Path) -> Path:
+        return small_fit(make_store(), tmp_path / "run").folder
+
+    @staticmethod
+    def config(folder: Path) -> RunConfig:
+        return RunConfig.from_dict(read_json(folder / CONFIG), "run")
+
+    def test_each_head_is_calibrated_on_its_validation_part_or_else_on_its_training_part(self, run: Path) -> None:
+        (found,) = load_calibrations(run, self.config(run)) or ((),)
+        rows = read_predictions(run, self.config(run))
+        for split, part in enumerate(("validation", "train")):
+            own = [row for row in rows if (row.split, row.part) == (split, part)]
+            expected = fit_calibration([row.prediction for row in own], [row.mos for row in own], (-1.0, 5.0), part, on_label_scale=True)
+            assert found[split] == expected
+
+    def test_test_labels_have_no_part_in_it(self, make_store: MakeStore, tmp_path: Path) -> None:
+        store = make_store()
+        first = small_fit(store, tmp_path / "first", splits=SPLITS[:1])
+        moved = {video.name: video.mos + 2 * (number >= 15) for number, video in enumerate(store.dataset.videos)}
+        rows = table_of(first.folder)
+        for row in rows:
+            row["mos"] = str(moved[row["video"]])
+        second = tmp_path / "second"
+        shutil.copytree(first.folder, second)
+        (second / "calibration.json").unlink()
+        with (second / "predictions.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        assert load_calibrations(second, first.config) == load_calibrations(first.folder, first.config)
+
+    def test_predictions_hold_the_heads_output_and_its_score(self, run: Path) -> None:
+        (calibrations,) = load_calibrations(run, self.config(run)) or ((),)
+        for row in table_of(run):
+            assert float(row["score"]) == pytest.approx(float(calibrations[int(row["split"])].scores(float(row["prediction"]))))
+            assert -1 <= float(row["score"]) <= 5
+
+    def test_the_model_scores_as_the_run_did(self, run: Path) -> None:
+        rows = {(row.split, row.video): row for row in read_predictions(run, self.config(run)) if row.part == "test"}
+        calibrated, plain = TrainedModel.load(run), TrainedModel.load(run, calibrated=False)
+        row = rows[0, "clip,17.mp4"]
+        assert calibrated.score(tiny_features(17), 0) == pytest.approx(row.score, abs=1e-5)
+        assert plain.score(tiny_features(17), 0) == pytest.approx(row.prediction, abs=1e-5)
+        assert calibrated.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
+        assert plain.scale == "MOS of tiny, -1 to 5, not calibrated"
+
+    def test_evaluate_gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
+        found = evaluate(run, make_store())
+        expected = {(row.split, row.video): row.score for row in read_predictions(run, self.config(run)) if row.part == "test"}
+        assert {(row.split, row.video): row.score for row in found.predictions} == pytest.approx(expected, abs=1e-5)
+        errors = [[row.score - row.mos for row in found.predictions if row.split == split] for split in range(2)]
+        assert found.summary.rmse_calibrated.values == pytest.approx([np.sqrt(np.mean(np.square(own))) for own in errors])
+
+    def test_a_run_without_the_file_is_calibrated_from_its_predictions(self, run: Path) -> None:
+        expected, summary = load_calibrations(run, self.config(run)), read_summary(run, self.config(run))
+        (run / "calibration.json").unlink()
+        table = [line.rsplit(",", 1)[0] for line in (run / "predictions.csv").read_text().splitlines()]
+        (run / "predictions.csv").write_text("\n".join(table) + "\n")
+        metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+        old = {key: value for key, value in metrics.items() if not key.endswith(("_plain", "_calibrated")) and key != "few_videos"}
+        (run / "metrics.json").write_text(json.dumps(old))
+        assert load_calibrations(run, self.config(run)) == expected
+        assert read_summary(run, self.config(run)).as_dict() == summary.as_dict()
+
+    def test_replacing_a_run_leaves_nothing_of_it(self, run: Path, make_store: MakeStore) -> None:
+        before = (run / "training-features.safetensors").read_bytes()
+        few = Split((0, 2, 4), (), tuple(range(10, 20)))
+        small_fit(make_store(), run, splits=[few], overwrite=True)
+        assert not (run / "training-features.safetensors").exists()
+        assert before
+
+    def test_a_damaged_file_is_refused(self, run: Path) -> None:
+        (run / "calibration.json").write_text(json.dumps({"tiny": [{"slope": 1}]}))
+        with pytest.raises(WeightsError, match=r"calibration\.json' is damaged .*; run `vqafeat fit` again"):
+            TrainedModel.load(run)
+
+
+def test_a_head_far_off_the_scale_is_brought_back(make_store: MakeStore, tmp_path: Path) -> None:
+    # without a loss on the labels' scale the outputs are anywhere
+    run = small_fit(make_store(), tmp_path / "run", overrides={"loss": "plcc", "epochs": 3, "learning_rate": 0.5, "batch_size": 4})
+    tested = [row for row in run.predictions if row.part == "test"]
+    assert any(not -1 <= row.prediction <= 5 for row in tested)
+    assert all(-1 <= row.score <= 5 for row in tested)
+    assert run.summary.rmse_calibrated.mean < run.summary.rmse_plain.mean
+
+
+@pytest.mark.parametrize("head", ["sub-gru", "svr", "mdtvsfa", "no-time"])
+def test_runs_of_version_1_are_calibrated_and_keep_their_figures(shared_data: Path, head: str) -> None:
+    folder = shared_data / "v1" / "runs" / head
+    if not folder.is_dir():
+        pytest.skip(f"runs of version 1 are absent: {folder}")
+    config = RunConfig.from_dict(read_json(folder / CONFIG), "run")
+    summary = read_summary(folder, config)
+    recorded = json.loads((shared_data / "v1" / f"eval-{head}.json").read_text())
+    for name in ("srocc", "krocc", "plcc", "rmse"):
+        assert getattr(summary, name).mean == pytest.approx(recorded[name], rel=1e-6)
+    low, high = config.datasets[0].mos_range
+    rows = read_predictions(folder, config)
+    assert all(low <= row.score <= high for row in rows)
+    assert summary.rmse_calibrated.mean <= summary.rmse_plain.mean
+
+
+def test_all_labels_equal_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    from vqafeat.datasets import Dataset, Video
+    from vqafeat.errors import TrainingError
+
+    store = make_store()
+    videos = tuple(Video(video.name, 3.0, video.content) for video in store.dataset.videos)
+    equal = Dataset(**{**vars(store.dataset), "videos": videos})
+
+    class Equal:
+        dataset, members = equal, (equal,)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+    with pytest.raises(
+        TrainingError, match="all 10 labels of the training part are 3, so there is nothing to learn; look at the label list"
+    ):
+        small_fit(Equal(), tmp_path / "run", splits=[Split(tuple(range(10)), (), (10, 11, 12))])  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,113 @@
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.stores import tiny_features, tiny_sequences
+from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.store import FeatureStore
+from vqafeat.store.types import VideoFeatures
+from vqafeat.training.batching import Batch, Batcher, as_tensor, chunks
+from vqafeat.training.data import Sequences, complete_rows, fuse, load_sequences, split_feature_sets
+
+
+def rows(values: list[list[float]], frame: list[int], dtype: type = np.float16) -> VideoFeatures:
+    return VideoFeatures(np.array(values, dtype=dtype), np.array(frame, dtype=np.int32))
+
+
+def test_a_batch_is_the_frames_one_after_another() -> None:
+    sequences = tiny_sequences(5)
+    batch = Batcher(sequences).batch([3, 0])
+    expected = np.concatenate([tiny_features(3), tiny_features(0)]).astype(np.float32)
+    assert torch.equal(batch.frames, torch.from_numpy(expected))
+    assert batch.lengths.tolist() == [len(tiny_features(3)), len(tiny_features(0))]
+    assert batch.rows == (3, 0)
+
+
+def test_batches_cover_all_rows_with_a_smaller_last_one() -> None:
+    batches = Batcher(tiny_sequences(5)).batches(chunks([4, 2, 0, 1, 3], 2))
+    assert [batch.rows for batch in batches] == [(4, 2), (0, 1), (3,)]
+
+
+def test_read_only_arrays_are_read_without_a_warning() -> None:
+    values = tiny_features(0)
+    values.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(as_tensor(values), torch.tensor(values.tolist(), dtype=torch.float16))
+
+
+def test_sequences_check_themselves() -> None:
+    good = {"names": ("a", "b"), "contents": ("x", "y"), "mos": np.array([1.0, 2.0]), "features": (tiny_features(0), tiny_features(1))}
+    assert Sequences(**good).channels == 6
+    with pytest.raises(ArgumentError, match=r"one name, content, MOS and feature array a video"):
+        Sequences(**{**good, "names": ("a",)})
+    with pytest.raises(ArgumentError, match=r"names of sequences have to be unique, got 'a' more than once \(1 such names\)"):
+        Sequences(**{**good, "names": ("a", "a")})
+    with pytest.raises(ArgumentError, match=r"mos has to be .* finite"):
+        Sequences(**{**good, "mos": np.array([1.0, np.nan])})
+    with pytest.raises(ArgumentError, match=r"features of 'b' are float64"):
+        Sequences(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
+    with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, those of 'a' 6"):
+        Sequences(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
+
+
+def test_a_batch_checks_itself() -> None:
+    with pytest.raises(ArgumentError, match=r"a batch of 1 videos with 3 frames does not fit frames of shape \(2, 4\)"):
+        Batch(torch.zeros(2, 4), torch.tensor([3]), (0,))
+
+
+def test_fusion_joins_at_shared_frames() -> None:
+    first = rows([[0], [1], [2], [3]], [0, 1, 2, 3])
+    second = rows([[10, 11], [30, 31], [50, 51]], [1, 3, 5])
+    assert fuse([first, second], "v").values.tolist() == [[1, 10, 11], [3, 30, 31]]
+    assert fuse([second, first], "v").values.tolist() == [[10, 11, 1], [30, 31, 3]]
+    assert fuse([first, second], "v").values.dtype == np.float16
+    assert fuse([first, rows([[7]], [2], np.float32)], "v").values.dtype == np.float32
+
+
+def test_fusion_without_a_shared_frame_is_refused() -> None:
+    with pytest.raises(
+        StoreError, match=r"video 'v': the feature sets to be joined share no decoded frame .*2 rows at frames 0–2, 1 rows at frames 1–1"
+    ):
+        fuse([rows([[0], [1]], [0, 2]), rows([[1]], [1])], "v")
+
+
+def test_names_of_a_fusion() -> None:
+    assert split_feature_sets("resnet50 + slowfast-fast") == ("resnet50", "slowfast-fast")
+    for wrong in ("a+", "a+a", ""):
+        with pytest.raises(ArgumentError, match=r"have to be different and not empty"):
+            split_feature_sets(wrong)
+
+
+def test_loading_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
+    store = make_store(4)
+    loaded = load_sequences(store, "tiny")
+    assert loaded.names == tuple(video.name for video in store.dataset.videos)
+    assert loaded.contents == ("scene 0", "scene 0", "scene 1", "scene 1")
+    assert loaded.mos.tolist() == [video.mos for video in store.dataset.videos]
+    for number, values in enumerate(loaded.features):
+        np.testing.assert_array_equal(values, tiny_features(number))
+        assert isinstance(values, np.memmap)
+    fused = load_sequences(store, "tiny+sparse", rows=[2])
+    np.testing.assert_array_equal(fused.features[0][:, :6], tiny_features(2)[::2])
+    assert fused.channels == 8
+
+
+def test_missing_videos_are_named(make_store: Callable[..., FeatureStore]) -> None:
+    store = make_store(5, missing=(1, 3))
+    assert complete_rows(store, "tiny+sparse") == (0, 2, 4)
+    with pytest.raises(
+        StoreError, match=r"2 of 5 videos of 'tiny' have no complete features 'tiny' \(first: clip,1.mp4, clip,3.mp4\); run"
+    ):
+        load_sequences(store, "tiny")
+
+
+def test_frames_of_a_batch_lie_off_the_powers_of_two() -> None:
+    channels = 4096
+    sequences = Sequences(("a",), ("a",), np.array([1.0]), [np.ones((3, channels), np.float16)])
+    frames = Batcher(sequences).batch([0]).frames
+    assert frames.shape == (3, channels)
+    assert frames.stride(0) % 1024 != 0

@@ -1,0 +1,298 @@
+"""A whole fit: the run folder, the same whatever the processes, refusals; then evaluation and prediction from that folder."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau, spearmanr
+
+from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
+from tests.helpers.stores import identity, tiny_features
+from vqafeat.errors import ArgumentError, IdentityError, StoreError, TrainingError, UnknownNameError, WeightsError
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
+from vqafeat.training.parallel import split_seed
+from vqafeat.training.trainer import EpochRecord
+
+MakeStore = Callable[..., FeatureStore]
+
+
+def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
+    store, seen = make_store(), list[tuple[int, int]]()
+
+    def watch(split: int, record: EpochRecord) -> None:
+        seen.append((split, record.epoch))
+
+    run = small_fit(store, tmp_path / "run", progress=watch, split_kind="by hand")
+    assert sorted(files_of(run.folder)) == [
+        "calibration.json",
+        "config.json",
+        "curve.csv",
+        "metrics.json",
+        "predictions.csv",
+        "splits.json",
+        "training-features.safetensors",
+        "weights/split-00.safetensors",
+        "weights/split-01.safetensors",
+    ]
+    assert sorted(seen) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+    with (run.folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction", "score"]
+    assert [(row["split"], row["part"]) for row in rows].count(("0", "test")) == 5
+    assert len(rows) == 40
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    for number in range(2):
+        own = [row for row in rows if row["split"] == str(number) and row["part"] == "test"]
+        scores, mos = [float(row["prediction"]) for row in own], [float(row["mos"]) for row in own]
+        assert metrics["srocc"]["values"][number] == pytest.approx(spearmanr(scores, mos).statistic, abs=1e-12)
+        assert metrics["krocc"]["values"][number] == pytest.approx(kendalltau(scores, mos).statistic, abs=1e-12)
+        assert metrics["rmse"]["values"][number] == pytest.approx(np.sqrt(np.mean((np.array(scores) - mos) ** 2)), abs=1e-12)
+    assert metrics["n"] == [5, 8]
+    assert metrics["kept_because"][1] == "last epoch: there is no validation part"
+    assert metrics["kept_epochs"] == list(run.kept_epochs)
+    config = json.loads((run.folder / "config.json").read_text())
+    assert (config["head"], config["options"]["hidden"], config["options"]["window"], config["recipe"]["epochs"]) == ("sub-gru", 3, 12, 3)
+    (trained_on,) = config["datasets"]
+    assert (trained_on["name"], trained_on["digest"], trained_on["mos_range"], config["split_kind"]) == (
+        "tiny",
+        "d1",
+        [-1.0, 5.0],
+        "by hand",
+    )
+    assert [line["scale"] for line in trained_on["lines"]] == [
+        max(store.dataset.videos[row].mos for row in split.train) for split in SPLITS
+    ]
+    assert config["identities"]["tiny"]["network"] == "tiny"
+    splits = json.loads((run.folder / "splits.json").read_text())
+    assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
+
+
+def test_a_leak_of_content_is_recorded_and_noted(make_store: MakeStore, tmp_path: Path) -> None:
+    # two videos a content: 0 and 1, 2 and 3, …
+    store = make_store()
+    splits = [SPLITS[0], Split((0, 2, 4), (), (1, 3, 6, 7))]
+    run = small_fit(store, tmp_path / "run", splits=splits)
+    leak = json.loads((run.folder / "splits.json").read_text())["leak"]
+    assert leak["splits"] == [
+        {"test_videos": 5, "seen_videos": 0, "test_contents": 3, "seen_contents": 0},
+        {"test_videos": 4, "seen_videos": 2, "test_contents": 3, "seen_contents": 2},
+    ]
+    assert run.summary.notes == (leak["note"],)
+    assert "in 1 of 2 splits: up to 2 of 4 test videos (2 of 3 contents)" in leak["note"]
+    assert evaluate(run.folder, store).summary.notes == (leak["note"],)
+    assert leak["note"] not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+
+
+def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    run = small_fit(store, tmp_path / "run", overrides={**FAST["overrides"], "select": "test"}, jobs=2)
+    note = "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"
+    assert run.summary.notes == (note,)
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["notes"] == [note]
+    assert all(reason.startswith("highest test SROCC") for reason in metrics["kept_because"])
+    assert json.loads((run.folder / "config.json").read_text())["recipe"]["select"] == "test"
+    with (run.folder / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["split", "epoch", "loss", "validation_srocc", "test_srocc"]
+    kept = {(row["split"], row["epoch"]): float(row["test_srocc"]) for row in rows}
+    assert kept["0", str(run.kept_epochs[0])] == max(srocc for (split, _), srocc in kept.items() if split == "0")
+    assert run.summary.srocc.values == pytest.approx([kept[str(split), str(epoch)] for split, epoch in enumerate(run.kept_epochs)])
+    assert evaluate(run.folder, store).summary.notes == (note,)
+    assert note not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+    usual = small_fit(store, tmp_path / "usual")
+    assert usual.summary.notes == ()
+    assert (usual.folder / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
+
+
+def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
+    assert run.summary.notes == (
+        "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale",
+    )
+    uncalibrated = TrainedModel.load(run.folder, calibrated=False)
+    assert uncalibrated.scale == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
+
+
+def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(make_store: MakeStore, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the test part has 2 video"):
+        small_fit(make_store(), tmp_path / "run", splits=[Split((0, 1), (), (2, 3))], overrides={"select": "test"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_results_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
+    store, seen = make_store(), list[int]()
+    small_fit(store, tmp_path / "one")
+    small_fit(store, tmp_path / "two", jobs=2, progress=lambda split, record: seen.append(split))
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+    assert sorted(seen) == [0, 0, 0, 1, 1, 1]
+
+
+def test_an_error_in_another_process_arrives(make_store: MakeStore, tmp_path: Path) -> None:
+    splits = [SPLITS[0], Split(tuple(range(10)), (10, 11), tuple(range(15, 20)))]
+    with pytest.raises(TrainingError, match=r"the validation part has 2"):
+        small_fit(make_store(), tmp_path / "run", splits=splits, jobs=2)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, tmp_path: Path) -> None:
+    both = small_fit(make_store(), tmp_path / "both")
+    first = small_fit(make_store(name="tiny2"), tmp_path / "first", splits=SPLITS[:1])
+    together = [row for row in both.predictions if row.split == 0]
+    for one, alone in zip(together, first.predictions, strict=True):
+        assert replace(one, prediction=0.0, score=0.0) == replace(alone, prediction=0.0, score=0.0)
+        assert one.prediction == pytest.approx(alone.prediction, rel=1e-4, abs=1e-6)
+    assert len({split_seed(seed, number) for seed in range(5) for number in range(20)}) == 100
+
+
+@pytest.mark.parametrize("head", ["no-time", "avg-gru", "sub-lstm"])
+def test_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, head: str) -> None:
+    options = {"reduced": 4} if head == "no-time" else {"reduced": 4, "hidden": 3}
+    run = small_fit(make_store(), tmp_path / "run", head=head, feature_sets="tiny+sparse", options=options, splits=SPLITS[:1])
+    assert run.config.channels == 8
+    assert sorted(run.config.identities) == ["sparse", "tiny"]
+
+
+def test_missing_features_stop_or_are_skipped(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store(missing=(3, 16))
+    with pytest.raises(StoreError, match=r"2 of 20 videos of 'tiny' have no complete features"):
+        small_fit(store, tmp_path / "run")
+    run = small_fit(store, tmp_path / "run", skip_missing=True)
+    assert run.summary.n == (4, 7)
+    assert run.summary.notes == ("2 video(s) without complete features left out",)
+    assert json.loads((run.folder / "splits.json").read_text())["skipped"] == ["clip,3.mp4", "clip,16.mp4"]
+    with pytest.raises(TrainingError, match=r"split 0 has 10 training, 1 test video\(s\) with features"):
+        small_fit(make_store(missing=(15, 16, 17, 18), name="gaps"), tmp_path / "other", skip_missing=True)
+
+
+def test_arguments_are_checked(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    with pytest.raises(ArgumentError, match=r"splits is empty"):
+        small_fit(store, tmp_path / "run", splits=[])
+    with pytest.raises(ArgumentError, match=r"jobs is 0 and seed is 5; jobs has to be at least 1"):
+        small_fit(store, tmp_path / "run", jobs=0)
+    with pytest.raises(TrainingError, match=r"a split names video 20, 'tiny' has 0 to 19; use splits of this data set"):
+        small_fit(store, tmp_path / "run", splits=[Split((0, 1), (), (2, 20))])
+    with pytest.raises(ArgumentError, match=r"device is 'gpu'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"):
+        small_fit(store, tmp_path / "run", device="gpu")
+    with pytest.raises(UnknownNameError, match=r"unknown recipe 'vfsa': did you mean vsfa"):
+        small_fit(store, tmp_path / "run", recipe="vfsa")
+    with pytest.raises(UnknownNameError, match=r"unknown mapping"):
+        small_fit(store, tmp_path / "run", mapping="cubic")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_absent_is_refused(make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ArgumentError, match=r"device is 'cuda', but PyTorch finds no CUDA device here; use 'cpu'"):
+        small_fit(make_store(), tmp_path / "run", device="cuda")
+
+
+def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    small_fit(store, tmp_path / "run")
+    with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration; name another folder .* with --overwrite"):
+        small_fit(store, tmp_path / "run", seed=6)
+    small_fit(store, tmp_path / "run", splits=SPLITS[:1], overwrite=True)
+    assert not (tmp_path / "run" / "weights" / "split-01.safetensors").exists()
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "thesis.tex").touch()
+    with pytest.raises(ArgumentError, match=r"holds files that are not of a run"):
+        small_fit(store, tmp_path / "else", overwrite=True)
+    with pytest.raises(ArgumentError, match=r"thesis.tex' is a file; name a folder"):
+        small_fit(store, tmp_path / "else" / "thesis.tex")
+
+
+def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    model = TrainedModel.load(run.folder)
+    recorded = {(row.split, row.video): row.score for row in run.predictions}
+    for split in range(2):
+        assert model.score(tiny_features(17), split) == pytest.approx(recorded[split, "clip,17.mp4"], abs=1e-5)
+    assert model.score(tiny_features(17)) == pytest.approx(np.mean([recorded[split, "clip,17.mp4"] for split in range(2)]), abs=1e-5)
+    pooled, raw = model.frame_scores(tiny_features(17)), model.frame_scores(tiny_features(17), pooled=False)
+    assert pooled.shape == raw.shape == (len(tiny_features(17)),)
+    assert pooled.mean() == pytest.approx(model.score(tiny_features(17)))
+    assert np.abs(pooled - raw).max() > 1e-4
+    assert model.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
+
+
+def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
+    model = TrainedModel.load(small_fit(make_store(), tmp_path / "run").folder)
+    with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model takes 6 \('tiny'\)"):
+        model.score(tiny_features(0, channels=7))
+    with pytest.raises(ArgumentError, match=r"features of 'the video' are float64"):
+        model.score(np.zeros((3, 6)))
+    with pytest.raises(ArgumentError, match=r"split is 2; the run has 2 \(0 to 1\)"):
+        model.score(tiny_features(0), 2)
+    with pytest.raises(ArgumentError, match=r"a run with 2 splits needs as many heads, got 1"):
+        TrainedModel(model.config, model.heads[:1])
+    model.check_identity("tiny", identity())
+    with pytest.raises(
+        IdentityError, match=r"features 'tiny' were computed differently than in training; model against these: view: 'full' against 'crop'"
+    ):
+        model.check_identity("tiny", identity(view="crop"))
+
+
+def test_damaged_runs_are_told(make_store: MakeStore, tmp_path: Path) -> None:
+    folder = small_fit(make_store(), tmp_path / "run").folder
+    config = json.loads((folder / "config.json").read_text())
+
+    def told(changes: dict[str, Any], message: str) -> None:
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(WeightsError, match=message):
+            TrainedModel.load(folder)
+
+    told({"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru")
+    told({"surprise": 1}, "is not a configuration that this vqafeat reads: 'surprise' is not known")
+    told({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
+    told({"datasets": []}, "the run needs at least one data set, each with as many label lines as there are splits")
+    (own,) = config["datasets"]
+    told({"datasets": [{**own, "lines": []}]}, "the run has no label line for 'tiny'")
+    told({"datasets": [{"name": "tiny"}]}, "which this vqafeat does not read .*lines")
+    told({"channels": 0}, "channels of the run is 0")
+    told({"channels": 7}, r"split-00.safetensors' do not fit the head: .*reduce.linear.weight is \(4, 6\) in place of \(4, 7\)")
+    told({"datasets": [{**own, "lines": own["lines"] + own["lines"][:1]}]}, "split-02.safetensors' is missing")
+    (folder / "metrics.json").unlink()
+    told({}, "metrics.json' is missing: .* its fit did not finish")
+
+
+def test_evaluating_on_the_own_data_set_repeats_the_fit(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    run = small_fit(store, tmp_path / "run")
+    evaluation = evaluate(run.folder, store)
+    assert evaluation.measured_on == "the test parts of its own 2 splits of 'tiny'"
+    assert evaluation.summary.srocc.values == pytest.approx(run.summary.srocc.values)
+    assert evaluation.summary.rmse.values == pytest.approx(run.summary.rmse.values, abs=1e-5)
+    relabelled = evaluate(run.folder, make_store(digest="d2"))
+    assert relabelled.summary.notes == ("the data set's labels or videos have changed since the fit",)
+
+
+def test_evaluating_on_another_data_set_takes_all_its_videos(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    other = make_store(9, name="other", missing=(8,))
+    with pytest.raises(StoreError, match=r"1 of 9 videos of 'other'"):
+        evaluate(run.folder, other)
+    evaluation = evaluate(run.folder, other, skip_missing=True, mapping="logistic")
+    assert evaluation.measured_on == "all 9 videos of 'other'"
+    assert evaluation.summary.n == (8, 8)
+    assert evaluation.summary.notes[0] == "1 video(s) without complete features left out"
+    with pytest.raises(ArgumentError, match=r"5 test videos of the run are not in .* use its own store, or fit again"):
+        evaluate(run.folder, make_store(15, digest="d3"))
+
+
+def test_features_made_otherwise_are_refused_unless_allowed(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    other = make_store(name="other", view="crop")
+    with pytest.raises(IdentityError, match=r"view: 'full' against 'crop'.* pass --any-features"):
+        evaluate(run.folder, other)
+    assert evaluate(run.folder, other, any_features=True).summary.n == (20, 20)

@@ -1,0 +1,315 @@
+"""Each rule of sampling against a loop over frames; draws that depend on seed, stage, epoch and name, and on nothing else."""
+
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.stores import tiny_features, tiny_sequences
+from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsError
+from vqafeat.store import FeatureStore
+from vqafeat.store.types import VideoFeatures, uniform_frames
+from vqafeat.training.batching import Batcher
+from vqafeat.training.data import Sequences, load_sequences
+from vqafeat.training.frame_sampling import (
+    ORDERS,
+    SAMPLINGS,
+    WHOLE_VIDEOS,
+    FrameInput,
+    RowDraws,
+    VideoRows,
+    rows_in_testing,
+    sampling_named,
+)
+
+FLOAT_NOISE = 1e-9
+
+
+def video(count: int, seconds: list[float] | None = None) -> VideoRows:
+    return VideoRows("clip.mp4", count, lambda: None if seconds is None else np.array(seconds))
+
+
+def rows_of(sampling: str, count: int, seconds: list[float] | None = None) -> list[int]:
+    rows = sampling_named(sampling).rows(video(count, seconds))
+    assert rows is not None
+    return rows.tolist()
+
+
+@pytest.mark.parametrize("name", ["all", "sample-0", "rate-own"])
+def test_all_takes_every_row_and_needs_no_times(name: str) -> None:
+    assert sampling_named(name).rows(video(5)) is None
+    assert sampling_named(name).draw(video(5), np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize(("count", "size"), [(48, 16), (49, 16), (50, 4), (7, 4), (4, 4), (3, 4), (1, 16), (240, 8)])
+def test_one_frame_of_each_cube(count: int, size: int) -> None:
+    cubes = []
+    for first in range(0, count, size):
+        whole = list(range(first, min(first + size, count)))
+        cubes.append(whole if len(whole) == size else list(range(count))[-size:])
+    seen: list[set[int]] = [set() for _ in cubes]
+    generator = np.random.default_rng(1)
+    for _ in range(600):
+        picks = sampling_named(f"sample-{size}").draw(video(count), generator)
+        assert picks is not None
+        drawn = picks.tolist()
+        assert drawn == sorted(drawn)
+        assert len(drawn) == len(cubes)
+        # where the last two cubes overlap, the last one may have given the earlier row
+        in_order = all(row in cube for row, cube in zip(drawn, cubes, strict=True))
+        other_way = [*drawn[:-2], *reversed(drawn[-2:])]
+        assert in_order or all(row in cube for row, cube in zip(other_way, cubes, strict=True))
+        for row, found in zip(drawn if in_order else other_way, seen, strict=True):
+            found.add(row)
+    if count % size == 0:
+        assert [sorted(found) for found in seen] == cubes
+
+
+def test_rows_of_a_cube_are_equally_likely() -> None:
+    generator = np.random.default_rng(2)
+    drawn = Counter(int(sampling_named("sample-4").draw(video(7), generator)[1]) for _ in range(4000))  # type: ignore[index]
+    # the first cube is rows 0 to 3, the second one rows 3 to 6
+    assert set(drawn) == {3, 4, 5, 6}
+    assert all(abs(count - 1000) < 150 for count in drawn.values())
+
+
+@pytest.mark.parametrize(("count", "step"), [(10, 3), (9, 3), (1, 5), (6, 1)])
+def test_stride(count: int, step: int) -> None:
+    assert rows_of(f"stride-{step}", count) == [row for row in range(count) if row % step == 0]
+
+
+@pytest.mark.parametrize(("count", "number"), [(240, 128), (10, 3), (3, 10), (5, 5), (300, 1)])
+def test_uniform_is_the_rule_of_extraction(count: int, number: int) -> None:
+    assert rows_of(f"uniform-{number}", count) == uniform_frames(count, number)
+    assert len(rows_of(f"uniform-{number}", count)) == min(count, number)
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(20), Fraction(10), Fraction(5), Fraction(30), Fraction(40)])
+@pytest.mark.parametrize("own", [Fraction(30), Fraction(25), Fraction(30000, 1001)])
+def test_rate_is_the_nearest_frame_of_a_steady_video(rate: Fraction, own: Fraction) -> None:
+    times = [1 + number / own for number in range(240)]
+    expected, tick = [], Fraction(0)
+    while tick < times[-1] - times[0] + 1 / own / 2:
+        expected.append(min(range(240), key=lambda row: (abs(times[row] - times[0] - tick), row)))
+        tick += 1 / rate
+    assert rows_of(f"rate-{rate}", 240, [float(time) for time in times]) == expected
+    if own == 30:
+        assert len(expected) == 8 * rate
+
+
+@pytest.mark.parametrize("rate", [25, 12.5, 5, 60, 0.5])
+@pytest.mark.parametrize("seed", range(5))
+def test_rate_is_the_nearest_frame_of_an_unsteady_video(rate: float, seed: int) -> None:
+    steps = np.random.default_rng(seed).uniform(0.005, 0.12, 90)
+    times = np.concatenate([[0.7], 0.7 + np.cumsum(steps)]).tolist()
+    rows, ticks = rows_of(f"rate-{rate:g}", 91, times), 0
+    while ticks / rate < times[-1] - times[0] + np.median(steps) / 2 - FLOAT_NOISE:
+        away = [abs(time - (times[0] + ticks / rate)) for time in times]
+        assert away[rows[ticks]] <= min(away) + 2e-6
+        ticks += 1
+    assert len(rows) == ticks
+    assert rows == sorted(rows)
+
+
+def test_a_clock_at_the_own_rate_keeps_all_frames_of_rounded_times() -> None:
+    # Matroska rounds to milliseconds
+    for own in (24, 25, 30, 50, 60):
+        times = [round(number / own, 3) for number in range(300)]
+        assert rows_of(f"rate-{own}", 300, times) == list(range(300))
+
+
+def test_the_clock_of_very_short_videos() -> None:
+    assert rows_of("rate-5", 1, [3.0]) == [0]
+    assert rows_of("rate-5", 2, [0.0, 0.0]) == [0]
+    assert rows_of("rate-10", 2, [0.0, 0.1]) == [0, 1]
+
+
+def test_what_time_cannot_be_told_by_is_refused() -> None:
+    with pytest.raises(
+        StoreError,
+        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known: .*`vqafeat extract`, or .*stride-2",
+    ):
+        rows_of("rate-25", 3)
+    with pytest.raises(StoreError, match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' go back behind row 1; mend"):
+        rows_of("rate-25", 3, [0.0, 0.2, 0.1])
+
+
+@pytest.mark.parametrize(
+    "wrong", ["every", "sample", "sample-", "sample-x", "stride-0", "uniform--3", "rate-", "all-3", "sample-4 ", "rate-1e3"]
+)
+def test_samplings_that_no_rule_reads_are_refused(wrong: str) -> None:
+    with pytest.raises(
+        ArgumentError, match=rf"sampling is '{wrong}'; it has to be all, sample-K, stride-N, uniform-N, rate-R, .*example sample-16"
+    ):
+        FrameInput(sampling=wrong)
+    assert list(SAMPLINGS) == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
+
+
+def test_a_frame_input_checks_itself() -> None:
+    assert list(ORDERS) == ["OO", "OS", "SO", "SS"]
+    with pytest.raises(UnknownNameError, match=r"unknown order 'SX'"):
+        FrameInput("SX")
+    with pytest.raises(ArgumentError, match=r"the rate of a sampling is 0; it has to be above 0 frames a second"):
+        FrameInput(sampling="rate-0")
+    with pytest.raises(ArgumentError, match=r"draws is 0; it has to be at least 1"):
+        FrameInput("OS", draws=0)
+    for order, sampling in (("OO", "all"), ("SO", "rate-5"), ("OO", "uniform-8")):
+        with pytest.raises(ArgumentError, match=rf"draws is 3, but nothing is drawn in testing with order '{order}'.* set draws to 1"):
+            FrameInput(order, sampling, 3)
+    assert FrameInput("OO", "sample-4", 3).words == (
+        "order OO (trained and tested on frames in their original order), sampling sample-4, mean of 3 draws"
+    )
+
+
+def test_a_frame_input_as_json() -> None:
+    chosen = FrameInput("SO", "sample-16", 2)
+    assert chosen.as_dict() == {
+        "order": "SO",
+        "sampling": "sample-16",
+        "draws": 2,
+        "order_reading": "first letter: training and validation, second letter: testing; O: original, S: shuffled",
+    }
+    assert FrameInput.from_dict(chosen.as_dict()) == chosen
+    for change in ({"order_reading": "first letter: testing"}, {"surprise": 1}):
+        with pytest.raises(WeightsError, match=r"the frame input of the run is .* it needs order, sampling, draws and .* Fit again"):
+            FrameInput.from_dict({**chosen.as_dict(), **change})
+
+
+def test_only_the_testing_side_of_a_run_can_be_changed() -> None:
+    assert FrameInput("SO", "all").tested_otherwise({"order": "SS", "draws": 4}) == FrameInput("SS", "all", 4)
+    assert FrameInput("OS", "all").tested_otherwise({}) == FrameInput("OS", "all")
+    with pytest.raises(
+        ArgumentError, match=r"order is 'SS', but the run was trained in order 'OS', .* use OO or OS, or fit again with --order SS"
+    ):
+        FrameInput("OS").tested_otherwise({"order": "SS"})
+
+
+# --- draws of the videos of a fit -----------------------------------------------------------------------------------------------------
+
+
+def drawn(picks: Callable[[int], Any], row: int) -> list[int]:
+    rows = picks(row)
+    assert rows is not None
+    return list(rows.tolist())
+
+
+def test_whole_videos_in_order_are_not_touched() -> None:
+    draws = RowDraws(WHOLE_VIDEOS, tiny_sequences(4))
+    for picks in (draws.training(3, 1), draws.validation(3), *draws.testing(3)):
+        assert [picks(row) for row in range(4)] == [None] * 4
+
+
+def test_a_shuffle_is_a_permutation_drawn_anew_each_epoch() -> None:
+    sequences = tiny_sequences(12)
+    draws = RowDraws(FrameInput("SS"), sequences)
+    for row, length in enumerate(sequences.lengths):
+        epochs = [drawn(draws.training(3, epoch), row) for epoch in range(1, 4)]
+        assert all(sorted(order) == list(range(length)) for order in epochs)
+        assert epochs == [drawn(RowDraws(FrameInput("SS"), tiny_sequences(12)).training(3, epoch), row) for epoch in range(1, 4)]
+    long = int(np.argmax(sequences.lengths))
+    orders = [
+        *(drawn(draws.training(seed, epoch), long) for seed in (3, 4) for epoch in (1, 2, 3)),
+        drawn(draws.validation(3), long),
+        *(drawn(picks, long) for picks in RowDraws(FrameInput("SS", draws=3), sequences).testing(3)),
+    ]
+    assert len({tuple(order) for order in orders}) == len(orders)
+
+
+def test_every_permutation_is_as_likely() -> None:
+    sequences = Sequences(("a",), ("a",), np.zeros(1), (np.zeros((3, 1), np.float32),))
+    picks = [RowDraws(FrameInput("SO"), sequences).training(0, epoch) for epoch in range(3000)]
+    found = Counter(tuple(drawn(pick, 0)) for pick in picks)
+    assert len(found) == 6
+    assert all(abs(count - 500) < 100 for count in found.values())
+
+
+def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
+    whole = tiny_sequences(12)
+    order = [7, 2, 11]
+    part = Sequences(
+        tuple(whole.names[row] for row in order),
+        tuple(whole.contents[row] for row in order),
+        whole.mos[order],
+        tuple(whole.features[row] for row in order),
+    )
+    chosen = FrameInput("SS", "sample-4", 2)
+    for place, row in enumerate(order):
+        for many, few in (
+            (RowDraws(chosen, whole).training(3, 5), RowDraws(chosen, part).training(3, 5)),
+            *zip(RowDraws(chosen, whole).testing(3), RowDraws(chosen, part).testing(3), strict=True),
+        ):
+            assert drawn(many, row) == drawn(few, place)
+
+
+def test_sampling_comes_before_the_shuffle() -> None:
+    sequences = tiny_sequences(12)
+    long = int(np.argmax(sequences.lengths))
+    shuffled = drawn(RowDraws(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
+    assert sorted(shuffled) == list(range(0, sequences.lengths[long], 3))
+    assert shuffled != sorted(shuffled)
+    taken = drawn(RowDraws(FrameInput("SO", "sample-4"), sequences).training(1, 1), long)
+    assert len(taken) == -(-sequences.lengths[long] // 4)
+    assert RowDraws(FrameInput("SS", "stride-3"), sequences).reachable(long).tolist() == sorted(shuffled)  # type: ignore[union-attr]
+    assert RowDraws(FrameInput("SS", "sample-4"), sequences).reachable(long) is None
+
+
+def test_folders_do_not_change_what_a_test_draws() -> None:
+    chosen = FrameInput("OS", "sample-4", 2)
+    stored = [rows.tolist() for rows in rows_in_testing(chosen, VideoRows("set/a/clip.mp4", 30, lambda: None), 5) if rows is not None]
+    alone = [rows.tolist() for rows in rows_in_testing(chosen, VideoRows("clip.mp4", 30, lambda: None), 5) if rows is not None]
+    assert stored == alone
+    assert len(stored) == 2
+    assert stored[0] != stored[1]
+
+
+def test_a_batcher_takes_the_picked_rows() -> None:
+    batcher = Batcher(tiny_sequences(5))
+    whole = batcher.batch([3, 0]).frames.clone()
+    picks = {3: np.array([2, 0, 2]), 0: None}
+    batch = batcher.taking(lambda row: picks[row]).batch([3, 0])
+    frames = [*(tiny_features(3)[row] for row in (2, 0, 2)), *tiny_features(0)]
+    assert torch.equal(batch.frames, torch.tensor(np.array(frames, dtype=np.float32)))
+    assert batch.lengths.tolist() == [3, len(tiny_features(0))]
+    assert torch.equal(batcher.batch([3, 0]).frames, whole)
+
+
+# --- times in a store -----------------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
+    sequences = load_sequences(timed_store, "tiny+sparse")
+    for row, name in enumerate(sequences.names):
+        times = timed_store.seconds(name)
+        assert times is not None
+        found = sequences.seconds(row)
+        assert found is not None
+        assert found.tolist() == times[::2].tolist()
+    rows = RowDraws(FrameInput(sampling="rate-10"), sequences).reachable(0)
+    assert rows is not None
+    times = timed_store.seconds(sequences.names[0])[::2]  # type: ignore[index]
+    assert rows.tolist()[:3] == [int(np.argmin(abs(times - (times[0] + tick / 10)))) for tick in range(3)]
+
+
+def test_imported_features_have_no_times(make_store: Callable[..., FeatureStore]) -> None:
+    sequences = load_sequences(make_store(3), "tiny")
+    assert sequences.seconds(0) is None
+    with pytest.raises(StoreError, match=r"'clip,0.mp4' are not known"):
+        RowDraws(FrameInput(sampling="rate-5"), sequences).check()
+    RowDraws(FrameInput("SS", "sample-4"), sequences).check()
+
+
+def test_rows_behind_the_last_time_are_refused(timed_store: FeatureStore, tmp_path: Path) -> None:
+    name = timed_store.dataset.videos[0].name
+    length = len(tiny_features(0))
+    writable = FeatureStore.open(timed_store.path, writable=True)
+    late = np.arange(1, length + 1, dtype=np.int32)
+    writable.write_features("tiny", name, VideoFeatures(tiny_features(0), late), "")
+    with pytest.raises(
+        StoreError, match=rf"'clip,0.mp4' has times of {length} frames, but its features 'tiny' reach frame {length}; extract"
+    ):
+        load_sequences(timed_store, "tiny").seconds(0)

@@ -1,0 +1,221 @@
+"""Several data sets in one training: batches, scales, metrics of each, against what each would give by itself."""
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from tests.helpers.fits import FAST, SPLITS
+from tests.helpers.stores import tiny_features
+from tests.helpers.train_alone import train
+from vqafeat.errors import ArgumentError, IdentityError, TrainingError
+from vqafeat.evaluation.compare import compare_runs
+from vqafeat.evaluation.evaluate import evaluate
+from vqafeat.evaluation.model import TrainedModel
+from vqafeat.heads import build_head
+from vqafeat.losses import build_loss
+from vqafeat.splits import Split
+from vqafeat.store import FeatureStore
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import load_sequences
+from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS
+from vqafeat.training.joint_store import Mixture, joint_splits
+from vqafeat.training.trainer import Assignment, Run
+
+MakeStore = Callable[..., FeatureStore]
+OPTIONS = {"reduced": 4, "hidden": 3}
+SIZES = (20, 9)
+SMALL = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))
+RECIPE = Recipe("own", 0.02, 4, 3, loss="plcc+srcc+l1", soft_rank_strength=0.1, label_scale="range-of-dataset")
+
+
+def mixture(make_store: MakeStore) -> Mixture:
+    return Mixture([make_store(), make_store(9, name="other")])
+
+
+def splits() -> list[Split]:
+    return joint_splits([SPLITS[:1], [SMALL]], SIZES)
+
+
+def mixed_fit(source: Mixture, out: Path, **changes: Any) -> FittedRun:
+    values: dict[str, Any] = {"feature_sets": "tiny", "head": "mdtvsfa", "splits": splits(), "seed": 5, **FAST, **changes}
+    return fit(source, out=out, **values)
+
+
+def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
+    both = pickle.loads(pickle.dumps(mixture(make_store)))
+    assert (both.dataset.name, len(both.dataset.videos), both.dataset.mos_range) == ("tiny+other", 29, (-1.0, 5.0))
+    assert [member.name for member in both.members] == ["tiny", "other"]
+    np.testing.assert_array_equal(both.member_numbers, [0] * 20 + [1] * 9)
+    assert both.feature_sets() == ["sparse", "tiny"]
+    video = both.dataset.videos[22]
+    assert (video.name, video.content) == ("other/clip,2.mp4", "other/scene 1")
+    np.testing.assert_array_equal(both.read("tiny", video.name).values, tiny_features(2))
+    assert both.complete_videos("tiny")[19:21] == ["tiny/clip,19.mp4", "other/clip,0.mp4"]
+    assert both.seconds(video.name) is None
+
+
+def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
+    with pytest.raises(ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"):
+        Mixture([make_store(), make_store()])
+    with pytest.raises(IdentityError, match=r"'tiny' was computed differently for 'other' than for 'tiny': .*view.* pass --any-features"):
+        Mixture([make_store(), make_store(name="other", view="crop")]).identity("tiny")
+    allowed = Mixture([make_store(), make_store(name="other", view="crop")], any_features=True)
+    assert pickle.loads(pickle.dumps(allowed)).identity("tiny") == make_store().identity("tiny")
+    with pytest.raises(ArgumentError, match=r"the data sets have 2, 1 splits; each needs as many"):
+        joint_splits([SPLITS, [SMALL]], SIZES)
+
+
+def test_splits_are_joined_part_by_part() -> None:
+    (joint,) = splits()
+    assert joint.train == (*range(10), 20, 21, 22)
+    assert joint.validation == (*range(10, 15), 23, 24, 25)
+    assert joint.test == (*range(15, 20), 26, 27, 28)
+
+
+def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again(make_store: MakeStore) -> None:
+    sequences = load_sequences(mixture(make_store), "tiny")
+    run = Run(sequences, Assignment(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
+    batches = [batch.rows for batch in run.batches(1)]
+    assert [len(rows) for rows in batches] == [8, 8, 4]
+    large = [row for rows in batches for row in rows[: len(rows) // 2]]
+    small = [row for rows in batches for row in rows[len(rows) // 2 :]]
+    assert sorted(large) == list(range(10))
+    # VQADataset.__getitem__ takes place modulo the size of each data set
+    assert small == [20 + row % 3 for row in large]
+    pooled = Run(sequences, Assignment(splits()[0], 1), "sub-gru", OPTIONS, replace(RECIPE, mixing="pooled"), "cpu", WHOLE_VIDEOS)
+    assert sorted(row for batch in pooled.batches(1) for row in batch.rows) == list(splits()[0].train)
+
+
+def test_one_step_is_adam_on_the_combined_loss_of_both_scales(make_store: MakeStore) -> None:
+    sequences = load_sequences(mixture(make_store), "tiny")
+    split = Split((*range(3), 20, 21, 22), (), splits()[0].test)
+    options = {**OPTIONS, "datasets": "tiny+other"}
+    loop = train(sequences, split, "mdtvsfa", options, replace(RECIPE, epochs=1), 3)
+    loss = next(loop).loss
+    with pytest.raises(StopIteration) as end:
+        next(loop)
+    torch.manual_seed(3)
+    head = build_head("mdtvsfa", 6, options)
+    ranges = [np.ptp(sequences.mos[:20]), np.ptp(sequences.mos[20:])]
+    losses = []
+    for number, rows in enumerate((range(3), range(20, 23))):
+        labels = torch.tensor(sequences.mos[list(rows)] / ranges[number], dtype=torch.float32)
+        with torch.no_grad():
+            head.slopes[number], head.offsets[number] = labels.max() - labels.min(), labels.min()
+        values = [torch.tensor(sequences.features[row]).float() for row in rows]
+        quality = torch.stack([head.inner(value, torch.tensor([len(value)]))[0] for value in values])
+        outputs = head.outputs(quality, torch.full((3,), number))
+        losses.append(build_loss(RECIPE.loss, RECIPE.loss_options())(outputs, labels))
+    weights = [value.exp() for value in losses]
+    expected = sum(weight * value for weight, value in zip(weights, losses, strict=True)) / sum(weights)
+    assert loss == pytest.approx(expected.item(), abs=1e-5)
+    torch.optim.Adam(head.parameters(), lr=0.02)
+    expected.backward()
+    result = end.value.value
+    for name, parameter in head.named_parameters():
+        if parameter.grad is not None and float(parameter.grad.abs().max()) > 1e-4:
+            moved = result.weights[name] - parameter.detach()
+            # Adam's first step has the size of the rate, against the gradient's sign
+            large = parameter.grad.abs() > 1e-4
+            torch.testing.assert_close(moved[large], -0.02 * parameter.grad[large].sign(), atol=1e-4, rtol=0)
+
+
+def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeStore, tmp_path: Path) -> None:
+    source = mixture(make_store)
+    run = mixed_fit(source, tmp_path / "run", jobs=1)
+    assert run.config.options["datasets"] == "tiny+other"
+    sroccs = {}
+    for name, count in (("tiny", 5), ("other", 3)):
+        rows = [row for row in run.predictions if row.part == "test" and row.video.startswith(f"{name}/")]
+        assert len(rows) == count
+        sroccs[name] = spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic
+        assert run.summary.datasets[name].srocc.values == pytest.approx((sroccs[name],))
+        model = TrainedModel.load(run.folder, scale_of=name)
+        assert model.scale == f"MOS of {name}, -1 to 5, calibrated on validation videos"
+        own = source.read("tiny", rows[0].video).values
+        assert model.score(own, 0) == pytest.approx(rows[0].score, abs=1e-5)
+        found = evaluate(run.folder, make_store(SIZES[name == "other"], name=name))
+        assert found.measured_on == f"the test parts of its own 1 splits of '{name}'"
+        assert found.summary.srocc.values == pytest.approx((sroccs[name],))
+    assert run.summary.srocc.values == pytest.approx(((5 * sroccs["tiny"] + 3 * sroccs["other"]) / 8,))
+    assert np.isnan(run.summary.rmse.mean)
+    assert any("weighted by their test videos" in note for note in run.summary.notes)
+    assert set(json.loads((run.folder / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
+    # both sets hold the same clips under the same names, of a third one nothing was seen
+    third = evaluate(run.folder, make_store(9, name="third"))
+    assert third.measured_on == "all 9 videos of 'third'"
+    # scores are on the scale of 'tiny', labels on that of 'third'
+    assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
+    assert any("RMSE without a mapping is left out" in note for note in third.summary.notes)
+    assert any(
+        note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts") for note in third.summary.notes
+    )
+    with pytest.raises(ArgumentError, match=r"the run has no label scale of 'third'; it was trained on tiny, other"):
+        TrainedModel.load(run.folder, scale_of="third")
+
+
+def test_validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
+    run = mixed_fit(mixture(make_store), tmp_path / "run", head="sub-gru", jobs=1)
+    parts = [
+        [row for row in run.predictions if row.part == "validation" and row.video.startswith(f"{name}/")] for name in ("tiny", "other")
+    ]
+    own = [spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic for rows in parts]
+    text = (run.folder / "curve.csv").read_text().splitlines()
+    kept = text[run.kept_epochs[0]].split(",")
+    assert float(kept[3]) == pytest.approx(np.mean(own), abs=1e-9)
+
+
+def test_the_processes_do_not_matter(make_store: MakeStore, tmp_path: Path) -> None:
+    twice = joint_splits([SPLITS, [SMALL, Split((0, 1, 3), (), (2, 4, 5))]], SIZES)
+    one = mixed_fit(mixture(make_store), tmp_path / "one", splits=twice, head="mdtvsfa-transformer", options={}, jobs=1)
+    two = mixed_fit(mixture(make_store), tmp_path / "two", splits=twice, head="mdtvsfa-transformer", options={}, jobs=2)
+    assert one.predictions == two.predictions
+
+
+def test_rescaling_trains_as_on_one_data_set(make_store: MakeStore, tmp_path: Path) -> None:
+    changes = {"recipe": "li-rescaled", "overrides": {"epochs": 2, "batch_size": 4, "drop_last": False}}
+    run = mixed_fit(mixture(make_store), tmp_path / "run", head="mdtvsfa", jobs=1, **changes)
+    assert run.config.options["datasets"] == ""
+    mos = [[video.mos for video in member.videos] for member in mixture(make_store).members]
+    lines = [one.lines[0] for one in run.config.datasets]
+    assert [(line.scale, line.shift) for line in lines] == [pytest.approx((np.ptp(own), min(own))) for own in mos]
+    model = TrainedModel.load(run.folder, scale_of="other")
+    rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
+    assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
+
+
+def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:
+    source = mixture(make_store)
+    with pytest.raises(ArgumentError, match=r"option 'datasets' of head 'mdtvsfa' is 'a\+b', but the data sets are tiny\+other"):
+        mixed_fit(source, tmp_path / "run", options={**OPTIONS, "datasets": "a+b"})
+    with pytest.raises(ArgumentError, match=r"head 'svr' knows one label scale, but the videos are from tiny and other"):
+        mixed_fit(source, tmp_path / "svr", head="svr", options={}, overrides={}, jobs=1)
+    with pytest.raises(TrainingError, match=r"no video of the data set 'other' is in the training part"):
+        mixed_fit(source, tmp_path / "run", splits=[Split(tuple(range(10)), (), tuple(range(10, 29)))])
+    few = [Split((*range(10), 20, 21), (*range(10, 15), 22), (*range(15, 20), 23, 24))]
+    with pytest.raises(
+        TrainingError, match=r"the validation part of 'other' has 1 video\(s\); choosing an epoch by SROCC takes at least 3"
+    ):
+        mixed_fit(source, tmp_path / "run", splits=few)
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_on_several_data_sets_are_compared(make_store: MakeStore, tmp_path: Path) -> None:
+    source = mixture(make_store)
+    twice = joint_splits([[SPLITS[0]] * 3, [SMALL, Split((0, 1, 3), (2, 7, 8), (4, 5, 6)), Split((2, 3, 4), (0, 1, 8), (5, 6, 7))]], SIZES)
+    runs = [mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1) for name in ("no-time", "avg-gru")]
+    found = compare_runs([run.folder for run in runs])
+    (pair,) = found.pairs
+    expected = np.mean(np.subtract(runs[0].summary.srocc.values, runs[1].summary.srocc.values))
+    assert pair.comparison.test.mean_difference == pytest.approx(expected)
+    assert pair.interval is not None
+    assert pair.interval.difference == pair.comparison.test.mean_difference

@@ -1,0 +1,192 @@
+"""The loop: seeded, best epoch kept, against a from-scratch step; what goes wrong is named."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from math import isnan
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from tests.helpers.stores import tiny_sequences
+from tests.helpers.train_alone import train
+from vqafeat.errors import TrainingError
+from vqafeat.heads import build_head
+from vqafeat.losses import Loss, LossOptions, build_loss
+from vqafeat.splits import Split
+from vqafeat.training import trainer
+from vqafeat.training.batching import Batcher
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import Sequences
+from vqafeat.training.loop import predict
+from vqafeat.training.trainer import EpochRecord, TrainingResult, frame_statistics
+
+RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=8, schedule="cosine", weight_decay=0.01, start_at_mean=True)
+SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
+OPTIONS = {"reduced": 4, "hidden": 3}
+
+
+def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
+    while True:
+        try:
+            next(loop)
+        except StopIteration as end:
+            result: TrainingResult = end.value
+            return result
+
+
+def run(split: Split = SPLIT, recipe: Recipe = RECIPE, seed: int = 3, sequences: Sequences | None = None) -> TrainingResult:
+    return finish(train(sequences or tiny_sequences(), split, "sub-gru", OPTIONS, recipe, seed))
+
+
+def test_it_learns() -> None:
+    result = run(recipe=replace(RECIPE, epochs=25))
+    assert result.curve[-1].loss < 0.5 * result.curve[0].loss
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(7)
+    first = run()
+    after = torch.rand(1)
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(1), after)
+    second, other = run(), run(seed=4)
+    assert first.curve == second.curve
+    assert all(torch.equal(value, second.weights[name]) for name, value in first.weights.items())
+    assert first.curve != other.curve
+
+
+def test_the_kept_epoch_is_the_first_with_the_best_validation_srocc() -> None:
+    result = run()
+    sroccs = [record.validation_srocc for record in result.curve]
+    assert result.kept_epoch == int(np.argmax(sroccs)) + 1
+    assert result.kept_because == f"highest validation SROCC ({max(sroccs):.4f})"
+    head = build_head("sub-gru", 6, OPTIONS)
+    head.load_state_dict(result.weights)
+    sequences = tiny_sequences()
+    scores = predict(head, Batcher(sequences), SPLIT.validation)
+    assert spearmanr(scores, sequences.mos[10:15]).statistic == pytest.approx(max(sroccs), abs=1e-12)
+
+
+def test_no_epoch_is_kept_while_settling() -> None:
+    assert run(recipe=replace(RECIPE, settling_fraction=0.9)).kept_epoch == RECIPE.epochs
+
+
+def test_without_a_validation_part_the_last_epoch_is_kept_and_that_is_said() -> None:
+    result = run(Split(SPLIT.train, (), SPLIT.test))
+    assert (result.kept_epoch, result.kept_because) == (8, "last epoch: there is no validation part")
+    assert all(isnan(record.validation_srocc) for record in result.curve)
+
+
+def test_a_validation_part_with_more_frames_than_a_training_batch() -> None:
+    # the memory that both share must serve training again after it grew in validation
+    assert len(run(Split((0, 1), tuple(range(2, 18)), (18, 19)), replace(RECIPE, batch_size=1)).curve) == 8
+
+
+def test_constant_validation_predictions_are_no_choice() -> None:
+    sequences = tiny_sequences()
+    features = tuple(np.zeros((4, 6), np.float16) if row >= 10 else values for row, values in enumerate(sequences.features))
+    assert run(sequences=replace(sequences, features=features)).kept_because == "last epoch: validation SROCC was never defined"
+
+
+def test_one_step_is_adam_on_the_l1_loss() -> None:
+    sequences = tiny_sequences()
+    recipe = Recipe("own", learning_rate=0.01, batch_size=10, epochs=1, label_scale="largest-of-dataset")
+    result = run(Split(SPLIT.train, (), SPLIT.test), recipe, sequences=sequences)
+    torch.manual_seed(3)
+    head = build_head("sub-gru", 6, OPTIONS)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
+    labels = torch.tensor(sequences.mos / sequences.mos.max(), dtype=torch.float32)[:10]
+    scores = [head(torch.tensor(values, dtype=torch.float32), torch.tensor([len(values)]))[0] for values in sequences.features[:10]]
+    loss = (torch.stack(scores) - labels).abs().mean()
+    loss.backward()
+    optimiser.step()
+    assert result.curve[0].loss == pytest.approx(loss.item(), abs=1e-6)
+    assert result.lines[0].scale == sequences.mos.max()
+    for name, value in head.state_dict().items():
+        torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
+
+
+def test_a_mixture_trains_on_its_own_scale_and_options() -> None:
+    recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
+    result = run(recipe=recipe)
+    assert result.lines[0].scale == 1
+    assert result.curve[-1].loss < 0.5 * result.curve[0].loss
+    assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
+
+
+def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(name: str, options: LossOptions) -> Loss:
+        loss = build_loss(name, options)
+        return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
+
+    monkeypatch.setattr(trainer, "build_loss", counted)
+    run(recipe=replace(RECIPE, epochs=1))
+    run(recipe=replace(RECIPE, epochs=1, drop_last=True))
+    assert sizes == [4, 4, 2, 4, 4]
+
+
+def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() -> None:
+    recipe = replace(RECIPE, select="test")
+    result, usual = run(recipe=recipe), run()
+    assert [record.validation_srocc for record in result.curve] == [record.validation_srocc for record in usual.curve]
+    assert all(isnan(record.test_srocc) for record in usual.curve)
+    sroccs = [record.test_srocc for record in result.curve]
+    assert result.kept_epoch == int(np.argmax(sroccs)) + 1
+    assert result.kept_because == f"highest test SROCC ({max(sroccs):.4f})"
+    head, sequences = build_head("sub-gru", 6, OPTIONS), tiny_sequences()
+    head.load_state_dict(result.weights)
+    scores = predict(head, Batcher(sequences), SPLIT.test)
+    assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)
+    assert run(Split(SPLIT.train, (), SPLIT.test), recipe).kept_epoch == result.kept_epoch
+    with pytest.raises(TrainingError, match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3"):
+        run(Split(SPLIT.train, (), (15, 16)), recipe)
+
+
+def test_statistics_equal_numpy_over_all_frames_of_the_training_part() -> None:
+    sequences = tiny_sequences()
+    frames = np.concatenate([values.astype(np.float64) for values in sequences.features[:10]])
+    mean, deviation = frame_statistics(sequences, range(10))
+    np.testing.assert_allclose(mean.numpy(), frames.mean(0), atol=1e-6)
+    np.testing.assert_allclose(deviation.numpy(), frames.std(0), rtol=1e-5)
+
+
+def test_nearly_constant_channels_are_not_blown_up() -> None:
+    sequences = tiny_sequences()
+    for values in sequences.features:
+        values[:, 1] = 3
+    mean, deviation = frame_statistics(sequences, range(10))
+    others = deviation[[0, 2, 3, 4, 5]]
+    assert mean[1] == 3
+    assert deviation[1] == pytest.approx(0.1 * float(others.double().median()), rel=1e-6)
+    for values in sequences.features:
+        values[:] = 3
+    assert frame_statistics(sequences, range(10))[1].tolist() == [1.0] * 6
+
+
+def test_statistics_are_part_of_the_weights() -> None:
+    result = run(recipe=replace(RECIPE, standardise=True))
+    mean, deviation = frame_statistics(tiny_sequences(), SPLIT.train)
+    assert torch.equal(result.weights["reduce.mean"], mean)
+    assert torch.equal(result.weights["reduce.deviation"], deviation)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_videos() -> None:
+    sequences = tiny_sequences()
+    sequences.features[4][0, 0] = np.inf
+    with pytest.raises(
+        TrainingError, match=r"the loss became nan in epoch 1, step 1, on the videos .*clip,4\.mp4.*lower --learning-rate \(0.02\)"
+    ):
+        run(recipe=replace(RECIPE, batch_size=16), sequences=sequences)
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    refused = r"the validation part has 2 video\(s\); choosing an epoch by SROCC takes at least 3. "
+    helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
+    with pytest.raises(TrainingError, match=helpful):
+        run(Split(SPLIT.train, (10, 11), SPLIT.test))
+    with pytest.raises(TrainingError, match=r"a split names video 20, but there are 20 \(0 to 19\)"):
+        run(Split(SPLIT.train, (), (15, 20)))

@@ -1,0 +1,52 @@
+"""Splits on Ray's workers leave the run folder of one process, also where a worker is killed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import crashing_fit_worker
+from tests.helpers.fits import SPLITS, files_of, small_fit
+from vqafeat.cluster import ClusterOptions
+from vqafeat.errors import TrainingError
+from vqafeat.store import FeatureStore
+from vqafeat.training import ray_backend
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
+pytestmark = pytest.mark.faults  # a cluster starts, and workers die
+MakeStore = Callable[..., FeatureStore]
+MORE = SPLITS * 4  # two groups
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 1], ids=["held", "read from the store"])
+def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeStore, tmp_path: Path, memory_bytes: int | None) -> None:
+    expected, seen = small_fit(make_store(), tmp_path / "alone", splits=MORE), list[tuple[int, int]]()
+    run = small_fit(
+        make_store(),
+        tmp_path / "spread",
+        splits=MORE,
+        cluster=ClusterOptions(),
+        memory_bytes=memory_bytes,
+        progress=lambda split, record: seen.append((split, record.epoch)),
+    )
+    assert files_of(run.folder) == files_of(expected.folder)
+    assert sorted(seen) == [(split, epoch) for split in range(8) for epoch in (1, 2, 3)]
+
+
+def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = small_fit(make_store(), tmp_path / "alone")
+    monkeypatch.setattr(ray_backend, "_work", crashing_fit_worker.dying_work)
+    run = small_fit(make_store(), tmp_path / "spread", cluster=ClusterOptions(retries=1))
+    assert (tmp_path / "died").exists()
+    assert files_of(run.folder) == files_of(expected.folder)
+
+
+def test_a_task_that_dies_each_time_is_told_of(
+    cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_backend, "_work", crashing_fit_worker.deadly_work)
+    with pytest.raises(TrainingError, match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others"):
+        small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
+    monkeypatch.undo()
+    assert not small_fit(make_store(), tmp_path / "run").found

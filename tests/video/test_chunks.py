@@ -1,0 +1,87 @@
+"""Chunks against the reader, frame by frame."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers import crashing_decoder
+from tests.helpers.clips import noise_frames, write_clip
+from vqafeat.video import Chunk, DecodeJob, Expected, VideoEnd, VideoFailed, chunks, decode_here
+from vqafeat.video.chunks import LONGEST_CHUNK
+from vqafeat.video.reader import VideoReader
+from vqafeat.video.rgb import to_rgb
+
+
+def rgb_of(job: DecodeJob) -> np.ndarray:
+    pieces = []
+    for message in decode_here(job):
+        if isinstance(message, Chunk):
+            assert message.first == sum(map(len, pieces))
+            pieces.append(to_rgb(torch.from_numpy(message.data), message.layout).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(pieces)
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, (64, 48)), (LONGEST_CHUNK, (64, 48)), (LONGEST_CHUNK + 1, (64, 48)), (37, (63, 47))])
+def test_every_frame_arrives_once_and_as_the_reader_gives_it(tmp_path: Path, frames: int, size: tuple[int, int]) -> None:
+    path = write_clip(tmp_path / "a.mkv", noise_frames(frames, *size), codec="ffv1")
+    with VideoReader(path) as reader:
+        expected = [frame.rgb for frame in reader]
+        source, layouts = reader.source(), {frame.layout.planes for frame in VideoReader(path)}
+    assert layouts == {size[0] % 2 == 0}
+    np.testing.assert_array_equal(rgb_of(DecodeJob(path)), expected)
+    end = list(decode_here(DecodeJob(path)))[-1]
+    assert isinstance(end, VideoEnd)
+    assert end.source.items() >= source.items()
+    assert end.source["bytes"] == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "name", ["rotated_90.mov", "bt709_full_range.mp4", "h264_10bit.mp4", "edit_list_yuv444.mp4", "portrait_406x720.mp4"]
+)
+def test_odd_files_arrive_as_the_reader_gives_them(shared_data: Path, name: str) -> None:
+    path = shared_data / "odd" / name
+    with VideoReader(path) as reader:
+        expected = [frame.rgb for frame in reader]
+    np.testing.assert_array_equal(rgb_of(DecodeJob(path)), expected)
+
+
+def test_large_frames_come_in_shorter_chunks(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", noise_frames(5, 1920, 1080))
+    lengths = [len(message.seconds) for message in decode_here(DecodeJob(path)) if isinstance(message, Chunk)]
+    assert lengths == [2, 2, 1]
+
+
+def test_the_number_of_frames_is_promised_where_asked_for(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", noise_frames(9))
+    assert next(decode_here(DecodeJob(path, count_frames=True))) == Expected(9)
+    assert not any(isinstance(message, Expected) for message in decode_here(DecodeJob(path)))
+
+
+def test_failures_are_told_whatever_was_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(decode_here(DecodeJob(tmp_path / "none.mp4"))) == [VideoFailed("cannot-open", f"'{tmp_path / 'none.mp4'}' is not a file.")]
+    monkeypatch.setattr(chunks, "VideoReader", crashing_decoder.misbehaving_reader)
+    (failed,) = decode_here(DecodeJob(tmp_path / "bug.mp4"))
+    assert failed == VideoFailed(
+        "decoder-error", f"'{tmp_path / 'bug.mp4'}' cannot be decoded: ZeroDivisionError: a codec's bindings broke."
+    )
+
+
+class OtherSamples(VideoReader):
+    """Stands in for a device whose decoder is not exact."""
+
+    def __init__(self, path: Path, raw: None = None, hardware: str | None = None, limits: object = None) -> None:
+        super().__init__(path if hardware is None else path.with_name("other.mp4"), raw)
+
+
+def test_a_device_that_decodes_other_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "a.mp4", noise_frames(3))
+    write_clip(tmp_path / "other.mp4", noise_frames(3, seed=1))
+    monkeypatch.setattr(chunks, "VideoReader", OtherSamples)
+    (failed,) = decode_here(DecodeJob(path, hardware="cuda"))
+    assert isinstance(failed, VideoFailed)
+    assert failed.kind == "hardware-differs"
+    assert "frame 0 decoded by cuda differs from the processor's; use --decoder cpu" in failed.message
+    write_clip(tmp_path / "other.mp4", noise_frames(3))
+    assert isinstance(list(decode_here(DecodeJob(path, hardware="cuda")))[-1], VideoEnd)

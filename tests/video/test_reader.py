@@ -1,0 +1,255 @@
+"""Decoding against the recorded facts of odd files and FFmpeg's integer conversion written out anew."""
+
+import csv
+import tracemalloc
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.helpers.clips import noise_frames, write_clip
+from vqafeat.datasets import RawGeometry
+from vqafeat.errors import VideoError
+from vqafeat.video.reader import Frame, VideoReader, decoder_identity
+
+REFUSED = {
+    "truncated.mp4": ("breaks-midway", "breaks after 28 of 50 frames"),
+    "empty.mp4": ("cannot-open", "cannot be opened"),
+    "encrypted.mp4": ("cannot-open", "cannot be opened"),
+    "audio_only.mp4": ("no-video-stream", "streams: audio"),
+    "no_frames.wmv": ("no-frames", "no frame that decodes"),
+}
+WHOLE = [
+    "rotated_90.mov", "rotated_180.mov", "h264_10bit.mp4", "bt709_full_range.mp4", "av1.mkv", "slow_motion_vfr.mp4", "edit_list_yuv444.mp4",
+    "hdr10_av1.mp4", "mpeg4.avi", "fps_1000.flv", "no_fps.ts", "h263.3gp", "animated.gif", "sar_128_117.mp4", "fragmented.mp4",
+    "one_frame_8x8.webm",
+]  # fmt: skip
+# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the matrix
+MATRICES = {
+    1: (117489, 138438, 13975, 34925),
+    2: (104597, 132201, 25675, 53279),
+    5: (104597, 132201, 25675, 53279),
+    6: (104597, 132201, 25675, 53279),
+}
+
+
+def read(path: Path, raw: RawGeometry | None = None) -> tuple[list[Frame], dict[str, object]]:
+    with VideoReader(path, raw) as reader:
+        return list(reader), reader.source()
+
+
+def integer_rgb(planes: list[npt.NDArray[np.uint8]], matrix: int, full_range: bool) -> npt.NDArray[np.uint8]:
+    """FFmpeg's 4:2:0 → RGB conversion in integers, nearest chroma (`yuv2rgb.c`, written from the measured formula)."""
+    height, width = planes[0].shape
+    luma, blue, red = (plane.astype(np.int64) for plane in planes)
+    blue, red = (plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in (blue, red))
+    scale = 224 / 255 if full_range else 1.0
+    red_v, blue_u, green_u, green_v = ((int(coefficient * scale) + 4) >> 3 for coefficient in MATRICES[matrix])
+    luma = ((8 * luma) * 8192) >> 16 if full_range else ((8 * luma - 128) * 9539) >> 16
+    blue, red = 8 * blue - 1024, 8 * red - 1024
+    rgb = [luma + ((red * red_v) >> 16), luma + ((blue * -green_u) >> 16) + ((red * -green_v) >> 16), luma + ((blue * blue_u) >> 16)]
+    return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
+
+
+def planes_of(picture: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
+    return [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] for plane in picture.planes]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_odd_files_decode_as_their_recorded_facts_say(shared_data: Path, name: str) -> None:
+    with (shared_data / "odd" / "facts.csv").open() as file:
+        facts = {row["file"]: row for row in csv.DictReader(file)}[name]
+    frames, source = read(shared_data / "odd" / name)
+    assert len(frames) == int(facts["frames_decoded"])
+    width, height = map(int, facts["coded_size"].split("x"))
+    if facts["rotation_deg"] == "-90":
+        width, height = height, width
+    assert {frame.rgb.shape for frame in frames} == {(height, width, 3)}
+    assert (source["width"], source["height"], source["pixel_format"]) == (width, height, facts["pixel_format"])
+    assert source["rotation_degrees"] == int(facts["rotation_deg"])
+    assert source["sample_aspect_ratio"] == (facts["sample_aspect_ratio"].replace("None", "1") or "1")
+    seconds = [frame.seconds for frame in frames]
+    assert seconds == sorted(set(seconds))
+    assert source["times"] == "container"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_broken_files_are_refused_with_their_reason(shared_data: Path, name: str) -> None:
+    kind, message = REFUSED[name]
+    with pytest.raises(VideoError, match=message) as caught:
+        read(shared_data / "odd" / name)
+    assert caught.value.kind == kind
+
+
+def test_every_odd_file_is_accounted_for(shared_data: Path) -> None:
+    files = {path.name for path in (shared_data / "odd").iterdir()} - {"facts.csv"}
+    assert files == {*REFUSED, *WHOLE, "portrait_406x720.mp4"}
+    frames, source = read(shared_data / "odd" / "portrait_406x720.mp4")
+    assert (len(frames), source["width"], source["height"]) == (243, 406, 720)
+
+
+def test_times_and_rates_of_odd_files_are_stated(shared_data: Path) -> None:
+    assert read(shared_data / "odd" / "slow_motion_vfr.mp4")[1]["constant_frame_rate"] is False
+    assert read(shared_data / "odd" / "animated.gif")[1]["constant_frame_rate"] is False
+    assert read(shared_data / "odd" / "av1.mkv")[1]["constant_frame_rate"] is True
+    source = read(shared_data / "odd" / "bt709_full_range.mp4")[1]
+    assert (source["color_range"], source["color_matrix"]) == ("full", 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "konvid-mini/3339962845.mp4",
+        "odd/bt709_full_range.mp4",
+        "odd/av1.mkv",
+        "odd/portrait_406x720.mp4",
+        "odd/slow_motion_vfr.mp4",
+        "odd/h263.3gp",
+    ],
+)
+def test_rgb_equals_ffmpegs_integer_conversion_bit_for_bit(shared_data: Path, name: str) -> None:
+    with av.open(shared_data / name) as container:
+        picture = next(container.decode(video=0))
+        expected = integer_rgb(planes_of(picture), int(picture.colorspace), int(picture.color_range) == 2)
+    with VideoReader(shared_data / name) as reader:
+        np.testing.assert_array_equal(next(iter(reader)).rgb, expected)
+
+
+def test_rotation_turns_the_picture_as_a_player_does(shared_data: Path) -> None:
+    with av.open(shared_data / "odd" / "rotated_90.mov") as container:
+        coded = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    shown = read(shared_data / "odd" / "rotated_90.mov")[0][0].rgb
+    # the display matrix turns clockwise by 90 degrees: the coded top left corner is shown top right
+    np.testing.assert_array_equal(shown[0, -1], coded[0, 0])
+    np.testing.assert_array_equal(shown[-1, -1], coded[0, -1])
+
+
+def test_frames_and_times_are_those_that_were_written(tmp_path: Path) -> None:
+    seconds = [0.0, 0.04, 0.1, 0.5, 0.52]
+    written = noise_frames(5)
+    frames, source = read(write_clip(tmp_path / "a.mkv", written, codec="ffv1", pixel_format="bgr0", seconds=seconds))
+    np.testing.assert_array_equal(np.stack([frame.rgb for frame in frames]), written)
+    np.testing.assert_allclose([frame.seconds for frame in frames], seconds)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    assert source["constant_frame_rate"] is False
+
+
+@pytest.mark.parametrize(("width", "height"), [(63, 47), (64, 47), (63, 48), (1, 1)])
+def test_odd_sizes_keep_their_size(tmp_path: Path, width: int, height: int) -> None:
+    written = noise_frames(2, width, height)
+    frames, _ = read(write_clip(tmp_path / "a.mkv", written, codec="ffv1", pixel_format="yuv420p"))
+    assert frames[0].rgb.shape == (height, width, 3)
+    assert np.abs(frames[0].rgb.mean((0, 1)) - written[0].mean((0, 1))).max() < 40
+
+
+def raw_file(path: Path, count: int, geometry: RawGeometry) -> list[list[npt.NDArray[np.uint8]]]:
+    random = np.random.default_rng(0)
+    shapes = [(geometry.height, geometry.width), *[(geometry.height // 2, geometry.width // 2)] * 2]
+    pictures = [[random.integers(0, 256, shape).astype(np.uint8) for shape in shapes] for _ in range(count)]
+    path.write_bytes(b"".join(plane.tobytes() for planes in pictures for plane in planes))
+    return pictures
+
+
+@pytest.mark.parametrize(("pixel_format", "full_range"), [("yuvj420p", True), ("yuv420p", False)])
+def test_raw_video_is_read_by_its_stated_geometry(tmp_path: Path, pixel_format: str, full_range: bool) -> None:
+    geometry = RawGeometry(32, 16, pixel_format, 20.0)
+    pictures = raw_file(tmp_path / "a.yuv", 3, geometry)
+    frames, source = read(tmp_path / "a.yuv", geometry)
+    for frame, planes in zip(frames, pictures, strict=True):
+        np.testing.assert_array_equal(frame.rgb, integer_rgb(planes, 2, full_range))
+    np.testing.assert_allclose([frame.seconds for frame in frames], [0, 0.05, 0.1])
+    assert source["color_range"] == ("full" if full_range else "limited")
+
+
+def test_raw_video_that_is_cut_or_without_geometry_is_refused(tmp_path: Path) -> None:
+    geometry = RawGeometry(32, 16, "yuv420p", 20.0)
+    raw_file(tmp_path / "a.yuv", 3, geometry)
+    (tmp_path / "b.yuv").write_bytes((tmp_path / "a.yuv").read_bytes()[:-1])
+    with pytest.raises(VideoError, match=r"2303 bytes, no multiple of 768 \(32x16 yuv420p\)"):
+        VideoReader(tmp_path / "b.yuv", geometry)
+    with pytest.raises(VideoError, match=r"state its size, pixel format and rate under \[raw\]"):
+        VideoReader(tmp_path / "a.yuv")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.97])
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "webm"])
+@pytest.mark.parametrize("at_packet", [False, True])
+def test_a_cut_file_is_never_taken_for_whole(tmp_path: Path, share: float, suffix: str, at_packet: bool) -> None:
+    codec, options = ("libvpx", {}) if suffix == "webm" else ("libx264", {"g": "5", "bf": "0"})
+    container_options = {"movflags": "faststart"} if suffix == "mp4" else {}
+    path = tmp_path / f"a.{suffix}"
+    whole = write_clip(path, noise_frames(60), codec=codec, options=options, container_options=container_options).read_bytes()
+    # what a stopped recording leaves: frames without the index at the end
+    index = {"avi": b"idx1", "mkv": b"\x1c\x53\xbb\x6b", "webm": b"\x1c\x53\xbb\x6b"}.get(suffix)
+    whole = whole[: whole.rindex(index)] if index else whole
+    end = int(len(whole) * share)
+    if at_packet:
+        mark = {"avi": b"00dc", "mp4": b"\x00\x00\x00"}.get(suffix, b"\xa3")
+        end = whole.rindex(mark, 0, end)
+    (tmp_path / f"cut.{suffix}").write_bytes(whole[:end])
+    with pytest.raises(VideoError) as caught:
+        read(tmp_path / f"cut.{suffix}")
+    assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
+
+
+def test_damage_in_the_middle_is_a_break(tmp_path: Path) -> None:
+    whole = bytearray(write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes())
+    read(tmp_path / "a.mkv")
+    whole[len(whole) // 2 : len(whole) // 2 + 2000] = bytes(2000)
+    (tmp_path / "b.mkv").write_bytes(whole)
+    with pytest.raises(VideoError) as caught:
+        read(tmp_path / "b.mkv")
+    assert caught.value.kind == "breaks-midway"
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("a.mp4"), noise_frames(2)).rename("clip:1.mp4")
+    assert len(read(Path("clip:1.mp4"))[0]) == 2
+
+
+def test_an_unknown_raw_pixel_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yuv").write_bytes(bytes(768))
+    with pytest.raises(VideoError, match="pixel_format 'yuv42p' is none that FFmpeg knows"):
+        VideoReader(tmp_path / "a.yuv", RawGeometry(32, 16, "yuv42p", 25.0))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.mp4", tmp_path):
+        with pytest.raises(VideoError, match="is not a file"):
+            VideoReader(path)
+
+
+def test_decoding_keeps_one_frame_at_a_time(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", noise_frames(120, 160, 96))
+    frame_bytes = 160 * 96 * 3
+    tracemalloc.start()
+    try:
+        with VideoReader(path) as reader:
+            assert sum(1 for _ in reader) == 120
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 6 * frame_bytes
+
+
+def test_the_decoder_is_named_with_its_versions() -> None:
+    assert av.__version__ in decoder_identity()
+    assert "libswscale" in decoder_identity()
+
+
+def test_frame_counts_of_real_videos_equal_the_published_ones(shared_data: Path) -> None:
+    with (shared_data / "labels" / "KONVID_1K_metadata.csv").open() as file:
+        published = {f"{row['flickr_id']}.mp4": row for row in csv.DictReader(file)}
+    clips = sorted((shared_data / "konvid-mini").glob("*.mp4"))
+    assert len(clips) == 14
+    for clip in clips:
+        with VideoReader(clip) as reader:
+            count = sum(1 for _ in reader)
+            source = reader.source()
+        expected = published[clip.name]
+        assert count == int(expected["nb_frames"])
+        assert (source["width"], source["height"]) == (int(expected["width"]), int(expected["height"]))
+        assert source["stated_frame_rate_hz"] == pytest.approx(float(expected["framerate"]), rel=1e-3)
