@@ -1,4 +1,6 @@
-"""What all tests share: where the real data lies, and one thread a test so that results do not depend on the machine's cores."""
+"""What all tests share: where the real data lies, and one thread a test so that results do not depend on the
+machine's cores.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 
 from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
-pytest_plugins = ("tests.helpers.stores", "tests.helpers.ray_cluster")
+pytest_plugins = ("tests.helpers.stores", "tests.helpers.tables", "tests.helpers.ray_cluster")
 SHARED_DATA = Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -24,7 +26,9 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put all that asks for an object store among the faults: one starts for each test, is busy, slow, or cut off."""
+    """Put all that asks for an object store among the faults: one starts for each test, is busy, slow, or cut
+    off.
+    """
     for item in items:
         if "s3" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.faults)
@@ -32,7 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackS3]:
-    """An S3 with the bucket `bucket`, and credentials in the environment; the test is skipped where moto or s3fs is absent."""
+    """An S3 with the bucket `bucket`, and credentials in the environment; the test is skipped where moto or
+    s3fs is absent.
+    """
     pytest.importorskip("moto.server", reason="moto is absent: pip install 'moto[server]'")
     pytest.importorskip("s3fs", reason="s3fs is absent: pip install 'vqafeat[s3]'")
     pytest.importorskip("upath", reason="universal-pathlib is absent: pip install 'vqafeat[s3]'")

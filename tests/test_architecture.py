@@ -44,7 +44,9 @@ def imported(path: Path) -> set[str]:
 
 
 MODULES = sorted(
-    path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+    path.relative_to(PACKAGE).as_posix()
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py" or path.parent != PACKAGE
 )
 
 
@@ -68,7 +70,11 @@ def functions(path: Path) -> Iterator[tuple[str, int, int]]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            first = node.body[1 if ast.get_docstring(node) else 0].lineno if len(node.body) > 1 else node.body[0].lineno
+            first = (
+                node.body[1 if ast.get_docstring(node) else 0].lineno
+                if len(node.body) > 1
+                else node.body[0].lineno
+            )
             yield node.name, node.end_lineno - node.lineno + 1, node.end_lineno - first + 1
 
 
@@ -83,7 +89,9 @@ def test_small_files_are_plug_ins_or_commands() -> None:
     small = {
         path.name
         for path in SOURCES
-        if path.name != "__init__.py" and len(path.read_text().splitlines()) < SMALLEST_FILE and not PLUG_INS.intersection(path.parts)
+        if path.name != "__init__.py"
+        and len(path.read_text().splitlines()) < SMALLEST_FILE
+        and not PLUG_INS.intersection(path.parts)
     }
     assert small <= SMALL_FILES, "a file this small is a part of another one"
 

@@ -22,12 +22,18 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
         ([SKIPPED], "NOT DONE: the network here reaches no list of weaknesses, so none of 1", 0),
     ],
 )
-def test_what_was_looked_up_is_told(tmp_path: Path, found: list[dict[str, Any]], words: str, code: int) -> None:
+def test_what_was_looked_up_is_told(
+    tmp_path: Path, found: list[dict[str, Any]], words: str, code: int
+) -> None:
     (tmp_path / "audit.json").write_text(json.dumps({"dependencies": found}))
-    ended = subprocess.run([sys.executable, AUDIT, tmp_path / "audit.json"], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, AUDIT, tmp_path / "audit.json"], capture_output=True, text=True, check=False
+    )
     assert (ended.returncode, words in ended.stdout) == (code, True), ended.stdout
 
 
 def test_an_audit_that_left_nothing_was_not_done(tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, AUDIT, tmp_path / "none.json"], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, AUDIT, tmp_path / "none.json"], capture_output=True, text=True, check=True
+    )
     assert "NOT DONE" in ended.stdout

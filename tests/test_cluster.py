@@ -30,7 +30,9 @@ def test_what_cannot_be_asked(asked: dict[str, Any], told: str) -> None:
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(ClusterError, match=r"engine 'ray' needs Ray, .* install it with `pip install vqafeat\[ray\]`"),
+        pytest.raises(
+            ClusterError, match=r"engine 'ray' needs Ray, .* install it with `pip install vqafeat\[ray\]`"
+        ),
         connected(ClusterOptions()),
     ):
         pass
@@ -42,14 +44,14 @@ def test_a_cluster_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> No
         raise ConnectionError("Could not find any running Ray instance.\nThis goes on.")
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=refuse))
-    expected = (
-        r"no Ray cluster can be reached at address '192.0.2.1:6379': Could not find any running Ray instance. Start one with `ray start"
-    )
+    expected = r"no Ray cluster can be reached at address '192.0.2.1:6379': Could not find any running Ray instance. Start one with `ray start"
     with pytest.raises(ClusterError, match=expected), connected(ClusterOptions(address="192.0.2.1:6379")):
         pass
 
 
-def test_what_ray_tells_keeps_out_of_results(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_ray_tells_keeps_out_of_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(cluster, "ray_module", lambda: SimpleNamespace(is_initialized=lambda: True))
     with connected(ClusterOptions()):
         print("(raylet) a worker died")
@@ -75,14 +77,18 @@ def test_as_many_workers_as_each_machine_holds() -> None:
 
 def test_a_machine_without_the_shared_folder_is_named(tmp_path: Any) -> None:
     with pytest.raises(
-        ClusterError, match=r"of the cluster cannot enter '.*absent' \(No such file or directory\); all machines have to share"
+        ClusterError,
+        match=r"of the cluster cannot enter '.*absent' \(No such file or directory\); all machines have to "
+        r"share",
     ):
         enter(tmp_path / "absent")
 
 
 def test_the_reason_of_a_long_error() -> None:
-    assert reason(RuntimeError("The actor died.\n\n  File x\n\x1b[36mModuleNotFoundError\x1b[39m: No module named 'vqafeat'")) == (
-        "The actor died … ModuleNotFoundError: No module named 'vqafeat'"
-    )
+    assert reason(
+        RuntimeError(
+            "The actor died.\n\n  File x\n\x1b[36mModuleNotFoundError\x1b[39m: No module named 'vqafeat'"
+        )
+    ) == ("The actor died … ModuleNotFoundError: No module named 'vqafeat'")
     assert reason(RuntimeError("It died.\nSome more.")) == "It died"
     assert reason(RuntimeError()) == "RuntimeError"

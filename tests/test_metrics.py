@@ -50,7 +50,9 @@ def test_recorded_metrics_of_all_hundred_runs(recorded: Recorded) -> None:
     ("database", "summary", "printed"),
     [("C", np.mean, 0.8630), ("L", np.mean, 0.8055), ("K", np.median, 0.8362), ("N", np.median, 0.8412)],
 )
-def test_first_ten_runs_give_the_printed_srocc(recorded: Recorded, database: str, summary: np.ufunc, printed: float) -> None:
+def test_first_ten_runs_give_the_printed_srocc(
+    recorded: Recorded, database: str, summary: np.ufunc, printed: float
+) -> None:
     runs = [recorded[f"{database}/{number:02d}"] for number in range(10)]
     values = [evaluate_predictions(run["rq"], run["sq"], "none").srocc for run in runs]
     assert summary(values) == pytest.approx(printed, abs=5e-5)
@@ -99,11 +101,17 @@ def test_correlations_equal_scipy_with_ties() -> None:
     assert (found.n, found.note) == (90, "")
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1e-9, 0.0), (1e9, 0.0), (1.0, 1e6), (1e120, 0.0), (1e-120, 0.0)])
+@pytest.mark.parametrize(
+    ("factor", "shift"), [(1e-9, 0.0), (1e9, 0.0), (1.0, 1e6), (1e120, 0.0), (1e-120, 0.0)]
+)
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic"])
-def test_mappings_do_not_depend_on_the_scale_of_predictions(factor: float, shift: float, mapping: str) -> None:
+def test_mappings_do_not_depend_on_the_scale_of_predictions(
+    factor: float, shift: float, mapping: str
+) -> None:
     scores, labels = noisy_pair()
-    expected, found = (evaluate_predictions(values, labels, mapping) for values in (scores, scores * factor + shift))
+    expected, found = (
+        evaluate_predictions(values, labels, mapping) for values in (scores, scores * factor + shift)
+    )
     assert (found.srocc, found.krocc) == (expected.srocc, expected.krocc)
     assert (found.plcc, found.rmse) == pytest.approx((expected.plcc, expected.rmse), rel=1e-5)
 
@@ -118,7 +126,10 @@ def test_metrics_do_not_depend_on_the_scale_of_labels() -> None:
 @pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
 def test_a_falling_curve_is_fitted_and_told(mapping: str) -> None:
     scores, labels = noisy_pair()
-    rising, falling = evaluate_predictions(scores, labels, mapping), evaluate_predictions(-scores, labels, mapping)
+    rising, falling = (
+        evaluate_predictions(scores, labels, mapping),
+        evaluate_predictions(-scores, labels, mapping),
+    )
     assert falling.srocc == pytest.approx(-rising.srocc)
     assert falling.plcc == pytest.approx(rising.plcc, abs=1e-3)
     assert "predictions run against the labels" in falling.note
@@ -205,13 +216,29 @@ def test_mapped_keeps_the_shape() -> None:
 @pytest.mark.parametrize(
     ("predictions", "mos", "message"),
     [
-        ([1.0, 2.0], [1.0, 2.0, 3.0], "predictions has 2 values and mos 3: give one prediction for each label"),
+        (
+            [1.0, 2.0],
+            [1.0, 2.0, 3.0],
+            "predictions has 2 values and mos 3: give one prediction for each label",
+        ),
         ([1.0], [1.0], r"predictions has shape \(1,\): give a one-dimensional list of at least 2"),
         ([], [], r"predictions has shape \(0,\)"),
         ([[1.0], [2.0]], [1.0, 2.0], r"predictions has shape \(2, 1\)"),
-        ([1.0, math.nan, 2.0], [1.0, 2.0, 3.0], r"predictions holds 1 values that are NaN or infinite, first at positions \[1\]: leave"),
-        ([1.0, 2.0], [math.inf, 2.0], r"mos holds 1 values that are NaN or infinite, first at positions \[0\]"),
-        (["good", "bad"], [1.0, 2.0], "predictions holds something that is not a number .*: give one number a video"),
+        (
+            [1.0, math.nan, 2.0],
+            [1.0, 2.0, 3.0],
+            r"predictions holds 1 values that are NaN or infinite, first at positions \[1\]: leave",
+        ),
+        (
+            [1.0, 2.0],
+            [math.inf, 2.0],
+            r"mos holds 1 values that are NaN or infinite, first at positions \[0\]",
+        ),
+        (
+            ["good", "bad"],
+            [1.0, 2.0],
+            "predictions holds something that is not a number .*: give one number a video",
+        ),
     ],
 )
 def test_bad_input_is_refused(predictions: list[float], mos: list[float], message: str) -> None:
@@ -227,7 +254,10 @@ def test_unknown_mapping_names_its_neighbours() -> None:
 
 
 def test_there_is_no_fit_without_a_mapping() -> None:
-    with pytest.raises(ArgumentError, match="mapping 'none' fits nothing: choose one of logistic-increasing, logistic, logistic-li"):
+    with pytest.raises(
+        ArgumentError,
+        match="mapping 'none' fits nothing: choose one of logistic-increasing, logistic, logistic-li",
+    ):
         fit_logistic([1, 2, 3, 4], [1, 2, 3, 4], "none")
 
 
@@ -246,16 +276,24 @@ def test_fits_check_themselves() -> None:
 
 
 class TestIncreasingLogistic:
-    """The default mapping: well posed, never falling, without steps, the plain value where it cannot be fitted."""
+    """The default mapping: well posed, never falling, without steps, the plain value where it cannot be
+    fitted.
+    """
 
-    def test_it_is_as_close_as_the_released_logistic_on_recorded_predictions(self, recorded: Recorded) -> None:
+    def test_it_is_as_close_as_the_released_logistic_on_recorded_predictions(
+        self, recorded: Recorded
+    ) -> None:
         closer = []
         for name, run in recorded.items():
-            found, released = (evaluate_predictions(run["rq"], run["sq"], mapping) for mapping in ("logistic-increasing", "logistic"))
+            found, released = (
+                evaluate_predictions(run["rq"], run["sq"], mapping)
+                for mapping in ("logistic-increasing", "logistic")
+            )
             assert not found.note, name
             assert found.rmse < 1.03 * released.rmse, name
             closer.append(found.rmse < 1.002 * released.rmse)
-        # the one exception is a step: the released fit of CVD2014's ninth split rises within a fortieth of a standard deviation
+        # the one exception is a step: the released fit of CVD2014's ninth split rises within a fortieth of a
+        # standard deviation
         assert sum(closer) == 99
         step = fit_logistic(recorded["C/08"]["rq"], recorded["C/08"]["sq"], "logistic")
         assert step.tau[3] < np.std(recorded["C/08"]["rq"]) / 40
@@ -266,7 +304,8 @@ class TestIncreasingLogistic:
         assert found.plcc == found.plcc_plain == pytest.approx(stats.pearsonr(scores, labels).statistic)
         assert found.rmse == found.rmse_plain
         assert found.note == (
-            "12 videos are too few for the mapping 'logistic-increasing', which takes 20, five for each of its four parameters: "
+            "12 videos are too few for the mapping 'logistic-increasing', which takes 20, five for each of "
+            "its four parameters: "
             "PLCC and RMSE are those without a mapping"
         )
         assert not evaluate_predictions(*noisy_pair(20)).note

@@ -12,7 +12,7 @@ from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import shared_networks
 from vqafeat.heads import HEADS, build_head
 from vqafeat.losses import LOSSES, LossOptions, build_loss
-from vqafeat.paper_tables.load import study_of
+from vqafeat.paper_tables.load import table_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "CONTRIBUTING.md"]
@@ -39,12 +39,14 @@ def test_a_backbone_a_head_and_a_loss_are_one_file_each(monkeypatch: pytest.Monk
     assert scores.shape == (2,)
     loss = build_loss("huber", LossOptions())
     assert loss is not None
-    torch.testing.assert_close(LOSSES.get("huber")(torch.tensor([1.0, 0.0]), torch.zeros(2)), torch.tensor(0.1 * (1 - 0.05) / 2))
+    torch.testing.assert_close(
+        LOSSES.get("huber")(torch.tensor([1.0, 0.0]), torch.zeros(2)), torch.tensor(0.1 * (1 - 0.05) / 2)
+    )
 
 
 def test_a_table_is_one_file() -> None:
     (block,) = shown("toml")
-    study = study_of(tomllib.loads(block), "mine")
+    study = table_of(tomllib.loads(block), "mine")
     assert [len(study.rows), len(study.columns), study.tolerance] == [2, 2, {"srocc": 0.02}]
 
 
@@ -57,4 +59,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = page.parent / place if place else page
         assert target.exists(), link
         titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}, link
+        assert not anchor or anchor in {
+            re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles
+        }, link

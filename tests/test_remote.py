@@ -6,27 +6,32 @@ from pathlib import Path
 import pytest
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.remote import place_named, remove_tree
+from vqafeat.remote import parse_path, remove_tree
 
 
 def test_a_path_is_a_local_folder(tmp_path: Path) -> None:
-    assert place_named(str(tmp_path)) == tmp_path
+    assert parse_path(str(tmp_path)) == tmp_path
     (tmp_path / "own" / "deep").mkdir(parents=True)
     remove_tree(tmp_path / "own")
     assert not (tmp_path / "own").exists()
-    with pytest.raises(ArgumentError, match=r"--storage-option is for stores at a URL .* not for 'features'; leave it out"):
-        place_named("features", ["anon=true"])
+    with pytest.raises(
+        ArgumentError, match=r"--storage-option is for stores at a URL .* not for 'features'; leave it out"
+    ):
+        parse_path("features", ["anon=true"])
 
 
 def test_a_url_keeps_its_options() -> None:
     pytest.importorskip("s3fs")
     pytest.importorskip("upath")
-    place = place_named("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
+    place = parse_path("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
     assert str(place / "a.zarr") == "s3://bucket/prefix/a.zarr"
     assert place.storage_options["anon"] is True
     assert place.storage_options["config_kwargs"]["read_timeout"] == 60
-    quick = place_named("s3://bucket", ['config_kwargs={"read_timeout": 5}'])
-    assert quick.storage_options["config_kwargs"] == {**place.storage_options["config_kwargs"], "read_timeout": 5}
+    quick = parse_path("s3://bucket", ['config_kwargs={"read_timeout": 5}'])
+    assert quick.storage_options["config_kwargs"] == {
+        **place.storage_options["config_kwargs"],
+        "read_timeout": 5,
+    }
     assert place.storage_options["endpoint_url"] == "http://127.0.0.1:1"
 
 
@@ -43,30 +48,38 @@ def test_a_url_keeps_its_options() -> None:
     ],
 )
 def test_credentials_in_options_are_refused_without_being_repeated(option: str) -> None:
-    with pytest.raises(ArgumentError, match=r"looks like a credential.*set it in the environment: AWS_ACCESS_KEY_ID") as told:
-        place_named("s3://bucket/prefix", [option])
+    with pytest.raises(
+        ArgumentError, match=r"looks like a credential.*set it in the environment: AWS_ACCESS_KEY_ID"
+    ) as told:
+        parse_path("s3://bucket/prefix", [option])
     assert "HIDDEN" not in str(told.value)
 
 
 @pytest.mark.parametrize("url", ["s3://me:HIDDEN@bucket/prefix", "s3://bucket/prefix?signature=HIDDEN"])
 def test_credentials_in_urls_are_refused_without_being_repeated(url: str) -> None:
-    with pytest.raises(ArgumentError, match=r"holds a user or a query.*Credentials come from the environment") as told:
-        place_named(url)
+    with pytest.raises(
+        ArgumentError, match=r"holds a user or a query.*Credentials come from the environment"
+    ) as told:
+        parse_path(url)
     assert "HIDDEN" not in str(told.value)
 
 
 def test_other_urls_and_malformed_options_are_refused() -> None:
     pytest.importorskip("s3fs")
-    with pytest.raises(ArgumentError, match=r"--storage-option config_kwargs=5 is no JSON object, as config_kwargs=\{"):
-        place_named("s3://bucket/prefix", ["config_kwargs=5"])
+    with pytest.raises(
+        ArgumentError, match=r"--storage-option config_kwargs=5 is no JSON object, as config_kwargs=\{"
+    ):
+        parse_path("s3://bucket/prefix", ["config_kwargs=5"])
     with pytest.raises(UnknownNameError, match="unknown kind of store URL 'gs'"):
-        place_named("gs://bucket/prefix")
+        parse_path("gs://bucket/prefix")
     with pytest.raises(ArgumentError, match="--storage-option takes NAME=VALUE") as told:
-        place_named("s3://bucket/prefix", ["HIDDEN"])
+        parse_path("s3://bucket/prefix", ["HIDDEN"])
     assert "HIDDEN" not in str(told.value)
 
 
 def test_what_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(ArgumentError, match=r"need 's3fs', not installed here; run: pip install 'vqafeat\[s3\]'"):
-        place_named("s3://bucket/prefix")
+    with pytest.raises(
+        ArgumentError, match=r"need 's3fs', not installed here; run: pip install 'vqafeat\[s3\]'"
+    ):
+        parse_path("s3://bucket/prefix")

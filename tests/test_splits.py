@@ -24,22 +24,34 @@ from vqafeat.splits import (
 NAMES = [f"v{number:03d}.mp4" for number in range(100)]
 
 
-def made(contents: list[str], splits: list[str] | None = None, permutations: np.ndarray | None = None) -> Dataset:
+def made(
+    contents: list[str], splits: list[str] | None = None, permutations: np.ndarray | None = None
+) -> Dataset:
     parts = splits or [None] * len(contents)
-    videos = tuple(Video(f"v{row:03d}", 1.0 + row, content, part) for row, (content, part) in enumerate(zip(contents, parts, strict=True)))
-    return Dataset("made", "Made", "MOS", (0.0, 1000.0), videos, "list", "d" * 64, stored_permutations=permutations)
+    videos = tuple(
+        Video(f"v{row:03d}", 1.0 + row, content, part)
+        for row, (content, part) in enumerate(zip(contents, parts, strict=True))
+    )
+    return Dataset(
+        "made", "Made", "MOS", (0.0, 1000.0), videos, "list", "d" * 64, stored_permutations=permutations
+    )
 
 
-# --- Split and Ratio ----------------------------------------------------------------------------------------------------------------
+# --- Split and Ratio
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_split_checks_itself() -> None:
     assert Split((0, 1), (), (2,)).sizes == (2, 0, 1)
-    with pytest.raises(DatasetError, match="split of 0/1/1 rows: training and test part need at least one row"):
+    with pytest.raises(
+        DatasetError, match="split of 0/1/1 rows: training and test part need at least one row"
+    ):
         Split((), (0,), (1,))
     with pytest.raises(DatasetError, match="split of 1/1/0 rows"):
         Split((0,), (1,), ())
-    with pytest.raises(DatasetError, match="names only 2 different ones; training, validation and test must be disjoint"):
+    with pytest.raises(
+        DatasetError, match="names only 2 different ones; training, validation and test must be disjoint"
+    ):
         Split((0,), (1,), (0,))
     with pytest.raises(DatasetError, match="names row -1; rows are counted from 0"):
         Split((-1,), (), (0,))
@@ -61,7 +73,12 @@ def test_ratio_is_parsed_and_refused() -> None:
 @pytest.mark.parametrize(
     ("count", "rounding", "sizes"),
     # The released expressions, evaluated by hand in double precision: 1 - 0.2 - 0.2 is 0.6000000000000001.
-    [(1200, "ceil", (721, 239, 240)), (1200, "int", (720, 240, 240)), (234, "ceil", (141, 47, 46)), (234, "int", (140, 47, 47))],
+    [
+        (1200, "ceil", (721, 239, 240)),
+        (1200, "int", (720, 240, 240)),
+        (234, "ceil", (141, 47, 46)),
+        (234, "int", (140, 47, 47)),
+    ],
 )
 def test_released_cuts(count: int, rounding: Rounding, sizes: tuple[int, int, int]) -> None:
     first, second = Ratio.parse("60/20/20").cuts(count, rounding)
@@ -70,7 +87,8 @@ def test_released_cuts(count: int, rounding: Rounding, sizes: tuple[int, int, in
     assert stored_split(permutations, 0, "60/20/20", rounding).sizes == sizes
 
 
-# --- stored -------------------------------------------------------------------------------------------------------------------------
+# --- stored
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> None:
@@ -81,7 +99,9 @@ def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> 
     with pytest.raises(ArgumentError, match="run 2 is not among the 2 stored permutations; use 0 to 1"):
         stored_split(permutations, 2)
     with pytest.raises(
-        DatasetError, match=r"has no stored permutations in its label list 'list'; read the labels from the released \*info"
+        DatasetError,
+        match=r"has no stored permutations in its label list 'list'; read the labels from the released "
+        r"\*info",
     ):
         make_split(made(["a", "b"]), "stored", SplitRequest())
 
@@ -96,13 +116,17 @@ def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> 
         ("Y", "youtube-ugc", "YouTube-UGCinfo.mat"),
     ],
 )
-def test_stored_splits_give_the_recorded_test_labels_of_li_et_al(shared_data: Path, letter: str, name: str, file: str) -> None:
+def test_stored_splits_give_the_recorded_test_labels_of_li_et_al(
+    shared_data: Path, letter: str, name: str, file: str
+) -> None:
     dataset = load_dataset(name, labels=shared_data / "labels" / file)
     mos = np.array([video.mos for video in dataset.videos])
     with np.load(shared_data / "recorded" / "li2022_predictions.npz") as recorded:
         for run in range(20):
             split = make_split(dataset, "stored", SplitRequest(run=run))
-            np.testing.assert_allclose(mos[list(split.test)], recorded[f"{letter}/{run:02d}/sq"].ravel(), rtol=1e-6)
+            np.testing.assert_allclose(
+                mos[list(split.test)], recorded[f"{letter}/{run:02d}/sq"].ravel(), rtol=1e-6
+            )
             assert sum(split.sizes) == len(mos)
 
 
@@ -112,7 +136,8 @@ def test_vsfa_cuts_of_konvid(shared_data: Path) -> None:
     assert make_split(dataset, "stored", SplitRequest(rounding="int")).sizes == (720, 240, 240)
 
 
-# --- seeded -------------------------------------------------------------------------------------------------------------------------
+# --- seeded
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def as_names(split: Split, names: list[str]) -> list[set[str]]:
@@ -131,7 +156,9 @@ def test_video_splits_follow_the_seed_and_the_names_not_the_order_of_rows() -> N
 
 def test_video_split_is_numpy_s_permutation_of_the_sorted_names() -> None:
     drawn = np.random.default_rng(3).permutation(100)
-    assert video_split(NAMES, seed=3) == Split(*(tuple(sorted(part.tolist())) for part in np.split(drawn, [60, 80])))
+    assert video_split(NAMES, seed=3) == Split(
+        *(tuple(sorted(part.tolist())) for part in np.split(drawn, [60, 80]))
+    )
 
 
 def test_content_splits_keep_contents_whole_and_count_contents() -> None:
@@ -154,9 +181,13 @@ def test_content_split_equals_video_split_where_each_video_is_its_own_content() 
 
 def test_content_split_refuses_too_few_contents() -> None:
     assert content_split(["a", "a", "b", "c"], seed=0).sizes != (0, 0, 0)
-    with pytest.raises(DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use --ratio 80/20"):
+    with pytest.raises(
+        DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use --ratio 80/20"
+    ):
         content_split(["a", "b", "a"], seed=0)
-    with pytest.raises(DatasetError, match=r"1 contents cannot be divided 80/20 by content \(0/0/1\); use --protocol video"):
+    with pytest.raises(
+        DatasetError, match=r"1 contents cannot be divided 80/20 by content \(0/0/1\); use --protocol video"
+    ):
         content_split(["a", "a"], seed=0, ratio="80/20")
 
 
@@ -170,10 +201,15 @@ def test_video_level_splits_leak_content_and_grouped_ones_do_not(shared_data: Pa
     assert len(shared_contents(make_split(dataset, "stored", SplitRequest()), contents)) == 5
     split = make_split(dataset, "content", SplitRequest(run=1))
     assert shared_contents(split, contents) == ()
-    assert [len({contents[row] for row in part}) for part in (split.train, split.validation, split.test)] == [3, 1, 1]
+    assert [len({contents[row] for row in part}) for part in (split.train, split.validation, split.test)] == [
+        3,
+        1,
+        1,
+    ]
 
 
-# --- official -----------------------------------------------------------------------------------------------------------------------
+# --- official
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def test_official_parts_with_validation_drawn_from_training() -> None:
@@ -185,11 +221,16 @@ def test_official_parts_with_validation_drawn_from_training() -> None:
     assert split.sizes == (7, 3, 3)
     assert split == official_split(splits, names, seed=0, validation_share=0.25)
     assert set(split.train) | set(split.validation) == set(range(10))
-    assert official_split(["train", "validation", "test"], ["a", "b", "c"], seed=0, validation_share=0.5) == Split((0,), (1,), (2,))
+    assert official_split(
+        ["train", "validation", "test"], ["a", "b", "c"], seed=0, validation_share=0.5
+    ) == Split((0,), (1,), (2,))
 
 
 def test_official_parts_that_are_not_there() -> None:
-    with pytest.raises(DatasetError, match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it"):
+    with pytest.raises(
+        DatasetError,
+        match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it",
+    ):
         official_split([None, None], ["a", "b"], seed=0)
     with pytest.raises(DatasetError, match=r"official part test-1080p \(parts: train \(1\), test \(1\)\)"):
         official_split(["train", "test"], ["a", "b"], seed=0, test_part="test-1080p")
@@ -197,7 +238,8 @@ def test_official_parts_that_are_not_there() -> None:
         official_split(["train", "test"], ["a", "b"], seed=0, validation_share=1.0)
 
 
-# --- protocols ----------------------------------------------------------------------------------------------------------------------
+# --- protocols
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_protocol_splits_a_set_that_has_everything() -> None:
@@ -208,7 +250,9 @@ def test_every_protocol_splits_a_set_that_has_everything() -> None:
         assert split.train
         assert split.test
         assert split == make_split(dataset, protocol, SplitRequest(run=2))
-    assert make_split(dataset, "video", SplitRequest(run=2, seed=5)) == video_split([video.name for video in dataset.videos], seed=7)
+    assert make_split(dataset, "video", SplitRequest(run=2, seed=5)) == video_split(
+        [video.name for video in dataset.videos], seed=7
+    )
     with pytest.raises(UnknownNameError, match="unknown split protocol 'contents': did you mean content"):
         make_split(dataset, "contents", SplitRequest())
 

@@ -1,4 +1,6 @@
-"""Paired tests and intervals against SciPy, Holm's correction against its definition, and where nothing can be said."""
+"""Paired tests and intervals against SciPy, Holm's correction against its definition, and where nothing can
+be said.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +13,16 @@ from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, w
 
 from vqafeat import statistics
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.statistics import MEASURES, Interval, PairedSplit, PairedTest, bootstrap_paired_difference, compare, holm, paired_test
+from vqafeat.statistics import (
+    MEASURES,
+    Interval,
+    PairedSplit,
+    PairedTest,
+    bootstrap_paired_difference,
+    compare,
+    holm,
+    paired_test,
+)
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -24,14 +35,20 @@ def test_paired_tests_equal_scipy() -> None:
     expected = ttest_rel(FIRST, SECOND)
     found = paired_test(FIRST, SECOND)
     assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
-    assert (found.name, found.pairs, found.mean_difference, found.note) == ("t", 10, pytest.approx((FIRST - SECOND).mean()), "")
+    assert (found.name, found.pairs, found.mean_difference, found.note) == (
+        "t",
+        10,
+        pytest.approx((FIRST - SECOND).mean()),
+        "",
+    )
     ranked = wilcoxon(FIRST, SECOND)
     found = paired_test(FIRST, SECOND, "wilcoxon")
     assert (found.statistic, found.p, found.note) == (ranked.statistic, pytest.approx(ranked.pvalue), "")
 
 
 def test_student_s_own_example() -> None:
-    # "The probable error of a mean" (1908): hours of sleep gained with two drugs; t = 4.06 on 9 degrees of freedom
+    # "The probable error of a mean" (1908): hours of sleep gained with two drugs; t = 4.06 on 9 degrees of
+    # freedom
     dextro = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     laevo = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
     found = paired_test(laevo, dextro)
@@ -52,13 +69,33 @@ def test_pairs_with_nan_are_left_out_and_counted() -> None:
     ("first", "second", "name", "pairs", "note"),
     [
         ([0.5, 0.6], [0.4, 0.7], "t", 2, "2 pair(s) are too few, a test takes at least 3"),
-        ([nan, nan, 0.1], [0.2, 0.3, nan], "wilcoxon", 0, "3 of 3 left out: NaN; 0 pair(s) are too few, a test takes at least 3"),
+        (
+            [nan, nan, 0.1],
+            [0.2, 0.3, nan],
+            "wilcoxon",
+            0,
+            "3 of 3 left out: NaN; 0 pair(s) are too few, a test takes at least 3",
+        ),
         ([0.5, 0.6, 0.7], [0.5, 0.6, 0.7], "t", 3, "all differences are zero: there is nothing to test"),
-        ([0.3, 0.6, 0.7], [0.1 + 0.2, 0.6, 0.7], "wilcoxon", 3, "all differences are zero: there is nothing to test"),
-        ([0.5, 0.6, 0.7], [0.25, 0.35, 0.45], "t", 3, "all differences are equal: without any spread there is no t"),
+        (
+            [0.3, 0.6, 0.7],
+            [0.1 + 0.2, 0.6, 0.7],
+            "wilcoxon",
+            3,
+            "all differences are zero: there is nothing to test",
+        ),
+        (
+            [0.5, 0.6, 0.7],
+            [0.25, 0.35, 0.45],
+            "t",
+            3,
+            "all differences are equal: without any spread there is no t",
+        ),
     ],
 )
-def test_where_a_test_is_not_defined_it_says_why(first: list[float], second: list[float], name: str, pairs: int, note: str) -> None:
+def test_where_a_test_is_not_defined_it_says_why(
+    first: list[float], second: list[float], name: str, pairs: int, note: str
+) -> None:
     found = paired_test(first, second, name)
     assert (isnan(found.p), isnan(found.statistic), found.pairs, found.note) == (True, True, pairs, note)
 
@@ -70,9 +107,13 @@ def test_wilcoxon_says_how_small_its_p_can_be() -> None:
 
 
 def test_series_are_checked() -> None:
-    with pytest.raises(ArgumentError, match=r"numbers of values differ \(first 3, second 2\): give one for each run or video"):
+    with pytest.raises(
+        ArgumentError, match=r"numbers of values differ \(first 3, second 2\): give one for each run or video"
+    ):
         paired_test([1, 2, 3], [1, 2])
-    with pytest.raises(ArgumentError, match=r"second has shape \(3,\) or holds infinity: give a list of numbers"):
+    with pytest.raises(
+        ArgumentError, match=r"second has shape \(3,\) or holds infinity: give a list of numbers"
+    ):
         paired_test([1, 2, 3], [1, 2, inf])
     with pytest.raises(ArgumentError, match=r"first has shape \(1, 3\)"):
         paired_test([[1, 2, 3]], [1, 2, 3])
@@ -99,22 +140,36 @@ def test_holm_rejects_what_the_stepwise_procedure_rejects() -> None:
             if p > level / (7 - rank):
                 break
             rejected.add(p)
-        assert {p for p, corrected in zip(p_values, holm(p_values), strict=True) if corrected <= level} == rejected
+        assert {
+            p for p, corrected in zip(p_values, holm(p_values), strict=True) if corrected <= level
+        } == rejected
 
 
 def test_several_series_are_compared() -> None:
     series = {"gru": FIRST, "lstm": SECOND, "none": FIRST - 0.05 + RNG.normal(0, 0.01, 10)}
     found = compare(series)
-    assert [(item.first, item.second) for item in found] == [("gru", "lstm"), ("gru", "none"), ("lstm", "none")]
-    assert [item.test for item in found] == [paired_test(series[item.first], series[item.second]) for item in found]
+    assert [(item.first, item.second) for item in found] == [
+        ("gru", "lstm"),
+        ("gru", "none"),
+        ("lstm", "none"),
+    ]
+    assert [item.test for item in found] == [
+        paired_test(series[item.first], series[item.second]) for item in found
+    ]
     assert [item.p_holm for item in found] == list(holm([item.test.p for item in found]))
     against = compare({**series, "same": FIRST}, "wilcoxon", baseline="gru")
-    assert [(item.first, item.second) for item in against] == [("lstm", "gru"), ("none", "gru"), ("same", "gru")]
+    assert [(item.first, item.second) for item in against] == [
+        ("lstm", "gru"),
+        ("none", "gru"),
+        ("same", "gru"),
+    ]
     assert isnan(against[2].p_holm)
     assert against[0].p_holm == holm([item.test.p for item in against[:2]])[0]
     with pytest.raises(ArgumentError, match="series are gru; give at least two, the baseline among them"):
         compare({"gru": FIRST})
-    with pytest.raises(ArgumentError, match="series are gru, lstm, none and the baseline 'svr'; give at least two"):
+    with pytest.raises(
+        ArgumentError, match="series are gru, lstm, none and the baseline 'svr'; give at least two"
+    ):
         compare(series, baseline="svr")
 
 
@@ -142,7 +197,9 @@ SCIPY: dict[str, Measure] = {
 def one_split(videos: int = 40) -> PairedSplit:
     rng = np.random.default_rng(2)
     mos = rng.uniform(1, 5, videos)
-    return PairedSplit(mos + rng.normal(0, 0.5, videos), mos + rng.normal(0, 1.5, videos), mos, np.arange(videos))
+    return PairedSplit(
+        mos + rng.normal(0, 0.5, videos), mos + rng.normal(0, 1.5, videos), mos, np.arange(videos)
+    )
 
 
 def overlapping_splits(splits: int, tested: int, videos: int, groups: int = 1) -> list[PairedSplit]:
@@ -157,8 +214,12 @@ def overlapping_splits(splits: int, tested: int, videos: int, groups: int = 1) -
     return found
 
 
-def by_hand(splits: Sequence[PairedSplit], rule: Measure, resamples: int, seed: int = 0) -> tuple[float, list[float]]:
-    """Return the estimate, and the values of its resamples that have one, by lists in which drawn videos repeat."""
+def by_hand(
+    splits: Sequence[PairedSplit], rule: Measure, resamples: int, seed: int = 0
+) -> tuple[float, list[float]]:
+    """Return the estimate, and the values of its resamples that have one, by lists in which drawn videos
+    repeat.
+    """
     videos = sorted({int(video) for split in splits for video in split.videos})
     rng = np.random.default_rng(seed)
 
@@ -166,14 +227,22 @@ def by_hand(splits: Sequence[PairedSplit], rule: Measure, resamples: int, seed: 
         differences = []
         for split in splits:
             groups = np.zeros(split.mos.size) if split.groups is None else split.groups
-            rows = np.array([row for video in drawn for row in np.flatnonzero(split.videos == video)], dtype=int)
+            rows = np.array(
+                [row for video in drawn for row in np.flatnonzero(split.videos == video)], dtype=int
+            )
             parts = [rows[groups[rows] == group] for group in np.unique(groups)]
-            values = [rule(split.first[part], split.mos[part]) - rule(split.second[part], split.mos[part]) for part in parts]
+            values = [
+                rule(split.first[part], split.mos[part]) - rule(split.second[part], split.mos[part])
+                for part in parts
+            ]
             sizes = [part.size for part in parts]
             differences.append(np.dot(values, sizes) / sum(sizes) if sum(sizes) else nan)
         return float(np.nanmean(differences)) if not np.isnan(differences).all() else nan
 
-    found = [estimate([videos[place] for place in rng.integers(0, len(videos), len(videos))]) for _ in range(resamples)]
+    found = [
+        estimate([videos[place] for place in rng.integers(0, len(videos), len(videos))])
+        for _ in range(resamples)
+    ]
     return estimate(videos), [value for value in found if not isnan(value)]
 
 
@@ -188,7 +257,9 @@ def test_measures_of_counted_videos_equal_scipy_on_repeated_ones(measure: str, s
             found = MEASURES.get(measure)(drawn, predictions, mos)
         repeated = [np.repeat(np.arange(videos), counts.astype(int)) for counts in drawn]
         expected = [SCIPY[measure](predictions[rows], mos[rows]) for rows in repeated]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 if measure == "plcc" and steps > 10 else 1e-12)
+        np.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e-9 if measure == "plcc" and steps > 10 else 1e-12
+        )
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
@@ -200,12 +271,24 @@ def test_an_interval_of_one_split_equals_scipy(measure: str) -> None:
 
     columns = (split.first, split.second, split.mos)
     expected = bootstrap(
-        columns, difference, paired=True, vectorized=False, n_resamples=200, method="percentile", rng=np.random.default_rng(5)
+        columns,
+        difference,
+        paired=True,
+        vectorized=False,
+        n_resamples=200,
+        method="percentile",
+        rng=np.random.default_rng(5),
     )
     found = bootstrap_paired_difference([split], measure, resamples=200, seed=5)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
     assert found.difference == pytest.approx(difference(*columns), abs=1e-15)
-    assert (found.measure, found.confidence, found.videos, found.resamples, found.note) == (measure, 0.95, 40, 200, "")
+    assert (found.measure, found.confidence, found.videos, found.resamples, found.note) == (
+        measure,
+        0.95,
+        40,
+        200,
+        "",
+    )
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
@@ -216,12 +299,17 @@ def test_an_interval_over_splits_redraws_each_video_once_for_all_of_them(measure
     found = bootstrap_paired_difference(splits, measure, resamples=150)
     assert found.difference == pytest.approx(estimate, abs=1e-12)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)
-    assert (found.videos, found.resamples) == (len({int(video) for split in splits for video in split.videos}), len(values))
+    assert (found.videos, found.resamples) == (
+        len({int(video) for split in splits for video in split.videos}),
+        len(values),
+    )
 
 
 def test_the_difference_is_that_of_the_paired_test() -> None:
     splits = overlapping_splits(5, 12, 20)
-    series = [[SCIPY["krocc"](getattr(split, name), split.mos) for split in splits] for name in ("first", "second")]
+    series = [
+        [SCIPY["krocc"](getattr(split, name), split.mos) for split in splits] for name in ("first", "second")
+    ]
     found = bootstrap_paired_difference(splits, "krocc", resamples=50)
     assert found.difference == pytest.approx(paired_test(*series).mean_difference, abs=1e-14)
 
@@ -251,7 +339,10 @@ def test_intervals_follow_the_seed_and_narrow_with_confidence() -> None:
 def test_an_interval_that_does_not_contain_the_difference_says_so() -> None:
     found = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
     assert not found.low <= found.difference <= found.high
-    assert found.note == "the interval does not contain the difference: the measure changes where drawn videos repeat"
+    assert (
+        found.note
+        == "the interval does not contain the difference: the measure changes where drawn videos repeat"
+    )
 
 
 def test_splits_and_resamples_without_measure_are_left_out() -> None:
@@ -259,7 +350,10 @@ def test_splits_and_resamples_without_measure_are_left_out() -> None:
     found = bootstrap_paired_difference([split])
     # 4 of the 256 draws of four from four are one video four times
     assert found.resamples == pytest.approx(2000 * 252 / 256, abs=15)
-    assert found.note == f"{2000 - found.resamples} of 2000 resamples left out: the measure is not defined in any split"
+    assert (
+        found.note
+        == f"{2000 - found.resamples} of 2000 resamples left out: the measure is not defined in any split"
+    )
     two = [split, replace(one_split(40), videos=np.arange(40))]
     estimate, values = by_hand(two, SCIPY["srocc"], resamples=200)
     found = bootstrap_paired_difference(two, resamples=200)
@@ -269,7 +363,9 @@ def test_splits_and_resamples_without_measure_are_left_out() -> None:
     assert found.note.endswith(" of 200 resamples a split is left out: the measure is not defined there")
     # a split with a NaN has no value, its videos are drawn all the same
     second = two[1]
-    found = bootstrap_paired_difference([split, replace(second, second=np.where(second.videos == 7, nan, second.second))], resamples=200)
+    found = bootstrap_paired_difference(
+        [split, replace(second, second=np.where(second.videos == 7, nan, second.second))], resamples=200
+    )
     assert found.difference == pytest.approx(bootstrap_paired_difference([split]).difference)
     assert (found.videos, found.note.split(";")[0]) == (40, "1 of 2 splits left out: NaN")
 
@@ -292,13 +388,19 @@ def test_where_there_is_no_interval_it_says_why() -> None:
 def test_arguments_of_intervals_are_checked() -> None:
     split = one_split()
     for change in ({"confidence": 1.0}, {"resamples": 0}, {"seed": -1}):
-        with pytest.raises(ArgumentError, match=r"confidence is .*, resamples is .* and seed is .*; allowed are at least 1, above 0 and"):
+        with pytest.raises(
+            ArgumentError,
+            match=r"confidence is .*, resamples is .* and seed is .*; allowed are at least 1, above 0 and",
+        ):
             bootstrap_paired_difference([split], **change)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="splits are 0"):
         bootstrap_paired_difference([])
     with pytest.raises(UnknownNameError, match=r"unknown measure 'scc': did you mean srcc|srocc"):
         bootstrap_paired_difference([split], "scc")
-    with pytest.raises(ArgumentError, match=r"shapes of a PairedSplit are first \(3,\), second \(40,\), .*: give one value a video"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"shapes of a PairedSplit are first \(3,\), second \(40,\), .*: give one value a video",
+    ):
         replace(split, first=np.ones(3))
     for wrong in ({"mos": np.full(40, nan)}, {"second": np.full(40, inf)}):
         with pytest.raises(ArgumentError, match="a PairedSplit holds infinity, or a label that is NaN"):

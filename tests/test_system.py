@@ -12,7 +12,14 @@ from vqafeat.system import anonymous_file, free_bytes, parse_bytes
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("1500M", 1500 << 20), ("1.5G", 3 << 29), ("4GiB", 4 << 30), ("2gb", 2 << 30), ("1048576", 1 << 20), (" 3 T ", 3 << 40)],
+    [
+        ("1500M", 1500 << 20),
+        ("1.5G", 3 << 29),
+        ("4GiB", 4 << 30),
+        ("2gb", 2 << 30),
+        ("1048576", 1 << 20),
+        (" 3 T ", 3 << 40),
+    ],
 )
 def test_amounts_are_read(text: str, amount: int) -> None:
     assert parse_bytes(text) == amount

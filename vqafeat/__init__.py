@@ -1,3 +1,5 @@
-"""vqafeat: decode each video once, keep per-frame features of deep networks, study video quality models in minutes."""
+"""vqafeat: decode each video once, keep per-frame features of deep networks, study video quality models in
+minutes.
+"""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """The kinds of error that a user can cause and mend.
 
-Each message names the argument, the value received, what is allowed, and the next step. Anything else that is raised is a bug and keeps
-its traceback.
+Each message names the argument, the value received, what is allowed, and the next step. Anything else that is
+raised is a bug and keeps its traceback.
 """
 
 
@@ -22,7 +22,7 @@ class DatasetError(VqafeatError):
 
 
 class VideoError(VqafeatError):
-    """A video that cannot be decoded as a whole; `kind` is the ledger's short word for the reason."""
+    """A video that cannot be decoded as a whole; `kind` is the failure log's short word for the reason."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

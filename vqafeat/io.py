@@ -36,20 +36,22 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MARK = "'"
 
 
-def guarded(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): a quotation mark goes before it, or before its own."""
+def escape_formula(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): a quotation mark goes
+    before it, or before its own.
+    """
     return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
 
 
-def unguarded(text: str) -> str:
-    """Return what `guarded` was given."""
+def unescape_formula(text: str) -> str:
+    """Return what `escape_formula` was given."""
     return text.removeprefix(_MARK)
 
 
 LARGEST_BYTES = 256 * 2**20
 
 
-def small_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
     """Return the text of a file.
 
     Raises:
@@ -60,7 +62,8 @@ def small_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> s
     size = path.stat().st_size
     if size > LARGEST_BYTES:
         raise DatasetError(
-            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read. "
+            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
+            f"{LARGEST_BYTES >> 20} MiB are read. "
             "Give the file that is meant, or split the data set."
         )
     return path.read_text(encoding=encoding, errors=errors)
@@ -86,7 +89,9 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell, text no formula."""
+    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell,
+    text no formula.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -94,7 +99,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def list_first(problems: Sequence[str]) -> str:
+def summarize_problems(problems: Sequence[str]) -> str:
     """Join the first few of many words."""
     more = len(problems) - _NAMED_AT_MOST
     return "; ".join(problems[:_NAMED_AT_MOST]) + (f"; and {more} more" if more > 0 else "")
@@ -103,4 +108,4 @@ def list_first(problems: Sequence[str]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if isnan(value) else repr(float(value))
-    return guarded(value) if isinstance(value, str) else value
+    return escape_formula(value) if isinstance(value, str) else value

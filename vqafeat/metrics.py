@@ -1,18 +1,21 @@
-"""How well predictions agree with labels: SROCC, KROCC, PLCC and RMSE, the last two after a mapping and without one.
+"""How well predictions agree with labels: SROCC, KROCC, PLCC and RMSE, the last two after a mapping and
+without one.
 
-The mappings are four-parameter logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least squares to the part being
-reported:
-- `logistic-increasing`, the default: f only rises, as VQEG's test plans require, and takes no step. It is fitted to at least 20 videos,
-  five for each parameter; τ4 is at least half the standard deviation of the predictions; the best of several starts is kept. Where it
-  cannot be fitted, PLCC and RMSE are those of the predictions as they are, and `Metrics.note` says why.
-- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4, and τ4 is free to change its sign.
-- `logistic-li`: the same with τ4 = 0.5 in the predictions' own unit, read as |τ4| (`logistic_func` in the released code of Li et al. and
-  BVQA_Benchmark).
+The mappings are four-parameter logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least
+squares to the part being reported: - `logistic-increasing`, the default: f only rises, as VQEG's test plans
+require, and takes no step. It is fitted to at least 20 videos,
+  five for each parameter; τ4 is at least half the standard deviation of the predictions; the best of several
+  starts is kept. Where it cannot be fitted, PLCC and RMSE are those of the predictions as they are, and
+  `Metrics.note` says why.
+- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4, and τ4 is free to
+    change its sign.
+- `logistic-li`: the same with τ4 = 0.5 in the predictions' own unit, read as |τ4| (`logistic_func` in the
+  released code of Li et al. and BVQA_Benchmark).
 - `none`: PLCC and RMSE of the predictions as they are (the released code of VSFA).
 
-The fit runs on standardised values, so predictions and labels may have any scale. With `logistic` and `logistic-li`, predictions that
-run against the labels get a falling curve, as in the released codes: PLCC is then positive though SROCC is negative, and `Metrics.note`
-says so.
+The fit runs on standardised values, so predictions and labels may have any scale. With `logistic` and
+`logistic-li`, predictions that run against the labels get a falling curve, as in the released codes: PLCC is
+then positive though SROCC is negative, and `Metrics.note` says so.
 """
 
 import math
@@ -32,24 +35,28 @@ from vqafeat.registry import Registry
 
 Values = NDArray[np.float64]
 
-# The curve is flat to rounding left and right of τ3 long before |τ4| is this small (unit: standard deviations of the predictions).
+# The curve is flat to rounding left and right of τ3 long before |τ4| is this small (unit: standard deviations
+# of the predictions).
 SMALLEST_SLOPE_SCALE = 1e-12
 MOST_EVALUATIONS = 20_000
 NOT_CONVERGED = "the logistic fit did not converge"
 DEFAULT_MAPPING = "logistic-increasing"
 # Five for each parameter of a logistic. With fewer, one video moves a part's figures visibly, mapped or not.
 FEW_VIDEOS = 20
-# Lower bound of |τ4| in standard deviations of the predictions: the rise from 12 % to 88 % then takes at least two of these.
+# Lower bound of |τ4| in standard deviations of the predictions: the rise from 12 % to 88 % then takes at
+# least two of these.
 _STEEPEST = 0.5
 _STARTS_REFINED = 3
 
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """The four parameters τ1 … τ4 of a fitted logistic, all NaN where the fit did not converge; `note` says what a reader should know.
+    """The four parameters τ1 … τ4 of a fitted logistic, all NaN where the fit did not converge; `note` says
+    what a reader should know.
 
     Raises:
-        ArgumentError: a fit that converged holds a parameter that is not finite, or one that did not says nothing in `note`.
+        ArgumentError: a fit that converged holds a parameter that is not finite, or one that did not says
+            nothing in `note`.
     """
 
     tau: tuple[float, float, float, float]
@@ -58,12 +65,19 @@ class LogisticFit:
 
     def __post_init__(self) -> None:
         if self.converged and not all(math.isfinite(value) for value in self.tau):
-            raise ArgumentError(f"tau of a converged LogisticFit is {self.tau}: all four must be finite; set converged=False instead")
+            raise ArgumentError(
+                f"tau of a converged LogisticFit is {self.tau}: all four must be finite; set "
+                f"converged=False instead"
+            )
         if not self.converged and not self.note:
-            raise ArgumentError("note of a LogisticFit that did not converge is empty: say why the fit failed")
+            raise ArgumentError(
+                "note of a LogisticFit that did not converge is empty: say why the fit failed"
+            )
 
     def mapped(self, scores: ArrayLike) -> Values:
-        """Return f(scores), of the shape of `scores`, in the labels' unit; NaN everywhere where the fit did not converge."""
+        """Return f(scores), of the shape of `scores`, in the labels' unit; NaN everywhere where the fit did
+        not converge.
+        """
         values = np.asarray(scores, dtype=np.float64)
         if not self.converged:
             return np.full(values.shape, np.nan)
@@ -75,7 +89,8 @@ class MappingRule:
     """How a logistic is fitted.
 
     Attributes:
-        fit: (standardised predictions, standardised labels, factor from a standardised to an original prediction) → fit.
+        fit: (standardised predictions, standardised labels, factor from a standardised to an original
+            prediction) → fit.
         fewest_videos: with fewer it is not fitted.
         or_plain: PLCC and RMSE of the predictions as they are, in place of NaN, where it cannot be fitted.
     """
@@ -87,7 +102,8 @@ class MappingRule:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Agreement of `n` predictions with their labels; a number that does not exist is NaN and `note` says why.
+    """Agreement of `n` predictions with their labels; a number that does not exist is NaN and `note` says
+    why.
 
     Attributes:
         srocc, krocc: on the predictions.
@@ -142,7 +158,9 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
         note = f"{fit.note}: PLCC and RMSE are those without a mapping" if rule.or_plain else fit.note
         return Metrics(srocc, krocc, *after, *plain, scores.size, note)
     mapped = fit.mapped(scores)
-    return Metrics(srocc, krocc, _pearson(mapped, labels), _rmse(mapped, labels), *plain, scores.size, fit.note)
+    return Metrics(
+        srocc, krocc, _pearson(mapped, labels), _rmse(mapped, labels), *plain, scores.size, fit.note
+    )
 
 
 def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
@@ -156,33 +174,54 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     rule = MAPPINGS.get(mapping)
     if rule is None:
         fitted = ", ".join(name for name in MAPPINGS if MAPPINGS.get(name) is not None)
-        raise ArgumentError(f"mapping '{mapping}' fits nothing: choose one of {fitted}, or use the predictions as they are")
+        raise ArgumentError(
+            f"mapping '{mapping}' fits nothing: choose one of {fitted}, or use the predictions as they are"
+        )
     if constant := _constant_side(scores, labels):
         return _failed(constant)
     if scores.size < rule.fewest_videos:
-        each = "five for each of its four parameters" if rule.fewest_videos >= FEW_VIDEOS else "one for each of its four parameters"
-        return _failed(f"{scores.size} videos are too few for the mapping '{mapping}', which takes {rule.fewest_videos}, {each}")
+        each = (
+            "five for each of its four parameters"
+            if rule.fewest_videos >= FEW_VIDEOS
+            else "one for each of its four parameters"
+        )
+        return _failed(
+            f"{scores.size} videos are too few for the mapping '{mapping}', which takes "
+            f"{rule.fewest_videos}, {each}"
+        )
     o_mean, o_deviation = float(np.mean(scores)), _deviation(scores)
     s_mean, s_deviation = float(np.mean(labels)), _deviation(labels)
     fit = rule.fit((scores - o_mean) / o_deviation, (labels - s_mean) / s_deviation, o_deviation)
     if not fit.converged:
         return fit
     t = fit.tau
-    tau = (t[0] * s_deviation + s_mean, t[1] * s_deviation + s_mean, t[2] * o_deviation + o_mean, t[3] * o_deviation)
+    tau = (
+        t[0] * s_deviation + s_mean,
+        t[1] * s_deviation + s_mean,
+        t[2] * o_deviation + o_mean,
+        t[3] * o_deviation,
+    )
     if not all(math.isfinite(value) for value in tau):
         return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
     return LogisticFit(tau, converged=True, note=fit.note)
 
 
-def _released_fit(slope_scale: Callable[[float], float], absolute: bool) -> Callable[[Values, Values, float], LogisticFit]:
-    """Return the fit from the one start of the released codes; `slope_scale` gives τ4 from the predictions' deviation."""
+def _released_fit(
+    slope_scale: Callable[[float], float], absolute: bool
+) -> Callable[[Values, Values, float], LogisticFit]:
+    """Return the fit from the one start of the released codes; `slope_scale` gives τ4 from the predictions'
+    deviation.
+    """
 
     def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-        t = _least_squares(x, y, (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation), absolute=absolute)
+        t = _least_squares(
+            x, y, (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation), absolute=absolute
+        )
         if t is None:
             return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
         mapped = _logistic(x, *t)
-        # Every constant and, in the limit, every straight line is a logistic: a fit worse than these has not reached the least squares.
+        # Every constant and, in the limit, every straight line is a logistic: a fit worse than these has not
+        # reached the least squares.
         residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
         if not all(math.isfinite(value) for value in t) or residual > 1 + 1e-9 or _is_constant(mapped):
             return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
@@ -197,7 +236,9 @@ def _released_fit(slope_scale: Callable[[float], float], absolute: bool) -> Call
 
 
 def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-    """Return the best logistic that rises, from a grid of starts at which its two limits follow by linear least squares."""
+    """Return the best logistic that rises, from a grid of starts at which its two limits follow by linear
+    least squares.
+    """
     if _pearson(rankdata(x), rankdata(y)) <= 0:
         return _failed("the predictions run against the labels, which no increasing curve fits")
     starts = []
@@ -218,7 +259,10 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
 
     low, high = np.array(bounds).T
     within = [np.clip(start, low, high) for _, start in sorted(starts)[:_STARTS_REFINED]]
-    best = min((least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within), key=lambda found: found.cost)
+    best = min(
+        (least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within),
+        key=lambda found: found.cost,
+    )
     rise, bottom, middle, scale = (float(value) for value in best.x)
     if 2 * best.cost / x.size > 1 - 1e-6 or _is_constant(_logistic(x, bottom + rise, bottom, middle, scale)):
         return _failed("no increasing curve is closer to the labels than their mean")
@@ -239,7 +283,10 @@ def _failed(note: str) -> LogisticFit:
 def _checked_pair(predictions: ArrayLike, mos: ArrayLike) -> tuple[Values, Values]:
     scores, labels = _checked("predictions", predictions), _checked("mos", mos)
     if scores.size != labels.size:
-        raise ArgumentError(f"predictions has {scores.size} values and mos {labels.size}: give one prediction for each label, in one order")
+        raise ArgumentError(
+            f"predictions has {scores.size} values and mos {labels.size}: give one prediction for each "
+            f"label, in one order"
+        )
     return scores, labels
 
 
@@ -247,12 +294,17 @@ def _checked(name: str, given: ArrayLike) -> Values:
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} holds something that is not a number ({error}): give one number a video") from error
+        raise ArgumentError(
+            f"{name} holds something that is not a number ({error}): give one number a video"
+        ) from error
     if values.ndim != 1 or values.size < 2:
-        raise ArgumentError(f"{name} has shape {values.shape}: give a one-dimensional list of at least 2 numbers, one a video")
+        raise ArgumentError(
+            f"{name} has shape {values.shape}: give a one-dimensional list of at least 2 numbers, one a video"
+        )
     if bad := np.flatnonzero(~np.isfinite(values)).tolist():
         raise ArgumentError(
-            f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}: leave these out or mend them"
+            f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}: leave "
+            f"these out or mend them"
         )
     return values
 
@@ -264,7 +316,8 @@ def _constant_side(scores: Values, labels: Values) -> str:
 
 
 def _is_constant(values: Values) -> bool:
-    # Equal up to the rounding of float64, so that one number computed in two ways does not count as two ranks.
+    # Equal up to the rounding of float64, so that one number computed in two ways does not count as two
+    # ranks.
     return bool(np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max())
 
 
@@ -291,15 +344,15 @@ def _logistic(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
 def _least_squares(
     x: Values, y: Values, start: tuple[float, float, float, float], *, absolute: bool
 ) -> tuple[float, float, float, float] | None:
-    def guarded(t4: float) -> float:
+    def evaluated(t4: float) -> float:
         size = max(abs(t4), SMALLEST_SLOPE_SCALE)
         return size if absolute else math.copysign(size, t4)
 
     def curve(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
-        return _logistic(x, t1, t2, t3, guarded(t4))
+        return _logistic(x, t1, t2, t3, evaluated(t4))
 
     def slopes(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
-        scale = guarded(t4)
+        scale = evaluated(t4)
         sign = math.copysign(1.0, t4) if absolute else 1.0
         z = (x - t3) / scale
         rise = expit(z)
@@ -307,12 +360,13 @@ def _least_squares(
         return np.stack([rise, 1 - rise, -steepness, -steepness * z * sign], axis=1)
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # What overflows on the way is caught at the end: the parameters must be finite and the curve close to the labels.
-        # Two distinct predictions leave τ3 and τ4 open, yet the mapped values, all that is reported, are determined.
+        # What overflows on the way is caught at the end: the parameters must be finite and the curve close to
+        # the labels. Two distinct predictions leave τ3 and τ4 open, yet the mapped values, all that is
+        # reported, are determined.
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
             found, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)
         except RuntimeError:
             return None
     t1, t2, t3, t4 = (float(value) for value in found)
-    return t1, t2, t3, guarded(t4)
+    return t1, t2, t3, evaluated(t4)

@@ -17,11 +17,22 @@ from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # beside the colours, for print
-STYLE: dict[Any, Any] = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd"}
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+}
 
 
 def plot_predictions(
-    predictions: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path, mapping: str = DEFAULT_MAPPING
+    predictions: Sequence[float],
+    labels: Sequence[float],
+    label_name: str,
+    title: str,
+    path: Path,
+    mapping: str = DEFAULT_MAPPING,
 ) -> Path:
     """Write a scatter of heads' outputs against labels with the mapping that PLCC and RMSE are read after."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
@@ -35,8 +46,12 @@ def plot_predictions(
     return path
 
 
-def plot_scores(scores: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path) -> Path:
-    """Write a scatter of calibrated scores against labels, both on one scale, with the line on which they are equal."""
+def plot_scores(
+    scores: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path
+) -> Path:
+    """Write a scatter of calibrated scores against labels, both on one scale, with the line on which they are
+    equal.
+    """
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
         figure, axes = _scatter(x, y, f"{len(x)} scores of test videos")
@@ -44,7 +59,9 @@ def plot_scores(scores: Sequence[float], labels: Sequence[float], label_name: st
         axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
         # low scores of good videos are the rarest
-        _finish(figure, axes, (f"calibrated score ({label_name})", label_name, title), path, legend="upper left")
+        _finish(
+            figure, axes, (f"calibrated score ({label_name})", label_name, title), path, legend="upper left"
+        )
     return path
 
 
@@ -55,7 +72,13 @@ def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str)
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path, legend: Literal["best", "upper left"] = "best") -> None:
+def _finish(
+    figure: Figure,
+    axes: Axes,
+    words: tuple[str, str, str],
+    path: Path,
+    legend: Literal["best", "upper left"] = "best",
+) -> None:
     axes.set_xlabel(words[0], parse_math=False)
     axes.set_ylabel(words[1], parse_math=False)
     axes.set_title(words[2], parse_math=False, fontsize=10)
@@ -63,27 +86,43 @@ def _finish(figure: Figure, axes: Axes, words: tuple[str, str, str], path: Path,
     figure.savefig(path, dpi=150)
 
 
-def plot_frame_curve(video: ScoredVideo, path: Path, stills: Mapping[int, npt.NDArray[np.uint8]] | None = None) -> Path:
-    """Write the curve of a video's per-frame scores over its presentation time, with the pictures of its worst and best moments.
+def plot_frame_curve(
+    video: ScoredVideo, path: Path, thumbnails: Mapping[int, npt.NDArray[np.uint8]] | None = None
+) -> Path:
+    """Write the curve of a video's per-frame scores over its presentation time, with the pictures of its
+    worst and best moments.
 
     Args:
         video: with its frames' scores.
         path: of the PNG.
-        stills: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are only marked.
+        stills: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are only
+            marked.
     """
-    stills = stills or {}
+    thumbnails = thumbnails or {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.4) if stills else (7, 3), layout="constrained")
-        panels = figure.subplot_mosaic("cw;cb" if stills else "c", width_ratios=[2.6, 1] if stills else [1])
+        figure = Figure(figsize=(9, 3.4) if thumbnails else (7, 3), layout="constrained")
+        panels = figure.subplot_mosaic(
+            "cw;cb" if thumbnails else "c", width_ratios=[2.6, 1] if thumbnails else [1]
+        )
         axes = panels["c"]
         times = _curve_times(video)
         axes.plot(times, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
         axes.axhline(video.score, color=GREY, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
-        for (name, place), marker, colour in zip(worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True):
+        for (name, place), marker, colour in zip(
+            worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True
+        ):
             words = f"{name} {video.frame_scores[place]:.2f}, at {times[place]:.1f} s"
-            axes.plot(times[place], video.frame_scores[place], marker, color=colour, markersize=9, linestyle="none", label=words)
-            if stills:
-                panels[name[0]].imshow(stills[int(video.frames[place])])
+            axes.plot(
+                times[place],
+                video.frame_scores[place],
+                marker,
+                color=colour,
+                markersize=9,
+                linestyle="none",
+                label=words,
+            )
+            if thumbnails:
+                panels[name[0]].imshow(thumbnails[int(video.frames[place])])
                 panels[name[0]].set_title(words, fontsize=9, color=colour)
                 panels[name[0]].set_axis_off()
         axes.set_xlabel("time (seconds)")
@@ -100,14 +139,18 @@ def worst_and_best(video: ScoredVideo) -> dict[str, int]:
 
 
 def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, path: Path) -> Path:
-    """Write bars of the CORAL distances of domains to a target domain, side by side for each feature set (Li et al., fig. 3).
+    """Write bars of the CORAL distances of domains to a target domain, side by side for each feature set (Li
+    et al., fig. 3).
 
     Args:
         distances: by feature set, then by domain; every feature set has the same domains.
         target: the domain that all are compared with.
         path: of the PNG.
     """
-    named = {feature_set: {f"{domain} to {target}": value for domain, value in found.items()} for feature_set, found in distances.items()}
+    named = {
+        feature_set: {f"{domain} to {target}": value for domain, value in found.items()}
+        for feature_set, found in distances.items()
+    }
     return plot_bars(named, "CORAL distance (lower is closer)", "", path)
 
 
@@ -128,9 +171,18 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
         axes.set_axisbelow(True)
         for number, (series, found) in enumerate(values.items()):
             places = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
-            style: dict[str, Any] = {"color": BARS[number % len(BARS)], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+            style: dict[str, Any] = {
+                "color": BARS[number % len(BARS)],
+                "hatch": HATCHES[number % len(HATCHES)],
+                "edgecolor": "white",
+            }
             bars = axes.bar(places, [found[group] for group in groups], width * 0.92, label=series, **style)
-            axes.bar_label(bars, [f"{found[group]:.2e}" if isfinite(found[group]) else "" for group in groups], padding=2, fontsize=8)
+            axes.bar_label(
+                bars,
+                [f"{found[group]:.2e}" if isfinite(found[group]) else "" for group in groups],
+                padding=2,
+                fontsize=8,
+            )
         axes.set_xticks(range(len(groups)), groups, parse_math=False)
         axes.set_ylabel(label)
         axes.margins(y=0.16)

@@ -52,7 +52,7 @@ class Registry(Generic[Entry]):
         return iter(self._entries)
 
 
-def options_of(function: Callable[..., object]) -> tuple[str, ...]:
+def keyword_options(function: Callable[..., object]) -> tuple[str, ...]:
     """Return the names of what a registered function takes by keyword alone: its options."""
     parameters = signature(function).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY)

@@ -20,9 +20,9 @@ from vqafeat.registry import Registry
 if TYPE_CHECKING:
     from upath import UPath
 
-    Place = Path | UPath
+    StorePath = Path | UPath
 else:
-    Place = Path  # universal-pathlib is only needed, and only imported, where a place is a URL
+    StorePath = Path  # universal-pathlib is only needed, and only imported, where a place is a URL
 import errno
 from typing import TYPE_CHECKING
 
@@ -73,16 +73,20 @@ SCHEMES.add(
         extra="s3",
         credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
         options={
-            # botocore repeats what is answered with 500, 502, 503, 504 or a throttling code, after waits that double up to 20 s; what is
-            # cut or not answered in time s3fs repeats five times
-            "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 8}},
+            # botocore repeats what is answered with 500, 502, 503, 504 or a throttling code, after waits that
+            # double up to 20 s; what is cut or not answered in time s3fs repeats five times
+            "config_kwargs": {
+                "connect_timeout": 10,
+                "read_timeout": 60,
+                "retries": {"mode": "standard", "max_attempts": 8},
+            },
             "use_listings_cache": False,  # another process may be writing
         },
     ),
 )
 
 
-def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
+def parse_path(text: str, storage_options: Sequence[str] = ()) -> StorePath:
     """Return the folder or the URL that a text names.
 
     Args:
@@ -90,18 +94,23 @@ def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
         storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
 
     Raises:
-        ArgumentError: an option is no such pair or holds credentials, the URL does, or what reaches it is not installed.
+        ArgumentError: an option is no such pair or holds credentials, the URL does, or what reaches it is not
+            installed.
         UnknownNameError: the URL is of another kind than there are.
     """
     url = _URL.fullmatch(text)
     if url is None:
         if storage_options:
-            raise ArgumentError(f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{text}'; leave it out.")
+            raise ArgumentError(
+                f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{text}'; "
+                f"leave it out."
+            )
         return Path(text)
     scheme = SCHEMES.get(url["scheme"].lower())
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
-            f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write {url['scheme']}://bucket/prefix alone. "
+            f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write "
+            f"{url['scheme']}://bucket/prefix alone. "
             f"Credentials come from the environment: {scheme.credentials}."
         )
     given = dict(_parsed(option, scheme) for option in storage_options)
@@ -109,43 +118,52 @@ def place_named(text: str, storage_options: Sequence[str] = ()) -> Place:
     for name, own in scheme.options.items():
         if isinstance(own, dict):
             if not isinstance(given.get(name, {}), dict):
-                raise ArgumentError(f"--storage-option {name}={given[name]} is no JSON object, as {name}={json.dumps(own)} is; write one.")
+                raise ArgumentError(
+                    f"--storage-option {name}={given[name]} is no JSON object, as {name}={json.dumps(own)} "
+                    f"is; write one."
+                )
             given[name] = {**own, **given.get(name, {})}
     return _import("upath", scheme).UPath(text.rstrip("/"), **{**scheme.options, **given})  # type: ignore[no-any-return]
 
 
-def places_named(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[Place]:
+def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[StorePath]:
     """Return the places of several texts; the options are for those at a URL, of which there has to be one.
 
     Raises:
-        ArgumentError, UnknownNameError: as `place_named`.
+        ArgumentError, UnknownNameError: as `parse_path`.
     """
     if storage_options and not texts:
         raise ArgumentError(
-            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is named; leave it out."
+            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is "
+            "named; leave it out."
         )
     some_url = any("://" in text for text in texts)
-    return [place_named(text, storage_options if "://" in text or not some_url else ()) for text in texts]
+    return [parse_path(text, storage_options if "://" in text or not some_url else ()) for text in texts]
 
 
 def _import(module: str, scheme: Scheme) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ArgumentError(f"stores at a URL need '{module}', not installed here; run: pip install 'vqafeat[{scheme.extra}]'") from error
+        raise ArgumentError(
+            f"stores at a URL need '{module}', not installed here; run: pip install 'vqafeat[{scheme.extra}]'"
+        ) from error
 
 
 def _parsed(option: str, scheme: Scheme) -> tuple[str, Any]:
     name, sign, text = option.partition("=")
     if not sign or not name:
-        raise ArgumentError("--storage-option takes NAME=VALUE, as endpoint_url=http://127.0.0.1:9000; one has no such form.")
+        raise ArgumentError(
+            "--storage-option takes NAME=VALUE, as endpoint_url=http://127.0.0.1:9000; one has no such form."
+        )
     try:
         value = json.loads(text)
     except ValueError:
         value = text
     if any(_CREDENTIAL.search(word) for word in _names(name, value)) or re.search(r"://[^/]*@", text):
         raise ArgumentError(
-            f"--storage-option {name} looks like a credential, which would be seen by others in the list of processes; "
+            f"--storage-option {name} looks like a credential, which would be seen by others in the list of "
+            f"processes; "
             f"set it in the environment: {scheme.credentials}."
         )
     return name, value
@@ -159,7 +177,7 @@ def _names(name: str, value: Any) -> Iterator[str]:
 
 
 @contextmanager
-def network_errors_told(place: Place) -> Iterator[None]:
+def translate_network_errors(place: StorePath) -> Iterator[None]:
     """Tell what a network answers as an error of the store there.
 
     Raises:
@@ -174,18 +192,24 @@ def network_errors_told(place: Place) -> Iterator[None]:
         raise
     except network_errors() as error:
         raise StoreError(
-            f"'{place}' cannot be reached ({type(error).__name__}: {error}); look at the URL, at --storage-option endpoint_url=URL, and at "
+            f"'{place}' cannot be reached ({type(error).__name__}: {error}); look at the URL, at "
+            f"--storage-option endpoint_url=URL, and at "
             f"the credentials in the environment ({SCHEMES.get(place.protocol).credentials})."
         ) from error
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """Return the kinds of error that a disk or a network has; those that are no OSError exist where a URL is in use."""
+    """Return the kinds of error that a disk or a network has; those that are no OSError exist where a URL is
+    in use.
+    """
     named = [(sys.modules.get(module), names) for module, names in _NETWORK_ERRORS.items()]
-    return (OSError, *(getattr(module, name) for module, names in named if module is not None for name in names))
+    return (
+        OSError,
+        *(getattr(module, name) for module, names in named if module is not None for name in names),
+    )
 
 
-def of_each(place: Place, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+def map_concurrently(place: StorePath, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
     """Return what `look` finds of each item, in order; over a network, many at once."""
     if isinstance(place, Path):
         return list(map(look, items))
@@ -193,14 +217,16 @@ def of_each(place: Place, look: Callable[[Item], Found], items: Iterable[Item]) 
         return list(pool.map(look, items))
 
 
-def read_bytes(place: Place) -> bytes:
-    """Return all that is in a file; over a network with one request, where opening it would ask for its size first."""
+def read_bytes(place: StorePath) -> bytes:
+    """Return all that is in a file; over a network with one request, where opening it would ask for its size
+    first.
+    """
     if isinstance(place, Path):
         return place.read_bytes()
     return place.fs.cat_file(place.path, max_concurrency=1)  # type: ignore[no-any-return]
 
 
-def remove_tree(place: Place) -> None:
+def remove_tree(place: StorePath) -> None:
     """Delete a folder with all that is in it, or all objects below a prefix."""
     if isinstance(place, Path):
         shutil.rmtree(place)
@@ -214,7 +240,7 @@ def cache_folder(kind: str) -> Path:
 
 
 @contextmanager
-def cache_errors_told(folder: Path) -> Iterator[None]:
+def translate_cache_errors(folder: Path) -> Iterator[None]:
     """Tell what the disk of a cache folder refuses.
 
     Raises:
@@ -224,7 +250,8 @@ def cache_errors_told(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"the cache folder '{folder}' cannot be written to ({error.strerror or error}); make room or make it writable, or name another "
+            f"the cache folder '{folder}' cannot be written to ({error.strerror or error}); make room or "
+            f"make it writable, or name another "
             "disk's folder in XDG_CACHE_HOME, then run the same command again."
         ) from error
 
@@ -272,20 +299,21 @@ class RemoteFile:
         return (status.st_size, status.st_mtime_ns) == (self.size_bytes, self.modified_ns)
 
     def fetch(self, file: Path) -> None:
-        """Copy it to a file of this machine's cache, which gets its time of writing; raises what the network raises.
+        """Copy it to a file of this machine's cache, which gets its time of writing; raises what the network
+        raises.
 
         Raises:
             ChangedError: its size is not the listed one.
             StoreError: the file cannot be written.
         """
-        with cache_errors_told(file.parent):
+        with translate_cache_errors(file.parent):
             file.touch()  # so that what is wrong with the disk is not taken for an answer of the network
         try:
             # in one piece: pieces at once are held in memory, and one that is cut is not asked for again
             self.place.fs.get_file(self.place.path, str(file), max_concurrency=1)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                with cache_errors_told(file.parent):
+                with translate_cache_errors(file.parent):
                     raise
             raise
         if file.stat().st_size != self.size_bytes:
@@ -297,7 +325,8 @@ VideoFile = Path | RemoteFile
 
 
 def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
-    """Return the files below a prefix by their paths relative to it, none of which leads out of a folder that they are copied to.
+    """Return the files below a prefix by their paths relative to it, none of which leads out of a folder that
+    they are copied to.
 
     Keys that are no relative path (`..`, `//`) are left out.
 
@@ -306,14 +335,18 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
         StoreError: the object store cannot be reached, or does not let us in.
     """
     try:
-        with network_errors_told(root):
+        with translate_network_errors(root):
             found = root.fs.find(root.path, detail=True)
     except FileNotFoundError as error:
-        raise DatasetError(f"the folder of videos '{root}' does not exist ({error}); name it with --root URL.") from error
+        raise DatasetError(
+            f"the folder of videos '{root}' does not exist ({error}); name it with --root URL."
+        ) from error
     above = f"{root.path.rstrip('/')}/"
     files = {path.removeprefix(above): said for path, said in found.items() if path.startswith(above)}
     return {
-        relative: RemoteFile(root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9)
+        relative: RemoteFile(
+            root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9
+        )
         for relative, said in files.items()
         if not {"", ".", ".."}.intersection(relative.split("/"))
     }

@@ -1,7 +1,7 @@
 """Paired tests of several heads over splits, with Holm's correction.
 
-Splits that are drawn from one data set share videos, so the tests take them for more independent than they are: a small p over ten random
-splits is weaker evidence than over ten data sets.
+Splits that are drawn from one data set share videos, so the tests take them for more independent than they
+are: a small p over ten random splits is weaker evidence than over ten data sets.
 """
 
 import math
@@ -32,7 +32,9 @@ def paired_t(differences: Values) -> tuple[float, float]:
 
 @PAIRED_TESTS.register("wilcoxon")
 def signed_rank(differences: Values) -> tuple[float, float]:
-    """Return Wilcoxon's signed-rank statistic and its p; differences of zero are dropped first, as Wilcoxon did."""
+    """Return Wilcoxon's signed-rank statistic and its p; differences of zero are dropped first, as Wilcoxon
+    did.
+    """
     found = wilcoxon(differences)
     return float(found.statistic), float(found.pvalue)
 
@@ -67,7 +69,9 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two of several series compared; `p_holm` is p corrected for the number of comparisons, NaN where p is."""
+    """Two of several series compared; `p_holm` is p corrected for the number of comparisons, NaN where p
+    is.
+    """
 
     first: str
     second: str
@@ -76,7 +80,8 @@ class Comparison:
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedTest:
-    """Test whether two (run,) series differ in more than chance; pairs with a NaN are left out and counted in `note`.
+    """Test whether two (run,) series differ in more than chance; pairs with a NaN are left out and counted in
+    `note`.
 
     Raises:
         ArgumentError: the series differ in length, are not one-dimensional, or hold infinity.
@@ -97,17 +102,26 @@ def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedT
     return PairedTest(name, differences.size, mean, statistic, p, "; ".join(notes))
 
 
-def compare(series: Mapping[str, ArrayLike], name: str = "t", baseline: str | None = None) -> tuple[Comparison, ...]:
+def compare(
+    series: Mapping[str, ArrayLike], name: str = "t", baseline: str | None = None
+) -> tuple[Comparison, ...]:
     """Test several (run,) series against each other, or each against a baseline, with Holm's correction.
 
     Raises:
-        ArgumentError: as in `paired_test`, there are fewer than two series, or the baseline is not among them.
+        ArgumentError: as in `paired_test`, there are fewer than two series, or the baseline is not among
+            them.
         UnknownNameError: `name` is neither `t` nor `wilcoxon`.
     """
     if len(series) < 2 or (baseline is not None and baseline not in series):
         asked = "" if baseline is None else f" and the baseline '{baseline}'"
-        raise ArgumentError(f"series are {', '.join(series) or 'none'}{asked}; give at least two, the baseline among them.")
-    pairs = list(combinations(series, 2)) if baseline is None else [(other, baseline) for other in series if other != baseline]
+        raise ArgumentError(
+            f"series are {', '.join(series) or 'none'}{asked}; give at least two, the baseline among them."
+        )
+    pairs = (
+        list(combinations(series, 2))
+        if baseline is None
+        else [(other, baseline) for other in series if other != baseline]
+    )
     tests = [paired_test(series[first], series[second], name) for first, second in pairs]
     corrected = holm([test.p for test in tests])
     return tuple(Comparison(*pair, test, p) for pair, test, p in zip(pairs, tests, corrected, strict=True))
@@ -116,7 +130,8 @@ def compare(series: Mapping[str, ArrayLike], name: str = "t", baseline: str | No
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return p values corrected for their number; NaN stays NaN and does not count.
 
-    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979): the k-th smallest of m, from 0, times m − k, never
+    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979): the k-th smallest of m,
+        from 0, times m − k, never
     below the one before it, at most 1.
     """
     corrected, largest = list(p_values), 0.0
@@ -133,11 +148,16 @@ def _complete(*named: tuple[str, ArrayLike]) -> tuple[list[Values], list[str]]:
     for name, given in named:
         values = np.array(given, dtype=np.float64)
         if values.ndim != 1 or np.isinf(values).any():
-            raise ArgumentError(f"{name} has shape {values.shape} or holds infinity: give a list of numbers, NaN where there is none")
+            raise ArgumentError(
+                f"{name} has shape {values.shape} or holds infinity: give a list of numbers, NaN where "
+                f"there is none"
+            )
         series.append(values)
     if len({values.size for values in series}) > 1:
         sizes = ", ".join(f"{name} {values.size}" for (name, _), values in zip(named, series, strict=True))
-        raise ArgumentError(f"numbers of values differ ({sizes}): give one for each run or video, in one order")
+        raise ArgumentError(
+            f"numbers of values differ ({sizes}): give one for each run or video, in one order"
+        )
     kept = ~np.isnan(np.stack(series)).any(axis=0)
     lost = kept.size - int(kept.sum())
     return [values[kept] for values in series], [f"{lost} of {kept.size} left out: NaN"] if lost else []
@@ -155,7 +175,8 @@ def _undefined(differences: Values, name: str) -> str:
 
 
 Places = NDArray[np.intp]
-# (resample, video) how often each video was drawn, (video,) predictions and (video,) labels → (resample,) numbers, NaN without one
+# (resample, video) how often each video was drawn, (video,) predictions and (video,) labels → (resample,)
+# numbers, NaN without one
 Rule = Callable[[Values, Values, Values], Values]
 MEASURES: Registry[Rule] = Registry("measure")
 
@@ -168,7 +189,9 @@ _SIGNS = 2**20  # signs of pairs of videos that are held at once
 
 @MEASURES.register("srocc")
 def _srocc(drawn: Values, predictions: Values, mos: Values) -> Values:
-    return _where_both_vary(_correlation(drawn, _midranks(drawn, predictions), _midranks(drawn, mos)), drawn, predictions, mos)
+    return _where_both_vary(
+        _correlation(drawn, _midranks(drawn, predictions), _midranks(drawn, mos)), drawn, predictions, mos
+    )
 
 
 @MEASURES.register("krocc")
@@ -180,8 +203,13 @@ def _krocc(drawn: Values, predictions: Values, mos: Values) -> Values:
     for start in range(0, mos.size, step):
         rows = slice(start, start + step)
         signs = [np.sign(values[rows, None] - values).astype(np.float32) for values in (predictions, mos)]
-        agreeing += np.einsum("rv,rv->r", (counts @ (signs[0] * signs[1]).T).astype(np.float64), drawn[:, rows])
-    untied = [drawn.sum(axis=1) ** 2 - (_by_value(drawn, values)[0] ** 2).sum(axis=1) for values in (predictions, mos)]
+        agreeing += np.einsum(
+            "rv,rv->r", (counts @ (signs[0] * signs[1]).T).astype(np.float64), drawn[:, rows]
+        )
+    untied = [
+        drawn.sum(axis=1) ** 2 - (_by_value(drawn, values)[0] ** 2).sum(axis=1)
+        for values in (predictions, mos)
+    ]
     return _where_both_vary(agreeing / np.sqrt(untied[0] * untied[1]), drawn, predictions, mos)
 
 
@@ -232,16 +260,17 @@ class PairedSplit:
     """The test part of one split, measured with two heads.
 
     Attributes:
-        first: (video,) what one head says of the videos, after the mapping for a measure that is read after one; a split with a NaN here
-            or in `second` has no value.
+        first: (video,) what one head says of the videos, after the mapping for a measure that is read after
+            one; a split with a NaN here or in `second` has no value.
         second: (video,) what the other says.
         mos: (video,) labels.
         videos: (video,) number of each video, the same in all splits that test it.
-        groups: (video,) number of the data set that a video is from; each is measured by itself, and their mean, weighted by their
-            videos, is the split's value. None where there is one data set.
+        groups: (video,) number of the data set that a video is from; each is measured by itself, and their
+            mean, weighted by their videos, is the split's value. None where there is one data set.
 
     Raises:
-        ArgumentError: the series differ in length, are not one-dimensional, are empty, or hold infinity; or a label is NaN.
+        ArgumentError: the series differ in length, are not one-dimensional, are empty, or hold infinity; or a
+            label is NaN.
     """
 
     first: Values
@@ -255,19 +284,32 @@ class PairedSplit:
         sizes = ", ".join(f"{name} {values.shape}" for name, values in series.items())
         if len({values.shape for values in series.values()}) > 1 or self.mos.ndim != 1 or not self.mos.size:
             raise ArgumentError(f"shapes of a PairedSplit are {sizes}: give one value a video, in one order")
-        if any(np.isinf(values).any() for values in (self.first, self.second)) or not np.isfinite(self.mos).all():
-            raise ArgumentError("a PairedSplit holds infinity, or a label that is NaN: leave these videos out")
+        if (
+            any(np.isinf(values).any() for values in (self.first, self.second))
+            or not np.isfinite(self.mos).all()
+        ):
+            raise ArgumentError(
+                "a PairedSplit holds infinity, or a label that is NaN: leave these videos out"
+            )
 
 
 def bootstrap_paired_difference(
-    splits: Sequence[PairedSplit], measure: str = "srocc", *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    splits: Sequence[PairedSplit],
+    measure: str = "srocc",
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Interval:
-    """Return the percentile interval of the mean difference over the splits when the videos of all splits are drawn anew.
+    """Return the percentile interval of the mean difference over the splits when the videos of all splits are
+    drawn anew.
 
-    A resample draws as many videos as there are, with replacement, once for all splits and both heads. Each split is then measured with
-    each of its videos as often as it was drawn. A split without a value is left out of the mean, in the whole or in a resample.
+    A resample draws as many videos as there are, with replacement, once for all splits and both heads. Each
+    split is then measured with each of its videos as often as it was drawn. A split without a value is left
+    out of the mean, in the whole or in a resample.
 
-    Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13; the videos are the units that are drawn.
+    Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13; the videos are the
+        units that are drawn.
 
     Args:
         splits: the test parts.
@@ -283,23 +325,38 @@ def bootstrap_paired_difference(
     rule = MEASURES.get(measure)
     if not splits or not 0 < confidence < 1 or resamples < 1 or seed < 0:
         raise ArgumentError(
-            f"splits are {len(splits)}, confidence is {confidence}, resamples is {resamples} and seed is {seed}; allowed are at least 1, "
+            f"splits are {len(splits)}, confidence is {confidence}, resamples is {resamples} and seed is "
+            f"{seed}; allowed are at least 1, "
             "above 0 and below 1, at least 1, and at least 0."
         )
     videos, parts = _placed(splits)
     whole = _differences(np.ones((1, videos)), parts, rule)[0]
     kept = [part for part, value in zip(parts, whole, strict=True) if not math.isnan(value)]
     difference = float(np.nanmean(whole)) if kept else math.nan
-    notes = [f"{len(parts) - len(kept)} of {len(parts)} splits left out: NaN"] if len(kept) < len(parts) else []
+    notes = (
+        [f"{len(parts) - len(kept)} of {len(parts)} splits left out: NaN"] if len(kept) < len(parts) else []
+    )
     if videos < FEWEST_VIDEOS or not kept:
-        notes.append(f"{videos} video(s) are too few, at least {FEWEST_VIDEOS} are needed" if videos < FEWEST_VIDEOS else _UNDEFINED)
+        notes.append(
+            f"{videos} video(s) are too few, at least {FEWEST_VIDEOS} are needed"
+            if videos < FEWEST_VIDEOS
+            else _UNDEFINED
+        )
         return Interval(measure, difference, math.nan, math.nan, confidence, videos, 0, "; ".join(notes))
     chunks = _drawn(videos, resamples, np.random.default_rng(seed))
     found, own_notes = _means(np.concatenate([_differences(drawn, kept, rule) for drawn in chunks]))
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist() if found.size else (math.nan, math.nan)
+    low, high = (
+        np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+        if found.size
+        else (math.nan, math.nan)
+    )
     if difference < low - _ROUNDING or difference > high + _ROUNDING:
-        own_notes.append("the interval does not contain the difference: the measure changes where drawn videos repeat")
-    return Interval(measure, difference, low, high, confidence, videos, found.size, "; ".join([*notes, *own_notes]))
+        own_notes.append(
+            "the interval does not contain the difference: the measure changes where drawn videos repeat"
+        )
+    return Interval(
+        measure, difference, low, high, confidence, videos, found.size, "; ".join([*notes, *own_notes])
+    )
 
 
 def _placed(splits: Sequence[PairedSplit]) -> tuple[int, list[tuple[PairedSplit, Places]]]:
@@ -323,7 +380,9 @@ def _differences(drawn: Values, parts: Sequence[tuple[PairedSplit, Places]], rul
     found = np.empty((len(drawn), len(parts)))
     for number, (split, places) in enumerate(parts):
         own = drawn[:, places]
-        found[:, number] = _of_split(own, split.first, split, rule) - _of_split(own, split.second, split, rule)
+        found[:, number] = _of_split(own, split.first, split, rule) - _of_split(
+            own, split.second, split, rule
+        )
     return found
 
 
@@ -349,16 +408,22 @@ def _means(values: Values) -> tuple[Values, list[str]]:
     if lost := int(np.count_nonzero(counts == 0)):
         notes.append(f"{lost} of {len(values)} resamples left out: {_UNDEFINED}")
     if partial := int(np.count_nonzero((counts > 0) & (counts < values.shape[1]))):
-        notes.append(f"in {partial} of {len(values)} resamples a split is left out: the measure is not defined there")
+        notes.append(
+            f"in {partial} of {len(values)} resamples a split is left out: the measure is not defined there"
+        )
     some = counts > 0
     return np.where(defined, values, 0.0)[some].sum(axis=1) / counts[some], notes
 
 
 def _by_value(drawn: Values, values: Values) -> tuple[Values, Places]:
-    """Return (resample, group) how often each of the different values was drawn, in rising order, and each video's group."""
+    """Return (resample, group) how often each of the different values was drawn, in rising order, and each
+    video's group.
+    """
     different, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
-    return np.add.reduceat(drawn[:, order], np.searchsorted(group[order], np.arange(different.size)), axis=1), group
+    return np.add.reduceat(
+        drawn[:, order], np.searchsorted(group[order], np.arange(different.size)), axis=1
+    ), group
 
 
 def _midranks(drawn: Values, values: Values) -> Values:
@@ -368,7 +433,9 @@ def _midranks(drawn: Values, values: Values) -> Values:
 
 
 def _correlation(drawn: Values, first: Values, second: Values) -> Values:
-    """Return Pearson's correlation of (video,) or (resample, video) series in each resample; 0 / 0 where one is constant."""
+    """Return Pearson's correlation of (video,) or (resample, video) series in each resample; 0 / 0 where one
+    is constant.
+    """
     total = drawn.sum(axis=1)
 
     def centred(values: Values) -> Values:
@@ -382,11 +449,15 @@ def _correlation(drawn: Values, first: Values, second: Values) -> Values:
 
 
 def _where_both_vary(found: Values, drawn: Values, predictions: Values, mos: Values) -> Values:
-    """Return (resample,) correlations with NaN where the drawn values of a side differ in no more than rounding."""
+    """Return (resample,) correlations with NaN where the drawn values of a side differ in no more than
+    rounding.
+    """
     there = drawn > 0
     varies = np.ones(len(drawn), dtype=np.bool_)
     for values in (predictions, mos):
-        ranges = np.where(there, values, -math.inf).max(axis=1) - np.where(there, values, math.inf).min(axis=1)
+        ranges = np.where(there, values, -math.inf).max(axis=1) - np.where(there, values, math.inf).min(
+            axis=1
+        )
         varies &= ranges > 8 * np.finfo(np.float64).eps * np.abs(values).max()
     return np.where(varies, found, math.nan)
 

@@ -1,4 +1,6 @@
-"""Amounts of memory, and memory that several processes share; imports no torch, which decoding processes do without."""
+"""Amounts of memory, and memory that several processes share; imports no torch, which decoding processes do
+without.
+"""
 
 import multiprocessing
 import os
@@ -31,7 +33,9 @@ def parse_bytes(text: str) -> int:
 
 
 def free_bytes() -> int:
-    """Return the memory of this machine that is free now; where the system does not tell, half of what there is."""
+    """Return the memory of this machine that is free now; where the system does not tell, half of what there
+    is.
+    """
     if not _MEMINFO.is_file():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
@@ -39,7 +43,9 @@ def free_bytes() -> int:
 
 
 def anonymous_file(size: int, name: str) -> int:
-    """Return a descriptor of memory without a name, which is gone with the last process that holds it, however that ends."""
+    """Return a descriptor of memory without a name, which is gone with the last process that holds it,
+    however that ends.
+    """
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
@@ -70,12 +76,16 @@ def device_named(name: str | None) -> "torch.device":
         raise ArgumentError(f"device is '{name}', but PyTorch finds no CUDA device here; use 'cpu'.")
     device = torch.device(name)
     if (device.index or 0) >= torch.cuda.device_count():
-        raise ArgumentError(f"device is '{name}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted from 0.")
+        raise ArgumentError(
+            f"device is '{name}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted "
+            f"from 0."
+        )
     return device
 
 
 def process_context(preloaded: Sequence[str]) -> BaseContext:
-    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can hang when forked.
+    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can
+    hang when forked.
 
     Args:
         preloaded: modules that the server of new processes imports once, for all of them.

@@ -21,18 +21,31 @@ if TYPE_CHECKING:
     show_default=True,
     help="srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated.",
 )
-@click.option("--baseline", type=click.Path(path_type=Path), help="Run that each other one is compared with.  [default: all pairs]")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="Run that each other one is compared with.  [default: all pairs]",
+)
 @click.option("--test", default="t", show_default=True, help="Paired test over the splits: t or wilcoxon.")
-@click.option("--resamples", default=2000, show_default=True, type=click.IntRange(1), help="Draws of the videos for each interval.")
+@click.option(
+    "--resamples",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Draws of the videos for each interval.",
+)
 @json_option
-def compare(runs: tuple[Path, ...], measure: str, baseline: Path | None, test: str, resamples: int, json: bool) -> None:
+def compare(
+    runs: tuple[Path, ...], measure: str, baseline: Path | None, test: str, resamples: int, json: bool
+) -> None:
     """Say whether runs differ by more than chance; they have to be tested on the same videos.
 
-    For each two runs, the command prints the difference in a measure, which is the mean over the splits; its 95 % bootstrap interval; the p
-    of a paired test over the splits; and p by Holm's correction for the number of comparisons. For the interval, the test videos of all
-    splits are drawn anew, with replacement, and each split is measured again in both runs; a mapping stays as it was fitted. The interval
-    holds for these splits and these trained heads. Random splits of one data set share videos, so a small p is weaker evidence than over as
-    many data sets.
+    For each two runs, the command prints the difference in a measure, which is the mean over the splits; its
+    95 % bootstrap interval; the p of a paired test over the splits; and p by Holm's correction for the number
+    of comparisons. For the interval, the test videos of all splits are drawn anew, with replacement, and each
+    split is measured again in both runs; a mapping stays as it was fitted. The interval holds for these
+    splits and these trained heads. Random splits of one data set share videos, so a small p is weaker
+    evidence than over as many data sets.
 
     \b
     Examples:
@@ -58,10 +71,19 @@ def _run_lines(found: "ComparedRuns") -> list[str]:
         summary = found.summaries[name]
         more = (getattr(summary, other).mean for other in found.shown_too)
         few = " *" if summary.few_videos else ""
-        rows.append((f"{name}{few}", *(number(value) for value in (spread.mean, spread.std, spread.median, *more))))
-    few_videos = dict.fromkeys(f"  * {summary.few_videos}" for summary in found.summaries.values() if summary.few_videos)
+        rows.append(
+            (f"{name}{few}", *(number(value) for value in (spread.mean, spread.std, spread.median, *more)))
+        )
+    few_videos = dict.fromkeys(
+        f"  * {summary.few_videos}" for summary in found.summaries.values() if summary.few_videos
+    )
     notes = [f"  note: {name}: {note}" for name, summary in found.summaries.items() for note in summary.notes]
-    return [f"{_words(found.measure)} on '{found.dataset}', {splits} splits", *aligned(rows), *few_videos, *notes]
+    return [
+        f"{_words(found.measure)} on '{found.dataset}', {splits} splits",
+        *aligned(rows),
+        *few_videos,
+        *notes,
+    ]
 
 
 def _words(measure: str) -> str:
@@ -76,7 +98,11 @@ def _pair_lines(found: "ComparedRuns") -> list[str]:
     splits = len(next(iter(found.runs.values())).values)
     over = f"mean difference over {splits} split(s), 95 % interval over {found.videos} redrawn test videos"
     title = f"{over}; paired test: {found.test}; {len(found.pairs)} comparison(s)"
-    return [title, *aligned([header, *(_cells(pair) for pair in found.pairs)]), *(f"  note: {note}" for note in _pair_notes(found))]
+    return [
+        title,
+        *aligned([header, *(_cells(pair) for pair in found.pairs)]),
+        *(f"  note: {note}" for note in _pair_notes(found)),
+    ]
 
 
 def _title(pair: "ComparedPair") -> str:
@@ -87,8 +113,18 @@ def _cells(pair: "ComparedPair") -> tuple[str, ...]:
     from vqafeat_cli.console import NOTHING, number
 
     test, interval = pair.comparison.test, pair.interval
-    ends = NOTHING if isnan(interval.low) else f"[{number(interval.low, '+.3f')}, {number(interval.high, '+.3f')}]"
-    return _title(pair), number(interval.difference, "+.3f"), ends, number(test.p, ".3g"), number(pair.comparison.p_holm, ".3g")
+    ends = (
+        NOTHING
+        if isnan(interval.low)
+        else f"[{number(interval.low, '+.3f')}, {number(interval.high, '+.3f')}]"
+    )
+    return (
+        _title(pair),
+        number(interval.difference, "+.3f"),
+        ends,
+        number(test.p, ".3g"),
+        number(pair.comparison.p_holm, ".3g"),
+    )
 
 
 def _pair_notes(found: "ComparedRuns") -> list[str]:

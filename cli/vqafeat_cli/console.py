@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
     from vqafeat.pretraining.trainer import PretrainingRecord
     from vqafeat.training.parallel import Progress as FitProgress
-    from vqafeat.training.results import MetricsSummary, Spread
+    from vqafeat.training.results import MetricsSummary, Summary
     from vqafeat.training.trainer import EpochRecord
 
 
@@ -44,11 +44,11 @@ def bar_columns() -> tuple[ProgressColumn, ...]:
 @contextmanager
 def shown_progress(videos: int) -> Iterator["ExtractionProgress"]:
     """Show progress on standard error while a terminal is there."""
-    from vqafeat.extraction.loop import Silent
+    from vqafeat.extraction.loop import NullProgress
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Silent()
+        yield NullProgress()
         return
     with Bar(*bar_columns(), console=console, transient=True) as shown:
         yield _Line(shown, shown.add_task("videos", total=videos, state=""))
@@ -78,14 +78,18 @@ GAP = " "
 
 
 def sparkline(values: Sequence[float], width: int = 20) -> str:
-    """Return one bar a value between the curve's smallest and largest; longer curves are averaged over `width` stretches of like length.
+    """Return one bar a value between the curve's smallest and largest; longer curves are averaged over
+    `width` stretches of like length.
 
     A value that is not finite is a gap, a curve without any rise or fall lies on the ground.
     """
     if not len(values):
         return ""
     stretches = np.array_split(np.asarray(values, dtype=np.float64), min(width, len(values)))
-    means = [float(np.mean(part[np.isfinite(part)])) if np.isfinite(part).any() else float("nan") for part in stretches]
+    means = [
+        float(np.mean(part[np.isfinite(part)])) if np.isfinite(part).any() else float("nan")
+        for part in stretches
+    ]
     finite = [mean for mean in means if isfinite(mean)]
     low = min(finite, default=0.0)
     span = max(finite, default=0.0) - low
@@ -111,9 +115,14 @@ def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
         spread = getattr(summary, name)
         if name in MEASURES or isfinite(spread.mean):
             few = " *" if summary.few_videos and isfinite(spread.mean) else ""
-            lines.append(f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}")
+            lines.append(
+                f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}"
+            )
     for name, own in summary.datasets.items():
-        shown = ", ".join(f"{words} {_cell(getattr(own, measure).mean).strip()}" for measure, words in shown_measures(mapping))
+        shown = ", ".join(
+            f"{words} {_cell(getattr(own, measure).mean).strip()}"
+            for measure, words in shown_measures(mapping)
+        )
         lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
     low, high = min(summary.n), max(summary.n)
     words = _mapping_words(mapping, isfinite(summary.rmse_calibrated.mean))
@@ -150,13 +159,15 @@ def epochs_of(head: str, recipe: str, asked_for: int | None) -> int | None:
     from vqafeat.training.config import RECIPES
     from vqafeat.training.loop import trainer_of
 
-    if not trainer_of(head).follows_recipe:
+    if not trainer_of(head).is_gradient_based:
         return None
     return RECIPES.get(recipe).epochs if asked_for is None else asked_for
 
 
 @contextmanager
-def fit_progress(splits: int, epochs: int | None = None, console: Console | None = None) -> Iterator["FitProgress | None"]:
+def fit_progress(
+    splits: int, epochs: int | None = None, console: Console | None = None
+) -> Iterator["FitProgress | None"]:
     """Show the epochs that are done and the latest split's curve on standard error while a terminal is there.
 
     Args:
@@ -168,7 +179,12 @@ def fit_progress(splits: int, epochs: int | None = None, console: Console | None
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}", markup=False), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Bar(*columns, console=console) as bar:
         shown = _Epochs(splits, epochs)
         task = bar.add_task("fit", total=shown.total, state="")
@@ -212,7 +228,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines, the first column to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  " + "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        "  "
+        + "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
         for row in rows
     ]
 
@@ -222,9 +244,13 @@ def number(value: float, form: str = ".3f") -> str:
     return format(value, form) if isfinite(value) else NOTHING
 
 
-def spread_cell(spread: "Spread") -> str:
+def spread_cell(spread: "Summary") -> str:
     """Return `mean ± std (median)`."""
-    return f"{number(spread.mean)} ± {number(spread.std)} ({number(spread.median)})" if isfinite(spread.mean) else NOTHING
+    return (
+        f"{number(spread.mean)} ± {number(spread.std)} ({number(spread.median)})"
+        if isfinite(spread.mean)
+        else NOTHING
+    )
 
 
 def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
@@ -235,7 +261,11 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
     for item in request.sets:
         name, images = item.image_set.name, len(item.image_set.images)
         parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
-        click.echo(f"{name}: {images} images ({parts}), {len(item.rows)} pairs; deviations: {item.image_set.std_source}", err=True)
+        click.echo(
+            f"{name}: {images} images ({parts}), {len(item.rows)} pairs; deviations: "
+            f"{item.image_set.std_source}",
+            err=True,
+        )
     events = pretrain(request)
     with _progress_bar("epoch") as show:
         while True:
@@ -270,8 +300,12 @@ def check_progress(images: int, words: str = "checking images") -> Iterator[Call
 
 @contextmanager
 def _progress_bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
-    """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many, and how it goes."""
+    """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many,
+    and how it goes.
+    """
     console = Console(stderr=True)
     with Bar(*bar_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=None, state="")
-        yield lambda words, done, total, state: bar.update(task, description=words, completed=done, total=total, state=state)
+        yield lambda words, done, total, state: bar.update(
+            task, description=words, completed=done, total=total, state=state
+        )

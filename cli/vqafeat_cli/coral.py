@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat_cli.options import devices, json_option, storage_option, weights_option
 
 if TYPE_CHECKING:
     import torch
 
-    from vqafeat.backbones.feature_set import Extractor
+    from vqafeat.backbones.feature_set import FeatureExtractor
     from vqafeat.pretraining.coral import DomainFeatures
 
 
@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     default=["resnet50"],
     show_default=True,
     metavar="SET",
-    help="Features to compare in: a feature set of the stores, which is computed for images. Repeat it for more groups of bars.",
+    help="Features to compare in: a feature set of the stores, which is computed for images. Repeat it for "
+    "more groups of bars.",
 )
 @weights_option
-@click.option("--device", metavar="NAME", help="Where images are computed: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]")
+@click.option(
+    "--device",
+    metavar="NAME",
+    help="Where images are computed: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]",
+)
 @click.option("--plot", type=click.Path(path_type=Path), help="Bar plot to write, as PNG.")
 @storage_option
 @json_option
@@ -44,10 +49,12 @@ def coral(
     storage_options: tuple[str, ...],
     json: bool,
 ) -> None:
-    """Tell how far each SOURCE lies from the TARGET: CORAL distances between sets of features (Li et al., fig. 3).
+    """Tell how far each SOURCE lies from the TARGET: CORAL distances between sets of features (Li et al.,
+    fig. 3).
 
-    A domain is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or any folder of images under a name of
-    your own (imagenet=FOLDER). A video counts with the mean of its frames' features. Distances in different features have different scales.
+    A domain is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or any
+    folder of images under a name of your own (imagenet=FOLDER). A video counts with the mean of its frames'
+    features. Distances in different features have different scales.
 
     \b
     Example:
@@ -57,10 +64,10 @@ def coral(
     from vqafeat.backbones.feature_set import backbone_names
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.pretraining.coral import domain_distance
-    from vqafeat.remote import places_named
+    from vqafeat.remote import parse_paths
 
     domains = (*sources, target)
-    places = dict(zip(domains, places_named(domains, storage_options), strict=True))
+    places = dict(zip(domains, parse_paths(domains, storage_options), strict=True))
     reader = DomainReader(places, parse_weights(weights, backbone_names(features)), devices(device)[0])
     distances: dict[str, dict[str, float]] = {}
     for feature_set in features:
@@ -90,7 +97,9 @@ class DomainReader:
         device: where images are computed.
     """
 
-    def __init__(self, places: Mapping[str, Place], weights: dict[str, str], device: "torch.device") -> None:
+    def __init__(
+        self, places: Mapping[str, StorePath], weights: dict[str, str], device: "torch.device"
+    ) -> None:
         self._places, self._weights, self._device = places, weights, device
         self._extractor = cache(self._loaded)
 
@@ -107,7 +116,7 @@ class DomainReader:
         with check_progress(len(paths), f"features of {name}") as on_image:
             return image_features(name, paths, extractor, self._device, on_image)
 
-    def _loaded(self, feature_set: str) -> "Extractor":
+    def _loaded(self, feature_set: str) -> "FeatureExtractor":
         from vqafeat.backbones.feature_set import build_extractors
 
         (extractor,) = build_extractors([feature_set], self._weights)

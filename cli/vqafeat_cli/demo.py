@@ -6,17 +6,27 @@ import click
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for all that it makes.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos and the fit.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="demo",
+    show_default=True,
+    help="Folder for all that it makes.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos and the fit."
+)
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
     metavar="imagenet|FILE|random[:SEED]",
-    help="Of EfficientNet-Lite0. The ImageNet weights come from the extra vqafeat[demo]; nothing is downloaded.",
+    help="Of EfficientNet-Lite0. The ImageNet weights come from the extra vqafeat[demo]; nothing is "
+    "downloaded.",
 )
 def demo(out: Path, seed: int, weights: str) -> None:
-    """Run the whole tool on a data set that is made on the spot: videos, features, a fitted head, one clip's score, a plot.
+    """Run the whole tool on a data set that is made on the spot: videos, features, a fitted head, one clip's
+    score, a plot.
 
     \b
     Example:
@@ -28,10 +38,23 @@ def demo(out: Path, seed: int, weights: str) -> None:
 
 
 @click.command(name="demo-pretrain")
-@click.option("--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder for all that it makes.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of images, videos, network and training.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="demo",
+    show_default=True,
+    help="Folder for all that it makes.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of images, videos, network and training.",
+)
 def demo_pretrain(out: Path, seed: int) -> None:
-    """Show the pre-training on images that are made on the spot: what it learns, that it repeats itself, and what its features are worth.
+    """Show the pre-training on images that are made on the spot: what it learns, that it repeats itself, and
+    what its features are worth.
 
     \b
     Example:

@@ -1,4 +1,6 @@
-"""The demo of the pre-training: the embedded image set, what a network learns from it, and the embedded videos on its features."""
+"""The demo of the pre-training: the embedded image set, what a network learns from it, and the embedded
+videos on its features.
+"""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -17,12 +19,12 @@ from vqafeat.extraction.loop import extract_dataset
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
-from vqafeat.pretraining.data_parallel import Replicas
+from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
-from vqafeat.pretraining.trainer import Computing, PretrainingRecord, pair_accuracy, predict
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
 from vqafeat_cli.console import fit_progress, run_shown, shown_progress
@@ -40,7 +42,8 @@ class HeldOut:
     Attributes:
         pair_accuracy: share of pairs in the labels' order.
         srocc: of the means.
-        uncertainty_auc: chance that an image of a disputed kind has a larger deviation than one of another kind.
+        uncertainty_auc: chance that an image of a disputed kind has a larger deviation than one of another
+            kind.
     """
 
     pair_accuracy: float
@@ -54,10 +57,18 @@ class HeldOut:
 def run_demo_pretrain(out: Path, seed: int) -> None:
     """Make images, pre-train, repeat, resume, and compare features with those of the network before it."""
     labels = make_image_demo(out / "images", seed)
-    (drawn,) = draw_pairs([load_image_set(f"demo-images={labels}")], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
-    click.echo(f"1/5  images: {len(drawn.image_set.images)} crops of two photographs, {len(drawn.validation)} of other places held out")
+    (drawn,) = draw_pairs(
+        [load_image_set(f"demo-images={labels}")], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS
+    )
+    click.echo(
+        f"1/5  images: {len(drawn.image_set.images)} crops of two photographs, {len(drawn.validation)} of "
+        f"other places held out"
+    )
     request = _request(drawn, out / f"iqa-{BACKBONE}.safetensors", seed)
-    click.echo(f"2/5  {BACKBONE} from random weights, {PAIRS} pairs, {request.recipe.epochs} epochs; on the held-out images:")
+    click.echo(
+        f"2/5  {BACKBONE} from random weights, {PAIRS} pairs, {request.recipe.epochs} epochs; on the "
+        f"held-out images:"
+    )
     start = start_network(BACKBONE, request.weights, seed, request.recipe.start_std).network
     click.echo(f"     before   {held_out(start, drawn, request)}")
     prepare_out(request.out, overwrite=True)
@@ -66,11 +77,17 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     click.echo(f"     after    {held_out(start, drawn, request)}   (epoch {made.result.kept_epoch})")
     click.echo(f"3/5  the same seed: {_repeated(drawn, out / 'repeated', seed)}")
     store = _extracted(out, seed, made)
-    click.echo(f"4/5  {HEAD} on the data set demo, {SPLITS} splits grouped by content, test SROCC on the features of:")
+    click.echo(
+        f"4/5  {HEAD} on the data set demo, {SPLITS} splits grouped by content, test SROCC on the features "
+        f"of:"
+    )
     before, after = (_fitted(store, name, out, seed) for name in (BACKBONE, made.backbone))
     for words, run in (("without pre-training", before), ("with pre-training", after)):
         srocc = run.summary.srocc
-        click.echo(f"     {BACKBONE} {words:22} mean {srocc.mean:.3f}   std {srocc.std:.3f}   median {srocc.median:.3f}")
+        click.echo(
+            f"     {BACKBONE} {words:22} mean {srocc.mean:.3f}   std {srocc.std:.3f}   median "
+            f"{srocc.median:.3f}"
+        )
     click.echo(f"5/5  weights: {made.out}   model card: {made.card}")
 
 
@@ -78,7 +95,7 @@ def held_out(network: QualityNetwork, drawn: DrawnPairs, request: PretrainingReq
     """Measure a network on the images that no pair was drawn from."""
     images = [drawn.image_set.images[row] for row in drawn.validation]
     loader = ImageLoader(images, request.recipe, 0)
-    means, deviations = predict(Replicas(network, [CPU], "fp32"), loader).T
+    means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
     mos = np.array([image.mos for image in images])
     disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS.get(kind).opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
@@ -87,17 +104,23 @@ def held_out(network: QualityNetwork, drawn: DrawnPairs, request: PretrainingReq
 
 
 def _request(drawn: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
-    computing = Computing((CPU,), "fp32", max(usual_workers() - 1, 0))
-    return PretrainingRequest(BACKBONE, f"random:{seed}", (drawn,), PRETRAINING_RECIPES.get(RECIPE), seed, computing, out)
+    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
+    return PretrainingRequest(
+        BACKBONE, f"random:{seed}", (drawn,), PRETRAINING_RECIPES.get(RECIPE), seed, computing, out
+    )
 
 
 def _repeated(drawn: DrawnPairs, folder: Path, seed: int) -> str:
-    """Train three times for a short while: twice through, and once stopped after an epoch and resumed; compare the files."""
+    """Train three times for a short while: twice through, and once stopped after an epoch and resumed;
+    compare the files.
+    """
     short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
     few = replace(drawn, rows=drawn.rows[:REPEAT_PAIRS])
     made = []
     for name, stop_after in (("first", 0), ("again", 0), ("resumed", 1)):
-        request = replace(_request(few, folder / f"{name}.safetensors", seed), recipe=short, computing=Computing())
+        request = replace(
+            _request(few, folder / f"{name}.safetensors", seed), recipe=short, computing=ComputeOptions()
+        )
         prepare_out(request.out, overwrite=True)
         if stop_after:
             _stopped(request, stop_after)
@@ -127,15 +150,19 @@ def _finished(request: PretrainingRequest) -> PretrainedNetwork:
 def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
     labels = make_demo(out / DEMO_NAME, seed)
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
-    extractors = build_extractors([BACKBONE, made.backbone], {BACKBONE: f"random:{seed}", made.backbone: str(made.out)})
-    store = FeatureStore.create(store_path(out / "features" / f"pretrained-{made.weights_sha256[:12]}", DEMO_NAME), dataset)
+    extractors = build_extractors(
+        [BACKBONE, made.backbone], {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
+    )
+    store = FeatureStore.create(
+        store_path(out / "features" / f"pretrained-{made.weights_sha256[:12]}", DEMO_NAME), dataset
+    )
     with shown_progress(len(dataset.videos)) as progress:
         extract_dataset(dataset, store, extractors, progress=progress)
     return store
 
 
 def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.members, "content", SPLITS, seed, "60/20/20", FIT_RECIPE)
+    drawn = drawn_splits(store.datasets, "content", SPLITS, seed, "60/20/20", FIT_RECIPE)
     jobs = min(usual_workers(), SPLITS)
     with fit_progress(SPLITS) as progress:
         return fit(

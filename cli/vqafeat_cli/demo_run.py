@@ -11,7 +11,7 @@ import numpy as np
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.plots import plot_scores
@@ -26,8 +26,13 @@ HEAD, RECIPE, SPLITS = "mdtvsfa", "demo", 10
 
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
-    """Make the demo set, extract, fit, score one held-out clip, and leave a plot; what is done already is found again."""
-    click.echo("1/5  videos: two photographs, moving cameras, a pristine and twelve distorted versions of each content")
+    """Make the demo set, extract, fit, score one held-out clip, and leave a plot; what is done already is
+    found again.
+    """
+    click.echo(
+        "1/5  videos: two photographs, moving cameras, a pristine and twelve distorted versions of each "
+        "content"
+    )
     labels = make_demo(out / DEMO_NAME, seed)
     click.echo(f"2/5  features: {FEATURES}, weights {weights}")
     store = _extracted(labels, out, weights)
@@ -38,15 +43,20 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     video = held_out_video(run, store.dataset.videos)
     path = labels.parent / video.name
     checks = ScoreChecks.read(run.folder, run.config, DEMO_NAME)
-    scored = Scorer(TrainedModel.load(run.folder), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
-    click.echo(f"4/5  one clip, scored by the {len(scored.splits)} of {SPLITS} heads that were not fitted on it: {path}")
+    scored = Scorer(Model.load(run.folder), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
+    click.echo(
+        f"4/5  one clip, scored by the {len(scored.splits)} of {SPLITS} heads that were not fitted on it: "
+        f"{path}"
+    )
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
     plot = _plotted(run, out / "demo.png")
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.folder}   features: {store.path}")
 
 
 def held_out_video(run: FittedRun, videos: Sequence[Video]) -> Video:
-    """Return the video that most splits test; of several, the one whose label is closest to the middle of all labels."""
+    """Return the video that most splits test; of several, the one whose label is closest to the middle of all
+    labels.
+    """
     tested = Counter(row.video for row in run.predictions if row.part == "test")
     middle = float(np.median([video.mos for video in videos]))
     return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
@@ -60,16 +70,23 @@ def demo_store(out: Path, seed: int) -> FeatureStore:
 def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
     extractors = build_extractors([FEATURES], {BACKBONE: weights})
-    store = FeatureStore.create(store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset)
-    # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
+    store = FeatureStore.create(
+        store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset
+    )
+    # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
+    # on two cores
     with one_thread(), shown_progress(len(dataset.videos)) as progress:
         summary = extract_dataset(dataset, store, extractors, progress=progress)
-    click.echo(f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already done", err=err)
+    click.echo(
+        f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already "
+        f"done",
+        err=err,
+    )
     return store
 
 
 def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.members, "content", SPLITS, seed, "60/20/20", RECIPE)
+    drawn = drawn_splits(store.datasets, "content", SPLITS, seed, "60/20/20", RECIPE)
     jobs = min(len(os.sched_getaffinity(0)), SPLITS)
     with fit_progress(SPLITS, epochs_of(HEAD, RECIPE, None)) as progress:
         return fit(
@@ -90,4 +107,10 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
 def _plotted(run: FittedRun, path: Path) -> Path:
     tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
-    return plot_scores([row.score for row in tests], [row.mos for row in tests], run.config.datasets[0].score_name, title, path)
+    return plot_scores(
+        [row.score for row in tests],
+        [row.mos for row in tests],
+        run.config.datasets[0].score_name,
+        title,
+        path,
+    )

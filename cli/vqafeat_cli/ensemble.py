@@ -11,11 +11,18 @@ from vqafeat_cli.options import json_option
 @click.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--kappa", type=float, help="Weight of the first run's scores, 0 to 1.  [default: chosen on each split's validation part]")
-@click.option("--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's own]")
+@click.option(
+    "--kappa",
+    type=float,
+    help="Weight of the first run's scores, 0 to 1.  [default: chosen on each split's validation part]",
+)
+@click.option(
+    "--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's own]"
+)
 @json_option
 def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
-    """Blend the scores of two runs on the same splits, kappa · FIRST + (1 − kappa) · SECOND, and measure them on the test parts.
+    """Blend the scores of two runs on the same splits, kappa · FIRST + (1 − kappa) · SECOND, and measure them
+    on the test parts.
 
     \b
     Example:
@@ -28,6 +35,8 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
     if json:
         click.echo(json_text({**found.summary.as_dict(), "kappas": found.kappas, "chosen": found.chosen}))
         return
-    click.echo(f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.chosen})")
+    click.echo(
+        f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.chosen})"
+    )
     for line in metrics_lines(found.summary, found.mapping):
         click.echo(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
 
 if TYPE_CHECKING:
@@ -20,26 +20,46 @@ if TYPE_CHECKING:
 @dataset_option(required=False)
 @store_option
 @cache_option
-@click.option("--mapping", help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  [default: the run's own]")
-@click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option("--any-features", is_flag=True, help="Allow features that were computed differently than those of the training.")
-@click.option("--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]")
-@click.option("--sampling", help="Frames that are taken; `vqafeat list samplings`.  [default: the run's own]")
-@click.option("--draws", type=int, help="Draws of random frames that a score is the mean of.  [default: the run's own]")
-@click.option("--videos", "part", metavar="PART", help="Measure each head on all videos of an official part, as test-1080p, instead.")
 @click.option(
-    "--by", metavar="GROUPING|FILE.csv", help="Also measure each group of videos; `vqafeat list groupings`, or a CSV video,group."
+    "--mapping",
+    help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  [default: the run's "
+    "own]",
+)
+@click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
+@click.option(
+    "--any-features",
+    is_flag=True,
+    help="Allow features that were computed differently than those of the training.",
+)
+@click.option(
+    "--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]"
+)
+@click.option("--sampling", help="Frames that are taken; `vqafeat list samplings`.  [default: the run's own]")
+@click.option(
+    "--draws", type=int, help="Draws of random frames that a score is the mean of.  [default: the run's own]"
+)
+@click.option(
+    "--videos",
+    "part",
+    metavar="PART",
+    help="Measure each head on all videos of an official part, as test-1080p, instead.",
+)
+@click.option(
+    "--by",
+    metavar="GROUPING|FILE.csv",
+    help="Also measure each group of videos; `vqafeat list groupings`, or a CSV video,group.",
 )
 @click.option(
     "--quality-threshold",
     type=float,
-    help="Label that --by quality parts low and high at; Li et al. take 3.5536 of 1 to 5.  [default: middle of the data set's range]",
+    help="Label that --by quality parts low and high at; Li et al. take 3.5536 of 1 to 5.  [default: middle "
+    "of the data set's range]",
 )
 @json_option
 def evaluate(
     run: Path,
     dataset: str | None,
-    store: Place,
+    store: StorePath,
     cache: str | None,
     mapping: str | None,
     skip_missing: bool,
@@ -52,8 +72,9 @@ def evaluate(
 ) -> None:
     """Measure a run on a data set of the store.
 
-    On the data set it was trained on, each head is measured on the test part of its own split; on another one, each head on all videos.
-    --videos takes all videos of an official part instead, of which no head may have been trained or validated on any.
+    On the data set it was trained on, each head is measured on the test part of its own split; on another
+    one, each head on all videos. --videos takes all videos of an official part instead, of which no head may
+    have been trained or validated on any.
 
     \b
     Examples:
@@ -63,7 +84,7 @@ def evaluate(
     """
     from vqafeat.evaluation import evaluate, groups
     from vqafeat_cli.console import metrics_lines
-    from vqafeat_cli.stores import near, open_store
+    from vqafeat_cli.stores import open_store, with_local_copies
 
     if quality_threshold is not None and by is None:
         raise click.UsageError("--quality-threshold parts the groups of --by quality; give both.")
@@ -73,20 +94,27 @@ def evaluate(
     with ExitStack() as stack:
         found = evaluate.evaluate(
             run,
-            near(stack, feature_store, evaluate.feature_sets_of(run), cache),
+            with_local_copies(stack, feature_store, evaluate.feature_sets_of(run), cache),
             mapping=mapping,
             skip_missing=skip_missing,
             any_features=any_features,
             frame_changes={key: value for key, value in frames.items() if value is not None},
             part=part,
         )
-    grouped = groups.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
+    grouped = (
+        groups.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
+    )
     if json:
         videos = len({row.video for row in found.predictions})
-        click.echo(json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})}))
+        click.echo(
+            json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})})
+        )
         return
     click.echo(f"{run} on {found.measured_on}; mean over {len(found.summary.n)} heads")
-    for line in [*metrics_lines(found.summary, found.mapping), *(_group_lines(grouped, found.mapping) if grouped else [])]:
+    for line in [
+        *metrics_lines(found.summary, found.mapping),
+        *(_group_lines(grouped, found.mapping) if grouped else []),
+    ]:
         click.echo(line)
 
 
@@ -111,9 +139,19 @@ def _group_lines(grouped: "Subsets", mapping: str) -> list[str]:
     rows = [("", "videos", *(words for _, words in shown))]
     for group in grouped.groups:
         few = " *" if group.summary.few_videos else ""
-        rows.append((group.name, f"{group.videos}{few}", *(spread_cell(getattr(group.summary, name)) for name, _ in shown)))
+        rows.append(
+            (
+                group.name,
+                f"{group.videos}{few}",
+                *(spread_cell(getattr(group.summary, name)) for name, _ in shown),
+            )
+        )
     notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
-    few_videos = [f"  * {group.name}: {group.summary.few_videos}" for group in grouped.groups if group.summary.few_videos]
+    few_videos = [
+        f"  * {group.name}: {group.summary.few_videos}"
+        for group in grouped.groups
+        if group.summary.few_videos
+    ]
     notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
     title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
     return [title, *aligned(rows), *few_videos, *(f"  note: {note}" for note in notes)]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat_cli.options import (
     FINISHED_WITH_FAILURES,
     cluster,
@@ -16,9 +16,9 @@ from vqafeat_cli.options import (
     devices,
     json_option,
     labels_option,
-    parted,
     patience_option,
     resources,
+    split_options,
     store_and_videos_options,
     weights_option,
 )
@@ -41,12 +41,22 @@ from vqafeat_cli.options import (
 @cluster_options
 @patience_option
 @click.option(
-    "--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="How networks compute.  [default: fp32 on a CPU, fp16 on a GPU]"
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    help="How networks compute.  [default: fp32 on a CPU, fp16 on a GPU]",
 )
 @click.option(
-    "--dtype", default="float16", show_default=True, type=click.Choice(["float16", "float32"]), help="How the features are stored."
+    "--dtype",
+    default="float16",
+    show_default=True,
+    type=click.Choice(["float16", "float32"]),
+    help="How the features are stored.",
 )
-@click.option("--skip-missing", is_flag=True, help="Leave out videos whose file is not there; they are noted in the ledger.")
+@click.option(
+    "--skip-missing",
+    is_flag=True,
+    help="Leave out videos whose file is not there; they are noted in the failure log.",
+)
 @json_option
 @click.pass_context
 def extract(
@@ -54,9 +64,9 @@ def extract(
     /,
     dataset: str,
     backbones: tuple[str, ...],
-    root: Place | None,
+    root: StorePath | None,
     labels: tuple[Path, ...],
-    store: Place,
+    store: StorePath,
     weights: tuple[str, ...],
     precision: str | None,
     dtype: str,
@@ -67,9 +77,10 @@ def extract(
 ) -> None:
     """Decode each video of a data set once and store per-frame features of every network asked for.
 
-    What the store already holds of the same file under the same identity is skipped, so a stopped run is resumed by the same command.
-    A video that fails is noted in the ledger beside the store and does not stop the others; the exit code is then 3. With --backend ray the
-    videos are spread over the machines of a cluster, which share the videos, the store and the weights by one file system or object store.
+    What the store already holds of the same file under the same identity is skipped, so a stopped run is
+    resumed by the same command. A video that fails is noted in the failure log beside the store and does not
+    stop the others; the exit code is then 3. With --backend ray the videos are spread over the machines of a
+    cluster, which share the videos, the store and the weights by one file system or object store.
 
     \b
     Examples:
@@ -79,23 +90,23 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50 --root s3://videos/konvid --labels KoNViD-1kinfo.mat
       vqafeat extract --dataset konvid --backbone resnet50 --backend ray --address 10.0.0.1:6379 --gpus-per-worker 1 --cpus-per-worker 8
     """
-    from vqafeat.backbones.feature_set import ExtractorRequest, backbone_names
+    from vqafeat.backbones.feature_set import ExtractorSpec, backbone_names
     from vqafeat.backbones.network import chosen_precision
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import locate_videos
     from vqafeat.extraction.extract import run_extraction
-    from vqafeat.extraction.loop import Extraction, ledger_path
+    from vqafeat.extraction.loop import Extraction, failure_log_path
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root
 
     loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
-    asked, compute = parted(given)
+    asked, compute = split_options(given)
     wanted = cluster(backend, asked, {"device": compute["device"]})
     own = resources(**compute, elsewhere=wanted)
     chosen = parse_weights(weights, backbone_names(backbones))
-    request = ExtractorRequest(backbones, chosen, dtype, chosen_precision(precision, own.device))
+    request = ExtractorSpec(backbones, chosen, dtype, chosen_precision(precision, own.device))
     extractors = request.build()
     here = [own.device] if wanted else devices(compute["device"])
     feature_store = FeatureStore.create(store_path(store, loaded.name), loaded)
@@ -103,7 +114,12 @@ def extract(
     with shown_progress(len(located.dataset.videos)) as progress:
         summary = run_extraction(work, progress)
     if json:
-        found = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": len(summary.failures), "frames": summary.frames}
+        found = {
+            "extracted": summary.extracted,
+            "skipped": summary.skipped,
+            "failed": len(summary.failures),
+            "frames": summary.frames,
+        }
         click.echo(json_text({**found, "store": str(feature_store.path)}))
     else:
         click.echo(
@@ -113,5 +129,8 @@ def extract(
     if summary.failures:
         for failure in summary.failures[:5]:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
-        click.echo(f"{len(summary.failures)} failed in all; the ledger is {ledger_path(feature_store)}.", err=True)
+        click.echo(
+            f"{len(summary.failures)} failed in all; the failure log is {failure_log_path(feature_store)}.",
+            err=True,
+        )
         context.exit(FINISHED_WITH_FAILURES)

@@ -8,30 +8,69 @@ from typing import Any
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import Place
-from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets_option, json_option, parted, store_option
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import (
+    cache_option,
+    cluster,
+    cluster_options,
+    datasets_option,
+    json_option,
+    split_options,
+    store_option,
+)
 
 
 @click.command()
-@click.option("--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them.")
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the head, as fusion=concat; may be given several times."
+    "--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the head, as fusion=concat; may be given several times.",
 )
 @datasets_option
-@click.option("--features", metavar="SET[+SET]", help="Feature sets to train on, fused with +.  [default: the only one in the store]")
+@click.option(
+    "--features",
+    metavar="SET[+SET]",
+    help="Feature sets to train on, fused with +.  [default: the only one in the store]",
+)
 @store_option
 @cache_option
 @click.option(
-    "--recipe", default="default", show_default=True, help="Named set of everything that decides training; `vqafeat list recipes`."
+    "--recipe",
+    default="default",
+    show_default=True,
+    help="Named set of everything that decides training; `vqafeat list recipes`.",
 )
-@click.option("--loss", metavar="LOSS[+LOSS]", help="Loss, or several joined by +, over the recipe's; `vqafeat list losses`.")
-@click.option("--loss-weight", type=float, help="Of the second and later losses joined by +, over the recipe's.")
+@click.option(
+    "--loss",
+    metavar="LOSS[+LOSS]",
+    help="Loss, or several joined by +, over the recipe's; `vqafeat list losses`.",
+)
+@click.option(
+    "--loss-weight", type=float, help="Of the second and later losses joined by +, over the recipe's."
+)
 @click.option("--soft-rank", help="Regularisation of srcc's soft ranks (l2, kl), over the recipe's.")
-@click.option("--soft-rank-strength", type=float, help="Of that regularisation: small ranks truly, over the recipe's.")
-@click.option("--select", help="Part whose SROCC chooses the epoch: validation, or test to repeat such a table; metrics are then marked.")
-@click.option("--mixing", help="Of several data sets: losses (one each, combined) or pooled (as one data set), over the recipe's.")
+@click.option(
+    "--soft-rank-strength", type=float, help="Of that regularisation: small ranks truly, over the recipe's."
+)
+@click.option(
+    "--select",
+    help="Part whose SROCC chooses the epoch: validation, or test to repeat such a table; metrics are then "
+    "marked.",
+)
+@click.option(
+    "--mixing",
+    help="Of several data sets: losses (one each, combined) or pooled (as one data set), over the recipe's.",
+)
 @click.option("--ranks-read", help="Score that losses of order read: relative or mapped, over the recipe's.")
-@click.option("--label-scale", help="What labels become before a loss sees them, over the recipe's; `vqafeat list label-scales`.")
+@click.option(
+    "--label-scale",
+    help="What labels become before a loss sees them, over the recipe's; `vqafeat list label-scales`.",
+)
 @click.option("--pooling", help="Temporal pooling variant (released, paper), over the recipe's.")
 @click.option("--learning-rate", type=float, help="Over the recipe's.")
 @click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
@@ -40,39 +79,96 @@ from vqafeat_cli.options import cache_option, cluster, cluster_options, datasets
 @click.option("--schedule", help="Of the learning rate: none, cosine or step, over the recipe's.")
 @click.option("--decay", type=float, help="Factor of the schedule step, over the recipe's.")
 @click.option("--decay-every", type=int, help="Epochs between its steps, over the recipe's.")
-@click.option("--bucket-batches", type=int, help="Sort this many batches' worth of videos by length at a time, over the recipe's.")
-@click.option("--order", default="OO", show_default=True, help="O original, S shuffled: first letter training, second testing.")
-@click.option("--sampling", default="all", show_default=True, help="Frames that are taken, before any shuffle; `vqafeat list samplings`.")
-@click.option("--draws", default=1, show_default=True, help="Draws of random frames that a test score is the mean of.")
-@click.option("--splits", default=10, show_default=True, type=click.IntRange(1), help="Number of splits, each with a head of its own.")
 @click.option(
-    "--protocol", default="content", show_default=True, help="How splits are drawn: content (grouped), video, stored or official."
+    "--bucket-batches",
+    type=int,
+    help="Sort this many batches' worth of videos by length at a time, over the recipe's.",
 )
-@click.option("--ratio", default="60/20/20", show_default=True, help="Training/validation/test share; 80/20 has no validation part.")
-@click.option("--test-part", default="test", show_default=True, help="Of an official split: test or test-1080p.")
-@click.option("--validation-share", default=0.2, show_default=True, help="Of an official training part without a validation part.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run.")
+@click.option(
+    "--order",
+    default="OO",
+    show_default=True,
+    help="O original, S shuffled: first letter training, second testing.",
+)
+@click.option(
+    "--sampling",
+    default="all",
+    show_default=True,
+    help="Frames that are taken, before any shuffle; `vqafeat list samplings`.",
+)
+@click.option(
+    "--draws", default=1, show_default=True, help="Draws of random frames that a test score is the mean of."
+)
+@click.option(
+    "--splits",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Number of splits, each with a head of its own.",
+)
+@click.option(
+    "--protocol",
+    default="content",
+    show_default=True,
+    help="How splits are drawn: content (grouped), video, stored or official.",
+)
+@click.option(
+    "--ratio",
+    default="60/20/20",
+    show_default=True,
+    help="Training/validation/test share; 80/20 has no validation part.",
+)
+@click.option(
+    "--test-part", default="test", show_default=True, help="Of an official split: test or test-1080p."
+)
+@click.option(
+    "--validation-share",
+    default=0.2,
+    show_default=True,
+    help="Of an official training part without a validation part.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run."
+)
 @click.option(
     "--mapping",
     default="logistic-increasing",
     show_default=True,
     help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]")
-@click.option("--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]"
+)
+@click.option(
+    "--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]"
+)
 @cluster_options
-@click.option("--memory", metavar="AMOUNT", help="Largest features to hold in memory, for example 8G.  [default: half of what is free]")
+@click.option(
+    "--memory",
+    metavar="AMOUNT",
+    help="Largest features to hold in memory, for example 8G.  [default: half of what is free]",
+)
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option("--any-features", is_flag=True, help="Of several data sets: allow features that were computed differently.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]")
-@click.option("--overwrite", is_flag=True, help="Replace the run in the folder, instead of going on with it or refusing another one.")
+@click.option(
+    "--any-features",
+    is_flag=True,
+    help="Of several data sets: allow features that were computed differently.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]"
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the run in the folder, instead of going on with it or refusing another one.",
+)
 @json_option
 def fit(
     head: str,
     options: tuple[str, ...],
     datasets: tuple[str, ...],
     features: str | None,
-    store: Place,
+    store: StorePath,
     cache: str | None,
     recipe: str,
     order: str,
@@ -98,8 +194,9 @@ def fit(
 ) -> None:
     """Train a head on stored features, once for each split, and measure it on the test parts.
 
-    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve. The same command again goes on with a
-    fit that was stopped, and does not repeat one that is finished. Several data sets are trained on together, each with a loss of its own.
+    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve. The same
+    command again goes on with a fit that was stopped, and does not repeat one that is finished. Several data
+    sets are trained on together, each with a loss of its own.
 
     \b
     Examples:
@@ -118,19 +215,19 @@ def fit(
     from vqafeat.training.fit import drawn_splits
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
     from vqafeat_cli.console import epochs_of, fit_progress, metrics_lines
-    from vqafeat_cli.stores import chosen_features, near, open_stores
+    from vqafeat_cli.stores import chosen_features, open_stores, with_local_copies
 
-    asked, overrides = parted(given)
+    asked, overrides = split_options(given)
     wanted = cluster(backend, asked, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
     feature_sets = chosen_features(source, features)
     name = source.dataset.name
     folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")
     frame_input = FrameInput(order, sampling, draws)
-    drawn = drawn_splits(source.members, protocol, splits, seed, ratio, recipe, test_part, validation_share)
+    drawn = drawn_splits(source.datasets, protocol, splits, seed, ratio, recipe, test_part, validation_share)
     with ExitStack() as stack, fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
         run = training.fit(
-            near(stack, source, feature_sets, cache),
+            with_local_copies(stack, source, feature_sets, cache),
             feature_sets,
             head,
             drawn.splits,
@@ -147,7 +244,7 @@ def fit(
             device=device or "cpu",
             frame_input=frame_input,
             memory_bytes=None if memory is None else parse_bytes(memory),
-            elsewhere=out is None,
+            reuse=out is None,
             cluster=wanted,
             progress=progress,
         )

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat_cli.options import FINISHED_WITH_FAILURES, labels_option, root_option, store_option
 
 dataset_name_option = click.option(
-    "--dataset", required=True, metavar="NAME", help="A known data set, or a name of your own where the files hold the labels."
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    help="A known data set, or a name of your own where the files hold the labels.",
 )
 
 
@@ -23,11 +26,12 @@ def importing() -> None:
 @root_option
 @labels_option
 @store_option
-def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Place) -> None:
-    """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set `resnet50`.
+def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: StorePath) -> None:
+    """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set
+    `resnet50`.
 
-    With a known data set, the index counts in its label list and the scores are compared with it; with a name of your own, videos
-    are named by their index and the scores are the labels.
+    With a known data set, the index counts in its label list and the scores are compared with it; with a name
+    of your own, videos are named by their index and the scores are the labels.
 
     \b
     Examples:
@@ -48,14 +52,28 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
 
 @importing.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dataset", required=True, metavar="NAME|FILE", help="A known data set, a manifest (.toml), or your own CSV.")
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|FILE",
+    help="A known data set, a manifest (.toml), or your own CSV.",
+)
 @root_option
 @labels_option
 @store_option
 @click.option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
 @click.option("--key", help="Variable in the file.  [default: the only matrix]")
-def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: Place, name: str | None, key: str | None) -> None:
-    """Import a (video, channel) matrix of a .mat file, whose rows are in the order of the label list: one row a video.
+def mat(
+    file: Path,
+    dataset: str,
+    root: Path | None,
+    labels: tuple[Path, ...],
+    store: StorePath,
+    name: str | None,
+    key: str | None,
+) -> None:
+    """Import a (video, channel) matrix of a .mat file, whose rows are in the order of the label list: one row
+    a video.
 
     \b
     Example:
@@ -81,14 +99,18 @@ def mat(file: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], s
     show_default=True,
     help="Data set that the head was trained on, or of several the one whose scale the score is to have.",
 )
-@click.option("--features", metavar="SET[+SET]", help="Feature sets that the head takes.  [default: by their width]")
+@click.option(
+    "--features", metavar="SET[+SET]", help="Feature sets that the head takes.  [default: by their width]"
+)
 @click.option(
     "--score-scale",
     type=float,
-    help="VSFA alone: largest label, by which labels were divided in training.  [default: the data set's largest MOS]",
+    help="VSFA alone: largest label, by which labels were divided in training.  [default: the data set's "
+    "largest MOS]",
 )
 def head(file: Path, out: Path, dataset: str, features: str | None, score_scale: float | None) -> None:
-    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder; the file's names say which it is.
+    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder; the file's
+    names say which it is.
 
     \b
     Examples:
@@ -99,12 +121,20 @@ def head(file: Path, out: Path, dataset: str, features: str | None, score_scale:
     from vqafeat.evaluation.import_head import import_head
 
     manifest = load_manifest(dataset)
-    run = import_head(file, out, score_scale, manifest.name, manifest.score_name, manifest.mos_range, features)
+    run = import_head(
+        file, out, score_scale, manifest.name, manifest.score_name, manifest.mos_range, features
+    )
     click.echo(f"run folder: {run}")
 
 
-def _tell(store: Place, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]) -> None:
+def _tell(
+    store: StorePath, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]
+) -> None:
     click.echo(f"{store}: {imported} videos imported as '{feature_set}', {channels} channels.")
     if left_out:
-        click.echo(f"{len(left_out)} videos left out, whose features are not finite (first: {', '.join(left_out[:3])}).", err=True)
+        click.echo(
+            f"{len(left_out)} videos left out, whose features are not finite (first: "
+            f"{', '.join(left_out[:3])}).",
+            err=True,
+        )
         click.get_current_context().exit(FINISHED_WITH_FAILURES)

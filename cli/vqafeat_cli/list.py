@@ -22,7 +22,10 @@ def _backbones() -> Iterable[tuple[str, str]]:
         for key, variant in backbone.variants.items():
             width = 2 * sum(backbone.channels[tap] for tap in variant.taps)
             clips = f"; {backbone.clips}" if backbone.clips else ""
-            yield f"{name}:{key}" if key else name, f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}"
+            yield (
+                f"{name}:{key}" if key else name,
+                f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}",
+            )
 
 
 def _views() -> Iterable[tuple[str, str]]:
@@ -55,7 +58,11 @@ def _recipes() -> Iterable[tuple[str, str]]:
 
     for name in RECIPES:
         recipe = RECIPES.get(name)
-        yield name, f"Adam {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs, {recipe.loss}"
+        yield (
+            name,
+            f"Adam {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
+            f"{recipe.loss}",
+        )
 
 
 def _samplings() -> Iterable[tuple[str, str]]:
@@ -81,7 +88,11 @@ def _image_sets() -> Iterable[tuple[str, str]]:
 
     for name in IMAGE_SETS:
         reader = IMAGE_SETS.get(name)
-        yield name, f"{reader.described}; {f'{reader.pairs} pairs' if reader.pairs else 'ten pairs a training image'}"
+        yield (
+            name,
+            f"{reader.described}; "
+            f"{f'{reader.pairs} pairs' if reader.pairs else 'ten pairs a training image'}",
+        )
 
 
 def _pretraining_recipes() -> Iterable[tuple[str, str]]:
@@ -96,10 +107,10 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
 
 
 def _tables() -> Iterable[tuple[str, str]]:
-    from vqafeat.paper_tables.load import load_study, study_names
+    from vqafeat.paper_tables.load import load_table, table_names
 
-    studies = map(load_study, study_names())
-    return ((study.name, f"{study.label} of {study.paper}: {study.title}") for study in studies)
+    tables = map(load_table, table_names())
+    return ((table.name, f"{table.label} of {table.paper}: {table.title}") for table in tables)
 
 
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {

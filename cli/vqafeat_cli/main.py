@@ -1,6 +1,7 @@
 """The group of all commands, and what each kind of ending means for the exit code.
 
-Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted. Bugs keep their traceback.
+Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted.
+Bugs keep their traceback.
 """
 
 import os
@@ -29,21 +30,21 @@ from vqafeat_cli.show import show
 from vqafeat_cli.table import table
 from vqafeat_cli.verify import verify
 
-# Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to ten times the time where
-# another process wants the cores too, and gains nothing where none does.
+# Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to
+# ten times the time where another process wants the cores too, and gains nothing where none does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # Spellings of version 1, which still work for one version and stand in no help text.
-FORMER_OPTIONS = {
-    "--engine": "--backend",
-}
+FORMER_OPTIONS = {"--engine": "--backend"}
 
 
 class _Group(click.Group):
     """Commands that also take the former spellings of their options."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         known = {spelling for option in command.params for spelling in option.opts} if command else set()
         return name, command, [_present_spelling(argument, known) for argument in rest]
@@ -58,7 +59,8 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="vqafeat")
 def cli() -> None:
-    """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality models on them in minutes.
+    """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality
+    models on them in minutes.
 
     \b
     Example, on the data set that comes with the tool:
@@ -93,12 +95,16 @@ for command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), prog_name="vqafeat", standalone_mode=False)
+        code = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="vqafeat", standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; what was finished is kept, and the same command goes on from there.", err=True)
+        click.echo(
+            "Interrupted; what was finished is kept, and the same command goes on from there.", err=True
+        )
         code = 130
     except BrokenPipeError:
         code = 0

@@ -22,20 +22,25 @@ storage_option: Decorator = click.option(
     "storage_options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Of an object store, as endpoint_url=http://127.0.0.1:9000; may be given several times. Credentials come from the environment.",
+    help="Of an object store, as endpoint_url=http://127.0.0.1:9000; may be given several times. "
+    "Credentials come from the environment.",
 )
 
 
-def at_place(*names: str) -> Decorator:
-    """Return a decorator that adds `--storage-option` and makes the texts of a command's arguments the places that they name."""
+def with_store_paths(*names: str) -> Decorator:
+    """Return a decorator that adds `--storage-option` and makes the texts of a command's arguments the places
+    that they name.
+    """
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def placed(*arguments: Any, storage_options: tuple[str, ...], **values: Any) -> Any:
-            from vqafeat.remote import places_named
+            from vqafeat.remote import parse_paths
 
             given = [name for name in names if values[name] is not None]
-            values |= dict(zip(given, places_named([values[name] for name in given], storage_options), strict=True))
+            values |= dict(
+                zip(given, parse_paths([values[name] for name in given], storage_options), strict=True)
+            )
             return command(*arguments, **values)
 
         return storage_option(placed)
@@ -46,17 +51,24 @@ def at_place(*names: str) -> Decorator:
 cache_option: Decorator = click.option(
     "--cache",
     metavar="AMOUNT|none",
-    help="Most that copies of stores at a URL may take on the local disk, below $XDG_CACHE_HOME/vqafeat, for example 50G.  "
+    help="Most that copies of stores at a URL may take on the local disk, below $XDG_CACHE_HOME/vqafeat, "
+    "for example 50G.  "
     "[default: half of what is free]",
 )
 
 
 def store_option(command: Callable[..., Any], places: tuple[str, ...] = ("store",)) -> Callable[..., Any]:
-    """Add `--store` and `--storage-option`; the command gets the folder, or the prefix of an object store, as `store`."""
+    """Add `--store` and `--storage-option`; the command gets the folder, or the prefix of an object store, as
+    `store`.
+    """
     option = click.option(
-        "--store", default="features", show_default=True, metavar="FOLDER|URL", help="Folder of the feature stores, or s3://bucket/prefix."
+        "--store",
+        default="features",
+        show_default=True,
+        metavar="FOLDER|URL",
+        help="Folder of the feature stores, or s3://bucket/prefix.",
     )
-    return option(at_place(*places)(command))
+    return option(with_store_paths(*places)(command))
 
 
 def store_and_videos_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +76,8 @@ def store_and_videos_options(command: Callable[..., Any]) -> Callable[..., Any]:
     option = click.option(
         "--root",
         metavar="FOLDER|URL",
-        help="Folder of the data set's videos, or s3://bucket/prefix, from which each is fetched once before it is decoded.  "
+        help="Folder of the data set's videos, or s3://bucket/prefix, from which each is fetched once "
+        "before it is decoded.  "
         "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
     )
     return option(store_option(command, ("store", "root")))
@@ -79,7 +92,8 @@ labels_option: Decorator = click.option(
     "--labels",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Label file to read, or several that belong together  [default: the first that the manifest knows, below the root]",
+    help="Label file to read, or several that belong together  [default: the first that the manifest knows, "
+    "below the root]",
 )
 json_option: Decorator = click.option("--json", "json", is_flag=True, help="Print the result as JSON.")
 weights_option: Decorator = click.option(
@@ -106,7 +120,8 @@ datasets_option: Decorator = click.option(
     "datasets",
     multiple=True,
     metavar="NAME|FILE",
-    help="A data set of the store; given several times, all of them together.  [default: the only one in the store]",
+    help="A data set of the store; given several times, all of them together.  [default: the only one in "
+    "the store]",
 )
 
 
@@ -121,15 +136,21 @@ _COMPUTE_OPTIONS: list[Decorator] = [
         "--batch",
         "batch_frames",
         type=click.IntRange(1),
-        help="Most frames that go through a network together on a GPU in fp16 or bf16; else each frame is computed alone.  "
+        help="Most frames that go through a network together on a GPU in fp16 or bf16; else each frame is "
+        "computed alone.  "
         "[default: as many as --memory holds]",
     ),
     click.option(
         "--workers",
         type=click.IntRange(0),
-        help="Decoding processes; 0 decodes in the main process, unprotected.  [default: 2 for a CPU, one a core for a GPU]",
+        help="Decoding processes; 0 decodes in the main process, unprotected.  [default: 2 for a CPU, one a "
+        "core for a GPU]",
     ),
-    click.option("--memory", metavar="AMOUNT", help="Memory to stay within, for example 1500M or 16G.  [default: 4/5 of what is free]"),
+    click.option(
+        "--memory",
+        metavar="AMOUNT",
+        help="Memory to stay within, for example 1500M or 16G.  [default: 4/5 of what is free]",
+    ),
     click.option(
         "--timeout",
         "timeout_seconds",
@@ -143,10 +164,19 @@ _COMPUTE_OPTIONS: list[Decorator] = [
         type=click.Choice(["cpu", "nvdec"]),
         default="cpu",
         show_default=True,
-        help="nvdec decodes on the GPU: for H.264, HEVC and VP9 of 8 bits at high bit rates; checked against the processor.",
+        help="nvdec decodes on the GPU: for H.264, HEVC and VP9 of 8 bits at high bit rates; checked "
+        "against the processor.",
     ),
-    click.option("--max-pixels", type=click.IntRange(1), help="Pixels of a frame beyond which a video is refused.  [default: twice 8K]"),
-    click.option("--max-frames", type=click.IntRange(1), help="Frames beyond which a video is refused.  [default: 2 000 000]"),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        help="Pixels of a frame beyond which a video is refused.  [default: twice 8K]",
+    ),
+    click.option(
+        "--max-frames",
+        type=click.IntRange(1),
+        help="Frames beyond which a video is refused.  [default: 2 000 000]",
+    ),
 ]
 
 
@@ -159,30 +189,60 @@ def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _CLUSTER_OPTIONS: list[Decorator] = [
     click.option(
-        "--backend", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="This machine, or a Ray cluster."
+        "--backend",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="This machine, or a Ray cluster.",
     ),
     click.option(
-        "--address", metavar="HOST:PORT", help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
+        "--address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]",
     ),
-    click.option("--ray-workers", type=int, help="Workers on the cluster at once.  [default: as many as its machines hold]"),
+    click.option(
+        "--ray-workers",
+        type=int,
+        help="Workers on the cluster at once.  [default: as many as its machines hold]",
+    ),
     click.option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
-    click.option("--gpus-per-worker", type=float, help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0, on processors]"),
-    click.option("--retries", type=int, help="How often the work of a Ray worker that died is tried again.  [default: 2]"),
+    click.option(
+        "--gpus-per-worker",
+        type=float,
+        help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0, on processors]",
+    ),
+    click.option(
+        "--retries",
+        type=int,
+        help="How often the work of a Ray worker that died is tried again.  [default: 2]",
+    ),
 ]
 patience_option: Decorator = click.option(
-    "--patience", "patience_seconds", type=float, help="Seconds to wait while no Ray worker can start.  [default: 600]"
+    "--patience",
+    "patience_seconds",
+    type=float,
+    help="Seconds to wait while no Ray worker can start.  [default: 600]",
 )
-_CLUSTER_PARAMETERS = ("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries", "patience_seconds")
+_CLUSTER_PARAMETERS = (
+    "address",
+    "ray_workers",
+    "cpus_per_worker",
+    "gpus_per_worker",
+    "retries",
+    "patience_seconds",
+)
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--backend` and the options that say what is asked of a cluster; `parted` and `cluster` read them."""
+    """Add `--backend` and the options that say what is asked of a cluster; `split_options` and `cluster` read
+    them.
+    """
     for option in reversed(_CLUSTER_OPTIONS):
         command = option(command)
     return command
 
 
-def parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return those of a command's options that `cluster` reads and were given, and the others."""
     asked = {name: given[name] for name in _CLUSTER_PARAMETERS if given.get(name) is not None}
     return asked, {name: value for name, value in given.items() if name not in _CLUSTER_PARAMETERS}
@@ -192,7 +252,7 @@ def cluster(backend: str, asked: Mapping[str, Any], local: Mapping[str, Any]) ->
     """Return what is asked of a cluster; None for the backend `local`.
 
     Args:
-        asked: as `parted` returns it.
+        asked: as `split_options` returns it.
         local: options that count on one machine alone; None where one was not given.
 
     Raises:
@@ -204,15 +264,20 @@ def cluster(backend: str, asked: Mapping[str, Any], local: Mapping[str, Any]) ->
     if backend == "local":
         if asked:
             option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
-            raise ArgumentError(f"{option} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out.")
+            raise ArgumentError(
+                f"{option} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
+            )
         return None
     for name, value in local.items():
         if value is not None:
             raise ArgumentError(
-                f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose workers follow from --cpus-per-worker "
+                f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose workers "
+                f"follow from --cpus-per-worker "
                 "and --gpus-per-worker; leave it out."
             )
-    return ClusterOptions(**{"workers" if name == "ray_workers" else name: value for name, value in asked.items()})
+    return ClusterOptions(
+        **{"workers" if name == "ray_workers" else name: value for name, value in asked.items()}
+    )
 
 
 def devices(given: str | None) -> list["torch.device"]:
@@ -233,7 +298,9 @@ def resources(
     max_frames: int | None,
     elsewhere: "ClusterOptions | None" = None,
 ) -> "Resources":
-    """Return what `compute_options` asked for, on the first device of this machine, or for a worker of a cluster."""
+    """Return what `compute_options` asked for, on the first device of this machine, or for a worker of a
+    cluster.
+    """
     import os
 
     import torch
@@ -247,7 +314,8 @@ def resources(
         chosen = devices(device)[0]
         usual = 2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))
     else:
-        # this machine need not have a GPU; without one, a worker has one video at a time, and one decoder is enough
+        # this machine need not have a GPU; without one, a worker has one video at a time, and one decoder is
+        # enough
         chosen = torch.device(elsewhere.device_name)
         usual = 1 if chosen.type == "cpu" else max(1, int(elsewhere.cpus_per_worker))
     return Resources(

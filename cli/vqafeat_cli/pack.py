@@ -4,32 +4,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.remote import Place
-from vqafeat_cli.options import at_place
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import with_store_paths
 
 if TYPE_CHECKING:
-    from vqafeat.store.pack import Repacked
+    from vqafeat.store.pack import PackResult
 
 
-_out_option = click.option("--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]")
+_out_option = click.option(
+    "--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]"
+)
 _skip_missing_option = click.option(
-    "--skip-missing", is_flag=True, help="Leave out what is incomplete or damaged, and name it; without it, nothing is done then."
+    "--skip-missing",
+    is_flag=True,
+    help="Leave out what is incomplete or damaged, and name it; without it, nothing is done then.",
 )
 
 
 @click.command()
 @click.argument("store", metavar="STORE")
 @_out_option
-@at_place("store", "out")
+@with_store_paths("store", "out")
 @click.option(
-    "--shard-size", default="64M", show_default=True, metavar="AMOUNT", help="Most bytes of features in one shard, which is one file."
+    "--shard-size",
+    default="64M",
+    show_default=True,
+    metavar="AMOUNT",
+    help="Most bytes of features in one shard, which is one file.",
 )
 @_skip_missing_option
-def pack(store: Place, out: Place | None, shard_size: str, skip_missing: bool) -> None:
-    """Turn a finished store into one sharded array a feature set: thousands of files become a few, which every command reads.
+def pack(store: StorePath, out: StorePath | None, shard_size: str, skip_missing: bool) -> None:
+    """Turn a finished store into one sharded array a feature set: thousands of files become a few, which
+    every command reads.
 
-    The result is read again and compared before it takes the place of STORE; a stop at any time loses nothing. Nothing can be written to
-    a packed store: `vqafeat unpack` turns it back. Do neither while a fit reads the store.
+    The result is read again and compared before it takes the place of STORE; a stop at any time loses
+    nothing. Nothing can be written to a packed store: `vqafeat unpack` turns it back. Do neither while a fit
+    reads the store.
 
     \b
     Examples:
@@ -46,9 +56,9 @@ def pack(store: Place, out: Place | None, shard_size: str, skip_missing: bool) -
 @click.command()
 @click.argument("store", metavar="STORE")
 @_out_option
-@at_place("store", "out")
+@with_store_paths("store", "out")
 @_skip_missing_option
-def unpack(store: Place, out: Place | None, skip_missing: bool) -> None:
+def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
     """Turn a packed store into one that can be written to, with the same content.
 
     \b
@@ -60,7 +70,10 @@ def unpack(store: Place, out: Place | None, skip_missing: bool) -> None:
     _tell(unpack_store(store, out, skip_missing), "unpacked")
 
 
-def _tell(done: "Repacked", what: str) -> None:
-    click.echo(f"{done.path}: {f'already {what}' if done.found else what}, {done.videos} complete entries, content {done.digest}")
+def _tell(done: "PackResult", what: str) -> None:
+    click.echo(
+        f"{done.path}: {f'already {what}' if done.found else what}, {done.videos} complete entries, content "
+        f"{done.digest}"
+    )
     for words in done.left_out:
         click.echo(f"  left out: {words}", err=True)

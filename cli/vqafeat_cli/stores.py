@@ -8,26 +8,32 @@ import click
 
 from vqafeat.datasets import Dataset, default_root, load_dataset, load_manifest, manifest_names
 from vqafeat.errors import DatasetError, StoreError
-from vqafeat.remote import Place, cache_folder
+from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
-from vqafeat.store.cache import Cache, local_copy
+from vqafeat.store.cache import Cache, cached_copy
 from vqafeat.system import parse_bytes
-from vqafeat.training.data import FeatureSource, split_feature_sets
-from vqafeat.training.joint_store import Mixture
+from vqafeat.training.data import FeatureReader, split_feature_sets
+from vqafeat.training.joint_store import JointStore
 
 
-def load_with_root(name_or_path: str, root: Place | None, labels: Sequence[Path]) -> tuple[Dataset, Place]:
-    """Load a data set whose videos are needed, and say where they lie; label files are looked for on this machine alone.
+def load_with_root(
+    name_or_path: str, root: StorePath | None, labels: Sequence[Path]
+) -> tuple[Dataset, StorePath]:
+    """Load a data set whose videos are needed, and say where they lie; label files are looked for on this
+    machine alone.
 
     Raises:
         DatasetError: no folder of videos is known.
     """
     usual = default_root(name_or_path)
     folder = root or usual
-    dataset = load_dataset(name_or_path, folder if isinstance(folder, Path) else usual, labels_argument(labels))
+    dataset = load_dataset(
+        name_or_path, folder if isinstance(folder, Path) else usual, labels_argument(labels)
+    )
     if folder is None:
         raise DatasetError(
-            f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds '{name_or_path}/', "
+            f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds "
+            f"'{name_or_path}/', "
             "or give --root FOLDER, or --root s3://bucket/prefix."
         )
     return dataset, folder
@@ -47,10 +53,14 @@ def stored_name(name_or_path: str) -> str:
     """Return the name under which a data set is stored; its videos and labels need not be at hand."""
     if not is_own_file(name_or_path):
         return name_or_path
-    return load_dataset(name_or_path).name if name_or_path.lower().endswith(".csv") else load_manifest(name_or_path).name
+    return (
+        load_dataset(name_or_path).name
+        if name_or_path.lower().endswith(".csv")
+        else load_manifest(name_or_path).name
+    )
 
 
-def open_store(folder: Place, dataset: str | None) -> FeatureStore:
+def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only one there.
 
     Raises:
@@ -61,7 +71,8 @@ def open_store(folder: Place, dataset: str | None) -> FeatureStore:
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
             raise StoreError(
-                f"no features of '{name}' in '{folder}'; make them with `vqafeat extract --dataset {name} --backbone resnet50`."
+                f"no features of '{name}' in '{folder}'; make them with `vqafeat extract --dataset {name} "
+                f"--backbone resnet50`."
             )
         return FeatureStore.open(path)
     found = stores_in(folder)
@@ -76,8 +87,11 @@ def open_store(folder: Place, dataset: str | None) -> FeatureStore:
     return FeatureStore.open(found[0])
 
 
-def open_stores(folder: Place, datasets: Sequence[str], any_features: bool = False) -> FeatureStore | Mixture:
-    """Open the store of a data set below a folder, or those of several as one; without a name, the only one there.
+def open_stores(
+    folder: StorePath, datasets: Sequence[str], any_features: bool = False
+) -> FeatureStore | JointStore:
+    """Open the store of a data set below a folder, or those of several as one; without a name, the only one
+    there.
 
     Raises:
         StoreError: one is missing, or there are several and none is named.
@@ -85,11 +99,14 @@ def open_stores(folder: Place, datasets: Sequence[str], any_features: bool = Fal
     """
     if len(datasets) < 2:
         return open_store(folder, datasets[0] if datasets else None)
-    return Mixture([open_store(folder, name) for name in datasets], any_features)
+    return JointStore([open_store(folder, name) for name in datasets], any_features)
 
 
-def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, most_copied: str | None) -> FeatureStore | Mixture:
-    """Return stores that are read quickly: copies on the local disk of those at a URL; the stack holds them there.
+def with_local_copies(
+    stack: ExitStack, source: FeatureStore | JointStore, feature_sets: str, most_copied: str | None
+) -> FeatureStore | JointStore:
+    """Return stores that are read quickly: copies on the local disk of those at a URL; the stack holds them
+    there.
 
     Args:
         stack: lets the copy go at its end.
@@ -101,13 +118,20 @@ def near(stack: ExitStack, source: FeatureStore | Mixture, feature_sets: str, mo
     where = Cache(cache_folder("stores"), most)
 
     def copied(store: FeatureStore) -> FeatureStore:
-        return stack.enter_context(local_copy(store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)))
+        return stack.enter_context(
+            cached_copy(
+                store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)
+            )
+        )
 
     return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
 
 
-def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]) -> Callable[[FeatureSource, str], FeatureSource]:
-    """Return what does `near` for the stores of tables: once for each store, with all feature sets that the tables want of it.
+def local_copies_for_tables(
+    stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]
+) -> Callable[[FeatureReader, str], FeatureReader]:
+    """Return what does `with_local_copies` for the stores of tables: once for each store, with all feature
+    sets that the tables want of it.
 
     Args:
         stack: lets the copies go at its end.
@@ -116,14 +140,16 @@ def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[s
     """
     if most_copied is not None and most_copied != "none":
         parse_bytes(most_copied)  # refused before the work starts
-    known: dict[Place, FeatureSource] = {}
+    known: dict[StorePath, FeatureReader] = {}
 
-    def copied(source: FeatureSource, feature_sets: str) -> FeatureSource:
+    def copied(source: FeatureReader, feature_sets: str) -> FeatureReader:
         if not isinstance(source, FeatureStore):
             return source
         if source.path not in known:
             there = wanted.get(source.dataset_name, set()) & set(source.feature_sets())
-            found = near(stack, source, "+".join(sorted(there | set(split_feature_sets(feature_sets)))), most_copied)
+            found = with_local_copies(
+                stack, source, "+".join(sorted(there | set(split_feature_sets(feature_sets)))), most_copied
+            )
             assert isinstance(found, FeatureStore)
             known[source.path] = found
         return known[source.path]
@@ -131,7 +157,7 @@ def nearer(stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[s
     return copied
 
 
-def chosen_features(source: FeatureSource, features: str | None) -> str:
+def chosen_features(source: FeatureReader, features: str | None) -> str:
     """Return the feature sets asked for; without any, the only one that the data sets have.
 
     Raises:
@@ -141,9 +167,10 @@ def chosen_features(source: FeatureSource, features: str | None) -> str:
         return features
     found = source.feature_sets()
     if len(found) != 1:
-        common = " in common" if len(source.members) > 1 else ""
+        common = " in common" if len(source.datasets) > 1 else ""
         raise StoreError(
-            f"the store of '{source.dataset.name}' holds the feature sets {', '.join(found) or '(none)'}{common}; "
+            f"the store of '{source.dataset.name}' holds the feature sets "
+            f"{', '.join(found) or '(none)'}{common}; "
             "name one, or several joined by +, with --features."
         )
     return found[0]

@@ -3,10 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from vqafeat.remote import Place
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, at_place, compute_options, resources, weights_option
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import (
+    FINISHED_WITH_FAILURES,
+    compute_options,
+    resources,
+    weights_option,
+    with_store_paths,
+)
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
@@ -16,12 +21,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="STORE")
-@at_place("path", "against", "root")
-@click.option("--repair", is_flag=True, help="Extract the damaged videos of a store again; name their folder with --root.")
-@click.option("--against", metavar="FOLDER|URL", help="Where the videos lie: extract a random sample again and compare.")
-@click.option("--sample", type=click.IntRange(1), default=5, show_default=True, help="Videos that --against compares.")
+@with_store_paths("path", "against", "root")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Extract the damaged videos of a store again; name their folder with --root.",
+)
+@click.option(
+    "--against", metavar="FOLDER|URL", help="Where the videos lie: extract a random sample again and compare."
+)
+@click.option(
+    "--sample", type=click.IntRange(1), default=5, show_default=True, help="Videos that --against compares."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Largest difference, as a share of a video's largest value.")
+@click.option(
+    "--tolerance",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    help="Largest difference, as a share of a video's largest value.",
+)
 @click.option("--root", metavar="FOLDER|URL", help="Where the videos lie, for --repair.")
 @weights_option
 @compute_options
@@ -29,20 +48,22 @@ if TYPE_CHECKING:
 def verify(
     context: click.Context,
     /,
-    path: Place,
+    path: StorePath,
     repair: bool,
-    against: Place | None,
+    against: StorePath | None,
     sample: int,
     seed: int,
     tolerance: float,
-    root: Place | None,
+    root: StorePath | None,
     weights: tuple[str, ...],
     **compute: Any,
 ) -> None:
-    """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3 where something is.
+    """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3
+    where something is.
 
-    With --repair, what is damaged is extracted again, and nothing else. With --against, some videos are extracted again, and the stored
-    rows have to be theirs; another processor may round differently, within --tolerance.
+    With --repair, what is damaged is extracted again, and nothing else. With --against, some videos are
+    extracted again, and the stored rows have to be theirs; another processor may round differently, within
+    --tolerance.
 
     \b
     Examples:
@@ -71,7 +92,7 @@ def verify(
         context.exit(FINISHED_WITH_FAILURES)
 
 
-def _repair(path: Place, root: Place, weights: tuple[str, ...], given: "Resources") -> list[str]:
+def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], given: "Resources") -> list[str]:
     """Extract the damaged videos of a store again; return what is still wrong."""
     from vqafeat.backbones.feature_set import backbone_names
     from vqafeat.backbones.weights import parse_weights
@@ -95,9 +116,19 @@ def _repair(path: Place, root: Place, weights: tuple[str, ...], given: "Resource
 
 
 def _compare_sample(
-    store: "FeatureStore", root: Place, sample: int, seed: int, tolerance: float, weights: tuple[str, ...], given: "Resources"
+    store: "FeatureStore",
+    root: StorePath,
+    sample: int,
+    seed: int,
+    tolerance: float,
+    weights: tuple[str, ...],
+    given: "Resources",
 ) -> int:
-    """Extract a random sample of a store's complete videos again and compare; return how many entries differ."""
+    """Extract a random sample of a store's complete videos again and compare; return how many entries
+    differ.
+    """
+    import numpy as np
+
     from vqafeat.backbones.feature_set import backbone_names
     from vqafeat.backbones.weights import parse_weights
     from vqafeat.extraction.verify import compared, stored_extractors
@@ -112,7 +143,11 @@ def _compare_sample(
     for one in found:
         click.echo(str(one))
     differing = sum(not one.passed for one in found)
-    click.echo(f"{store.path}: {len(found)} entries of {len(names)} videos compared with '{root}', {differing} differ.", err=True)
+    click.echo(
+        f"{store.path}: {len(found)} entries of {len(names)} videos compared with '{root}', {differing} "
+        f"differ.",
+        err=True,
+    )
     return differing
 
 

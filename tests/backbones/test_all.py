@@ -21,7 +21,9 @@ def seen_by(backbone: Backbone, height: int, width: int) -> Tensor:
 
 def maps(loaded: LoadedNetwork, variant: str, seen: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
-        return loaded.backbone.tapped(loaded.network, loaded.backbone.variant(variant).taps)(seen)
+        return loaded.backbone.with_feature_layers(loaded.network, loaded.backbone.variant(variant).taps)(
+            seen
+        )
 
 
 def test_every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> None:
@@ -62,17 +64,25 @@ def test_it_is_in_eval_mode_and_traceable_where_norms_are_to_be_folded(loaded: L
     assert not loaded.network.training
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
     for variant in loaded.backbone.variants.values():
-        tapped = loaded.backbone.tapped(loaded.network, variant.taps)
-        if any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in tapped.modules()):
-            fx.symbolic_trace(tapped)
+        with_feature_layers = loaded.backbone.with_feature_layers(loaded.network, variant.taps)
+        if any(
+            isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in with_feature_layers.modules()
+        ):
+            fx.symbolic_trace(with_feature_layers)
 
 
 def test_variants_are_known_by_name() -> None:
     backbone = BACKBONES.get("resnet18")
     assert backbone.variant("stages").taps == ("layer1", "layer2", "layer3", "layer4")
-    with pytest.raises(UnknownNameError, match=r"unknown variant 'resnet18:stage'; there are: resnet18:stages"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown variant 'resnet18:stage'; there are: resnet18:stages"
+    ):
         backbone.variant("stage")
     with pytest.raises(UnknownNameError, match=r"unknown variant 'vit-b16:stages'; there are: none"):
         BACKBONES.get("vit-b16").variant("stages")
-    with pytest.raises(ArgumentError, match=r"'odd' needs a variant '' and channels for every tap \(missing: \['b'\]\)"):
-        Backbone("odd", nn.Identity, lambda network, taps: network, {"a": 1}, {"": Variant(("b",))}, "x", None)
+    with pytest.raises(
+        ArgumentError, match=r"'odd' needs a variant '' and channels for every tap \(missing: \['b'\]\)"
+    ):
+        Backbone(
+            "odd", nn.Identity, lambda network, taps: network, {"a": 1}, {"": Variant(("b",))}, "x", None
+        )

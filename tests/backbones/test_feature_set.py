@@ -24,16 +24,23 @@ def test_a_feature_set_has_one_name(typed: str, name: str) -> None:
 
 
 def test_wrong_names_say_what_is_allowed() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540",
+    ):
         feature_set_name("resnet18@ful")
-    with pytest.raises(UnknownNameError, match=r"unknown variant 'resnet18:stage'; there are: resnet18:stages"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown variant 'resnet18:stage'; there are: resnet18:stages"
+    ):
         feature_set_name("resnet18:stage")
     with pytest.raises(UnknownNameError, match=r"unknown variant 'vit-b16:stages'; there are: none"):
         feature_set_name("vit-b16:stages")
     with pytest.raises(ArgumentError, match="names two kinds of view, '@full' and '@short540'; it takes one"):
         feature_set_name("resnet18@full@short540")
     with pytest.raises(
-        ArgumentError, match="'slowfast-fast' sees blocks of consecutive frames, so '@uniform128' does not apply; leave it out"
+        ArgumentError,
+        match="'slowfast-fast' sees blocks of consecutive frames, so '@uniform128' does not apply; leave it "
+        "out",
     ):
         feature_set_name("slowfast-fast@uniform128")
     with pytest.raises(ArgumentError, match="precision 'fp8' is not one of fp32, fp16, bf16"):
@@ -45,8 +52,17 @@ def test_backbones_of_feature_sets_are_named_once() -> None:
 
 
 def test_the_identity_tells_each_choice() -> None:
-    names = ["resnet18", "resnet18:stages", "resnet18@short540", "resnet18@uniform128", "slowfast-fast", "slowfast-fast:kinetics"]
-    plain, stages, short, uniform, fast, kinetics = (extractor.identity for extractor in build_extractors(names, RANDOM))
+    names = [
+        "resnet18",
+        "resnet18:stages",
+        "resnet18@short540",
+        "resnet18@uniform128",
+        "slowfast-fast",
+        "slowfast-fast:kinetics",
+    ]
+    plain, stages, short, uniform, fast, kinetics = (
+        extractor.identity for extractor in build_extractors(names, RANDOM)
+    )
 
     def differing(other: object) -> set[str]:
         return {part.split(":")[0] for part in plain.differences(other).split("; ")}  # type: ignore[arg-type]
@@ -56,7 +72,9 @@ def test_the_identity_tells_each_choice() -> None:
     assert differing(short) == {"view"}
     assert differing(uniform) == {"frame_rule"}
     assert plain.frame_rule == "every frame"
-    assert fast.frame_rule == "blocks of 64 frames, 32 of them seen, 32 rows; the last block ends with the video"
+    assert (
+        fast.frame_rule == "blocks of 64 frames, 32 of them seen, 32 rows; the last block ends with the video"
+    )
     assert {part.split(":")[0] for part in fast.differences(kinetics).split("; ")} == {"normalisation"}
     half = build_extractors(["resnet18"], RANDOM, precision="bf16")[0].identity
     assert half.precision == "computed in bfloat16, stored in float16"

@@ -1,4 +1,6 @@
-"""Fused networks against the networks as published: equal up to rounding, and equal to themselves in any company."""
+"""Fused networks against the networks as published: equal up to rounding, and equal to themselves in any
+company.
+"""
 
 import pytest
 import torch
@@ -88,7 +90,9 @@ def test_rows_are_the_same_in_any_company_and_on_any_number_of_threads(network: 
 
 
 class Odd(nn.Module):
-    """A sum whose other part is read again, a convolution that is read twice, groups, dilation, and a sum without ReLU."""
+    """A sum whose other part is read again, a convolution that is read twice, groups, dilation, and a sum
+    without ReLU.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +174,11 @@ def test_each_activation_after_a_convolution_and_after_a_sum(
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second, self.third = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1)
+            self.first, self.second, self.third = (
+                nn.Conv2d(8, 8, 1),
+                nn.Conv2d(8, 8, 3, padding=1, groups=8),
+                nn.Conv2d(8, 8, 1),
+            )
             self.norm, self.activation = nn.BatchNorm2d(8), activation
 
         def forward(self, maps: Tensor) -> Tensor:
@@ -189,7 +197,9 @@ def test_each_activation_after_a_convolution_and_after_a_sum(
 
 
 class Sums(nn.Module):
-    """Sums that no kernel does in one step: stretched ones, a weighted one, and one whose summand another layer hands on."""
+    """Sums that no kernel does in one step: stretched ones, a weighted one, and one whose summand another
+    layer hands on.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,12 +230,21 @@ def test_other_sums_are_left_to_torch(has_onednn: bool, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (4, 3)])
 def test_same_padding_is_tensorflows_and_part_of_the_step(kernel: int, stride: int, groups: int) -> None:
     torch.manual_seed(5)
-    network = trained(nn.Sequential(SamePad(kernel, stride), nn.Conv2d(4, 8, kernel, stride, groups=groups), nn.BatchNorm2d(8), nn.ReLU6()))
+    network = trained(
+        nn.Sequential(
+            SamePad(kernel, stride),
+            nn.Conv2d(4, 8, kernel, stride, groups=groups),
+            nn.BatchNorm2d(8),
+            nn.ReLU6(),
+        )
+    )
     step = fused(network)
     assert [type(module) for module in step.children()] == [FusedConvolution]
     for height, width in ((12, 13), (13, 12), (1, 2), (7, 9)):
         frames = torch.randn(2, 4, height, width)
-        rows, columns = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (height, width))
+        rows, columns = (
+            max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in (height, width)
+        )
         padded = pad(frames, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
         with torch.inference_mode():
             expected = network[1:](padded)

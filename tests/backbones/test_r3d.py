@@ -1,4 +1,6 @@
-"""The 3D ResNet-101 against its published layout, and against the same network written with functions alone."""
+"""The 3D ResNet-101 against its published layout, and against the same network written with functions
+alone.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def network() -> nn.Module:
 
 
 def published_layout() -> dict[str, tuple[int, ...]]:
-    """Names and shapes by rule, as in kenshohara/3D-ResNets-PyTorch with --model_depth 101 --resnet_shortcut B."""
+    """Names and shapes by rule, as in kenshohara/3D-ResNets-PyTorch with --model_depth 101 --resnet_shortcut
+    B.
+    """
     convolutions: dict[tuple[str, str], tuple[int, ...]] = {("conv1", "bn1"): (64, 3, 7, 7, 7)}
     inputs = 64
     for layer, blocks in enumerate(BLOCKS):
@@ -50,7 +54,9 @@ def by_functions(state: dict[str, Tensor], clips: Tensor) -> Tensor:
     def step(x: Tensor, convolution: str, norm: str, stride: int | tuple[int, ...] = 1) -> Tensor:
         weight = state[f"{convolution}.weight"]
         x = conv3d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
-        return batch_norm(x, *(state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")))
+        return batch_norm(
+            x, *(state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        )
 
     x = max_pool3d(relu(step(clips, "conv1", "bn1", (1, 2, 2))), 3, 2, 1)
     for layer, blocks in enumerate(BLOCKS):
@@ -66,7 +72,7 @@ def by_functions(state: dict[str, Tensor], clips: Tensor) -> Tensor:
 def test_the_map_is_that_of_the_published_network(network: nn.Module) -> None:
     clips = torch.randn(1, 3, 16, 40, 70)
     with torch.inference_mode():
-        found = BACKBONE.tapped(network, ("layer4",))(clips)["layer4"]
+        found = BACKBONE.with_feature_layers(network, ("layer4",))(clips)["layer4"]
         assert found.shape == (1, 2048, 1, 2, 3)
         torch.testing.assert_close(found, by_functions(network.state_dict(), clips))
         assert network(clips).shape == (1, 400)
@@ -74,7 +80,9 @@ def test_the_map_is_that_of_the_published_network(network: nn.Module) -> None:
 
 def test_files_of_parallel_training_with_other_classes_load(network: nn.Module) -> None:
     state = network.state_dict()
-    released = {f"module.{key}": value for key, value in state.items()} | {"module.fc.weight": torch.zeros(700, 2048)}
+    released = {f"module.{key}": value for key, value in state.items()} | {
+        "module.fc.weight": torch.zeros(700, 2048)
+    }
     other = BACKBONE.build()
     load_state(other, released, BACKBONE, "memory")
     loaded = other.state_dict()
@@ -83,6 +91,8 @@ def test_files_of_parallel_training_with_other_classes_load(network: nn.Module) 
 
 def test_there_is_nothing_to_fetch() -> None:
     with pytest.raises(
-        WeightsError, match=r"'r3d101' has no published .*r3d101_K_200ep.pth.*3D-ResNets-PyTorch\); .*--weights r3d101=FILE"
+        WeightsError,
+        match=r"'r3d101' has no published .*r3d101_K_200ep.pth.*3D-ResNets-PyTorch\); .*--weights "
+        r"r3d101=FILE",
     ):
         load_network(BACKBONE, "imagenet")

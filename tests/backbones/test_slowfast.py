@@ -29,7 +29,9 @@ def whole(fast: nn.Module) -> nn.Module:
     return stirred(create_slowfast())
 
 
-def test_the_fast_pathway_alone_gives_the_values_of_the_whole_network(fast: nn.Module, whole: nn.Module) -> None:
+def test_the_fast_pathway_alone_gives_the_values_of_the_whole_network(
+    fast: nn.Module, whole: nn.Module
+) -> None:
     load_state(fast, whole.state_dict(), BACKBONE, "memory")
     torch.manual_seed(1)
     clip = torch.randn(1, 3, 32, 64, 64)
@@ -37,13 +39,15 @@ def test_the_fast_pathway_alone_gives_the_values_of_the_whole_network(fast: nn.M
     with torch.inference_mode():
         for block in whole.get_submodule("blocks")[:5]:
             pathways = block(pathways)
-        found = BACKBONE.tapped(fast, ("res5",))(clip)
+        found = BACKBONE.with_feature_layers(fast, ("res5",))(clip)
     assert found["res5"].shape == (1, 256, 32, 2, 2)
     assert pathways[0].shape[1] == 2048
     torch.testing.assert_close(found["res5"], pathways[1], rtol=1e-5, atol=1e-5)
 
 
-def test_the_keys_are_those_of_the_published_file_and_no_others_are_let_in(fast: nn.Module, whole: nn.Module) -> None:
+def test_the_keys_are_those_of_the_published_file_and_no_others_are_let_in(
+    fast: nn.Module, whole: nn.Module
+) -> None:
     published = whole.state_dict()
     assert fast.state_dict().keys() == {key for key in published if "multipathway_blocks.1." in key}
     assert "blocks.0.multipathway_blocks.1.conv.weight" in fast.state_dict()
@@ -54,19 +58,29 @@ def test_the_keys_are_those_of_the_published_file_and_no_others_are_let_in(fast:
 
 def test_both_normalisations_are_there() -> None:
     assert BACKBONE.variant("").mean == (0.485, 0.456, 0.406)
-    assert (BACKBONE.variant("kinetics").mean, BACKBONE.variant("kinetics").std) == ((0.45,) * 3, (0.225,) * 3)
+    assert (BACKBONE.variant("kinetics").mean, BACKBONE.variant("kinetics").std) == (
+        (0.45,) * 3,
+        (0.225,) * 3,
+    )
 
 
-def test_a_published_file_is_fetched_once_and_unwrapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_file_is_fetched_once_and_unwrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     torch.save({"model_state": {"a": torch.ones(2)}, "epoch": 3}, tmp_path / "net.pyth")
     source = UrlWeights("a net", (tmp_path / "net.pyth").as_uri())
     for _ in range(2):
-        assert source.get_state_dict(progress=False, check_hash=True, weights_only=True)["a"].tolist() == [1, 1]
+        assert source.get_state_dict(progress=False, check_hash=True, weights_only=True)["a"].tolist() == [
+            1,
+            1,
+        ]
         (tmp_path / "net.pyth").unlink(missing_ok=True)
 
 
-def test_published_weights_that_cannot_be_fetched_or_read_name_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_weights_that_cannot_be_fetched_or_read_name_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def offline(url: str, *arguments: object, **options: object) -> object:
         raise URLError(f"no route to {url}")
 
@@ -74,7 +88,10 @@ def test_published_weights_that_cannot_be_fetched_or_read_name_the_next_step(tmp
     cached.parent.mkdir(parents=True)
     cached.write_text("<html>sign in</html>")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"were fetched, but not as a file of weights; delete it in .*--weights slowfast-fast=FILE"):
+    with pytest.raises(
+        WeightsError,
+        match=r"were fetched, but not as a file of weights; delete it in .*--weights slowfast-fast=FILE",
+    ):
         published_state(BACKBONE)
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     cached.unlink()

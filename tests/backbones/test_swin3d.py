@@ -20,7 +20,9 @@ def whole() -> nn.Module:
 
 def before_the_pool(whole: nn.Module, clips: Tensor) -> Tensor:
     seen: list[Tensor] = []
-    handle = whole.get_submodule("avgpool").register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    handle = whole.get_submodule("avgpool").register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0])
+    )
     whole(clips)
     handle.remove()
     return seen[0]
@@ -28,13 +30,20 @@ def before_the_pool(whole: nn.Module, clips: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("shape", "sides"),
-    [((1, 32, 72, 100), (16, 3, 4)), ((2, 4, 64, 64), (2, 2, 2)), ((1, 18, 31, 250), (9, 1, 8)), ((1, 32, 1, 1), (16, 1, 1))],
+    [
+        ((1, 32, 72, 100), (16, 3, 4)),
+        ((2, 4, 64, 64), (2, 2, 2)),
+        ((1, 18, 31, 250), (9, 1, 8)),
+        ((1, 32, 1, 1), (16, 1, 1)),
+    ],
 )
-def test_the_map_is_torchvisions_at_any_size(whole: nn.Module, shape: tuple[int, int, int, int], sides: tuple[int, int, int]) -> None:
+def test_the_map_is_torchvisions_at_any_size(
+    whole: nn.Module, shape: tuple[int, int, int, int], sides: tuple[int, int, int]
+) -> None:
     torch.manual_seed(0)
     clips = torch.randn(shape[0], 3, *shape[1:])
     with torch.inference_mode():
-        found = BACKBONE.tapped(whole, ("norm",))(clips)["norm"]
+        found = BACKBONE.with_feature_layers(whole, ("norm",))(clips)["norm"]
         assert found.shape == (shape[0], 768, *sides)
         torch.testing.assert_close(found, before_the_pool(whole, clips), rtol=1e-5, atol=2e-5)
 
@@ -42,7 +51,7 @@ def test_the_map_is_torchvisions_at_any_size(whole: nn.Module, shape: tuple[int,
 def test_the_parts_make_no_difference(whole: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     clips = torch.randn(2, 3, 18, 57, 90)
-    run: Callable[[Tensor], dict[str, Tensor]] = BACKBONE.tapped(whole, ("norm",))
+    run: Callable[[Tensor], dict[str, Tensor]] = BACKBONE.with_feature_layers(whole, ("norm",))
     with torch.inference_mode():
         at_once = run(clips)["norm"]
         for scores in (1, 7 * 3 * 392**2):  # one window at a time; seven, which divides no count of windows

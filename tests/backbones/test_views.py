@@ -10,7 +10,11 @@ from vqafeat.backbones.views import CROP_SIDE, FRAME_RULES, VIEWS, crop_places
 
 def ramp(height: int, width: int) -> torch.Tensor:
     rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
-    return torch.stack([rows.expand(height, width), columns.expand(height, width), rows + columns]).float().unsqueeze(0)
+    return (
+        torch.stack([rows.expand(height, width), columns.expand(height, width), rows + columns])
+        .float()
+        .unsqueeze(0)
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS.names())
@@ -22,11 +26,15 @@ def test_parts_have_the_size_that_is_stated(view: str, size: tuple[int, int]) ->
 
 def test_the_short_side_becomes_540_as_pillow_resizes() -> None:
     random = np.random.default_rng(0)
-    smooth = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((960, 720), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
+        (960, 720), Image.Resampling.BICUBIC
+    )
     frames = torch.from_numpy(np.asarray(smooth).copy()).permute(2, 0, 1).unsqueeze(0).float()
     (part,) = VIEWS.get("short540").parts(frames)
     expected = np.asarray(smooth.resize((720, 540), Image.Resampling.BILINEAR)).astype(np.float32)
-    np.testing.assert_allclose(part[0].permute(1, 2, 0).numpy(), expected, atol=1.01)  # Pillow rounds to whole numbers, twice
+    np.testing.assert_allclose(
+        part[0].permute(1, 2, 0).numpy(), expected, atol=1.01
+    )  # Pillow rounds to whole numbers, twice
     assert VIEWS.get("short540").size(1920, 1080) == (960, 540)
     same = torch.rand(1, 3, 540, 960)
     assert VIEWS.get("short540").parts(same)[0] is same
@@ -49,13 +57,13 @@ def test_a_side_shorter_than_a_crop_is_seen_whole_and_a_small_frame_once() -> No
 
 
 def test_128_frames_lie_at_equal_intervals() -> None:
-    picks = FRAME_RULES.get("uniform128").picks
-    assert picks is not None
-    assert FRAME_RULES.get("every").picks is None
+    frame_indices = FRAME_RULES.get("uniform128").frame_indices
+    assert frame_indices is not None
+    assert FRAME_RULES.get("every").frame_indices is None
     for frames in (129, 240, 1000, 4096):
-        steps = np.diff(picks(frames))
-        assert (len(picks(frames)), picks(frames)[0]) == (128, 0)
+        steps = np.diff(frame_indices(frames))
+        assert (len(frame_indices(frames)), frame_indices(frames)[0]) == (128, 0)
         assert set(steps) <= {frames // 128, frames // 128 + 1}
-        assert frames - picks(frames)[-1] <= frames // 128 + 1
-    assert picks(128) == list(range(128))
-    assert picks(5) == [0, 1, 2, 3, 4]
+        assert frames - frame_indices(frames)[-1] <= frames // 128 + 1
+    assert frame_indices(128) == list(range(128))
+    assert frame_indices(5) == [0, 1, 2, 3, 4]

@@ -1,4 +1,6 @@
-"""ViT-B/16 against torchvision's whole network, and its position embedding against bicubic interpolation written out."""
+"""ViT-B/16 against torchvision's whole network, and its position embedding against bicubic interpolation
+written out.
+"""
 
 import math
 
@@ -13,26 +15,36 @@ from vqafeat.backbones.vit import PatchMaps
 
 
 def small(side: int) -> nn.Module:
-    return tv.VisionTransformer(image_size=side, patch_size=16, num_layers=2, num_heads=2, hidden_dim=24, mlp_dim=40)
+    return tv.VisionTransformer(
+        image_size=side, patch_size=16, num_layers=2, num_heads=2, hidden_dim=24, mlp_dim=40
+    )
 
 
 def encoded(whole: nn.Module, frames: Tensor) -> Tensor:
     """What torchvision's encoder gives for the patches, as a map."""
     seen: list[Tensor] = []
-    handle = whole.get_submodule("encoder").register_forward_hook(lambda module, inputs, output: seen.append(output))
+    handle = whole.get_submodule("encoder").register_forward_hook(
+        lambda module, inputs, output: seen.append(output)
+    )
     whole(frames)
     handle.remove()
     return seen[0][:, 1:].transpose(1, 2).reshape(len(frames), -1, *(side // 16 for side in frames.shape[2:]))
 
 
 def bicubic(inputs: int, outputs: int) -> Tensor:
-    """The matrix (outputs, inputs) of bicubic interpolation, Keys 1981 with a = -0.75, between the centres of the patches."""
+    """The matrix (outputs, inputs) of bicubic interpolation, Keys 1981 with a = -0.75, between the centres of
+    the patches.
+    """
     matrix = torch.zeros(outputs, inputs, dtype=torch.float64)
     for row in range(outputs):
         at = (row + 0.5) * inputs / outputs - 0.5
         for column in range(math.floor(at) - 1, math.floor(at) + 3):
             away = abs(at - column)
-            weight = (1.25 * away - 2.25) * away**2 + 1 if away <= 1 else -0.75 * (((away - 5) * away + 8) * away - 4)
+            weight = (
+                (1.25 * away - 2.25) * away**2 + 1
+                if away <= 1
+                else -0.75 * (((away - 5) * away + 8) * away - 4)
+            )
             matrix[row, min(max(column, 0), inputs - 1)] += weight
     return matrix
 
@@ -48,7 +60,7 @@ def test_at_its_own_size_the_map_is_torchvisions_encoder_without_the_class_token
     whole = stirred(backbone.build())
     frames = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
-        found = backbone.tapped(whole, ("encoder",))(frames)["encoder"]
+        found = backbone.with_feature_layers(whole, ("encoder",))(frames)["encoder"]
         assert found.shape == (1, 768, 14, 14)
         torch.testing.assert_close(found, encoded(whole, frames), rtol=1e-5, atol=2e-5)
 

@@ -24,7 +24,9 @@ def test_a_file_gives_the_whole_network_with_its_own_tensors(tmp_path: Path) -> 
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
     own = loaded.network.state_dict()
     assert own.keys() == state.keys()
-    assert all(torch.equal(own[key], value) for key, value in state.items() if not key.startswith("classifier."))
+    assert all(
+        torch.equal(own[key], value) for key, value in state.items() if not key.startswith("classifier.")
+    )
 
 
 def test_released_resnets_are_cut_as_by_dropping_their_last_two_children() -> None:
@@ -33,7 +35,9 @@ def test_released_resnets_are_cut_as_by_dropping_their_last_two_children() -> No
     frames = torch.rand(2, 3, 70, 50)
     released = torch.nn.Sequential(*list(loaded.network.children())[:-2])
     with torch.inference_mode():
-        torch.testing.assert_close(backbone.tapped(loaded.network, ("layer4",))(frames)["layer4"], released(frames))
+        torch.testing.assert_close(
+            backbone.with_feature_layers(loaded.network, ("layer4",))(frames)["layer4"], released(frames)
+        )
 
 
 def test_random_weights_follow_their_seed_alone() -> None:
@@ -51,7 +55,9 @@ def test_the_digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> Non
     state = SMALL.build().state_dict()
     torch.save(state, tmp_path / "a.pth")
     save_file(state, tmp_path / "b.safetensors")
-    torch.save({key: value for key, value in state.items() if not key.startswith("classifier.")}, tmp_path / "c.pt")
+    torch.save(
+        {key: value for key, value in state.items() if not key.startswith("classifier.")}, tmp_path / "c.pt"
+    )
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "d.pth")
     torch.save({"model_state": state, "epoch": 3}, tmp_path / "e.pyth")
     torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "f.pth")
@@ -59,7 +65,10 @@ def test_the_digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> Non
     assert len({load_network(SMALL, str(path)).weights_sha256 for path in sorted(tmp_path.iterdir())}) == 1
     state["features.3.squeeze.bias"][2] += 1e-3
     torch.save(state, tmp_path / "other.pth")
-    assert len({load_network(SMALL, str(tmp_path / name)).weights_sha256 for name in ("a.pth", "other.pth")}) == 2
+    assert (
+        len({load_network(SMALL, str(tmp_path / name)).weights_sha256 for name in ("a.pth", "other.pth")})
+        == 2
+    )
     assert load_network(SMALL, str(tmp_path / "b.safetensors")).weights == "file b.safetensors"
 
 
@@ -72,8 +81,13 @@ def test_numpy_numbers_beside_the_weights_are_passed_over(tmp_path: Path) -> Non
     measured = {"srcc": [np.float64(0.8)], "epoch": np.int64(3), "plcc": np.float32(0.5)}
     torch.save({"state_dict": {"a": torch.ones(2)}, **measured}, tmp_path / "new.pt")
     assert read_state_dict(tmp_path / "new.pt")["a"].tolist() == [1, 1]
-    # before version 2, NumPy's module had no underscore in its name; a legacy file, so that its bytes can be exchanged
-    torch.save({"state_dict": {"a": torch.ones(2)}, **measured}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    # before version 2, NumPy's module had no underscore in its name; a legacy file, so that its bytes can be
+    # exchanged
+    torch.save(
+        {"state_dict": {"a": torch.ones(2)}, **measured},
+        tmp_path / "old.pt",
+        _use_new_zipfile_serialization=False,
+    )
     new = (tmp_path / "old.pt").read_bytes()
     assert b"numpy._core.multiarray" in new
     (tmp_path / "old.pt").write_bytes(new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
@@ -88,7 +102,9 @@ class NeedsCode:
         return (print, ("code ran",))
 
 
-def test_a_pickle_that_needs_code_is_refused_and_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_that_needs_code_is_refused_and_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"a": NeedsCode()}, tmp_path / "evil.pth")
     with pytest.raises(WeightsError, match="needs code to load"):
         read_state_dict(tmp_path / "evil.pth")
@@ -101,7 +117,11 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
     for name, content, message in (
         ("missing.pth", missing, r"1 keys missing \(first: features.0.weight\)"),
         ("foreign.pth", {**state, "neck.weight": torch.ones(1)}, r"1 keys too many \(first: neck.weight\)"),
-        ("shape.pth", {**state, "features.0.bias": torch.ones(5)}, r"1 shapes differ \(first: features.0.bias \(5,\) for \(96,\)\)"),
+        (
+            "shape.pth",
+            {**state, "features.0.bias": torch.ones(5)},
+            r"1 shapes differ \(first: features.0.bias \(5,\) for \(96,\)\)",
+        ),
         ("empty.pth", {}, "holds no state dict"),
         ("list.pth", [1, 2], "holds no state dict"),
         ("numbers.pth", {0: torch.ones(1)}, "holds no state dict"),
@@ -109,11 +129,18 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
         torch.save(content, tmp_path / name)
         with pytest.raises(WeightsError, match=message):
             load_network(SMALL, str(tmp_path / name))
-    for name, content in (("text.pth", "no weights"), ("text.safetensors", "no weights"), ("hello.pth", "hello world"), ("empty.pt", "")):
+    for name, content in (
+        ("text.pth", "no weights"),
+        ("text.safetensors", "no weights"),
+        ("hello.pth", "hello world"),
+        ("empty.pt", ""),
+    ):
         (tmp_path / name).write_text(content)
         with pytest.raises(WeightsError, match=r"needs code|cannot be read"):
             read_state_dict(tmp_path / name)
-    with pytest.raises(WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"):
+    with pytest.raises(
+        WeightsError, match=r"does not exist; name a .pth, .pt or .safetensors file .*random:SEED"
+    ):
         load_network(SMALL, "imagnet")
 
 
@@ -134,14 +161,20 @@ def test_published_weights_that_cannot_be_fetched_name_the_next_step(monkeypatch
         raise URLError(f"no route to {url}")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(WeightsError, match=r"IMAGENET1K_V1 of 'resnet50' cannot be fetched .*--weights resnet50=FILE.*resnet50=random"):
+    with pytest.raises(
+        WeightsError,
+        match=r"IMAGENET1K_V1 of 'resnet50' cannot be fetched .*--weights resnet50=FILE.*resnet50=random",
+    ):
         published_state(BACKBONES.get("resnet50"))
 
 
 def test_the_weights_option_is_for_one_or_for_all() -> None:
     assert parse_weights((), ["a", "b"]) == {}
     assert parse_weights(("random", "b=f=1.pth"), ["a", "b"]) == {"a": "random", "b": "f=1.pth"}
-    with pytest.raises(ArgumentError, match=r"--weights c=random names 'c', which is not among the backbones asked for \(a, b\)"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"--weights c=random names 'c', which is not among the backbones asked for \(a, b\)",
+    ):
         parse_weights(("c=random",), ["a", "b"])
     with pytest.raises(UnknownNameError, match="unknown backbone 'resnet5'"):
         BACKBONES.get("resnet5")

@@ -1,11 +1,15 @@
-"""All heads × five splits on konvid-mini and konvid58: predictions off the labels' scale, and RMSE of test videos, before and after.
+"""All heads × five splits on konvid-mini and konvid58: predictions off the labels' scale, and RMSE of test
+videos, before and after.
 
-    python tests/bench/bench_calibration.py [--sets konvid58 konvid-mini recorded] [--heads no-time …] [--jobs 1]
+    python tests/bench/bench_calibration.py [--sets konvid58 konvid-mini recorded] [--heads no-time …] [--jobs
+    1]
 
-"before" is the default recipe of version 1 (3e-4, no start at the mean label) and the head's own output; "output" is the head's own output
-with the present default recipe, "score" the calibrated score, as `predict` prints it. RMSE is plain: no mapping is fitted to test videos.
-konvid-mini (14 videos, 40/30/30) is extracted with EfficientNet-Lite0's stages; konvid58 (60/20/20) are published ResNet-50 features.
-recorded compares rules on Li et al.'s recorded predictions: fitted to half of a test part, RMSE of the other half, mean over 20 splits.
+"before" is the default recipe of version 1 (3e-4, no start at the mean label) and the head's own output;
+"output" is the head's own output with the present default recipe, "score" the calibrated score, as `predict`
+prints it. RMSE is plain: no mapping is fitted to test videos. konvid-mini (14 videos, 40/30/30) is extracted
+with EfficientNet-Lite0's stages; konvid58 (60/20/20) are published ResNet-50 features. recorded compares
+rules on Li et al.'s recorded predictions: fitted to half of a test part, RMSE of the other half, mean over 20
+splits.
 """
 
 import argparse
@@ -23,7 +27,7 @@ from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
-from vqafeat.paper_tables.sources import StandIn
+from vqafeat.paper_tables.sources import DemoStores
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import fit_calibration
@@ -50,22 +54,32 @@ def konvid_mini(folder: Path) -> FeatureStore:
     labels = DATA / "konvid-mini" / "mos.csv"
     dataset = locate_videos(load_dataset(str(labels)), labels.parent).dataset
     store = FeatureStore.create(folder / "konvid-mini.zarr", dataset)
-    extract_dataset(dataset, store, build_extractors(["efficientnet-lite0:stages"], {"efficientnet-lite0": "imagenet"}))
+    extract_dataset(
+        dataset, store, build_extractors(["efficientnet-lite0:stages"], {"efficientnet-lite0": "imagenet"})
+    )
     return store
 
 
 STORES = {"konvid58": konvid58, "konvid-mini": konvid_mini}
 
 
-def tested(store: FeatureStore, head: str, name: str, folder: Path, overrides: dict[str, Any], jobs: int) -> list[Prediction]:
+def tested(
+    store: FeatureStore, head: str, name: str, folder: Path, overrides: dict[str, Any], jobs: int
+) -> list[Prediction]:
     """Fit a head and return what it says of its test videos."""
     (feature_set,) = store.feature_sets()
-    splits = [make_split(store.dataset, "content", SplitRequest(run, ratio=RATIOS[name])) for run in range(SPLITS)]
-    changes = overrides if trainer_of(head).follows_recipe else {}
+    splits = [
+        make_split(store.dataset, "content", SplitRequest(run, ratio=RATIOS[name])) for run in range(SPLITS)
+    ]
+    changes = overrides if trainer_of(head).is_gradient_based else {}
     source: Any = store
     options: dict[str, Any] = {}
     if head == "a2inet":  # its two branches read the one feature set
-        source, feature_set, options = StandIn(store, feature_set), f"{feature_set}+{feature_set}-again", {"width": 32}
+        source, feature_set, options = (
+            DemoStores(store, feature_set),
+            f"{feature_set}+{feature_set}-again",
+            {"width": 32},
+        )
     run = fit(source, feature_set, head, splits, folder, overrides=changes, options=options, jobs=jobs)
     return [row for row in run.predictions if row.part == "test"]
 
@@ -74,7 +88,10 @@ def figures(rows: Sequence[Prediction], values: Sequence[float], mos_range: tupl
     """Return the share outside of the labels' range and the mean RMSE over the splits."""
     low, high = mos_range
     outside = np.mean([not low - 1e-9 <= value <= high + 1e-9 for value in values])
-    errors = [[value - row.mos for row, value in zip(rows, values, strict=True) if row.split == split] for split in range(SPLITS)]
+    errors = [
+        [value - row.mos for row, value in zip(rows, values, strict=True) if row.split == split]
+        for split in range(SPLITS)
+    ]
     return f"{100 * outside:.0f} % | {np.mean([np.sqrt(np.mean(np.square(own))) for own in errors]):.3f}"
 
 
@@ -82,7 +99,9 @@ RECORDED = {"K": "KoNViD-1k", "N": "LIVE-VQC", "L": "LIVE-Qualcomm", "C": "CVD20
 
 
 def recorded_line(archive: Any, key: str) -> str:
-    """Return the row of a data set: RMSE of its aligned scores as they are, by a least squares line, as calibrated, and by a logistic."""
+    """Return the row of a data set: RMSE of its aligned scores as they are, by a least squares line, as
+    calibrated, and by a logistic.
+    """
     found, rng = [], np.random.default_rng(0)
     for split in range(20):
         scores, mos = (archive[f"{key}/{split:02d}/{name}"].astype(np.float64) for name in ("aq", "sq"))
@@ -111,7 +130,9 @@ def show_recorded() -> None:
 
 def main() -> None:
     """Print a table a data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sets", nargs="+", default=[*STORES, "recorded"], choices=[*STORES, "recorded"])
     parser.add_argument("--heads", nargs="+", default=HEADS.names())
     parser.add_argument("--jobs", type=int, default=1)
@@ -127,13 +148,19 @@ def main() -> None:
             store = STORES[name](folder)
             mos_range = store.dataset.mos_range
             print(f"\n{name}: labels {mos_range[0]:g} to {mos_range[1]:g}, {SPLITS} splits {RATIOS[name]}\n")
-            print("| head | outside, before | RMSE, before | outside, output | RMSE, output | outside, score | RMSE, score |")
+            print(
+                "| head | outside, before | RMSE, before | outside, output | RMSE, output | outside, score "
+                "| RMSE, score |"
+            )
             print("|---|---|---|---|---|---|---|", flush=True)
             for head in arguments.heads:
                 before = tested(store, head, name, folder / head / "before", VERSION_1, arguments.jobs)
                 rows = tested(store, head, name, folder / head / "now", {}, arguments.jobs)
                 columns = [figures(before, [row.prediction for row in before], mos_range)]
-                columns += [figures(rows, [getattr(row, key) for row in rows], mos_range) for key in ("prediction", "score")]
+                columns += [
+                    figures(rows, [getattr(row, key) for row in rows], mos_range)
+                    for key in ("prediction", "score")
+                ]
                 print(f"| {head} | {' | '.join(columns)} |", flush=True)
 
 

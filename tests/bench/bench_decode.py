@@ -1,4 +1,5 @@
-"""Decoding alone: FFmpeg's command line, plain PyAV, the reader, and decoding processes, frames a second on the same file.
+"""Decoding alone: FFmpeg's command line, plain PyAV, the reader, and decoding processes, frames a second on
+the same file.
 
 python tests/bench/bench_decode.py [--ffmpeg PATH]
 """
@@ -22,7 +23,22 @@ COPIES = 6
 
 def ffmpeg(program: str, clip: Path) -> None:
     """Decode to nothing with the command line, on one thread."""
-    command = [program, "-v", "error", "-threads", "1", "-i", str(clip), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "null", "-"]
+    command = [
+        program,
+        "-v",
+        "error",
+        "-threads",
+        "1",
+        "-i",
+        str(clip),
+        "-map",
+        "0:v:0",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "null",
+        "-",
+    ]
     subprocess.run(command, check=True)
 
 
@@ -30,7 +46,11 @@ def plain(clip: Path, rgb: bool) -> int:
     """Decode with PyAV alone."""
     with av.open(clip) as container:
         container.streams.video[0].codec_context.thread_count = 1
-        return sum(1 for picture in container.decode(video=0) if not rgb or picture.to_ndarray(format="rgb24") is not None)
+        return sum(
+            1
+            for picture in container.decode(video=0)
+            if not rgb or picture.to_ndarray(format="rgb24") is not None
+        )
 
 
 def chunks(clip: Path) -> int:
@@ -63,10 +83,14 @@ def main() -> None:
     frames = chunks(clip)
     rates = {}
     if program:
-        rates["ffmpeg -f null, one thread, its start included"] = frames / median_seconds(lambda: ffmpeg(program, clip), ROUNDS)
+        rates["ffmpeg -f null, one thread, its start included"] = frames / median_seconds(
+            lambda: ffmpeg(program, clip), ROUNDS
+        )
     rates["PyAV, decoding alone"] = frames / median_seconds(lambda: plain(clip, False), ROUNDS)
     rates["PyAV to RGB by swscale"] = frames / median_seconds(lambda: plain(clip, True), ROUNDS)
-    rates["vqafeat to planes, all checks and the file's digest"] = frames / median_seconds(lambda: chunks(clip), ROUNDS)
+    rates["vqafeat to planes, all checks and the file's digest"] = frames / median_seconds(
+        lambda: chunks(clip), ROUNDS
+    )
     for workers in (1, 2):
         rates[f"vqafeat, {workers} processes"] = sorted(pool(clip, workers) for _ in range(3))[1]
     for name, rate in rates.items():

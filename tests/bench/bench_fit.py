@@ -1,4 +1,5 @@
-"""Heads, orders, samplings and losses on konvid58: ten 60/20/20 splits, the default recipe; seconds, SROCC, and p against the first line.
+"""Heads, orders, samplings and losses on konvid58: ten 60/20/20 splits, the default recipe; seconds, SROCC,
+and p against the first line.
 
 python tests/bench/bench_fit.py [heads|orders|samplings|losses …]
 """
@@ -20,9 +21,13 @@ FEATURES = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 SPLITS = 10
 JOBS = 2
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
-    "heads": {name: {"head": name} for name in ("sub-gru", "no-time", "avg-gru", "sub-lstm", "transformer", "svr")},
+    "heads": {
+        name: {"head": name} for name in ("sub-gru", "no-time", "avg-gru", "sub-lstm", "transformer", "svr")
+    },
     "orders": {name: {"frame_input": FrameInput(name)} for name in ("OO", "OS", "SO", "SS")},
-    "samplings": {name: {"frame_input": FrameInput("OO", name)} for name in ("all", "sample-4", "sample-8", "sample-16")},
+    "samplings": {
+        name: {"frame_input": FrameInput("OO", name)} for name in ("all", "sample-4", "sample-8", "sample-16")
+    },
     "losses": {
         "l1": {},
         "plcc": {"overrides": {"loss": "plcc"}},
@@ -50,11 +55,16 @@ def main() -> None:
             for name, choice in GROUPS[group].items():
                 start = time.perf_counter()
                 given = {"head": "sub-gru", **choice}
-                run = fit(store, "resnet50", splits=splits, out=Path(folder) / group / name, jobs=JOBS, **given)
+                run = fit(
+                    store, "resnet50", splits=splits, out=Path(folder) / group / name, jobs=JOBS, **given
+                )
                 srocc = run.summary.srocc
                 series[name] = srocc.values
                 seconds = time.perf_counter() - start
-                print(f"| {name} | {seconds:.1f} | {srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f}) |", flush=True)
+                print(
+                    f"| {name} | {seconds:.1f} | {srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f}) |",
+                    flush=True,
+                )
             for comparison in compare(series, baseline=next(iter(series))):
                 print(comparison, flush=True)
 

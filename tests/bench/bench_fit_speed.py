@@ -1,4 +1,5 @@
-"""Epochs of sub-gru on konvid58 with their validation: the way of the released VSFA.py, vqafeat, and the products of the FC alone.
+"""Epochs of sub-gru on konvid58 with their validation: the way of the released VSFA.py, vqafeat, and the
+products of the FC alone.
 
 python tests/bench/bench_fit_speed.py [--epochs N] [--splits N] [--rounds N]
 """
@@ -19,14 +20,14 @@ from torch import Tensor, nn
 
 from vqafeat.splits import Split
 from vqafeat.training.config import RECIPES
-from vqafeat.training.data import Sequences
-from vqafeat.training.loop import Assignment, train_together
-from vqafeat.training.parallel import TRAINED_TOGETHER
+from vqafeat.training.data import FeatureDataset
+from vqafeat.training.loop import SplitTask, train_splits
+from vqafeat.training.parallel import SPLITS_PER_GROUP
 
 CACHE = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 
 
-def read_cache() -> Sequences:
+def read_cache() -> FeatureDataset:
     """Read the published features into memory."""
     if not CACHE.is_dir():
         sys.exit(f"features are absent: {CACHE}")
@@ -35,14 +36,16 @@ def read_cache() -> Sequences:
     scores = [np.load(path.with_name(path.name.replace("resnet-50_res5c", "score"))) for path in paths]
     mos = np.array([np.asarray(score, dtype=np.float64).item() for score in scores])
     names = tuple(path.name for path in paths)
-    return Sequences(names, names, mos, features)
+    return FeatureDataset(names, names, mos, features)
 
 
 def drawn(count: int, videos: int) -> list[Split]:
     """Draw 60/20/20 splits."""
     orders = [np.random.default_rng(seed).permutation(videos).tolist() for seed in range(count)]
     first, second = int(0.6 * videos), int(0.8 * videos)
-    return [Split(tuple(order[:first]), tuple(order[first:second]), tuple(order[second:])) for order in orders]
+    return [
+        Split(tuple(order[:first]), tuple(order[first:second]), tuple(order[second:])) for order in orders
+    ]
 
 
 class ReleasedHead(nn.Module):
@@ -50,25 +53,35 @@ class ReleasedHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reduce, self.recurrence, self.score = nn.Linear(4096, 128), nn.GRU(128, 32, batch_first=True), nn.Linear(32, 1)
+        self.reduce, self.recurrence, self.score = (
+            nn.Linear(4096, 128),
+            nn.GRU(128, 32, batch_first=True),
+            nn.Linear(32, 1),
+        )
 
     def forward(self, padded: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,) scores of (batch, longest, channel) features."""
         quality = self.score(self.recurrence(self.reduce(padded), torch.zeros(1, len(padded), 32))[0])
-        return torch.stack([pooled(quality[index, : int(length)]).mean() for index, length in enumerate(lengths)])
+        return torch.stack(
+            [pooled(quality[index, : int(length)]).mean() for index, length in enumerate(lengths)]
+        )
 
 
 def pooled(quality: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
     """Pool (time, 1) qualities as the released `TP` does."""
     row = quality.T.unsqueeze(0)
-    memory = -nn.functional.max_pool1d(torch.cat([torch.full((1, 1, window - 1), -torch.inf), -row], 2), window, stride=1)
+    memory = -nn.functional.max_pool1d(
+        torch.cat([torch.full((1, 1, window - 1), -torch.inf), -row], 2), window, stride=1
+    )
     behind = torch.full((1, 1, window - 1), torch.inf)
-    weighted = nn.functional.avg_pool1d(torch.cat([row * torch.exp(-row), torch.zeros(1, 1, window - 1)], 2), window, stride=1)
+    weighted = nn.functional.avg_pool1d(
+        torch.cat([row * torch.exp(-row), torch.zeros(1, 1, window - 1)], 2), window, stride=1
+    )
     weights = nn.functional.avg_pool1d(torch.cat([torch.exp(-row), torch.exp(-behind)], 2), window, stride=1)
     return beta * weighted / weights + (1 - beta) * memory
 
 
-def released_way(sequences: Sequences, splits: list[Split], epochs: int) -> float:
+def released_way(sequences: FeatureDataset, splits: list[Split], epochs: int) -> float:
     """Return the seconds of the epochs of all splits, one split after another."""
     longest = max(sequences.lengths)
     padded = np.zeros((len(sequences), longest, 4096))
@@ -83,12 +96,17 @@ def released_way(sequences: Sequences, splits: list[Split], epochs: int) -> floa
         for _ in range(epochs):
             order = np.random.permutation(split.train)
             for rows in np.array_split(order, range(16, len(order), 16)):
-                loss = nn.functional.l1_loss(head(torch.from_numpy(padded[rows]).float(), lengths[rows]), labels[rows])
+                loss = nn.functional.l1_loss(
+                    head(torch.from_numpy(padded[rows]).float(), lengths[rows]), labels[rows]
+                )
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
             with torch.no_grad():
-                for row in [*split.validation, *split.test]:  # the released loop scores both after each epoch, video by video
+                for row in [
+                    *split.validation,
+                    *split.test,
+                ]:  # the released loop scores both after each epoch, video by video
                     head(torch.from_numpy(padded[row : row + 1]).float(), lengths[row : row + 1])
     return time.perf_counter() - start
 
@@ -96,28 +114,32 @@ def released_way(sequences: Sequences, splits: list[Split], epochs: int) -> floa
 def group(splits: list[Split], epochs: int) -> None:
     """Train the heads of a group of splits together, on one thread."""
     recipe = RECIPES.get("vsfa").overridden({"epochs": epochs, "settling_fraction": 0.0})
-    assignments = [Assignment(split, seed) for seed, split in enumerate(splits)]
-    for _ in train_together(held(), assignments, "sub-gru", {}, recipe):
+    assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
+    for _ in train_splits(to_shared_memory(), assignments, "sub-gru", {}, recipe):
         pass
 
 
 @cache
-def held() -> Sequences:
+def to_shared_memory() -> FeatureDataset:
     """Return the features, read once a process."""
     torch.set_num_threads(1)
     return read_cache()
 
 
 def ours(pool: ProcessPoolExecutor, splits: list[Split], epochs: int) -> float:
-    """Return the same of the training loop as `fit --jobs 2` runs it: groups of splits in two processes that are there already."""
-    groups = [splits[first : first + TRAINED_TOGETHER] for first in range(0, len(splits), TRAINED_TOGETHER)]
+    """Return the same of the training loop as `fit --jobs 2` runs it: groups of splits in two processes that
+    are there already.
+    """
+    groups = [splits[first : first + SPLITS_PER_GROUP] for first in range(0, len(splits), SPLITS_PER_GROUP)]
     start = time.perf_counter()
     list(pool.map(group, groups, [epochs] * len(groups)))
     return time.perf_counter() - start
 
 
-def products_alone(sequences: Sequences, splits: list[Split], epochs: int) -> float:
-    """Return the seconds of the FC's matrix products alone: forward and gradient in training, forward in validation."""
+def products_alone(sequences: FeatureDataset, splits: list[Split], epochs: int) -> float:
+    """Return the seconds of the FC's matrix products alone: forward and gradient in training, forward in
+    validation.
+    """
     weight, split = torch.randn(128, 4096), splits[0]
     frames = {row: torch.randn(sequences.lengths[row], 4096) for row in (*split.train, *split.validation)}
     start = time.perf_counter()
@@ -130,7 +152,9 @@ def products_alone(sequences: Sequences, splits: list[Split], epochs: int) -> fl
 
 
 def main() -> None:
-    """Print the medians of the three over rounds, and of their ratios within a round, since machines drift."""
+    """Print the medians of the three over rounds, and of their ratios within a round, since machines
+    drift.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=20, help="in each round")
     parser.add_argument("--splits", type=int, default=10)
@@ -144,9 +168,17 @@ def main() -> None:
         list(pool.map(group, [splits[:2]] * 4, [1] * 4))  # both read the features and take their memory
         for _ in range(given.rounds):
             own = ours(pool, splits, given.epochs)
-            rounds.append((own, released_way(sequences, splits, given.epochs), products_alone(sequences, splits, given.epochs)))
+            rounds.append(
+                (
+                    own,
+                    released_way(sequences, splits, given.epochs),
+                    products_alone(sequences, splits, given.epochs),
+                )
+            )
             print("  ".join(f"{seconds:.1f} s" for seconds in rounds[-1]), flush=True)
-    for name, values in zip(("vqafeat", "released way", "the FC's products alone"), zip(*rounds, strict=True), strict=True):
+    for name, values in zip(
+        ("vqafeat", "released way", "the FC's products alone"), zip(*rounds, strict=True), strict=True
+    ):
         print(f"| {name} | {median(values):.1f} | {median(values) / given.epochs / given.splits * 1e3:.0f} |")
     print(
         f"{median(released / own for own, released, _ in rounds):.2f} times the released way; "

@@ -25,7 +25,12 @@ FRAMES_A_SIZE = 12
 
 def moving_clip(path: Path, width: int, height: int, frames: int) -> Path:
     """Write a moving random pattern."""
-    pattern = np.random.default_rng(0).integers(0, 256, (height // 8 + 64, width // 8 + 64, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    pattern = (
+        np.random.default_rng(0)
+        .integers(0, 256, (height // 8 + 64, width // 8 + 64, 3), dtype=np.uint8)
+        .repeat(8, 0)
+        .repeat(8, 1)
+    )
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -49,7 +54,9 @@ def extracted(width: int, height: int, frames: int) -> Run:
         (folder / "one.csv").write_text("video,mos\na.mp4,3\n")
         options = ["--backbone", "resnet18", "--weights", "random", "--store", str(folder / "features")]
         command = "import sys; from vqafeat_cli.main import main; main(sys.argv[1:])"
-        return run_measured([sys.executable, "-c", command, "extract", "--dataset", str(folder / "one.csv"), *options])
+        return run_measured(
+            [sys.executable, "-c", command, "extract", "--dataset", str(folder / "one.csv"), *options]
+        )
 
 
 def main() -> None:
@@ -72,9 +79,14 @@ def draw(by_length: Mapping[int, Run], by_size: Mapping[str, Run], path: Path) -
     """Draw time and memory against length and size."""
     megapixels = [width * height / 1e6 for width, height in SIZES.values()]
     figure, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
-    columns = ((list(by_length), by_length, "frames at 540p"), (megapixels, by_size, f"megapixels a frame ({FRAMES_A_SIZE} frames)"))
+    columns = (
+        (list(by_length), by_length, "frames at 540p"),
+        (megapixels, by_size, f"megapixels a frame ({FRAMES_A_SIZE} frames)"),
+    )
     for column, (places, runs, label) in enumerate(columns):
-        for row, (value, words) in enumerate(((lambda run: run.seconds, "seconds"), (lambda run: run.peak_gib, "peak memory in GiB"))):
+        for row, (value, words) in enumerate(
+            ((lambda run: run.seconds, "seconds"), (lambda run: run.peak_gib, "peak memory in GiB"))
+        ):
             values = [value(run) for run in runs.values()]
             axis = axes[row][column]
             axis.plot(places, values, "o-", color="black")

@@ -1,4 +1,5 @@
-"""Opening a store and reading all of it, plain against packed, from the disk and (with moto) from an object store on loopback.
+"""Opening a store and reading all of it, plain against packed, from the disk and (with moto) from an object
+store on loopback.
 
 python tests/bench/bench_packed.py [--videos N] [--channels D] [--s3] [--most N]
 """
@@ -20,9 +21,9 @@ import numpy as np
 from measuring import machine
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.remote import Place, of_each, place_named
+from vqafeat.remote import StorePath, map_concurrently, parse_path
 from vqafeat.store import FeatureStore, pack_store
-from vqafeat.store.cache import Cache, local_copy
+from vqafeat.store.cache import Cache, cached_copy
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
 FRAMES = 240
@@ -33,10 +34,15 @@ def made(folder: Path, videos: int, channels: int) -> FeatureStore:
     """Make a store of synthetic features, the same for each video."""
     random = np.random.default_rng(0)
     rows = tuple(Video(f"{number}.mp4", float(random.uniform(1, 5)), str(number)) for number in range(videos))
-    store = FeatureStore.create(folder / "made.zarr", Dataset("made", "Made", "MOS", (1.0, 5.0), rows, "made", "made"))
+    store = FeatureStore.create(
+        folder / "made.zarr", Dataset("made", "Made", "MOS", (1.0, 5.0), rows, "made", "made")
+    )
     taps = ("last",)
     store.add_feature_set(
-        "made", FeatureSetIdentity("made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", channels)
+        "made",
+        FeatureSetIdentity(
+            "made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", channels
+        ),
     )
     first, *others = (video.name for video in rows)
     store.write_frames(first, FrameTable(np.arange(FRAMES) / 30, {"sha256": ""}))
@@ -57,14 +63,16 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def opened(path: Place) -> None:
+def opened(path: StorePath) -> None:
     """Do what a fit does before it reads rows."""
     store = FeatureStore.open(path)
     store.complete_videos("made")
 
 
-def epoch(path: Place, most: int) -> tuple[float, int]:
-    """Read videos once, in a random order; over a network many at a time, as copies and fits do. Return the seconds and how many."""
+def epoch(path: StorePath, most: int) -> tuple[float, int]:
+    """Read videos once, in a random order; over a network many at a time, as copies and fits do. Return the
+    seconds and how many.
+    """
     store = FeatureStore.open(path)
     names = [video.name for video in store.dataset.videos]
     order = np.random.default_rng(1).permutation(len(names))[:most]
@@ -72,19 +80,26 @@ def epoch(path: Place, most: int) -> tuple[float, int]:
     def read(number: int) -> None:
         store.read("made", names[number]).values.sum(dtype=np.float32)
 
-    return timed(lambda: of_each(path, read, order.tolist())), len(order)
+    return timed(lambda: map_concurrently(path, read, order.tolist())), len(order)
 
 
-def line(name: str, path: Place, local: Path, rounds: int = 3, most: int = sys.maxsize) -> None:
-    """Print the medians of a few runs, caches warm; `local` is the same store on the disk, `most` how many videos are read."""
+def line(name: str, path: StorePath, local: Path, rounds: int = 3, most: int = sys.maxsize) -> None:
+    """Print the medians of a few runs, caches warm; `local` is the same store on the disk, `most` how many
+    videos are read.
+    """
     files = sum(one.is_file() for one in local.rglob("*"))
     opening = statistics.median(timed(lambda: opened(path)) for _ in range(rounds))
     reading, videos = statistics.median(epoch(path, most) for _ in range(rounds))
-    print(f"| {name} | {files} | {opening:.3f} | {reading:.2f} for {videos} | {1000 * reading / videos:.2f} |", flush=True)
+    print(
+        f"| {name} | {files} | {opening:.3f} | {reading:.2f} for {videos} | {1000 * reading / videos:.2f} |",
+        flush=True,
+    )
 
 
 def serve(port: int, folders: list[Path]) -> None:
-    """Be an S3 that holds some folders; what is in them does not come over the network, which would take longer than all that is timed."""
+    """Be an S3 that holds some folders; what is in them does not come over the network, which would take
+    longer than all that is timed.
+    """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from moto.s3.models import s3_backends
     from werkzeug.serving import WSGIRequestHandler, make_server
@@ -100,40 +115,63 @@ def serve(port: int, folders: list[Path]) -> None:
     for folder in folders:
         for file in folder.rglob("*"):
             if file.is_file():
-                backend.put_object("bucket", f"bench/{folder.name}/{file.relative_to(folder)}", file.read_bytes())
-    make_server("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Quiet).serve_forever()
+                backend.put_object(
+                    "bucket", f"bench/{folder.name}/{file.relative_to(folder)}", file.read_bytes()
+                )
+    make_server(
+        "127.0.0.1",
+        port,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=Quiet,
+    ).serve_forever()
 
 
 def object_store_lines(stores: dict[str, Path], videos: int, most: int) -> None:
-    """Print the same for an S3 of moto's on loopback, in a process of its own, and how long a copy for a fit takes, with an epoch from it.
+    """Print the same for an S3 of moto's on loopback, in a process of its own, and how long a copy for a fit
+    takes, with an epoch from it.
 
-    Of a packed store, `most` videos are read at each access, since moto reads a whole shard for each; of a plain one all, and it is
-    copied where that is no more than `most`.
+    Of a packed store, `most` videos are read at each access, since moto reads a whole shard for each; of a
+    plain one all, and it is copied where that is no more than `most`.
     """
-    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1"
+    )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(port, list(stores.values())), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(port, list(stores.values())), daemon=True
+    )
     server.start()
-    place = place_named("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{port}"])
+    place = parse_path("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{port}"])
     while not answers(port):
         time.sleep(0.5)
     for name, path in stores.items():
-        line(f"{name}, S3, at each access", place / path.name, path, rounds=1, most=most if name == "packed" else sys.maxsize)
+        line(
+            f"{name}, S3, at each access",
+            place / path.name,
+            path,
+            rounds=1,
+            most=most if name == "packed" else sys.maxsize,
+        )
         if name == "packed" or videos <= most:
             as_a_fit_does(f"{name}, S3, copied", place / path.name)
     server.terminate()
 
 
-def as_a_fit_does(name: str, place: Place) -> None:
+def as_a_fit_does(name: str, place: StorePath) -> None:
     """Print how long the copy of a store at a URL takes, and an epoch from it."""
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore.open(place)
         start = time.perf_counter()
-        with local_copy(store, ["made"], Cache(Path(folder)), lambda _: None) as copy:
+        with cached_copy(store, ["made"], Cache(Path(folder)), lambda _: None) as copy:
             copied = time.perf_counter() - start
             reading, videos = epoch(copy.path, sys.maxsize)
-        print(f"| {name} | | {copied:.2f}, the copy | {reading:.2f} for {videos} | {1000 * (copied + reading) / videos:.2f} |", flush=True)
+        print(
+            f"| {name} | | {copied:.2f}, the copy | {reading:.2f} for {videos} | "
+            f"{1000 * (copied + reading) / videos:.2f} |",
+            flush=True,
+        )
 
 
 def answers(port: int) -> bool:
@@ -150,14 +188,21 @@ def both(folder: Path, videos: int, channels: int) -> tuple[Path, Path]:
     plain, packed = made(folder, videos, channels), folder / "packed.zarr"
     seconds = timed(lambda: pack_store(plain.path, packed))
     print(f"\n{videos} videos, {channels} channels, {gib_of(packed):.2f} GiB; packed in {seconds:.1f} s\n")
-    print("| store | files | opened, all videos known (s) | rows of videos read (s) | ms a video |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| store | files | opened, all videos known (s) | rows of videos read (s) | ms a video "
+        "|\n|---|---|---|---|---|",
+        flush=True,
+    )
     return plain.path, packed
 
 
-def gib_of(path: Place) -> float:
+def gib_of(path: StorePath) -> float:
     """Return how large all rows are."""
     store = FeatureStore.open(path)
-    return sum(said.bytes for name in store.complete_videos("made") if (said := store.stored("made", name))) / 2**30
+    return (
+        sum(said.bytes for name in store.complete_videos("made") if (said := store.stored("made", name)))
+        / 2**30
+    )
 
 
 def main() -> None:
@@ -166,9 +211,18 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument(
-        "--s3", nargs="?", const="plain packed", default="", help="also from an object store on loopback; `packed` alone: faster"
+        "--s3",
+        nargs="?",
+        const="plain packed",
+        default="",
+        help="also from an object store on loopback; `packed` alone: faster",
     )
-    parser.add_argument("--most", type=int, default=1000, help="videos of a packed store that are read from there at each access")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=1000,
+        help="videos of a packed store that are read from there at each access",
+    )
     given = parser.parse_args()
     if given.s3 and not all(importlib.util.find_spec(module) for module in ("moto", "s3fs", "upath")):
         parser.error("--s3 needs moto and vqafeat[s3], which are not installed here")
@@ -179,7 +233,9 @@ def main() -> None:
         line("packed", packed, packed)
         if "packed" in given.s3:
             object_store_lines(
-                {name: path for name, path in (("plain", plain), ("packed", packed)) if name in given.s3}, given.videos, given.most
+                {name: path for name, path in (("plain", plain), ("packed", packed)) if name in given.s3},
+                given.videos,
+                given.most,
             )
 
 

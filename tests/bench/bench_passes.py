@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from measuring import clip_540p, machine, median_seconds
 
-from vqafeat.backbones.feature_set import Extractor, build_extractors
+from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.backbones.network import shared_networks
 from vqafeat.extraction.pipeline import Resources, extract_video
 
@@ -35,9 +35,14 @@ def shortened(clip: Path, folder: Path, frames: int) -> Path:
     return short
 
 
-def built(names: list[str], precision: str = "fp32") -> list[Extractor]:
+def built(names: list[str], precision: str = "fp32") -> list[FeatureExtractor]:
     """Load networks, with real weights where they are at hand."""
-    weights = {"resnet18": "random", "resnet50": "random", "slowfast-fast": "random", "squeezenet1_0": str(WEIGHTS)}
+    weights = {
+        "resnet18": "random",
+        "resnet50": "random",
+        "slowfast-fast": "random",
+        "squeezenet1_0": str(WEIGHTS),
+    }
     return build_extractors(names, weights, "float32", precision)
 
 
@@ -47,13 +52,25 @@ def passes(clip: Path, frames: int) -> None:
     together = built(NETWORKS)
     one = median_seconds(lambda: extract_video(clip, together, resources=resources), ROUNDS)
     alone = {name: built([name]) for name in NETWORKS}
-    each = {name: median_seconds(lambda: extract_video(clip, alone[name], resources=resources), ROUNDS) for name in NETWORKS}  # noqa: B023
-    print(f"one pass of {', '.join(NETWORKS)}: {frames / one:.2f} frames/s; three passes {frames / sum(each.values()):.2f} frames/s")
-    print("alone: " + ", ".join(f"{name} {frames / seconds:.2f}" for name, seconds in each.items()) + " frames/s")
+    each = {
+        name: median_seconds(lambda: extract_video(clip, alone[name], resources=resources), ROUNDS)
+        for name in NETWORKS
+    }  # noqa: B023
+    print(
+        f"one pass of {', '.join(NETWORKS)}: {frames / one:.2f} frames/s; three passes "
+        f"{frames / sum(each.values()):.2f} frames/s"
+    )
+    print(
+        "alone: "
+        + ", ".join(f"{name} {frames / seconds:.2f}" for name, seconds in each.items())
+        + " frames/s"
+    )
 
 
 def precisions() -> None:
-    """Print the speed of a ResNet-50 frame in bf16 against fp32, and the difference of rows of a real network."""
+    """Print the speed of a ResNet-50 frame in bf16 against fp32, and the difference of rows of a real
+    network.
+    """
     frame = torch.randint(0, 256, (1, 3, 540, 960), dtype=torch.uint8)
     seconds = {}
     for precision in ("fp32", "bf16"):
@@ -67,9 +84,15 @@ def differences(clip: Path) -> None:
     """Print how far bf16 and float16 storage move real features."""
     full = extract_video(clip, built(["squeezenet1_0"])).features["squeezenet1_0"].values
     half = extract_video(clip, built(["squeezenet1_0"], "bf16")).features["squeezenet1_0"].values
-    for name, rows in (("computed in bf16", half), ("stored in float16", full.astype(np.float16).astype(np.float32))):
+    for name, rows in (
+        ("computed in bf16", half),
+        ("stored in float16", full.astype(np.float16).astype(np.float32)),
+    ):
         error = np.linalg.norm(rows - full, axis=1) / np.linalg.norm(full, axis=1)
-        print(f"squeezenet1_0 {name}: relative difference of a row {np.median(error):.1e}, largest {error.max():.1e}")
+        print(
+            f"squeezenet1_0 {name}: relative difference of a row {np.median(error):.1e}, largest "
+            f"{error.max():.1e}"
+        )
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """Images per second of the pre-training's loop against the bare forward and backward pass on the same device.
 
-    python tests/bench/bench_pretraining.py [--backbone resnet50] [--side 512] [--crop 384] [--pairs 4] [--steps 6] [--device cpu]
+    python tests/bench/bench_pretraining.py [--backbone resnet50] [--side 512] [--crop 384] [--pairs 4]
+    [--steps 6] [--device cpu]
 
-The loop decodes JPEG files of 1024x768, as KonIQ-10k's, resizes and crops them in processes, computes losses, steps and checks; the bare
-pass takes one batch in the device's memory forward and backward through the same network, with the optimiser's step.
+The loop decodes JPEG files of 1024x768, as KonIQ-10k's, resizes and crops them in processes, computes losses,
+steps and checks; the bare pass takes one batch in the device's memory forward and backward through the same
+network, with the optimiser's step.
 """
 
 import argparse
@@ -20,11 +22,11 @@ from PIL import Image
 from vqafeat.backbones.network import chosen_precision
 from vqafeat.pretraining.config import PRETRAINING_RECIPES, PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch, PairLoader
-from vqafeat.pretraining.data_parallel import Replicas
+from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.trainer import Computing, Step, train
+from vqafeat.pretraining.trainer import ComputeOptions, Step, train
 from vqafeat.system import device_named
 
 
@@ -33,7 +35,9 @@ def write_images(folder: Path, count: int) -> Path:
     random = np.random.default_rng(0)
     rows = ["image,mos,std"]
     for number in range(count):
-        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3)).astype(np.uint8)).resize((1024, 768), Image.Resampling.BICUBIC)
+        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3)).astype(np.uint8)).resize(
+            (1024, 768), Image.Resampling.BICUBIC
+        )
         noisy = np.asarray(coarse) + random.normal(0, 1 + number % 20, (768, 1024, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.jpg", quality=92)
         rows.append(f"{number}.jpg,{random.uniform(1, 5):.3f},{random.uniform(0.3, 0.9):.3f}")
@@ -41,9 +45,13 @@ def write_images(folder: Path, count: int) -> Path:
     return folder / "images.csv"
 
 
-def bare_rate(backbone: str, batch: PairBatch, recipe: PretrainingRecipe, computing: Computing, steps: int) -> float:
+def bare_rate(
+    backbone: str, batch: PairBatch, recipe: PretrainingRecipe, computing: ComputeOptions, steps: int
+) -> float:
     """Return images per second of forward, backward and step on one batch."""
-    replicas = Replicas(start_network(backbone, "random", 0).network, computing.devices, computing.precision)
+    replicas = DataParallel(
+        start_network(backbone, "random", 0).network, computing.devices, computing.precision
+    )
     replicas.train(head_alone=False)
     optimiser = torch.optim.Adam(replicas.network.parameters(), lr=1e-5, fused=True)  # as the loop's
     device = computing.devices[0]
@@ -60,7 +68,13 @@ def bare_rate(backbone: str, batch: PairBatch, recipe: PretrainingRecipe, comput
     return 2 * len(batch.pairs) * steps / (time.perf_counter() - start)
 
 
-def loop_rate(backbone: str, sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, computing: Computing, steps: int) -> float:
+def loop_rate(
+    backbone: str,
+    sets: tuple[DrawnPairs, ...],
+    recipe: PretrainingRecipe,
+    computing: ComputeOptions,
+    steps: int,
+) -> float:
     """Return images per second of the loop, its first step left out, in which the processes start."""
     times = []
     for event in train(start_network(backbone, "random", 0).network, sets, recipe, 0, computing):
@@ -89,14 +103,24 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     given = options.parse_args()
     device = device_named(given.device)
-    computing = Computing((device,), chosen_precision(None, device), given.workers)
-    changes = {"head_epochs": 0, "batch_size": given.pairs, "short_side": given.side, "crop_side": given.crop, "learning_rate": 1e-5}
+    computing = ComputeOptions((device,), chosen_precision(None, device), given.workers)
+    changes = {
+        "head_epochs": 0,
+        "batch_size": given.pairs,
+        "short_side": given.side,
+        "crop_side": given.crop,
+        "learning_rate": 1e-5,
+    }
     recipe = PRETRAINING_RECIPES.get("li-released").overridden(changes)
     print(machine())
-    print("| network | pairs a step | bare, images/s | loop, images/s | loop of bare |\n|---|---|---|---|---|")
+    print(
+        "| network | pairs a step | bare, images/s | loop, images/s | loop of bare |\n|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         count = given.pairs * (given.steps + 12)
-        sets = draw_pairs([load_image_set(f"bench={write_images(Path(folder), 200)}")], {"bench": count}, 0, 0)
+        sets = draw_pairs(
+            [load_image_set(f"bench={write_images(Path(folder), 200)}")], {"bench": count}, 0, 0
+        )
         batch = next(PairLoader(sets, recipe, 0, 0).batches(1))
         rows = []
         for _ in range(given.rounds):  # in turn, as the machine's speed drifts
@@ -104,7 +128,10 @@ def main() -> None:
             rows.append((bare, loop_rate(given.backbone, sets, recipe, computing, given.steps)))
         bare, loop = np.median(rows, axis=0)
         share = np.median([found / base for base, found in rows])
-        print(f"| {given.backbone}, {given.crop}x{given.crop}, {device} | {given.pairs} | {bare:.2f} | {loop:.2f} | {share:.0%} |")
+        print(
+            f"| {given.backbone}, {given.crop}x{given.crop}, {device} | {given.pairs} | {bare:.2f} | "
+            f"{loop:.2f} | {share:.0%} |"
+        )
 
 
 if __name__ == "__main__":

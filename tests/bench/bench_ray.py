@@ -1,4 +1,5 @@
-"""Extraction by one and two Ray workers against this process: frames a second, and what a worker costs for each video.
+"""Extraction by one and two Ray workers against this process: frames a second, and what a worker costs for
+each video.
 
 python tests/bench/bench_ray.py [--videos N] [--frames N] [--backbone NAME]
 """
@@ -19,17 +20,19 @@ from measuring import machine
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.extraction.extract import run_extraction
-from vqafeat.extraction.loop import Extraction, ExtractionSummary, Silent
+from vqafeat.extraction.loop import Extraction, ExtractionSummary, NullProgress
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore
 
 
-class Timed(Silent):
-    """Seconds from the first video that begins to the last that is done: without the start of processes and networks."""
+class Timed(NullProgress):
+    """Seconds from the first video that begins to the last that is done: without the start of processes and
+    networks.
+    """
 
     def __init__(self) -> None:
         self._begin = self.seconds = 0.0
@@ -50,12 +53,14 @@ def made(folder: Path, videos: int, frames: int, width: int, height: int) -> Dat
     return csv_dataset(folder, names)
 
 
-def seconds_of(backend: str, dataset: Dataset, request: ExtractorRequest, workers: int) -> tuple[float, float]:
+def seconds_of(backend: str, dataset: Dataset, request: ExtractorSpec, workers: int) -> tuple[float, float]:
     """Return the seconds of work, and those of the whole call."""
     with tempfile.TemporaryDirectory() as folder:
         store, timed = FeatureStore.create(Path(folder) / "videos.zarr", dataset), Timed()
         asked = ClusterOptions(workers=workers) if backend == "ray" else None
-        work = Extraction(dataset, store, request.build(), request, resources=Resources(workers=1), cluster=asked)
+        work = Extraction(
+            dataset, store, request.build(), request, resources=Resources(workers=1), cluster=asked
+        )
         start = time.perf_counter()
         summary = run_extraction(work, timed)
         assert (summary.extracted, summary.failures) == (len(dataset.videos), ())
@@ -70,16 +75,30 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    request = ExtractorRequest((given.backbone,), {given.backbone: "random"}, "float16", "fp32")
+    request = ExtractorSpec((given.backbone,), {given.backbone: "random"}, "float16", "fp32")
     with tempfile.TemporaryDirectory() as folder:
         ordinary = made(Path(folder) / "ordinary", given.videos, given.frames, 480, 270)
         tiny = made(Path(folder) / "tiny", 4 * given.videos, 1, 64, 48)
         environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env=environment,
+        )
         print(f"{machine()}, Ray {ray.__version__}; {given.backbone}, one thread a worker")
-        print(f"{given.videos} clips of {given.frames} frames of 480x270; {4 * given.videos} of one frame of 64x48")
+        print(
+            f"{given.videos} clips of {given.frames} frames of 480x270; {4 * given.videos} of one frame of "
+            f"64x48"
+        )
         print("| way | frames/s | start, s | ms a one-frame video |\n|---|---|---|---|")
-        for name, backend, workers in (("local", "local", 1), ("ray, 1 worker", "ray", 1), ("ray, 2 workers", "ray", 2)):
+        for name, backend, workers in (
+            ("local", "local", 1),
+            ("ray, 1 worker", "ray", 1),
+            ("ray, 2 workers", "ray", 2),
+        ):
             seconds, whole = seconds_of(backend, ordinary, request, workers)
             short, _ = seconds_of(backend, tiny, request, workers)
             rate, each = given.videos * given.frames / seconds, short / len(tiny.videos) * 1000

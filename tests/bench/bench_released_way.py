@@ -1,4 +1,5 @@
-"""One 8 s 540p clip, ResNet-50 with random weights: the way of the released scripts against vqafeat, whole processes, time and memory.
+"""One 8 s 540p clip, ResNet-50 with random weights: the way of the released scripts against vqafeat, whole
+processes, time and memory.
 
 python tests/bench/bench_released_way.py [--frames N]
 """
@@ -23,10 +24,14 @@ RELEASED_BATCH = 64
 
 
 def released_way(clip: Path, out: Path) -> None:
-    """Extract as VSFA's CNNfeatures.py does: the whole video in memory, eager NCHW, two poolings, one .npy."""
+    """Extract as VSFA's CNNfeatures.py does: the whole video in memory, eager NCHW, two poolings, one
+    .npy.
+    """
     with VideoReader(clip) as reader:
         video = np.stack([frame.rgb for frame in reader])
-    prepare = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+    prepare = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+    )
     frames = torch.zeros(len(video), 3, *video.shape[1:3])
     for index, picture in enumerate(video):
         frames[index] = prepare(transforms.ToPILImage()(picture))
@@ -46,9 +51,20 @@ def vqafeat_once(folder: Path, clip: Path, round_number: int) -> Run:
     (folder / clip.name).unlink(missing_ok=True)
     (folder / clip.name).symlink_to(clip)
     (folder / "one.csv").write_text(f"video,mos\n{clip.name},3\n")
-    options = ["--backbone", "resnet50", "--weights", "random", "--dtype", "float32", "--store", str(folder / str(round_number))]
+    options = [
+        "--backbone",
+        "resnet50",
+        "--weights",
+        "random",
+        "--dtype",
+        "float32",
+        "--store",
+        str(folder / str(round_number)),
+    ]
     command = "import sys; from vqafeat_cli.main import main; main(sys.argv[1:])"
-    return run_measured([sys.executable, "-c", command, "extract", "--dataset", str(folder / "one.csv"), *options])
+    return run_measured(
+        [sys.executable, "-c", command, "extract", "--dataset", str(folder / "one.csv"), *options]
+    )
 
 
 def bare_network() -> float:
@@ -81,19 +97,35 @@ def main() -> None:
         difference = compared(folder, clip)
     sgemm, network = statistics.mean(rates), statistics.mean(bare)
     seconds = statistics.median(run.seconds for run in ours)
-    print(f"released way: {released.seconds:.0f} s, {frames / released.seconds:.2f} frames/s, peak {released.peak_gib:.2f} GiB")
-    print(f"vqafeat: {seconds:.0f} s, {frames / seconds:.2f} frames/s, peak {max(run.peak_gib for run in ours):.2f} GiB")
-    print(f"speed {released.seconds / seconds:.2f} times; largest relative difference of features {difference:.1e}")
+    print(
+        f"released way: {released.seconds:.0f} s, {frames / released.seconds:.2f} frames/s, peak "
+        f"{released.peak_gib:.2f} GiB"
+    )
+    print(
+        f"vqafeat: {seconds:.0f} s, {frames / seconds:.2f} frames/s, peak "
+        f"{max(run.peak_gib for run in ours):.2f} GiB"
+    )
+    print(
+        f"speed {released.seconds / seconds:.2f} times; largest relative difference of features "
+        f"{difference:.1e}"
+    )
     rate = GFLOP_A_FRAME / network
-    print(f"bare network {network:.3f} s a frame = {rate:.0f} GFLOP/s; sgemm {sgemm:.0f} GFLOP/s, {rate / sgemm:.0%}")
-    print(f"network's share of the run {network * frames / seconds:.0%}, start of Python and imports included")
+    print(
+        f"bare network {network:.3f} s a frame = {rate:.0f} GFLOP/s; sgemm {sgemm:.0f} GFLOP/s, "
+        f"{rate / sgemm:.0%}"
+    )
+    print(
+        f"network's share of the run {network * frames / seconds:.0%}, start of Python and imports included"
+    )
 
 
 def compared(folder: Path, clip: Path) -> float:
     """Return the largest difference between the two ways' features, relative to the features' norm."""
     import zarr
 
-    stored = zarr.open_array(folder / "0" / "one.zarr" / "features" / "resnet50" / clip.name / "values", mode="r")
+    stored = zarr.open_array(
+        folder / "0" / "one.zarr" / "features" / "resnet50" / clip.name / "values", mode="r"
+    )
     ours, theirs = np.asarray(stored[...]), np.load(folder / "released.npy")
     return float((np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max())
 

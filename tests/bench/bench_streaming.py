@@ -1,4 +1,5 @@
-"""Epochs of sub-gru with features in memory, read from the store ahead of their use, and read when they are needed; length buckets.
+"""Epochs of sub-gru with features in memory, read from the store ahead of their use, and read when they are
+needed; length buckets.
 
 python tests/bench/bench_streaming.py [--videos N] [--repeats N]
 """
@@ -19,9 +20,9 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training import batching
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.data import Sequences, held, load_sequences
-from vqafeat.training.loop import train_together
-from vqafeat.training.trainer import Assignment
+from vqafeat.training.data import FeatureDataset, load_sequences, to_shared_memory
+from vqafeat.training.loop import train_splits
+from vqafeat.training.trainer import SplitTask
 
 CHANNELS = 4096
 
@@ -34,7 +35,10 @@ def made(folder: Path, videos: int) -> FeatureStore:
     store = FeatureStore.create(folder / "made.zarr", dataset)
     taps = ("last",)
     store.add_feature_set(
-        "made", FeatureSetIdentity("made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", CHANNELS)
+        "made",
+        FeatureSetIdentity(
+            "made", "0" * 64, taps, "gap+gsp", "full", "every", "none", "none", "float16", CHANNELS
+        ),
     )
     for video in rows:
         count = int(random.integers(60, 361))
@@ -43,11 +47,13 @@ def made(folder: Path, videos: int) -> FeatureStore:
     return FeatureStore.open(store.path)
 
 
-def epoch_seconds(sequences: Sequences, recipe: Recipe, repeats: int) -> float:
+def epoch_seconds(sequences: FeatureDataset, recipe: Recipe, repeats: int) -> float:
     """Return the median seconds of an epoch with its validation; the first one warms up."""
     count = len(sequences)
-    split = Split(tuple(range(count * 3 // 4)), tuple(range(count * 3 // 4, count - 3)), tuple(range(count - 3, count)))
-    loop = train_together(sequences, [Assignment(split, 0)], "sub-gru", {}, recipe)
+    split = Split(
+        tuple(range(count * 3 // 4)), tuple(range(count * 3 // 4, count - 3)), tuple(range(count - 3, count))
+    )
+    loop = train_splits(sequences, [SplitTask(split, 0)], "sub-gru", {}, recipe)
     next(loop)
     seconds = []
     for _ in range(repeats):
@@ -68,16 +74,22 @@ def main() -> None:
     recipe = RECIPES.get("default")
     with tempfile.TemporaryDirectory() as folder:
         stored = load_sequences(made(Path(folder), given.videos), "made")
-        inside = held(stored, 1 << 40)
+        inside = to_shared_memory(stored, 1 << 40)
         ahead = batching.PREPARED_AHEAD
-        print(f"{given.videos} videos, {sum(stored.lengths) * CHANNELS * 2 / 2**30:.2f} GiB\n| way | s an epoch |\n|---|---|")
+        print(
+            f"{given.videos} videos, {sum(stored.lengths) * CHANNELS * 2 / 2**30:.2f} GiB\n| way | s an "
+            f"epoch |\n|---|---|"
+        )
         print(f"| in memory | {epoch_seconds(inside, recipe, given.repeats):.2f} |", flush=True)
         print(f"| read ahead | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
         batching.PREPARED_AHEAD = 0
         print(f"| read when needed | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
         batching.PREPARED_AHEAD = ahead
         bucketed = recipe.overridden({"bucket_batches": 8})
-        print(f"| in memory, buckets of 8 batches | {epoch_seconds(inside, bucketed, given.repeats):.2f} |", flush=True)
+        print(
+            f"| in memory, buckets of 8 batches | {epoch_seconds(inside, bucketed, given.repeats):.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Compare heads, losses and recipes on the embedded set and on konvid58, to choose the demo's and the default recipe by VALIDATION.
+"""Compare heads, losses and recipes on the embedded set and on konvid58, to choose the demo's and the default
+recipe by VALIDATION.
 
     python tests/bench/choose_demo.py demo|default [--demo FOLDER] [--jobs 2]
 
-`demo` fits candidates for the demo on the store that `vqafeat demo --out FOLDER` left; `default` fits four heads with candidates for the
-default recipe on that store and on konvid58. `kept` is the validation SROCC of the kept epoch, `last` that of the last five epochs' mean,
-which no choice of an epoch has flattered. `outside` is the share of the heads' own outputs off the labels' scale, on test videos.
+`demo` fits candidates for the demo on the store that `vqafeat demo --out FOLDER` left; `default` fits four
+heads with candidates for the default recipe on that store and on konvid58. `kept` is the validation SROCC of
+the kept epoch, `last` that of the last five epochs' mean, which no choice of an epoch has flattered.
+`outside` is the share of the heads' own outputs off the labels' scale, on test videos.
 """
 
 import argparse
@@ -38,11 +40,7 @@ DEMO: list[tuple[str, dict[str, Any]]] = [
     ("svr", {}),
 ]
 # changes to the recipe `default`; the first is that of version 1
-DEFAULT: list[dict[str, Any]] = [
-    {"learning_rate": 3e-4, "start_at_mean": False},
-    {"learning_rate": 3e-4},
-    {},
-]
+DEFAULT: list[dict[str, Any]] = [{"learning_rate": 3e-4, "start_at_mean": False}, {"learning_rate": 3e-4}, {}]
 HEADS = ("no-time", "avg-gru", "sub-gru", "mdtvsfa")
 
 
@@ -58,9 +56,18 @@ class Fits:
         """Fit a candidate and return its row of the table."""
         (feature_set,) = self.store.feature_sets()
         splits = [make_split(self.store.dataset, "content", SplitRequest(run)) for run in range(self.splits)]
-        overrides = changes if trainer_of(head).follows_recipe else {}
+        overrides = changes if trainer_of(head).is_gradient_based else {}
         with tempfile.TemporaryDirectory() as folder:
-            run = fit(self.store, feature_set, head, splits, Path(folder), recipe=recipe, overrides=overrides, jobs=self.jobs)
+            run = fit(
+                self.store,
+                feature_set,
+                head,
+                splits,
+                Path(folder),
+                recipe=recipe,
+                overrides=overrides,
+                jobs=self.jobs,
+            )
             validation = validation_text(run)
         low, high = self.store.dataset.mos_range
         outputs = np.array([row.prediction for row in run.predictions if row.part == "test"])
@@ -85,19 +92,27 @@ def validation_text(run: FittedRun) -> str:
 def show(title: str, fits: Fits, candidates: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
     """Print a table, row by row."""
     print(f"\n{title}, {fits.splits} splits by content\n")
-    print("| head | recipe | validation, kept / last | test SROCC | test PLCC | outside |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| head | recipe | validation, kept / last | test SROCC | test PLCC | outside "
+        "|\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     for candidate in candidates:
         print(fits.line(*candidate), flush=True)
 
 
 def main() -> None:
     """Print the table of the choice."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("choice", choices=["demo", "default"])
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    embedded = Fits(FeatureStore.open(arguments.demo / "features" / "imagenet" / "demo.zarr"), 10, arguments.jobs)
+    embedded = Fits(
+        FeatureStore.open(arguments.demo / "features" / "imagenet" / "demo.zarr"), 10, arguments.jobs
+    )
     if arguments.choice == "demo":
         show("demo", embedded, [(head, "demo", changes) for head, changes in DEMO])
         return

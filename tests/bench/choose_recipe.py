@@ -1,10 +1,13 @@
-"""Compare training recipes on the 58 published KoNViD-1k feature files, to choose the default one by VALIDATION.
+"""Compare training recipes on the 58 published KoNViD-1k feature files, to choose the default one by
+VALIDATION.
 
-    python tests/bench/choose_recipe.py [CANDIDATE …] [--splits 10] [--head sub-gru] [--data FOLDER] [--record FILE]
+    python tests/bench/choose_recipe.py [CANDIDATE …] [--splits 10] [--head sub-gru] [--data FOLDER] [--record
+    FILE]
 
-Ten seeded video-level splits (35 train, 12 validation, 11 test), one thread. `kept` is the validation SROCC of the epoch that was kept (a
-maximum over the epochs, so it favours long runs), `last` that of the last five epochs' mean, which no choice of an epoch has flattered. The
-test column is for the report only. One JSON line a fit goes to --record; fits that stand there already are not repeated.
+Ten seeded video-level splits (35 train, 12 validation, 11 test), one thread. `kept` is the validation SROCC
+of the epoch that was kept (a maximum over the epochs, so it favours long runs), `last` that of the last five
+epochs' mean, which no choice of an epoch has flattered. The test column is for the report only. One JSON line
+a fit goes to --record; fits that stand there already are not repeated.
 """
 
 import argparse
@@ -23,9 +26,9 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.data import Sequences
-from vqafeat.training.loop import predict, train_together
-from vqafeat.training.trainer import Assignment
+from vqafeat.training.data import FeatureDataset
+from vqafeat.training.loop import predict, train_splits
+from vqafeat.training.trainer import SplitTask
 
 PLAIN: dict[str, Any] = {
     "batch_size": 16,
@@ -60,10 +63,10 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 
 
-def load(folder: Path) -> Sequences:
+def load(folder: Path) -> FeatureDataset:
     """Read the feature files, videos in the order of their numbers."""
     numbers = sorted(int(path.name.split("_")[0]) for path in folder.glob("*_score.npy"))
-    return Sequences(
+    return FeatureDataset(
         names=tuple(str(number) for number in numbers),
         contents=tuple(str(number) for number in numbers),
         mos=np.array([float(np.load(folder / f"{number}_score.npy").item()) for number in numbers]),
@@ -83,10 +86,10 @@ def recipe_of(candidate: str) -> Recipe:
     return RECIPES.get("vsfa" if candidate == "vsfa" else "default").overridden(CANDIDATES[candidate])
 
 
-def fit(sequences: Sequences, candidate: str, head_name: str, number: int) -> dict[str, Any]:
+def fit(sequences: FeatureDataset, candidate: str, head_name: str, number: int) -> dict[str, Any]:
     """Train on one split and return its figures."""
     split, began = video_level_split(len(sequences), number), time.perf_counter()
-    loop = train_together(sequences, [Assignment(split, number)], head_name, {}, recipe_of(candidate))
+    loop = train_splits(sequences, [SplitTask(split, number)], head_name, {}, recipe_of(candidate))
     try:
         while True:
             next(loop)
@@ -95,7 +98,9 @@ def fit(sequences: Sequences, candidate: str, head_name: str, number: int) -> di
     seconds = time.perf_counter() - began
     head = build_head(head_name, sequences.channels)
     head.load_state_dict(result.weights)
-    test = evaluate_predictions(predict(head, Batcher(sequences), split.test), sequences.mos[list(split.test)], mapping="none")
+    test = evaluate_predictions(
+        predict(head, Batcher(sequences), split.test), sequences.mos[list(split.test)], mapping="none"
+    )
     return {
         "candidate": candidate,
         "head": head_name,
@@ -114,24 +119,38 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for head, candidate in dict.fromkeys((row["head"], row["candidate"]) for row in rows):
         own = [row for row in rows if (row["head"], row["candidate"]) == (head, candidate)]
-        cells = [f"{np.mean([row[key] for row in own]):.3f} ± {np.std([row[key] for row in own]):.3f}" for key in ("kept", "last", "test")]
+        cells = [
+            f"{np.mean([row[key] for row in own]):.3f} ± {np.std([row[key] for row in own]):.3f}"
+            for key in ("kept", "last", "test")
+        ]
         yield f"| {head} | {candidate} | {len(own)} | {' | '.join(cells)} | {np.mean([row['seconds'] for row in own]):.1f} |"
 
 
 def main() -> None:
     """Run the candidates and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "candidates", nargs="*", default=[name for name in CANDIDATES if name != "vsfa"], help="any of: " + ", ".join(CANDIDATES)
+        "candidates",
+        nargs="*",
+        default=[name for name in CANDIDATES if name != "vsfa"],
+        help="any of: " + ", ".join(CANDIDATES),
     )
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--head", default="sub-gru")
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data" / "konvid58")
+    parser.add_argument(
+        "--data", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data" / "konvid58"
+    )
     parser.add_argument("--record", type=Path, default=Path("choose_recipe.jsonl"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sequences = load(arguments.data)
-    done = [json.loads(line) for line in arguments.record.read_text().splitlines()] if arguments.record.is_file() else []
+    done = (
+        [json.loads(line) for line in arguments.record.read_text().splitlines()]
+        if arguments.record.is_file()
+        else []
+    )
     known = {(row["candidate"], row["head"], row["split"]) for row in done}
     for candidate in arguments.candidates:
         for number in range(arguments.splits):

@@ -42,7 +42,9 @@ def sgemm_gflops(size: int = 2048) -> float:
 def machine() -> str:
     """Name what the figures depend on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    model = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores ({model}), Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
 
@@ -59,7 +61,9 @@ class Run:
 def run_measured(command: Sequence[str]) -> Run:
     """Run a command to its end, looking at the memory of its processes several times a second."""
     start, peak = time.perf_counter(), 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    ) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(_proportional_kib, _family(process.pid))))
             time.sleep(0.2)

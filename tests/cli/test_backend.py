@@ -20,13 +20,21 @@ def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--retries", "3"), "--retries is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."),
+        (
+            ("--retries", "3"),
+            "--retries is for a cluster, but the backend is 'local'; add --backend ray, or leave it out.",
+        ),
         (("--patience", "3"), "--patience is for a cluster, but the backend is 'local'"),
-        (("--backend", "ray", "--device", "cpu"), "device is 'cpu', which is for one machine, but the backend is 'ray'"),
+        (
+            ("--backend", "ray", "--device", "cpu"),
+            "device is 'cpu', which is for one machine, but the backend is 'ray'",
+        ),
         (("--backend", "ray", "--ray-workers", "0"), "ray-workers is 0; it has to be at least 1"),
     ],
 )
-def test_options_of_the_other_backend_are_refused(run: Run, extract: list[str], options: tuple[str, ...], told: str) -> None:
+def test_options_of_the_other_backend_are_refused(
+    run: Run, extract: list[str], options: tuple[str, ...], told: str
+) -> None:
     ended = run(*extract, *options)
     assert (ended.code, told in ended.err) == (1, True), ended.err
 
@@ -40,9 +48,15 @@ def test_an_unknown_backend_is_refused_and_its_former_spelling_works(run: Run, e
 
 def test_jobs_of_a_fit_are_for_one_machine(run: Run) -> None:
     ended = run("fit", "--backend", "ray", "--jobs", 2)
-    assert (ended.code, "jobs is '2', which is for one machine, but the backend is 'ray'" in ended.err) == (1, True)
+    assert (ended.code, "jobs is '2', which is for one machine, but the backend is 'ray'" in ended.err) == (
+        1,
+        True,
+    )
     ended = run("fit", "--cpus-per-worker", 2)
-    assert (ended.code, "--cpus-per-worker is for a cluster, but the backend is 'local'" in ended.err) == (1, True)
+    assert (ended.code, "--cpus-per-worker is for a cluster, but the backend is 'local'" in ended.err) == (
+        1,
+        True,
+    )
 
 
 def test_without_ray_the_extra_is_named_and_nothing_is_lost(

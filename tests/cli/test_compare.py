@@ -24,8 +24,15 @@ def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
     assert lines[0] == "SROCC on 'tiny', 4 splits"
     assert lines[1].split() == ["mean", "std", "median"]
     assert lines[2].split()[:3] == ["good", "*", f"{sum(values[0]) / 4:.3f}"]
-    assert lines[4] == "  * measured on only 12 test videos a split: with fewer than 20, one video moves a figure visibly"
-    assert lines[5] == "mean difference over 4 split(s), 95 % interval over 27 redrawn test videos; paired test: t; 1 comparison(s)"
+    assert (
+        lines[4]
+        == "  * measured on only 12 test videos a split: with fewer than 20, one video moves a figure visibly"
+    )
+    assert (
+        lines[5]
+        == "mean difference over 4 split(s), 95 % interval over 27 redrawn test videos; paired test: t; 1 "
+        "comparison(s)"
+    )
     assert lines[6].split("  ")[-1] == "p, Holm"
     p = ttest_rel(values[0], values[1]).pvalue
     difference = (sum(values[0]) - sum(values[1])) / 4
@@ -40,11 +47,15 @@ def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
 def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = [(split, int(row)) for split in range(6) for row in rng.choice(VIDEOS, 24, replace=False)]
-    # the first run ranks each split well, but its scale differs between splits; the second ranks all splits on one scale, and less well
+    # the first run ranks each split well, but its scale differs between splits; the second ranks all splits
+    # on one scale, and less well
     noise = rng.normal(scale=0.8, size=VIDEOS)
     better = {(split, row): float(MOS[row] + rng.normal(scale=0.3) + 20 * split) for split, row in rows}
     worse = {(split, row): float(MOS[row] + noise[row]) for split, row in rows}
-    means = [[np.mean([value for (_, own), value in scores.items() if own == row]) for row in range(VIDEOS)] for scores in (better, worse)]
+    means = [
+        [np.mean([value for (_, own), value in scores.items() if own == row]) for row in range(VIDEOS)]
+        for scores in (better, worse)
+    ]
     by_means = spearmanr(means[0], MOS).statistic - spearmanr(means[1], MOS).statistic
     folders = write_run(tmp_path / "better", better), write_run(tmp_path / "worse", worse)
     values = [json.loads((folder / "metrics.json").read_text())["srocc"]["values"] for folder in folders]
@@ -61,27 +72,55 @@ def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Ru
 
 
 def test_plain_and_calibrated_measures_stand_in_the_table(run: Run, tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / name, scores_of(0.5, seed, splits=2)) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
-    found = json.loads(run("compare", *folders[:2], "--baseline", folders[2], "--measure", "rmse", "--json").out)
-    assert [(pair["first"], pair["second"], pair["p"], pair["interval"]["measure"]) for pair in found["comparisons"]] == [
-        ("a", "c", None, "rmse"),
-        ("b", "c", None, "rmse"),
+    folders = [
+        write_run(tmp_path / name, scores_of(0.5, seed, splits=2))
+        for name, seed in (("a", 1), ("b", 2), ("c", 3))
     ]
-    assert (found["measure"], found["test"], found["dataset"], list(found["runs"])) == ("rmse", "t", "tiny", ["a", "b", "c"])
+    found = json.loads(
+        run("compare", *folders[:2], "--baseline", folders[2], "--measure", "rmse", "--json").out
+    )
+    assert [
+        (pair["first"], pair["second"], pair["p"], pair["interval"]["measure"])
+        for pair in found["comparisons"]
+    ] == [("a", "c", None, "rmse"), ("b", "c", None, "rmse")]
+    assert (found["measure"], found["test"], found["dataset"], list(found["runs"])) == (
+        "rmse",
+        "t",
+        "tiny",
+        ["a", "b", "c"],
+    )
     assert not isnan(found["runs"]["a"]["mean"])
     assert found["runs"]["a"]["few_videos"]
     told = run("compare", *folders, "--measure", "rmse").out
     lines = told.splitlines()
     assert lines[1].split() == ["mean", "std", "median", "plain", "calibrated"]
     own = found["runs"]["a"]
-    shown = [own["mean"], own["std"], own["median"], own["rmse_plain"]["mean"], own["rmse_calibrated"]["mean"]]
+    shown = [
+        own["mean"],
+        own["std"],
+        own["median"],
+        own["rmse_plain"]["mean"],
+        own["rmse_calibrated"]["mean"],
+    ]
     assert lines[2].split() == ["a", "*", *(f"{value:.3f}" for value in shown)]
     assert "  note: a − b: 2 pair(s) are too few, a test takes at least 3" in told
-    assert run("compare", *folders, "--measure", "plcc").out.splitlines()[1].split() == ["mean", "std", "median", "plain"]
-    assert run("compare", *folders, "--measure", "rmse_calibrated").out.startswith("RMSE, calibrated on 'tiny', 2 splits\n")
+    assert run("compare", *folders, "--measure", "plcc").out.splitlines()[1].split() == [
+        "mean",
+        "std",
+        "median",
+        "plain",
+    ]
+    assert run("compare", *folders, "--measure", "rmse_calibrated").out.startswith(
+        "RMSE, calibrated on 'tiny', 2 splits\n"
+    )
 
 
-@pytest.mark.parametrize(("arguments", "code", "words"), [([], 2, "Missing argument"), (["nothing", "nowhere"], 1, "is no run folder")])
-def test_what_is_no_run_is_told(run: Run, tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [([], 2, "Missing argument"), (["nothing", "nowhere"], 1, "is no run folder")],
+)
+def test_what_is_no_run_is_told(
+    run: Run, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
     ended = run("compare", *(tmp_path / name for name in arguments))
     assert (ended.code, words in ended.err) == (code, True)

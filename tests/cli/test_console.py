@@ -33,7 +33,9 @@ def test_epochs_speed_and_the_latest_curve() -> None:
 def test_unknown_totals_and_curves_without_a_number_are_said_as_such() -> None:
     assert "2 epochs in 1 of 2 splits" in shown(2, None, [(0, 0.5), (0, 0.5)])
     assert "split 0: no validation SROCC" in shown(2, 5, [(0, nan)])
-    assert "split 0: validation SROCC ▁ █  –, best 0.700" in shown(2, 5, [(0, 0.2), (0, nan), (0, 0.7), (0, nan)])
+    assert "split 0: validation SROCC ▁ █  –, best 0.700" in shown(
+        2, 5, [(0, 0.2), (0, nan), (0, 0.7), (0, nan)]
+    )
 
 
 def test_nothing_is_shown_without_a_terminal() -> None:

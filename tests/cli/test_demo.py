@@ -26,7 +26,9 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny_backbone: None) -> None:
 
 
 @pytest.mark.usefixtures("small_demo")
-def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(run: Run, tmp_path: Path) -> None:
+def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(
+    run: Run, tmp_path: Path
+) -> None:
     ended = run("demo", "--out", tmp_path / "out", "--weights", "random")
     assert ended.code == 0, ended.err
     for word in (
@@ -41,7 +43,9 @@ def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(run
         assert word in ended.out
     assert "opinion" not in ended.out
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
-    heads, name = re.search(r"scored by the (\d+) of 3 heads that were not fitted on it: .*/(videos/\S+)", ended.out).groups()  # type: ignore[union-attr]
+    heads, name = re.search(
+        r"scored by the (\d+) of 3 heads that were not fitted on it: .*/(videos/\S+)", ended.out
+    ).groups()  # type: ignore[union-attr]
     splits = json.loads((tmp_path / "out" / "runs" / "mdtvsfa" / "splits.json").read_text())["splits"]
     assert sum(name in split["test"] for split in splits) == int(heads) >= 1
     assert "warning" not in ended.err
@@ -50,9 +54,15 @@ def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(run
     assert again.out.splitlines()[-6:] == ended.out.splitlines()[-6:]
 
 
-def test_the_demo_names_the_extra_where_its_weights_are_absent(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vqafeat_cli.demo_run.make_demo", partial(make_demo, contents=1, severities=1, seconds=0.5))
-    monkeypatch.setattr("vqafeat_cli.demo_run.load_dataset", lambda name, root: load_dataset(str(root / "labels.csv")))
+def test_the_demo_names_the_extra_where_its_weights_are_absent(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "vqafeat_cli.demo_run.make_demo", partial(make_demo, contents=1, severities=1, seconds=0.5)
+    )
+    monkeypatch.setattr(
+        "vqafeat_cli.demo_run.load_dataset", lambda name, root: load_dataset(str(root / "labels.csv"))
+    )
     monkeypatch.setitem(sys.modules, "timm", None)
     ended = run("demo", "--out", tmp_path / "out")
     assert ended.code == 1

@@ -1,4 +1,6 @@
-"""The demo of the pre-training from its images to its comparison, with few pairs, short clips and the tiny network."""
+"""The demo of the pre-training from its images to its comparison, with few pairs, short clips and the tiny
+network.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -32,7 +34,9 @@ class VideosReachedError(Exception):
 
 
 @pytest.mark.usefixtures("small")
-def test_images_training_and_repeats(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_images_training_and_repeats(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     def reached(*arguments: object) -> None:
         raise VideosReachedError
 
@@ -47,7 +51,11 @@ def test_images_training_and_repeats(monkeypatch: pytest.MonkeyPatch, capsys: py
     ):
         assert words in said
     assert "trained again, the same file; stopped after an epoch and resumed, the same file" in said
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "iqa-tiny.json", "iqa-tiny.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "images",
+        "iqa-tiny.json",
+        "iqa-tiny.safetensors",
+    ]
 
 
 @pytest.mark.slow

@@ -28,10 +28,25 @@ def extract(run: Run, labels: Path, *options: object) -> tuple[int, str]:
 
 def test_several_networks_with_views_and_frames_in_one_pass(run: Run, labels: Path) -> None:
     names = ["squeezenet1_0@uniform128", "resnet18:stages@crops768", "slowfast-fast:kinetics"]
-    code, told = extract(run, labels, *(item for name in names for item in ("--backbone", name)), "--workers", 1, "--memory", "16G")
-    assert (code, told.strip()) == (0, "features/mine.zarr: 2 videos extracted (146 frames decoded), 0 already done, 0 failed.")
+    code, told = extract(
+        run,
+        labels,
+        *(item for name in names for item in ("--backbone", name)),
+        "--workers",
+        1,
+        "--memory",
+        "16G",
+    )
+    assert (code, told.strip()) == (
+        0,
+        "features/mine.zarr: 2 videos extracted (146 frames decoded), 0 already done, 0 failed.",
+    )
     store = FeatureStore.open(Path("features/mine.zarr"))
-    assert store.feature_sets() == ["resnet18:stages@crops768", "slowfast-fast:kinetics", "squeezenet1_0@uniform128"]
+    assert store.feature_sets() == [
+        "resnet18:stages@crops768",
+        "slowfast-fast:kinetics",
+        "squeezenet1_0@uniform128",
+    ]
     shapes = {name: store.read(name, "v1.mp4").values.shape for name in store.feature_sets()}
     assert shapes == {
         "squeezenet1_0@uniform128": (128, 1024),
@@ -39,13 +54,20 @@ def test_several_networks_with_views_and_frames_in_one_pass(run: Run, labels: Pa
         "slowfast-fast:kinetics": (32 + 32 + 6, 512),
     }
     shown = run("show", "features").out
-    for words in ("128 frames at equal intervals", "4 crops of 768x768", "blocks of 64 frames", "mean (0.45, 0.45, 0.45)"):
+    for words in (
+        "128 frames at equal intervals",
+        "4 crops of 768x768",
+        "blocks of 64 frames",
+        "mean (0.45, 0.45, 0.45)",
+    ):
         assert words in shown
 
 
 def test_the_number_of_processes_and_the_batch_change_nothing(run: Run, labels: Path) -> None:
     found = []
-    for number, options in enumerate((("--workers", 0), ("--workers", 3, "--batch", 7), ("--device", "cpu", "--batch", 1))):
+    for number, options in enumerate(
+        (("--workers", 0), ("--workers", 3, "--batch", 7), ("--device", "cpu", "--batch", 1))
+    ):
         common = ("--backbone", "squeezenet1_0", "--dtype", "float32", "--store", f"f{number}")
         assert extract(run, labels, *options, *common)[0] == 0
         found.append(FeatureStore.open(Path(f"f{number}/mine.zarr")).read("squeezenet1_0", "v1.mp4").values)
@@ -57,15 +79,23 @@ def test_bf16_is_another_identity(run: Run, labels: Path) -> None:
     assert extract(run, labels, "--backbone", "squeezenet1_0")[0] == 0
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16")
     assert code == 1
-    assert "precision: 'computed in float32, stored in float16' against 'computed in bfloat16, stored in float16'" in told
-    assert extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16", "--store", "half")[0] == 0
+    assert (
+        "precision: 'computed in float32, stored in float16' against 'computed in bfloat16, stored in "
+        "float16'" in told
+    )
+    assert (
+        extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16", "--store", "half")[0] == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--precision", "fp16"), "precision 'fp16' needs a GPU; a CPU computes in fp32, or in bf16"),
-        (("--decoder", "nvdec"), "decoder 'nvdec' decodes on a GPU, but the device is 'cpu'; use --decoder cpu"),
+        (
+            ("--decoder", "nvdec"),
+            "decoder 'nvdec' decodes on a GPU, but the device is 'cpu'; use --decoder cpu",
+        ),
         (("--memory", "lots"), "memory is 'lots'; write an amount such as 1500M, 1.5G or 16G"),
         (("--device", "tpu"), "device is 'tpu'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"),
         (("--timeout", "0"), "timeout is 0.0 seconds; it has to be positive"),
@@ -84,7 +114,7 @@ def test_a_gpu_that_is_not_there_is_refused(run: Run, labels: Path) -> None:
     assert (code, "device is 'cuda:1', but PyTorch finds no CUDA device here; use 'cpu'" in told) == (1, True)
 
 
-def test_a_video_beyond_the_memory_goes_to_the_ledger(run: Run, labels: Path) -> None:
+def test_a_video_beyond_the_memory_goes_to_the_failure_log(run: Run, labels: Path) -> None:
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--memory", "100M")
     assert code == 3
     assert "over-memory: " in told
@@ -94,7 +124,15 @@ def test_a_video_beyond_the_memory_goes_to_the_ledger(run: Run, labels: Path) ->
 
 def test_views_are_listed(run: Run) -> None:
     listed = run("list", "views").out
-    assert [line.split()[0] for line in listed.splitlines()] == ["@full", "@short540", "@crops768", "@every", "@uniform128"]
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "@full",
+        "@short540",
+        "@crops768",
+        "@every",
+        "@uniform128",
+    ]
     backbones = run("list", "backbones").out
-    assert re.search(r"resnet50:stages +7680 channels \(GAP ‖ GSP of layer1, layer2, layer3, layer4\)", backbones)
+    assert re.search(
+        r"resnet50:stages +7680 channels \(GAP ‖ GSP of layer1, layer2, layer3, layer4\)", backbones
+    )
     assert re.search(r"slowfast-fast +512 channels \(GAP ‖ GSP of res5\); blocks of 64 frames", backbones)

@@ -28,11 +28,15 @@ def test_every_command_and_option_has_help_with_an_example(run: Run, command: tu
     for name in command:
         assert isinstance(found, click.Group)
         found = found.commands[name]
-    assert [option.name for option in found.params if isinstance(option, click.Option) and not option.help] == []
+    assert [
+        option.name for option in found.params if isinstance(option, click.Option) and not option.help
+    ] == []
 
 
 def test_help_does_not_wait_for_heavy_imports() -> None:
-    heavy = "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"
+    heavy = (
+        "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"
+    )
     code = f"import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['fit', '--help'])\nfinally:\n    assert not {heavy}, {heavy}"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
@@ -50,9 +54,19 @@ def test_version_and_names(run: Run) -> None:
         "lsvq",
         "youtube-ugc",
     ]
-    assert {"resnet18", "resnet50", "squeezenet1_0"} <= {line.split()[0] for line in run("list", "backbones").out.splitlines()}
-    assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {line.split()[0] for line in run("list", "heads").out.splitlines()}
-    assert [line.split()[0] for line in run("list", "losses").out.splitlines()] == ["l1", "plcc", "rank-mdtvsfa", "rank", "srcc"]
+    assert {"resnet18", "resnet50", "squeezenet1_0"} <= {
+        line.split()[0] for line in run("list", "backbones").out.splitlines()
+    }
+    assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {
+        line.split()[0] for line in run("list", "heads").out.splitlines()
+    }
+    assert [line.split()[0] for line in run("list", "losses").out.splitlines()] == [
+        "l1",
+        "plcc",
+        "srcc",
+        "rank-mdtvsfa",
+        "rank",
+    ]
     assert {"vsfa", "default", "mdtvsfa", "li-released", "fang", "a2inet"} <= {
         line.split()[0] for line in run("list", "recipes").out.splitlines()
     }
@@ -71,7 +85,9 @@ def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: 
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("arguments", [["fit", "--splits", "0"], ["extract"], ["nonsense"], ["extract", "--dtype", "int8"]])
+@pytest.mark.parametrize(
+    "arguments", [["fit", "--splits", "0"], ["extract"], ["nonsense"], ["extract", "--dtype", "int8"]]
+)
 def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert ended.code == 2

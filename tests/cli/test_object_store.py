@@ -1,4 +1,6 @@
-"""A store at a URL as users type it: packed to it, fitted from it, extracted to it; no credential is seen anywhere."""
+"""A store at a URL as users type it: packed to it, fitted from it, extracted to it; no credential is seen
+anywhere.
+"""
 
 import json
 import os
@@ -11,22 +13,21 @@ from tests.cli.test_table import OWN
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.s3 import SECRET, LoopbackS3
 from tests.paper_tables.conftest import make_store
-from vqafeat.remote import listed_files, place_named
+from vqafeat.remote import listed_files, parse_path
 from vqafeat.store import FeatureStore, content_digest
 
 FIT = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 2, "--json")
 
 
 def extracted(run: Run, data: Path, *options: object) -> None:
-    assert run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, *options).code == 0
+    assert (
+        run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, *options).code
+        == 0
+    )
 
 
 def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
-    run: Run,
-    here: Path,
-    data: Path,
-    s3: LoopbackS3,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run, here: Path, data: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     extracted(run, data)
@@ -45,14 +46,25 @@ def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
     streamed = run(*FIT, "--out", "runs/streamed", *store, *option, "--cache", "none")
     assert streamed.out == plain.out
     assert "is more than the 0.00 GiB of --cache; it is read there at each access" in streamed.err
-    told = [first, again, streamed, run("evaluate", "runs/first", *store, *option), run("show", "s3://bucket/features", *option)]
-    told += [run("verify", "s3://bucket/features", *option), run("report", "runs/first", "--out", "page.html", *store, *option)]
+    told = [
+        first,
+        again,
+        streamed,
+        run("evaluate", "runs/first", *store, *option),
+        run("show", "s3://bucket/features", *option),
+    ]
+    told += [
+        run("verify", "s3://bucket/features", *option),
+        run("report", "runs/first", "--out", "page.html", *store, *option),
+    ]
     assert [ended.code for ended in told] == [0] * len(told)
     assert not any(SECRET in ended.out + ended.err for ended in told)
     assert not any(SECRET.encode() in path.read_bytes() for path in here.rglob("*") if path.is_file())
 
 
-def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here: Path, s3: LoopbackS3) -> None:
+def test_extraction_to_a_url_is_resumed_and_has_its_failure_log_there(
+    run: Run, here: Path, s3: LoopbackS3
+) -> None:
     for index in range(2):
         write_clip(here / f"v{index}.mp4", noise_frames(6, 64, 48, seed=index))
     (here / "v2.mp4").write_bytes(b"no video")
@@ -61,9 +73,12 @@ def test_extraction_to_a_url_is_resumed_and_has_its_ledger_there(run: Run, here:
     store = ("--store", "s3://bucket/features", "--storage-option", f"endpoint_url={s3.url}")
     first = run("extract", *given, *store)
     assert (first.code, "2 videos extracted" in first.out, "1 failed" in first.out) == (3, True, True)
-    assert "the ledger is s3://bucket/features/mine.failures.jsonl" in first.err
+    assert "the failure log is s3://bucket/features/mine.failures.jsonl" in first.err
     again = run("extract", *given, *store)
-    assert (again.code, "0 videos extracted (0 frames decoded), 2 already done, 1 failed" in again.out) == (3, True)
+    assert (again.code, "0 videos extracted (0 frames decoded), 2 already done, 1 failed" in again.out) == (
+        3,
+        True,
+    )
     assert run("verify", "s3://bucket/features/mine.zarr", *store[2:]).code == 0
 
 
@@ -77,35 +92,59 @@ def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
     for index, name in enumerate(names[:4]):
         write_clip(here / "videos" / name, noise_frames(6, 64, 48, seed=index))
     (here / "videos" / "v4.mp4").write_bytes(b"no video")
-    remote = place_named("s3://bucket/videos", option[1:])
+    remote = parse_path("s3://bucket/videos", option[1:])
     for name in names:
         (remote / name).write_bytes((here / "videos" / name).read_bytes())
     (remote / "left.zarr" / "v9.mp4").write_bytes(b"part of a store")
-    (here / "mine.csv").write_text("video,mos\n" + "".join(f"{name},{row}\n" for row, name in enumerate([*names, "gone.mp4"])))
-    given = ("extract", "--dataset", here / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing")
+    (here / "mine.csv").write_text(
+        "video,mos\n" + "".join(f"{name},{row}\n" for row, name in enumerate([*names, "gone.mp4"]))
+    )
+    given = (
+        "extract",
+        "--dataset",
+        here / "mine.csv",
+        "--backbone",
+        "squeezenet1_0",
+        *WEIGHTS,
+        "--skip-missing",
+    )
     listed = listed_files(remote)
     for name in names:
         file = listed[name]
-        os.utime(here / "videos" / name, ns=(file.modified_ns, file.modified_ns))  # as a tool that copies leaves it
+        os.utime(
+            here / "videos" / name, ns=(file.modified_ns, file.modified_ns)
+        )  # as a tool that copies leaves it
     local = run(*given, "--root", here / "videos", "--store", "local")
     s3.refused = 2  # busy replies are repeated
     first = run(*given, "--root", "s3://bucket/videos", *option)
     assert (first.code, first.out) == (local.code, local.out.replace("local/", "features/")) == (3, first.out)
     assert f"cannot-open: '{remote}/v4.mp4' cannot be opened" in first.err
-    assert content_digest(FeatureStore.open(here / "features/mine.zarr")) == content_digest(FeatureStore.open(here / "local/mine.zarr"))
+    assert content_digest(FeatureStore.open(here / "features/mine.zarr")) == content_digest(
+        FeatureStore.open(here / "local/mine.zarr")
+    )
     assert not list((here / "cache/vqafeat/videos").glob("*/"))
     with s3.seen() as requests:
         again = run(*given, "--root", "s3://bucket/videos", *option)
     assert "0 videos extracted (0 frames decoded), 4 already done, 2 failed" in again.out
-    assert [request for request in requests if ".mp4" in request] == [request for request in requests if "v4.mp4" in request]
+    assert [request for request in requests if ".mp4" in request] == [
+        request for request in requests if "v4.mp4" in request
+    ]
     checked = run("verify", "features/mine.zarr", "--against", "s3://bucket/videos", *option, *WEIGHTS)
-    assert (checked.code, "4 entries of 4 videos compared with 's3://bucket/videos', 0 differ" in checked.err) == (0, True)
+    assert (
+        checked.code,
+        "4 entries of 4 videos compared with 's3://bucket/videos', 0 differ" in checked.err,
+    ) == (0, True)
     nowhere = run(*given, "--root", "s3://nowhere/videos", *option)
-    assert (nowhere.code, "the folder of videos 's3://nowhere/videos' does not exist" in nowhere.err) == (1, True)
+    assert (nowhere.code, "the folder of videos 's3://nowhere/videos' does not exist" in nowhere.err) == (
+        1,
+        True,
+    )
     assert not any(SECRET in ended.out + ended.err for ended in (first, again, checked, nowhere))
 
 
-def test_tables_and_distances_of_a_store_at_a_url(run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_and_distances_of_a_store_at_a_url(
+    run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
     option = ("--storage-option", f"endpoint_url={s3.url}")
     for name in ("konvid", "live-vqc"):

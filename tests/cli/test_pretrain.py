@@ -11,7 +11,20 @@ from vqafeat.backbones.feature_set import build_extractors
 
 __all__ = ["make_set", "tiny_backbone"]
 
-SMALL = ("--recipe", "demo", "--short-side", 24, "--crop-side", 16, "--epochs", 2, "--workers", 0, "--device", "cpu")
+SMALL = (
+    "--recipe",
+    "demo",
+    "--short-side",
+    24,
+    "--crop-side",
+    16,
+    "--epochs",
+    2,
+    "--workers",
+    0,
+    "--device",
+    "cpu",
+)
 
 
 def test_a_network_is_trained_and_can_be_extracted_with(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
@@ -32,7 +45,9 @@ def test_a_network_is_trained_and_can_be_extracted_with(run: Run, make_set: Make
     )
     ended = run(*command)
     assert ended.code == 0, ended.err
-    assert "mine: 20 images (16 for training, 4 for validation), 30 pairs; deviations: column std" in ended.err
+    assert (
+        "mine: 20 images (16 for training, 4 for validation), 30 pairs; deviations: column std" in ended.err
+    )
     assert "epoch  2 of 2: fidelity 0." in ended.err
     card = json.loads((tmp_path / "iqa-tiny.json").read_text())
     assert f"digest of its feature sets: {card['weights_sha256']}" in ended.out
@@ -58,8 +73,18 @@ def test_a_network_is_trained_and_can_be_extracted_with(run: Run, make_set: Make
 def test_wrong_arguments_are_one_sentence_before_work_starts(
     run: Run, make_set: MakeSet, tmp_path: Path, changes: tuple[str, str], message: str
 ) -> None:
-    given = {"--backbone": "tiny", "--images": f"mine={make_set(20)}", "--weights": "random", "--out": str(tmp_path / "x.safetensors")}
-    ended = run("pretrain", *(word for pair in {**given, **dict([changes])}.items() for word in pair), "--device", "cpu")
+    given = {
+        "--backbone": "tiny",
+        "--images": f"mine={make_set(20)}",
+        "--weights": "random",
+        "--out": str(tmp_path / "x.safetensors"),
+    }
+    ended = run(
+        "pretrain",
+        *(word for pair in {**given, **dict([changes])}.items() for word in pair),
+        "--device",
+        "cpu",
+    )
     assert (ended.code, ended.out) == (1, "")
     assert message in ended.err
     assert not list(tmp_path.glob("x*"))
@@ -70,7 +95,16 @@ def test_bad_images_are_refused_before_work_starts(run: Run, make_set: MakeSet, 
     (scores.parent / "03.png").unlink()
     (scores.parent / "04.png").write_text("no image")
     ended = run(
-        "pretrain", "--backbone", "tiny", "--images", f"mine={scores}", "--weights", "random", "--out", tmp_path / "x.safetensors", *SMALL
+        "pretrain",
+        "--backbone",
+        "tiny",
+        "--images",
+        f"mine={scores}",
+        "--weights",
+        "random",
+        "--out",
+        tmp_path / "x.safetensors",
+        *SMALL,
     )
     assert ended.code == 1
     assert "2 of 20 images cannot be used: " in ended.err
@@ -78,13 +112,25 @@ def test_bad_images_are_refused_before_work_starts(run: Run, make_set: MakeSet, 
     assert "04.png' is no image that Pillow reads" in ended.err
 
 
-def test_distances_of_images_and_stores(run: Run, make_set: MakeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances_of_images_and_stores(
+    run: Run, make_set: MakeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = make_set(6, "a"), make_set(7, "b")
     weights = ("--weights", "random", "--device", "cpu", "--features", "tiny", "--features", "iqa-tiny")
-    ended = run("coral", f"a={first}", f"folder={second.parent}", f"b={second}", *weights, "--plot", tmp_path / "coral.png")
+    ended = run(
+        "coral",
+        f"a={first}",
+        f"folder={second.parent}",
+        f"b={second}",
+        *weights,
+        "--plot",
+        tmp_path / "coral.png",
+    )
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    assert [line.split()[:4] for line in lines] == [[s, d, "to", "b"] for s in ("tiny:", "iqa-tiny:") for d in ("a", "folder")]
+    assert [line.split()[:4] for line in lines] == [
+        [s, d, "to", "b"] for s in ("tiny:", "iqa-tiny:") for d in ("a", "folder")
+    ]
     assert "6 and 7 samples, 32 channels" in lines[0]
     assert float(lines[1].split()[4]) == 0
     assert (tmp_path / "coral.png").read_bytes().startswith(b"\x89PNG")
@@ -100,4 +146,8 @@ def test_names_are_listed(run: Run) -> None:
     assert [line.split()[0] for line in sets] == ["bid", "clive", "koniq", "spaq", "kadid"]
     assert "20000 pairs" in sets[0]
     assert "ten pairs a training image" in sets[4]
-    assert [line.split()[0] for line in run("list", "pretraining-recipes").out.splitlines()] == ["li-released", "li-paper", "demo"]
+    assert [line.split()[0] for line in run("list", "pretraining-recipes").out.splitlines()] == [
+        "li-released",
+        "li-paper",
+        "demo",
+    ]

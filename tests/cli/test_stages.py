@@ -17,7 +17,9 @@ from tests.helpers.clips import noise_frames, write_clip
 def extracted(run: Run, data: Path) -> None:
     kept = data.with_suffix(".features")
     if not kept.exists():
-        assert run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
+        assert (
+            run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
+        )
         shutil.copytree("features", kept)
     else:
         shutil.copytree(kept, "features")
@@ -31,16 +33,27 @@ def fitted(run: Run, data: Path) -> None:
 def test_extract_twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
     first = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     assert first.code == 0
-    assert first.out.strip() == "features/mine.zarr: 20 videos extracted (120 frames decoded), 0 already done, 0 failed."
+    assert (
+        first.out.strip()
+        == "features/mine.zarr: 20 videos extracted (120 frames decoded), 0 already done, 0 failed."
+    )
     again = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--json")
-    assert json.loads(again.out) == {"extracted": 0, "skipped": 20, "failed": 0, "frames": 0, "store": "features/mine.zarr"}
+    assert json.loads(again.out) == {
+        "extracted": 0,
+        "skipped": 20,
+        "failed": 0,
+        "frames": 0,
+        "store": "features/mine.zarr",
+    }
     shown = run("show", "features").out
     assert "mine, 20 videos, MOS 1.015 to 4.08 from mine.csv" in shown
     assert "squeezenet1_0: 20 videos complete" in shown
     assert "random, seed 0" in shown
     checked = run("verify", "features/mine.zarr")
     assert (checked.code, checked.out) == (0, "")
-    chunk = here / "features" / "mine.zarr" / "features" / "squeezenet1_0" / "v3.mp4" / "values" / "c" / "0" / "0"
+    chunk = (
+        here / "features" / "mine.zarr" / "features" / "squeezenet1_0" / "v3.mp4" / "values" / "c" / "0" / "0"
+    )
     chunk.write_bytes(b"\x00" + chunk.read_bytes()[1:])
     damaged = run("verify", "features/mine.zarr")
     assert damaged.code == 3
@@ -66,9 +79,14 @@ def test_a_packed_store_serves_every_command_and_is_turned_back(run: Run, here: 
     again = ("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     refused = run(*again)
     assert refused.code == 1
-    assert "is packed, and nothing can be written to it; run `vqafeat unpack features/mine.zarr` first" in refused.err
+    assert (
+        "is packed, and nothing can be written to it; run `vqafeat unpack features/mine.zarr` first"
+        in refused.err
+    )
     assert run("pack", "features/mine.zarr").out.startswith("features/mine.zarr: already packed")
-    assert run("unpack", "features/mine.zarr").out.startswith("features/mine.zarr: unpacked, 20 complete entries")
+    assert run("unpack", "features/mine.zarr").out.startswith(
+        "features/mine.zarr: unpacked, 20 complete entries"
+    )
     assert "0 videos extracted" in run(*again).out
 
 
@@ -78,12 +96,14 @@ def test_packing_names_what_it_leaves_out(run: Run, here: Path, data: Path) -> N
     refused = run("pack", "features/mine.zarr", "--out", "packed/mine.zarr")
     assert refused.code == 1
     assert "1 entries of 'features/mine.zarr' are not whole" in refused.err
-    done = run("pack", "features/mine.zarr", "--out", "packed/mine.zarr", "--skip-missing", "--shard-size", "1M")
+    done = run(
+        "pack", "features/mine.zarr", "--out", "packed/mine.zarr", "--skip-missing", "--shard-size", "1M"
+    )
     assert (done.code, "19 complete entries" in done.out) == (0, True)
     assert "left out: squeezenet1_0/v3.mp4: not complete" in done.err
 
 
-def test_a_failed_video_is_exit_code_3_with_the_ledger_named(run: Run, here: Path) -> None:
+def test_a_failed_video_is_exit_code_3_with_the_failure_log_named(run: Run, here: Path) -> None:
     write_clip(here / "good.mp4", noise_frames(3))
     (here / "bad.mp4").write_bytes(b"")
     (here / "own.csv").write_text("video,mos\ngood.mp4,1\nbad.mp4,2\n")
@@ -91,16 +111,20 @@ def test_a_failed_video_is_exit_code_3_with_the_ledger_named(run: Run, here: Pat
     assert ended.code == 3
     assert "1 videos extracted (3 frames decoded), 0 already done, 1 failed." in ended.out
     assert "cannot-open: 'bad.mp4' cannot be opened" in ended.err
-    assert "the ledger is features/own.failures.jsonl" in ended.err
+    assert "the failure log is features/own.failures.jsonl" in ended.err
     (here / "own.csv").write_text("video,mos\ngood.mp4,1\nlost.mp4,2\n")
     refused = run("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     assert (refused.code, "--skip-missing" in refused.err) == (1, True)
-    skipped = run("extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing")
+    skipped = run(
+        "extract", "--dataset", "own.csv", "--backbone", "squeezenet1_0", *WEIGHTS, "--skip-missing"
+    )
     assert skipped.code == 3
     assert "missing: 'lost.mp4' was not found" in skipped.err
 
 
-def test_a_known_data_set_without_videos_names_the_next_step(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_data_set_without_videos_names_the_next_step(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("VQAFEAT_DATA", raising=False)
     ended = run("extract", "--dataset", "konvid", "--backbone", "resnet50")
     assert ended.code == 1
@@ -115,7 +139,10 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     again = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
     ended = run(*again)
     assert ended.code == 0, ended.err
-    assert "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared" in ended.out
+    assert (
+        "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared"
+        in ended.out
+    )
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     assert {path.name for path in folder.iterdir()} == {
         "calibration.json",
@@ -130,7 +157,11 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in run(*again).out
     refused = run(*again, "--epochs", 2, "--out", folder)
     assert (refused.code, "holds a finished run of another configuration" in refused.err) == (1, True)
-    found = json.loads(run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1, "--overwrite", "--json").out)
+    found = json.loads(
+        run(
+            "fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1, "--overwrite", "--json"
+        ).out
+    )
     assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n"}
     assert set(found["srocc"]) == {"mean", "std", "median", "values"}
     measured = json.loads(run("evaluate", folder, "--json").out)
@@ -140,8 +171,8 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     shown = run("show", folder).out
     assert f"{folder}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
     assert (
-        "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after mapping 'logistic-increasing'"
-        in shown
+        "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after "
+        "mapping 'logistic-increasing'" in shown
     )
     assert f"  SROCC            {found['srocc']['mean']:6.3f}" in shown
     for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
@@ -150,7 +181,10 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     # four test videos a split are few, and each figure says so where it stands
     assert (found["few_videos"], measured["few_videos"]) == (True, True)
     assert re.search(r"  SROCC .* \*\n", ended.out)
-    assert "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly" in ended.out
+    assert (
+        "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly"
+        in ended.out
+    )
     assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
@@ -158,7 +192,10 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
     assert run("show", folder, "--digest").code == 2
     (folder / "metrics.json").unlink()
-    assert "metrics.json is missing: the fit did not finish; the same command goes on with it" in run("show", folder).out
+    assert (
+        "metrics.json is missing: the fit did not finish; the same command goes on with it"
+        in run("show", folder).out
+    )
 
 
 def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, data: Path) -> None:
@@ -166,13 +203,25 @@ def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, da
     shown = run("show", "features", "--video", "v1.mp4").out
     assert f"sha256 {hashlib.sha256((data / 'v1.mp4').read_bytes()).hexdigest()}" in shown
     assert "MOS 3.005 of mine.csv, content 0" in shown
-    assert re.search(r"squeezenet1_0 +\d+ rows of 1024 channels, float16; .*weights_sha256 [0-9a-f]{64}.*; by vqafeat extract", shown)
-    assert (run("show", "features", "--video", "v1.mp4", "--digest").code, run("show", "features", "--digest").code) == (2, 0)
+    assert re.search(
+        r"squeezenet1_0 +\d+ rows of 1024 channels, float16; .*weights_sha256 [0-9a-f]{64}.*; by vqafeat "
+        r"extract",
+        shown,
+    )
+    assert (
+        run("show", "features", "--video", "v1.mp4", "--digest").code,
+        run("show", "features", "--digest").code,
+    ) == (2, 0)
     ended = run("show", "features", "--video", "none.mp4")
-    assert (ended.code, "has no video 'none.mp4'; give a name as the label list writes it, such as 'v0.mp4'" in ended.err) == (1, True)
+    assert (
+        ended.code,
+        "has no video 'none.mp4'; give a name as the label list writes it, such as 'v0.mp4'" in ended.err,
+    ) == (1, True)
 
 
-def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(run: Run, here: Path, data: Path) -> None:
+def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(
+    run: Run, here: Path, data: Path
+) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1)
     mixed = ("--loss", "plcc+srcc", "--soft-rank", "kl", "--soft-rank-strength", 0.1, "--loss-weight", 0.5)
@@ -193,7 +242,10 @@ def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(ru
     found = json.loads(run("evaluate", folder, "--json").out)
     assert any("select=test" in note for note in found["notes"])
     refused = run(*fit, "--soft-rank-strength", 0.1, "--overwrite")
-    assert (refused.code, "the loss 'l1' with the schedule 'none' does not read it" in refused.err) == (1, True)
+    assert (refused.code, "the loss 'l1' with the schedule 'none' does not read it" in refused.err) == (
+        1,
+        True,
+    )
 
 
 def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Path, data: Path) -> None:
@@ -201,7 +253,9 @@ def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Pa
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     with (folder / "predictions.csv").open() as file:
         rows = {(row["split"], row["video"]): row for row in csv.DictReader(file)}
-    stored, outputs = ({key: float(row[name]) for key, row in rows.items()} for name in ("score", "prediction"))
+    stored, outputs = (
+        {key: float(row[name]) for key, row in rows.items()} for name in ("score", "prediction")
+    )
     for split in ("0", "1"):
         scored = json.loads(run("predict", folder, data / "v2.mp4", "--split", split, "--json").out)
         assert scored[0]["score"] == pytest.approx(stored[split, "v2.mp4"], abs=1e-5)
@@ -209,7 +263,9 @@ def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Pa
     assert mean["score"] == pytest.approx((stored["0", "v2.mp4"] + stored["1", "v2.mp4"]) / 2, abs=1e-5)
     assert mean["scale"] == "MOS of mine, 1.015 to 4.08, calibrated on validation videos"
     assert mean["heads"] == pytest.approx({split: stored[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5)
-    assert (mean["low"], mean["high"]) == pytest.approx((min(mean["heads"].values()), max(mean["heads"].values())))
+    assert (mean["low"], mean["high"]) == pytest.approx(
+        (min(mean["heads"].values()), max(mean["heads"].values()))
+    )
     assert mean["std"] == pytest.approx(np.std(list(mean["heads"].values()), ddof=1))
     own = json.loads(run("predict", folder, data / "v2.mp4", "--uncalibrated", "--json").out)[0]
     assert own["heads"] == pytest.approx({split: outputs[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5)
@@ -221,14 +277,15 @@ def test_predict_says_which_heads_saw_a_video_and_asks_the_others(run: Run, here
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     splits = json.loads((folder / "splits.json").read_text())["splits"]
     seen = {
-        video: [number for number, split in enumerate(splits) if video not in split["test"]] for video in (f"v{n}.mp4" for n in range(20))
+        video: [number for number, split in enumerate(splits) if video not in split["test"]]
+        for video in (f"v{n}.mp4" for n in range(20))
     }
     once = next(video for video, numbers in seen.items() if len(numbers) == 1)
     (here / "renamed.mp4").write_bytes((data / once).read_bytes())
     ended = run("predict", folder, here / "renamed.mp4")
     assert (
-        f"renamed.mp4: it is the training or validation video '{once}': 1 of 2 heads were fitted on it; --held-out takes the other 1"
-        in ended.err
+        f"renamed.mp4: it is the training or validation video '{once}': 1 of 2 heads were fitted on it; "
+        f"--held-out takes the other 1" in ended.err
     )
     assert re.search(r"renamed\.mp4  [\d.]+ ± [\d.]+, [\d.]+ to [\d.]+ over 2 heads", ended.out)
     held_out = json.loads(run("predict", folder, here / "renamed.mp4", "--held-out", "--json").out)[0]
@@ -255,7 +312,15 @@ def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, d
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert all(1.015 <= float(row["score"]) <= 4.08 for row in rows)
-    own = run("predict", "runs/mine-squeezenet1_0-avg-gru", videos / "a $1$.mp4", "--uncalibrated", "--per-frame", "--out", "own")
+    own = run(
+        "predict",
+        "runs/mine-squeezenet1_0-avg-gru",
+        videos / "a $1$.mp4",
+        "--uncalibrated",
+        "--per-frame",
+        "--out",
+        "own",
+    )
     with (here / "own" / "a $1$.mp4.frames.csv").open() as file:
         mean = sum(float(row["score"]) for row in csv.DictReader(file)) / 4
     assert f"{mean:.4g} ±" in own.out
@@ -268,7 +333,9 @@ def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, d
 
 def curve_of(path: Path) -> list[tuple[int, float, float]]:
     with path.open() as file:
-        return [(int(row["frame"]), float(row["seconds"]), float(row["score"])) for row in csv.DictReader(file)]
+        return [
+            (int(row["frame"]), float(row["seconds"]), float(row["score"])) for row in csv.DictReader(file)
+        ]
 
 
 def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
@@ -276,9 +343,14 @@ def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path
     fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1)
     ended = run(*fit, "--order", "OS", "--sampling", "sample-2", "--draws", 3, "--out", "runs/os")
     assert ended.code == 0, ended.err
-    assert "  frames: order OS (trained on frames in their original order, tested on shuffled ones), sampling sample-2, " in ended.out
+    assert (
+        "  frames: order OS (trained on frames in their original order, tested on shuffled ones), sampling "
+        "sample-2, " in ended.out
+    )
     metrics = json.loads((here / "runs" / "os" / "metrics.json").read_text())
-    assert json.loads(run("evaluate", "runs/os", "--json").out)["srocc"] == pytest.approx(metrics["srocc"]["mean"], abs=1e-9)
+    assert json.loads(run("evaluate", "runs/os", "--json").out)["srocc"] == pytest.approx(
+        metrics["srocc"]["mean"], abs=1e-9
+    )
     whole = run("evaluate", "runs/os", "--order", "OO", "--sampling", "all", "--draws", 1)
     assert "note: tested on other frames than the run's own: order OO" in whole.out
     refused = run("evaluate", "runs/os", "--order", "SS")
@@ -286,7 +358,17 @@ def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path
     with (here / "runs" / "os" / "predictions.csv").open() as file:
         tested = [row for row in csv.DictReader(file) if row["part"] == "test"]
     for row in tested[:2]:
-        command = ("predict", "runs/os", data / row["video"], "--split", row["split"], "--per-frame", "--out", "curves", "--json")
+        command = (
+            "predict",
+            "runs/os",
+            data / row["video"],
+            "--split",
+            row["split"],
+            "--per-frame",
+            "--out",
+            "curves",
+            "--json",
+        )
         score = json.loads(run(*command).out)[0]["score"]
         assert score == pytest.approx(float(row["score"]), abs=1e-5)
         curve = curve_of(here / "curves" / f"{row['video']}.frames.csv")
@@ -298,11 +380,29 @@ def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path
 
 def test_a_frame_rate_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
-    ended = run("fit", "--head", "no-time", "--splits", 1, "--epochs", 1, "--jobs", 1, "--sampling", "rate-10", "--out", "runs/slow")
+    ended = run(
+        "fit",
+        "--head",
+        "no-time",
+        "--splits",
+        1,
+        "--epochs",
+        1,
+        "--jobs",
+        1,
+        "--sampling",
+        "rate-10",
+        "--out",
+        "runs/slow",
+    )
     assert ended.code == 0, ended.err
     assert run("predict", "runs/slow", data / "v2.mp4", "--per-frame", "--out", "curves").code == 0
     # six frames, 0.04 s apart: the ticks at 0, 0.1 and 0.2 s; 0.08 and 0.12 s are as near to the second one
-    assert [row[:2] for row in curve_of(here / "curves" / "v2.mp4.frames.csv")] == [(0, 0.0), (2, 0.08), (5, 0.2)]
+    assert [row[:2] for row in curve_of(here / "curves" / "v2.mp4.frames.csv")] == [
+        (0, 0.0),
+        (2, 0.08),
+        (5, 0.2),
+    ]
     wrong = run("fit", "--sampling", "sample-x", "--out", "runs/wrong")
     assert (wrong.code, "sampling is 'sample-x'; it has to be all, sample-K," in wrong.err) == (1, True)
     pointless = run("fit", "--draws", 2, "--out", "runs/wrong")
@@ -317,10 +417,25 @@ def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path,
     run_folder = "runs/mine-squeezenet1_0-avg-gru"
     refused = run("predict", run_folder, "one/clip.yuv")
     assert (refused.code, "with --raw" in refused.err) == (3, True)
-    assert "is not WIDTHxHEIGHT:FORMAT@RATE" in run("predict", run_folder, "one/clip.yuv", "--raw", "64x48").err
-    ended = run("predict", run_folder, "one/clip.yuv", "two/clip.yuv", "--raw", "64x48:yuv420p@10", "--per-frame", "--out", "curves")
+    assert (
+        "is not WIDTHxHEIGHT:FORMAT@RATE" in run("predict", run_folder, "one/clip.yuv", "--raw", "64x48").err
+    )
+    ended = run(
+        "predict",
+        run_folder,
+        "one/clip.yuv",
+        "two/clip.yuv",
+        "--raw",
+        "64x48:yuv420p@10",
+        "--per-frame",
+        "--out",
+        "curves",
+    )
     assert (ended.code, len(ended.out.splitlines())) == (0, 2)
-    assert sorted(path.name for path in (here / "curves").glob("*.csv")) == ["001-clip.yuv.frames.csv", "002-clip.yuv.frames.csv"]
+    assert sorted(path.name for path in (here / "curves").glob("*.csv")) == [
+        "001-clip.yuv.frames.csv",
+        "002-clip.yuv.frames.csv",
+    ]
 
 
 def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
@@ -330,7 +445,21 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
         (here / f"v{index}.mp4").symlink_to(data / f"v{index}.mp4")
     (here / "official.csv").write_text("video,mos,split\n" + rows)
     assert run("extract", "--dataset", "official.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
-    fit = ("fit", "--head", "no-time", "--protocol", "official", "--splits", 1, "--epochs", 1, "--jobs", 1, "--test-part", "test-1080p")
+    fit = (
+        "fit",
+        "--head",
+        "no-time",
+        "--protocol",
+        "official",
+        "--splits",
+        1,
+        "--epochs",
+        1,
+        "--jobs",
+        1,
+        "--test-part",
+        "test-1080p",
+    )
     ended = run(*fit, "--validation-share", 0.3, "--store", "features/official.zarr")
     assert ended.code == 0, ended.err
     assert "official, tested on 'test-1080p', 0.3 of training for validation" in ended.out
@@ -340,15 +469,27 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
     assert other.code == 0, other.err
     assert "on all 5 videos of the official part 'test' of 'official'; mean over 1 heads" in other.out
     # the clips are 64x48
-    assert [line.split()[:3] for line in other.out.splitlines() if line.startswith("  <=480p")] == [["<=480p", "5", "*"]]
+    assert [line.split()[:3] for line in other.out.splitlines() if line.startswith("  <=480p")] == [
+        ["<=480p", "5", "*"]
+    ]
     refused = run(*evaluate, "--videos", "train")
-    assert (refused.code, "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err) == (1, True)
-    (here / "groups.csv").write_text("video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20)))
+    assert (
+        refused.code,
+        "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err,
+    ) == (1, True)
+    (here / "groups.csv").write_text(
+        "video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20))
+    )
     found = json.loads(run(*evaluate, "--by", "groups.csv", "--json").out)
     assert {name: group["n"] for name, group in found["groups"].items()} == {"1": 3, "0": 2}
     assert found["groups"]["0"]["srocc"] is None
     assert "fewer than 3 of the group's videos" in found["groups"]["0"]["notes"][0]
-    assert (found["by"], found["ungrouped"], found["n"], found["medians"]["srocc"]) == ("groups.csv", 0, 5, found["srocc"])
+    assert (found["by"], found["ungrouped"], found["n"], found["medians"]["srocc"]) == (
+        "groups.csv",
+        0,
+        5,
+        found["srocc"],
+    )
     low = run(*evaluate, "--by", "quality", "--quality-threshold", 3)
     assert "by quality: low is MOS below 3, high the rest; mean ± std (median) over the heads" in low.out
     assert run(*evaluate, "--quality-threshold", 3).code == 2
@@ -357,10 +498,16 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
 
 def test_features_of_a_manifest_are_fitted_without_its_label_files(run: Run, here: Path, data: Path) -> None:
     (here / "own.toml").write_text(
-        'title = "Own"\nscore_name = "MOS"\nmos_range = [0.0, 5.0]\n\n[[labels]]\nfile = "mine.csv"\nreader = "own"\n'
+        'title = "Own"\nscore_name = "MOS"\nmos_range = [0.0, 5.0]\n\n[[labels]]\nfile = "mine.csv"\nreader '
+        '= "own"\n'
     )
-    assert run("extract", "--dataset", "own.toml", "--root", data, "--backbone", "squeezenet1_0", *WEIGHTS).code == 0
-    ended = run("fit", "--dataset", "own.toml", "--head", "no-time", "--splits", 1, "--epochs", 1, "--jobs", 1)
+    assert (
+        run("extract", "--dataset", "own.toml", "--root", data, "--backbone", "squeezenet1_0", *WEIGHTS).code
+        == 0
+    )
+    ended = run(
+        "fit", "--dataset", "own.toml", "--head", "no-time", "--splits", 1, "--epochs", 1, "--jobs", 1
+    )
     assert ended.code == 0, ended.err
 
 
@@ -368,7 +515,10 @@ def test_folders_without_a_store_are_told(run: Run, here: Path, data: Path) -> N
     assert (run("show", here).code, "no feature store at" in run("show", here).err) == (1, True)
     extracted(run, data)
     assert run("verify", "features").code == 0
-    assert "features/mine.zarr" in run("verify", "nothing").err or "none in that folder" in run("verify", "nothing").err
+    assert (
+        "features/mine.zarr" in run("verify", "nothing").err
+        or "none in that folder" in run("verify", "nothing").err
+    )
 
 
 def test_released_files_import_and_show_their_known_figures(run: Run, here: Path, shared_data: Path) -> None:
@@ -377,7 +527,11 @@ def test_released_files_import_and_show_their_known_figures(run: Run, here: Path
     )
     assert run("import", "head", shared_data / "heads" / "VSFA.pt", "--out", "runs/vsfa").code == 0
     shown = run("show", "runs/vsfa")
-    assert (shown.code, "sub-gru on" in shown.out, "SROCC" in shown.out) == (0, True, False)  # nothing was measured
+    assert (shown.code, "sub-gru on" in shown.out, "SROCC" in shown.out) == (
+        0,
+        True,
+        False,
+    )  # nothing was measured
     found = json.loads(run("evaluate", "runs/vsfa", "--dataset", "konvid58", "--json").out)
     assert round(found["srocc"], 3) == 0.861
     assert found["n"] == 58
@@ -388,7 +542,10 @@ def test_released_files_import_and_show_their_known_figures(run: Run, here: Path
 
 def test_several_stores_ask_for_a_name(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
-    assert run("extract", "--dataset", data / "mine.csv", "--backbone", "resnet18", "--weights", "random").code == 0
+    assert (
+        run("extract", "--dataset", data / "mine.csv", "--backbone", "resnet18", "--weights", "random").code
+        == 0
+    )
     assert "name one, or several joined by +, with --features" in run("fit").err
     (here / "features" / "other.zarr").mkdir()
     assert "several: mine, other; name one with --dataset" in run("fit").err
@@ -412,5 +569,7 @@ def test_two_runs_are_blended(run: Run, here: Path, data: Path) -> None:
     with (here / runs[1] / "predictions.csv").open() as file:
         stored = [row for row in csv.DictReader(file) if (row["split"], row["video"]) == ("0", "v2.mp4")]
     assert scored[0]["score"] == pytest.approx(float(stored[0]["score"]), abs=1e-6)
-    assert "means nothing" in run("fit", "--head", "svr", "--epochs", 2, *fit, "--overwrite").err.replace("mean(s)", "means")
+    assert "means nothing" in run("fit", "--head", "svr", "--epochs", 2, *fit, "--overwrite").err.replace(
+        "mean(s)", "means"
+    )
     assert "a branch for each of two feature sets" in run("fit", "--head", "a2inet", *fit).err

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.paper_tables.conftest import make_store
-from vqafeat.paper_tables.load import study_names
+from vqafeat.paper_tables.load import table_names
 
 OWN = """
 title = "own"
@@ -79,6 +79,6 @@ def test_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> N
 
 def test_tables_are_listed_and_each_is_a_make_target(run: Run) -> None:
     listed = run("list", "tables").out.splitlines()
-    assert [line.split()[0] for line in listed] == study_names()
+    assert [line.split()[0] for line in listed] == table_names()
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
-    assert "vqafeat/studies/tables/*.toml" in makefile
+    assert "vqafeat/paper_tables/tables/*.toml" in makefile

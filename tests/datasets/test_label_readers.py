@@ -20,12 +20,16 @@ INDEX = np.array([[3, 1], [1, 3], [2, 2]], dtype=np.float64)
 
 
 def write_info_mat(path: Path, names: list[str], scores: list[float], index: np.ndarray) -> Path:
-    """Write what h5py sees of an *info.mat: a cell of references to UTF-16 code units, a row of scores, and the permutations."""
+    """Write what h5py sees of an *info.mat: a cell of references to UTF-16 code units, a row of scores, and
+    the permutations.
+    """
     with h5py.File(path, "w") as file:
         cells = file.create_group("#refs#")
         references = []
         for number, name in enumerate(names):
-            cell = cells.create_dataset(str(number), data=np.array([[ord(letter)] for letter in name], dtype=np.uint16))
+            cell = cells.create_dataset(
+                str(number), data=np.array([[ord(letter)] for letter in name], dtype=np.uint16)
+            )
             references.append(cell.ref)
         file.create_dataset("video_names", data=np.array([references], dtype=h5py.ref_dtype))
         file.create_dataset("scores", data=np.array([scores]))
@@ -43,14 +47,19 @@ def test_the_readers_are_registered_by_name() -> None:
         LABEL_READERS.get("info_mat")
 
 
-# --- info-mat -----------------------------------------------------------------------------------------------------------------------
+# --- info-mat
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", [INDEX, INDEX.T], ids=["as-released", "transposed"])
-def test_info_mat_gives_names_scores_and_zero_based_permutations_by_column(tmp_path: Path, index: np.ndarray) -> None:
+def test_info_mat_gives_names_scores_and_zero_based_permutations_by_column(
+    tmp_path: Path, index: np.ndarray
+) -> None:
     path = write_info_mat(tmp_path / "x.mat", NAMES, [1.5, 2.5, 3.5], index)
     read_rows = LABEL_READERS.get("info-mat").read(path, NoOptions())
-    assert [(row.listed, row.mos) for row in read_rows.rows] == list(zip(NAMES, [1.5, 2.5, 3.5], strict=True))
+    assert [(row.raw_name, row.mos) for row in read_rows.rows] == list(
+        zip(NAMES, [1.5, 2.5, 3.5], strict=True)
+    )
     assert read_rows.permutations is not None
     np.testing.assert_array_equal(read_rows.permutations, INDEX - 1)
     assert read_rows.permutations.dtype == np.int64
@@ -59,7 +68,9 @@ def test_info_mat_gives_names_scores_and_zero_based_permutations_by_column(tmp_p
 def test_info_mat_refuses_what_it_is_not(tmp_path: Path) -> None:
     text = tmp_path / "text.mat"
     text.write_text("no HDF5")
-    with pytest.raises(DatasetError, match=r"is no MATLAB 7\.3 \(HDF5\) file; give the released \*info\.mat as it is"):
+    with pytest.raises(
+        DatasetError, match=r"is no MATLAB 7\.3 \(HDF5\) file; give the released \*info\.mat as it is"
+    ):
         read("info-mat", text)
     with h5py.File(tmp_path / "other.mat", "w") as file:
         file["scores"] = [1.0]
@@ -73,7 +84,8 @@ def test_info_mat_refuses_what_it_is_not(tmp_path: Path) -> None:
         read("info-mat", path)
 
 
-# --- mat5 ---------------------------------------------------------------------------------------------------------------------------
+# --- mat5
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_mat5_reads_cells_as_live_vqc_ships_them(tmp_path: Path) -> None:
@@ -81,7 +93,7 @@ def test_mat5_reads_cells_as_live_vqc_ships_them(tmp_path: Path) -> None:
     cells[:, 0] = NAMES
     savemat(tmp_path / "data.mat", {"video_list": cells, "mos": np.array([[80.2], [57.3], [12.0]])})
     rows = read("mat5", tmp_path / "data.mat", Mat5Options("video_list", "mos"))
-    assert [(row.listed, row.mos) for row in rows] == list(zip(NAMES, [80.2, 57.3, 12.0], strict=True))
+    assert [(row.raw_name, row.mos) for row in rows] == list(zip(NAMES, [80.2, 57.3, 12.0], strict=True))
 
 
 def test_mat5_steps_into_structures_as_live_qualcomm_ships_them(tmp_path: Path) -> None:
@@ -91,14 +103,29 @@ def test_mat5_steps_into_structures_as_live_qualcomm_ships_them(tmp_path: Path) 
         tmp_path / "q.mat",
         {
             "qualcommVideoData": {"vidNames": cells, "distortionType": [1, 1, 2]},
-            "qualcommSubjectiveData": {"unBiasedMOS": np.array([[1.0], [2.0], [3.0]]), "biasedMOS": [0, 0, 0]},
+            "qualcommSubjectiveData": {
+                "unBiasedMOS": np.array([[1.0], [2.0], [3.0]]),
+                "biasedMOS": [0, 0, 0],
+            },
         },
     )
     options = Mat5Options("qualcommVideoData.vidNames", "qualcommSubjectiveData.unBiasedMOS")
-    assert [(row.listed, row.mos) for row in read("mat5", tmp_path / "q.mat", options)] == list(zip(NAMES, [1.0, 2.0, 3.0], strict=True))
-    with pytest.raises(DatasetError, match=r"no variable 'qualcommVideoData\.names' \('names' is not among: vidNames, distortionType\)"):
-        read("mat5", tmp_path / "q.mat", Mat5Options("qualcommVideoData.names", "qualcommSubjectiveData.unBiasedMOS"))
-    with pytest.raises(DatasetError, match=r"no variable 'mos' \('mos' is not among: qualcommVideoData, qualcommSubjectiveData\)"):
+    assert [(row.raw_name, row.mos) for row in read("mat5", tmp_path / "q.mat", options)] == list(
+        zip(NAMES, [1.0, 2.0, 3.0], strict=True)
+    )
+    with pytest.raises(
+        DatasetError,
+        match=r"no variable 'qualcommVideoData\.names' \('names' is not among: vidNames, distortionType\)",
+    ):
+        read(
+            "mat5",
+            tmp_path / "q.mat",
+            Mat5Options("qualcommVideoData.names", "qualcommSubjectiveData.unBiasedMOS"),
+        )
+    with pytest.raises(
+        DatasetError,
+        match=r"no variable 'mos' \('mos' is not among: qualcommVideoData, qualcommSubjectiveData\)",
+    ):
         read("mat5", tmp_path / "q.mat", Mat5Options("qualcommVideoData.vidNames", "mos"))
 
 
@@ -113,44 +140,68 @@ def test_mat5_refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_mat5_refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool, share: float) -> None:
-    savemat(tmp_path / "x.mat", {"mos": np.random.default_rng(0).random(100), "video_list": NAMES}, do_compression=compressed)
+    savemat(
+        tmp_path / "x.mat",
+        {"mos": np.random.default_rng(0).random(100), "video_list": NAMES},
+        do_compression=compressed,
+    )
     whole = (tmp_path / "x.mat").read_bytes()
     (tmp_path / "x.mat").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(DatasetError, match=r"x\.mat' (is no MATLAB file of version 7\.2 or older|has no variable 'video_list')"):
+    with pytest.raises(
+        DatasetError,
+        match=r"x\.mat' (is no MATLAB file of version 7\.2 or older|has no variable 'video_list')",
+    ):
         read("mat5", tmp_path / "x.mat", Mat5Options("video_list", "mos"))
 
 
 @pytest.mark.parametrize("error", [UnboundLocalError, IndexError, zlib.error, OSError])
-def test_mat5_refuses_whatever_the_parser_falls_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+def test_mat5_refuses_whatever_the_parser_falls_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     def falls(*arguments: object, **options: object) -> None:
         raise error("deep inside")
 
     savemat(tmp_path / "x.mat", {"mos": np.arange(3.0)})
     monkeypatch.setattr("scipy.io.loadmat", falls)
-    with pytest.raises(DatasetError, match=rf"x\.mat' is no MATLAB file .* or is damaged \({error.__name__}: deep inside\)"):
+    with pytest.raises(
+        DatasetError, match=rf"x\.mat' is no MATLAB file .* or is damaged \({error.__name__}: deep inside\)"
+    ):
         read("mat5", tmp_path / "x.mat", Mat5Options("names", "mos"))
 
 
 def test_mat5_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gone\.mat' cannot be read \(No such file or directory\); give the path of"):
+    with pytest.raises(
+        DatasetError, match=r"gone\.mat' cannot be read \(No such file or directory\); give the path of"
+    ):
         read("mat5", tmp_path / "gone.mat", Mat5Options("names", "mos"))
 
 
-# --- table --------------------------------------------------------------------------------------------------------------------------
+# --- table
+# --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_table_reads_semicolons_decimal_commas_and_passes_blank_rows_as_cvd2014_ships_them(tmp_path: Path) -> None:
+def test_table_reads_semicolons_decimal_commas_and_passes_blank_rows_as_cvd2014_ships_them(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "Realignment_MOS.csv"
     path.write_text(
-        "Content;File_name;Realignment MOS;SD;;;;\nCity;Test01_City_D01;58,32;1,2;;;;\nCity;Test01_City_D02;-6,50;0,9;;;;\n;;;;;;;\n"
+        "Content;File_name;Realignment "
+        "MOS;SD;;;;\nCity;Test01_City_D01;58,32;1,2;;;;\nCity;Test01_City_D02;-6,50;0,9;;;;\n;;;;;;;\n"
     )
     options = TableOptions(video=("File_name",), mos=("Realignment MOS",), delimiter=";", decimal=",")
-    assert [(row.listed, row.mos) for row in read("table", path, options)] == [("Test01_City_D01", 58.32), ("Test01_City_D02", -6.5)]
+    assert [(row.raw_name, row.mos) for row in read("table", path, options)] == [
+        ("Test01_City_D01", 58.32),
+        ("Test01_City_D02", -6.5),
+    ]
 
 
-def test_table_takes_the_first_column_that_is_there_maps_parts_and_leaves_out_rows_below_the_least(tmp_path: Path) -> None:
+def test_table_takes_the_first_column_that_is_there_maps_parts_and_leaves_out_rows_below_the_least(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "labels_train_test.csv"
-    path.write_text("\ufeffname,height,mos,frame_number,is_test\na/1,1,50.5,240,False\na/2,1,60,1,False\na/3,1,,240.0,True\n")
+    path.write_text(
+        "\ufeffname,height,mos,frame_number,is_test\na/1,1,50.5,240,False\na/2,1,60,1,False\na/3,1,,240.0,True\n"
+    )
     options = TableOptions(
         video=("video", "name"),
         mos=("MOS", "mos"),
@@ -160,20 +211,26 @@ def test_table_takes_the_first_column_that_is_there_maps_parts_and_leaves_out_ro
     )
     first, second = read("table", path, options)
     assert first == LabelRow("a/1", 50.5, None, "train")
-    assert (second.listed, second.split, math.isnan(second.mos)) == ("a/3", "test", True)
+    assert (second.raw_name, second.split, math.isnan(second.mos)) == ("a/3", "test", True)
 
 
 def test_table_names_columns_lines_and_cells_that_are_wrong(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     options = TableOptions(video=("vid",), mos=("MOSFull", "MOS full"))
     path.write_text("vid,MOS\na,1\n")
-    with pytest.raises(DatasetError, match=r"has no column MOSFull or MOS full \(it has vid, MOS\); it is another list"):
+    with pytest.raises(
+        DatasetError, match=r"has no column MOSFull or MOS full \(it has vid, MOS\); it is another list"
+    ):
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1\nb,good\nc,1\nd,bad\n")
-    with pytest.raises(DatasetError, match=r"2 labels are no numbers: line 3 'good', line 5 'bad'; mend these rows"):
+    with pytest.raises(
+        DatasetError, match=r"2 labels are no numbers: line 3 'good', line 5 'bad'; mend these rows"
+    ):
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1,2\n")
-    with pytest.raises(DatasetError, match=r"1 rows have more cells than columns: lines 2; quote cells that hold ','"):
+    with pytest.raises(
+        DatasetError, match=r"1 rows have more cells than columns: lines 2; quote cells that hold ','"
+    ):
         read("table", path, options)
     path.write_text("vid,MOSFull,vid\na,1,2\n")
     with pytest.raises(DatasetError, match="doubles a column among vid, MOSFull, vid"):
@@ -193,7 +250,8 @@ def test_table_names_columns_lines_and_cells_that_are_wrong(tmp_path: Path) -> N
         TableOptions(video=("a",), mos=("b",), delimiter=";;")
 
 
-# --- own ----------------------------------------------------------------------------------------------------------------------------
+# --- own
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_own_reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
@@ -205,7 +263,11 @@ def test_own_reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("video,mos,fps", r"unknown column 'fps'; a data set of one's own has the columns video,mos and, if wanted, content and split"),
+        (
+            "video,mos,fps",
+            r"unknown column 'fps'; a data set of one's own has the columns video,mos and, if wanted, "
+            r"content and split",
+        ),
         ("video,MOS", r"unknown column 'MOS', no column 'mos' \(did you mean 'mos'\?\)"),
         ("video;mos", r"unknown column 'video;mos', no column 'video' and 'mos'.*separated by commas"),
         ("video,content", r"no column 'mos'"),
@@ -218,13 +280,17 @@ def test_own_refuses_other_columns(tmp_path: Path, header: str, message: str) ->
         read("own", path)
 
 
-# --- path-duration-fps-mos ----------------------------------------------------------------------------------------------------------
+# --- path-duration-fps-mos
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_lines_without_a_header_keep_commas_in_paths_and_name_short_lines(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("yfcc-batch1/747.mp4, -1, -1, 67.75\na, b/1.mp4,10.0,30,50.9\n\n")
-    assert [(row.listed, row.mos) for row in read("path-duration-fps-mos", path)] == [("yfcc-batch1/747.mp4", 67.75), ("a, b/1.mp4", 50.9)]
+    assert [(row.raw_name, row.mos) for row in read("path-duration-fps-mos", path)] == [
+        ("yfcc-batch1/747.mp4", 67.75),
+        ("a, b/1.mp4", 50.9),
+    ]
     path.write_text("a.mp4, 1, 2, 3\nb.mp4 3\n")
     with pytest.raises(DatasetError, match="1 lines are not 'path, duration, fps, MOS': lines 2; mend them"):
         read("path-duration-fps-mos", path)

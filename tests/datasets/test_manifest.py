@@ -76,10 +76,13 @@ def touch(root: Path, *names: str) -> Path:
 
 def made(*names: str, files: FileRules | None = None, **more: Any) -> Dataset:
     videos = tuple(Video(name, float(row), name) for row, name in enumerate(names))
-    return Dataset("made", "Made", "MOS", (0.0, 100.0), videos, "list", "", files=files or FileRules(), **more)
+    return Dataset(
+        "made", "Made", "MOS", (0.0, 100.0), videos, "list", "", files=files or FileRules(), **more
+    )
 
 
-# --- the shipped manifests ----------------------------------------------------------------------------------------------------------
+# --- the shipped manifests
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_shipped_manifests_load_and_say_what_they_must() -> None:
@@ -129,7 +132,9 @@ def test_real_label_files_show_the_published_figures(
 
 
 def test_every_real_label_file_is_known_to_a_manifest(shared_data: Path) -> None:
-    known = {Path(file).name for name in SHIPPED for entry in load_manifest(name).labels for file in entry.file}
+    known = {
+        Path(file).name for name in SHIPPED for entry in load_manifest(name).labels for file in entry.file
+    }
     assert {path.name for path in (shared_data / "labels").iterdir()} - {"README.md"} <= known
 
 
@@ -141,9 +146,15 @@ def test_every_real_label_file_is_known_to_a_manifest(shared_data: Path) -> None
         ("youtube-ugc", "YouTube-UGCinfo.mat", "YOUTUBE_UGC_metadata.csv", 0),
     ],
 )
-def test_lists_of_one_data_set_agree_on_names_and_labels(shared_data: Path, name: str, one: str, other: str, tolerance: float) -> None:
-    first = {video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / one).videos}
-    second = {video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / other).videos}
+def test_lists_of_one_data_set_agree_on_names_and_labels(
+    shared_data: Path, name: str, one: str, other: str, tolerance: float
+) -> None:
+    first = {
+        video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / one).videos
+    }
+    second = {
+        video.name: video.mos for video in load_dataset(name, labels=shared_data / "labels" / other).videos
+    }
     assert first.keys() <= second.keys()
     assert len(first) == len(second) or name == "youtube-ugc"
     assert max(abs(mos - second[video]) for video, mos in first.items()) <= tolerance
@@ -156,7 +167,9 @@ def test_lsvq_lists_are_combined_into_one_set_with_official_parts(shared_data: P
     assert (parts.count("test"), parts.count("test-1080p"), len(parts)) == (7186, 3573, 10759)
     assert dataset.label_list == "LSVQ_labels_test.txt + LSVQ_labels_1080p.txt"
     union = load_dataset("lsvq", labels=folder / "LSVQ_labels.txt")
-    assert {video.name: video.mos for video in union.videos} == {video.name: video.mos for video in dataset.videos}
+    assert {video.name: video.mos for video in union.videos} == {
+        video.name: video.mos for video in dataset.videos
+    }
     with pytest.raises(DatasetError, match="3573 rows with the video of an earlier row"):
         load_dataset("lsvq", labels=[folder / "LSVQ_labels_1080p.txt", folder / "LSVQ_labels.txt"])
 
@@ -170,7 +183,9 @@ def test_konvid_mini_loads_and_is_located(shared_data: Path) -> None:
     assert all(video.path == root / video.name for video in locate_videos(dataset, root).dataset.videos)
     whole = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
     found = locate_videos(whole, root, missing="skip")
-    assert {video.name: round(video.mos, 3) for video in found.dataset.videos} == {v.name: round(v.mos, 3) for v in dataset.videos}
+    assert {video.name: round(video.mos, 3) for video in found.dataset.videos} == {
+        v.name: round(v.mos, 3) for v in dataset.videos
+    }
     assert len(found.missing) == 1186
     assert found.dataset.stored_permutations is not None
     assert found.dataset.stored_permutations.shape == (14, 1000)
@@ -178,7 +193,11 @@ def test_konvid_mini_loads_and_is_located(shared_data: Path) -> None:
 
 def test_live_apv_takes_the_frame_rate_from_the_name(shared_data: Path) -> None:
     dataset = load_dataset("live-apv", labels=shared_data / "labels" / "LIVE-APV_scores.csv")
-    rates = {video.name: geometry.frame_rate_hz for video in dataset.videos if (geometry := dataset.raw_for(video)) is not None}
+    rates = {
+        video.name: geometry.frame_rate_hz
+        for video in dataset.videos
+        if (geometry := dataset.raw_for(video)) is not None
+    }
     assert len(rates) == 315
     assert all(rate == (25.0 if "_25fps_" in name else 30.0) for name, rate in rates.items())
     assert list(rates.values()).count(25.0) == 7 * 7
@@ -191,7 +210,8 @@ def shipped_like(name: str, folder: Path) -> None:
     elif name == "cvd2014":
         (folder / "CVD2014_ratings").mkdir()
         (folder / "CVD2014_ratings" / "Realignment_MOS.csv").write_text(
-            "Content;File_name;Realignment MOS\nCity;Test01_City_D01;58,32\nTalking head;Test06_Talking_head_D16;10,5\n;;\n"
+            "Content;File_name;Realignment MOS\nCity;Test01_City_D01;58,32\nTalking "
+            "head;Test06_Talking_head_D16;10,5\n;;\n"
         )
     elif name == "youtube-ugc":
         (folder / "MOS_for_YouTube_UGC_dataset.csv").write_text(
@@ -203,14 +223,20 @@ def shipped_like(name: str, folder: Path) -> None:
 def test_shipped_lists_are_found_read_and_counted(tmp_path: Path, name: str) -> None:
     shipped_like(name, tmp_path)
     known = {"konvid": 1200, "cvd2014": 234}[name]
-    with pytest.raises(DatasetError, match=f"holds 2 rows, known are {known} \\({known - 2} missing, last row .*fetch the list again"):
+    with pytest.raises(
+        DatasetError,
+        match=f"holds 2 rows, known are {known} \\({known - 2} missing, last row .*fetch the list again",
+    ):
         load_dataset(name, root=tmp_path)
 
 
 def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
     shipped_like("youtube-ugc", tmp_path)
     dataset = load_dataset("youtube-ugc", root=tmp_path)
-    assert [(video.name, video.mos) for video in dataset.videos] == [("HDR_2160P-06ae.mkv", 3.1), ("Vlog_720P-6d56.mkv", 1.242)]
+    assert [(video.name, video.mos) for video in dataset.videos] == [
+        ("HDR_2160P-06ae.mkv", 3.1),
+        ("Vlog_720P-6d56.mkv", 1.242),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +249,11 @@ def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
         ("live-vqc", "Video/A012.mp4", "A012.mp4"),
         ("cvd2014", "Test6/Talking_head/Test06_Talking_head_D08.avi", "Test06_Talking_head_D08.avi"),
         ("cvd2014", "Test01_City_D01", "Test01_City_D01.avi"),
-        ("live-qualcomm", "Color\\0913playSand_GS5_20150913_183702.yuv", "0913playSand_GS5_20150913_183702.yuv"),
+        (
+            "live-qualcomm",
+            "Color\\0913playSand_GS5_20150913_183702.yuv",
+            "0913playSand_GS5_20150913_183702.yuv",
+        ),
         ("youtube-ugc", "Animation/1080P/Animation_1080P-01b3.mkv", "Animation_1080P-01b3.mkv"),
         ("youtube-ugc", "Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming_720P-25aa.mkv"),
         ("lsvq", "yfcc-batch1/722", "yfcc-batch1/722.mp4"),
@@ -232,11 +262,13 @@ def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
         ("live-vqc", "3339962845.mp4", None),
     ],
 )
-def test_listed_names_become_canonical_ones(name: str, listed: str, canonical: str | None) -> None:
-    assert load_manifest(name).files.canonical(listed) == canonical
+def test_listed_names_become_canonical_ones(name: str, raw_name: str, canonical: str | None) -> None:
+    assert load_manifest(name).files.canonical(raw_name) == canonical
 
 
-def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifests_are_found_inside_a_wheel_and_beside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert manifest.manifest_folder() == Path(package.__file__).parents[2] / "manifests"
     touch(tmp_path, "vqafeat/manifests/other.toml")
     monkeypatch.setattr(manifest, "package_files", lambda _: tmp_path / "vqafeat")
@@ -244,7 +276,8 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Pat
     assert manifest_names() == ["other"]
 
 
-# --- the schema ---------------------------------------------------------------------------------------------------------------------
+# --- the schema
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,11 +285,19 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Pat
     [
         ("title =", "titel =", r"manifest 'mine\.toml': unknown key 'titel': did you mean title\?"),
         ("folders", "folder", r"\[files\]: unknown key 'folder': did you mean folders\?"),
-        ("videos = 3", "video_count = 3", r"\[\[labels\]\] mos\.csv or old\.csv: unknown key 'video_count': did you mean video"),
+        (
+            "videos = 3",
+            "video_count = 3",
+            r"\[\[labels\]\] mos\.csv or old\.csv: unknown key 'video_count': did you mean video",
+        ),
         ('reader = "table"', 'reader = "tabel"', "unknown label reader 'tabel': did you mean table"),
         ('video = "id"\n', "", r"\[\[labels\]\] mos\.csv or old\.csv: missing key 'video'; add it"),
         ('score_name = "MOS"\n', "", r"missing key 'score_name'; add it"),
-        ("mos_range = [1.0, 5.0]", "mos_range = [5.0, 1.0]", r"mos_range \[5\.0, 1\.0\] must be \[smallest, largest\]"),
+        (
+            "mos_range = [1.0, 5.0]",
+            "mos_range = [5.0, 1.0]",
+            r"mos_range \[5\.0, 1\.0\] must be \[smallest, largest\]",
+        ),
         ("mos_range = [1.0, 5.0]", "mos_range = [5.0]", r"mos_range: \[5\.0\] must have 2 items"),
         ("videos = 3", "videos = 3.5", r"videos: 3\.5 must be int"),
         ("videos = 3", "videos = true", r"videos: True must be int"),
@@ -267,14 +308,34 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Pat
             'folders = ["../x"]',
             r"\[files\]: file rules: folders \.\./x must be relative to the root, without '\.\.'",
         ),
-        ('extensions = [".mp4"]', 'extensions = ["mp4"]', r"extensions mp4 must begin with a dot, for example '\.mp4'"),
+        (
+            'extensions = [".mp4"]',
+            'extensions = ["mp4"]',
+            r"extensions mp4 must begin with a dot, for example '\.mp4'",
+        ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
-        ("pattern = '(?:^", "pattern = '((?:^", r"\[files\]: file rules: pattern .* is no regular expression"),
+        (
+            "pattern = '(?:^",
+            "pattern = '((?:^",
+            r"\[files\]: file rules: pattern .* is no regular expression",
+        ),
         ("'^(\\d)'", "'^\\d'", r"\[content\]: content: pattern '\^\\d' has no group; put the part"),
         ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
-        ("[files]", "class_pattern = 'a'\n[files]", r"class_pattern 'a' has no group; put the part that names the class in parentheses"),
-        ("[files]", "class_pattern = '(a'\n[files]", r"class_pattern: pattern '\(a' is no regular expression"),
-        ("videos = 3", 'split = "dev"\nvideos = 3', r"labels: split 'dev' is unknown; allowed are train, validation, test, test-1080p"),
+        (
+            "[files]",
+            "class_pattern = 'a'\n[files]",
+            r"class_pattern 'a' has no group; put the part that names the class in parentheses",
+        ),
+        (
+            "[files]",
+            "class_pattern = '(a'\n[files]",
+            r"class_pattern: pattern '\(a' is no regular expression",
+        ),
+        (
+            "videos = 3",
+            'split = "dev"\nvideos = 3',
+            r"labels: split 'dev' is unknown; allowed are train, validation, test, test-1080p",
+        ),
         ("[content]", "[content", r"manifest '.*mine\.toml' is no TOML"),
         (
             "[content]",
@@ -284,7 +345,9 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(tmp_path: Pat
         ("[[labels]]", "[labels]", r"\{.*\} must be a list"),
     ],
 )
-def test_manifests_are_refused_with_the_key_and_what_is_allowed(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_manifests_are_refused_with_the_key_and_what_is_allowed(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in MANIFEST
     path = own_manifest(tmp_path, MANIFEST.replace(old, new, 1))
     with pytest.raises((DatasetError, UnknownNameError), match=message):
@@ -306,16 +369,25 @@ def test_raw_geometry_has_exceptions_by_name(tmp_path: Path) -> None:
     dataset = load_dataset(own_manifest(tmp_path, MANIFEST.replace("[content]", raw + "[content]")))
     assert dataset.raw == RawGeometry(8, 4, "yuv420p", 30.0)
     assert [video.raw for video in dataset.videos] == [None, None, RawGeometry(16, 4, "yuv420p", 25.0)]
-    assert [dataset.raw_for(video) for video in dataset.videos][1:] == [dataset.raw, RawGeometry(16, 4, "yuv420p", 25.0)]
+    assert [dataset.raw_for(video) for video in dataset.videos][1:] == [
+        dataset.raw,
+        RawGeometry(16, 4, "yuv420p", 25.0),
+    ]
 
 
-# --- checks on loading --------------------------------------------------------------------------------------------------------------
+# --- checks on loading
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_own_manifest_loads_from_its_folder_and_from_labels_below_it(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
     dataset = load_dataset(path)
-    assert (dataset.name, dataset.title, dataset.scale, dataset.label_list) == ("mine", "Mine", "1 to 5", "mos.csv")
+    assert (dataset.name, dataset.title, dataset.scale, dataset.label_list) == (
+        "mine",
+        "Mine",
+        "1 to 5",
+        "mos.csv",
+    )
     assert [(video.name, video.mos, video.content) for video in dataset.videos] == [
         ("11.mp4", 1.5, "1"),
         ("12.mp4", 3.0, "1"),
@@ -333,55 +405,92 @@ def test_own_manifest_loads_from_its_folder_and_from_labels_below_it(tmp_path: P
     [
         ("id,mos\n11,1.5\n12,3\n", r"holds 2 rows, known are 3 \(1 missing, last row 12\.mp4\)"),
         (LABELS + "22,2\n", r"holds 4 rows, known are 3 \(1 too many, last row 22\.mp4\)"),
-        ("id,mos\n11,1.5\n12,3\n11_x,4.0\n", r"label list 'mos\.csv' of 'mine': 1 row with the video of an earlier row: 11\.mp4"),
-        ("id,mos\n11,1.5\n12,\n21,NaN\n", r"2 rows without a finite label \(empty, NaN or infinite\): 12, 21; drop or mend them"),
+        (
+            "id,mos\n11,1.5\n12,3\n11_x,4.0\n",
+            r"label list 'mos\.csv' of 'mine': 1 row with the video of an earlier row: 11\.mp4",
+        ),
+        (
+            "id,mos\n11,1.5\n12,\n21,NaN\n",
+            r"2 rows without a finite label \(empty, NaN or infinite\): 12, 21; drop or mend them",
+        ),
         (
             "id,mos\n11,1.5\n12,5.1\n21,0.99\n",
             r"2 rows with a label outside 1 to 5: 12 \(5\.1\), 21 \(0\.99\); mend them; the scale may be",
         ),
-        ("id,mos\n11,1.5\n,3\n21,4\n", r"1 row without a video name: the one with label 3; drop them or name the video"),
-        ("id,mos\n11,1.5\nA3,3\n21,4\n", r"1 row with a name unlike those of this data set: A3; it is the label list of another"),
-        ("id,mos\n11,1.5\n12,3\n13,4\n", r"shows 1 contents, known are 2; the names were changed, or \[content\] does not fit"),
-        ("id,mos\n11,1.5\n12,3\n21,3.9\n", r"has labels from 1\.5 to 3\.9, known are 1\.5 to 4; the list was rescaled or changed"),
+        (
+            "id,mos\n11,1.5\n,3\n21,4\n",
+            r"1 row without a video name: the one with label 3; drop them or name the video",
+        ),
+        (
+            "id,mos\n11,1.5\nA3,3\n21,4\n",
+            r"1 row with a name unlike those of this data set: A3; it is the label list of another",
+        ),
+        (
+            "id,mos\n11,1.5\n12,3\n13,4\n",
+            r"shows 1 contents, known are 2; the names were changed, or \[content\] does not fit",
+        ),
+        (
+            "id,mos\n11,1.5\n12,3\n21,3.9\n",
+            r"has labels from 1\.5 to 3\.9, known are 1\.5 to 4; the list was rescaled or changed",
+        ),
         ("id,mos\n", r"label list 'mos\.csv' of 'mine' holds no rows; it must name at least one video"),
         (
             "id,mos\n" + "".join(f"{number},9\n" for number in range(10, 17)),
-            r"7 rows with a label outside 1 to 5: 10 \(9\), 11 \(9\), 12 \(9\), 13 \(9\), 14 \(9\) and 2 more",
+            r"7 rows with a label outside 1 to 5: 10 \(9\), 11 \(9\), 12 \(9\), 13 \(9\), 14 \(9\) and 2 "
+            r"more",
         ),
     ],
 )
-def test_rows_that_are_not_what_they_should_be_are_counted_and_named(tmp_path: Path, labels: str, message: str) -> None:
+def test_rows_that_are_not_what_they_should_be_are_counted_and_named(
+    tmp_path: Path, labels: str, message: str
+) -> None:
     with pytest.raises(DatasetError, match=message):
         load_dataset(own_manifest(tmp_path, labels=labels))
 
 
 def test_rounding_of_published_ranges_is_forgiven(tmp_path: Path) -> None:
-    assert load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
+    assert (
+        load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
+    )
     with pytest.raises(DatasetError, match="known are"):
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.0002")))
 
 
 def test_a_content_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"the content of '11\.mp4' cannot be told; \[content\] pattern does not match it"):
+    with pytest.raises(
+        DatasetError, match=r"the content of '11\.mp4' cannot be told; \[content\] pattern does not match it"
+    ):
         load_dataset(own_manifest(tmp_path, MANIFEST.replace("'^(\\d)'", "'^(x)'")))
 
 
-# --- which label file ---------------------------------------------------------------------------------------------------------------
+# --- which label file
+# ---------------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_label_file_the_places_the_names_and_the_next_step_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = "looked for KoNViD_1k_mos.csv, KoNViD_1k_attributes.csv, KoNViD-1kinfo.mat, KONVID_1K_metadata.csv"
+def test_without_a_label_file_the_places_the_names_and_the_next_step_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (
+        "looked for KoNViD_1k_mos.csv, KoNViD_1k_attributes.csv, KoNViD-1kinfo.mat, KONVID_1K_metadata.csv"
+    )
     step = "Put videos and label file under VQAFEAT_DATA/konvid, or name their folder with --root DIR, or the file with --labels FILE"
     with pytest.raises(
-        DatasetError, match=f"'konvid' needs a label file, but no folder is given and VQAFEAT_DATA is not set; {names}. {step}"
+        DatasetError,
+        match=f"'konvid' needs a label file, but no folder is given and VQAFEAT_DATA is not set; {names}. "
+        f"{step}",
     ):
         load_dataset("konvid")
     monkeypatch.setenv("VQAFEAT_DATA", str(tmp_path))
     assert default_root("konvid") == tmp_path / "konvid"
-    with pytest.raises(DatasetError, match=f"but the folder '{tmp_path}/konvid' does not exist; {names}. {step}"):
+    with pytest.raises(
+        DatasetError, match=f"but the folder '{tmp_path}/konvid' does not exist; {names}. {step}"
+    ):
         load_dataset("konvid")
     (tmp_path / "konvid").mkdir()
-    with pytest.raises(DatasetError, match=f"but there is none in '{tmp_path}/konvid' or '{tmp_path}/konvid/labels'; {names}. {step}"):
+    with pytest.raises(
+        DatasetError,
+        match=f"but there is none in '{tmp_path}/konvid' or '{tmp_path}/konvid/labels'; {names}. {step}",
+    ):
         load_dataset("konvid")
     with pytest.raises(DatasetError, match="there is none in --labels "):
         load_dataset("konvid", labels=tmp_path)
@@ -396,11 +505,16 @@ def test_names_of_label_files_are_case_exact(tmp_path: Path) -> None:
 
 def test_label_files_that_are_named_must_exist_and_be_known(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
-    with pytest.raises(DatasetError, match=r"'mine': the label file '.*none\.csv' does not exist; give the path of a file with --labels"):
+    with pytest.raises(
+        DatasetError,
+        match=r"'mine': the label file '.*none\.csv' does not exist; give the path of a file with --labels",
+    ):
         load_dataset(path, labels=tmp_path / "none.csv")
     (tmp_path / "strange.txt").write_text(LABELS)
     with pytest.raises(
-        DatasetError, match=r"'mine' does not know the label file 'strange\.txt'; known are mos\.csv, old\.csv, or a CSV with"
+        DatasetError,
+        match=r"'mine' does not know the label file 'strange\.txt'; known are mos\.csv, old\.csv, or a CSV "
+        r"with",
     ):
         load_dataset(path, labels=tmp_path / "strange.txt")
     with pytest.raises(DatasetError, match="'mine': an empty list of label files was given"):
@@ -432,19 +546,31 @@ videos = 1
 """
     path = own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0] + lists)
     (tmp_path / "a.txt").write_text("11.mp4, -1, -1, 2\n")
-    with pytest.raises(DatasetError, match=r"Found were only parts of a list: .*a\.txt; name them with --labels to use them alone"):
+    with pytest.raises(
+        DatasetError,
+        match=r"Found were only parts of a list: .*a\.txt; name them with --labels to use them alone",
+    ):
         load_dataset(path)
     assert [video.split for video in load_dataset(path, labels=tmp_path / "a.txt").videos] == ["train"]
     (tmp_path / "b.txt").write_text("12.mp4, -1, -1, 3\n")
     dataset = load_dataset(path)
-    assert [(video.name, video.split) for video in dataset.videos] == [("11.mp4", "train"), ("12.mp4", "test")]
+    assert [(video.name, video.split) for video in dataset.videos] == [
+        ("11.mp4", "train"),
+        ("12.mp4", "test"),
+    ]
     (tmp_path / "b.txt").write_text("11.mp4, -1, -1, 3\n")
-    with pytest.raises(DatasetError, match=r"label list 'a\.txt \+ b\.txt' of 'mine': 1 row with the video of an earlier row: 11\.mp4"):
+    with pytest.raises(
+        DatasetError,
+        match=r"label list 'a\.txt \+ b\.txt' of 'mine': 1 row with the video of an earlier row: 11\.mp4",
+    ):
         load_dataset(path)
 
 
 def test_unknown_names_and_folders_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown data set 'konvd': did you mean konvid\?.* One's own is the path of a \.csv"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"unknown data set 'konvd': did you mean konvid\?.* One's own is the path of a \.csv",
+    ):
         load_dataset("konvd")
     with pytest.raises(UnknownNameError, match=r"unknown data set 'zzz': known are: cvd2014, demo"):
         load_dataset("zzz")
@@ -452,17 +578,27 @@ def test_unknown_names_and_folders_are_told_apart(tmp_path: Path) -> None:
         load_dataset(str(tmp_path))
 
 
-# --- one's own CSV ------------------------------------------------------------------------------------------------------------------
+# --- one's own CSV
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_own_csv_is_a_data_set(tmp_path: Path) -> None:
-    dataset = load_dataset(own_csv(tmp_path, "video,mos,content,split\n./a.mp4,1,x,train\nsub\\b.mp4,3.5,,\n"))
+    dataset = load_dataset(
+        own_csv(tmp_path, "video,mos,content,split\n./a.mp4,1,x,train\nsub\\b.mp4,3.5,,\n")
+    )
     assert dataset.videos == (Video("a.mp4", 1.0, "x", "train"), Video("sub/b.mp4", 3.5, "sub/b.mp4"))
-    assert (dataset.name, dataset.score_name, dataset.mos_range, dataset.label_list) == ("set", "MOS", (1.0, 3.5), "set.csv")
+    assert (dataset.name, dataset.score_name, dataset.mos_range, dataset.label_list) == (
+        "set",
+        "MOS",
+        (1.0, 3.5),
+        "set.csv",
+    )
 
 
 @pytest.mark.parametrize("stem", ["mos", "labels", "Scores"])
-def test_own_csv_of_a_generic_name_is_called_after_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
+def test_own_csv_of_a_generic_name_is_called_after_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
+) -> None:
     folder = tmp_path / "holiday"
     folder.mkdir()
     path = own_csv(folder, "video,mos\na.mp4,1\n", f"{stem}.csv")
@@ -477,7 +613,11 @@ def test_own_csv_of_a_generic_name_is_called_after_its_folder(tmp_path: Path, mo
         ("a.mp4,1\na.mp4,2\n", r"1 row with the video of an earlier row: a\.mp4; keep one row a video"),
         ("a.mp4,nan\n", r"1 row without a finite label"),
         ("a.mp4,inf\n", r"1 row without a finite label"),
-        ("/abs/a.mp4,1\n", r"1 row with a name that is no path below the root: /abs/a\.mp4 \(is an absolute path\); write paths relative"),
+        (
+            "/abs/a.mp4,1\n",
+            r"1 row with a name that is no path below the root: /abs/a\.mp4 \(is an absolute path\); write "
+            r"paths relative",
+        ),
         ("C:\\a.mp4,1\n", r"C:/a\.mp4 \(is an absolute path\)"),
         ("../a.mp4,1\n", r"\.\./a\.mp4 \(holds an empty part, '\.' or '\.\.'\)"),
         ("x//a.mp4,1\n", r"x//a\.mp4 \(holds an empty part"),
@@ -492,20 +632,27 @@ def test_own_csv_rows_are_checked(tmp_path: Path, rows: str, message: str) -> No
 def test_own_csv_refuses_unknown_splits_labels_beside_it_and_absent_files(tmp_path: Path) -> None:
     path = own_csv(tmp_path, "video,mos,split\na.mp4,1,dev\n")
     with pytest.raises(
-        DatasetError, match=r"1 row with a split other than train, validation, test, test-1080p: a\.mp4 \('dev'\); use one of"
+        DatasetError,
+        match=r"1 row with a split other than train, validation, test, test-1080p: a\.mp4 \('dev'\); use "
+        r"one of",
     ):
         load_dataset(path)
     with pytest.raises(DatasetError, match=r"cannot be given beside the data set .* drop --labels"):
         load_dataset(path, labels=Path(path))
-    with pytest.raises(DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"):
+    with pytest.raises(
+        DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"
+    ):
         load_dataset(str(tmp_path / "none.csv"))
 
 
-# --- the dataclasses ----------------------------------------------------------------------------------------------------------------
+# --- the dataclasses
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_video_and_geometry_check_themselves() -> None:
-    with pytest.raises(DatasetError, match=r"video name '/a\.mp4' is an absolute path; names are relative POSIX paths"):
+    with pytest.raises(
+        DatasetError, match=r"video name '/a\.mp4' is an absolute path; names are relative POSIX paths"
+    ):
         Video("/a.mp4", 1.0, "c")
     with pytest.raises(DatasetError, match=r"video name 'a\\b' holds a backslash"):
         Video("a\\b", 1.0, "c")
@@ -515,7 +662,10 @@ def test_video_and_geometry_check_themselves() -> None:
         Video("a", float("nan"), "c")
     with pytest.raises(DatasetError, match=r"video 'a' has an empty content"):
         Video("a", 1.0, "")
-    with pytest.raises(DatasetError, match=r"video 'a' has the split 'dev'; allowed are train, validation, test, test-1080p or none"):
+    with pytest.raises(
+        DatasetError,
+        match=r"video 'a' has the split 'dev'; allowed are train, validation, test, test-1080p or none",
+    ):
         Video("a", 1.0, "c", "dev")
     with pytest.raises(DatasetError, match=r"frame_rate_hz nan must be positive"):
         RawGeometry(2, 2, "yuv420p", float("nan"))
@@ -567,15 +717,29 @@ def test_digest_depends_on_what_defines_the_data_set_and_on_nothing_else(tmp_pat
     assert len({dataset.digest, *map(dataset_digest, changes)}) == 8
 
 
-# --- finding files ------------------------------------------------------------------------------------------------------------------
+# --- finding files
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def located_at(dataset: Dataset, root: Path) -> list[str]:
-    return [str(video.path.relative_to(root)) for video in locate_videos(dataset, root).dataset.videos if video.path is not None]
+    return [
+        str(video.path.relative_to(root))
+        for video in locate_videos(dataset, root).dataset.videos
+        if video.path is not None
+    ]
 
 
 def test_files_are_found_by_path_folder_basename_and_key(tmp_path: Path) -> None:
-    root = touch(tmp_path, "x/a.mp4", "clips/y/b.mp4", "deep/down/c.mp4", "other/d.mkv", "notes.txt", ".hidden/a.mp4", "clips/x/zz.mp4")
+    root = touch(
+        tmp_path,
+        "x/a.mp4",
+        "clips/y/b.mp4",
+        "deep/down/c.mp4",
+        "other/d.mkv",
+        "notes.txt",
+        ".hidden/a.mp4",
+        "clips/x/zz.mp4",
+    )
     rules = FileRules(folders=("clips",))
     assert located_at(made("x/a.mp4", "y/b.mp4", "c.mp4", "d.mp4", files=rules), root) == [
         "x/a.mp4",
@@ -587,34 +751,44 @@ def test_files_are_found_by_path_folder_basename_and_key(tmp_path: Path) -> None
 
 def test_the_exact_path_wins_over_the_same_basename_elsewhere(tmp_path: Path) -> None:
     root = touch(tmp_path, "a.mp4", "copy/a.mp4", "clips/b.mp4", "copy/b.mp4")
-    assert located_at(made("a.mp4", "b.mp4", files=FileRules(folders=("clips",))), root) == ["a.mp4", "clips/b.mp4"]
+    assert located_at(made("a.mp4", "b.mp4", files=FileRules(folders=("clips",))), root) == [
+        "a.mp4",
+        "clips/b.mp4",
+    ]
 
 
 def test_names_without_an_ending_and_with_dots_are_found(tmp_path: Path) -> None:
     root = touch(tmp_path, "clip.v1.mp4", "clip.v2.avi", "odd.xyz")
-    assert located_at(made("clip.v1", "clip.v2", "odd.xyz"), root) == ["clip.v1.mp4", "clip.v2.avi", "odd.xyz"]
+    assert located_at(made("clip.v1", "clip.v2", "odd.xyz"), root) == [
+        "clip.v1.mp4",
+        "clip.v2.avi",
+        "odd.xyz",
+    ]
 
 
 def test_the_manifest_s_pattern_finds_files_of_another_release(tmp_path: Path) -> None:
-    root = touch(tmp_path, "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4", "KoNViD_1k_videos/8171831850.mp4")
+    root = touch(
+        tmp_path,
+        "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4",
+        "KoNViD_1k_videos/8171831850.mp4",
+    )
     dataset = made("3339962845.mp4", "8171831850.mp4", files=load_manifest("konvid").files)
     assert located_at(dataset, root) == [
         "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4",
         "KoNViD_1k_videos/8171831850.mp4",
     ]
-    root = touch(tmp_path / "ugc", "h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming/720P/Gaming_720P-25ba.mkv")
-    assert located_at(made("Gaming_720P-25aa.mkv", "Gaming_720P-25ba.mkv", files=load_manifest("youtube-ugc").files), root) == [
-        "h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4",
-        "Gaming/720P/Gaming_720P-25ba.mkv",
-    ]
+    root = touch(
+        tmp_path / "ugc", "h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming/720P/Gaming_720P-25ba.mkv"
+    )
+    assert located_at(
+        made("Gaming_720P-25aa.mkv", "Gaming_720P-25ba.mkv", files=load_manifest("youtube-ugc").files), root
+    ) == ["h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming/720P/Gaming_720P-25ba.mkv"]
 
 
 def test_missing_videos_are_an_error_or_are_left_out(tmp_path: Path) -> None:
     root = touch(tmp_path, "b.mp4")
     dataset = made("a.mp4", "b.mp4", "c.mp4")
-    message = (
-        r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4; put them there, .*--root DIR, .*--skip-missing"
-    )
+    message = r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4; put them there, .*--root DIR, .*--skip-missing"
     with pytest.raises(DatasetError, match=message):
         locate_videos(dataset, root)
     found = locate_videos(dataset, root, missing="skip")
@@ -624,7 +798,9 @@ def test_missing_videos_are_an_error_or_are_left_out(tmp_path: Path) -> None:
         locate_videos(made("z.mp4"), root, missing="skip")
     with pytest.raises(ArgumentError, match="missing 'ignore' is not allowed; use 'error' or 'skip'"):
         locate_videos(dataset, root, missing="ignore")  # type: ignore[arg-type]
-    with pytest.raises(DatasetError, match=r"the folder of videos '.*nowhere' does not exist; name it with --root DIR"):
+    with pytest.raises(
+        DatasetError, match=r"the folder of videos '.*nowhere' does not exist; name it with --root DIR"
+    ):
         locate_videos(dataset, root / "nowhere")
 
 
@@ -632,7 +808,9 @@ def test_ambiguous_files_are_refused_even_when_missing_ones_are_skipped(tmp_path
     root = touch(tmp_path, "x/a.mp4", "y/a.mp4", "b.mkv", "b.avi", "c.mp4")
     for missing in ("error", "skip"):
         with pytest.raises(
-            DatasetError, match=r"2 videos fit several files below .*: a\.mp4 \(x/a\.mp4, y/a\.mp4\), b\.mp4 \(b\.avi, b\.mkv\); keep one"
+            DatasetError,
+            match=r"2 videos fit several files below .*: a\.mp4 \(x/a\.mp4, y/a\.mp4\), b\.mp4 \(b\.avi, "
+            r"b\.mkv\); keep one",
         ):
             locate_videos(made("a.mp4", "b.mp4", "c.mp4"), root, missing=missing)  # type: ignore[arg-type]
 
@@ -642,7 +820,9 @@ def test_a_lone_file_is_not_given_to_several_videos(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"2 of 2 videos are missing"):
         locate_videos(made("a/1.mp4", "b/1.mp4"), root)
     with pytest.raises(
-        DatasetError, match=r"1 files below '.*' fit several videos: clips/2\.mp4 \(2\.mp4, clips/2\.mp4\); write the relative path"
+        DatasetError,
+        match=r"1 files below '.*' fit several videos: clips/2\.mp4 \(2\.mp4, clips/2\.mp4\); write the "
+        r"relative path",
     ):
         locate_videos(made("2.mp4", "clips/2.mp4", files=FileRules(folders=("clips",))), root)
 
@@ -681,12 +861,16 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); mend its permissions"):
+    with pytest.raises(
+        DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); mend its permissions"
+    ):
         locate_videos(made("a.mp4"), tmp_path)
 
 
 def test_a_raw_geometry_is_written_in_one_word() -> None:
     assert RawGeometry.parse("1920x1080:yuvj420p@29.97") == RawGeometry(1920, 1080, "yuvj420p", 29.97)
     for text in ("1920x1080", "1920x1080:yuv420p", "x:yuv420p@30", "1920x1080:yuv420p@fast"):
-        with pytest.raises(DatasetError, match="is not WIDTHxHEIGHT:FORMAT@RATE; write it as 1920x1080:yuvj420p@30"):
+        with pytest.raises(
+            DatasetError, match="is not WIDTHxHEIGHT:FORMAT@RATE; write it as 1920x1080:yuvj420p@30"
+        ):
             RawGeometry.parse(text)

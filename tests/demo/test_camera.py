@@ -1,4 +1,6 @@
-"""The camera against the photographs themselves, FFmpeg's colour conversion, and the shift that it was told to make."""
+"""The camera against the photographs themselves, FFmpeg's colour conversion, and the shift that it was told
+to make.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,7 +27,9 @@ def first_luma(camera: Camera) -> NDArray[np.float64]:
 
 def test_a_still_camera_sees_what_ffmpeg_converts() -> None:
     crop = np.ascontiguousarray(load_sample_image("china.jpg")[TOP : TOP + HEIGHT_PX, LEFT : LEFT + WIDTH_PX])
-    expected = av.VideoFrame.from_ndarray(crop, format="rgb24").to_ndarray(format="yuv420p").astype(np.float64)
+    expected = (
+        av.VideoFrame.from_ndarray(crop, format="rgb24").to_ndarray(format="yuv420p").astype(np.float64)
+    )
     pictures = STILL.render(np.zeros(1))
     difference = np.abs(pictures.luma[0] - expected[:HEIGHT_PX])
     assert difference.max() <= 2
@@ -37,7 +41,10 @@ def test_a_still_camera_sees_what_ffmpeg_converts() -> None:
 def test_a_mirrored_camera_sees_the_other_side() -> None:
     width = 640
     mirrored = replace(
-        STILL, mirrored=True, first_centre_px=(width - 1 - CENTRE[0], CENTRE[1]), last_centre_px=(width - 1 - CENTRE[0], CENTRE[1])
+        STILL,
+        mirrored=True,
+        first_centre_px=(width - 1 - CENTRE[0], CENTRE[1]),
+        last_centre_px=(width - 1 - CENTRE[0], CENTRE[1]),
     )
     np.testing.assert_array_equal(first_luma(mirrored), first_luma(STILL)[:, ::-1])
 
@@ -50,7 +57,9 @@ def test_shifts_are_finer_than_a_pixel(shift_px: float) -> None:
     # Smooth enough for the first-order expansion of a shift.
     smooth_still, smooth_moved = gaussian_filter(still, 3), gaussian_filter(moved, 3)
     slope = np.gradient((smooth_still + smooth_moved) / 2, axis=1)
-    assert float((slope * (smooth_moved - smooth_still)).sum() / (slope**2).sum()) == pytest.approx(shift_px, rel=0.05)
+    assert float((slope * (smooth_moved - smooth_still)).sum() / (slope**2).sum()) == pytest.approx(
+        shift_px, rel=0.05
+    )
 
 
 def test_wide_windows_do_not_alias() -> None:
@@ -92,10 +101,16 @@ def test_the_seed_decides() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="content is 12: the two photographs give 12 contents, numbered from 0"):
+    with pytest.raises(
+        ArgumentError, match="content is 12: the two photographs give 12 contents, numbered from 0"
+    ):
         plan_camera(0, 12)
-    with pytest.raises(ArgumentError, match=r"zoom of a Camera is 0.0 to 1.0, shake_px 0.0: give zooms above 0"):
+    with pytest.raises(
+        ArgumentError, match=r"zoom of a Camera is 0.0 to 1.0, shake_px 0.0: give zooms above 0"
+    ):
         replace(STILL, first_zoom=0.0)
     plane = np.zeros((1, 4, 4), dtype=np.uint8)
-    with pytest.raises(ArgumentError, match=r"cb and cr of Pictures have shapes \(1, 4, 4\) .* needs \(1, 2, 2\)"):
+    with pytest.raises(
+        ArgumentError, match=r"cb and cr of Pictures have shapes \(1, 4, 4\) .* needs \(1, 2, 2\)"
+    ):
         Pictures(plane, plane, plane)

@@ -1,4 +1,6 @@
-"""Each kind of distortion measured by a property that is known from outside: spectra, combs, cadences, counts."""
+"""Each kind of distortion measured by a property that is known from outside: spectra, combs, cadences,
+counts.
+"""
 
 from itertools import groupby, pairwise
 
@@ -36,7 +38,15 @@ def holds(shown: NDArray[np.int64]) -> list[int]:
 
 
 def test_the_kinds_are_those_of_live_apv() -> None:
-    assert sorted(KINDS.names()) == ["aliasing", "compression", "flicker", "frame-drop", "interlacing", "judder", "pristine"]
+    assert sorted(KINDS.names()) == [
+        "aliasing",
+        "compression",
+        "flicker",
+        "frame-drop",
+        "interlacing",
+        "judder",
+        "pristine",
+    ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pristine"])
@@ -75,12 +85,17 @@ def test_aliasing_adds_high_frequencies_that_a_low_pass_would_have_spared(clip: 
     blur = 0.5 * np.sqrt(factor**2 - 1)
     luma, cb, cr = (gaussian_filter(plane, (0, blur, blur)) for plane in clip.fields.planes())
     spared = Clip(Pictures(luma, cb, cr), clip.frames, clip.frame_rate_hz)
-    aliased, filtered = (distorted(source, "aliasing", severity).luma.astype(np.float64) for source in (clip, spared))
+    aliased, filtered = (
+        distorted(source, "aliasing", severity).luma.astype(np.float64) for source in (clip, spared)
+    )
     assert high_frequencies(aliased) > 1.5 * high_frequencies(filtered)
 
 
 def test_aliasing_grows_with_severity(clip: Clip) -> None:
-    errors = [float(np.abs(distorted(clip, "aliasing", severity).luma - pristine_luma(clip)).mean()) for severity in SEVERITIES]
+    errors = [
+        float(np.abs(distorted(clip, "aliasing", severity).luma - pristine_luma(clip)).mean())
+        for severity in SEVERITIES
+    ]
     assert all(milder < harsher for milder, harsher in pairwise(errors))
 
 
@@ -94,7 +109,9 @@ def test_interlacing_combs_more_with_severity(clip: Clip) -> None:
     def comb(luma: NDArray[np.float64]) -> float:
         return float(np.abs(luma[:, 1:-1:2] - (luma[:, :-2:2] + luma[:, 2::2]) / 2).mean())
 
-    combs = [comb(distorted(clip, "interlacing", severity).luma.astype(np.float64)) for severity in SEVERITIES]
+    combs = [
+        comb(distorted(clip, "interlacing", severity).luma.astype(np.float64)) for severity in SEVERITIES
+    ]
     assert all(milder < harsher for milder, harsher in pairwise([comb(pristine_luma(clip)), *combs]))
 
 
@@ -105,7 +122,9 @@ def test_interlacing_weaves_two_moments(clip: Clip, severity: int, distance: int
     np.testing.assert_array_equal(luma[:, 1::2], clip.fields.luma[distance : 2 * FRAMES + distance : 2, 1::2])
 
 
-@pytest.mark.parametrize(("severity", "cadence"), [(1, (2, 1)), (2, (3, 2)), (3, (4, 3)), (4, (5, 4)), (5, (6, 5))])
+@pytest.mark.parametrize(
+    ("severity", "cadence"), [(1, (2, 1)), (2, (3, 2)), (3, (4, 3)), (4, (5, 4)), (5, (6, 5))]
+)
 def test_judder_holds_pictures_for_unequal_times(severity: int, cadence: tuple[int, int]) -> None:
     kind = KINDS.get("judder")
     shown = kind.shown(66, kind.amount(severity), np.random.default_rng(0))

@@ -29,7 +29,9 @@ def test_frames_and_rate_are_those_asked_for(tmp_path: Path, pictures: Pictures,
         assert stream.average_rate == Fraction(rate_hz)
         assert (stream.frames, stream.codec_context.name, stream.pix_fmt) == (FRAMES, "h264", "yuv420p")
         frames = list(container.decode(stream))
-        assert [frame.time for frame in frames] == pytest.approx([number / rate_hz for number in range(FRAMES)])
+        assert [frame.time for frame in frames] == pytest.approx(
+            [number / rate_hz for number in range(FRAMES)]
+        )
         assert (frames[0].color_range, frames[0].colorspace) == (ColorRange.MPEG, Colorspace.SMPTE170M)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
@@ -50,7 +52,9 @@ def test_files_shrink_and_pictures_worsen_with_severity(tmp_path: Path, pictures
         write_h264(path, pictures, 24, KINDS.get("compression").crf(severity))
         sizes.append(path.stat().st_size)
         with av.open(path) as container:
-            luma = np.stack([frame.to_ndarray()[: pictures.luma.shape[1]] for frame in container.decode(video=0)])
+            luma = np.stack(
+                [frame.to_ndarray()[: pictures.luma.shape[1]] for frame in container.decode(video=0)]
+            )
         errors.append(float(np.mean((luma.astype(np.float64) - pictures.luma) ** 2)))
     assert all(milder > harsher for milder, harsher in pairwise(sizes))
     assert all(milder < harsher for milder, harsher in pairwise(errors))

@@ -1,4 +1,6 @@
-"""The embedded image set: the same bytes from the same seed, labels that follow from what was done, and held-out places of their own."""
+"""The embedded image set: the same bytes from the same seed, labels that follow from what was done, and
+held-out places of their own.
+"""
 
 import csv
 import json
@@ -32,7 +34,9 @@ def version(kind: str, severity: int, content: int = 0) -> np.ndarray:
 def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None:
     first, second = make_image_demo(tmp_path / "a", contents=2), make_image_demo(tmp_path / "b", contents=2)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert [(tmp_path / "a" / name).read_bytes() for name in files] == [(tmp_path / "b" / name).read_bytes() for name in files]
+    assert [(tmp_path / "a" / name).read_bytes() for name in files] == [
+        (tmp_path / "b" / name).read_bytes() for name in files
+    ]
     rows = list(csv.DictReader(first.read_text().splitlines()))
     assert len(rows) == 2 * (1 + 3 * 5)
     assert {row["content"] for row in rows} == {"p01", "p02"}
@@ -63,7 +67,10 @@ def test_labels_follow_severity_and_disputed_kinds_have_the_larger_deviations() 
 def test_each_step_takes_a_picture_further_from_the_pristine_one(kind: str) -> None:
     pristine = version("pristine", 0)
     # the mean over a neighbourhood for noise, whose draws differ from step to step
-    distances = [np.abs(ndimage.gaussian_filter(version(kind, step) - pristine, (0.5, 0.5, 0))).mean() for step in range(1, 6)]
+    distances = [
+        np.abs(ndimage.gaussian_filter(version(kind, step) - pristine, (0.5, 0.5, 0))).mean()
+        for step in range(1, 6)
+    ]
     if kind != "exposure":  # darker or brighter, as drawn
         assert all(earlier < later for earlier, later in pairwise(distances))
     assert min(distances) > 0.3
@@ -75,7 +82,9 @@ def test_places_do_not_overlap() -> None:
 
 
 def test_folders_and_settings_that_are_not_allowed(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=f"contents is 99: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"):
+    with pytest.raises(
+        ArgumentError, match=f"contents is 99: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"
+    ):
         make_image_demo(tmp_path / "a", contents=99)
     with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
         make_image_demo(tmp_path / "a", seed=-1)
@@ -84,11 +93,16 @@ def test_folders_and_settings_that_are_not_allowed(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "photo.jpg").write_text("mine")
     with pytest.raises(
-        DatasetError, match=r"own holds something, but no images.json, so it is no image set of the demo: choose an empty folder"
+        DatasetError,
+        match=r"own holds something, but no images.json, so it is no image set of the demo: choose an empty "
+        r"folder",
     ):
         make_image_demo(tmp_path / "own")
     make_image_demo(tmp_path / "a", contents=1)
-    with pytest.raises(DatasetError, match=r"holds an image set with \{'seed': 0, 'contents': 1.*delete the folder or choose another one"):
+    with pytest.raises(
+        DatasetError,
+        match=r"holds an image set with \{'seed': 0, 'contents': 1.*delete the folder or choose another one",
+    ):
         make_image_demo(tmp_path / "a", contents=2)
     (tmp_path / "a" / "images.json").write_text(json.dumps([]))
     with pytest.raises(DatasetError, match="is not the marker of an image set"):

@@ -1,4 +1,6 @@
-"""The embedded data set as it lies on disk: the same bytes from the same seed, and what versions.csv claims is what decodes."""
+"""The embedded data set as it lies on disk: the same bytes from the same seed, and what versions.csv claims
+is what decodes.
+"""
 
 import csv
 import json
@@ -36,12 +38,18 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def contents_of(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 def decoded_luma(path: Path) -> NDArray[np.float64]:
     with av.open(path) as container:
-        return np.stack([frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]).astype(np.float64)
+        return np.stack([frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]).astype(
+            np.float64
+        )
 
 
 def test_the_same_seed_gives_the_same_bytes(demo: Path, tmp_path: Path) -> None:
@@ -60,7 +68,9 @@ def test_labels_are_an_own_data_set(demo: Path) -> None:
     labels = rows(demo / "labels.csv")
     assert list(labels[0]) == ["video", "mos", "content"]
     assert [row["video"] for row in labels] == [
-        f"videos/c01_{kind}{repeat}.mp4" for kind in KINDS for repeat in ([""] if kind == "pristine" else ["", "-2"])
+        f"videos/c01_{kind}{repeat}.mp4"
+        for kind in KINDS
+        for repeat in ([""] if kind == "pristine" else ["", "-2"])
     ]
     assert {row["content"] for row in labels} == {"c01"}
     assert all(SCORE_RANGE[0] <= float(row["mos"]) <= SCORE_RANGE[1] for row in labels)
@@ -74,7 +84,9 @@ def test_videos_decode_to_what_versions_csv_claims(demo: Path) -> None:
         luma = decoded_luma(demo / row["video"])
         assert luma.shape == (int(row["frames"]), 144, 256) == (FRAMES, 144, 256)
         change = np.abs(np.diff(luma, axis=0)).mean((1, 2))
-        assert (np.flatnonzero(change < 1.0) + 1).tolist() == [int(frame) for frame in row["repeated_frames"].split()], row["video"]
+        assert (np.flatnonzero(change < 1.0) + 1).tolist() == [
+            int(frame) for frame in row["repeated_frames"].split()
+        ], row["video"]
         assert float(row["proxy_score_before_noise"]) == proxy_score(row["kind"], int(row["severity"]))
 
 
@@ -82,14 +94,18 @@ def test_a_finished_set_is_found_again(own_copy: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in own_copy.rglob("*")}
     calls: list[tuple[int, int]] = []
     assert (
-        make_demo(own_copy, contents=1, seconds=SECONDS, on_video=lambda done, total: calls.append((done, total)))
+        make_demo(
+            own_copy, contents=1, seconds=SECONDS, on_video=lambda done, total: calls.append((done, total))
+        )
         == own_copy / "labels.csv"
     )
     assert {path: path.stat().st_mtime_ns for path in own_copy.rglob("*")} == before
     assert not calls
 
 
-def test_an_interrupted_set_is_completed(own_copy: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_set_is_completed(
+    own_copy: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written: list[str] = []
 
     def failing(path: Path, *rest: object) -> None:
@@ -123,13 +139,19 @@ def test_missing_and_changed_videos_are_made_again(own_copy: Path, demo: Path) -
 
 
 def test_a_set_of_other_settings_is_not_overwritten(own_copy: Path) -> None:
-    with pytest.raises(DatasetError, match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*: delete the folder or choose another one"):
+    with pytest.raises(
+        DatasetError,
+        match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*: delete the folder or choose another one",
+    ):
         make_demo(own_copy, seed=1, contents=1, seconds=SECONDS)
 
 
 def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("video,mos\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"holds labels.csv but no demo.json, so it is no demo of ours: choose an empty folder"):
+    with pytest.raises(
+        DatasetError,
+        match=r"holds labels.csv but no demo.json, so it is no demo of ours: choose an empty folder",
+    ):
         make_demo(tmp_path)
 
 
@@ -167,18 +189,25 @@ def test_the_full_set_is_twelve_contents_in_thirteen_versions() -> None:
         for first in (0, 5):
             severities = sorted(version.severity for version in own if first <= version.content < first + 5)
             assert severities == ([0] * 5 if kind == "pristine" else [1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
-        assert all(len({version.severity for version in own if version.content == content}) == len(own) // 12 for content in range(12))
+        assert all(
+            len({version.severity for version in own if version.content == content}) == len(own) // 12
+            for content in range(12)
+        )
 
 
 def test_one_severity_a_kind_gives_the_first_of_the_versions() -> None:
     few, many = plan_versions(DemoSettings(severities=1)), plan_versions(DemoSettings())
     assert len(few) == 84
-    assert [(v.video, v.proxy_score) for v in few] == [(v.video, v.proxy_score) for v in many if v.repeat == 0]
+    assert [(v.video, v.proxy_score) for v in few] == [
+        (v.video, v.proxy_score) for v in many if v.repeat == 0
+    ]
 
 
 def test_labels_stay_near_the_documented_function() -> None:
     versions = plan_versions(DemoSettings())
-    noise = np.array([version.proxy_score - proxy_score(version.kind, version.severity) for version in versions])
+    noise = np.array(
+        [version.proxy_score - proxy_score(version.kind, version.severity) for version in versions]
+    )
     assert 1 < noise.std() < 3
     assert abs(noise.mean()) < 1
     assert len({version.proxy_score for version in versions}) > 140
@@ -186,4 +215,6 @@ def test_labels_stay_near_the_documented_function() -> None:
 
 def test_the_first_contents_do_not_depend_on_how_many_follow() -> None:
     few, many = plan_versions(DemoSettings(contents=2)), plan_versions(DemoSettings(contents=12))
-    assert [(v.video, v.severity, v.proxy_score) for v in few] == [(v.video, v.severity, v.proxy_score) for v in many[:26]]
+    assert [(v.video, v.severity, v.proxy_score) for v in few] == [
+        (v.video, v.severity, v.proxy_score) for v in many[:26]
+    ]

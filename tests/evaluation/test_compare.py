@@ -1,4 +1,6 @@
-"""Runs held against each other: SciPy's tests on SciPy's measures, Holm by hand, and what cannot be compared."""
+"""Runs held against each other: SciPy's tests on SciPy's measures, Holm by hand, and what cannot be
+compared.
+"""
 
 import json
 from collections.abc import Callable
@@ -14,11 +16,11 @@ from tests.helpers.recorded_runs import MOS, VIDEOS, scores_of, write_run
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.evaluation.compare import ComparedRuns, compare_runs
 from vqafeat.io import json_text
-from vqafeat.losses import LabelLine
+from vqafeat.losses import LabelScaling
 from vqafeat.metrics import fit_logistic
 from vqafeat.training.predictions import read_predictions, summarise
 from vqafeat.training.results import EVERY_MEASURE
-from vqafeat.training.run_config import RunConfig, TrainedOn
+from vqafeat.training.run_config import RunConfig, TrainingDataset
 
 Scores = dict[tuple[int, int], float]
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -44,12 +46,20 @@ def measured(folder: Path) -> Path:
 def drawn_splits(noise: float, seed: int, splits: int = 3, tested: int = 24) -> Scores:
     """Return (split, video) → label plus noise; which videos a split tests does not depend on the seed."""
     rng, own = np.random.default_rng(11), np.random.default_rng(seed)
-    rows = [(split, int(row)) for split in range(splits) for row in sorted(rng.choice(VIDEOS, tested, replace=False))]
+    rows = [
+        (split, int(row))
+        for split in range(splits)
+        for row in sorted(rng.choice(VIDEOS, tested, replace=False))
+    ]
     return {(split, row): float(MOS[row] + own.normal(scale=noise)) for split, row in rows}
 
 
-def redrawn(one: Scores, two: Scores, rule: Measure, resamples: int, named: Callable[[int], str] = "v{}".format) -> tuple[float, float]:
-    """Return the 95 % interval of the mean difference over the splits by lists in which drawn videos repeat."""
+def redrawn(
+    one: Scores, two: Scores, rule: Measure, resamples: int, named: Callable[[int], str] = "v{}".format
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean difference over the splits by lists in which drawn videos
+    repeat.
+    """
     # videos are drawn by the order of their names, which is not that of the numbers
     videos = sorted({row for _, row in one}, key=named)
     rng, found = np.random.default_rng(0), []
@@ -84,18 +94,27 @@ def mapped(scores: Scores, mapping: str) -> Scores:
         rows = [row for own, row in scores if own == split]
         values = [scores[split, row] for row in rows]
         fit = fit_logistic(values, MOS[rows], mapping)
-        found.update({(split, row): float(value) for row, value in zip(rows, fit.mapped(values), strict=True)})
+        found.update(
+            {(split, row): float(value) for row, value in zip(rows, fit.mapped(values), strict=True)}
+        )
     return found
 
 
 def three_runs(tmp_path: Path) -> list[Path]:
-    return [write_run(tmp_path / name, scores_of(noise, seed)) for name, noise, seed in (("a", 0.3, 1), ("b", 1.5, 2), ("c", 0.6, 3))]
+    return [
+        write_run(tmp_path / name, scores_of(noise, seed))
+        for name, noise, seed in (("a", 0.3, 1), ("b", 1.5, 2), ("c", 0.6, 3))
+    ]
 
 
 def test_all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     folders = three_runs(tmp_path)
     found = quick(folders)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
     values = {folder.name: np.array(values_of(folder, "srocc")) for folder in folders}
     p = []
     for pair in found.pairs:
@@ -108,33 +127,53 @@ def test_all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     corrected = np.maximum.accumulate(np.minimum(1, np.array(p)[order] * [3, 2, 1]))
     assert [found.pairs[place].comparison.p_holm for place in order] == pytest.approx(list(corrected))
     spread = found.runs["b"]
-    assert (spread.mean, spread.std, spread.median) == pytest.approx((values["b"].mean(), values["b"].std(ddof=1), np.median(values["b"])))
+    assert (spread.mean, spread.std, spread.median) == pytest.approx(
+        (values["b"].mean(), values["b"].std(ddof=1), np.median(values["b"]))
+    )
 
 
 def test_the_interval_is_of_the_mean_difference_over_the_splits(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
-    found = compare_runs([write_run(tmp_path / "a", one), write_run(tmp_path / "b", dict(reversed(two.items())))], resamples=200)
+    found = compare_runs(
+        [write_run(tmp_path / "a", one), write_run(tmp_path / "b", dict(reversed(two.items())))],
+        resamples=200,
+    )
     (pair,) = found.pairs
     # the first split's 12 videos and 5 new ones of each of the other three
     assert (found.videos, pair.interval.videos) == (27, 27)
     values = [values_of(tmp_path / name, "srocc") for name in "ab"]
-    assert pair.interval.difference == pair.comparison.test.mean_difference == pytest.approx(np.mean(np.subtract(*values)))
+    assert (
+        pair.interval.difference
+        == pair.comparison.test.mean_difference
+        == pytest.approx(np.mean(np.subtract(*values)))
+    )
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(one, two, srocc, 200), abs=1e-12)
     assert (pair.interval.measure, pair.interval.resamples, pair.interval.note) == ("srocc", 200, "")
 
 
 @pytest.mark.parametrize(
-    ("measure", "rule"), [("plcc", plcc), ("rmse", rmse), ("plcc_plain", plcc), ("rmse_plain", rmse), ("rmse_calibrated", rmse)]
+    ("measure", "rule"),
+    [("plcc", plcc), ("rmse", rmse), ("plcc_plain", plcc), ("rmse_plain", rmse), ("rmse_calibrated", rmse)],
 )
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic", "none"])
 def test_a_mapping_stays_as_it_was_fitted(tmp_path: Path, measure: str, rule: Measure, mapping: str) -> None:
     # a curve between predictions and labels, so that the mapping moves both measures
-    one, two = ({key: float(np.exp(value)) for key, value in drawn_splits(noise, seed).items()} for noise, seed in ((0.3, 1), (0.8, 2)))
-    runs = [measured(write_run(tmp_path / name, scores, mapping=mapping)) for name, scores in (("a", one), ("b", two))]
+    one, two = (
+        {key: float(np.exp(value)) for key, value in drawn_splits(noise, seed).items()}
+        for noise, seed in ((0.3, 1), (0.8, 2))
+    )
+    runs = [
+        measured(write_run(tmp_path / name, scores, mapping=mapping))
+        for name, scores in (("a", one), ("b", two))
+    ]
     (pair,) = compare_runs(runs, measure=measure, resamples=100).pairs
     assert pair.interval.note == ""
     assert pair.interval.difference == pair.comparison.test.mean_difference
-    shown = [one, two] if mapping == "none" or "plain" in measure else [mapped(scores, mapping) for scores in (one, two)]
+    shown = (
+        [one, two]
+        if mapping == "none" or "plain" in measure
+        else [mapped(scores, mapping) for scores in (one, two)]
+    )
     if measure == "rmse_calibrated":
         # without validation videos the output is taken as it is, on the labels' scale
         shown = [{key: float(np.clip(value, 1, 5)) for key, value in scores.items()} for scores in (one, two)]
@@ -144,12 +183,18 @@ def test_a_mapping_stays_as_it_was_fitted(tmp_path: Path, measure: str, rule: Me
 def test_where_no_mapping_is_fitted_the_interval_is_of_what_the_run_recorded(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
     # 12 videos are too few for the increasing logistic, which then leaves predictions as they are
-    plain = [measured(write_run(tmp_path / name, scores, mapping="logistic-increasing")) for name, scores in (("a", one), ("b", two))]
+    plain = [
+        measured(write_run(tmp_path / name, scores, mapping="logistic-increasing"))
+        for name, scores in (("a", one), ("b", two))
+    ]
     (pair,) = compare_runs(plain, measure="rmse", resamples=100).pairs
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(one, two, rmse, 100), abs=1e-12)
     # the other logistic gives no number for a constant
     flat = {key: 2.0 if key[0] == 1 else value for key, value in two.items()}
-    none = [measured(write_run(tmp_path / name, scores, mapping="logistic")) for name, scores in (("c", one), ("d", flat))]
+    none = [
+        measured(write_run(tmp_path / name, scores, mapping="logistic"))
+        for name, scores in (("c", one), ("d", flat))
+    ]
     (pair,) = compare_runs(none, measure="rmse", resamples=100).pairs
     assert (pair.comparison.test.pairs, pair.comparison.test.note) == (3, "1 of 4 left out: NaN")
     assert pair.interval.note == "1 of 4 splits left out: NaN"
@@ -164,7 +209,9 @@ def test_calibrated_scores_have_an_interval(tmp_path: Path) -> None:
         (folder / "calibration.json").write_text(json.dumps({"tiny": [line] * 4}))
         measured(folder)
     (pair,) = compare_runs(runs, measure="rmse_calibrated", resamples=100).pairs
-    shown = [{key: float(np.clip(0.5 * value + 1, 1, 5)) for key, value in scores.items()} for scores in (one, two)]
+    shown = [
+        {key: float(np.clip(0.5 * value + 1, 1, 5)) for key, value in scores.items()} for scores in (one, two)
+    ]
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(*shown, rmse, 100), abs=1e-12)
 
 
@@ -184,8 +231,8 @@ def mixed_name(row: int) -> str:
 
 def mixed_run(folder: Path, noise: float, seed: int) -> Path:
     """Write a run on two data sets, of 16 and 14 videos."""
-    lines = (LabelLine(1.0),) * 3
-    both = [asdict(TrainedOn(name, "d", "MOS", (1.0, 5.0), lines)) for name in ("one", "two")]
+    lines = (LabelScaling(1.0),) * 3
+    both = [asdict(TrainingDataset(name, "d", "MOS", (1.0, 5.0), lines)) for name in ("one", "two")]
     scores = drawn_splits(noise, seed)
     write_run(folder, scores, datasets=both)
     names = {f"v{row}": mixed_name(row) for row in range(VIDEOS)} | {"t0": "one/t0"}
@@ -193,7 +240,10 @@ def mixed_run(folder: Path, noise: float, seed: int) -> Path:
     changed = [[*line[:2], names.get(line[2], line[2]), *line[3:]] for line in lines_of]
     (folder / "predictions.csv").write_text("\n".join(map(",".join, changed)))
     recorded = json.loads((folder / "splits.json").read_text())
-    recorded["splits"] = [{part: [names[video] for video in videos] for part, videos in split.items()} for split in recorded["splits"]]
+    recorded["splits"] = [
+        {part: [names[video] for video in videos] for part, videos in split.items()}
+        for split in recorded["splits"]
+    ]
     (folder / "splits.json").write_text(json.dumps(recorded))
     return measured(folder)
 
@@ -210,18 +260,27 @@ def test_on_several_data_sets_each_is_measured_by_itself(tmp_path: Path) -> None
             parts = [np.isin(mos, own) for own in (MOS[:16], MOS[16:])]
             return float(sum(part.sum() * rule(predictions[part], mos[part]) for part in parts) / mos.size)
 
-        assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(one, two, weighted, 100, mixed_name), abs=1e-12)
+        assert (pair.interval.low, pair.interval.high) == pytest.approx(
+            redrawn(one, two, weighted, 100, mixed_name), abs=1e-12
+        )
     for measure in ("rmse", "rmse_plain", "rmse_calibrated"):
         (pair,) = quick(runs, measure=measure).pairs
-        assert np.isnan([pair.interval.difference, pair.interval.low, pair.interval.high, pair.comparison.test.p]).all()
+        assert np.isnan(
+            [pair.interval.difference, pair.interval.low, pair.interval.high, pair.comparison.test.p]
+        ).all()
         assert pair.interval.note == "there is no mean over data sets whose label scales differ"
 
 
 def test_a_baseline_takes_each_other_run_and_need_not_be_named_twice(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
     found = quick([a, b], test="wilcoxon", measure="krocc", baseline=c)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [("a", "c"), ("b", "c")]
-    assert found.pairs[1].comparison.test.p == pytest.approx(float(wilcoxon(values_of(b, "krocc"), values_of(c, "krocc")).pvalue))
+    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    assert found.pairs[1].comparison.test.p == pytest.approx(
+        float(wilcoxon(values_of(b, "krocc"), values_of(c, "krocc")).pvalue)
+    )
     assert "never below 0.125" in found.pairs[1].comparison.test.note
     among = quick([a, b, tmp_path / "." / "c"], test="wilcoxon", measure="krocc", baseline=c)
     assert [pair.comparison for pair in among.pairs] == [pair.comparison for pair in found.pairs]
@@ -233,18 +292,34 @@ def test_a_split_without_a_number_is_left_out(tmp_path: Path) -> None:
     b = write_run(tmp_path / "b", constant)
     found = quick([a, b], measure="plcc")
     rest = [0, 2, 3]
-    expected = ttest_rel(np.array(values_of(a, "plcc"))[rest], [values_of(b, "plcc")[split] for split in rest])
+    expected = ttest_rel(
+        np.array(values_of(a, "plcc"))[rest], [values_of(b, "plcc")[split] for split in rest]
+    )
     assert found.pairs[0].comparison.test.p == pytest.approx(float(expected.pvalue))
     assert found.pairs[0].comparison.test.note == "1 of 4 left out: NaN"
     json_values = found.as_dict()["comparisons"][0]
-    assert (json_values["first"], json_values["pairs"], json_values["interval"]["measure"]) == ("a", 3, "plcc")
+    assert (json_values["first"], json_values["pairs"], json_values["interval"]["measure"]) == (
+        "a",
+        3,
+        "plcc",
+    )
     assert json_values["interval"]["difference"] == json_values["mean_difference"]
-    assert set(found.as_dict()["runs"]["a"]) == {"mean", "std", "median", "values", "plcc_plain", "few_videos", "notes"}
+    assert set(found.as_dict()["runs"]["a"]) == {
+        "mean",
+        "std",
+        "median",
+        "values",
+        "plcc_plain",
+        "few_videos",
+        "notes",
+    }
     assert "rmse_calibrated" in quick([a, b], measure="rmse").as_dict()["runs"]["b"]
 
 
 def test_one_split_gives_no_p_and_says_why(tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / name, scores_of(0.5, seed, splits=1)) for name, seed in (("a", 1), ("b", 2))]
+    folders = [
+        write_run(tmp_path / name, scores_of(0.5, seed, splits=1)) for name, seed in (("a", 1), ("b", 2))
+    ]
     pair = quick(folders).pairs[0]
     assert np.isnan(pair.comparison.test.p)
     assert pair.comparison.test.note == "1 pair(s) are too few, a test takes at least 3"
@@ -255,11 +330,18 @@ def test_what_runs_noted_is_kept_and_scores_may_have_scales_of_their_own(tmp_pat
     scores = scores_of(0.3, 1)
     a = write_run(tmp_path / "a", scores, recipe={"loss": "plcc"})
     # the same order in each split, on another scale in each
-    b = write_run(tmp_path / "b", {(split, row): 10.0**split * score for (split, row), score in scores.items()}, recipe={"loss": "plcc"})
+    b = write_run(
+        tmp_path / "b",
+        {(split, row): 10.0**split * score for (split, row), score in scores.items()},
+        recipe={"loss": "plcc"},
+    )
     metrics = json.loads((b / "metrics.json").read_text())
     (b / "metrics.json").write_text(json.dumps({**metrics, "notes": ["epochs were chosen by the test part"]}))
     found = quick([a, b])
-    assert {name: summary.notes for name, summary in found.summaries.items()} == {"a": (), "b": ("epochs were chosen by the test part",)}
+    assert {name: summary.notes for name, summary in found.summaries.items()} == {
+        "a": (),
+        "b": ("epochs were chosen by the test part",),
+    }
     interval = found.pairs[0].interval
     assert (interval.difference, interval.low, interval.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
@@ -272,23 +354,39 @@ def test_metrics_that_do_not_follow_from_the_predictions_are_noted(tmp_path: Pat
     (pair,) = quick([a, b]).pairs
     own = pair.comparison.test.mean_difference
     assert pair.interval.difference == own
-    assert f"the difference is {own:.6g} in metrics.json, but {own + 0.1:.6g} in predictions.csv" in pair.interval.note
+    assert (
+        f"the difference is {own:.6g} in metrics.json, but {own + 0.1:.6g} in predictions.csv"
+        in pair.interval.note
+    )
 
 
 def test_runs_that_are_not_comparable_are_told(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     other = write_run(tmp_path / "other", scores_of(0.3, 1), dataset="konvid")
-    with pytest.raises(ArgumentError, match=r"dataset of '.*a' is 'tiny', of '.*other' 'konvid'; compare runs on one data set and label"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"dataset of '.*a' is 'tiny', of '.*other' 'konvid'; compare runs on one data set and label",
+    ):
         quick([a, other])
     fewer = write_run(tmp_path / "fewer", scores_of(0.3, 1, splits=3))
-    with pytest.raises(ArgumentError, match=r"'.*a' has 4 splits, '.*fewer' 3; fit both with the same splits"):
+    with pytest.raises(
+        ArgumentError, match=r"'.*a' has 4 splits, '.*fewer' 3; fit both with the same splits"
+    ):
         quick([a, fewer])
-    moved = {(split, (row + 1) % 30 if split == 2 else row): score for (split, row), score in scores_of(0.3, 1).items()}
-    with pytest.raises(ArgumentError, match=r"split 2 has other test videos in '.*moved' than in '.*b'; fit both with the same splits"):
+    moved = {
+        (split, (row + 1) % 30 if split == 2 else row): score
+        for (split, row), score in scores_of(0.3, 1).items()
+    }
+    with pytest.raises(
+        ArgumentError,
+        match=r"split 2 has other test videos in '.*moved' than in '.*b'; fit both with the same splits",
+    ):
         quick([a, b, write_run(tmp_path / "moved", moved)])
     mapped = write_run(tmp_path / "mapped", scores_of(0.3, 1), mapping="logistic")
     with pytest.raises(
-        ArgumentError, match=r"plcc of '.*a' is read after the mapping 'none', of '.*mapped' after 'logistic'; compare srocc"
+        ArgumentError,
+        match=r"plcc of '.*a' is read after the mapping 'none', of '.*mapped' after 'logistic'; compare "
+        r"srocc",
     ):
         quick([a, mapped], measure="plcc")
     assert quick([a, mapped]).videos == 27
@@ -297,11 +395,16 @@ def test_runs_that_are_not_comparable_are_told(tmp_path: Path) -> None:
 def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     twin = write_run(tmp_path / "elsewhere" / "a", scores_of(0.3, 1))
-    with pytest.raises(ArgumentError, match=r"'.*a', '.*elsewhere/a' go by one name, 'a'; give each run once, and rename folders"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"'.*a', '.*elsewhere/a' go by one name, 'a'; give each run once, and rename folders",
+    ):
         quick([a, b, twin])
     with pytest.raises(ArgumentError, match=r"1 run\(s\) were given \(a\); a comparison takes at least two"):
         quick([a], baseline=a)
-    with pytest.raises(ArgumentError, match=r"measure is 'mae'; it has to be one of srocc, krocc, plcc, rmse, plcc_plain"):
+    with pytest.raises(
+        ArgumentError, match=r"measure is 'mae'; it has to be one of srocc, krocc, plcc, rmse, plcc_plain"
+    ):
         quick([a, b], measure="mae")
     with pytest.raises(UnknownNameError, match=r"unknown paired test 'z'"):
         quick([a, b], test="z")
@@ -313,23 +416,35 @@ def test_damaged_runs_are_told(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
     metrics = json.loads((a / "metrics.json").read_text())
     (a / "metrics.json").write_text(json.dumps({"srocc": {"values": [0.5]}}))
-    with pytest.raises(WeightsError, match=r"'.*metrics.json' is damaged \(KeyError: 'krocc'\); run `vqafeat fit` again"):
+    with pytest.raises(
+        WeightsError, match=r"'.*metrics.json' is damaged \(KeyError: 'krocc'\); run `vqafeat fit` again"
+    ):
         quick([a, b])
     (a / "metrics.json").write_text(json.dumps({**metrics, "srocc": {"values": [0.5]}}))
     with pytest.raises(
-        WeightsError, match=r"'.*metrics.json' has no values of 'srocc' for the 4 splits of the run; run `vqafeat fit` again"
+        WeightsError,
+        match=r"'.*metrics.json' has no values of 'srocc' for the 4 splits of the run; run `vqafeat fit` "
+        r"again",
     ):
         quick([a, b])
     lines = (b / "predictions.csv").read_text().splitlines()
     (b / "predictions.csv").write_text("\n".join(lines[:-2]))
     with pytest.raises(
-        WeightsError, match=r"'.*predictions.csv' lacks 2 of 48 scores that 'splits.json' names \(first: v\d+, test part of"
+        WeightsError,
+        match=r"'.*predictions.csv' lacks 2 of 48 scores that 'splits.json' names \(first: v\d+, test part "
+        r"of",
     ):
         quick([c, b])
     video = lines[-1].split(",")[2]
     (b / "predictions.csv").write_text("\n".join([*lines[:-1], f"3,test,{video},c1,3.0,"]))
-    with pytest.raises(WeightsError, match=rf"'.*predictions.csv' has no score of '{video}', split 3; run `vqafeat fit` again"):
+    with pytest.raises(
+        WeightsError,
+        match=rf"'.*predictions.csv' has no score of '{video}', split 3; run `vqafeat fit` again",
+    ):
         quick([c, b])
     (b / "predictions.csv").write_text("\n".join([*lines[:-1], "0,test,v1,c1,3.0,much"]))
-    with pytest.raises(WeightsError, match=r"'.*predictions.csv' is damaged \(ValueError: could not convert string to float: 'much'\)"):
+    with pytest.raises(
+        WeightsError,
+        match=r"'.*predictions.csv' is damaged \(ValueError: could not convert string to float: 'much'\)",
+    ):
         quick([c, b])

@@ -1,4 +1,6 @@
-"""The metrics of groups of videos: SciPy on the rows of each group, the borders of Li et al. on the published sizes, and refusals."""
+"""The metrics of groups of videos: SciPy on the rows of each group, the borders of Li et al. on the published
+sizes, and refusals.
+"""
 
 import csv
 from collections.abc import Callable
@@ -41,7 +43,10 @@ class Sized:
 
 def dataset_of(names: list[str], name: str = "tiny", parts: list[str | None] | None = None) -> Dataset:
     split = parts or [None] * len(names)
-    videos = tuple(Video(item, 1.0 + row % 5, item, part) for row, (item, part) in enumerate(zip(names, split, strict=True)))
+    videos = tuple(
+        Video(item, 1.0 + row % 5, item, part)
+        for row, (item, part) in enumerate(zip(names, split, strict=True))
+    )
     return Dataset(name, name, "MOS", (1.0, 5.0), videos, "list", "d1")
 
 
@@ -55,9 +60,13 @@ def evaluation_of(dataset: Dataset, tests: list[list[str]], mapping: str = "none
     return Evaluation("by hand", summarise(rows, len(tests), mapping, []), rows, mapping)
 
 
-def groups_by(name: str, dataset: Dataset, sizes: dict[str, tuple[int, int]] | None = None, **more: Any) -> Groups:
+def groups_by(
+    name: str, dataset: Dataset, sizes: dict[str, tuple[int, int]] | None = None, **more: Any
+) -> Groups:
     source: Any = Sized(dataset, sizes or {})
-    return GROUPINGS.get(name).group(GroupRequest(source, tuple(video.name for video in dataset.videos), **more))
+    return GROUPINGS.get(name).group(
+        GroupRequest(source, tuple(video.name for video in dataset.videos), **more)
+    )
 
 
 def test_each_group_is_measured_head_by_head() -> None:
@@ -66,10 +75,17 @@ def test_each_group_is_measured_head_by_head() -> None:
     sizes = {name: (1920, 1080) if row % 2 else (1280, 720) for row, name in enumerate(names)}
     evaluation = evaluation_of(dataset, [names[:10], names[2:]])
     found = measure_subsets(evaluation, Sized(dataset, sizes), "resolution")  # type: ignore[arg-type]
-    assert [(group.name, group.videos, group.summary.n) for group in found.groups] == [("1080p", 6, (5, 5)), ("720p", 6, (5, 5))]
+    assert [(group.name, group.videos, group.summary.n) for group in found.groups] == [
+        ("1080p", 6, (5, 5)),
+        ("720p", 6, (5, 5)),
+    ]
     for group, parity in zip(found.groups, (1, 0), strict=True):
         for head in range(2):
-            rows = [row for row in evaluation.predictions if row.split == head and int(row.video[1:]) % 2 == parity]
+            rows = [
+                row
+                for row in evaluation.predictions
+                if row.split == head and int(row.video[1:]) % 2 == parity
+            ]
             predicted, mos = np.array([row.prediction for row in rows]), np.array([row.mos for row in rows])
             assert group.summary.srocc.values[head] == pytest.approx(spearmanr(predicted, mos).statistic)
             assert group.summary.rmse.values[head] == pytest.approx(np.sqrt(np.mean((predicted - mos) ** 2)))
@@ -78,15 +94,23 @@ def test_each_group_is_measured_head_by_head() -> None:
 
 def test_fewer_than_three_videos_are_a_note_and_no_number(tmp_path: Path) -> None:
     names = [f"v{row}" for row in range(8)]
-    (tmp_path / "g.csv").write_text("video,group\n" + "".join(f"v{row},{'rare' if row < 3 else 'common'}\n" for row in range(7)) + "v7,\n")
+    (tmp_path / "g.csv").write_text(
+        "video,group\n" + "".join(f"v{row},{'rare' if row < 3 else 'common'}\n" for row in range(7)) + "v7,\n"
+    )
     dataset = dataset_of(names)
     evaluation = evaluation_of(dataset, [names, names[1:]], "logistic")
     rare, common = measure_subsets(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).groups  # type: ignore[arg-type]
     assert (rare.name, rare.videos, rare.summary.n) == ("rare", 3, (3, 2))
     assert isnan(rare.summary.srocc.values[1])
     assert rare.summary.srocc.mean == rare.summary.srocc.values[0]
-    assert rare.summary.notes[0] == "1 of 2 heads not measured: fewer than 3 of the group's videos are in the split"
-    assert "3 videos are too few for the mapping 'logistic', which takes 4, one for each of its four parameters" in rare.summary.notes[1]
+    assert (
+        rare.summary.notes[0]
+        == "1 of 2 heads not measured: fewer than 3 of the group's videos are in the split"
+    )
+    assert (
+        "3 videos are too few for the mapping 'logistic', which takes 4, one for each of its four parameters"
+        in rare.summary.notes[1]
+    )
     assert (common.summary.n, common.videos) == ((4, 4), 4)
     assert measure_subsets(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
 
@@ -132,12 +156,16 @@ def test_content_classes_come_from_the_names_of_youtube_ugc(shared_data: Path) -
         listed = {f"{row['vid']}.mkv": row["category"] for row in csv.DictReader(lines)}
     assert groups_by("class", dataset_of(list(listed), "youtube-ugc")).of == listed
     with pytest.raises(
-        ArgumentError, match=r"1 of the 2 measured videos lack a content class in their name \(first: 17.mkv\); give the path"
+        ArgumentError,
+        match=r"1 of the 2 measured videos lack a content class in their name \(first: 17.mkv\); give the "
+        r"path",
     ):
         groups_by("class", dataset_of(["Animation_1080P-05f8.mkv", "17.mkv"], "youtube-ugc"))
     for name in ("konvid", "mine"):
         with pytest.raises(
-            ArgumentError, match=rf"by is 'class', but names in '{name}' do not tell .* \(those of youtube-ugc do\); give the"
+            ArgumentError,
+            match=rf"by is 'class', but names in '{name}' do not tell .* \(those of youtube-ugc do\); give "
+            rf"the",
         ):
             groups_by("class", dataset_of(["v"], name))
 
@@ -149,7 +177,10 @@ def test_quality_is_parted_in_the_middle_or_at_a_given_label() -> None:
     assert middle.words == "low is MOS below 3, high the rest"
     given = groups_by("quality", dataset, quality_threshold=3.5536)
     assert [given.of[f"v{row}"] for row in range(5)] == ["low", "low", "low", "high", "high"]
-    with pytest.raises(ArgumentError, match=r"quality_threshold is 50; it has to be above 1 and at most 5, the range of 'tiny'"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"quality_threshold is 50; it has to be above 1 and at most 5, the range of 'tiny'",
+    ):
         groups_by("quality", dataset, quality_threshold=50)
 
 
@@ -161,7 +192,8 @@ def test_what_videos_lack_is_told_with_a_name(make_store: MakeStore) -> None:
     evaluation = evaluation_of(store.dataset, [[video.name for video in store.dataset.videos]])
     with pytest.raises(
         ArgumentError,
-        match=r"20 of the 20 measured videos lack a stored size of frames \(first: clip,0.mp4\); extract instead of importing, or give a",
+        match=r"20 of the 20 measured videos lack a stored size of frames \(first: clip,0.mp4\); extract "
+        r"instead of importing, or give a",
     ):
         measure_subsets(evaluation, store, "resolution")
 
@@ -176,7 +208,10 @@ def test_groupings_and_files_are_checked(tmp_path: Path) -> None:
             measure_subsets(evaluation, source, by, **more)  # type: ignore[arg-type]
 
     told(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
-    told(ArgumentError, r"by is '.*g.csv', which is no file; give the path of a CSV, or one of resolution, short-side, class")
+    told(
+        ArgumentError,
+        r"by is '.*g.csv', which is no file; give the path of a CSV, or one of resolution, short-side, class",
+    )
     told(
         ArgumentError,
         r"quality_threshold is 3, but the groups are by 'part'; leave it out, or group by quality",
@@ -186,69 +221,107 @@ def test_groupings_and_files_are_checked(tmp_path: Path) -> None:
     path.write_text("video,class\nv0,a\n")
     told(ArgumentError, r"'.*g.csv' has the columns video,class; groups are a CSV with video,group")
     path.write_text("video,group\nv0,a\nv0,b\n")
-    told(ArgumentError, r"'.*g.csv' has more than one row for 1 video\(s\) \(first: v0\); keep one row a video")
+    told(
+        ArgumentError, r"'.*g.csv' has more than one row for 1 video\(s\) \(first: v0\); keep one row a video"
+    )
     path.write_text("video,group\nv0,a\nv1,a\nv2,b\n")
-    told(ArgumentError, r"1 of the 4 measured videos lack a row in '.*g.csv' \(first: v3\); add them, with an empty group where they")
+    told(
+        ArgumentError,
+        r"1 of the 4 measured videos lack a row in '.*g.csv' \(first: v3\); add them, with an empty group "
+        r"where they",
+    )
     with pytest.raises(ArgumentError, match=r"of names the groups b, which order \(a\) lacks"):
         Groups("words", ("a",), {"v": "b"})
 
 
 @pytest.fixture
 def parted_store(tmp_path: Path) -> FeatureStore:
-    """Return a store of 20 videos in three official parts, with the sizes of their frames; two and two show one scene."""
+    """Return a store of 20 videos in three official parts, with the sizes of their frames; two and two show
+    one scene.
+    """
     whole = tiny_dataset(20)
     parts = ["train"] * 9 + ["test"] * 5 + ["test-1080p"] * 6
-    dataset = replace(whole, videos=tuple(replace(video, split=part) for video, part in zip(whole.videos, parts, strict=True)))
+    dataset = replace(
+        whole,
+        videos=tuple(replace(video, split=part) for video, part in zip(whole.videos, parts, strict=True)),
+    )
     store = FeatureStore.create(tmp_path / "parted.zarr", dataset)
     store.add_feature_set("tiny", identity())
     for number, video in enumerate(dataset.videos):
         values = tiny_features(number)
-        size = {"width": 1920, "height": 1080} if parts[number] == "test-1080p" else {"width": 1280, "height": 720}
+        size = (
+            {"width": 1920, "height": 1080}
+            if parts[number] == "test-1080p"
+            else {"width": 1280, "height": 720}
+        )
         store.write_frames(video.name, FrameTable(np.arange(len(values)) / 25, {"sha256": "0" * 64, **size}))
-        store.write_features("tiny", video.name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), "0" * 64)
+        store.write_features(
+            "tiny", video.name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), "0" * 64
+        )
     return FeatureStore.open(store.path)
 
 
 OFFICIAL = [Split(tuple(range(6)), (6, 7, 8), tuple(range(9, 14)))]
 
 
-def test_the_other_official_test_part_is_measured_with_the_same_head(parted_store: FeatureStore, tmp_path: Path) -> None:
+def test_the_other_official_test_part_is_measured_with_the_same_head(
+    parted_store: FeatureStore, tmp_path: Path
+) -> None:
     run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL)
     # the same fit, tested on the other part: a fit of its own says what to expect
-    other = small_fit(parted_store, tmp_path / "other", splits=[Split(tuple(range(6)), (6, 7, 8), tuple(range(14, 20)))])
+    other = small_fit(
+        parted_store, tmp_path / "other", splits=[Split(tuple(range(6)), (6, 7, 8), tuple(range(14, 20)))]
+    )
     found = evaluate(run.folder, parted_store, part="test-1080p")
     assert found.measured_on == "all 6 videos of the official part 'test-1080p' of 'tiny'"
     expected = {row.video: row.prediction for row in other.predictions if row.part == "test"}
     assert {row.video: row.prediction for row in found.predictions} == pytest.approx(expected, abs=1e-5)
     assert found.summary.srocc.values == pytest.approx(other.summary.srocc.values)
     same = evaluate(run.folder, parted_store, part="test")
-    assert [row.video for row in same.predictions] == [row.video for row in evaluate(run.folder, parted_store).predictions]
+    assert [row.video for row in same.predictions] == [
+        row.video for row in evaluate(run.folder, parted_store).predictions
+    ]
     by_size = measure_subsets(found, parted_store, "resolution").groups
     assert [(group.name, group.videos) for group in by_size] == [("1080p", 6)]
     assert [group.name for group in measure_subsets(found, parted_store, "part").groups] == ["test-1080p"]
 
 
-def test_videos_that_a_head_was_fitted_on_are_refused(parted_store: FeatureStore, make_store: MakeStore, tmp_path: Path) -> None:
+def test_videos_that_a_head_was_fitted_on_are_refused(
+    parted_store: FeatureStore, make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL).folder
     with pytest.raises(
         ArgumentError,
-        match=r"9 of the 9 videos of the part 'train' were in the training or validation part of the run's head 0 \(first: clip,0.mp4\)",
+        match=r"9 of the 9 videos of the part 'train' were in the training or validation part of the run's "
+        r"head 0 \(first: clip,0.mp4\)",
     ):
         evaluate(run, parted_store, part="train")
-    mixed = small_fit(parted_store, tmp_path / "mixed", splits=[*OFFICIAL, Split((0, 15), (16, 17, 18), (10, 19))]).folder
-    with pytest.raises(ArgumentError, match=r"4 of the 6 videos of the part 'test-1080p' were in .* head 1 \(first: clip,15.mp4\)"):
+    mixed = small_fit(
+        parted_store, tmp_path / "mixed", splits=[*OFFICIAL, Split((0, 15), (16, 17, 18), (10, 19))]
+    ).folder
+    with pytest.raises(
+        ArgumentError,
+        match=r"4 of the 6 videos of the part 'test-1080p' were in .* head 1 \(first: clip,15.mp4\)",
+    ):
         evaluate(mixed, parted_store, part="test-1080p")
     with pytest.raises(
-        ArgumentError, match=r"no video of 'tiny' is in the official part 'test-4k' \(there: train 9, test 5, test-1080p 6\)"
+        ArgumentError,
+        match=r"no video of 'tiny' is in the official part 'test-4k' \(there: train 9, test 5, test-1080p "
+        r"6\)",
     ):
         evaluate(run, parted_store, part="test-4k")
-    with pytest.raises(ArgumentError, match=r"no video of 'other' is in the official part 'test' \(its label list names no parts\)"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"no video of 'other' is in the official part 'test' \(its label list names no parts\)",
+    ):
         evaluate(run, make_store(name="other"), part="test")
 
 
 def test_what_flatters_a_measured_part_is_noted(parted_store: FeatureStore, tmp_path: Path) -> None:
     # clip 9 is tested and shows the scene of clip 8
-    leaking = small_fit(parted_store, tmp_path / "leaking", splits=[Split((0, 1, 8), (), (14, 15, 16))]).folder
+    leaking = small_fit(
+        parted_store, tmp_path / "leaking", splits=[Split((0, 1, 8), (), (14, 15, 16))]
+    ).folder
     (note,) = evaluate(leaking, parted_store, part="test").summary.notes
     assert note.startswith("content leaks in 1 of 1 splits: up to 1 of 5 test videos (1 of 3 contents)")
     assert evaluate(leaking, parted_store, part="test-1080p").summary.notes == ()

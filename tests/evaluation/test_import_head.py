@@ -1,4 +1,6 @@
-"""Released heads: VSFA's against published and recorded numbers, MDTVSFA's and Li et al.'s layout against the equations."""
+"""Released heads: VSFA's against published and recorded numbers, MDTVSFA's and Li et al.'s layout against the
+equations.
+"""
 
 import json
 import math
@@ -12,9 +14,9 @@ from scipy.stats import spearmanr
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.import_head import import_head
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.heads.mdtvsfa import AlignedHead
-from vqafeat.losses import LabelLine
+from vqafeat.losses import LabelScaling
 
 
 class NeedsCode:
@@ -39,21 +41,29 @@ def small_released(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def vsfa(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    return TrainedModel.load(import_head(shared_data / "heads" / "VSFA.pt", tmp_path_factory.mktemp("import") / "run", score_scale=4.64))
+def vsfa(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return Model.load(
+        import_head(
+            shared_data / "heads" / "VSFA.pt", tmp_path_factory.mktemp("import") / "run", score_scale=4.64
+        )
+    )
 
 
 @pytest.mark.parametrize(("video", "expected"), [(0, 3.91498), (20, 3.35773), (40, 2.43061)])
-def test_recorded_scores_of_float32_features(vsfa: TrainedModel, shared_data: Path, video: int, expected: float) -> None:
+def test_recorded_scores_of_float32_features(
+    vsfa: Model, shared_data: Path, video: int, expected: float
+) -> None:
     features = np.load(shared_data / "vsfa-cache" / f"{video}_resnet-50_res5c.npy")
     assert vsfa.score(features) == pytest.approx(expected, abs=1e-4)
     assert vsfa.frame_scores(features).shape == (len(features),)
 
 
-def test_recorded_srocc_on_58_videos(vsfa: TrainedModel, shared_data: Path) -> None:
+def test_recorded_srocc_on_58_videos(vsfa: Model, shared_data: Path) -> None:
     folder = shared_data / "konvid58"
     numbers = sorted(path.name.split("_")[0] for path in folder.glob("*_score.npy"))
-    scores = [vsfa.score(np.load(folder / f"{number}_resnet-50_res5c.npy", mmap_mode="r")) for number in numbers]
+    scores = [
+        vsfa.score(np.load(folder / f"{number}_resnet-50_res5c.npy", mmap_mode="r")) for number in numbers
+    ]
     mos = [np.load(folder / f"{number}_score.npy").item() for number in numbers]
     assert len(numbers) == 58
     assert spearmanr(scores, mos).statistic == pytest.approx(0.861, abs=5e-4)
@@ -61,11 +71,22 @@ def test_recorded_srocc_on_58_videos(vsfa: TrainedModel, shared_data: Path) -> N
 
 def test_a_small_head_imports(tmp_path: Path) -> None:
     torch.save(small_released(), tmp_path / "head.pt")
-    folder = import_head(tmp_path / "head.pt", tmp_path / "run", score_scale=2.0, dataset="own", mos_range=(0.0, 2.0))
-    model = TrainedModel.load(folder)
-    assert (model.config.channels, model.config.options["reduced"], model.config.options["hidden"]) == (6, 4, 3)
-    assert (model.scale, model.config.origin) == ("MOS of own, 0 to 2, not calibrated", "imported from head.pt")
-    assert json.loads((folder / "metrics.json").read_text())["notes"] == ["imported head: its training and test videos are not known"]
+    folder = import_head(
+        tmp_path / "head.pt", tmp_path / "run", score_scale=2.0, dataset="own", mos_range=(0.0, 2.0)
+    )
+    model = Model.load(folder)
+    assert (model.config.channels, model.config.options["reduced"], model.config.options["hidden"]) == (
+        6,
+        4,
+        3,
+    )
+    assert (model.scale, model.config.origin) == (
+        "MOS of own, 0 to 2, not calibrated",
+        "imported from head.pt",
+    )
+    assert json.loads((folder / "metrics.json").read_text())["notes"] == [
+        "imported head: its training and test videos are not known"
+    ]
     with pytest.raises(ArgumentError, match=r"run' is there already; name another folder with --out"):
         import_head(tmp_path / "head.pt", folder, score_scale=2.0)
     with pytest.raises(ArgumentError, match=r"score_scale is 0; it has to be the largest label"):
@@ -100,7 +121,8 @@ def test_other_layouts_are_told_by_their_first_names(tmp_path: Path) -> None:
     torch.save(wrong, tmp_path / "wrong.pt")
     with pytest.raises(
         WeightsError,
-        match=r"is not VSFA's released head: q.bias is missing; Ldr.weight is not of that network. Expected are ann.fc0.weight",
+        match=r"is not VSFA's released head: q.bias is missing; Ldr.weight is not of that network. Expected "
+        r"are ann.fc0.weight",
     ):
         import_head(tmp_path / "wrong.pt", tmp_path / "run", score_scale=1)
     torch.save(small_released(**{"rnn.bias_hh_l0": torch.zeros(8)}), tmp_path / "shape.pt")
@@ -135,12 +157,18 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def three_scores(weights: dict[str, np.ndarray], frames: np.ndarray, letter: str) -> tuple[float, float, float]:
+def three_scores(
+    weights: dict[str, np.ndarray], frames: np.ndarray, letter: str
+) -> tuple[float, float, float]:
     """FC, GRU, FC, hysteresis pooling frame by frame, sigmoid, logistic, line: the equations, in float64."""
     state, quality = np.zeros(3), []
     for frame in frames @ weights["dimemsion_reduction.weight"].T + weights["dimemsion_reduction.bias"]:
-        new = np.split(weights["feature_aggregation.weight_ih_l0"] @ frame + weights["feature_aggregation.bias_ih_l0"], 3)
-        old = np.split(weights["feature_aggregation.weight_hh_l0"] @ state + weights["feature_aggregation.bias_hh_l0"], 3)
+        new = np.split(
+            weights["feature_aggregation.weight_ih_l0"] @ frame + weights["feature_aggregation.bias_ih_l0"], 3
+        )
+        old = np.split(
+            weights["feature_aggregation.weight_hh_l0"] @ state + weights["feature_aggregation.bias_hh_l0"], 3
+        )
         reset, update = sigmoid(new[0] + old[0]), sigmoid(new[1] + old[1])
         state = (1 - update) * np.tanh(new[2] + reset * old[2]) + update * state
         quality.append((weights["regression.weight"] @ state + weights["regression.bias"]).item())
@@ -152,18 +180,31 @@ def three_scores(weights: dict[str, np.ndarray], frames: np.ndarray, letter: str
     relative = sigmoid(np.mean(pooled))
     inner = sigmoid(weights["nlm.0.weight"].item() * relative + weights["nlm.0.bias"].item())
     mapped = weights["nlm.2.weight"].item() * inner + weights["nlm.2.bias"].item()
-    return relative, mapped, weights[f"lm.{letter}.weight"].item() * mapped + weights[f"lm.{letter}.bias"].item()
+    return (
+        relative,
+        mapped,
+        weights[f"lm.{letter}.weight"].item() * mapped + weights[f"lm.{letter}.bias"].item(),
+    )
 
 
-@pytest.mark.parametrize(("letter", "dataset"), [("K", "konvid"), ("C", "cvd2014"), ("L", "live-qualcomm"), ("N", "live-vqc")])
-def test_heads_of_mixed_data_sets_score_as_the_equations_say(tmp_path: Path, letter: str, dataset: str) -> None:
+@pytest.mark.parametrize(
+    ("letter", "dataset"), [("K", "konvid"), ("C", "cvd2014"), ("L", "live-qualcomm"), ("N", "live-vqc")]
+)
+def test_heads_of_mixed_data_sets_score_as_the_equations_say(
+    tmp_path: Path, letter: str, dataset: str
+) -> None:
     released = small_mdtvsfa()
     torch.save(released, tmp_path / "MDTVSFA.pt")
-    model = TrainedModel.load(import_head(tmp_path / "MDTVSFA.pt", tmp_path / "run", dataset=dataset, mos_range=(0.0, 9.0)))
-    assert (model.config.head, model.config.options["datasets"]) == ("mdtvsfa", "konvid+cvd2014+live-qualcomm+live-vqc")
+    model = Model.load(
+        import_head(tmp_path / "MDTVSFA.pt", tmp_path / "run", dataset=dataset, mos_range=(0.0, 9.0))
+    )
+    assert (model.config.head, model.config.options["datasets"]) == (
+        "mdtvsfa",
+        "konvid+cvd2014+live-qualcomm+live-vqc",
+    )
     assert (model.config.feature_sets, model.trained_on.lines, model.scale) == (
         "resnet50",
-        (LabelLine(1.0),),
+        (LabelScaling(1.0),),
         f"MOS of {dataset}, 0 to 9, not calibrated",
     )
     features = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
@@ -173,31 +214,49 @@ def test_heads_of_mixed_data_sets_score_as_the_equations_say(tmp_path: Path, let
     head = model.heads[0]
     assert isinstance(head, AlignedHead)
     found = head.outputs(head.inner(torch.from_numpy(features), torch.tensor([30])))
-    assert (found.relative.item(), found.mapped.item()) == (pytest.approx(relative, abs=1e-6), pytest.approx(mapped, abs=1e-6))
+    assert (found.relative.item(), found.mapped.item()) == (
+        pytest.approx(relative, abs=1e-6),
+        pytest.approx(mapped, abs=1e-6),
+    )
 
 
 def test_a_head_of_one_data_set_and_fused_features(tmp_path: Path) -> None:
     torch.save(small_mdtvsfa("Y", channels=4608), tmp_path / "head.pt")
     with pytest.raises(
-        ArgumentError, match=r"dataset is 'konvid', but the file has scales of youtube-ugc; name one of them with --dataset"
+        ArgumentError,
+        match=r"dataset is 'konvid', but the file has scales of youtube-ugc; name one of them with --dataset",
     ):
         import_head(tmp_path / "head.pt", tmp_path / "run")
-    with pytest.raises(ArgumentError, match=r"score_scale is 5.0, but .* brings the line to the labels of 'youtube-ugc' with it; leave"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"score_scale is 5.0, but .* brings the line to the labels of 'youtube-ugc' with it; leave",
+    ):
         import_head(tmp_path / "head.pt", tmp_path / "run", 5.0, "youtube-ugc")
     assert not (tmp_path / "run").exists()
-    model = TrainedModel.load(import_head(tmp_path / "head.pt", tmp_path / "run", dataset="youtube-ugc"))
+    model = Model.load(import_head(tmp_path / "head.pt", tmp_path / "run", dataset="youtube-ugc"))
     assert (model.config.feature_sets, model.config.channels) == ("iqa-resnet50+slowfast-fast", 4608)
-    named = TrainedModel.load(import_head(tmp_path / "head.pt", tmp_path / "two", dataset="youtube-ugc", feature_sets="mine"))
+    named = Model.load(
+        import_head(tmp_path / "head.pt", tmp_path / "two", dataset="youtube-ugc", feature_sets="mine")
+    )
     assert named.config.feature_sets == "mine"
     assert math.isfinite(model.score(np.ones((3, 4608), np.float32)))
 
 
 def test_damaged_layouts_of_mixed_heads_are_told(tmp_path: Path) -> None:
-    torch.save({name: value for name, value in small_mdtvsfa().items() if name != "nlm.2.bias"}, tmp_path / "cut.pt")
-    with pytest.raises(WeightsError, match=r"is not the released head of MDTVSFA or of Li et al.: nlm.2.bias is missing. Expected are dim"):
+    torch.save(
+        {name: value for name, value in small_mdtvsfa().items() if name != "nlm.2.bias"}, tmp_path / "cut.pt"
+    )
+    with pytest.raises(
+        WeightsError,
+        match=r"is not the released head of MDTVSFA or of Li et al.: nlm.2.bias is missing. Expected are dim",
+    ):
         import_head(tmp_path / "cut.pt", tmp_path / "run")
-    torch.save({name: value for name, value in small_mdtvsfa().items() if name != "lm.C.bias"}, tmp_path / "line.pt")
-    with pytest.raises(WeightsError, match=r"the lines lm.\* of the file need one weight and one bias each, for K, C, L, N"):
+    torch.save(
+        {name: value for name, value in small_mdtvsfa().items() if name != "lm.C.bias"}, tmp_path / "line.pt"
+    )
+    with pytest.raises(
+        WeightsError, match=r"the lines lm.\* of the file need one weight and one bias each, for K, C, L, N"
+    ):
         import_head(tmp_path / "line.pt", tmp_path / "run")
     torch.save(small_mdtvsfa(""), tmp_path / "none.pt")
     with pytest.raises(ArgumentError, match=r"the file has scales of none"):

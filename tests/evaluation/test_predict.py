@@ -1,4 +1,6 @@
-"""What is said before a score is trusted: training videos by their digest, heads that disagree, features outside of training."""
+"""What is said before a score is trusted: training videos by their digest, heads that disagree, features
+outside of training.
+"""
 
 import json
 from dataclasses import replace
@@ -10,7 +12,7 @@ import pytest
 from tests.helpers.fits import FAST, small_fit
 from tests.helpers.stores import tiny_features
 from vqafeat.errors import ArgumentError
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
 from vqafeat.training.results import CONFIG, read_json
@@ -31,8 +33,8 @@ def checks(folder: Path) -> ScoreChecks:
 
 
 @pytest.fixture
-def model(folder: Path) -> TrainedModel:
-    model = TrainedModel.load(folder)
+def model(folder: Path) -> Model:
+    model = Model.load(folder)
     assert model.calibrations is not None
     model.calibrations = tuple(replace(one, note="") for one in model.calibrations)
     return model
@@ -42,34 +44,42 @@ def config_of(folder: Path) -> RunConfig:
     return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
 
-def test_a_training_video_is_known_by_its_digest(checks: ScoreChecks, model: TrainedModel) -> None:
-    # video 9 trains both heads, 15 is tested by head 0 and trains head 1, 12 validates head 0 and trains head 1
+def test_a_training_video_is_known_by_its_digest(checks: ScoreChecks, model: Model) -> None:
+    # video 9 trains both heads, 15 is tested by head 0 and trains head 1, 12 validates head 0 and trains head
+    # 1
     assert checks.held_out(f"{9:064}", (0, 1)) == ()
     assert checks.held_out(f"{15:064}", (0, 1)) == (0,)
     assert checks.held_out(f"{12:064}", (0, 1)) == ()
     assert checks.held_out("f" * 64, (0, 1)) == (0, 1)
     (warning,) = checks.warnings(f"{15:064}", (0, 1), AGREED, HERE, model)
-    assert warning == "it is the training or validation video 'clip,15.mp4': 1 of 2 heads were fitted on it; --held-out takes the other 1"
+    assert (
+        warning == "it is the training or validation video 'clip,15.mp4': 1 of 2 heads were fitted on it; "
+        "--held-out takes the other 1"
+    )
     assert checks.warnings(f"{15:064}", (0,), AGREED[:1], HERE, model) == ()
     (warning,) = checks.warnings(f"{9:064}", (0, 1), AGREED, HERE, model)
     assert warning == "it is the training or validation video 'clip,9.mp4': 2 of 2 heads were fitted on it"
 
 
-def test_heads_disagree_where_they_differ_by_more_than_their_error(checks: ScoreChecks, model: TrainedModel) -> None:
+def test_heads_disagree_where_they_differ_by_more_than_their_error(checks: ScoreChecks, model: Model) -> None:
     assert 0 < checks.rmse < 5
     apart = np.array([3.0, 3.0 + 2 * checks.rmse])
     (warning,) = checks.warnings("new", (0, 1), apart, HERE, model)
-    assert warning.startswith(f"the heads disagree: ± {np.std(apart, ddof=1):.3g}, more than their RMSE on held-out videos")
+    assert warning.startswith(
+        f"the heads disagree: ± {np.std(apart, ddof=1):.3g}, more than their RMSE on held-out videos"
+    )
     assert checks.warnings("new", (0, 1), np.array([3.0, 3.0 + checks.rmse]), HERE, model) == ()
     assert ScoreChecks({}).warnings("new", (0, 1), apart, HERE, model) == ()
 
 
-def test_features_outside_of_training_are_reported(checks: ScoreChecks, model: TrainedModel) -> None:
+def test_features_outside_of_training_are_reported(checks: ScoreChecks, model: Model) -> None:
     assert checks.warnings("new", (0, 1), AGREED, HERE, model) == ()
     (warning,) = checks.warnings("new", (0, 1), AGREED, HERE + np.float16(9), model)
     assert warning.startswith("its features are outside of what training saw: ")
     far = TrainingFeatures(np.zeros(6), np.ones(6), 1.0)
-    (warning,) = ScoreChecks({}, far).warnings("new", (0,), AGREED[:1], np.full((2, 6), 2.5, np.float32), model)
+    (warning,) = ScoreChecks({}, far).warnings(
+        "new", (0,), AGREED[:1], np.full((2, 6), 2.5, np.float32), model
+    )
     assert warning.endswith("2.5 times as far from the training videos as the farthest of them")
 
 
@@ -91,13 +101,19 @@ def test_one_file_under_two_names_is_held_out_by_no_head_that_saw_either(folder:
 
 
 def test_a_test_part_that_chose_the_epoch_is_not_held_out(timed_store: FeatureStore, tmp_path: Path) -> None:
-    chosen = small_fit(timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}).folder
+    chosen = small_fit(
+        timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}
+    ).folder
     assert ScoreChecks.read(chosen, config_of(chosen), "tiny").held_out(f"{15:064}", (0, 1)) == ()
 
 
-def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(checks: ScoreChecks, model: TrainedModel) -> None:
+def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(
+    checks: ScoreChecks, model: Model
+) -> None:
     assert model.calibrations is not None
-    model.calibrations = tuple(replace(one, note="the head's scores run against the labels") for one in model.calibrations)
+    model.calibrations = tuple(
+        replace(one, note="the head's scores run against the labels") for one in model.calibrations
+    )
     found = checks.warnings("new", (0, 1), np.array([5.0, 5.0]), HERE, model)
     assert found == (
         "2 of 2 scores are limited to an end of the labels' range, -1 to 5",
@@ -105,13 +121,18 @@ def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(checks: Sco
     )
 
 
-def test_outputs_that_are_not_calibrated_are_only_held_against_the_range(checks: ScoreChecks, folder: Path) -> None:
-    plain = TrainedModel.load(folder, calibrated=False)
+def test_outputs_that_are_not_calibrated_are_only_held_against_the_range(
+    checks: ScoreChecks, folder: Path
+) -> None:
+    plain = Model.load(folder, calibrated=False)
     assert checks.warnings("new", (0, 1), np.array([-90.0, 3.0]), HERE, plain) == (
         "1 of 2 scores are outside of the labels' range, -1 to 5",
     )
 
 
 def test_a_run_that_knows_no_files_cannot_tell_what_is_held_out(folder: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit"):
-        Scorer(TrainedModel.load(folder), {}, checks=ScoreChecks({}), held_out=True)
+    with pytest.raises(
+        ArgumentError,
+        match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit",
+    ):
+        Scorer(Model.load(folder), {}, checks=ScoreChecks({}), held_out=True)

@@ -12,7 +12,14 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import ClipRule
 from vqafeat.backbones.network import Network
 from vqafeat.extraction import batching
-from vqafeat.extraction.batching import ClipCollector, FrameBatches, FrameCollector, Rows, RowSink, RowStore
+from vqafeat.extraction.batching import (
+    ClipBatcher,
+    FeatureBuffer,
+    FrameBatcher,
+    FrameCollector,
+    Rows,
+    SpillBuffer,
+)
 
 
 class Telling:
@@ -36,21 +43,23 @@ class Telling:
 
 
 def frames_of(first: int, count: int, side: int = 4) -> Tensor:
-    return torch.arange(first, first + count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 3, side, side)
+    return (
+        torch.arange(first, first + count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 3, side, side)
+    )
 
 
 def as_network(telling: Telling) -> Network:
     return cast(Network, telling)
 
 
-def rows_of(sink: RowSink) -> list[float]:
+def rows_of(sink: FeatureBuffer) -> list[float]:
     return sink.arrays()["a"].flatten().tolist()
 
 
 def test_frames_of_one_size_share_batches_and_each_video_gets_its_own_rows() -> None:
     network = Telling()
-    batches = FrameBatches(as_network(network), lambda height, width: 4)
-    one, two, other = (RowSink(lambda rows: rows) for _ in range(3))
+    batches = FrameBatcher(as_network(network), lambda height, width: 4)
+    one, two, other = (FeatureBuffer(lambda rows: rows) for _ in range(3))
     batches.add(one, frames_of(0, 3))
     batches.add(other, frames_of(200, 2, side=6))
     batches.add(two, frames_of(100, 6))
@@ -60,13 +69,18 @@ def test_frames_of_one_size_share_batches_and_each_video_gets_its_own_rows() -> 
     batches.flush((6, 6))
     batches.flush((8, 8))
     assert network.given[2:] == [[105] * 4, [200, 201, 201, 201]]
-    assert (rows_of(two), rows_of(other), two.waiting, other.waiting) == ([*range(100, 106)], [200, 201], 0, 0)
+    assert (rows_of(two), rows_of(other), two.waiting, other.waiting) == (
+        [*range(100, 106)],
+        [200, 201],
+        0,
+        0,
+    )
 
 
 def test_a_device_without_memory_gets_half_the_frames_until_they_fit() -> None:
     network = Telling(room=3)
-    batches = FrameBatches(as_network(network), lambda height, width: 16)
-    sink = RowSink(lambda rows: rows)
+    batches = FrameBatcher(as_network(network), lambda height, width: 16)
+    sink = FeatureBuffer(lambda rows: rows)
     batches.add(sink, frames_of(0, 16))
     batches.flush((4, 4))
     assert rows_of(sink) == [*range(16)]
@@ -76,8 +90,8 @@ def test_a_device_without_memory_gets_half_the_frames_until_they_fit() -> None:
 
 def test_a_frame_that_never_fits_fails_its_own_video_alone() -> None:
     network = Telling(room=0)
-    batches = FrameBatches(as_network(network), lambda height, width: 2)
-    one, two = RowSink(lambda rows: rows), RowSink(lambda rows: rows)
+    batches = FrameBatcher(as_network(network), lambda height, width: 2)
+    one, two = FeatureBuffer(lambda rows: rows), FeatureBuffer(lambda rows: rows)
     batches.add(one, frames_of(0, 1))
     batches.add(two, frames_of(9, 1))
     batches.flush((4, 4))
@@ -92,12 +106,19 @@ def test_a_frame_that_never_fits_fails_its_own_video_alone() -> None:
 @pytest.mark.parametrize("pieces", [(300,), (1,) * 300, (7, 100, 193), (64, 64, 64, 64, 44)])
 def test_chosen_frames_alone_are_handed_on(pieces: tuple[int, ...]) -> None:
     network = Telling()
-    batches = FrameBatches(as_network(network), lambda height, width: 1)
-    sink = RowSink(lambda rows: rows)
+    batches = FrameBatcher(as_network(network), lambda height, width: 1)
+    sink = FeatureBuffer(lambda rows: rows)
     collector = FrameCollector(batches, sink, [0, 7, 8, 255, 299])
     first = 0
     for count in pieces:
-        collector.push(first, torch.arange(first, first + count).remainder(256).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4))
+        collector.push(
+            first,
+            torch.arange(first, first + count)
+            .remainder(256)
+            .to(torch.uint8)
+            .view(-1, 1, 1, 1)
+            .expand(-1, 3, 4, 4),
+        )
         first += count
     collector.finish(300)
     assert sink.frames == [0, 7, 8, 255, 299]
@@ -106,11 +127,17 @@ def test_chosen_frames_alone_are_handed_on(pieces: tuple[int, ...]) -> None:
 
 def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]:
     """Return the released rule's blocks and row frames for a video held in memory as a whole."""
-    starts = [0] if total <= rule.window else [*range(0, total - rule.window, rule.window), total - rule.window]
-    covered = [0] * (len(starts) - 1) + [(total - 1) // rule.window * rule.window]
+    starts = (
+        [0] if total <= rule.window else [*range(0, total - rule.window, rule.window), total - rule.window]
+    )
+    already_covered = [0] * (len(starts) - 1) + [(total - 1) // rule.window * rule.window]
     length = min(total, rule.window)
-    blocks = [[start + position for position in rule.picked(length)] for start in starts]
-    rows = [frame for start, done in zip(starts, covered, strict=True) for _, frame in rule.rows(start, length, done)]
+    blocks = [[start + position for position in rule.input_indices(length)] for start in starts]
+    rows = [
+        frame
+        for start, done in zip(starts, already_covered, strict=True)
+        for _, frame in rule.rows(start, length, done)
+    ]
     return blocks, rows
 
 
@@ -119,8 +146,8 @@ def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]
 @pytest.mark.parametrize("chunk", [1, 5, 100])
 def test_blocks_from_a_stream_are_those_of_the_whole_video(rule: ClipRule, total: int, chunk: int) -> None:
     network = Telling(clips=rule)
-    sink = RowSink(lambda rows: rows)
-    collector = ClipCollector(as_network(network), sink)
+    sink = FeatureBuffer(lambda rows: rows)
+    collector = ClipBatcher(as_network(network), sink)
     for first in range(0, total, chunk):
         collector.push(first, frames_of(first, min(chunk, total - first)))
     collector.finish(total)
@@ -131,22 +158,30 @@ def test_blocks_from_a_stream_are_those_of_the_whole_video(rule: ClipRule, total
 
 
 def test_a_clip_that_does_not_fit_fails_the_video() -> None:
-    collector = ClipCollector(as_network(Telling(room=3, clips=ClipRule(8, 4, 4))), RowSink(lambda rows: rows))
+    collector = ClipBatcher(
+        as_network(Telling(room=3, clips=ClipRule(8, 4, 4))), FeatureBuffer(lambda rows: rows)
+    )
     collector.push(0, frames_of(0, 5))
     collector.finish(5)
     assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.sink.error)
 
 
 def test_the_collector_of_a_backbone_is_chosen_by_its_clips() -> None:
-    assert [name for name in BACKBONES if BACKBONES.get(name).clips is not None] == ["slowfast-fast", "r3d101", "swin3d-t"]
+    assert [name for name in BACKBONES if BACKBONES.get(name).clips is not None] == [
+        "slowfast-fast",
+        "r3d101",
+        "swin3d-t",
+    ]
 
 
 @pytest.mark.parametrize("held", [0, 100, 1 << 30])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_pieces_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, dtype: type) -> None:
+def test_pieces_come_back_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, dtype: type
+) -> None:
     monkeypatch.setattr(batching, "HELD_BYTES", held)
     pieces = [np.random.default_rng(size).random((size, 7)).astype(dtype) for size in (1, 5, 1, 30)]
-    store = RowStore(tmp_path)
+    store = SpillBuffer(tmp_path)
     for piece in pieces:
         store.append(piece)
     found = store.array()
@@ -157,9 +192,11 @@ def test_pieces_come_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_video_takes_no_more_memory_than_what_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_video_takes_no_more_memory_than_what_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "HELD_BYTES", 1000)
-    store = RowStore(tmp_path)
+    store = SpillBuffer(tmp_path)
     largest = 0
     for index in range(100):
         store.append(np.full((2, 25), index, np.float32))

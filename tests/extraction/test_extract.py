@@ -8,13 +8,13 @@ import torch
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import Watching, tree
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.extract import run_extraction
 from vqafeat.extraction.loop import Extraction
 from vqafeat.store import FeatureStore
 
-REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
+REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 
 
 def test_one_device_or_two_leave_the_same_store(tmp_path: Path) -> None:
@@ -35,5 +35,7 @@ def test_what_an_extraction_refuses(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
     with pytest.raises(ArgumentError, match="devices is empty"):
         Extraction(dataset, store, REQUEST.build(), REQUEST, devices=[])
-    with pytest.raises(ArgumentError, match="the request names , but extractors were built for squeezenet1_0"):
-        Extraction(dataset, store, REQUEST.build(), ExtractorRequest((), {}, "float16", "fp32"))
+    with pytest.raises(
+        ArgumentError, match="the request names , but extractors were built for squeezenet1_0"
+    ):
+        Extraction(dataset, store, REQUEST.build(), ExtractorSpec((), {}, "float16", "fp32"))

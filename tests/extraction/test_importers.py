@@ -20,7 +20,11 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "vsfa"
     made.mkdir()
     for index, score in SCORES.items():
-        values = np.random.default_rng(index).normal(size=(3 + index, 8)).astype(np.float16 if index else np.float32)
+        values = (
+            np.random.default_rng(index)
+            .normal(size=(3 + index, 8))
+            .astype(np.float16 if index else np.float32)
+        )
         np.save(made / f"{index}_resnet-50_res5c.npy", values)
         np.save(made / f"{index}_score.npy", np.array([score]))
     return made
@@ -52,7 +56,9 @@ def test_a_vsfa_folder_of_a_published_list_counts_in_it(folder: Path, tmp_path: 
     import_vsfa(folder, dataset, store)
     assert store.complete_videos("resnet50") == ["v0", "v2", "v10"]
     np.save(folder / "2_score.npy", np.array([9.0]))
-    with pytest.raises(DatasetError, match=r"1 of 3 scores in .* are not those of 'small' .*first: \[2\].*--labels"):
+    with pytest.raises(
+        DatasetError, match=r"1 of 3 scores in .* are not those of 'small' .*first: \[2\].*--labels"
+    ):
         import_vsfa(folder, dataset, store)
     with pytest.raises(DatasetError, match=r"2 of 3 scores .*first: \[10, 2\]"):
         import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
@@ -98,7 +104,9 @@ def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Pa
         import_matrix(tmp_path / "other.mat", dataset, store, "brisque")
     with pytest.raises(ArgumentError, match=r"--name 'a\+b' holds \+ or @"):
         import_matrix(tmp_path / "brisque.mat", dataset, store, "a+b")
-    with pytest.raises(DatasetError, match=r"has 3 rows, 'small' has 2 videos in labels.csv; name the label list"):
+    with pytest.raises(
+        DatasetError, match=r"has 3 rows, 'small' has 2 videos in labels.csv; name the label list"
+    ):
         import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
 
 
@@ -109,7 +117,9 @@ def test_both_versions_of_matlab_files_are_read(tmp_path: Path) -> None:
         file["a"] = matrix.T
     np.testing.assert_array_equal(read_matrix(tmp_path / "seven.mat"), matrix)
     np.testing.assert_array_equal(read_matrix(tmp_path / "five.mat", "b"), matrix + 1)
-    with pytest.raises(DatasetError, match=r"--key None is no matrix of floating-point numbers .* there are: a, b"):
+    with pytest.raises(
+        DatasetError, match=r"--key None is no matrix of floating-point numbers .* there are: a, b"
+    ):
         read_matrix(tmp_path / "five.mat")
     (tmp_path / "text.mat").write_text("no matrix")
     with pytest.raises(DatasetError, match="is no MATLAB file"):

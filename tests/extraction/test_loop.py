@@ -20,7 +20,7 @@ from tests.helpers.extractions import NAMES, RANDOM, Watching, run, tree
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import DatasetError, IdentityError, StoreError
-from vqafeat.extraction.loop import extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.loop import extract_dataset, failure_log_path, read_failure_log
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.zarr_io import write_array
@@ -47,7 +47,9 @@ def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch:
     assert list(verify_store(FeatureStore.open(tmp_path / "v.zarr"))) == []
 
 
-def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(videos: Path, tmp_path: Path) -> None:
+def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(
+    videos: Path, tmp_path: Path
+) -> None:
     run(videos, tmp_path / "v.zarr")
     before = FeatureStore.open(tmp_path / "v.zarr").read("squeezenet1_0", "a.mp4").values.copy()
     os.utime(videos / "a.mp4", (1, 1))
@@ -69,22 +71,25 @@ def test_a_new_network_joins_without_touching_the_others(videos: Path, tmp_path:
     assert tree(tmp_path / "together.zarr") == after
 
 
-def test_a_bad_video_goes_to_the_ledger_and_stops_nothing(videos: Path, tmp_path: Path) -> None:
+def test_a_bad_video_goes_to_the_failure_log_and_stops_nothing(videos: Path, tmp_path: Path) -> None:
     (videos / "b.mp4").write_bytes(b"no video")
     summary = run(videos, tmp_path / "v.zarr")
     assert (summary.extracted, len(summary.failures)) == (2, 1)
-    ledger = tmp_path / "v.failures.jsonl"
-    line = json.loads(ledger.read_text())
+    failure_log = tmp_path / "v.failures.jsonl"
+    line = json.loads(failure_log.read_text())
     assert (line["video"], line["kind"], line["path"]) == ("b.mp4", "cannot-open", str(videos / "b.mp4"))
     assert FeatureStore.open(tmp_path / "v.zarr").complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
     write_clip(videos / "b.mp4", noise_frames(5, 64, 48, 1))
     assert run(videos, tmp_path / "v.zarr").extracted == 1
-    assert read_ledger(ledger) == []
+    assert read_failure_log(failure_log) == []
 
 
 def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
     whole = write_clip(
-        tmp_path / "whole.mp4", noise_frames(60), options={"g": "5"}, container_options={"movflags": "faststart"}
+        tmp_path / "whole.mp4",
+        noise_frames(60),
+        options={"g": "5"},
+        container_options={"movflags": "faststart"},
     ).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     dataset = csv_dataset(tmp_path, ["cut.mp4"])
@@ -100,10 +105,18 @@ def test_raw_video_read_by_another_geometry_is_done_again(tmp_path: Path) -> Non
     sizes = []
     for pixel_format, side in (("yuvj420p", 64), ("yuv420p", 64), ("yuv420p", 32)):
         dataset = replace(csv_dataset(tmp_path, ["a.yuv"]), raw=RawGeometry(side, 48, pixel_format, 25.0))
-        summary = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+        summary = extract_dataset(
+            dataset,
+            FeatureStore.create(tmp_path / "v.zarr", dataset),
+            build_extractors(["squeezenet1_0"], RANDOM),
+        )
         sizes.append((summary.extracted, summary.frames))
     assert sizes == [(1, 4), (1, 4), (1, 8)]
-    again = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+    again = extract_dataset(
+        dataset,
+        FeatureStore.create(tmp_path / "v.zarr", dataset),
+        build_extractors(["squeezenet1_0"], RANDOM),
+    )
     assert again.skipped == 1
 
 
@@ -112,48 +125,65 @@ def test_a_video_too_small_for_a_network_or_gone_is_stepped_over(tmp_path: Path)
         write_clip(tmp_path / name, noise_frames(3, side, side))
     dataset = csv_dataset(tmp_path, NAMES)
     (tmp_path / "b.mp4").unlink()
-    summary = extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM))
+    summary = extract_dataset(
+        dataset,
+        FeatureStore.create(tmp_path / "v.zarr", dataset),
+        build_extractors(["squeezenet1_0"], RANDOM),
+    )
     failures = sorted((failure.video, failure.kind, failure.message) for failure in summary.failures)
     assert [failure[:2] for failure in failures] == [("a.mp4", "too-small"), ("b.mp4", "cannot-open")]
     assert "takes no side below 21 samples" in failures[0][2]
     assert summary.extracted == 1
 
 
-def test_a_half_written_ledger_line_stops_nothing(videos: Path, tmp_path: Path) -> None:
-    (tmp_path / "v.failures.jsonl").write_text('{"video": "x.mp4", "path": "", "kind": "missing", "message": "m"}\n{"video": "y.m')
+def test_a_half_written_failure_log_line_stops_nothing(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "v.failures.jsonl").write_text(
+        '{"video": "x.mp4", "path": "", "kind": "missing", "message": "m"}\n{"video": "y.m'
+    )
     assert run(videos, tmp_path / "v.zarr").extracted == 3
-    assert [failure.video for failure in read_ledger(tmp_path / "v.failures.jsonl")] == ["x.mp4"]
+    assert [failure.video for failure in read_failure_log(tmp_path / "v.failures.jsonl")] == ["x.mp4"]
 
 
 def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
     dataset = csv_dataset(videos, NAMES)
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
-    summary = extract_dataset(dataset, store, build_extractors(["squeezenet1_0"], RANDOM), missing=["lost.mp4"])
+    summary = extract_dataset(
+        dataset, store, build_extractors(["squeezenet1_0"], RANDOM), missing=["lost.mp4"]
+    )
     assert [(failure.video, failure.kind) for failure in summary.failures] == [("lost.mp4", "missing")]
-    assert [failure.video for failure in read_ledger(ledger_path(store))] == ["lost.mp4"]
+    assert [failure.video for failure in read_failure_log(failure_log_path(store))] == ["lost.mp4"]
 
 
-def test_another_identity_is_refused_before_any_video_is_read(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_identity_is_refused_before_any_video_is_read(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(videos, tmp_path / "v.zarr")
     monkeypatch.setattr("vqafeat.extraction.pipeline.Pipeline._begin", None)
     dataset = csv_dataset(videos, NAMES)
     with pytest.raises(IdentityError, match="weights_sha256"):
         extract_dataset(
-            dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random:1"})
+            dataset,
+            FeatureStore.create(tmp_path / "v.zarr", dataset),
+            build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random:1"}),
         )
 
 
 def test_videos_without_a_path_are_refused(videos: Path, tmp_path: Path) -> None:
     csv_dataset(videos, NAMES)
     dataset = load_dataset(str(videos / "scores.csv"))
-    with pytest.raises(DatasetError, match=r"3 videos of 'videos' have no path \(first: a.mp4, b.mp4, c.mp4\)"):
+    with pytest.raises(
+        DatasetError, match=r"3 videos of 'videos' have no path \(first: a.mp4, b.mp4, c.mp4\)"
+    ):
         extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), [])
 
 
 def test_progress_is_told_video_by_video(videos: Path, tmp_path: Path) -> None:
     dataset, watching = csv_dataset(videos, NAMES), Watching()
     extract_dataset(
-        dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), build_extractors(["squeezenet1_0"], RANDOM), progress=watching
+        dataset,
+        FeatureStore.create(tmp_path / "v.zarr", dataset),
+        build_extractors(["squeezenet1_0"], RANDOM),
+        progress=watching,
     )
     assert [item for item in watching.told if isinstance(item, str)] == NAMES
     assert [item for item in watching.told if isinstance(item, int)] == [1, 2, 3]
@@ -179,7 +209,10 @@ def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Pat
     store = tmp_path / "killed.zarr"
     command = [sys.executable, "-c", KILLED, str(videos), str(store), *names]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-        while process.poll() is None and len(list(store.glob("features/squeezenet1_0/*.mp4"))) < after_videos + 1:
+        while (
+            process.poll() is None
+            and len(list(store.glob("features/squeezenet1_0/*.mp4"))) < after_videos + 1
+        ):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -188,21 +221,27 @@ def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Pat
     assert np.isfinite(FeatureStore.open(store).read("squeezenet1_0", "4.mp4").values).all()
 
 
-@pytest.mark.parametrize(("fault", "kind"), [("crash", "decoder-crashed"), ("hang", "timeout"), ("bug", "decoder-error")])
-def test_whatever_a_codec_does_ends_in_the_ledger(
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("crash", "decoder-crashed"), ("hang", "timeout"), ("bug", "decoder-error")]
+)
+def test_whatever_a_codec_does_ends_in_the_failure_log(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
 ) -> None:
     monkeypatch.setattr(pool, "_START", crashing_decoder.START)
     (videos / "b.mp4").rename(videos / f"{fault}.mp4")
     dataset = csv_dataset(videos, ["a.mp4", f"{fault}.mp4", "c.mp4"])
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
-    summary = extract_dataset(dataset, store, build_extractors(["squeezenet1_0"], RANDOM), resources=Resources(timeout_seconds=2))
+    summary = extract_dataset(
+        dataset, store, build_extractors(["squeezenet1_0"], RANDOM), resources=Resources(timeout_seconds=2)
+    )
     assert [(failure.video, failure.kind) for failure in summary.failures] == [(f"{fault}.mp4", kind)]
-    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert read_failure_log(failure_log_path(store)) == list(summary.failures)
     assert store.complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
 
 
-def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = []
 
     def write_until_full(*arguments: object) -> None:
@@ -212,7 +251,9 @@ def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(videos: Path, tmp
 
     monkeypatch.setattr("vqafeat.store.plain.write_array", write_until_full)
     with pytest.raises(
-        StoreError, match=r"'[abc].mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make room"
+        StoreError,
+        match=r"'[abc].mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make "
+        r"room",
     ):
         run(videos, tmp_path / "v.zarr")
     store = FeatureStore.open(tmp_path / "v.zarr")
@@ -237,7 +278,8 @@ def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None
         sys.executable,
         "-c",
         # what a shell starts in the background ignores the signal, and so would all that it starts
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vqafeat_cli.main import main; main()",
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vqafeat_cli.main "
+        "import main; main()",
         "extract",
         "--dataset",
         str(videos / "scores.csv"),
@@ -262,4 +304,6 @@ def test_two_extractions_on_one_store_do_not_meet(videos: Path, tmp_path: Path) 
     dataset = csv_dataset(videos, NAMES)
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
     with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):
-        extract_dataset(dataset, FeatureStore.open(store.path, writable=True), build_extractors(["squeezenet1_0"], RANDOM))
+        extract_dataset(
+            dataset, FeatureStore.open(store.path, writable=True), build_extractors(["squeezenet1_0"], RANDOM)
+        )

@@ -11,18 +11,29 @@ from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import VideoError
-from vqafeat.extraction.memory_budget import MemoryBudget, activation_bytes, free_on, held_bytes, step_bytes, used_bytes
+from vqafeat.extraction.memory_budget import (
+    MemoryBudget,
+    activation_bytes,
+    free_on,
+    held_bytes,
+    step_bytes,
+    used_bytes,
+)
 from vqafeat.extraction.pipeline import Resources, extract_video
 
 CPU = torch.device("cpu")
 
 
 def network_of(name: str, dtype: str = "float16") -> Network:
-    return shared_networks(build_extractors([name], {name.split("@", maxsplit=1)[0].split(":", maxsplit=1)[0]: "random"}, dtype), CPU)[0]
+    return shared_networks(
+        build_extractors([name], {name.split("@", maxsplit=1)[0].split(":", maxsplit=1)[0]: "random"}, dtype),
+        CPU,
+    )[0]
 
 
 def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:
-    # ResNet-18 at 224: the stem's map before and after its norm; then conv1's input, its output and the shortcut, at half the size
+    # ResNet-18 at 224: the stem's map before and after its norm; then conv1's input, its output and the
+    # shortcut, at half the size
     stem = 64 * 112 * 112 * 4
     assert activation_bytes(network_of("resnet18"), 224, 224) == pytest.approx(2 * stem, rel=0.15)
     assert activation_bytes(network_of("resnet18"), 448, 448) == pytest.approx(8 * stem, rel=0.15)
@@ -53,12 +64,16 @@ def test_a_video_beyond_the_budget_is_refused_with_the_amount_that_would_do(tmp_
     extractors = build_extractors(["resnet18"], {"resnet18": "random"})
     resources = Resources(workers=0, memory_bytes=used_bytes() + (20 << 20))
     with pytest.raises(
-        VideoError, match=r"of 640x480 needs about .* GiB with 'resnet18', more than .*give --memory (.*)G or a smaller view"
+        VideoError,
+        match=r"of 640x480 needs about .* GiB with 'resnet18', more than .*give --memory (.*)G or a smaller "
+        r"view",
     ) as caught:
         extract_video(clip, extractors, resources=resources)
     assert caught.value.kind == "over-memory"
     enough = float(str(caught.value).split("--memory ")[1].split("G")[0])
-    found = extract_video(clip, extractors, resources=Resources(workers=0, memory_bytes=int(enough * (1 << 30))))
+    found = extract_video(
+        clip, extractors, resources=Resources(workers=0, memory_bytes=int(enough * (1 << 30)))
+    )
     assert len(found.table.seconds) == 2
 
 

@@ -12,16 +12,16 @@ import torch
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import Watching, tree
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
-from vqafeat.extraction.loop import ExtractionSummary, extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.loop import ExtractionSummary, extract_dataset, failure_log_path, read_failure_log
 from vqafeat.extraction.multi_device import extract_on_devices, shares
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore
 
 CPU = torch.device("cpu")
-REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
+REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 NAMES = [f"{index}.mp4" for index in range(5)]
 
 
@@ -37,7 +37,13 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def spread(dataset: Dataset, store: FeatureStore, watching: Watching | None = None) -> ExtractionSummary:
     return extract_on_devices(
-        dataset, store, REQUEST.build(), REQUEST, [CPU, CPU], resources=Resources(workers=2), progress=watching or Watching()
+        dataset,
+        store,
+        REQUEST.build(),
+        REQUEST,
+        [CPU, CPU],
+        resources=Resources(workers=2),
+        progress=watching or Watching(),
     )
 
 
@@ -48,7 +54,7 @@ def test_two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) 
     summary = spread(dataset, store, watching)
     assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, expected.frames)
     assert [failure.video for failure in summary.failures] == ["1.mp4"]
-    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert read_failure_log(failure_log_path(store)) == list(summary.failures)
     assert tree(store.path) == tree(alone.path)
     assert {told for told in watching.told if isinstance(told, str)} == set(NAMES)
 
@@ -73,7 +79,10 @@ def test_a_process_that_is_killed_is_told_of_and_the_rest_stays(dataset: Dataset
         os.kill(found[0], signal.SIGKILL)
 
     threading.Thread(target=kill_one, daemon=True).start()
-    with pytest.raises(ExtractionError, match=r"the process on device 'cpu' ended with code -9 .* the same command goes on from there"):
+    with pytest.raises(
+        ExtractionError,
+        match=r"the process on device 'cpu' ended with code -9 .* the same command goes on from there",
+    ):
         spread(dataset, store)
     assert spread(dataset, store).extracted <= 4
     assert store.complete_videos("squeezenet1_0") == ["0.mp4", "2.mp4", "3.mp4", "4.mp4"]

@@ -1,4 +1,6 @@
-"""One video through the networks: against torchvision's own transforms on whole-clip tensors, in any batch, alone or in company."""
+"""One video through the networks: against torchvision's own transforms on whole-clip tensors, in any batch,
+alone or in company.
+"""
 
 from pathlib import Path
 
@@ -9,12 +11,12 @@ from torchvision.transforms import functional
 
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, feature_set_name
+from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors, feature_set_name
 from vqafeat.backbones.views import crop_places
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
 from vqafeat.extraction.memory_budget import used_bytes
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoJob, extract_video
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask, extract_video
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 
@@ -32,9 +34,11 @@ def test_rows_equal_the_released_recipe_on_whole_tensors(clip: Path) -> None:
     found = extract_video(clip, build_extractors(["resnet18"], RANDOM, "float32")).features["resnet18"]
     with VideoReader(clip) as reader:
         tensors = [functional.to_tensor(frame.rgb) for frame in reader]
-    frames = torch.stack([functional.normalize(tensor, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) for tensor in tensors])
+    frames = torch.stack(
+        [functional.normalize(tensor, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) for tensor in tensors]
+    )
     backbone = BACKBONES.get("resnet18")
-    network = backbone.tapped(load_network(backbone, "random").network, ("layer4",))
+    network = backbone.with_feature_layers(load_network(backbone, "random").network, ("layer4",))
     with torch.inference_mode():
         maps = network(frames)["layer4"]
     expected = torch.cat([maps.mean((2, 3)), torch.std(maps.flatten(2), dim=2, unbiased=True)], 1)
@@ -46,7 +50,11 @@ def test_rows_equal_the_released_recipe_on_whole_tensors(clip: Path) -> None:
 def test_rows_do_not_depend_on_the_batch(clip: Path, batch_frames: int) -> None:
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     expected = extract_video(clip, extractors).features["resnet18"].values
-    found = extract_video(clip, extractors, resources=Resources(workers=0, batch_frames=batch_frames)).features["resnet18"].values
+    found = (
+        extract_video(clip, extractors, resources=Resources(workers=0, batch_frames=batch_frames))
+        .features["resnet18"]
+        .values
+    )
     np.testing.assert_array_equal(found, expected)
 
 
@@ -71,9 +79,17 @@ def test_each_frame_is_told_of_and_has_its_time_and_source(clip: Path) -> None:
 def test_the_identity_follows_what_the_rows_depend_on() -> None:
     extractor = build_extractors(["resnet18"], RANDOM)[0]
     identity = extractor.identity
-    assert (identity.network, identity.channels, identity.view, identity.weights) == ("resnet18", 1024, "full", "random, seed 0")
+    assert (identity.network, identity.channels, identity.view, identity.weights) == (
+        "resnet18",
+        1024,
+        "full",
+        "random, seed 0",
+    )
     other = build_extractors(["resnet18"], {"resnet18": "random:1"}, "float32")[0].identity
-    assert {name.split(":")[0] for name in identity.differences(other).split("; ")} == {"weights_sha256", "precision"}
+    assert {name.split(":")[0] for name in identity.differences(other).split("; ")} == {
+        "weights_sha256",
+        "precision",
+    }
 
 
 def test_rows_beyond_float16_are_refused_with_the_next_step(clip: Path) -> None:
@@ -86,7 +102,14 @@ def test_rows_beyond_float16_are_refused_with_the_next_step(clip: Path) -> None:
     assert caught.value.kind == "not-finite"
 
 
-MIXED = ["resnet18", "resnet18:stages", "slowfast-fast", "squeezenet1_0@crops768", "resnet18@short540@uniform128", "slowfast-fast:kinetics"]
+MIXED = [
+    "resnet18",
+    "resnet18:stages",
+    "slowfast-fast",
+    "squeezenet1_0@crops768",
+    "resnet18@short540@uniform128",
+    "slowfast-fast:kinetics",
+]
 MIXED_WEIGHTS = {**RANDOM, "slowfast-fast": "random"}
 
 
@@ -94,7 +117,10 @@ MIXED_WEIGHTS = {**RANDOM, "slowfast-fast": "random"}
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("clips")
     sizes = [(70, 64, 48), (5, 64, 48), (133, 64, 48), (9, 48, 64)]
-    return [write_clip(folder / f"{index}.mp4", noise_frames(*size, seed=index)) for index, size in enumerate(sizes)]
+    return [
+        write_clip(folder / f"{index}.mp4", noise_frames(*size, seed=index))
+        for index, size in enumerate(sizes)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +129,19 @@ def alone(clips: list[Path]) -> Rows:
     return {path.name: extract_video(path, extractors).features for path in clips}
 
 
-def jobs_of(paths: list[Path], extractors: list[Extractor]) -> list[VideoJob]:
-    return [VideoJob(path.name, path, None, tuple(extractor.feature_set for extractor in extractors)) for path in paths]
+def jobs_of(paths: list[Path], extractors: list[FeatureExtractor]) -> list[VideoTask]:
+    return [
+        VideoTask(path.name, path, None, tuple(extractor.feature_set for extractor in extractors))
+        for path in paths
+    ]
 
 
-def rows_by_video(paths: list[Path], extractors: list[Extractor], resources: Resources) -> Rows:
+def rows_by_video(paths: list[Path], extractors: list[FeatureExtractor], resources: Resources) -> Rows:
     with Pipeline(extractors, resources) as pipeline:
-        return {outcome.job.name: outcome.extracted().features for outcome in pipeline.outcomes(jobs_of(paths, extractors))}
+        return {
+            outcome.job.name: outcome.extracted().features
+            for outcome in pipeline.outcomes(jobs_of(paths, extractors))
+        }
 
 
 def assert_equal(found: dict[str, VideoFeatures], expected: dict[str, VideoFeatures]) -> None:
@@ -132,32 +164,47 @@ def test_all_kinds_of_networks_in_one_pass_give_what_each_gives_alone(clips: lis
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(clips: list[Path], alone: Rows, workers: int) -> None:
-    found = rows_by_video(clips, build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32"), Resources(workers=workers))
+def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(
+    clips: list[Path], alone: Rows, workers: int
+) -> None:
+    found = rows_by_video(
+        clips, build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32"), Resources(workers=workers)
+    )
     assert set(found) == set(alone)
     for name, features in alone.items():
         assert_equal(found[name], features)
 
 
-def test_batches_across_videos_give_each_video_its_own_rows(clips: list[Path], alone: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    # on a CPU every frame is computed alone; batches are a GPU's way, taken here to see that rows find their video
+def test_batches_across_videos_give_each_video_its_own_rows(
+    clips: list[Path], alone: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # on a CPU every frame is computed alone; batches are a GPU's way, taken here to see that rows find their
+    # video
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     monkeypatch.setattr(Pipeline, "_batch_size", lambda pipeline, network, height, width: 16)
     found = rows_by_video(clips, extractors, Resources(workers=2))
     for name, features in alone.items():
-        np.testing.assert_allclose(found[name]["resnet18"].values, features["resnet18"].values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            found[name]["resnet18"].values, features["resnet18"].values, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_the_fast_pathway_sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:
-    found = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features["slowfast-fast"]
+    found = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features[
+        "slowfast-fast"
+    ]
     block = [*range(0, 61, 2), 63]
     last = [69 + index for index in block if 69 + index >= 128]
     assert found.frame.tolist() == [*block, *(64 + index for index in block), *last]
     with VideoReader(clips[2]) as reader:
         rgb = torch.stack([functional.to_tensor(frame.rgb) for frame in reader])
-    normal = functional.normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).movedim(0, 1).unsqueeze(0)
+    normal = (
+        functional.normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).movedim(0, 1).unsqueeze(0)
+    )
     backbone = BACKBONES.get("slowfast-fast")
-    network = backbone.tapped(load_network(backbone, "random").network, backbone.variant("").taps)
+    network = backbone.with_feature_layers(
+        load_network(backbone, "random").network, backbone.variant("").taps
+    )
     with torch.inference_mode():
         (maps,) = network(normal[:, :, [64 + index for index in block]]).values()
     expected = torch.cat([maps[0].mean((2, 3)), maps[0].flatten(2).std(2)]).T
@@ -172,7 +219,12 @@ def test_crops_are_averaged(clips: list[Path], tmp_path: Path) -> None:
         (rgb,) = [frame.rgb.copy() for frame in reader]
     alone = []
     for index, (top, left) in enumerate(crop_places(800, 1000)):
-        crop = write_clip(tmp_path / f"{index}.mkv", rgb[None, top : top + 768, left : left + 768], codec="ffv1", pixel_format="bgr0")
+        crop = write_clip(
+            tmp_path / f"{index}.mkv",
+            rgb[None, top : top + 768, left : left + 768],
+            codec="ffv1",
+            pixel_format="bgr0",
+        )
         alone.append(extract_video(crop, extractors[:1]).features["squeezenet1_0"].values)
     assert len(alone) == 4
     np.testing.assert_allclose(found, np.mean(alone, 0), rtol=1e-4, atol=1e-5)
@@ -190,7 +242,9 @@ def test_uniform_frames_are_those_of_the_video_even_where_its_container_miscount
     assert told == [1]
 
 
-def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(clips: list[Path], tmp_path: Path) -> None:
+def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(
+    clips: list[Path], tmp_path: Path
+) -> None:
     large = write_clip(tmp_path / "large.mp4", noise_frames(3, 640, 480))
     extractors = build_extractors(["slowfast-fast"], MIXED_WEIGHTS)
     with Pipeline(extractors, Resources(workers=1, memory_bytes=used_bytes() + (220 << 20))) as pipeline:
@@ -206,7 +260,8 @@ def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(clips: 
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(
         UnknownNameError,
-        match="unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540, @crops768, @every, @uniform128",
+        match="unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540, "
+        "@crops768, @every, @uniform128",
     ):
         build_extractors(["resnet18@ful"], RANDOM)
     with pytest.raises(UnknownNameError, match="unknown backbone 'resnet19': did you mean"):

@@ -18,10 +18,10 @@ from tests.helpers.datasets import csv_dataset
 from tests.helpers.s3 import LoopbackS3
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import StoreError, VideoError
-from vqafeat.extraction.loop import Silent, extract_dataset
-from vqafeat.extraction.pipeline import Resources, VideoJob
+from vqafeat.extraction.loop import NullProgress, extract_dataset
+from vqafeat.extraction.pipeline import Resources, VideoTask
 from vqafeat.extraction.prefetch import Fetching
-from vqafeat.remote import RemoteFile, listed_files, place_named
+from vqafeat.remote import RemoteFile, listed_files, parse_path
 from vqafeat.store import FeatureStore
 
 upath = pytest.importorskip("upath", reason="universal-pathlib is not installed: pip install vqafeat[s3]")
@@ -41,11 +41,11 @@ def remote(name: str, content: bytes | None, size: int | None = None) -> RemoteF
     return RemoteFile(place, len(content or b"") if size is None else size, WRITTEN_NS)
 
 
-def job(path: Path | RemoteFile) -> VideoJob:
-    return VideoJob(path.name, path, None, ("tiny",))
+def job(path: Path | RemoteFile) -> VideoTask:
+    return VideoTask(path.name, path, None, ("tiny",))
 
 
-def fail(given: VideoJob, error: VideoError) -> None:
+def fail(given: VideoTask, error: VideoError) -> None:
     raise AssertionError(f"{given.name}: {error}")
 
 
@@ -70,7 +70,7 @@ def test_copies_are_those_files_and_go_when_they_are_released(cache: Path, tmp_p
 def test_no_more_than_asked_are_ahead(cache: Path) -> None:
     asked = []
 
-    def endless() -> Iterator[VideoJob]:
+    def endless() -> Iterator[VideoTask]:
         for number in range(1000):
             asked.append(number)
             yield job(remote(f"{number}.mp4", b"video"))
@@ -97,11 +97,20 @@ def test_a_copy_is_made_while_another_is_decoded(cache: Path, monkeypatch: pytes
 
 
 def test_what_cannot_be_had_is_told_and_passed_over(cache: Path) -> None:
-    jobs = [job(remote("gone.mp4", None)), job(remote("cut.mp4", b"1234", size=9)), job(remote("whole.mp4", b"123456789"))]
+    jobs = [
+        job(remote("gone.mp4", None)),
+        job(remote("cut.mp4", b"1234", size=9)),
+        job(remote("whole.mp4", b"123456789")),
+    ]
     told: list[tuple[str, str, str]] = []
-    with Fetching(jobs, 2, lambda given, error: told.append((given.name, error.kind, str(error)))) as fetching:
+    with Fetching(
+        jobs, 2, lambda given, error: told.append((given.name, error.kind, str(error)))
+    ) as fetching:
         assert [found.name for found in fetching] == ["whole.mp4"]
-    assert [(name, kind) for name, kind, _ in told] == [("gone.mp4", "cannot-open"), ("cut.mp4", "cannot-open")]
+    assert [(name, kind) for name, kind, _ in told] == [
+        ("gone.mp4", "cannot-open"),
+        ("cut.mp4", "cannot-open"),
+    ]
     assert "/gone.mp4' cannot be fetched (FileNotFoundError" in told[0][2]
     assert "4 bytes came, 9 were listed" in told[1][2]
 
@@ -114,14 +123,19 @@ def test_a_full_disk_ends_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch, 
         raise OSError(number, "nothing fits")
 
     monkeypatch.setattr(given.place.fs, "get_file", full)
-    told = pytest.raises(StoreError, match=r"the cache folder '.*' cannot be written to \(nothing fits\); make room .* XDG_CACHE_HOME")
+    told = pytest.raises(
+        StoreError,
+        match=r"the cache folder '.*' cannot be written to \(nothing fits\); make room .* XDG_CACHE_HOME",
+    )
     with told, Fetching([job(given)], 1, fail) as fetching:
         list(fetching)
 
 
 def test_a_cache_that_cannot_be_written_to_ends_the_run(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "vqafeat").touch()
-    told = pytest.raises(StoreError, match=r"the cache folder '.*videos' cannot be written to \(Not a directory|File exists\)")
+    told = pytest.raises(
+        StoreError, match=r"the cache folder '.*videos' cannot be written to \(Not a directory|File exists\)"
+    )
     with told, Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
         list(fetching)
 
@@ -149,17 +163,24 @@ def test_an_extraction_deletes_each_copy_once_it_is_decoded(cache: Path, tmp_pat
         write_clip(tmp_path / name, noise_frames(3, 64, 48, number))
     dataset = csv_dataset(tmp_path, names)
     contents = [(tmp_path / name).read_bytes() for name in names]
-    videos = [replace(video, path=remote(video.name, content)) for video, content in zip(dataset.videos, contents, strict=True)]
+    videos = [
+        replace(video, path=remote(video.name, content))
+        for video, content in zip(dataset.videos, contents, strict=True)
+    ]
     most: list[int] = []
 
-    class Counting(Silent):
+    class Counting(NullProgress):
         def frames(self, count: int) -> None:
             most.append(len(list(cache.glob("*/*.mp4"))))
 
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
     extractors = build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random"})
     summary = extract_dataset(
-        replace(dataset, videos=tuple(videos)), store, extractors, resources=Resources(workers=1), progress=Counting()
+        replace(dataset, videos=tuple(videos)),
+        store,
+        extractors,
+        resources=Resources(workers=1),
+        progress=Counting(),
     )
     assert (summary.extracted, summary.failures) == (8, ())
     assert 1 <= max(most) <= 3  # one in work, one ahead, and the one between
@@ -170,7 +191,7 @@ def test_an_extraction_deletes_each_copy_once_it_is_decoded(cache: Path, tmp_pat
 
 
 def test_what_is_cut_is_asked_for_again(s3: LoopbackS3, tmp_path: Path, cache: Path) -> None:
-    place = place_named("s3://bucket/videos", [f"endpoint_url={s3.url}"])
+    place = parse_path("s3://bucket/videos", [f"endpoint_url={s3.url}"])
     content = random.Random(0).randbytes(300_000)
     (place / "a.mp4").write_bytes(content)
     (file,) = listed_files(place).values()

@@ -10,18 +10,24 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.crashing_extraction_worker import DEADLY, DEADLY_ONCE, DyingWorker
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import Watching, tree
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction import ray_backend
 from vqafeat.extraction.extract import run_extraction
-from vqafeat.extraction.loop import Extraction, ExtractionSummary, extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.loop import (
+    Extraction,
+    ExtractionSummary,
+    extract_dataset,
+    failure_log_path,
+    read_failure_log,
+)
 from vqafeat.store import FeatureStore
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
 pytestmark = pytest.mark.faults  # a cluster starts, and workers die
-REQUEST = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
+REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 NAMES = [f"{index}.mp4" for index in range(5)]
 
 
@@ -43,7 +49,11 @@ def new_store(dataset: Dataset, folder: Path) -> FeatureStore:
 
 
 def spread(
-    dataset: Dataset, store: FeatureStore, watching: Watching | None = None, request: ExtractorRequest = REQUEST, **asked: Any
+    dataset: Dataset,
+    store: FeatureStore,
+    watching: Watching | None = None,
+    request: ExtractorSpec = REQUEST,
+    **asked: Any,
 ) -> ExtractionSummary:
     work = Extraction(dataset, store, REQUEST.build(), request, cluster=ClusterOptions(**asked))
     return run_extraction(work, watching or Watching())
@@ -63,12 +73,16 @@ def test_two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path
     summary = spread(dataset, store, watching)
     assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, 4 + 12 + 16 + 20)
     assert [failure.kind for failure in summary.failures] == ["cannot-open"]
-    assert read_ledger(ledger_path(store)) == list(summary.failures)
+    assert read_failure_log(failure_log_path(store)) == list(summary.failures)
     assert tree(store.path) == expected
     assert handed_out(watching) == ["4.mp4", "3.mp4", "2.mp4", "0.mp4", "1.mp4"]
     path.unlink()
     again = spread(dataset, store)
-    assert (again.extracted, again.skipped, [failure.kind for failure in again.failures]) == (0, 4, ["cannot-open"])
+    assert (again.extracted, again.skipped, [failure.kind for failure in again.failures]) == (
+        0,
+        4,
+        ["cannot-open"],
+    )
 
 
 def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
@@ -82,7 +96,7 @@ def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
     (failure,) = summary.failures
     assert (failure.video, failure.kind) == (DEADLY, "worker-died")
     assert "was in work on 2 worker(s) that died, the last because: " in failure.message
-    assert read_ledger(ledger_path(store)) == [failure]
+    assert read_failure_log(failure_log_path(store)) == [failure]
     assert Counter(handed_out(watching)) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
     assert (tmp_path / "videos" / "died").read_text().split() == ["died"] * 3
     assert not list(store.path.rglob("*.partial"))
@@ -118,10 +132,12 @@ def test_a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: Path) -> None
 def test_what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", NAMES[:1])
     store = new_store(dataset, tmp_path)
-    other = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": "random:1"}, "float16", "fp32")
+    other = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random:1"}, "float16", "fp32")
     with pytest.raises(IdentityError, match="weights_sha256"):
         spread(dataset, store, request=other)
-    absent = ExtractorRequest(("squeezenet1_0",), {"squeezenet1_0": str(tmp_path / "absent.pth")}, "float16", "fp32")
+    absent = ExtractorSpec(
+        ("squeezenet1_0",), {"squeezenet1_0": str(tmp_path / "absent.pth")}, "float16", "fp32"
+    )
     with pytest.raises(WeightsError, match=r"absent\.pth"):
         spread(dataset, store, request=absent)
     with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):
@@ -130,7 +146,11 @@ def test_what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: P
 
 def test_workers_that_cannot_start_are_told_of(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", NAMES[:1])
-    with pytest.raises(ClusterError, match=r"no machine of the cluster holds a worker with 64 CPU .*lower --cpus-per-worker"):
+    with pytest.raises(
+        ClusterError, match=r"no machine of the cluster holds a worker with 64 CPU .*lower --cpus-per-worker"
+    ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64)
-    with pytest.raises(ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --patience"):
+    with pytest.raises(
+        ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --patience"
+    ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, patience_seconds=0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from vqafeat.datasets import RawGeometry
-from vqafeat.extraction.ray_backend import costs, longest_first
+from vqafeat.extraction.ray_backend import estimate_costs, longest_first
 
 
 def test_costs_are_frames_times_pixels_whatever_the_size_of_the_file(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_costs_are_frames_times_pixels_whatever_the_size_of_the_file(tmp_path: P
     (tmp_path / "raw.yuv").write_bytes(bytes(32 * 24 * 3 // 2 * 7))
     names = ["broken.mp4", "short.mp4", "raw.yuv", "long.mkv", "large.mp4"]
     dataset = replace(csv_dataset(tmp_path, names), raw=RawGeometry(32, 24, "yuv420p", 25.0))
-    assert costs(dataset) == [0, 3 * 64 * 48, 7 * 32 * 24, 30 * 64 * 48, 3 * 320 * 240]
+    assert estimate_costs(dataset) == [0, 3 * 64 * 48, 7 * 32 * 24, 30 * 64 * 48, 3 * 320 * 240]
     shares = longest_first(dataset, 2)
     assert [[video.name for video in share.videos] for share in shares] == [
         ["large.mp4", "long.mkv"],

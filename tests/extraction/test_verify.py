@@ -34,24 +34,36 @@ def store(videos: Path, tmp_path: Path) -> FeatureStore:
     """Return a store of the videos with two feature sets of random weights."""
     dataset = csv_dataset(videos, NAMES)
     found = FeatureStore.create(tmp_path / "scores.zarr", dataset)
-    extract_dataset(dataset, found, build_extractors(["tiny", "iqa-tiny"], {"tiny": "random:3", "iqa-tiny": "random:4"}))
+    extract_dataset(
+        dataset, found, build_extractors(["tiny", "iqa-tiny"], {"tiny": "random:3", "iqa-tiny": "random:4"})
+    )
     return FeatureStore.open(found.path, writable=True)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def chunk(store: FeatureStore, kind: str, number: int) -> Path:
     """Return the file of a chunk of a video."""
     return next(
-        path for path in sorted((store.path / kind).rglob("*")) if path.is_file() and "c" in path.parts and f"{number}.mp4" in str(path)
+        path
+        for path in sorted((store.path / kind).rglob("*"))
+        if path.is_file() and "c" in path.parts and f"{number}.mp4" in str(path)
     )
 
 
 def test_what_is_damaged_is_found_and_extracted_again(store: FeatureStore, videos: Path) -> None:
     whole, untouched = tree(store.path), chunk(store, "features/tiny", 0).stat().st_mtime_ns
-    flipped, cut, lost = chunk(store, "features/tiny", 1), chunk(store, "features/iqa-tiny", 2), chunk(store, "frames", 3)
+    flipped, cut, lost = (
+        chunk(store, "features/tiny", 1),
+        chunk(store, "features/iqa-tiny", 2),
+        chunk(store, "frames", 3),
+    )
     flipped.write_bytes(bytes([flipped.read_bytes()[0] ^ 1]) + flipped.read_bytes()[1:])
     cut.write_bytes(cut.read_bytes()[:-10])
     lost.unlink()
@@ -80,7 +92,9 @@ def test_the_command_mends_and_says_what_it_did(store: FeatureStore, videos: Pat
     assert cut.exists(), "nothing was removed"
 
 
-def test_a_sample_is_held_against_the_videos(store: FeatureStore, videos: Path, tmp_path: Path, run: Run) -> None:
+def test_a_sample_is_held_against_the_videos(
+    store: FeatureStore, videos: Path, tmp_path: Path, run: Run
+) -> None:
     ended = run("verify", store.path, "--against", videos, "--sample", 3, "--tolerance", 0)
     assert ended.code == 0, ended.err
     assert ended.out.count(": equal\n") == 6
@@ -88,17 +102,24 @@ def test_a_sample_is_held_against_the_videos(store: FeatureStore, videos: Path, 
     write_clip(videos / NAMES[1], noise_frames(5, 64, 48, 99))
     shutil.copy(videos / NAMES[0], videos / NAMES[2])
     write_clip(videos / NAMES[3], noise_frames(4, 64, 48, 3))
-    found = {str(one).split(":")[0]: one for one in compared(store, NAMES, videos, stored_extractors(store, {}), 0.001)}
+    found = {
+        str(one).split(":")[0]: one
+        for one in compared(store, NAMES, videos, stored_extractors(store, {}), 0.001)
+    }
     assert [found[f"tiny/{name}"].passed for name in NAMES] == [True, False, False, False]
     assert np.isinf(found[f"tiny/{NAMES[3]}"].difference)
     assert "has other frames or rows, more than 0.001" in str(found[f"tiny/{NAMES[3]}"])
     assert run("verify", store.path, "--against", videos, "--sample", 4).code == 3
 
 
-def test_a_packed_store_is_compared_and_has_to_be_unpacked_for_mending(store: FeatureStore, videos: Path, run: Run) -> None:
+def test_a_packed_store_is_compared_and_has_to_be_unpacked_for_mending(
+    store: FeatureStore, videos: Path, run: Run
+) -> None:
     pack_store(store.path)
     assert run("verify", store.path, "--against", videos).code == 0
-    shard = max((path for path in store.path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    shard = max(
+        (path for path in store.path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
     content = bytearray(shard.read_bytes())
     content[10] ^= 1
     shard.write_bytes(content)
@@ -108,7 +129,9 @@ def test_a_packed_store_is_compared_and_has_to_be_unpacked_for_mending(store: Fe
 
 def test_rows_of_other_weights_are_not_mended(store: FeatureStore) -> None:
     with pytest.raises(
-        IdentityError, match=r"feature set 'tiny' of .* cannot be made here as it was; .*weights_sha256.* Name the same file"
+        IdentityError,
+        match=r"feature set 'tiny' of .* cannot be made here as it was; .*weights_sha256.* Name the same "
+        r"file",
     ):
         stored_extractors(store, {"tiny": "random:7"})
     with pytest.raises(ArgumentError, match=r"tolerance is -1; it has to be at least 0"):

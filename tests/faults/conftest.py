@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import killed_writers
 from tests.helpers.extractions import tree
-from vqafeat.backbones.feature_set import Extractor
+from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.extraction.loop import ExtractionSummary
 from vqafeat.store import FeatureStore, verify_store
 
@@ -18,10 +18,12 @@ class Whole:
 
     videos: Path
     files: dict[str, bytes]
-    extractors: list[Extractor]
+    extractors: list[FeatureExtractor]
 
     def resumed(self, store: Path) -> ExtractionSummary:
-        """Extract again what is missing, and compare labels, feature arrays, frame tables, and everything else."""
+        """Extract again what is missing, and compare labels, feature arrays, frame tables, and everything
+        else.
+        """
         summary = killed_writers.extract(self.videos, store, built=self.extractors)
         assert summary.failures == ()
         assert tree(store) == self.files

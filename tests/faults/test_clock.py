@@ -16,7 +16,9 @@ pytestmark = pytest.mark.faults
 YEAR_SECONDS = 365 * 86400.0
 
 
-def test_a_clock_that_jumps_back_and_forth_during_a_run(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumps_back_and_forth_during_a_run(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now, jumps = time.time(), itertools.cycle([0.0, -YEAR_SECONDS, YEAR_SECONDS, -50 * YEAR_SECONDS])
     monkeypatch.setattr(time, "time", lambda: now + next(jumps))
     monkeypatch.setattr(time, "time_ns", lambda: int((now + next(jumps)) * 1e9))
@@ -25,7 +27,9 @@ def test_a_clock_that_jumps_back_and_forth_during_a_run(whole: Whole, tmp_path: 
 
 
 def test_a_store_whose_files_are_of_another_age_is_gone_on_with(whole: Whole, tmp_path: Path) -> None:
-    """As after a restored backup, or with the clock of another machine: half of it from the future, the rest from 1970."""
+    """As after a restored backup, or with the clock of another machine: half of it from the future, the rest
+    from 1970.
+    """
     store, random = tmp_path / "v.zarr", np.random.default_rng(0)
     process = killed_writers.started(killed_writers.killed_at, whole.videos, store, 150)
     process.join()

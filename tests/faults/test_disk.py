@@ -21,7 +21,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own; where mounting is not allowed, the injected errors below have to do."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     try:
@@ -46,12 +51,17 @@ def test_a_disk_that_fills_up_at_any_point(whole: Whole, small_disk: Path) -> No
         else:
             break
     assert len(told) >= 5
-    assert all("No space left on device" in message and "make room" in message and "\n" not in message for message in told)
+    assert all(
+        "No space left on device" in message and "make room" in message and "\n" not in message
+        for message in told
+    )
     whole.resumed(store)
 
 
 @pytest.mark.parametrize("piece", [1, 2, 5, 9])
-def test_a_write_that_finds_no_room(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+def test_a_write_that_finds_no_room(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
     pieces = []
 
     class Full:
@@ -63,7 +73,10 @@ def test_a_write_that_finds_no_room(whole: Whole, tmp_path: Path, monkeypatch: p
             return int(killed_writers._CRC.extend(checksum, block))
 
     monkeypatch.setattr(zarr_io, "google_crc32c", Full)
-    with pytest.raises(StoreError, match=r"'[abc].mp4' cannot be written to .*No space left on device.* run the same command again"):
+    with pytest.raises(
+        StoreError,
+        match=r"'[abc].mp4' cannot be written to .*No space left on device.* run the same command again",
+    ):
         killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     monkeypatch.undo()
     whole.resumed(tmp_path / "v.zarr")
@@ -72,17 +85,25 @@ def test_a_write_that_finds_no_room(whole: Whole, tmp_path: Path, monkeypatch: p
 def test_a_read_only_store_is_refused_in_one_sentence(whole: Whole, small_disk: Path) -> None:
     remount(small_disk, "size=8m")
     remount(small_disk, "ro")
-    with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable") as new:
+    with pytest.raises(
+        StoreError,
+        match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable",
+    ) as new:
         killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     remount(small_disk, "rw")
     killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     remount(small_disk, "ro")
-    with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable") as there:
+    with pytest.raises(
+        StoreError,
+        match=r"v.zarr' cannot be written to \(Read-only file system\); make room or make it writable",
+    ) as there:
         killed_writers.extract(whole.videos, small_disk / "v.zarr", built=whole.extractors)
     assert all("\n" not in str(error.value) for error in (new, there))
 
 
-def test_a_folder_without_permission_is_refused_alike(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission_is_refused_alike(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_file = Path.open
 
     def denied(path: Path, mode: str = "r", *arguments: object, **others: object) -> object:
@@ -91,5 +112,7 @@ def test_a_folder_without_permission_is_refused_alike(whole: Whole, tmp_path: Pa
         return open_file(path, mode, *arguments, **others)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(StoreError, match=r"v.zarr' cannot be written to \(Permission denied\); make room or make it writable"):
+    with pytest.raises(
+        StoreError, match=r"v.zarr' cannot be written to \(Permission denied\); make room or make it writable"
+    ):
         killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)

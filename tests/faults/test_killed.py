@@ -1,4 +1,6 @@
-"""Killed at fifty moments, drawn from seeds: the next run leaves the store that an uninterrupted one leaves."""
+"""Killed at fifty moments, drawn from seeds: the next run leaves the store that an uninterrupted one
+leaves.
+"""
 
 import os
 import signal
@@ -13,9 +15,9 @@ import torch
 
 from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import ExtractionError
-from vqafeat.extraction.loop import Silent, extract_dataset
+from vqafeat.extraction.loop import NullProgress, extract_dataset
 from vqafeat.extraction.multi_device import extract_on_devices
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore
@@ -32,7 +34,9 @@ def share_of(seed: int, salt: int) -> float:
 def whole_seconds(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> float:
     for name in ("warm", "timed"):  # the first start pays for the server's imports
         start = time.monotonic()
-        process = killed_writers.started(killed_writers.plain, whole.videos, tmp_path_factory.mktemp(name) / "v.zarr", 1)
+        process = killed_writers.started(
+            killed_writers.plain, whole.videos, tmp_path_factory.mktemp(name) / "v.zarr", 1
+        )
         process.join()
         assert process.exitcode == 0
     return time.monotonic() - start
@@ -52,13 +56,17 @@ def test_the_driver(whole: Whole, whole_seconds: float, tmp_path: Path, seed: in
 @pytest.fixture(scope="module")
 def file_events(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> int:
     folder = tmp_path_factory.mktemp("counted")
-    process = killed_writers.started(killed_writers.killed_at, whole.videos, folder / "v.zarr", 0, folder / "count")
+    process = killed_writers.started(
+        killed_writers.killed_at, whole.videos, folder / "v.zarr", 0, folder / "count"
+    )
     process.join()
     return int((folder / "count").read_text())
 
 
 @pytest.mark.parametrize("seed", range(WRITER))
-def test_the_writer_between_any_two_operations(whole: Whole, file_events: int, tmp_path: Path, seed: int) -> None:
+def test_the_writer_between_any_two_operations(
+    whole: Whole, file_events: int, tmp_path: Path, seed: int
+) -> None:
     # one moment of each twentieth, so that the first and the last steps are met too
     event = 1 + int((seed + share_of(seed, 2)) / WRITER * file_events)
     process = killed_writers.started(killed_writers.killed_at, whole.videos, tmp_path / "v.zarr", event)
@@ -67,7 +75,7 @@ def test_the_writer_between_any_two_operations(whole: Whole, file_events: int, t
     whole.resumed(tmp_path / "v.zarr")
 
 
-class KillingChildren(Silent):
+class KillingChildren(NullProgress):
     """Kills a process that this one started a moment after a video begins."""
 
     def __init__(self, seed: int, named: bytes, most_seconds: float) -> None:
@@ -94,7 +102,11 @@ def test_a_decoder(whole: Whole, tmp_path: Path, seed: int) -> None:
     dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
     killing = KillingChildren(seed, b"decoding", 0.4)
     summary = extract_dataset(
-        dataset, FeatureStore.create(store, dataset), whole.extractors, resources=Resources(workers=1), progress=killing
+        dataset,
+        FeatureStore.create(store, dataset),
+        whole.extractors,
+        resources=Resources(workers=1),
+        progress=killing,
     )
     assert {failure.kind for failure in summary.failures} <= {"decoder-crashed"}
     assert summary.extracted + len(summary.failures) == len(killed_writers.NAMES)
@@ -104,10 +116,12 @@ def test_a_decoder(whole: Whole, tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(SHARE))
 def test_a_process_of_a_device(whole: Whole, tmp_path: Path, seed: int) -> None:
     dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
-    request = ExtractorRequest(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
+    request = ExtractorSpec(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     devices = [torch.device("cpu")] * 2
     killing = KillingChildren(seed, b"spawn_main", 0.3)
     # one that had done its share by then is missed by nobody
     with suppress(ExtractionError):
-        extract_on_devices(dataset, FeatureStore.create(store, dataset), whole.extractors, request, devices, progress=killing)
+        extract_on_devices(
+            dataset, FeatureStore.create(store, dataset), whole.extractors, request, devices, progress=killing
+        )
     whole.resumed(store)

@@ -1,4 +1,6 @@
-"""Two runs on one store at once: one works, the other is refused, and nothing is lost; a run waits for the orphans of a killed one."""
+"""Two runs on one store at once: one works, the other is refused, and nothing is lost; a run waits for the
+orphans of a killed one.
+"""
 
 import time
 from pathlib import Path
@@ -8,11 +10,11 @@ import torch
 
 from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
-from vqafeat.backbones.feature_set import ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import StoreError
-from vqafeat.extraction.loop import Silent
+from vqafeat.extraction.loop import NullProgress
 from vqafeat.extraction.multi_device import extract_on_devices
-from vqafeat.store import FeatureStore, held_together
+from vqafeat.store import FeatureStore, worker_lock
 
 pytestmark = pytest.mark.faults
 REFUSED = 7
@@ -38,9 +40,11 @@ def test_two_runs_that_start_together(whole: Whole, tmp_path: Path, round_number
 
 def spread(videos: Path, store: Path) -> None:
     dataset = killed_writers.csv_dataset_as_it_is(videos)
-    request = ExtractorRequest(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
+    request = ExtractorSpec(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     opened = FeatureStore.create(store, dataset)
-    extract_on_devices(dataset, opened, request.build(), request, [torch.device("cpu")] * 2, progress=Silent())
+    extract_on_devices(
+        dataset, opened, request.build(), request, [torch.device("cpu")] * 2, progress=NullProgress()
+    )
 
 
 def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: Path) -> None:
@@ -53,8 +57,10 @@ def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: P
     whole.resumed(store)
 
 
-def test_orphans_that_do_not_end_are_told_of(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphans_that_do_not_end_are_told_of(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.2)
-    with held_together(tmp_path / "v.zarr"), pytest.raises(StoreError, match="another process is writing to"):
+    with worker_lock(tmp_path / "v.zarr"), pytest.raises(StoreError, match="another process is writing to"):
         killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     whole.resumed(tmp_path / "v.zarr")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.helpers.fits import small_fit
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.heads import NeuralHead, build_head
 from vqafeat.heads.a2inet import FUSIONS, TemporalGates
 from vqafeat.store import FeatureStore
@@ -34,7 +34,9 @@ def norm(x: Tensor) -> Tensor:
 
 def guided(x: Tensor, y: Tensor, w: Weights, kept: float) -> Tensor:
     """Equation 2, and with `kept` equation 3."""
-    return linear(y, w, "fusion.guided.scale") * norm(x) + linear(y, w, "fusion.guided.shift") + kept * norm(x)
+    return (
+        linear(y, w, "fusion.guided.scale") * norm(x) + linear(y, w, "fusion.guided.shift") + kept * norm(x)
+    )
 
 
 def to_style(x: Tensor, y: Tensor) -> Tensor:
@@ -44,7 +46,9 @@ def to_style(x: Tensor, y: Tensor) -> Tensor:
 
 EXPECTED: dict[str, Callable[[Tensor, Tensor, Weights], tuple[Tensor, Tensor]]] = {
     "concat": lambda q, s, w: (q, s),
-    "concat-mlp": lambda q, s, w: tuple(torch.relu(linear(torch.cat([q, s], 1), w, "fusion.mix.0")).chunk(2, 1)),
+    "concat-mlp": lambda q, s, w: tuple(
+        torch.relu(linear(torch.cat([q, s], 1), w, "fusion.mix.0")).chunk(2, 1)
+    ),
     "adain": lambda q, s, w: (q, to_style(s, q)),
     "adain-reverse": lambda q, s, w: (to_style(q, s), s),
     "fgin": lambda q, s, w: (q, guided(s, q, w, 0)),
@@ -63,7 +67,9 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Each frame and its two neighbours, zeros beyond the ends."""
     zero = torch.zeros_like(x[:1])
     padded = torch.cat([zero, x, zero])
-    return torch.stack([sum(padded[t + k] @ weight[:, :, k].T for k in range(3)) + bias for t in range(len(x))])
+    return torch.stack(
+        [sum(padded[t + k] @ weight[:, :, k].T for k in range(3)) + bias for t in range(len(x))]
+    )
 
 
 def gated(x: Tensor, w: Weights) -> Tensor:
@@ -72,8 +78,13 @@ def gated(x: Tensor, w: Weights) -> Tensor:
     summaries = (x.max(0).values, (x.var(0, correction=0) + 1e-5).sqrt())
     parts = []
     for number, summary in enumerate(summaries):
-        gate = torch.sigmoid(linear(torch.relu(linear(summary, w, f"gates.gates.{number}.0")), w, f"gates.gates.{number}.2"))
-        parts.append(convolved(x, w[f"gates.convolutions.{number}.weight"], w[f"gates.convolutions.{number}.bias"]) * gate)
+        gate = torch.sigmoid(
+            linear(torch.relu(linear(summary, w, f"gates.gates.{number}.0")), w, f"gates.gates.{number}.2")
+        )
+        parts.append(
+            convolved(x, w[f"gates.convolutions.{number}.weight"], w[f"gates.convolutions.{number}.bias"])
+            * gate
+        )
     return torch.cat(parts, 1)
 
 
@@ -88,15 +99,22 @@ def recurrent(x: Tensor, w: Weights) -> Tensor:
     return torch.stack(qualities)
 
 
-@pytest.mark.parametrize(("fusion", "attention", "catm"), list(product(EXPECTED, (True, False), (True, False))))
+@pytest.mark.parametrize(
+    ("fusion", "attention", "catm"), list(product(EXPECTED, (True, False), (True, False)))
+)
 def test_every_variant_scores_as_its_equations_say(fusion: str, attention: bool, catm: bool) -> None:
     torch.manual_seed(0)
-    head = build_head("a2inet", 6, {**SMALL, "fusion": fusion, "attention": attention, "catm": catm}).double().eval()
+    head = (
+        build_head("a2inet", 6, {**SMALL, "fusion": fusion, "attention": attention, "catm": catm})
+        .double()
+        .eval()
+    )
     weights = dict(head.state_dict())
     frames = torch.randn(16, 6, dtype=torch.float64)
     found = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
     quality, semantic = (
-        linear(part, weights, f"{name}.linear") for part, name in zip(frames[:5].split([2, 4], 1), ("first", "second"), strict=True)
+        linear(part, weights, f"{name}.linear")
+        for part, name in zip(frames[:5].split([2, 4], 1), ("first", "second"), strict=True)
     )
     x = torch.cat(EXPECTED[fusion](quality, semantic, weights), 1)
     x = attended(x, weights) if attention else x
@@ -127,18 +145,26 @@ def test_statistics_of_the_frames_reach_both_branches() -> None:
 
 def test_the_fit_fills_in_where_the_first_feature_set_ends(make_store: MakeStore, tmp_path: Path) -> None:
     options = {key: value for key, value in SMALL.items() if key != "first_channels"}
-    run = small_fit(make_store(), tmp_path / "run", head="a2inet", feature_sets="sparse+tiny", options=options)
+    run = small_fit(
+        make_store(), tmp_path / "run", head="a2inet", feature_sets="sparse+tiny", options=options
+    )
     assert (run.config.options["first_channels"], run.config.channels) == (2, 8)
-    model = TrainedModel.load(run.folder)
+    model = Model.load(run.folder)
     assert np.isfinite(model.score(np.ones((5, 8), np.float32)))
-    with pytest.raises(ArgumentError, match=r"head 'a2inet' has a branch for each of two feature sets, got 'tiny' alone; join two by \+"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"head 'a2inet' has a branch for each of two feature sets, got 'tiny' alone; join two by \+",
+    ):
         small_fit(make_store(), tmp_path / "other", head="a2inet", options=options)
     assert not (tmp_path / "other").exists()
 
 
 def test_sizes_are_checked() -> None:
     for wrong in (0, 6, 7, -1):
-        with pytest.raises(ArgumentError, match=rf"first_channels is {wrong} of 6 channels; it has to be the width of the first"):
+        with pytest.raises(
+            ArgumentError,
+            match=rf"first_channels is {wrong} of 6 channels; it has to be the width of the first",
+        ):
             build_head("a2inet", 6, {**SMALL, "first_channels": wrong})
     with pytest.raises(ArgumentError, match=r"kernel is 2; it has to be odd, as 3"):
         build_head("a2inet", 6, {**SMALL, "kernel": 2})

@@ -29,13 +29,14 @@ PARAMETERS = {
     "avg-gru": 540001,
     "sub-gru": 540001,
     "sub-lstm": 545185,
-    # FC 4096·128 + 128; 2 layers of attention 4·(128·128 + 128), feed-forward 2·128·2048 + 2048 + 128, normalisation 4·128; FC 128 + 1
+    # FC 4096·128 + 128; 2 layers of attention 4·(128·128 + 128), feed-forward 2·128·2048 + 2048 + 128,
+    # normalisation 4·128; FC 128 + 1
     "transformer": 524416 + 2 * (4 * 16512 + 526464 + 512) + 129,
     # sub-gru; two Linears of 2 each; one line
     "mdtvsfa": 540001 + 6,
     "mdtvsfa-transformer": 524416 + 2 * (4 * 16512 + 526464 + 512) + 129 + 6,
-    # FCs 4096·1024 + 2·1024; γ, θ 2·(1024² + 1024); Q, K, V 3·2048²; FC 2048·1024 + 1024; gates 2·(1024·64 + 64 + 64·1024 + 1024);
-    # convolutions 2·(3·1024² + 1024); FC 2048·128 + 128; GRU; FC 32 + 1
+    # FCs 4096·1024 + 2·1024; γ, θ 2·(1024² + 1024); Q, K, V 3·2048²; FC 2048·1024 + 1024; gates 2·(1024·64 +
+    # 64 + 64·1024 + 1024); convolutions 2·(3·1024² + 1024); FC 2048·128 + 128; GRU; FC 32 + 1
     "a2inet": 4196352 + 2099200 + 12582912 + 2098176 + 264320 + 6293504 + 262272 + 15552 + 33,
     # support vectors are no parameters that gradients learn
     "svr": 0,
@@ -51,7 +52,7 @@ def tiny(name: str, **changes: Any) -> Head:
     if name == "svr":
         support, draw = torch.randn(5, 6), torch.randn(5)
         weights = {"support": support, "coefficients": draw, "intercept": draw[0], "gamma": torch.tensor(0.2)}
-        head.make_room(weights)
+        head.resize_buffers(weights)
         head.load_state_dict({**weights, "scale": torch.rand(6), "shift": torch.rand(6)})
     return head
 
@@ -73,13 +74,17 @@ def test_padding_and_company_change_nothing(name: str) -> None:
     for row, own in enumerate(torch.split(frames, LENGTHS)):
         length = torch.tensor([len(own)])
         torch.testing.assert_close(head(own, length), together[row : row + 1], atol=1e-12, rtol=0)
-        torch.testing.assert_close(head.frame_scores(own, length)[0], curves[row, : len(own)], atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            head.frame_scores(own, length)[0], curves[row, : len(own)], atol=1e-12, rtol=0
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if name not in BOUNDED])
 def test_a_score_is_the_mean_of_the_frame_scores(name: str) -> None:
     head, frames = tiny(name), frames_of([20])
-    torch.testing.assert_close(head(frames, torch.tensor([20]))[0], head.frame_scores(frames, torch.tensor([20])).mean())
+    torch.testing.assert_close(
+        head(frames, torch.tensor([20]))[0], head.frame_scores(frames, torch.tensor([20])).mean()
+    )
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -134,7 +139,9 @@ def test_without_statistics_the_reduction_is_the_plain_layer_and_has_its_gradien
     torch.manual_seed(0)
     reduction, frames = FrameReduction(6, 4).double(), frames_of([9]).requires_grad_(with_frames)
     wanted = [*reduction.linear.parameters(), *([frames] if with_frames else [])]
-    own, plain = (torch.autograd.grad(layer(frames).sin().sum(), wanted) for layer in (reduction, reduction.linear))
+    own, plain = (
+        torch.autograd.grad(layer(frames).sin().sum(), wanted) for layer in (reduction, reduction.linear)
+    )
     torch.testing.assert_close(reduction(frames), reduction.linear(frames), atol=1e-12, rtol=0)
     torch.testing.assert_close(own, plain, atol=1e-12, rtol=0)
 
@@ -143,19 +150,29 @@ def test_start_at_moves_the_untrained_scores() -> None:
     head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
     assert isinstance(head, NeuralHead)
     before, bias = head(frames, lengths), head.score.bias.item()
-    head.start_at(0.6)
+    head.init_output_bias(0.6)
     torch.testing.assert_close(head(frames, lengths) - 0.6, before - bias)
 
 
 def test_options_are_resolved_and_checked() -> None:
-    assert head_options("sub-gru", {"beta": 0.3}) == {"reduced": 128, "hidden": 32, "pooling": "released", "window": 12, "beta": 0.3}
+    assert head_options("sub-gru", {"beta": 0.3}) == {
+        "reduced": 128,
+        "hidden": 32,
+        "pooling": "released",
+        "window": 12,
+        "beta": 0.3,
+    }
     with pytest.raises(ArgumentError, match=r"head 'avg-gru' has no option 'beta'; it has reduced, hidden"):
         head_options("avg-gru", {"beta": 0.3})
-    with pytest.raises(ArgumentError, match=r"option 'hidden' of head 'avg-gru' is '32'; it has to be a int, as 32"):
+    with pytest.raises(
+        ArgumentError, match=r"option 'hidden' of head 'avg-gru' is '32'; it has to be a int, as 32"
+    ):
         head_options("avg-gru", {"hidden": "32"})
     with pytest.raises(UnknownNameError, match=r"unknown head 'sub-gur': did you mean sub-gru"):
         build_head("sub-gur", 6)
-    with pytest.raises(ArgumentError, match=r"window = 0, beta = 0.5: the pooling window has to be at least 1"):
+    with pytest.raises(
+        ArgumentError, match=r"window = 0, beta = 0.5: the pooling window has to be at least 1"
+    ):
         build_head("sub-gru", 6, {"window": 0})
 
 
@@ -163,11 +180,18 @@ def test_options_are_read_from_text() -> None:
     given = ["fusion=fgin", "catm=no", "attention=yes", "width=64", "beta=0.25"]
     expected = {"fusion": "fgin", "catm": False, "attention": True, "width": 64, "beta": 0.25}
     assert options_from_text("a2inet", given) == expected
-    with pytest.raises(ArgumentError, match=r"option 'gates=no': head 'sub-gru' takes NAME=VALUE with one of reduced, hidden, pooling"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"option 'gates=no': head 'sub-gru' takes NAME=VALUE with one of reduced, hidden, pooling",
+    ):
         options_from_text("sub-gru", ["gates=no"])
     with pytest.raises(ArgumentError, match=r"option 'hidden': head 'sub-gru' takes NAME=VALUE"):
         options_from_text("sub-gru", ["hidden"])
-    with pytest.raises(ArgumentError, match=r"option 'hidden' of head 'sub-gru' is '3.5'; it has to be a int, as 32"):
+    with pytest.raises(
+        ArgumentError, match=r"option 'hidden' of head 'sub-gru' is '3.5'; it has to be a int, as 32"
+    ):
         options_from_text("sub-gru", ["hidden=3.5"])
-    with pytest.raises(ArgumentError, match=r"option 'catm' of head 'a2inet' is 'off'; it has to be yes or no"):
+    with pytest.raises(
+        ArgumentError, match=r"option 'catm' of head 'a2inet' is 'off'; it has to be yes or no"
+    ):
         options_from_text("a2inet", ["catm=off"])

@@ -60,7 +60,7 @@ def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
 
 def test_frame_scores_lie_on_the_scale_of_the_score() -> None:
     head = head_of("mdtvsfa")
-    head.see_labels(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0, 0, 0]))
+    head.init_from_labels(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0, 0, 0]))
     alone, length = frames()[:1], torch.tensor([1])
     torch.testing.assert_close(head.frame_scores(alone, length)[0], head(alone, length))
     curve = head.frame_scores(frames(), LENGTHS)
@@ -94,17 +94,19 @@ def test_all_four_parameters_are_learnt_where_asked_for() -> None:
 
 def test_each_data_set_starts_its_own_line() -> None:
     head = head_of("mdtvsfa", datasets="a+b")
-    head.see_labels(torch.tensor([1.0, 4.0, 0.2, 0.5, 0.9]), torch.tensor([0, 0, 1, 1, 1]))
+    head.init_from_labels(torch.tensor([1.0, 4.0, 0.2, 0.5, 0.9]), torch.tensor([0, 0, 1, 1, 1]))
     assert head.slopes.tolist() == pytest.approx([3.0, 0.7])
     assert head.offsets.tolist() == pytest.approx([1.0, 0.2])
 
 
 def test_within_a_data_set_the_three_scores_measure_alike() -> None:
     head = head_of("mdtvsfa")
-    head.see_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
+    head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
     found = head.outputs(torch.randn(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
     labels = np.random.default_rng(0).normal(size=30)
-    relative, mapped, aligned = (values.detach().numpy() for values in (found.relative, found.mapped, found.aligned))
+    relative, mapped, aligned = (
+        values.detach().numpy() for values in (found.relative, found.mapped, found.aligned)
+    )
     assert spearmanr(relative, labels).statistic == spearmanr(aligned, labels).statistic
     assert pearsonr(mapped, labels).statistic == pytest.approx(pearsonr(aligned, labels).statistic, abs=1e-12)
 
@@ -125,10 +127,10 @@ def test_it_learns_and_starts_at_the_mean_label(name: str) -> None:
 def test_start_at_moves_the_scores_to_the_label(label: float) -> None:
     head = head_of("mdtvsfa")
     assert isinstance(head, NeuralHead)
-    head.see_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
+    head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
     with torch.no_grad():
         head.inner.score.weight.zero_()
-    head.start_at(label)
+    head.init_output_bias(label)
     # one frame, whose pooled quality is its own
     assert head(frames()[:1], torch.tensor([1])).item() == pytest.approx(label, abs=1e-5)
 

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from vqafeat.heads.pooling import POOLINGS, frame_mask, masked_mean, padded, paper_hysteresis, released_hysteresis
+from vqafeat.heads.pooling import (
+    POOLINGS,
+    frame_mask,
+    masked_mean,
+    padded,
+    paper_hysteresis,
+    released_hysteresis,
+)
 
 
 def released_loop(quality: list[float], window: int, beta: float) -> list[float]:
@@ -36,7 +43,9 @@ def ragged(dtype: torch.dtype, scale: float = 3.0) -> tuple[torch.Tensor, torch.
     lengths = torch.arange(1, 41)
     quality = torch.randn(40, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * scale
     # rubbish behind each end, which must not be read
-    return quality.where(frame_mask(lengths, 40), torch.full((), -1e6, dtype=torch.float64)).to(dtype), lengths
+    return quality.where(frame_mask(lengths, 40), torch.full((), -1e6, dtype=torch.float64)).to(
+        dtype
+    ), lengths
 
 
 def test_every_variant_has_a_loop() -> None:
@@ -50,7 +59,9 @@ def test_equals_the_loop_for_lengths_1_to_40_in_one_batch(variant: str, window: 
     pooled = POOLINGS.get(variant)(quality, lengths, window, beta)
     for row, length in enumerate(lengths.tolist()):
         expected = LOOPS[variant](quality[row, :length].tolist(), window, beta)
-        torch.testing.assert_close(pooled[row, :length], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            pooled[row, :length], torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=0
+        )
         assert not pooled[row, length:].any()
 
 
@@ -58,7 +69,9 @@ def test_equals_the_loop_for_lengths_1_to_40_in_one_batch(variant: str, window: 
 def test_float32_is_exact_to_1e_6_for_sensible_scores(variant: str) -> None:
     quality, lengths = ragged(torch.float32, scale=0.5)
     pool = POOLINGS.get(variant)
-    torch.testing.assert_close(pool(quality, lengths, 12, 0.5).double(), pool(quality.double(), lengths, 12, 0.5), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        pool(quality, lengths, 12, 0.5).double(), pool(quality.double(), lengths, 12, 0.5), atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("variant", LOOPS)
@@ -77,7 +90,9 @@ def test_far_scores_do_not_overflow(variant: str, offset: float) -> None:
 
 @pytest.mark.parametrize("variant", LOOPS)
 def test_gradients(variant: str) -> None:
-    quality = torch.randn(3, 17, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    quality = torch.randn(
+        3, 17, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True
+    )
     lengths = torch.tensor([17, 4, 1])
     pool = POOLINGS.get(variant)
     assert torch.autograd.gradcheck(lambda values: pool(values, lengths, 5, 0.4), (quality,))

@@ -1,4 +1,6 @@
-"""The Transformer head against its equations, written out; positions, dropout from the training's seed, refusals."""
+"""The Transformer head against its equations, written out; positions, dropout from the training's seed,
+refusals.
+"""
 
 import math
 from collections.abc import Generator
@@ -38,18 +40,28 @@ def normalised(values: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 
 
 def layer(x: Tensor, w: dict[str, Tensor], name: str, heads: int) -> Tensor:
-    """One encoder layer of Vaswani et al. 2017: add and normalise after attention and after the feed-forward network."""
-    query, key, value = (x @ w[f"{name}.self_attn.in_proj_weight"].T + w[f"{name}.self_attn.in_proj_bias"]).chunk(3, dim=1)
+    """One encoder layer of Vaswani et al. 2017: add and normalise after attention and after the feed-forward
+    network.
+    """
+    query, key, value = (
+        x @ w[f"{name}.self_attn.in_proj_weight"].T + w[f"{name}.self_attn.in_proj_bias"]
+    ).chunk(3, dim=1)
     width = x.shape[1] // heads
     seen = []
     for number in range(heads):
         own = slice(number * width, (number + 1) * width)
         attention = torch.softmax(query[:, own] @ key[:, own].T / math.sqrt(width), dim=1)
         seen.append(attention @ value[:, own])
-    x = x + torch.cat(seen, 1) @ w[f"{name}.self_attn.out_proj.weight"].T + w[f"{name}.self_attn.out_proj.bias"]
+    x = (
+        x
+        + torch.cat(seen, 1) @ w[f"{name}.self_attn.out_proj.weight"].T
+        + w[f"{name}.self_attn.out_proj.bias"]
+    )
     x = normalised(x, w, f"{name}.norm1")
     hidden = torch.relu(x @ w[f"{name}.linear1.weight"].T + w[f"{name}.linear1.bias"])
-    return normalised(x + hidden @ w[f"{name}.linear2.weight"].T + w[f"{name}.linear2.bias"], w, f"{name}.norm2")
+    return normalised(
+        x + hidden @ w[f"{name}.linear2.weight"].T + w[f"{name}.linear2.bias"], w, f"{name}.norm2"
+    )
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "none"])
@@ -78,12 +90,16 @@ def test_positions_of_an_odd_width_and_of_long_videos() -> None:
 def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -> None:
     head = build_head("transformer", 6, {**OPTIONS, "positions": "none"}).double().eval()
     frames, length = torch.randn(9, 6, dtype=torch.float64), torch.tensor([9])
-    torch.testing.assert_close(head.raw_frame_scores(frames.flip(0), length), head.raw_frame_scores(frames, length).flip(1))
+    torch.testing.assert_close(
+        head.raw_frame_scores(frames.flip(0), length), head.raw_frame_scores(frames, length).flip(1)
+    )
 
 
 def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
     def trained(seed: int, dropout: float = 0.2) -> TrainingResult:
-        return finish(train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": dropout}, RECIPE, seed))
+        return finish(
+            train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": dropout}, RECIPE, seed)
+        )
 
     torch.manual_seed(7)
     first = trained(3)
@@ -99,12 +115,20 @@ def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
 
 def test_frames_are_not_dropped_alike_in_every_epoch() -> None:
     still = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=3)
-    losses = [record.loss for record in finish(train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": 0.5}, still, 3)).curve]
+    losses = [
+        record.loss
+        for record in finish(
+            train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": 0.5}, still, 3)
+        ).curve
+    ]
     assert len(np.unique(np.round(losses, 6))) == 3
 
 
 def test_sizes_are_checked() -> None:
-    with pytest.raises(ArgumentError, match=r"layers = 2, attention_heads = 3, reduced = 4: .* share the reduced channels evenly"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"layers = 2, attention_heads = 3, reduced = 4: .* share the reduced channels evenly",
+    ):
         build_head("transformer", 6, {**OPTIONS, "attention_heads": 3})
     with pytest.raises(ArgumentError, match=r"dropout is 1.0; it has to be at least 0 and below 1"):
         build_head("transformer", 6, {**OPTIONS, "dropout": 1.0})

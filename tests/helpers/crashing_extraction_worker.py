@@ -23,7 +23,9 @@ class DyingWorker(ExtractionWorker):
             self.prepare()
             assert self._pipeline is not None
             (self._path / "zarr.0123.partial").touch()  # as one that is being written
-            self._pipeline._on_frames = lambda count: self._die(path.parent / "died", once if DEADLY_ONCE in names else None)
+            self._pipeline._on_frames = lambda count: self._die(
+                path.parent / "died", once if DEADLY_ONCE in names else None
+            )
         return super().extract(share)
 
     @staticmethod

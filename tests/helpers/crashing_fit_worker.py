@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.training import ray_backend, trainer
-from vqafeat.training.parallel import SplitOutcome
+from vqafeat.training.parallel import SplitResult
 
-WORK = ray_backend._work
+WORK = ray_backend._worker_main
 
 
 class _NewsThenDeath:
@@ -23,13 +23,13 @@ class _NewsThenDeath:
         self._news.put(record)
 
 
-def dying_work(folder: Path, plan: Any, group: Any, values: Any, held: Any, news: Any) -> list[SplitOutcome]:
+def dying_work(folder: Path, plan: Any, group: Any, values: Any, held: Any, news: Any) -> list[SplitResult]:
     """Work, but die once after a few epochs."""
     trainer.SECONDS_BETWEEN = 0.0
     return WORK(folder, plan, group, values, held, _NewsThenDeath(news, plan.out.parent / "died"))
 
 
-def deadly_work(*arguments: Any) -> list[SplitOutcome]:
+def deadly_work(*arguments: Any) -> list[SplitResult]:
     """Die."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError

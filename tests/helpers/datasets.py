@@ -8,7 +8,9 @@ from vqafeat.datasets import Dataset, Video, load_dataset, locate_videos
 def bare_dataset(names: list[str], name: str = "small") -> Dataset:
     """A data set whose videos have no files."""
     videos = tuple(Video(name=item, mos=float(index), content=item) for index, item in enumerate(names))
-    return Dataset(name, name, "MOS", (0.0, float(len(names))), videos, "labels.csv", digest=f"digest of {names}")
+    return Dataset(
+        name, name, "MOS", (0.0, float(len(names))), videos, "labels.csv", digest=f"digest of {names}"
+    )
 
 
 def csv_dataset(folder: Path, names: list[str]) -> Dataset:

@@ -7,7 +7,10 @@ from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.training.fit import FittedRun, fit
 
-SPLITS = [Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20))), Split(tuple(range(8, 20)), (), tuple(range(8)))]
+SPLITS = [
+    Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20))),
+    Split(tuple(range(8, 20)), (), tuple(range(8))),
+]
 
 
 FAST: dict[str, Any] = {
@@ -19,9 +22,20 @@ FAST: dict[str, Any] = {
 
 
 def small_fit(store: FeatureStore, out: Path, **changes: Any) -> FittedRun:
-    values: dict[str, Any] = {"feature_sets": "tiny", "head": "sub-gru", "splits": SPLITS, "seed": 5, **FAST, **changes}
+    values: dict[str, Any] = {
+        "feature_sets": "tiny",
+        "head": "sub-gru",
+        "splits": SPLITS,
+        "seed": 5,
+        **FAST,
+        **changes,
+    }
     return fit(store, out=out, **values)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

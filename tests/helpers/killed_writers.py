@@ -1,4 +1,6 @@
-"""Extractions of tiny clips in processes that are there to be killed; the server that starts them has imported everything already."""
+"""Extractions of tiny clips in processes that are there to be killed; the server that starts them has
+imported everything already.
+"""
 
 import os
 import signal
@@ -13,7 +15,7 @@ import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import Extractor, build_extractors
+from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.extraction.loop import ExtractionSummary, extract_dataset
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore, zarr_io
@@ -33,11 +35,13 @@ def made_clips(folder: Path) -> Path:
     return folder
 
 
-def extractors() -> list[Extractor]:
+def extractors() -> list[FeatureExtractor]:
     return build_extractors(FEATURE_SETS, {"squeezenet1_0": "random"})
 
 
-def extract(videos: Path, store: Path, workers: int = 0, built: list[Extractor] | None = None) -> ExtractionSummary:
+def extract(
+    videos: Path, store: Path, workers: int = 0, built: list[FeatureExtractor] | None = None
+) -> ExtractionSummary:
     torch.set_num_threads(1)
     dataset = csv_dataset_as_it_is(videos)
     opened = FeatureStore.create(store, dataset)
@@ -63,7 +67,9 @@ def plain(videos: Path, store: Path, workers: int) -> None:
 
 
 def killed_at(videos: Path, store: Path, event: int, counted: Path | None = None) -> None:
-    """Extract, and be killed just before the file event of that number below the store; without a kill, note how many there are."""
+    """Extract, and be killed just before the file event of that number below the store; without a kill, note
+    how many there are.
+    """
     lock, seen = threading.Lock(), [0]
     below = str(store)
 

@@ -5,7 +5,9 @@ from torch import nn
 
 
 def stirred(network: nn.Module, seed: int = 3) -> nn.Module:
-    """Give the norms and position biases of a fresh network values other than ones and zeros, in place; in eval mode."""
+    """Give the norms and position biases of a fresh network values other than ones and zeros, in place; in
+    eval mode.
+    """
     torch.manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from vqafeat.losses import LabelLine
+from vqafeat.losses import LabelScaling
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
-from vqafeat.training.run_config import FORMAT_VERSION, TrainedOn
+from vqafeat.training.run_config import FORMAT_VERSION, TrainingDataset
 
 VIDEOS = 30
 MOS = np.random.default_rng(7).uniform(1, 5, VIDEOS)
@@ -41,24 +41,34 @@ def test_rows(split: int) -> list[int]:
 def scores_of(noise: float, seed: int, splits: int = 4) -> dict[tuple[int, int], float]:
     """Return (split, video) → label plus noise."""
     rng = np.random.default_rng(seed)
-    return {(split, row): float(MOS[row] + rng.normal(scale=noise)) for split in range(splits) for row in test_rows(split)}
+    return {
+        (split, row): float(MOS[row] + rng.normal(scale=noise))
+        for split in range(splits)
+        for row in test_rows(split)
+    }
 
 
-def write_run(folder: Path, scores: dict[tuple[int, int], float], dataset: str = "tiny", **changes: Any) -> Path:
+def write_run(
+    folder: Path, scores: dict[tuple[int, int], float], dataset: str = "tiny", **changes: Any
+) -> Path:
     """Write config.json, splits.json, predictions.csv and metrics.json by SciPy's own measures."""
     numbers = sorted({split for split, _ in scores})
     folder.mkdir(parents=True)
-    trained_on = TrainedOn(dataset, "d1", "MOS", (1.0, 5.0), (LabelLine(1.0),) * len(numbers))
+    trained_on = TrainingDataset(dataset, "d1", "MOS", (1.0, 5.0), (LabelScaling(1.0),) * len(numbers))
     config = {**CONFIG, "datasets": [asdict(trained_on)], **changes}
     (folder / "config.json").write_text(json.dumps(config))
-    named = [{"train": ["t0"], "validation": [], "test": [f"v{row}" for split, row in scores if split == number]} for number in numbers]
+    named = [
+        {"train": ["t0"], "validation": [], "test": [f"v{row}" for split, row in scores if split == number]}
+        for number in numbers
+    ]
     (folder / "splits.json").write_text(json.dumps({"kind": "by hand", "splits": named}))
     with (folder / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "part", "video", "content", "mos", "prediction"])
         writer.writerow([0, "train", "t0", "t0", 3.0, ""])
         writer.writerows(
-            [split, "test", f"v{row}", f"c{row}", repr(float(MOS[row])), repr(score)] for (split, row), score in scores.items()
+            [split, "test", f"v{row}", f"c{row}", repr(float(MOS[row])), repr(score)]
+            for (split, row), score in scores.items()
         )
     (folder / "metrics.json").write_text(json.dumps(_metrics(scores, numbers)))
     return folder

@@ -1,4 +1,6 @@
-"""Finished runs for reports: one fitted on a tiny store, with videos of unpleasant names, and larger ones with chosen scores."""
+"""Finished runs for reports: one fitted on a tiny store, with videos of unpleasant names, and larger ones
+with chosen scores.
+"""
 
 import csv
 import json
@@ -12,14 +14,20 @@ from tests.helpers.recorded_runs import CONFIG
 from tests.helpers.stores import identity, tiny_features, tiny_seconds
 from vqafeat.datasets import Dataset, Video
 from vqafeat.io import write_csv, write_json
-from vqafeat.losses import LabelLine
+from vqafeat.losses import LabelScaling
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.calibration import write_calibrations
 from vqafeat.training.fit import fit
-from vqafeat.training.predictions import Prediction, fit_calibrations, summarise, with_scores, write_predictions
-from vqafeat.training.run_config import RunConfig, TrainedOn
+from vqafeat.training.predictions import (
+    Prediction,
+    fit_calibrations,
+    summarise,
+    with_scores,
+    write_predictions,
+)
+from vqafeat.training.run_config import RunConfig, TrainingDataset
 
 NASTY = "<img src=x onerror=alert(1)>.mp4"
 ENDING = "clip </script><b>&amp;\u2028.mp4"
@@ -38,9 +46,18 @@ def names() -> list[str]:
 def fitted_run(folder: Path, name: str = "fitted", epochs: int = 2) -> tuple[Path, Path]:
     """Fit a tiny head and return the folders of the run and of its feature stores."""
     videos = tuple(
-        Video(video, 1.0 + float(tiny_features(number)[:, 0].mean()), f"scene {number // 2}") for number, video in enumerate(names())
+        Video(video, 1.0 + float(tiny_features(number)[:, 0].mean()), f"scene {number // 2}")
+        for number, video in enumerate(names())
     )
-    dataset = Dataset(name="tiny", title="Tiny", score_name="MOS", mos_range=(-1.0, 5.0), videos=videos, label_list="made", digest="d1")
+    dataset = Dataset(
+        name="tiny",
+        title="Tiny",
+        score_name="MOS",
+        mos_range=(-1.0, 5.0),
+        videos=videos,
+        label_list="made",
+        digest="d1",
+    )
     store = FeatureStore.create(folder / "features" / "tiny.zarr", dataset)
     store.add_feature_set("tiny", identity())
     for number, video in enumerate(videos):
@@ -49,16 +66,35 @@ def fitted_run(folder: Path, name: str = "fitted", epochs: int = 2) -> tuple[Pat
         store.write_frames(video.name, FrameTable(tiny_seconds(number), {"sha256": f"{number:064}"}))
         store.write_features("tiny", video.name, VideoFeatures(values, frames), f"{number:064}")
     run = folder / "runs" / name
-    fit(FeatureStore.open(store.path), "tiny", "no-time", SPLITS, run, overrides={"epochs": epochs}, split_kind="by hand")
+    fit(
+        FeatureStore.open(store.path),
+        "tiny",
+        "no-time",
+        SPLITS,
+        run,
+        overrides={"epochs": epochs},
+        split_kind="by hand",
+    )
     return run, folder / "features"
 
 
 def recorded_run(
-    folder: Path, *, videos: int = 40, splits: int = 3, datasets: tuple[str, ...] = ("tiny",), noise: float = 0.4, **changes: Any
+    folder: Path,
+    *,
+    videos: int = 40,
+    splits: int = 3,
+    datasets: tuple[str, ...] = ("tiny",),
+    noise: float = 0.4,
+    **changes: Any,
 ) -> Path:
-    """Write a finished run of `videos` videos a data set, each with an output and a calibrated score in each split."""
+    """Write a finished run of `videos` videos a data set, each with an output and a calibrated score in each
+    split.
+    """
     rng = np.random.default_rng(3)
-    rows, named = list[Prediction](), [dict[str, list[str]](train=[], validation=[], test=[]) for _ in range(splits)]
+    rows, named = (
+        list[Prediction](),
+        [dict[str, list[str]](train=[], validation=[], test=[]) for _ in range(splits)],
+    )
     for number, dataset in enumerate(datasets):
         prefix = f"{dataset}/" if len(datasets) > 1 else ""
         top = (5.0, 100.0)[number % 2]
@@ -69,9 +105,16 @@ def recorded_run(
                 part = "test" if draw < 0.2 or video < 8 else "validation" if draw < 0.4 else "train"
                 named[split][part].append(f"{prefix}v{video:04}.mp4")
                 score = mos + float(rng.normal(scale=noise * top / 5))
-                rows.append(Prediction(split, part, f"{prefix}v{video:04}.mp4", f"{prefix}scene {video // 2}", mos, score))
-    lines = (LabelLine(1.0),) * splits
-    trained = [asdict(TrainedOn(name, "d1", "MOS", (0.0, (5.0, 100.0)[number % 2]), lines)) for number, name in enumerate(datasets)]
+                rows.append(
+                    Prediction(
+                        split, part, f"{prefix}v{video:04}.mp4", f"{prefix}scene {video // 2}", mos, score
+                    )
+                )
+    lines = (LabelScaling(1.0),) * splits
+    trained = [
+        asdict(TrainingDataset(name, "d1", "MOS", (0.0, (5.0, 100.0)[number % 2]), lines))
+        for number, name in enumerate(datasets)
+    ]
     config = {**CONFIG, "mapping": "logistic", "datasets": trained, **changes}
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
@@ -82,11 +125,15 @@ def recorded_run(
     scored = with_scores(rows, resolved, calibrations)
     write_predictions(folder, scored)
     epochs = [
-        (split, epoch, 2 / epoch + 0.1 * split, 0.9 - 0.5 / epoch - 0.02 * split) for split in range(splits) for epoch in range(1, 21)
+        (split, epoch, 2 / epoch + 0.1 * split, 0.9 - 0.5 / epoch - 0.02 * split)
+        for split in range(splits)
+        for epoch in range(1, 21)
     ]
     write_csv(folder / "curve.csv", ("split", "epoch", "loss", "validation_srocc"), epochs)
     summary = summarise(scored, splits, config["mapping"], ["made for a test"], datasets)
-    write_json(folder / "metrics.json", {**summary.as_dict(), "kept_epochs": [20 - split for split in range(splits)]})
+    write_json(
+        folder / "metrics.json", {**summary.as_dict(), "kept_epochs": [20 - split for split in range(splits)]}
+    )
     return folder
 
 

@@ -44,7 +44,9 @@ class LoopbackS3:
             if refused:
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 start_response("503 Slow Down", [("Content-Type", "application/xml")])
-                return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
+                return [
+                    b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+                ]
             if delayed:
                 time.sleep(self.delay_seconds)
             reply = application(environ, start_response)

@@ -11,7 +11,7 @@ import torch
 from vqafeat.datasets import Dataset, Video
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.training.data import Sequences
+from vqafeat.training.data import FeatureDataset
 
 CHANNELS = 6
 
@@ -46,14 +46,23 @@ def tiny_features(video: int, channels: int = CHANNELS) -> np.ndarray:
 
 def tiny_dataset(videos: int, name: str = "tiny", digest: str = "d1") -> Dataset:
     rows = tuple(
-        Video(f"clip,{number}.mp4", 1.0 + float(tiny_features(number)[:, 0].mean()), f"scene {number // 2}") for number in range(videos)
+        Video(f"clip,{number}.mp4", 1.0 + float(tiny_features(number)[:, 0].mean()), f"scene {number // 2}")
+        for number in range(videos)
     )
-    return Dataset(name=name, title="Tiny", score_name="MOS", mos_range=(-1.0, 5.0), videos=rows, label_list="made", digest=digest)
+    return Dataset(
+        name=name,
+        title="Tiny",
+        score_name="MOS",
+        mos_range=(-1.0, 5.0),
+        videos=rows,
+        label_list="made",
+        digest=digest,
+    )
 
 
-def tiny_sequences(videos: int = 20) -> Sequences:
+def tiny_sequences(videos: int = 20) -> FeatureDataset:
     rows = tiny_dataset(videos).videos
-    return Sequences(
+    return FeatureDataset(
         names=tuple(video.name for video in rows),
         contents=tuple(video.content for video in rows),
         mos=np.array([video.mos for video in rows]),
@@ -66,7 +75,13 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Featur
     """Return a maker of stores, to be read only: the same one is made once."""
 
     @cache
-    def make(videos: int = 20, name: str = "tiny", digest: str = "d1", missing: tuple[int, ...] = (), view: str = "full") -> FeatureStore:
+    def make(
+        videos: int = 20,
+        name: str = "tiny",
+        digest: str = "d1",
+        missing: tuple[int, ...] = (),
+        view: str = "full",
+    ) -> FeatureStore:
         dataset = tiny_dataset(videos, name, digest)
         store = FeatureStore.create(tmp_path_factory.mktemp("stores") / f"{name}.zarr", dataset)
         store.add_feature_set("tiny", identity(view=view))
@@ -101,5 +116,7 @@ def timed_store(tmp_path: Path) -> FeatureStore:
         frame = np.arange(len(values), dtype=np.int32)
         store.write_frames(video.name, FrameTable(tiny_seconds(number), {"sha256": f"{number:064}"}))
         store.write_features("tiny", video.name, VideoFeatures(values, frame), f"{number:064}")
-        store.write_features("sparse", video.name, VideoFeatures(values[::2, :2].copy(), frame[::2].copy()), f"{number:064}")
+        store.write_features(
+            "sparse", video.name, VideoFeatures(values[::2, :2].copy(), frame[::2].copy()), f"{number:064}"
+        )
     return FeatureStore.open(store.path)

@@ -3,26 +3,28 @@
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from vqafeat.losses import LabelLine
+from vqafeat.losses import LabelScaling
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import Sequences
+from vqafeat.training.data import FeatureDataset
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
-from vqafeat.training.loop import train_together
-from vqafeat.training.trainer import Assignment, EpochRecord, TrainingResult
+from vqafeat.training.loop import train_splits
+from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult
 
 
 def train(
-    sequences: Sequences,
+    sequences: FeatureDataset,
     split: Split,
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    lines: tuple[LabelLine, ...] | None = None,
+    lines: tuple[LabelScaling, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
-    together = train_together(sequences, [Assignment(split, seed, lines)], head_name, options, recipe, frame_input=frame_input)
+    together = train_splits(
+        sequences, [SplitTask(split, seed, lines)], head_name, options, recipe, frame_input=frame_input
+    )
     while True:
         try:
             yield next(together)[1]

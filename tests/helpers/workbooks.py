@@ -11,11 +11,17 @@ _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationship
 
 
 def write_workbook(path: Path, rows: Sequence[Sequence[Cell]], sheet: str = "worksheets/sheet1.xml") -> Path:
-    """Write rows to the first of two sheets: text as shared strings, numbers as they are, None as no cell at all."""
+    """Write rows to the first of two sheets: text as shared strings, numbers as they are, None as no cell at
+    all.
+    """
     strings: list[str] = []
     lines = []
     for number, row in enumerate(rows, start=1):
-        cells = "".join(_cell(value, f"{_letters(column)}{number}", strings) for column, value in enumerate(row) if value is not None)
+        cells = "".join(
+            _cell(value, f"{_letters(column)}{number}", strings)
+            for column, value in enumerate(row)
+            if value is not None
+        )
         lines.append(f'<row r="{number}">{cells}</row>')
     path.parent.mkdir(parents=True, exist_ok=True)
     with ZipFile(path, "w") as file:
@@ -27,12 +33,16 @@ def write_workbook(path: Path, rows: Sequence[Sequence[Cell]], sheet: str = "wor
         file.writestr(
             "xl/_rels/workbook.xml.rels",
             '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
-            f'<Relationship Id="rId1" Target="worksheets/other.xml"/><Relationship Id="rId7" Target="{sheet}"/></Relationships>',
+            f'<Relationship Id="rId1" Target="worksheets/other.xml"/><Relationship Id="rId7" '
+            f'Target="{sheet}"/></Relationships>',
         )
         shared = "".join(f"<si><t>{escape(text)}</t></si>" for text in strings)
         file.writestr("xl/sharedStrings.xml", f"<sst {_NAMESPACE}>{shared}</sst>")
         file.writestr("xl/worksheets/other.xml", f"<worksheet {_NAMESPACE}><sheetData/></worksheet>")
-        file.writestr(f"xl/{sheet.removeprefix('/xl/')}", f"<worksheet {_NAMESPACE}><sheetData>{''.join(lines)}</sheetData></worksheet>")
+        file.writestr(
+            f"xl/{sheet.removeprefix('/xl/')}",
+            f"<worksheet {_NAMESPACE}><sheetData>{''.join(lines)}</sheetData></worksheet>",
+        )
     return path
 
 

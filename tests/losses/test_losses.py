@@ -1,4 +1,6 @@
-"""Each loss against its equation written out in plain numbers, and what it does where there is nothing to compare."""
+"""Each loss against its equation written out in plain numbers, and what it does where there is nothing to
+compare.
+"""
 
 import math
 from math import inf, isfinite, nan, sqrt
@@ -10,18 +12,18 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
-from vqafeat.heads.base import Outputs
+from vqafeat.heads.base import Scores
 from vqafeat.losses import (
     LABEL_SCALES,
     LOSSES,
-    LabelLine,
+    LabelScaling,
     LossOptions,
     build_loss,
-    combined,
-    label_lines,
+    fit_label_scaling,
     loss_parts,
     on_label_scale,
     options_read_by,
+    softmax_weighted_sum,
 )
 
 
@@ -52,7 +54,9 @@ def hard_srcc(scores: list[float], labels: list[float]) -> float:
 
 def mdtvsfa_rank(scores: list[float], labels: list[float]) -> float:
     pairs = [(i, j) for i in range(len(scores)) for j in range(len(scores))]
-    return sum(max(0.0, (scores[i] - scores[j]) * np.sign(labels[j] - labels[i])) for i, j in pairs) / (len(scores) * (len(scores) - 1))
+    return sum(max(0.0, (scores[i] - scores[j]) * np.sign(labels[j] - labels[i])) for i, j in pairs) / (
+        len(scores) * (len(scores) - 1)
+    )
 
 
 def a2inet_rank(scores: list[float], labels: list[float]) -> float:
@@ -85,7 +89,9 @@ def test_a_loss_equals_its_equation(name: str, count: int) -> None:
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     scores, labels = batch()
     options = LossOptions(soft_rank_strength=0.7, loss_weight=0.3)
-    assert torch.autograd.gradcheck(lambda values: build_loss(name, options)(Outputs.same(values), labels), (scores.requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda values: build_loss(name, options)(Scores.same(values), labels), (scores.requires_grad_(),)
+    )
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
@@ -93,13 +99,20 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("scores", "labels"),
-    [([0.3], [0.8]), ([0.3, 0.3, 0.3], [0.1, 0.5, 0.9]), ([0.1, 0.5, 0.9], [0.7, 0.7, 0.7]), ([0.0, 0.0], [0.0, 0.0])],
+    [
+        ([0.3], [0.8]),
+        ([0.3, 0.3, 0.3], [0.1, 0.5, 0.9]),
+        ([0.1, 0.5, 0.9], [0.7, 0.7, 0.7]),
+        ([0.0, 0.0], [0.0, 0.0]),
+    ],
 )
 def test_batches_without_spread_give_finite_losses_and_gradients(
     name: str, soft_rank: str, dtype: torch.dtype, scores: list[float], labels: list[float]
 ) -> None:
     given = torch.tensor(scores, dtype=dtype, requires_grad=True)
-    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(Outputs.same(given), torch.tensor(labels, dtype=dtype))
+    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(
+        Scores.same(given), torch.tensor(labels, dtype=dtype)
+    )
     loss.backward()
     assert loss.dtype == dtype
     assert given.grad is not None
@@ -128,14 +141,18 @@ def test_what_is_not_finite_shows_in_the_loss(name: str, bad: float) -> None:
 
 def test_plcc_does_not_mind_scale_and_offset() -> None:
     scores, labels = batch()
-    assert LOSSES.get("plcc")(100 * scores - 7, labels).item() == pytest.approx(LOSSES.get("plcc")(scores, labels).item(), abs=1e-14)
+    assert LOSSES.get("plcc")(100 * scores - 7, labels).item() == pytest.approx(
+        LOSSES.get("plcc")(scores, labels).item(), abs=1e-14
+    )
 
 
 def test_the_released_srcc_is_one_minus_plcc() -> None:
     # L2 regularisation of strength 1 on scores in [0, 1] and on a narrow range of MOS ranks nothing
     scores, labels = torch.rand(2, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = 1.22 + 3.42 * labels
-    assert LOSSES.get("srcc")(scores, labels).item() == pytest.approx(2 * LOSSES.get("plcc")(scores, labels).item(), abs=1e-12)
+    assert LOSSES.get("srcc")(scores, labels).item() == pytest.approx(
+        2 * LOSSES.get("plcc")(scores, labels).item(), abs=1e-12
+    )
     bent = scores**6
     assert LOSSES.get("srcc")(bent, scores).item() > 0.2
     assert LOSSES.get("srcc")(bent, scores, soft_rank_strength=1e-7).item() == pytest.approx(0, abs=1e-6)
@@ -152,11 +169,15 @@ def test_srcc_of_scores_that_lie_close_together_is_exact_in_float32() -> None:
 def test_mixtures_weigh_the_later_parts() -> None:
     scores, labels = batch()
     parts = [LOSSES.get(name)(scores, labels).item() for name in ("plcc", "srcc", "l1")]
-    assert build_loss("plcc+srcc")(Outputs.same(scores), labels).item() == pytest.approx(parts[0] + parts[1], abs=1e-14)
-    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(Outputs.same(scores), labels)
+    assert build_loss("plcc+srcc")(Scores.same(scores), labels).item() == pytest.approx(
+        parts[0] + parts[1], abs=1e-14
+    )
+    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(Scores.same(scores), labels)
     assert mixed.item() == pytest.approx(parts[0] + 0.25 * (parts[1] + parts[2]), abs=1e-14)
-    assert build_loss("l1", LossOptions(loss_weight=9))(Outputs.same(scores), labels).item() == parts[2]
-    strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(Outputs.same(scores), labels)
+    assert build_loss("l1", LossOptions(loss_weight=9))(Scores.same(scores), labels).item() == parts[2]
+    strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(
+        Scores.same(scores), labels
+    )
     alone = LOSSES.get("srcc")(scores, labels, soft_rank="kl", soft_rank_strength=0.2)
     assert strong.item() == pytest.approx(parts[0] + alone.item(), abs=1e-14)
 
@@ -179,7 +200,8 @@ def test_the_options_that_a_loss_reads() -> None:
 
 
 def test_only_l1_brings_scores_to_the_labels_scale() -> None:
-    # at the least of a loss the scores may be shifted, and the loss does not rise, unless it is on the labels' scale
+    # at the least of a loss the scores may be shifted, and the loss does not rise, unless it is on the
+    # labels' scale
     _, labels = batch()
     for name in LOSSES:
         best, shifted = (LOSSES.get(name)(scores, labels).item() for scores in (labels, labels + 5))
@@ -192,11 +214,23 @@ def test_only_l1_brings_scores_to_the_labels_scale() -> None:
     ("change", "error", "message"),
     [
         ({"soft_rank": "l3"}, UnknownNameError, r"unknown soft rank 'l3'"),
-        ({"soft_rank_strength": 0.0}, ArgumentError, r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1"),
+        (
+            {"soft_rank_strength": 0.0},
+            ArgumentError,
+            r"soft_rank_strength is 0.0; it has to be above 0 and finite, as 0.1",
+        ),
         ({"soft_rank_strength": inf}, ArgumentError, r"soft_rank_strength is inf"),
-        ({"loss_weight": -1.0}, ArgumentError, r"loss_weight is -1.0; it has to be at least 0 and finite, as 1"),
+        (
+            {"loss_weight": -1.0},
+            ArgumentError,
+            r"loss_weight is -1.0; it has to be at least 0 and finite, as 1",
+        ),
         ({"loss_weight": nan}, ArgumentError, r"loss_weight is nan"),
-        ({"ranks_read": "pooled"}, ArgumentError, r"ranks_read is 'pooled'; allowed are relative, mapped, aligned"),
+        (
+            {"ranks_read": "pooled"},
+            ArgumentError,
+            r"ranks_read is 'pooled'; allowed are relative, mapped, aligned",
+        ),
     ],
 )
 def test_options_check_themselves(change: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -207,8 +241,11 @@ def test_options_check_themselves(change: dict[str, Any], error: type[Exception]
 def test_each_loss_reads_its_own_score() -> None:
     # VQAloss.py of MDTVSFA: PLCC on the mapped score, ranks on the relative one, L1 on the aligned one
     scores, labels = batch()
-    outputs = Outputs(scores, scores.square(), scores.exp())
-    parts = {name: [LOSSES.get(name)(values, labels).item() for values in (scores, scores.square(), scores.exp())] for name in LOSSES}
+    outputs = Scores(scores, scores.square(), scores.exp())
+    parts = {
+        name: [LOSSES.get(name)(values, labels).item() for values in (scores, scores.square(), scores.exp())]
+        for name in LOSSES
+    }
     places = {"plcc": 1, "srcc": 0, "rank-mdtvsfa": 0, "rank": 2, "l1": 2}
     for name, place in places.items():
         assert build_loss(name)(outputs, labels).item() == parts[name][place], name
@@ -222,14 +259,16 @@ def test_losses_of_several_data_sets_weigh_by_their_size() -> None:
     given = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
     weights = [math.exp(loss) for loss in losses]
     expected = sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights)
-    found = combined(given.unbind())
+    found = softmax_weighted_sum(given.unbind())
     assert found.item() == pytest.approx(expected, abs=1e-14)
     found.backward()
     assert given.grad is not None
     for number, (weight, loss) in enumerate(zip(weights, losses, strict=True)):
         # d/dL of the quotient: with detached weights it would be the weight's share alone
-        assert given.grad[number].item() == pytest.approx(weight / sum(weights) * (1 + loss - expected), abs=1e-14)
-    assert combined([given[0]]).item() == losses[0]
+        assert given.grad[number].item() == pytest.approx(
+            weight / sum(weights) * (1 + loss - expected), abs=1e-14
+        )
+    assert softmax_weighted_sum([given[0]]).item() == losses[0]
 
 
 def test_label_scales() -> None:
@@ -255,19 +294,29 @@ def test_label_scales() -> None:
 
 def test_each_data_set_has_a_line_of_its_own_training_part() -> None:
     mos, numbers = np.array([1.0, 5.0, 3.0, 10.0, 90.0, 100.0]), np.array([0, 0, 0, 1, 1, 1])
-    lines = label_lines("largest-of-training", ("a", "b"), numbers, mos, [0, 2, 3, 4])
+    lines = fit_label_scaling("largest-of-training", ("a", "b"), numbers, mos, [0, 2, 3, 4])
     assert [line.scale for line in lines] == [3.0, 90.0]
-    with pytest.raises(TrainingError, match=r"no video of the data set 'b' is in the training part; leave the data set out"):
-        label_lines("none", ("a", "b"), numbers, mos, [0, 2])
-    with pytest.raises(ArgumentError, match=r"label line with scale 0.0 and shift 1.0: the scale has to be above 0"):
-        LabelLine(0.0, 1.0)
+    with pytest.raises(
+        TrainingError, match=r"no video of the data set 'b' is in the training part; leave the data set out"
+    ):
+        fit_label_scaling("none", ("a", "b"), numbers, mos, [0, 2])
+    with pytest.raises(
+        ArgumentError, match=r"label line with scale 0.0 and shift 1.0: the scale has to be above 0"
+    ):
+        LabelScaling(0.0, 1.0)
 
 
 def test_labels_without_a_positive_one_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"the largest label of the training part of 'own' is -1; labels are divided by it"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the largest label of the training part of 'own' is -1; labels are divided by it",
+    ):
         LABEL_SCALES.get("largest-of-training")("own", np.array([-1.0, 5.0]), [0])
 
 
 def test_labels_without_a_range_are_refused() -> None:
-    with pytest.raises(TrainingError, match=r"all labels of the training part of 'own' are 5; they are divided by largest − smallest"):
+    with pytest.raises(
+        TrainingError,
+        match=r"all labels of the training part of 'own' are 5; they are divided by largest − smallest",
+    ):
         LABEL_SCALES.get("range-of-training")("own", np.array([-1.0, 5.0]), [1])

@@ -1,4 +1,6 @@
-"""Soft ranks against a constrained optimiser that knows only their definition, SciPy, torchsort, and their limits."""
+"""Soft ranks against a constrained optimiser that knows only their definition, SciPy, torchsort, and their
+limits.
+"""
 
 from itertools import combinations
 from types import ModuleType
@@ -22,7 +24,9 @@ def values_of(count: int, seed: int = 0) -> Tensor:
 
 
 def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
-    """Return the point of the permutahedron of (1, …, n) closest to θ; it is what no subset's sum exceeds its largest ranks' sum in."""
+    """Return the point of the permutahedron of (1, …, n) closest to θ; it is what no subset's sum exceeds its
+    largest ranks' sum in.
+    """
     count = len(theta)
     subsets = [list(chosen) for size in range(1, count) for chosen in combinations(range(count), size)]
     limits = np.array([sum(range(count - len(chosen) + 1, count + 1)) for chosen in subsets])
@@ -36,14 +40,23 @@ def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
     else:
         distance = lambda ranks: rel_entr(ranks, np.exp(theta)).sum() - ranks.sum()  # noqa: E731
     start = np.full(count, (count + 1) / 2)
-    found = minimize(distance, start, method="SLSQP", bounds=[(1e-9, None)] * count, constraints=constraints, options={"ftol": 1e-14})
+    found = minimize(
+        distance,
+        start,
+        method="SLSQP",
+        bounds=[(1e-9, None)] * count,
+        constraints=constraints,
+        options={"ftol": 1e-14},
+    )
     return np.asarray(found.x)
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_they_are_the_closest_point_of_the_permutahedron(regularisation: str, strength: float, seed: int) -> None:
+def test_they_are_the_closest_point_of_the_permutahedron(
+    regularisation: str, strength: float, seed: int
+) -> None:
     values = values_of(5, seed)
     expected = by_definition(values.numpy() / strength, regularisation)
     np.testing.assert_allclose(soft_ranks(values, regularisation, strength).numpy(), expected, atol=2e-5)
@@ -52,7 +65,8 @@ def test_they_are_the_closest_point_of_the_permutahedron(regularisation: str, st
 @pytest.mark.parametrize("strength", STRENGTHS[1:])
 @pytest.mark.parametrize("count", [2, 32, 200])
 def test_entropic_blocks_are_those_of_a_weighted_regression(strength: float, count: int) -> None:
-    # block value log(Σ e^s / Σ e^w) = log of the mean of e^(s − w) with weights e^w, which SciPy fits where nothing overflows
+    # block value log(Σ e^s / Σ e^w) = log of the mean of e^(s − w) with weights e^w, which SciPy fits where
+    # nothing overflows
     falling = np.sort(values_of(count).numpy())[::-1] / strength
     targets = np.arange(count, 0, -1.0)
     fit = isotonic_regression(np.exp(falling) / targets, weights=targets, increasing=False)
@@ -66,7 +80,9 @@ def test_entropic_blocks_are_those_of_a_weighted_regression(strength: float, cou
 def test_gradients_are_those_of_finite_differences(regularisation: str, strength: float) -> None:
     values = values_of(12).requires_grad_()
     step = min(1e-6, strength * 1e-3)
-    assert torch.autograd.gradcheck(lambda given: soft_ranks(given, regularisation, strength), (values,), eps=step, atol=1e-4)
+    assert torch.autograd.gradcheck(
+        lambda given: soft_ranks(given, regularisation, strength), (values,), eps=step, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
@@ -76,7 +92,9 @@ def test_they_add_up_follow_permutations_and_keep_the_order(regularisation: str,
     ranks = soft_ranks(values, regularisation, strength)
     assert ranks.sum().item() == pytest.approx(40 * 41 / 2, rel=1e-12)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
-    torch.testing.assert_close(soft_ranks(values[order], regularisation, strength), ranks[order], rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        soft_ranks(values[order], regularisation, strength), ranks[order], rtol=1e-12, atol=0
+    )
     assert (ranks[values.argsort()].diff() >= -1e-12).all()
 
 
@@ -117,7 +135,9 @@ def test_what_is_not_finite_has_no_rank(regularisation: str) -> None:
 def test_arguments_are_checked() -> None:
     with pytest.raises(ArgumentError, match=r"values to be ranked have the shape \(2, 3\); give a vector"):
         soft_ranks(torch.zeros(2, 3))
-    with pytest.raises(ArgumentError, match=r"strength of the soft ranks is 0; it has to be above 0 and finite, as 0.1"):
+    with pytest.raises(
+        ArgumentError, match=r"strength of the soft ranks is 0; it has to be above 0 and finite, as 0.1"
+    ):
         soft_ranks(torch.zeros(2), strength=0)
     with pytest.raises(UnknownNameError, match=r"unknown soft rank 'huber'"):
         soft_ranks(torch.zeros(2), "huber")
@@ -125,16 +145,22 @@ def test_arguments_are_checked() -> None:
 
 @pytest.fixture(scope="module")
 def torchsort() -> ModuleType:
-    return pytest.importorskip("torchsort", reason="torchsort, whose soft ranks the released code uses, is not installed")
+    return pytest.importorskip(
+        "torchsort", reason="torchsort, whose soft ranks the released code uses, is not installed"
+    )
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", [0.03, 0.3, 1.0, 10.0])
-def test_ranks_and_gradients_equal_torchsort(torchsort: ModuleType, regularisation: str, strength: float) -> None:
+def test_ranks_and_gradients_equal_torchsort(
+    torchsort: ModuleType, regularisation: str, strength: float
+) -> None:
     weights = values_of(32, seed=9)
     found, expected = (values_of(32).requires_grad_() for _ in range(2))
     ranks = soft_ranks(found, regularisation, strength)
-    theirs = torchsort.soft_rank(expected[None], regularization=regularisation, regularization_strength=strength)[0]
+    theirs = torchsort.soft_rank(
+        expected[None], regularization=regularisation, regularization_strength=strength
+    )[0]
     torch.testing.assert_close(ranks, theirs, rtol=1e-9, atol=1e-9)
     (ranks * weights).sum().backward()
     (theirs * weights).sum().backward()

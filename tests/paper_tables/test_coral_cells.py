@@ -9,24 +9,24 @@ import torch
 
 from tests.helpers.datasets import bare_dataset
 from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
-from vqafeat.backbones.feature_set import Extractor, build_extractors
+from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.errors import DatasetError
-from vqafeat.paper_tables.figures import plot_study
-from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.figures import plot_table
+from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text
-from vqafeat.paper_tables.run import StudyResult, check, run_study
+from vqafeat.paper_tables.run import TableResult, check, run_table
 from vqafeat.paper_tables.sources import StoreShelf
-from vqafeat.paper_tables.table import Study
+from vqafeat.paper_tables.table import PaperTable
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
 __all__ = ["make_set", "tiny_backbone"]
-MakeStudy = Callable[..., Study]
+MakeStudy = Callable[..., PaperTable]
 VIDEO_SETS = ["konvid", "live-vqc"]
 
 
-def stored(folder: Path, name: str, extractor: Extractor) -> np.ndarray:
+def stored(folder: Path, name: str, extractor: FeatureExtractor) -> np.ndarray:
     """Make a store of random rows and return the (video, channel) means."""
     random, means = np.random.default_rng(len(name)), []
     videos = [f"{number}.mp4" for number in range(6)]
@@ -40,37 +40,49 @@ def stored(folder: Path, name: str, extractor: Extractor) -> np.ndarray:
     return np.stack(means)
 
 
-def study_of_distances(make_study: MakeStudy, printed: str) -> Study:
+def study_of_distances(make_table: MakeStudy, printed: str) -> PaperTable:
     columns = [
         {"name": "one set to videos", "coral": {"images": ["koniq"]}},
         {"name": "two sets to videos", "coral": {"images": ["koniq", "spaq"]}},
     ]
     run = {"datasets": VIDEO_SETS, "features": "tiny", "kind": "coral", "measure": "distance"}
     rows = [{"name": "tiny", "published": printed}]
-    return make_study(rows, columns, run=run, plot="bars", digits=2, tolerance={"distance": 1e-5})
+    return make_table(rows, columns, run=run, plot="bars", digits=2, tolerance={"distance": 1e-5})
 
 
-def test_images_and_videos_are_taken_together(make_study: MakeStudy, make_set: MakeSet, tmp_path: Path) -> None:
+def test_images_and_videos_are_taken_together(
+    make_table: MakeStudy, make_set: MakeSet, tmp_path: Path
+) -> None:
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:3"})
     videos = np.concatenate([stored(tmp_path, name, extractor) for name in VIDEO_SETS])
     sets = {name: make_set(images, name).parent for name, images in (("koniq", 7), ("spaq", 5))}
     given = {name: str(folder / "images.csv") for name, folder in sets.items()}
-    own = [image_features("", image_paths(f"{name}={place}")[1], extractor, torch.device("cpu")).values for name, place in given.items()]
+    own = [
+        image_features("", image_paths(f"{name}={place}")[1], extractor, torch.device("cpu")).values
+        for name, place in given.items()
+    ]
 
     def distance(images: np.ndarray) -> float:
         difference = np.cov(images, rowvar=False) - np.cov(videos, rowvar=False)
         return float(np.linalg.norm(difference) ** 2 / (4 * images.shape[1] ** 2))
 
-    def filled(images: dict[str, str], weights: str) -> StudyResult:
-        study = study_of_distances(make_study, f"1e-6 {distance(np.concatenate(own)) + 2e-5:.6e}")
-        return run_study(study, Bench(StoreShelf(tmp_path), tmp_path, images=images, weights={"tiny": weights}))
+    def filled(images: dict[str, str], weights: str) -> TableResult:
+        table = study_of_distances(make_table, f"1e-6 {distance(np.concatenate(own)) + 2e-5:.6e}")
+        return run_table(
+            table, FitCache(StoreShelf(tmp_path), tmp_path, images=images, weights={"tiny": weights})
+        )
 
     result = filled(given, "random:3")
-    assert [found.value for found in result.cells] == pytest.approx([distance(own[0]), distance(np.concatenate(own))], rel=1e-6)
-    assert "koniq + spaq to konvid + live-vqc: 12 and 12 samples of 32 channels" in result.cells[1].measured.notes  # type: ignore[union-attr]
+    assert [found.value for found in result.cells] == pytest.approx(
+        [distance(own[0]), distance(np.concatenate(own))], rel=1e-6
+    )
+    assert (
+        "koniq + spaq to konvid + live-vqc: 12 and 12 samples of 32 channels"
+        in result.cells[1].measured.notes
+    )  # type: ignore[union-attr]
     assert "−2.00e-05" in cell_text(result.cells[1], 2)
     assert len(check(result).beyond) == 2
-    assert plot_study(result, tmp_path / "plots")[0].read_bytes().startswith(b"\x89PNG")
+    assert plot_table(result, tmp_path / "plots")[0].read_bytes().startswith(b"\x89PNG")
     lacking = filled({"koniq": given["koniq"]}, "random:3")
     assert lacking.reasons == ("no images of spaq; name them with --images spaq=FOLDER",)
     assert np.isfinite(lacking.cells[0].value)
@@ -79,7 +91,7 @@ def test_images_and_videos_are_taken_together(make_study: MakeStudy, make_set: M
     assert all("are of different weights" in failure for failure in other.failures)
 
 
-def test_a_distance_names_its_images(make_study: MakeStudy) -> None:
+def test_a_distance_names_its_images(make_table: MakeStudy) -> None:
     run = {"datasets": "konvid", "features": "resnet50", "kind": "coral", "measure": "distance"}
     with pytest.raises(DatasetError, match="images is empty; name the sets"):
-        make_study([{"name": "a"}], [{"name": "b"}], run=run)
+        make_table([{"name": "a"}], [{"name": "b"}], run=run)

@@ -11,18 +11,18 @@ import pytest
 
 from vqafeat.paper_tables.cells import Measured
 from vqafeat.paper_tables.format import RENDERERS
-from vqafeat.paper_tables.run import CellResult, StudyResult
-from vqafeat.paper_tables.table import Study
-from vqafeat.training.results import Spread
+from vqafeat.paper_tables.run import CellResult, TableResult
+from vqafeat.paper_tables.table import PaperTable
+from vqafeat.training.results import Summary
 
-MakeStudy = Callable[..., Study]
+MakeStudy = Callable[..., PaperTable]
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]
 
 
 @pytest.fixture
-def result(make_study: MakeStudy) -> StudyResult:
+def result(make_table: MakeStudy) -> TableResult:
     """Return a filled table of odd names: a measured row and a quoted one."""
-    study = make_study(
+    table = make_table(
         [
             {"group": "g", "name": NAMES[0], "statistic": "mean-std", "published": "0.500±0.100 -0.2*"},
             {"group": "g", "name": NAMES[1], "quoted": True, "published": "0.9 -"},
@@ -30,22 +30,29 @@ def result(make_study: MakeStudy) -> StudyResult:
         columns=[{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}],
         groups=[{"name": "<all>"}],
     )
-    cells = [CellResult(cell) for cell in study.cells]
-    cells[0] = CellResult(study.cells[0], Measured(Spread(0.4, 0.05, 0.4, (0.35, 0.45)), 48, (Path("runs/a"),)))
-    return StudyResult(study, tuple(cells))
+    cells = [CellResult(cell) for cell in table.cells]
+    cells[0] = CellResult(
+        table.cells[0], Measured(Summary(0.4, 0.05, 0.4, (0.35, 0.45)), 48, (Path("runs/a"),))
+    )
+    return TableResult(table, tuple(cells))
 
 
-def test_markdown_has_one_cell_a_column(result: StudyResult) -> None:
+def test_markdown_has_one_cell_a_column(result: TableResult) -> None:
     lines = RENDERERS.get("md")(result, Path("features")).splitlines()
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
     assert {len(row) for row in rows} == {4}
-    assert [cell.strip() for cell in rows[2]] == ["g", r"=1+1\|&lt;b&gt;", "0.400 ± 0.050 (0.500 ± 0.100, −0.100)", r"– (−0.2\*)"]
+    assert [cell.strip() for cell in rows[2]] == [
+        "g",
+        r"=1+1\|&lt;b&gt;",
+        "0.400 ± 0.050 (0.500 ± 0.100, −0.100)",
+        r"– (−0.2\*)",
+    ]
     assert [cell.strip() for cell in rows[3]][2:] == ["0.9 †", "–"]
     assert "- Measured: 1 of 2 cells." in lines
     assert any("the paper took it from elsewhere" in line for line in lines)
 
 
-def test_latex_escapes_every_special_character(result: StudyResult) -> None:
+def test_latex_escapes_every_special_character(result: TableResult) -> None:
     text = RENDERERS.get("latex")(result, Path("features"))
     assert r"50\% \& \$x\_1\textasciicircum{}2\textasciitilde{}\{\#\}\textbackslash{}" in text
     assert r"0.400 $\pm$ 0.050 (0.500 $\pm$ 0.100, $-$0.100)" in text
@@ -55,10 +62,15 @@ def test_latex_escapes_every_special_character(result: StudyResult) -> None:
     assert text.count("{") == text.count("}")
 
 
-def test_csv_has_a_line_a_cell_and_no_formulas(result: StudyResult) -> None:
+def test_csv_has_a_line_a_cell_and_no_formulas(result: TableResult) -> None:
     rows = list(csv.DictReader(StringIO(RENDERERS.get("csv")(result, Path("features")))))
     assert len(rows) == 4
-    assert (rows[0]["row"], float(rows[0]["measured"]), float(rows[0]["std"]), rows[0]["runs"]) == (f"'{NAMES[0]}", 0.4, 0.05, "runs/a")
+    assert (rows[0]["row"], float(rows[0]["measured"]), float(rows[0]["std"]), rows[0]["runs"]) == (
+        f"'{NAMES[0]}",
+        0.4,
+        0.05,
+        "runs/a",
+    )
     assert (float(rows[1]["published"]), rows[1]["measured"], rows[1]["quoted"]) == (-0.2, "", "False")
     assert (rows[2]["row"], rows[2]["quoted"]) == (NAMES[1], "True")
 
@@ -78,7 +90,7 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
-def test_html_names_its_rows_and_columns_and_holds_no_foreign_tags(result: StudyResult) -> None:
+def test_html_names_its_rows_and_columns_and_holds_no_foreign_tags(result: TableResult) -> None:
     reader = Reader()
     reader.feed(RENDERERS.get("html")(result, Path("features")))
     assert "b" not in [tag for tag, _ in reader.tags]

@@ -9,10 +9,10 @@ import pytest
 
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.metrics import DEFAULT_MAPPING
-from vqafeat.paper_tables.load import load_study, study_names
-from vqafeat.paper_tables.table import Published, Study
+from vqafeat.paper_tables.load import load_table, table_names
+from vqafeat.paper_tables.table import PaperTable, Published
 
-MakeStudy = Callable[..., Study]
+MakeStudy = Callable[..., PaperTable]
 
 ASKED_FOR = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
@@ -24,25 +24,36 @@ ASKED_FOR = [
 
 def value(name: str, row: str, column: str) -> Published:
     """Return a published value by the words of its row and column."""
-    study = load_study(name)
-    found = [cell for cell in study.cells if (study.rows[cell.row].words, study.columns[cell.column].words) == (row, column)]
+    table = load_table(name)
+    found = [
+        cell
+        for cell in table.cells
+        if (table.rows[cell.row].words, table.columns[cell.column].words) == (row, column)
+    ]
     assert len(found) == 1
     assert found[0].published is not None
     return found[0].published
 
 
 def test_all_tables_are_there_in_order() -> None:
-    assert sorted(study_names()) == sorted(ASKED_FOR)
-    assert study_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
-    assert [name for name in study_names() if name.startswith("li-")][-4:] == ["li-15", "li-figure-3", "li-figure-7", "li-figure-7a"]
+    assert sorted(table_names()) == sorted(ASKED_FOR)
+    assert table_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
+    assert [name for name in table_names() if name.startswith("li-")][-4:] == [
+        "li-15",
+        "li-figure-3",
+        "li-figure-7",
+        "li-figure-7a",
+    ]
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
 def test_each_shipped_study_says_what_it_needs(name: str) -> None:
-    study = load_study(name)
-    assert study.caption
-    assert study.tolerance or not any(cell.published and not cell.quoted and cell.measure != "p" for cell in study.cells)
-    for cell in study.cells:
+    table = load_table(name)
+    assert table.caption
+    assert table.tolerance or not any(
+        cell.published and not cell.quoted and cell.measure != "p" for cell in table.cells
+    )
+    for cell in table.cells:
         assert cell.quoted or cell.kind in ("weighted", "timing") or (cell.request and cell.request.needs)
 
 
@@ -75,7 +86,9 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("name", "row", "column", "number", "std"), PRINTED)
-def test_published_values_are_those_of_the_papers(name: str, row: str, column: str, number: float, std: float | None) -> None:
+def test_published_values_are_those_of_the_papers(
+    name: str, row: str, column: str, number: float, std: float | None
+) -> None:
     found = value(name, row, column)
     assert found.value == number
     assert found.std == std if std is not None else np.isnan(found.std)
@@ -93,9 +106,11 @@ def test_published_values_are_those_of_the_papers(name: str, row: str, column: s
     ],
 )
 def test_published_averages_follow_from_the_published_values(name: str, weights: tuple[int, ...]) -> None:
-    study = load_study(name)
-    for number, heading in enumerate(study.rows):
-        values = [cell.published.value if cell.published else np.nan for cell in study.cells if cell.row == number]
+    table = load_table(name)
+    for number, heading in enumerate(table.rows):
+        values = [
+            cell.published.value if cell.published else np.nan for cell in table.cells if cell.row == number
+        ]
         if not np.isnan(values).any():
             for measure in (0, 1):
                 *own, average = values[measure::2]
@@ -116,18 +131,18 @@ def test_a_number_as_papers_print_it() -> None:
         Published.parse("0,8")
 
 
-def test_settings_are_joined_from_run_row_group_and_column(make_study: MakeStudy) -> None:
-    study = make_study(
+def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeStudy) -> None:
+    table = make_table(
         [{"name": "a", "head": "avg-gru", "overrides": {"epochs": 3}}],
         columns=[{"name": "K", "measure": "krocc", "head": "no-time"}],
         groups=[{"name": "g", "datasets": "live-vqc"}, {"name": "h", "datasets": ["konvid", "live-vqc"]}],
     )
-    first, second = (cell.request for cell in study.cells)
+    first, second = (cell.request for cell in table.cells)
     assert first is not None
     assert second is not None
     assert (first.head, first.datasets, second.datasets) == ("no-time", ("live-vqc",), ("konvid", "live-vqc"))
     assert dict(first.overrides) == {"epochs": 3, "learning_rate": 0.01}
-    assert [column.words for column in study.columns] == ["g, K", "h, K"]
+    assert [column.words for column in table.columns] == ["g, K", "h, K"]
 
 
 @pytest.mark.parametrize(
@@ -140,45 +155,62 @@ def test_settings_are_joined_from_run_row_group_and_column(make_study: MakeStudy
         ({"published": "x"}, r"row 'a': published value 'x' has to be a number"),
         ({"kind": "fitt"}, r"unknown kind of study 'fitt': did you mean fit"),
         ({"features": "resnet19"}, r"there is no network 'resnet19'"),
-        ({"features": ""}, r"not both named; a cell that is run needs both, and one that is not: quoted = true"),
+        (
+            {"features": ""},
+            r"not both named; a cell that is run needs both, and one that is not: quoted = true",
+        ),
         ({"datasets": ["a", "a"]}, r"name each data set once"),
         ({"splits": 0}, r"splits is 0; it has to be at least 1"),
         ({"statistic": "mode"}, r"statistic is 'mode'; it has to be one of mean, mean-std, median"),
         ({"quoted": "yes"}, r"quoted: 'yes' must be bool"),
-        ({"kind": "paired", "paired": {"against": {"order": "SS"}}}, r"measure is 'srocc'; kind 'paired' has p"),
+        (
+            {"kind": "paired", "paired": {"against": {"order": "SS"}}},
+            r"measure is 'srocc'; kind 'paired' has p",
+        ),
         ({"kind": "difference"}, r"against is empty; name what the other run has otherwise"),
         ({"kind": "difference", "difference": {"against": {"hed": "x"}}}, r"unknown key 'hed'"),
         ({"kind": "cross"}, r"test is empty; name the data set to measure on"),
-        ({"kind": "part", "part": {"name": "tset"}}, r"'tset'; it has to be one of train, validation, test, test-1080p"),
+        (
+            {"kind": "part", "part": {"name": "tset"}},
+            r"'tset'; it has to be one of train, validation, test, test-1080p",
+        ),
         ({"kind": "ensemble"}, r"second is empty"),
         ({"kind": "subset", "subset": {"by": "quality"}}, r"name of the group is empty"),
         ({"overrides": {"epochs": "many"}}, r"epochs is 'many'"),
     ],
 )
-def test_what_is_refused(make_study: MakeStudy, row: dict[str, Any], words: str) -> None:
+def test_what_is_refused(make_table: MakeStudy, row: dict[str, Any], words: str) -> None:
     with pytest.raises(DatasetError, match=words):
-        make_study([{"name": "a", **row}])
+        make_table([{"name": "a", **row}])
 
 
-def test_a_plot_that_does_not_exist_is_refused(make_study: MakeStudy) -> None:
-    with pytest.raises(DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"):
-        make_study([{"name": "a"}], plot="pie")
+def test_a_plot_that_does_not_exist_is_refused(make_table: MakeStudy) -> None:
+    with pytest.raises(
+        DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"
+    ):
+        make_table([{"name": "a"}], plot="pie")
 
 
 def test_own_files_and_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown table 'li-41': did you mean .*li-14"):
-        load_study("li-41")
+        load_table("li-41")
     with pytest.raises(DatasetError, match=r"cannot be read .*; give the path of a \.toml file"):
-        load_study(str(tmp_path / "no.toml"))
+        load_table(str(tmp_path / "no.toml"))
     (tmp_path / "own.toml").write_text("title = ")
     with pytest.raises(DatasetError, match="is no TOML"):
-        load_study(str(tmp_path / "own.toml"))
-    (tmp_path / "own.toml").write_text('title = "t"\npaper = "p"\nlabel = "l"\ncolumns = [{ name = "c" }]\nrows = []\n')
+        load_table(str(tmp_path / "own.toml"))
+    (tmp_path / "own.toml").write_text(
+        'title = "t"\npaper = "p"\nlabel = "l"\ncolumns = [{ name = "c" }]\nrows = []\n'
+    )
     with pytest.raises(DatasetError, match=r"\[\[rows\]\]: \[\] must be a list of tables, at least one"):
-        load_study(str(tmp_path / "own.toml"))
+        load_table(str(tmp_path / "own.toml"))
 
 
-@pytest.mark.parametrize("name", study_names())
+@pytest.mark.parametrize("name", table_names())
 def test_tables_of_papers_name_the_papers_own_mapping(name: str) -> None:
-    mapped = [cell.request.mapping for cell in load_study(name).cells if cell.request and cell.measure in ("plcc", "rmse")]
+    mapped = [
+        cell.request.mapping
+        for cell in load_table(name).cells
+        if cell.request and cell.measure in ("plcc", "rmse")
+    ]
     assert DEFAULT_MAPPING not in mapped

@@ -15,77 +15,95 @@ from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
 from vqafeat.paper_tables.cells.base import Measured
 from vqafeat.paper_tables.cells.runs import average
-from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text, difference, notes
-from vqafeat.paper_tables.run import StudyResult, check, recorded_result, run_study
+from vqafeat.paper_tables.run import TableResult, check, recorded_result, run_table
 from vqafeat.paper_tables.sources import StoreShelf, commands_for
-from vqafeat.paper_tables.table import Cell, Study
-from vqafeat.training.results import MetricsSummary, Spread
+from vqafeat.paper_tables.table import Cell, PaperTable
+from vqafeat.training.results import MetricsSummary, Summary
 
-MakeStudy = Callable[..., Study]
+MakeStudy = Callable[..., PaperTable]
 
 
 def sroccs(run: Path, part: str = "test") -> list[float]:
     """Return SciPy's SROCC of each split, from the predictions that a run folder keeps."""
     with (run / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["part"] == part]
-    own = [[row for row in rows if int(row["split"]) == split] for split in sorted({int(row["split"]) for row in rows})]
-    return [float(spearmanr([float(row["mos"]) for row in one], [float(row["prediction"]) for row in one]).statistic) for one in own]
+    own = [
+        [row for row in rows if int(row["split"]) == split]
+        for split in sorted({int(row["split"]) for row in rows})
+    ]
+    return [
+        float(
+            spearmanr([float(row["mos"]) for row in one], [float(row["prediction"]) for row in one]).statistic
+        )
+        for one in own
+    ]
 
 
-def filled(study: Study, stores: Path, runs: Path, *only: str) -> StudyResult:
-    return run_study(study, Bench(StoreShelf(stores, only), runs))
+def filled(table: PaperTable, stores: Path, runs: Path, *only: str) -> TableResult:
+    return run_table(table, FitCache(StoreShelf(stores, only), runs))
 
 
-def value(result: StudyResult, row: int, column: int = 0) -> float:
+def value(result: TableResult, row: int, column: int = 0) -> float:
     return result.row(row)[column].value
 
 
-def test_fits_differences_and_paired_tests(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_fits_differences_and_paired_tests(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
     against = {"against": {"head": "no-time"}}
-    study = make_study(
+    table = make_table(
         [
             {"name": "fit", "head": "avg-gru", "statistic": "median", "published": "0.5"},
             {"name": "less", "head": "avg-gru", "kind": "difference", "difference": against},
         ]
     )
-    result = filled(study, stores, tmp_path)
+    result = filled(table, stores, tmp_path)
     gru, plain = (sroccs(tmp_path / f"konvid-resnet18-{head}") for head in ("avg-gru", "no-time"))
     assert value(result, 0) == pytest.approx(np.median(gru))
     assert result.cells[0].difference == pytest.approx(np.median(gru) - 0.5)
     assert value(result, 1) == pytest.approx(np.mean(gru) - np.mean(plain))
-    paired = make_study([{"name": "p", "head": "avg-gru", "kind": "paired", "paired": against}], [{"name": "p", "measure": "p"}])
+    paired = make_table(
+        [{"name": "p", "head": "avg-gru", "kind": "paired", "paired": against}],
+        [{"name": "p", "measure": "p"}],
+    )
     folders = sorted(tmp_path.iterdir())
     assert value(filled(paired, stores, tmp_path), 0) == pytest.approx(ttest_rel(gru, plain).pvalue)
     assert sorted(tmp_path.iterdir()) == folders, "runs that were finished are found"
 
 
-def test_averages_over_data_sets_and_what_is_missing(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_averages_over_data_sets_and_what_is_missing(
+    make_table: MakeStudy, stores: Path, tmp_path: Path
+) -> None:
     groups = [{"name": name, "datasets": name} for name in ("konvid", "live-vqc")]
-    rows = [{"name": "ours", "head": "no-time"}, {"name": "theirs", "quoted": True, "published": "0.1 0.2 0.15"}]
-    study = make_study(rows, groups=[*groups, {"name": "all", "kind": "weighted"}])
-    result = filled(study, stores, tmp_path)
+    rows = [
+        {"name": "ours", "head": "no-time"},
+        {"name": "theirs", "quoted": True, "published": "0.1 0.2 0.15"},
+    ]
+    table = make_table(rows, groups=[*groups, {"name": "all", "kind": "weighted"}])
+    result = filled(table, stores, tmp_path)
     means = [np.mean(sroccs(tmp_path / f"{name}-resnet18-no-time")) for name in ("konvid", "live-vqc")]
     assert value(result, 0, 2) == pytest.approx(np.mean(means))  # both have 48 videos
     assert np.isnan(value(result, 1))
-    lacking = filled(study, stores, tmp_path, "konvid")
+    lacking = filled(table, stores, tmp_path, "konvid")
     assert np.isfinite(value(lacking, 0))
     assert np.isnan(value(lacking, 0, 1))
     assert np.isnan(value(lacking, 0, 2))
     assert lacking.reasons == ("live-vqc is not among --dataset konvid",)
 
 
-def test_the_commands_that_make_what_is_missing(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_the_commands_that_make_what_is_missing(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
     rows = [
         {"name": "a", "features": "iqa-resnet50+slowfast-fast"},
         {"name": "b", "features": "resnet50"},
         {"name": "c", "datasets": "cvd2014"},
         {"name": "d", "kind": "cross", "cross": {"test": "lsvq"}},
     ]
-    result = filled(make_study(rows), stores, tmp_path)
+    result = filled(make_table(rows), stores, tmp_path)
     assert not result.measured
     told, made = notes(result), commands_for(result.missing, stores)
-    command = "--backbone iqa-resnet50 --backbone slowfast-fast --backbone resnet50 --weights iqa-resnet50=FILE"
+    command = (
+        "--backbone iqa-resnet50 --backbone slowfast-fast --backbone resnet50 --weights iqa-resnet50=FILE"
+    )
     assert f"vqafeat extract --dataset konvid {command} --store {stores}" in made
     assert f"vqafeat extract --dataset cvd2014 --backbone resnet18 --store {stores}" in made
     assert f"Missing: no store of lsvq in '{stores}'." in told
@@ -93,26 +111,41 @@ def test_the_commands_that_make_what_is_missing(make_study: MakeStudy, stores: P
     assert not list(tmp_path.iterdir())
 
 
-def test_across_data_sets(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
-    from vqafeat.evaluation.model import TrainedModel
+def test_across_data_sets(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    from vqafeat.evaluation.model import Model
     from vqafeat.store import FeatureStore
 
-    study = make_study([{"name": "x", "head": "no-time", "kind": "cross", "cross": {"test": "live-vqc"}}], run={"splits": 1})
-    found = value(filled(study, stores, tmp_path), 0)
-    store, model = FeatureStore.open(stores / "live-vqc.zarr"), TrainedModel.load(tmp_path / "konvid-resnet18-no-time")
+    table = make_table(
+        [{"name": "x", "head": "no-time", "kind": "cross", "cross": {"test": "live-vqc"}}], run={"splits": 1}
+    )
+    found = value(filled(table, stores, tmp_path), 0)
+    store, model = (
+        FeatureStore.open(stores / "live-vqc.zarr"),
+        Model.load(tmp_path / "konvid-resnet18-no-time"),
+    )
     scores = [model.score(store.read("resnet18", video.name).values) for video in store.dataset.videos]
     assert found == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
 
 
-def test_groups_of_videos_over_data_sets(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
-    run = {"datasets": ["konvid", "live-vqc"], "head": "mdtvsfa", "recipe": "li-released", "overrides": {"epochs": 2}, "splits": 1}
+def test_groups_of_videos_over_data_sets(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+    run = {
+        "datasets": ["konvid", "live-vqc"],
+        "head": "mdtvsfa",
+        "recipe": "li-released",
+        "overrides": {"epochs": 2},
+        "splits": 1,
+    }
     rows = [
         {"name": "720p", "kind": "subset", "subset": {"by": "resolution", "name": "720p"}},
-        {"name": "within", "kind": "subset", "subset": {"by": "resolution", "name": "720p", "within": ["konvid"]}},
+        {
+            "name": "within",
+            "kind": "subset",
+            "subset": {"by": "resolution", "name": "720p", "within": ["konvid"]},
+        },
         {"name": "1080p", "kind": "subset", "subset": {"by": "resolution", "name": "1080p"}},
         {"name": "member", "fit": {"member": "konvid"}},
     ]
-    result = filled(make_study(rows, run=run), stores, tmp_path)
+    result = filled(make_table(rows, run=run), stores, tmp_path)
     # every video is 1280x720 and both data sets have one range, so that the group is the whole test part
     assert value(result, 0) == pytest.approx(sroccs(tmp_path / "konvid+live-vqc-resnet18-mdtvsfa")[0])
     assert value(result, 1) == pytest.approx(value(result, 3))
@@ -120,29 +153,41 @@ def test_groups_of_videos_over_data_sets(make_study: MakeStudy, stores: Path, tm
     assert "1 of 1 splits have no value" in " ".join(notes(result))
 
 
-def test_a_cell_that_fails_does_not_stop_the_others(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_a_cell_that_fails_does_not_stop_the_others(
+    make_table: MakeStudy, stores: Path, tmp_path: Path
+) -> None:
     two = [{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}]
-    result = filled(make_study([{"name": "a", "protocol": "stored"}, {"name": "b", "head": "no-time"}], two), stores, tmp_path)
+    result = filled(
+        make_table([{"name": "a", "protocol": "stored"}, {"name": "b", "head": "no-time"}], two),
+        stores,
+        tmp_path,
+    )
     assert len(result.failures) == 1
     assert result.failures[0].startswith("a: S and 1 more: data set 'konvid' has no stored permutations")
     assert np.isfinite(value(result, 1))
 
 
-def test_check_holds_differences_against_the_tolerance(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
-    measured = value(filled(make_study([{"name": "a", "head": "no-time"}]), stores, tmp_path), 0)
+def test_check_holds_differences_against_the_tolerance(
+    make_table: MakeStudy, stores: Path, tmp_path: Path
+) -> None:
+    measured = value(filled(make_table([{"name": "a", "head": "no-time"}]), stores, tmp_path), 0)
     near, far = f"{measured - 0.02:.3f}", f"{measured - 0.2:.3f}"
-    rows = [{"name": name, "head": "no-time", "published": text} for name, text in (("near", near), ("far", far))]
-    result = filled(make_study(rows, tolerance={"srocc": 0.1}), stores, tmp_path)
+    rows = [
+        {"name": name, "head": "no-time", "published": text} for name, text in (("near", near), ("far", far))
+    ]
+    result = filled(make_table(rows, tolerance={"srocc": 0.1}), stores, tmp_path)
     found = check(result)
     assert (found.compared, len(found.beyond), found.passed) == (2, 1, False)
     assert found.beyond[0].startswith("far: SROCC: ")
     assert "difference +0.200 beyond 0.1" in found.beyond[0]
-    assert check(filled(make_study(rows, tolerance={"srocc": 0.3}), stores, tmp_path)).passed
-    assert not check(filled(make_study(rows), stores, tmp_path)).passed, "nothing has a tolerance, so nothing was checked"
+    assert check(filled(make_table(rows, tolerance={"srocc": 0.3}), stores, tmp_path)).passed
+    assert not check(filled(make_table(rows), stores, tmp_path)).passed, (
+        "nothing has a tolerance, so nothing was checked"
+    )
     assert cell_text(result.cells[0], 3).endswith(f"({near.replace('-', '−')}, +0.020)")
     assert difference(result.cells[0], 1) == "0.0"
     with pytest.raises(ArgumentError, match=r"stand-in; leave out --dataset demo or --check"):
-        check(StudyResult(result.study, result.cells, stands_in=True))
+        check(TableResult(result.table, result.cells, stands_in=True))
 
 
 def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
@@ -150,19 +195,28 @@ def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
         return MetricsSummary.of([Metrics(srocc, 0.5, 0.5, 1.0, 0.5, 1.0, tested)] * 10)
 
     cell = Cell(0, 0, "fit", None, "srocc", "mean", None, None)
-    peers = [(cell, Measured.of(summary(0.9853, 30), "srocc")), (cell, Measured.of(summary(0.5970, 20), "srocc"))]
+    peers = [
+        (cell, Measured.of(summary(0.9853, 30), "srocc")),
+        (cell, Measured.of(summary(0.5970, 20), "srocc")),
+    ]
     assert round(average(peers).spread.mean, 4) == 0.8300
-    mapped = [(cell, Measured(Spread.of([0.9]), count, plain=Spread.of([plain]))) for count, plain in ((30, 0.8), (20, 0.7))]
+    mapped = [
+        (cell, Measured(Summary.of([0.9]), count, plain=Summary.of([plain])))
+        for count, plain in ((30, 0.8), (20, 0.7))
+    ]
     plain = average(mapped).plain
     assert plain is not None
     assert plain.mean == pytest.approx(0.76)
 
 
-def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(make_study: MakeStudy, stores: Path, tmp_path: Path) -> None:
-    study = make_study(
-        [{"name": "fit", "head": "avg-gru", "mapping": "logistic"}], [{"name": "P", "measure": "plcc"}, {"name": "S", "measure": "srocc"}]
+def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(
+    make_table: MakeStudy, stores: Path, tmp_path: Path
+) -> None:
+    table = make_table(
+        [{"name": "fit", "head": "avg-gru", "mapping": "logistic"}],
+        [{"name": "P", "measure": "plcc"}, {"name": "S", "measure": "srocc"}],
     )
-    result = filled(study, stores, tmp_path)
+    result = filled(table, stores, tmp_path)
     plcc, srocc = result.cells
     (run,) = {path for found in result.cells if found.measured for path in found.measured.runs}
     plain = json.loads((run / "metrics.json").read_text())["plcc_plain"]["mean"]
@@ -174,59 +228,88 @@ def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(make_study: MakeSt
     assert any("[without a mapping]" in line for line in notes(result))
 
 
-# --- recorded predictions -------------------------------------------------------------------------------------------------------------
+# --- recorded predictions
+# -------------------------------------------------------------------------------------------------------------
 
 
-def recorded_study(make_study: MakeStudy, **more: Any) -> Study:
-    groups = [{"name": "k", "datasets": "konvid"}, {"name": "n", "datasets": "live-vqc"}, {"name": "all", "kind": "weighted"}]
-    rows = [{"name": "ours", "published": "0.5 0.5 0.5"}, {"name": "theirs", "quoted": True, "published": "0.1 0.1 0.1"}]
+def recorded_study(make_table: MakeStudy, **more: Any) -> PaperTable:
+    groups = [
+        {"name": "k", "datasets": "konvid"},
+        {"name": "n", "datasets": "live-vqc"},
+        {"name": "all", "kind": "weighted"},
+    ]
+    rows = [
+        {"name": "ours", "published": "0.5 0.5 0.5"},
+        {"name": "theirs", "quoted": True, "published": "0.1 0.1 0.1"},
+    ]
     recorded = {"row": "ours", "databases": {"konvid": "K", "live-vqc": "N"}, "splits": 2, **more}
-    return make_study(rows, groups=groups, recorded=recorded)
+    return make_table(rows, groups=groups, recorded=recorded)
 
 
-def test_recorded_predictions_fill_their_row(make_study: MakeStudy, tmp_path: Path) -> None:
+def test_recorded_predictions_fill_their_row(make_table: MakeStudy, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {}
     for key, videos in (("K", 20), ("N", 10)):
         for split in range(2):
             mos = rng.uniform(1, 5, videos)
             relative = mos + rng.normal(0, 1, videos)
-            values |= {f"{key}/{split:02d}/sq": mos, f"{key}/{split:02d}/rq": relative, f"{key}/{split:02d}/mq": 2 * relative}
+            values |= {
+                f"{key}/{split:02d}/sq": mos,
+                f"{key}/{split:02d}/rq": relative,
+                f"{key}/{split:02d}/mq": 2 * relative,
+            }
     np.savez(tmp_path / "some.npz", **values)
-    result = recorded_result(recorded_study(make_study), tmp_path / "some.npz")
-    means = [np.mean([spearmanr(values[f"{key}/0{i}/sq"], values[f"{key}/0{i}/rq"]).statistic for i in range(2)]) for key in "KN"]
-    assert [found.value for found in result.row(0)] == pytest.approx([*means, np.average(means, weights=[20, 10])])
+    result = recorded_result(recorded_study(make_table), tmp_path / "some.npz")
+    means = [
+        np.mean([spearmanr(values[f"{key}/0{i}/sq"], values[f"{key}/0{i}/rq"]).statistic for i in range(2)])
+        for key in "KN"
+    ]
+    assert [found.value for found in result.row(0)] == pytest.approx(
+        [*means, np.average(means, weights=[20, 10])]
+    )
     assert all(found.measured is None for found in result.row(1))
     assert "nothing was trained" in result.words
     assert all(isfinite(found.difference) for found in result.row(0))
 
-    unlike = recorded_study(make_study, unlike={"live-vqc": "10 videos are recorded, 12 printed"})
+    unlike = recorded_study(make_table, unlike={"live-vqc": "10 videos are recorded, 12 printed"})
     result = recorded_result(unlike, tmp_path / "some.npz")
-    assert [isfinite(found.difference) for found in result.row(0)] == [True, False, False]  # nor is the average with it compared
+    assert [isfinite(found.difference) for found in result.row(0)] == [
+        True,
+        False,
+        False,
+    ]  # nor is the average with it compared
     assert "live-vqc: 10 videos are recorded, 12 printed, so that no difference is stated" in result.words
-    with pytest.raises(DatasetError, match="unlike names 'cvd2014', which is not recorded; name one of konvid, live-vqc"):
-        recorded_study(make_study, unlike={"cvd2014": "others"})
+    with pytest.raises(
+        DatasetError, match="unlike names 'cvd2014', which is not recorded; name one of konvid, live-vqc"
+    ):
+        recorded_study(make_table, unlike={"cvd2014": "others"})
 
 
-def test_recorded_predictions_that_do_not_fit_are_refused(make_study: MakeStudy, tmp_path: Path) -> None:
+def test_recorded_predictions_that_do_not_fit_are_refused(make_table: MakeStudy, tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "short.npz", **{"K/00/sq": np.arange(3.0)})
-    study = recorded_study(make_study)
+    table = recorded_study(make_table)
     with pytest.raises(DatasetError, match=r"is no \.npz of recorded predictions"):
-        recorded_result(study, tmp_path / "bad.npz")
+        recorded_result(table, tmp_path / "bad.npz")
     with pytest.raises(DatasetError, match=r"lacks K/00/rq"):
-        recorded_result(study, tmp_path / "short.npz")
+        recorded_result(table, tmp_path / "short.npz")
     with pytest.raises(ArgumentError, match=r"'tiny-0' has no \[recorded\] part"):
-        recorded_result(make_study([{"name": "a"}]), tmp_path / "short.npz")
+        recorded_result(make_table([{"name": "a"}]), tmp_path / "short.npz")
 
 
-@pytest.mark.parametrize(("name", "columns"), [("li-3", (0, 1, 2, 3)), ("li-4", (0, 1, 2, 3)), ("li-13", (0, 2, 4, 6))])
-def test_the_authors_own_predictions_give_the_printed_values(shared_data: Path, name: str, columns: tuple[int, ...]) -> None:
-    from vqafeat.paper_tables.load import load_study
+@pytest.mark.parametrize(
+    ("name", "columns"), [("li-3", (0, 1, 2, 3)), ("li-4", (0, 1, 2, 3)), ("li-13", (0, 2, 4, 6))]
+)
+def test_the_authors_own_predictions_give_the_printed_values(
+    shared_data: Path, name: str, columns: tuple[int, ...]
+) -> None:
+    from vqafeat.paper_tables.load import load_table
 
-    result = recorded_result(load_study(name), shared_data / "recorded" / "li2022_predictions.npz")
+    result = recorded_result(load_table(name), shared_data / "recorded" / "li2022_predictions.npz")
     row = next(found.cell.row for found in result.measured)
     assert [difference(result.row(row)[column], 4) for column in columns] == ["0.0000"] * len(columns)
     assert all("SRCC" not in words for words in check(result).beyond)
-    sroccs = [found for found in result.measured if found.cell.measure == "srocc" and isfinite(found.difference)]
+    sroccs = [
+        found for found in result.measured if found.cell.measure == "srocc" and isfinite(found.difference)
+    ]
     assert [difference(found, 4) for found in sroccs] == ["0.0000"] * {"li-3": 3, "li-4": 2, "li-13": 4}[name]

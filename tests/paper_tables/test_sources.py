@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.paper_tables.conftest import VIDEOS
+from tests.helpers.tables import VIDEOS
 from vqafeat.errors import StoreError
 from vqafeat.heads import HEADS
-from vqafeat.paper_tables.figures import plot_study
-from vqafeat.paper_tables.fits import Bench
-from vqafeat.paper_tables.load import load_study, study_names
-from vqafeat.paper_tables.run import run_study
+from vqafeat.paper_tables.figures import plot_table
+from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.load import load_table, table_names
+from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import StandInShelf
 from vqafeat.paper_tables.table import RunRequest
 from vqafeat.store import FeatureStore
@@ -20,12 +20,12 @@ from vqafeat.store import FeatureStore
 QUICK = ["a2inet-figure-4", "li-figure-3", "li-figure-7a", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
 
 
-def shelf(stores: Path) -> StandInShelf:
+def stores(stores: Path) -> StandInShelf:
     return StandInShelf(FeatureStore.open(stores / "demo.zarr"))
 
 
 def test_several_data_sets_share_the_contents(stores: Path) -> None:
-    parts = [source.dataset for source in shelf(stores).sources(["cvd2014", "konvid", "lsvq"])]
+    parts = [source.dataset for source in stores(stores).sources(["cvd2014", "konvid", "lsvq"])]
     contents = [{video.content for video in part.videos} for part in parts]
     assert [len(own) for own in contents] == [4, 4, 4]
     assert len(set.union(*contents)) == 12
@@ -35,20 +35,22 @@ def test_several_data_sets_share_the_contents(stores: Path) -> None:
     by_part = {(video.content, video.split) for video in parts[0].videos}
     assert len(by_part) == 4, "a content is in one official part"
     with pytest.raises(StoreError, match="12 contents of 'demo' are too few to stand in for 5 data sets"):
-        shelf(stores).sources(["a", "b", "c", "d", "e"])
+        stores(stores).sources(["a", "b", "c", "d", "e"])
 
 
 def test_a_request_becomes_small(stores: Path) -> None:
-    found = shelf(stores).adapted(RunRequest(("konvid",), "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored"))
+    found = stores(stores).adapt(
+        RunRequest(("konvid",), "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored")
+    )
     assert (found.features, found.protocol, found.splits) == ("resnet18+resnet18-again", "content", 2)
     assert (found.overrides, found.options) == ({"epochs": 2}, {"width": 32})
-    plain = shelf(stores).adapted(RunRequest(("konvid",), "resnet50", "svr", splits=1))
+    plain = stores(stores).adapt(RunRequest(("konvid",), "resnet50", "svr", splits=1))
     assert (plain.features, plain.splits, plain.overrides) == ("resnet18", 1, {})
     assert set(HEADS) >= {"a2inet", "svr"}
 
 
 def filled(name: str, stores: Path, runs: Path) -> None:
-    result = run_study(load_study(name), Bench(shelf(stores), runs))
+    result = run_table(load_table(name), FitCache(stores(stores), runs))
     assert not result.failures
     asked = [found for found in result.cells if not found.cell.quoted]
     assert all(found.measured is not None for found in asked)
@@ -56,8 +58,8 @@ def filled(name: str, stores: Path, runs: Path) -> None:
     assert all(np.isfinite(found.value) for found in asked if found.cell.measure != "p")
     assert "no result: 'demo' stands in for every data set" in result.words
     assert not result.missing
-    drawn = plot_study(result, runs / "plots")
-    assert bool(drawn) == bool(result.study.plot)
+    drawn = plot_table(result, runs / "plots")
+    assert bool(drawn) == bool(result.table.plot)
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -68,6 +70,6 @@ def test_tables_of_several_kinds_are_filled(name: str, stores: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", study_names())
+@pytest.mark.parametrize("name", table_names())
 def test_every_table_is_filled(name: str, stores: Path, tmp_path: Path) -> None:
     filled(name, stores, tmp_path)

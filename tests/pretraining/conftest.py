@@ -20,7 +20,9 @@ SIDE = 24
 
 
 class TinyResNet(nn.Module):
-    """What the pre-training needs of a ResNet: convolutions with batch norm, `layer4`, and a classifier `fc` behind the average pool."""
+    """What the pre-training needs of a ResNet: convolutions with batch norm, `layer4`, and a classifier `fc`
+    behind the average pool.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,16 +39,30 @@ class TinyResNet(nn.Module):
 @pytest.fixture(autouse=True)
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register `tiny` and `iqa-tiny` for the length of a test."""
-    tiny = Backbone("tiny", TinyResNet, tapped_outputs, {"layer4": 16}, {"": Variant(("layer4",))}, r"fc\.", published=None)
+    tiny = Backbone(
+        "tiny",
+        TinyResNet,
+        tapped_outputs,
+        {"layer4": 16},
+        {"": Variant(("layer4",))},
+        r"fc\.",
+        published=None,
+    )
     monkeypatch.setitem(BACKBONES._entries, "tiny", tiny)
-    monkeypatch.setitem(BACKBONES._entries, "iqa-tiny", replace(tiny, name="iqa-tiny", prefixes=("backbone.",)))
+    monkeypatch.setitem(
+        BACKBONES._entries, "iqa-tiny", replace(tiny, name="iqa-tiny", prefixes=("backbone.",))
+    )
 
 
 @pytest.fixture
 def make_set(tmp_path: Path) -> MakeSet:
-    """Write images whose quality falls with the noise in them, noisier labels on every other one, and their CSV."""
+    """Write images whose quality falls with the noise in them, noisier labels on every other one, and their
+    CSV.
+    """
 
-    def write(images: int = 20, name: str = "scores", side: int = SIDE, extra_rows: Sequence[str] = ()) -> Path:
+    def write(
+        images: int = 20, name: str = "scores", side: int = SIDE, extra_rows: Sequence[str] = ()
+    ) -> Path:
         folder = tmp_path / name
         folder.mkdir()
         rows = ["image,mos,std", *extra_rows]
@@ -77,5 +93,14 @@ def drawn(small_set: ImageSet) -> tuple[DrawnPairs, ...]:
 @pytest.fixture
 def recipe() -> PretrainingRecipe:
     """Seconds on one core: a phase of the head alone, then everything."""
-    changes = {"learning_rate": 3e-3, "head_epochs": 1, "epochs": 3, "head_batch_size": 16, "batch_size": 8, "weight_decay": 1e-4}
-    return PRETRAINING_RECIPES.get("demo").overridden({**changes, "short_side": SIDE, "crop_side": 16, "validation_short_side": SIDE})
+    changes = {
+        "learning_rate": 3e-3,
+        "head_epochs": 1,
+        "epochs": 3,
+        "head_batch_size": 16,
+        "batch_size": 8,
+        "weight_decay": 1e-4,
+    }
+    return PRETRAINING_RECIPES.get("demo").overridden(
+        {**changes, "short_side": SIDE, "crop_side": 16, "validation_short_side": SIDE}
+    )

@@ -12,7 +12,14 @@ from tests.pretraining.conftest import MakeSet
 from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
-from vqafeat.pretraining.coral import DomainFeatures, coral_distance, domain_distance, image_features, image_paths, store_features
+from vqafeat.pretraining.coral import (
+    DomainFeatures,
+    coral_distance,
+    domain_distance,
+    image_features,
+    image_paths,
+    store_features,
+)
 from vqafeat.pretraining.images import read_picture
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
@@ -23,18 +30,24 @@ FIRST, SECOND = RANDOM.normal(size=(30, 6)), RANDOM.normal(3, 2, size=(40, 6))
 
 def test_the_distance_is_that_of_the_covariances() -> None:
     difference = np.cov(FIRST, rowvar=False) - np.cov(SECOND, rowvar=False)
-    assert coral_distance(FIRST, SECOND) == pytest.approx(np.linalg.norm(difference, "fro") ** 2 / (4 * 6**2), rel=1e-12)
+    assert coral_distance(FIRST, SECOND) == pytest.approx(
+        np.linalg.norm(difference, "fro") ** 2 / (4 * 6**2), rel=1e-12
+    )
     assert coral_distance(FIRST, FIRST) == 0
     assert coral_distance(FIRST, FIRST + 7) == pytest.approx(0, abs=1e-24)  # means do not count
 
 
 def test_features_that_cannot_be_compared_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="features of 6 and 5 channels cannot be compared; take them from one network"):
+    with pytest.raises(
+        ArgumentError, match="features of 6 and 5 channels cannot be compared; take them from one network"
+    ):
         coral_distance(FIRST, SECOND[:, :5])
     with pytest.raises(IdentityError, match=r"features of 'a' and 'b' are of different weights \(11…? ?"):
         domain_distance(DomainFeatures("a", FIRST, "11"), DomainFeatures("b", SECOND, "22"))
     assert domain_distance(DomainFeatures("a", FIRST, "11"), DomainFeatures("b", SECOND)) > 0
-    with pytest.raises(ArgumentError, match=r"'a' has features of shape \(1, 6\); a covariance takes at least two samples"):
+    with pytest.raises(
+        ArgumentError, match=r"'a' has features of shape \(1, 6\); a covariance takes at least two samples"
+    ):
         DomainFeatures("a", FIRST[:1])
     with pytest.raises(ArgumentError, match=r"'a' has 1 sample\(s\) with features that are not finite"):
         DomainFeatures("a", np.where(np.arange(30)[:, None] == 4, np.nan, FIRST))
@@ -43,14 +56,20 @@ def test_features_that_cannot_be_compared_are_refused() -> None:
 def test_a_video_counts_with_its_mean(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "small.zarr", bare_dataset(["a", "b", "c"]))
     store.add_feature_set("tiny", FeatureSetIdentity("tiny", "ab", (), "", "", "", "", "", "", 4))
-    rows = {name: RANDOM.normal(size=(5 + number, 4)).astype(np.float32) for number, name in enumerate(["a", "b"])}
+    rows = {
+        name: RANDOM.normal(size=(5 + number, 4)).astype(np.float32) for number, name in enumerate(["a", "b"])
+    }
     for name, values in rows.items():
         store.write_frames(name, FrameTable(np.arange(len(values)) / 25, {"sha256": name}))
-        store.write_features("tiny", name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), name)
+        store.write_features(
+            "tiny", name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), name
+        )
     found = store_features(store.path, "tiny")
     assert (found.name, found.weights_sha256) == ("small", "ab")
     np.testing.assert_allclose(found.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
-    with pytest.raises(StoreError, match=r"has no feature set 'other' \(it has: tiny\); name one of these with --features"):
+    with pytest.raises(
+        StoreError, match=r"has no feature set 'other' \(it has: tiny\); name one of these with --features"
+    ):
         store_features(store.path, "other")
 
 
@@ -58,7 +77,11 @@ def test_images_count_as_the_extraction_sees_a_frame(make_set: MakeSet) -> None:
     name, paths = image_paths(f"mine={make_set(4)}")
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:2"})
     found = image_features(name, paths, extractor, torch.device("cpu"))
-    assert (found.name, found.values.shape, found.weights_sha256) == ("mine", (4, 32), extractor.loaded.weights_sha256)
+    assert (found.name, found.values.shape, found.weights_sha256) == (
+        "mine",
+        (4, 32),
+        extractor.loaded.weights_sha256,
+    )
     variant = extractor.variant
     for path, row in zip(paths, found.values, strict=True):
         frame = torch.from_numpy(np.array(read_picture(path))).permute(2, 0, 1)[None] / 255
@@ -76,7 +99,12 @@ def test_any_folder_of_images_is_a_domain(tmp_path: Path) -> None:
     for place in ("b.png", "deep/a.JPG"):
         Image.new("RGB", (40, 40)).save(tmp_path / place)
     (tmp_path / "notes.txt").write_text("no image")
-    assert image_paths(f"imagenet={tmp_path}") == ("imagenet", [tmp_path / "b.png", tmp_path / "deep" / "a.JPG"])
+    assert image_paths(f"imagenet={tmp_path}") == (
+        "imagenet",
+        [tmp_path / "b.png", tmp_path / "deep" / "a.JPG"],
+    )
     (tmp_path / "none").mkdir()
-    with pytest.raises(DatasetError, match="holds no images that Pillow knows by their ending; give the folder of 'x'"):
+    with pytest.raises(
+        DatasetError, match="holds no images that Pillow knows by their ending; give the folder of 'x'"
+    ):
         image_paths(f"x={tmp_path / 'none'}")

@@ -1,4 +1,6 @@
-"""Readers of image sets, each on a small copy in the layout that the set ships; deviations and directions above all."""
+"""Readers of image sets, each on a small copy in the layout that the set ships; deviations and directions
+above all.
+"""
 
 from pathlib import Path
 
@@ -25,9 +27,15 @@ def test_bid_has_the_deviation_of_its_grades(tmp_path: Path) -> None:
     first, second = load_image_set(f"bid={tmp_path}").images
     assert (first.path, first.mos) == (tmp_path / "ImageDatabase" / "DatabaseImage0001.JPG", 3.0)
     assert first.std == pytest.approx(np.std([2, 4], ddof=1))
-    assert (second.name, second.mos, second.std) == ("DatabaseImage0590.JPG", 4.5, pytest.approx(np.std([4, 4.5, 5], ddof=1)))
+    assert (second.name, second.mos, second.std) == (
+        "DatabaseImage0590.JPG",
+        4.5,
+        pytest.approx(np.std([4, 4.5, 5], ddof=1)),
+    )
     write_workbook(tmp_path / "DatabaseGrades.xlsx", [header, [1.0, 3.0, None, 2.0]])
-    with pytest.raises(DatasetError, match=r"images with fewer than two grades have no deviation: DatabaseImage0001.JPG"):
+    with pytest.raises(
+        DatasetError, match=r"images with fewer than two grades have no deviation: DatabaseImage0001.JPG"
+    ):
         load_image_set(f"bid={tmp_path}")
     write_workbook(tmp_path / "DatabaseGrades.xlsx", [header, [1.5, 3.0, None, 2.0, 3.0]])
     with pytest.raises(DatasetError, match=r"the first column has to number the images, but holds 1.5"):
@@ -51,16 +59,23 @@ def test_clive_leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     names = [*(f"t{number}.bmp" for number in range(1, 8)), "3.bmp", "4.JPG"]
     write_clive(tmp_path / "a", names, [*range(7), 63.96, 25.33], [*range(7), 19.0, 14.5])
     images = load_image_set(f"clive={tmp_path / 'a'}").images
-    assert [(image.name, image.mos, image.std) for image in images] == [("3.bmp", 63.96, 19.0), ("4.JPG", 25.33, 14.5)]
+    assert [(image.name, image.mos, image.std) for image in images] == [
+        ("3.bmp", 63.96, 19.0),
+        ("4.JPG", 25.33, 14.5),
+    ]
     assert images[1].path == tmp_path / "a" / "Images" / "4.JPG"
     write_clive(tmp_path / "b", names, [1.0] * 9, [1.0] * 8)
-    with pytest.raises(DatasetError, match="9 names, 9 MOS and 8 deviations; the three files have to have as many"):
+    with pytest.raises(
+        DatasetError, match="9 names, 9 MOS and 8 deviations; the three files have to have as many"
+    ):
         load_image_set(f"clive={tmp_path / 'b'}")
     (tmp_path / "b" / "Data" / "AllMOS_release.mat").write_text("nothing")
     with pytest.raises(DatasetError, match=r"AllMOS_release.mat' is no MATLAB file of version 7.2 or older"):
         load_image_set(f"clive={tmp_path / 'b'}")
     savemat(tmp_path / "b" / "Data" / "AllMOS_release.mat", {"MOS": [1.0]})
-    with pytest.raises(DatasetError, match=r"no variable 'AllMOS_release' \('AllMOS_release' is not among: MOS\)"):
+    with pytest.raises(
+        DatasetError, match=r"no variable 'AllMOS_release' \('AllMOS_release' is not among: MOS\)"
+    ):
         load_image_set(f"clive={tmp_path / 'b'}")
 
 
@@ -76,23 +91,32 @@ def test_koniq_takes_the_mean_rating_and_its_deviation(tmp_path: Path) -> None:
 def test_spaq_says_what_stands_for_the_deviations_it_does_not_ship(tmp_path: Path) -> None:
     (tmp_path / "TestImage").mkdir()
     folder = tmp_path / "Annotations"
-    write_workbook(folder / "MOS and Image attribute scores.xlsx", [["Image name", "MOS", "Brightness"], ["00001.jpg", 25.67, 40.0]])
+    write_workbook(
+        folder / "MOS and Image attribute scores.xlsx",
+        [["Image name", "MOS", "Brightness"], ["00001.jpg", 25.67, 40.0]],
+    )
     found = load_image_set(f"spaq={tmp_path}")
     (image,) = found.images
     assert (image.path, image.mos, image.std) == (tmp_path / "TestImage" / "00001.jpg", 25.67, ASSUMED_STD)
     assert found.std_source.startswith("SPAQ ships none: 14 of 100 points for each image")
-    write_workbook(folder / "MOS Std and Image attribute scores.xlsx", [["Image name", "MOS", "Std"], ["00001.jpg", 25.67, 11.5]])
+    write_workbook(
+        folder / "MOS Std and Image attribute scores.xlsx",
+        [["Image name", "MOS", "Std"], ["00001.jpg", 25.67, 11.5]],
+    )
     found = load_image_set(f"spaq={tmp_path}")
     assert (found.images[0].std, found.std_source) == (11.5, "column Std")
 
 
 def test_kadid_is_higher_for_better_images_and_grouped_by_reference(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "dmos.csv").write_text("dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.57,0.496\nI01_01_02.png,I01.png,4.33,0.869\n")
+    (tmp_path / "dmos.csv").write_text(
+        "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.57,0.496\nI01_01_02.png,I01.png,4.33,0.869\n"
+    )
     mild, worse = load_image_set(f"kadid={tmp_path}").images
     assert (mild.mos, mild.std, mild.content) == (4.57, 0.496, "I01.png")
     assert worse.mos < mild.mos
-    # thirty ratings of whole points: their sum of squares is whole if the column holds deviations, and not if it holds variances
+    # thirty ratings of whole points: their sum of squares is whole if the column holds deviations, and not if
+    # it holds variances
     for image in (mild, worse):
         rating_sum = round(30 * image.mos)
         squares = 30 * image.std**2 + rating_sum**2 / 30
@@ -105,7 +129,11 @@ def test_one_s_own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
     path = make_set(4)
     found = load_image_set(f"mine={path}")
     assert (found.name, len(found.images)) == ("mine", 4)
-    assert (found.images[1].path, found.images[1].std, found.images[1].content) == (path.parent / "01.png", 0.9, "01.png")
+    assert (found.images[1].path, found.images[1].std, found.images[1].content) == (
+        path.parent / "01.png",
+        0.9,
+        "01.png",
+    )
     (tmp_path / "c.csv").write_text("image,mos,std,content\na.png,1,0.5,x\nb.png,2,0.5,\n")
     assert [image.content for image in load_image_set(f"mine={tmp_path / 'c.csv'}").images] == ["x", "b.png"]
 
@@ -113,31 +141,46 @@ def test_one_s_own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,mos\na.png,1\n", r"no column std; images of one's own have the columns image,mos,std .* write one value for all"),
+        (
+            "image,mos\na.png,1\n",
+            r"no column std; images of one's own have the columns image,mos,std .* write one value for all",
+        ),
         ("image,mos,std,note\na.png,1,1,x\n", "unknown column note"),
         (
             "image,mos,std\na.png,nan,1\n",
-            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these rows",
+            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these "
+            r"rows",
         ),
-        ("image,mos,std\na.png,1,\n", r"1 deviations \(std\) in .* are not finite numbers of at least 0: a.png \(nan\)"),
+        (
+            "image,mos,std\na.png,1,\n",
+            r"1 deviations \(std\) in .* are not finite numbers of at least 0: a.png \(nan\)",
+        ),
         ("image,mos,std\na.png,1,-2\n", r"a.png \(-2.0\)"),
         ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),
         ("image,mos,std\na.png,1,1\na.png,2,1\n", "lists images twice: a.png"),
         ("image,mos,std\n", "lists no images"),
     ],
 )
-def test_labels_that_cannot_be_used_are_refused_with_their_image(tmp_path: Path, text: str, message: str) -> None:
+def test_labels_that_cannot_be_used_are_refused_with_their_image(
+    tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(DatasetError, match=message):
         load_image_set(f"mine={tmp_path / 'bad.csv'}")
 
 
 def test_arguments_that_name_no_set(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"--images koniq has to be NAME=FOLDER with a known set \(bid, clive, koniq, spaq, kadid\)"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"--images koniq has to be NAME=FOLDER with a known set \(bid, clive, koniq, spaq, kadid\)",
+    ):
         load_image_set("koniq")
     with pytest.raises(UnknownNameError, match="unknown image set 'konic': did you mean koniq"):
         load_image_set(f"konic={tmp_path}")
     with pytest.raises(DatasetError, match=r"is no folder; give the folder of 'bid' as it ships"):
         load_image_set(f"bid={tmp_path / 'none'}")
-    with pytest.raises(DatasetError, match=r"holds no label file of KonIQ-10k; looked for koniq10k_scores_and_distributions.csv"):
+    with pytest.raises(
+        DatasetError,
+        match=r"holds no label file of KonIQ-10k; looked for koniq10k_scores_and_distributions.csv",
+    ):
         load_image_set(f"koniq={tmp_path}")

@@ -27,7 +27,9 @@ def test_grey_palette_cmyk_and_opaque_alpha_become_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read_picture(grey)), np.repeat(RGB[..., :1], 3, axis=2))
     palette = Image.fromarray(RGB // 64 * 64).convert("P", palette=Image.Palette.ADAPTIVE)
     expected = np.asarray(palette.convert("RGB"))
-    np.testing.assert_array_equal(np.asarray(read_picture(saved(tmp_path / "palette.png", palette))), expected)
+    np.testing.assert_array_equal(
+        np.asarray(read_picture(saved(tmp_path / "palette.png", palette))), expected
+    )
     # an entry of the palette is transparent, but no pixel has it
     unused = Image.fromarray(np.zeros((4, 4), dtype=np.uint8), mode=None).convert("P")
     unused.info["transparency"] = 200
@@ -67,7 +69,8 @@ def write_bad(folder: Path) -> dict[str, str]:
         "text.jpg": "text.jpg' is no image that Pillow reads",
         "empty.png": "empty.png' is no image that Pillow reads",
         "cut.jpg": r"cut.jpg' is a damaged image or cannot be read \(image file is truncated",
-        "clear.png": "clear.png' is transparent in parts, and no background is known; save it without an alpha channel",
+        "clear.png": "clear.png' is transparent in parts, and no background is known; save it without an "
+        "alpha channel",
         "float.tif": "float.tif' holds pixels of the kind 'F', not one of RGB, ",
         "range.tif": r"range.tif' is a damaged image or cannot be read \(its numbers run from -5 to",
         "none.png": "none.png' does not exist",
@@ -87,11 +90,16 @@ def test_all_bad_images_are_found_before_work_starts(tmp_path: Path) -> None:
     check_pictures(good, 2, told.append)
     assert told == [1, 2, 3, 4, 5]
     paths = [*good, *(tmp_path / name for name in bad)]
-    with pytest.raises(DatasetError, match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Mend these files"):
+    with pytest.raises(
+        DatasetError,
+        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Mend these files",
+    ):
         check_pictures(paths, 2)
 
 
 def test_every_mode_that_is_taken_can_be_converted() -> None:
-    makeable = [mode for mode in CONVERSIONS if mode not in ("I;16L", "I;16N", "I;16B", "PA", "La", "RGBa", "RGBX")]
+    makeable = [
+        mode for mode in CONVERSIONS if mode not in ("I;16L", "I;16N", "I;16B", "PA", "La", "RGBa", "RGBX")
+    ]
     for mode in makeable:
         assert CONVERSIONS.get(mode)(Image.new(mode, (3, 2))).mode == "RGB"

@@ -12,7 +12,9 @@ from vqafeat.pretraining.losses import PairLabels, fidelity_loss, pair_loss, pre
 torch.manual_seed(0)
 MEAN1, MEAN2 = torch.randn(7, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
 STD1, STD2 = torch.rand(7, dtype=torch.float64) + 0.1, torch.rand(7, dtype=torch.float64) + 0.1
-LABELS = PairLabels(torch.rand(7, dtype=torch.float64), torch.tensor([1.0, -1, 1, 0, -1, 1, 0], dtype=torch.float64))
+LABELS = PairLabels(
+    torch.rand(7, dtype=torch.float64), torch.tensor([1.0, -1, 1, 0, -1, 1, 0], dtype=torch.float64)
+)
 
 
 def test_preference_is_the_normal_distribution_of_the_difference() -> None:
@@ -24,7 +26,9 @@ def test_preference_is_the_normal_distribution_of_the_difference() -> None:
 def test_fidelity_follows_the_equation_and_is_smallest_where_both_agree() -> None:
     predicted = torch.rand(7, dtype=torch.float64)
     p, q = LABELS.probability.numpy(), predicted.numpy()
-    expected = np.mean([1 - (a * b + 1e-8) ** 0.5 - ((1 - a) * (1 - b) + 1e-8) ** 0.5 for a, b in zip(p, q, strict=True)])
+    expected = np.mean(
+        [1 - (a * b + 1e-8) ** 0.5 - ((1 - a) * (1 - b) + 1e-8) ** 0.5 for a, b in zip(p, q, strict=True)]
+    )
     assert fidelity_loss(predicted, LABELS.probability).item() == pytest.approx(expected, rel=1e-12)
     assert fidelity_loss(LABELS.probability, LABELS.probability).item() == pytest.approx(0, abs=1e-7)
     certain = torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True)
@@ -33,7 +37,9 @@ def test_fidelity_follows_the_equation_and_is_smallest_where_both_agree() -> Non
     assert torch.isfinite(certain.grad).all()
 
 
-def equation(mean1: np.ndarray, std1: np.ndarray, mean2: np.ndarray, std2: np.ndarray, margin: float) -> tuple[float, float]:
+def equation(
+    mean1: np.ndarray, std1: np.ndarray, mean2: np.ndarray, std2: np.ndarray, margin: float
+) -> tuple[float, float]:
     """Li et al., equations 3 to 5, one pair at a time."""
     fidelity, hinge = [], []
     p, g = LABELS.probability.numpy(), LABELS.std_order.numpy()
@@ -54,7 +60,9 @@ def test_both_terms_follow_the_equations(margin: float) -> None:
 
 
 def test_the_gradient_is_right_where_the_variance_is_part_of_it() -> None:
-    def total(mean1: torch.Tensor, std1: torch.Tensor, mean2: torch.Tensor, std2: torch.Tensor) -> torch.Tensor:
+    def total(
+        mean1: torch.Tensor, std1: torch.Tensor, mean2: torch.Tensor, std2: torch.Tensor
+    ) -> torch.Tensor:
         return pair_loss((mean1, std1), (mean2, std2), LABELS, 0.025, detach_variance=False).total
 
     inputs = [value.clone().requires_grad_() for value in (MEAN1, STD1, MEAN2, STD2)]
@@ -64,7 +72,11 @@ def test_the_gradient_is_right_where_the_variance_is_part_of_it() -> None:
 def test_a_detached_variance_teaches_the_deviations_by_the_hinge_alone() -> None:
     gradients = {}
     for detached in (True, False):
-        std1, std2, mean = STD1.clone().requires_grad_(), STD2.clone().requires_grad_(), MEAN1.clone().requires_grad_()
+        std1, std2, mean = (
+            STD1.clone().requires_grad_(),
+            STD2.clone().requires_grad_(),
+            MEAN1.clone().requires_grad_(),
+        )
         loss = pair_loss((mean, std1), (MEAN2, std2), LABELS, 0.025, detach_variance=detached)
         loss.total.backward()
         gradients[detached] = std1.grad, mean.grad
@@ -76,5 +88,7 @@ def test_a_detached_variance_teaches_the_deviations_by_the_hinge_alone() -> None
 
 
 def test_labels_of_a_batch_belong_together() -> None:
-    with pytest.raises(ArgumentError, match=r"probability has shape \(3,\), std_order \(2,\); both have to be \(pair,\)"):
+    with pytest.raises(
+        ArgumentError, match=r"probability has shape \(3,\), std_order \(2,\); both have to be \(pair,\)"
+    ):
         PairLabels(torch.rand(3), torch.rand(2))

@@ -20,7 +20,9 @@ IMAGES = torch.randint(0, 256, (5, 20, 28, 3), dtype=torch.uint8, generator=torc
 
 def test_mean_and_deviation_come_from_the_pooled_last_stage() -> None:
     network = start_network("tiny", "random:3", 7).network.eval()
-    scaled = (IMAGES.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    scaled = (IMAGES.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(
+        IMAGENET_STD
+    ).view(3, 1, 1)
     whole = network.backbone
     pooled = whole.layer4(whole.conv1(scaled)).mean((2, 3))  # type: ignore[operator]
     expected = pooled @ network.fc.weight.T
@@ -45,7 +47,9 @@ def test_the_start_follows_its_seeds_alone() -> None:
 def test_every_image_can_start_with_one_deviation() -> None:
     network = start_network("tiny", "random:3", 7, start_std=2.5).network.eval()
     torch.testing.assert_close(network(IMAGES)[1], torch.full((5,), 2.5))
-    torch.testing.assert_close(network(IMAGES)[0], start_network("tiny", "random:3", 7).network.eval()(IMAGES)[0])
+    torch.testing.assert_close(
+        network(IMAGES)[0], start_network("tiny", "random:3", 7).network.eval()(IMAGES)[0]
+    )
 
 
 def test_the_head_alone_can_learn() -> None:
@@ -61,7 +65,8 @@ def test_the_head_alone_can_learn() -> None:
 def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
     torch.manual_seed(4)
     plain = {key: value for key, value in TinyResNet().state_dict().items() if not key.startswith("fc.")}
-    # UNIQUE's and Li et al.'s: DataParallel, the backbone with the classifier that was replaced, the quality head, and numbers beside it
+    # UNIQUE's and Li et al.'s: DataParallel, the backbone with the classifier that was replaced, the quality
+    # head, and numbers beside it
     released = {f"module.backbone.{key}": value for key, value in TinyResNet().state_dict().items()}
     released |= {f"module.backbone.{key}": value for key, value in plain.items()}
     released |= {"module.fc.weight": torch.ones(2, 16), "module.fc.bias": torch.ones(2)}
@@ -85,18 +90,26 @@ def test_the_weights_file_is_the_extraction_s(tmp_path: Path) -> None:
     with torch.no_grad():
         network.backbone.layer1[0].conv1.weight.mul_(2)  # type: ignore[index,union-attr]
     save_file(dict(weights_of(network)), tmp_path / "iqa.safetensors")
-    assert {"backbone.conv1.weight", "backbone.layer4.1.bn2.running_var", "fc.weight", "fc.bias"} <= weights_of(network).keys()
+    assert {
+        "backbone.conv1.weight",
+        "backbone.layer4.1.bn2.running_var",
+        "fc.weight",
+        "fc.bias",
+    } <= weights_of(network).keys()
     assert not any(key.startswith("backbone.fc") for key in weights_of(network))
     backbone = BACKBONES.get("iqa-resnet18")
     loaded = load_network(backbone, str(tmp_path / "iqa.safetensors"))
     frames = torch.rand(2, 3, 40, 40)
     with torch.inference_mode():
-        found = backbone.tapped(loaded.network, ("layer4",))(frames)["layer4"]
+        found = backbone.with_feature_layers(loaded.network, ("layer4",))(frames)["layer4"]
         expected = nn.Sequential(*list(network.eval().backbone.children())[:-2])(frames)
     torch.testing.assert_close(found, expected)
 
 
 def test_only_networks_with_a_quality_name_are_trained() -> None:
     assert quality_backbone("resnet50").name == quality_backbone("iqa-resnet50").name == "iqa-resnet50"
-    with pytest.raises(ArgumentError, match=r"--backbone vit-b16 cannot be pre-trained; there are: resnet18, resnet34, resnet50"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"--backbone vit-b16 cannot be pre-trained; there are: resnet18, resnet34, resnet50",
+    ):
         quality_backbone("vit-b16")

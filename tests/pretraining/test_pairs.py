@@ -17,7 +17,10 @@ from vqafeat.pretraining.pairs import DrawnPairs, different_pairs, draw_pairs, p
 
 def image_set(contents: list[str], name: str = "mine") -> ImageSet:
     random = np.random.default_rng(1)
-    images = [LabelledImage(f"{row}.png", Path(f"{row}.png"), *random.uniform(1, 5, 2).tolist(), item) for row, item in enumerate(contents)]
+    images = [
+        LabelledImage(f"{row}.png", Path(f"{row}.png"), *random.uniform(1, 5, 2).tolist(), item)
+        for row, item in enumerate(contents)
+    ]
     return ImageSet(name, tuple(images), Path("labels.csv"), "column std")
 
 
@@ -33,7 +36,8 @@ def test_drawn_pairs_are_different_and_even() -> None:
     assert (found[:, 0] < found[:, 1]).all()
     assert found.min() >= 0
     assert found.max() < 9000
-    # each image is in as many pairs as in any other draw: 22 on average, with the deviation of a binomial count
+    # each image is in as many pairs as in any other draw: 22 on average, with the deviation of a binomial
+    # count
     counts = np.bincount(found.ravel(), minlength=9000)
     assert counts.std() == pytest.approx(np.sqrt(22.2), rel=0.05)
 
@@ -48,7 +52,9 @@ def test_pairs_are_of_one_set_s_training_images_in_either_order() -> None:
 def test_probability_and_order_follow_the_labels() -> None:
     (drawn,) = draw_pairs([image_set([str(row) for row in range(20)])], {"mine": 30}, 20, 0)
     images = drawn.image_set.images
-    for (first, second), probability, order in zip(drawn.rows, drawn.probability, drawn.std_order, strict=True):
+    for (first, second), probability, order in zip(
+        drawn.rows, drawn.probability, drawn.std_order, strict=True
+    ):
         a, b = images[first], images[second]
         assert probability == pytest.approx(norm.cdf(a.mos - b.mos, scale=np.hypot(a.std, b.std)), rel=1e-12)
         assert order == (1 if a.std > b.std else -1)
@@ -59,7 +65,10 @@ def test_probability_and_order_follow_the_labels() -> None:
 
 
 def test_contents_stay_together_and_draws_do_not_depend_on_company() -> None:
-    first, second = image_set([f"c{row // 5}" for row in range(50)]), image_set([str(row) for row in range(30)], "other")
+    first, second = (
+        image_set([f"c{row // 5}" for row in range(50)]),
+        image_set([str(row) for row in range(30)], "other"),
+    )
     together = draw_pairs([second, first], {}, 20, 3)
     (alone,) = draw_pairs([first], {}, 20, 3)
     np.testing.assert_array_equal(together[1].rows, alone.rows)
@@ -79,11 +88,19 @@ def test_the_papers_numbers_are_the_default() -> None:
 
 def test_sets_that_are_too_small_are_refused_by_name(make_set: MakeSet) -> None:
     single = load_image_set(f"lonely={make_set(1)}")
-    with pytest.raises(DatasetError, match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\) .* leave none for training"):
+    with pytest.raises(
+        DatasetError,
+        match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\) .* leave none for training",
+    ):
         draw_pairs([single], {}, 20, 0)
-    with pytest.raises(DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training .*; a pair takes two"):
+    with pytest.raises(
+        DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training .*; a pair takes two"
+    ):
         draw_pairs([single], {}, 0, 0)
-    with pytest.raises(DatasetError, match=r"'mine' has 2 image\(s\) for validation \(.*.png, .*.png\); a rank correlation takes 3"):
+    with pytest.raises(
+        DatasetError,
+        match=r"'mine' has 2 image\(s\) for validation \(.*.png, .*.png\); a rank correlation takes 3",
+    ):
         draw_pairs([image_set([str(row) for row in range(8)])], {}, 20, 0)
     (without,) = draw_pairs([image_set(["a", "b"])], {}, 0, 0)
     assert (without.validation, len(without.rows)) == ((), 1)
@@ -92,10 +109,22 @@ def test_sets_that_are_too_small_are_refused_by_name(make_set: MakeSet) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda own: draw_pairs([own, own], {}, 20, 0), "--images names 'mine' twice; give each set a name of its own"),
-        (lambda own: draw_pairs([own], {"min": 3}, 20, 0), "--pairs names 'min', which is not among the image sets mine"),
-        (lambda own: draw_pairs([own], {}, 100, 0), r"validation_percent is 100; it has to be 0 \(none\) to 99"),
-        (lambda own: DrawnPairs(own, (0,), (1,), np.array([[0, 1]])), r"have to be \(pair, 2\) rows of its training part"),
+        (
+            lambda own: draw_pairs([own, own], {}, 20, 0),
+            "--images names 'mine' twice; give each set a name of its own",
+        ),
+        (
+            lambda own: draw_pairs([own], {"min": 3}, 20, 0),
+            "--pairs names 'min', which is not among the image sets mine",
+        ),
+        (
+            lambda own: draw_pairs([own], {}, 100, 0),
+            r"validation_percent is 100; it has to be 0 \(none\) to 99",
+        ),
+        (
+            lambda own: DrawnPairs(own, (0,), (1,), np.array([[0, 1]])),
+            r"have to be \(pair, 2\) rows of its training part",
+        ),
     ],
 )
 def test_arguments_that_are_not_allowed(call: Callable[[ImageSet], object], message: str) -> None:

@@ -24,7 +24,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)
         ((200, 300), (384, 576), (200, 300)),  # no crop fits into it: enlarged
     ],
 )
-def test_images_are_made_smaller_and_enlarged_only_for_a_crop(size: tuple[int, int], training: object, validation: object) -> None:
+def test_images_are_made_smaller_and_enlarged_only_for_a_crop(
+    size: tuple[int, int], training: object, validation: object
+) -> None:
     rule = PREPARATIONS.get("crop")
     assert (rule.training_size(size, SIDES), rule.validation_size(size, SIDES)) == (training, validation)
     assert PREPARATIONS.get("square").training_size(size, SIDES) == (384, 384)
@@ -44,14 +46,19 @@ def test_crops_are_parts_of_the_image_and_half_of_them_are_mirrored() -> None:
     places = set()
     for seed in range(60):
         part = cut(image, 16, True, np.random.default_rng(seed))
-        plain, turned = ((everywhere == other).flatten(2).all(2).nonzero().tolist() for other in (part, part.flip(1)))
+        plain, turned = (
+            (everywhere == other).flatten(2).all(2).nonzero().tolist() for other in (part, part.flip(1))
+        )
         assert len(plain) + len(turned) == 1
         mirrored += len(turned)
         places.add(tuple((plain or turned)[0]))
         assert torch.equal(part, cut(image, 16, True, np.random.default_rng(seed)))
     assert 15 < mirrored < 45
     assert len(places) > 50
-    assert all((everywhere == cut(image, 16, False, np.random.default_rng(seed))).flatten(2).all(2).any() for seed in range(20))
+    assert all(
+        (everywhere == cut(image, 16, False, np.random.default_rng(seed))).flatten(2).all(2).any()
+        for seed in range(20)
+    )
 
 
 def test_the_recipes_are_the_papers() -> None:
@@ -60,7 +67,12 @@ def test_the_recipes_are_the_papers() -> None:
     assert [released.head_alone(epoch) for epoch in (1, 3, 4)] == [True, True, False]
     rates = [released.rate(epoch) for epoch in (1, 3, 4, 7, 12)]
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-5, 1e-6, 1e-7], rtol=1e-12)
-    assert (released.epochs, released.weight_decay, released.margin, released.detach_variance) == (12, 5e-4, 0.025, True)
+    assert (released.epochs, released.weight_decay, released.margin, released.detach_variance) == (
+        12,
+        5e-4,
+        0.025,
+        True,
+    )
     assert (released.short_side, released.crop_side, released.flip) == (512, 384, True)
     assert (paper.epochs, paper.head_epochs, paper.preparation, paper.crop_side) == (12, 0, "square", 384)
     assert not paper.detach_variance

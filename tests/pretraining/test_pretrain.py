@@ -12,12 +12,20 @@ from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, card_path, prepare_out, pretrain
-from vqafeat.pretraining.trainer import Computing, PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.pretrain import (
+    PretrainedNetwork,
+    PretrainingRequest,
+    card_path,
+    prepare_out,
+    pretrain,
+)
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, checkpoint_path
 
 
-def request(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0) -> PretrainingRequest:
-    return PretrainingRequest("tiny", "random:1", drawn, recipe, seed, Computing(), out)
+def request(
+    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0
+) -> PretrainingRequest:
+    return PretrainingRequest("tiny", "random:1", drawn, recipe, seed, ComputeOptions(), out)
 
 
 def finished(asked: PretrainingRequest, stop_after: int = 0) -> PretrainedNetwork | None:
@@ -42,7 +50,11 @@ def test_the_file_loads_as_the_quality_network_and_its_card_tells_all(
     loaded = load_network(BACKBONES.get("iqa-tiny"), str(out))
     assert loaded.weights_sha256 == made.weights_sha256
     card = json.loads(card_path(out).read_text())
-    assert (card["network"], card["file"], card["weights_sha256"]) == ("iqa-tiny", "iqa-tiny.safetensors", made.weights_sha256)
+    assert (card["network"], card["file"], card["weights_sha256"]) == (
+        "iqa-tiny",
+        "iqa-tiny.safetensors",
+        made.weights_sha256,
+    )
     assert card["file_sha256"] == sha256(out.read_bytes()).hexdigest()
     assert (card["backbone"], card["start"], card["seed"]) == ("tiny", "random, seed 1", 0)
     assert card["recipe"] == recipe.as_dict()
@@ -55,7 +67,9 @@ def test_the_file_loads_as_the_quality_network_and_its_card_tells_all(
     assert sorted(path.name for path in out.parent.iterdir()) == ["iqa-tiny.json", "iqa-tiny.safetensors"]
 
 
-def test_a_stopped_run_gives_the_same_file(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+def test_a_stopped_run_gives_the_same_file(
+    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
     finished(request(drawn, recipe, whole))
     finished(request(drawn, recipe, resumed), stop_after=2)
@@ -67,7 +81,9 @@ def test_a_stopped_run_gives_the_same_file(drawn: tuple[DrawnPairs, ...], recipe
     assert not checkpoint_path(resumed).exists()
 
 
-def test_the_kept_epoch_is_the_one_in_the_file(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+def test_the_kept_epoch_is_the_one_in_the_file(
+    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
     made = finished(request(drawn, recipe, tmp_path / "all.safetensors"))
     assert made is not None
     kept = made.result.kept_epoch
@@ -77,15 +93,24 @@ def test_the_kept_epoch_is_the_one_in_the_file(drawn: tuple[DrawnPairs, ...], re
     assert all((first[key] == second[key]).all() for key in first)
 
 
-def test_finished_files_and_wrong_names_are_refused(drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path) -> None:
+def test_finished_files_and_wrong_names_are_refused(
+    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
     out = tmp_path / "net.safetensors"
     out.write_text("finished")
     checkpoint_path(out).write_text("left over")
-    with pytest.raises(ArgumentError, match=r"net.safetensors' is there already; name another file, or replace it with --overwrite"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"net.safetensors' is there already; name another file, or replace it with --overwrite",
+    ):
         prepare_out(out, overwrite=False)
     prepare_out(out, overwrite=True)
     assert list(tmp_path.glob("net*")) == []
-    with pytest.raises(ArgumentError, match=r"--out .*net.pth has to end in .safetensors, as .*net.safetensors"):
+    with pytest.raises(
+        ArgumentError, match=r"--out .*net.pth has to end in .safetensors, as .*net.safetensors"
+    ):
         request(drawn, recipe, tmp_path / "net.pth")
-    with pytest.raises(ArgumentError, match=r"there are no image sets to train on; name at least one with --images"):
+    with pytest.raises(
+        ArgumentError, match=r"there are no image sets to train on; name at least one with --images"
+    ):
         request((), recipe, out)

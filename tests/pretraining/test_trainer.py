@@ -12,22 +12,31 @@ from tests.pretraining.conftest import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError, TrainingError, WeightsError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
-from vqafeat.pretraining.data_parallel import Replicas
+from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.losses import PairLabels, pair_loss
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.trainer import Computing, PretrainedWeights, PretrainingRecord, Step, mean_srocc, pair_accuracy, predict, train
+from vqafeat.pretraining.trainer import (
+    ComputeOptions,
+    PretrainedWeights,
+    PretrainingRecord,
+    Step,
+    mean_srocc,
+    pair_accuracy,
+    predict,
+    train,
+)
 
 CPU = torch.device("cpu")
-PLAIN = Computing()
+PLAIN = ComputeOptions()
 Sets = tuple[DrawnPairs, ...]
 
 
 def run(
     sets: Sets,
     recipe: PretrainingRecipe,
-    computing: Computing = PLAIN,
+    computing: ComputeOptions = PLAIN,
     checkpoint: Path | None = None,
     stop_after: int = 0,
     seed: int = 0,
@@ -75,7 +84,10 @@ def test_it_learns_to_rank_images_that_were_held_out(drawn: Sets, long: Pretrain
     trained.load_state_dict(dict(result.weights))
     images = [drawn[0].image_set.images[row] for row in drawn[0].validation]
     mos = [image.mos for image in images]
-    accuracy = [pair_accuracy(predict(Replicas(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos) for item in (start, trained)]
+    accuracy = [
+        pair_accuracy(predict(DataParallel(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
+        for item in (start, trained)
+    ]
     assert accuracy[1] > 0.85 > accuracy[0]
     assert result.kept_because.startswith("highest mean validation SROCC over the sets (")
     best = max(records, key=lambda record: record.validation_srocc["mine"])
@@ -89,7 +101,7 @@ def test_deviations_separate_noisy_labels_from_clean_ones(make_set: MakeSet, lon
     network = start_network("tiny", "random:1", 0).network
     network.load_state_dict(dict(result.weights))
     images = [sets[0].image_set.images[row] for row in sets[0].validation]
-    deviation = predict(Replicas(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
+    deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
     noisy = np.array([image.std > 0.5 for image in images])
     assert deviation[noisy].min() > deviation[~noisy].max()
 
@@ -97,17 +109,24 @@ def test_deviations_separate_noisy_labels_from_clean_ones(make_set: MakeSet, lon
 def test_a_run_repeats_itself_with_any_number_of_workers(drawn: Sets, recipe: PretrainingRecipe) -> None:
     first, steps, _ = run(drawn, recipe)
     assert_same(first, run(drawn, recipe)[0])
-    assert_same(first, run(drawn, recipe, Computing(workers=2))[0])
+    assert_same(first, run(drawn, recipe, ComputeOptions(workers=2))[0])
     other, _, _ = run(drawn, recipe, seed=1)
     assert other is not None
     assert first is not None
     assert any(not torch.equal(value, other.weights[key]) for key, value in first.weights.items())
     # 40 pairs: three steps of the head alone, then five of 8 an epoch
-    assert [(step.epoch, step.number, step.steps) for step in steps[:4]] == [(1, 1, 3), (1, 2, 3), (1, 3, 3), (2, 1, 5)]
+    assert [(step.epoch, step.number, step.steps) for step in steps[:4]] == [
+        (1, 1, 3),
+        (1, 2, 3),
+        (1, 3, 3),
+        (2, 1, 5),
+    ]
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_a_stopped_run_resumes_to_the_same_weights(drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path, stop_after: int) -> None:
+def test_a_stopped_run_resumes_to_the_same_weights(
+    drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path, stop_after: int
+) -> None:
     whole, _, _ = run(drawn, recipe)
     run(drawn, recipe, checkpoint=tmp_path / "c", stop_after=stop_after)
     resumed, _, records = run(drawn, recipe, checkpoint=tmp_path / "c")
@@ -115,19 +134,27 @@ def test_a_stopped_run_resumes_to_the_same_weights(drawn: Sets, recipe: Pretrain
     assert_same(whole, resumed)
 
 
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(
+    drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path
+) -> None:
     path = tmp_path / "net.safetensors.checkpoint"
     run(drawn, recipe, checkpoint=path, stop_after=1, config={"seed": 0, "recipe": {"epochs": 3}})
     with pytest.raises(
-        WeightsError, match=r"another configuration: seed 0 there, 1 here; recipe epochs 3 there, 4 here. Go on with that one"
+        WeightsError,
+        match=r"another configuration: seed 0 there, 1 here; recipe epochs 3 there, 4 here. Go on with that "
+        r"one",
     ):
         run(drawn, recipe, checkpoint=path, config={"seed": 1, "recipe": {"epochs": 4}})
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(WeightsError, match=r"net.safetensors.checkpoint' is damaged .*; start anew with --overwrite"):
+    with pytest.raises(
+        WeightsError, match=r"net.safetensors.checkpoint' is damaged .*; start anew with --overwrite"
+    ):
         run(drawn, recipe, checkpoint=path)
 
 
-def test_the_first_phase_moves_the_head_and_nothing_else_but_statistics(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_the_first_phase_moves_the_head_and_nothing_else_but_statistics(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
     start = start_network("tiny", "random:1", 0).network.state_dict()
     result, _, _ = run(drawn, recipe.overridden({"epochs": 1}))
     assert result is not None
@@ -136,18 +163,28 @@ def test_the_first_phase_moves_the_head_and_nothing_else_but_statistics(drawn: S
     assert all(key.startswith("fc.") or "running" in key or "num_batches" in key for key in moved)
 
 
-def test_without_validation_the_last_epoch_is_kept(small_set: object, recipe: PretrainingRecipe, make_set: MakeSet) -> None:
+def test_without_validation_the_last_epoch_is_kept(
+    small_set: object, recipe: PretrainingRecipe, make_set: MakeSet
+) -> None:
     sets = draw_pairs([load_image_set(f"other={make_set(9, 'other')}")], {}, 0, 0)
     result, _, records = run(sets, recipe)
     assert result is not None
-    assert (result.kept_epoch, result.kept_because) == (3, "last epoch: there is no validation part, or its SROCC was never defined")
+    assert (result.kept_epoch, result.kept_because) == (
+        3,
+        "last epoch: there is no validation part, or its SROCC was never defined",
+    )
     assert records[0].validation_srocc == {}
     assert np.isnan(mean_srocc({}))
     assert np.isnan(mean_srocc({"a": 0.5, "b": float("nan")}))
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_images(drawn: Sets, recipe: PretrainingRecipe) -> None:
-    with pytest.raises(TrainingError, match=r"the loss became nan in epoch 1, step [23], on the images .*\d\d.png.*lower --learning-rate"):
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_images(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"the loss became nan in epoch 1, step [23], on the images .*\d\d.png.*lower --learning-rate",
+    ):
         run(drawn, recipe.overridden({"head_epochs": 1, "learning_rate": 1e30}))
 
 
@@ -155,15 +192,19 @@ def test_an_image_that_breaks_during_the_training_is_named(drawn: Sets, recipe: 
     image = drawn[0].image_set.images[drawn[0].training[0]]
     image.path.write_bytes(image.path.read_bytes()[:60])
     for workers in (0, 1):
-        with pytest.raises(DatasetError, match=rf"^'.*{image.path.name}' is a damaged image or cannot be read \([^\n]*\)\.$"):
-            run(drawn, recipe, Computing(workers=workers))
+        with pytest.raises(
+            DatasetError, match=rf"^'.*{image.path.name}' is a damaged image or cannot be read \([^\n]*\)\.$"
+        ):
+            run(drawn, recipe, ComputeOptions(workers=workers))
 
 
 def one_batch(drawn: Sets, recipe: PretrainingRecipe) -> PairBatch:
     return next(PairLoader(drawn, recipe, 0, 0).batches(1))
 
 
-def test_batches_hold_the_crops_of_their_pairs_in_a_new_order_each_epoch(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_batches_hold_the_crops_of_their_pairs_in_a_new_order_each_epoch(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
     loader = PairLoader(drawn, recipe, 0, 0)
     orders = [[pair for batch in loader.batches(epoch) for pair in batch.pairs] for epoch in (1, 2)]
     assert [sorted(order) for order in orders] == [list(range(40))] * 2
@@ -177,9 +218,16 @@ def test_batches_hold_the_crops_of_their_pairs_in_a_new_order_each_epoch(drawn: 
 
 
 def test_several_sets_keep_their_own_images(make_set: MakeSet, recipe: PretrainingRecipe) -> None:
-    sets = draw_pairs([load_image_set(f"{name}={make_set(count, name)}") for name, count in (("a", 20), ("b", 24))], {}, 20, 0)
+    sets = draw_pairs(
+        [load_image_set(f"{name}={make_set(count, name)}") for name, count in (("a", 20), ("b", 24))],
+        {},
+        20,
+        0,
+    )
     loader = PairLoader(sets, recipe, 0, 0)
-    folders = [[Path(name).parent.name for name in loader.images.names([pair])] for pair in range(len(loader.images))]
+    folders = [
+        [Path(name).parent.name for name in loader.images.names([pair])] for pair in range(len(loader.images))
+    ]
     assert folders == [["a", "a"]] * len(sets[0].rows) + [["b", "b"]] * len(sets[1].rows)
     _, _, records = run(sets, recipe.overridden({"epochs": 1}))
     assert records[0].validation_srocc.keys() == {"a", "b"}
@@ -194,9 +242,12 @@ def test_two_devices_give_the_gradient_of_their_shares(drawn: Sets, recipe: Pret
     batch = one_batch(drawn, recipe)
     halves = [slice(0, 5), slice(5, 11)]
     batch = PairBatch(
-        batch.first[:11], batch.second[:11], PairLabels(batch.labels.probability[:11], batch.labels.std_order[:11]), batch.pairs[:11]
+        batch.first[:11],
+        batch.second[:11],
+        PairLabels(batch.labels.probability[:11], batch.labels.std_order[:11]),
+        batch.pairs[:11],
     )
-    two = Replicas(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
+    two = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
     two.train(head_alone=False)
     loss = two.loss(batch, recipe)
     loss.total.backward()
@@ -205,7 +256,13 @@ def test_two_devices_give_the_gradient_of_their_shares(drawn: Sets, recipe: Pret
     total = torch.zeros(())
     for half in halves:
         labels = PairLabels(batch.labels.probability[half], batch.labels.std_order[half])
-        found = pair_loss(single(batch.first[half]), single(batch.second[half]), labels, recipe.margin, recipe.detach_variance)
+        found = pair_loss(
+            single(batch.first[half]),
+            single(batch.second[half]),
+            labels,
+            recipe.margin,
+            recipe.detach_variance,
+        )
         total = total + found.total * len(batch.pairs[half]) / 11
     total.backward()
     torch.testing.assert_close(loss.total, total)
@@ -216,47 +273,53 @@ def test_two_devices_give_the_gradient_of_their_shares(drawn: Sets, recipe: Pret
 
 
 def test_copies_follow_the_network(drawn: Sets, recipe: PretrainingRecipe) -> None:
-    spread, _, records = run(drawn, recipe, Computing((CPU, CPU, CPU)))
+    spread, _, records = run(drawn, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert spread is not None
     assert all(np.isfinite(record.fidelity) for record in records)
-    again, _, _ = run(drawn, recipe, Computing((CPU, CPU, CPU)))
+    again, _, _ = run(drawn, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert_same(spread, again)
-    replicas = Replicas(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
+    replicas = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
     with torch.no_grad():
         replicas.network.fc.weight.add_(1)
     assert not torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
-    replicas.renew_copies()
+    replicas.broadcast_parameters()
     assert torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
 
 
-def test_mixed_precision_computes_in_bfloat16_and_keeps_its_weights_whole(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_mixed_precision_computes_in_bfloat16_and_keeps_its_weights_whole(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
     batch = one_batch(drawn, recipe)
     seen: list[torch.dtype] = []
     losses = {}
     for precision in ("fp32", "bf16"):
-        replicas = Replicas(start_network("tiny", "random:1", 0).network, [CPU], precision)
+        replicas = DataParallel(start_network("tiny", "random:1", 0).network, [CPU], precision)
         replicas.network.backbone.layer4.register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore[union-attr]
         losses[precision] = replicas.loss(batch, recipe).total
     assert set(seen[:2]) == {torch.float32}
     assert set(seen[2:]) == {torch.bfloat16}
     assert losses["bf16"].dtype == torch.float32
     torch.testing.assert_close(losses["bf16"], losses["fp32"], rtol=0.05, atol=0.02)
-    result, _, _ = run(drawn, recipe, Computing(precision="bf16"))
+    result, _, _ = run(drawn, recipe, ComputeOptions(precision="bf16"))
     assert result is not None
     assert {value.dtype for value in result.weights.values()} == {torch.float32, torch.int64}
 
 
 def test_what_computing_does_not_allow() -> None:
     with pytest.raises(ArgumentError, match=r"at least one device and 0 workers are needed"):
-        Computing(())
-    with pytest.raises(ArgumentError, match=r"devices cpu, cuda are of several kinds; name devices of one kind"):
-        Computing((CPU, torch.device("cuda")))
+        ComputeOptions(())
+    with pytest.raises(
+        ArgumentError, match=r"devices cpu, cuda are of several kinds; name devices of one kind"
+    ):
+        ComputeOptions((CPU, torch.device("cuda")))
 
 
 def test_pair_accuracy_counts_pairs_in_the_labels_order() -> None:
     mos = [1.0, 2.0, 3.0, 3.0]
     means = [0.1, 0.3, 0.2, 0.3]
-    right = [np.sign(mos[a] - mos[b]) == np.sign(means[a] - means[b]) for a, b in ((0, 1), (0, 2), (0, 3), (1, 2))]
+    right = [
+        np.sign(mos[a] - mos[b]) == np.sign(means[a] - means[b]) for a, b in ((0, 1), (0, 2), (0, 3), (1, 2))
+    ]
     assert pair_accuracy(means, mos) == pytest.approx((sum(right) + 0.5) / 5)
     assert all(pair_accuracy(scores, mos) == 0.5 for scores in ([0, 0, 0, 0], [float(x) * 0 for x in mos]))
 

@@ -17,17 +17,26 @@ from tests.cli.conftest import Run, run  # noqa: F401
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.io import json_text
 from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
-from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import as_dict
-from vqafeat.paper_tables.run import run_study
+from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import StoreShelf
-from vqafeat.paper_tables.table import Study
+from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, run_of, worst_videos
-from vqafeat.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve, json_in_html
+from vqafeat.report.page import (
+    FittedCurve,
+    FrameCurve,
+    Report,
+    ReportRun,
+    ReportVideo,
+    ScoreTable,
+    TrainingCurve,
+    json_in_html,
+)
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.training.data import load_sequences
@@ -44,7 +53,8 @@ def data_in(page: str) -> Any:
     return json.loads(found.group(1))
 
 
-# --- what the page says -----------------------------------------------------------------------------------------------------------------
+# --- what the page says
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
@@ -52,9 +62,17 @@ def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
     page = data_in(rendered(build_report([folder], tmp_path)))
     (told,) = page["runs"]
     scores, videos = told["scores"], told["videos"]
-    rows = zip(scores["split"], scores["part"], scores["video"], scores["output"], scores["score"], strict=True)
+    rows = zip(
+        scores["split"], scores["part"], scores["video"], scores["output"], scores["score"], strict=True
+    )
     found = [
-        (str(split), page["parts"][part], videos["name"][video], videos["content"][video], *map(repr, (videos["mos"][video], *numbers)))
+        (
+            str(split),
+            page["parts"][part],
+            videos["name"][video],
+            videos["content"][video],
+            *map(repr, (videos["mos"][video], *numbers)),
+        )
         for split, part, video, *numbers in rows
     ]
     assert found == [tuple(row.values()) for row in scores_in(folder)]
@@ -68,26 +86,42 @@ def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
     assert len(facts["Run", "digest of the configuration"]) == 64
 
 
-@pytest.mark.parametrize(("mapping", "videos"), [("logistic", 40), ("logistic-increasing", 40), ("logistic-increasing", 200), ("none", 40)])
-def test_an_error_is_calibrated_score_minus_label_under_every_mapping(tmp_path: Path, mapping: str, videos: int) -> None:
+@pytest.mark.parametrize(
+    ("mapping", "videos"),
+    [("logistic", 40), ("logistic-increasing", 40), ("logistic-increasing", 200), ("none", 40)],
+)
+def test_an_error_is_calibrated_score_minus_label_under_every_mapping(
+    tmp_path: Path, mapping: str, videos: int
+) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
     labels = [told.videos[video].mos for video in told.scores.video]
-    assert told.scores.error == tuple(score - label for score, label in zip(told.scores.score, labels, strict=True))
+    assert told.scores.error == tuple(
+        score - label for score, label in zip(told.scores.score, labels, strict=True)
+    )
     own = [
         error
         for split, part, error in zip(told.scores.split, told.scores.part, told.scores.error, strict=True)
         if (split, part) == (1, "test")
     ]
-    assert np.sqrt(np.mean(np.square(own))) == pytest.approx(told.summary.rmse_calibrated.values[1], rel=1e-12)
+    assert np.sqrt(np.mean(np.square(own))) == pytest.approx(
+        told.summary.rmse_calibrated.values[1], rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "none"])
 def test_increasing_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
-    own = [row for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True)) if (split, part) == (1, "test")]
+    own = [
+        row
+        for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True))
+        if (split, part) == (1, "test")
+    ]
     scores = [told.scores.score[row] for row in own]
     mos = [told.videos[told.scores.video[row]].mos for row in own]
-    assert next(curve.tau for curve in told.fitted if curve.split == 1) == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
+    assert (
+        next(curve.tau for curve in told.fitted if curve.split == 1)
+        == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
+    )
 
 
 def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None:
@@ -95,7 +129,10 @@ def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None
     every, *splits = told.fitted
     assert (every.split, len(every.tau), every.note) == (-1, 4, "")
     assert {curve.tau for curve in splits} == {()}
-    assert all("videos are too few for the mapping 'logistic-increasing', which takes 20" in curve.note for curve in splits)
+    assert all(
+        "videos are too few for the mapping 'logistic-increasing', which takes 20" in curve.note
+        for curve in splits
+    )
 
 
 def test_what_calibration_warns_of_is_a_note(tmp_path: Path) -> None:
@@ -123,7 +160,9 @@ def test_runs_of_an_earlier_version_open(shared_data: Path, tmp_path: Path, name
     low, high = told["datasets"][0]["range"]
     assert all(low <= score <= high for score in scores["score"])
     assert len(told["frames"]) == 3, told["notes"]
-    measured = [told["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")]
+    measured = [
+        told["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")
+    ]
     assert np.isfinite(measured).all()
     assert (told["summary"]["few_videos"], told["few_videos"][:24]) == (True, "measured on only 7 test ")
 
@@ -144,29 +183,44 @@ def test_curves_are_of_the_heads_that_tested_the_video(fitted: tuple[Path, Path]
     assert len(told.frames) == 3
     curve = told.frames[0]
     video = told.videos[curve.video]
-    worst = max((row for row, part in enumerate(told.scores.part) if part == "test"), key=lambda row: abs(told.scores.error[row]))
+    worst = max(
+        (row for row, part in enumerate(told.scores.part) if part == "test"),
+        key=lambda row: abs(told.scores.error[row]),
+    )
     assert told.scores.video[worst] == curve.video
     store = FeatureStore.open(store_folder / "tiny.zarr")
     number = names().index(video.name)
-    expected = TrainedModel.load(folder).frame_scores(load_sequences(store, "tiny").features[number], curve.splits[0])
+    expected = Model.load(folder).frame_scores(
+        load_sequences(store, "tiny").features[number], curve.splits[0]
+    )
     np.testing.assert_allclose(curve.scores, expected, rtol=1e-5)
     seconds = store.seconds(video.name)
     assert seconds is not None
     np.testing.assert_allclose(curve.seconds, seconds - seconds[0], atol=1e-4)
 
 
-def test_frames_have_calibrated_scores_whose_mean_is_the_videos(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_frames_have_calibrated_scores_whose_mean_is_the_videos(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     (told,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
     assert len(told.frames) == 8
     for curve in told.frames:
-        own = [row for row, video in enumerate(told.scores.video) if video == curve.video and told.scores.part[row] == "test"]
-        assert np.mean(curve.scores) == pytest.approx(np.mean([told.scores.score[row] for row in own]), rel=1e-5)
+        own = [
+            row
+            for row, video in enumerate(told.scores.video)
+            if video == curve.video and told.scores.part[row] == "test"
+        ]
+        assert np.mean(curve.scores) == pytest.approx(
+            np.mean([told.scores.score[row] for row in own]), rel=1e-5
+        )
 
 
 def test_curves_are_shared_among_data_sets(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))
     (told,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
-    assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], "the one curve would be of the first data set"
+    assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], (
+        "the one curve would be of the first data set"
+    )
     tested = worst_videos(told)
     assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "cvd2014"} == {
         "With --curves 1, `vqafeat report"
@@ -176,7 +230,8 @@ def test_curves_are_shared_among_data_sets(tmp_path: Path) -> None:
     }
 
 
-# --- why a video has no curve -----------------------------------------------------------------------------------------------------------
+# --- why a video has no curve
+# -----------------------------------------------------------------------------------------------------------
 
 
 def reasons_of(told: ReportRun) -> dict[str, str]:
@@ -195,18 +250,29 @@ def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
 
 def test_without_a_store_the_reason_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     (told,) = build_report([fitted[0]], tmp_path).runs
-    tested = {told.videos[video].name for video, part in zip(told.scores.video, told.scores.part, strict=True) if part == "test"}
+    tested = {
+        told.videos[video].name
+        for video, part in zip(told.scores.video, told.scores.part, strict=True)
+        if part == "test"
+    }
     assert told.frames == ()
-    assert {reasons_of(told)[name] for name in tested} == {"Give --store FOLDER to `vqafeat report` to see the score of each frame."}
+    assert {reasons_of(told)[name] for name in tested} == {
+        "Give --store FOLDER to `vqafeat report` to see the score of each frame."
+    }
 
 
-def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
     tested = [told.videos[video].name for video in worst_videos(told)]
     assert [told.videos[curve.video].name for curve in told.frames] == tested[:3]
     reasons = reasons_of(told)
     assert set(reasons) == {*names()} - {*tested[:3]}
-    assert all(reasons[name].startswith("With --curves 3, `vqafeat report` scores the frames of at most 3 test") for name in tested[3:])
+    assert all(
+        reasons[name].startswith("With --curves 3, `vqafeat report` scores the frames of at most 3 test")
+        for name in tested[3:]
+    )
     assert {reasons[name] for name in set(names()) - set(tested)} == {NOT_TESTED}
     (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=0).runs
     assert all(reasons_of(told)[name].startswith("With --curves 0") for name in tested)
@@ -219,12 +285,16 @@ def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], 
     assert len(told.frames) == 7
     found = reasons_of(told)["night/clip 3.mp4"]
     assert found.startswith("No score of each frame: '")
-    assert found.endswith("tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again.")
+    assert found.endswith(
+        "tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again."
+    )
 
 
 def test_one_damaged_video_leaves_the_curves_of_the_others(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copytree(fitted[1], tmp_path / "features")
-    values = tmp_path / "features" / "tiny.zarr" / "features" / "tiny" / store_key("night/clip 3.mp4") / "values"
+    values = (
+        tmp_path / "features" / "tiny.zarr" / "features" / "tiny" / store_key("night/clip 3.mp4") / "values"
+    )
     (chunk,) = (path for path in values.rglob("*") if path.is_file() and path.name != "zarr.json")
     chunk.write_bytes(chunk.read_bytes()[:-8])
     (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
@@ -240,23 +310,31 @@ def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_p
     assert reasons_of(told)[names()[5]] == NOT_TESTED
 
 
-def test_a_store_of_another_identity_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_store_of_another_identity_is_a_note_and_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     folder = changed_run(tmp_path / "changed", fitted[0], view="half")
     (told,) = build_report([folder], tmp_path, store=fitted[1]).runs
     assert told.frames == ()
-    assert any("no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note for note in told.notes)
+    assert any(
+        "no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note
+        for note in told.notes
+    )
     assert "features 'tiny' were computed differently than in training" in reasons_of(told)[names()[0]]
 
 
 def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
     told = run_of(fitted[0], "a")
-    with pytest.raises(ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"):
+    with pytest.raises(
+        ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
+    ):
         replace(told, no_frames=("", *told.no_frames[1:]))
     with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
         replace(told, frames=(FrameCurve(0, (0,), (), (1.0,)),))
 
 
-# --- notes ------------------------------------------------------------------------------------------------------------------------------
+# --- notes
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
@@ -279,7 +357,8 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     )
 
 
-# --- safety -----------------------------------------------------------------------------------------------------------------------------
+# --- safety
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Path) -> None:
@@ -293,7 +372,13 @@ def test_names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Pat
 
 
 def test_json_in_html_escapes_what_html_and_scripts_read() -> None:
-    values = {"<": "</script><!--", "amp": "&lt;", "lines": "\u2028\u2029", "nan": float("nan"), "broken": "\udc80"}
+    values = {
+        "<": "</script><!--",
+        "amp": "&lt;",
+        "lines": "\u2028\u2029",
+        "nan": float("nan"),
+        "broken": "\udc80",
+    }
     text = json_in_html(values)
     assert not re.search("[<>&\u2028\u2029]", text)
     assert text.isascii()
@@ -307,19 +392,30 @@ def test_the_policy_lets_in_the_pages_own_parts_alone(tmp_path: Path) -> None:
     for tag, directive in (("style", "style-src"), ("script", "script-src")):
         inside = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         assert inside is not None
-        assert f"{directive} 'sha256-{b64encode(sha256(inside.group(1).encode()).digest()).decode()}';" in policy.group(1)
+        assert (
+            f"{directive} 'sha256-{b64encode(sha256(inside.group(1).encode()).digest()).decode()}';"
+            in policy.group(1)
+        )
     assert policy.group(1).startswith("default-src 'none';")
     assert "unsafe" not in policy.group(1)
     assert "innerHTML" not in page
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 
-# --- files of videos --------------------------------------------------------------------------------------------------------------------
+# --- files of videos
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_files_are_found_by_path_basename_and_canonical_name(tmp_path: Path) -> None:
     root = tmp_path / "my videos"
-    for name in ("night/clip #1.mp4", "tiny/a.mp4", "one/twice.mp4", "two/twice.mp4", "deep/only.webm", NASTY):
+    for name in (
+        "night/clip #1.mp4",
+        "tiny/a.mp4",
+        "one/twice.mp4",
+        "two/twice.mp4",
+        "deep/only.webm",
+        NASTY,
+    ):
         write_clip_at(root / name)
     folder = VideoFolder(root, tmp_path / "pages")
     assert folder.address("tiny", "night/clip #1.mp4") == "../my%20videos/night/clip%20%231.mp4"
@@ -335,7 +431,8 @@ def write_clip_at(path: Path) -> None:
     path.touch()
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------------------------
+# --- refusals
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -346,7 +443,10 @@ def test_refusals(tmp_path: Path) -> None:
         build_report([folder, tmp_path / "b" / ".." / "a"], tmp_path)
     with pytest.raises(ArgumentError, match="curves is -1; it has to be 0 or more"):
         build_report([folder], tmp_path, curves=-1)
-    with pytest.raises(ArgumentError, match=r"store is '.*nothing', which is no folder; name the folder of the feature stores"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"store is '.*nothing', which is no folder; name the folder of the feature stores",
+    ):
         build_report([folder], tmp_path, store=tmp_path / "nothing")
     with pytest.raises(DatasetError, match=r"videos is '.*nothing', which is no folder"):
         build_report([folder], tmp_path, videos=tmp_path / "nothing")
@@ -374,7 +474,9 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
 def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "predictions.csv"
-    lines = [line.rsplit(",", 2)[0] + ",," if ",test," in line else line for line in path.read_text().splitlines()]
+    lines = [
+        line.rsplit(",", 2)[0] + ",," if ",test," in line else line for line in path.read_text().splitlines()
+    ]
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(WeightsError, match="holds no score of a test video, so there is nothing to report"):
         build_report([folder], tmp_path)
@@ -383,7 +485,9 @@ def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None
 def test_parts_of_a_page_check_themselves() -> None:
     with pytest.raises(ArgumentError, match="columns of a score table have the lengths"):
         ScoreTable((0, 1), ("test",), (0,), (1.0,), (1.0,), (0.0,))
-    with pytest.raises(ArgumentError, match="part of a score table is 'exam'; allowed are train, validation, test"):
+    with pytest.raises(
+        ArgumentError, match="part of a score table is 'exam'; allowed are train, validation, test"
+    ):
         ScoreTable((0,), ("exam",), (0,), (1.0,), (1.0,), (0.0,))
     with pytest.raises(ArgumentError, match="error of a score table is not finite; leave such rows out"):
         ScoreTable((0,), ("test",), (0,), (1.0,), (1.0,), (float("nan"),))
@@ -421,24 +525,27 @@ def test_writing_makes_the_folder(tmp_path: Path) -> None:
     assert write_report(page, tmp_path / "deep" / "page.html").read_text(encoding="utf-8") == rendered(page)
 
 
-# --- tables and plots -------------------------------------------------------------------------------------------------------------------
+# --- tables and plots
+# -------------------------------------------------------------------------------------------------------------------
 
 
-def written_table(stores: Path, folder: Path, make_study: Callable[..., Study]) -> Path:
+def written_table(stores: Path, folder: Path, make_table: Callable[..., PaperTable]) -> Path:
     """Fill a small table from a store, its second row only quoted, and write it as the command does."""
     rows = [
         {"name": "ours", "group": "<b>", "head": "no-time", "published": "0.5"},
         {"name": NASTY, "quoted": True, "published": "0.25"},
     ]
-    result = run_study(make_study(rows, caption="A choice."), Bench(StoreShelf(stores), folder / "runs"))
+    result = run_table(make_table(rows, caption="A choice."), FitCache(StoreShelf(stores), folder / "runs"))
     path = folder / "tiny-0.json"
     path.write_text(json_text(as_dict(result, stores)))
     return path
 
 
-def test_a_table_comes_with_its_runs(make_study: Callable[..., Study], stores: Path, tmp_path: Path) -> None:
+def test_a_table_comes_with_its_runs(
+    make_table: Callable[..., PaperTable], stores: Path, tmp_path: Path
+) -> None:
     other = recorded_run(tmp_path / "other")
-    path = written_table(stores, tmp_path, make_study)
+    path = written_table(stores, tmp_path, make_table)
     page = data_in(rendered(build_report([other], tmp_path, tables=[path])))
     assert [one["name"] for one in page["runs"]] == ["other", "konvid-resnet18-no-time"]
     (table,) = page["tables"]
@@ -457,7 +564,10 @@ def test_a_table_comes_with_its_runs(make_study: Callable[..., Study], stores: P
 def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa: F811
     ended = run("report", "li-14", "--out", tmp_path / "page.html")
     assert ended.code == 1
-    assert "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name tables/li-14.json." in ended.err
+    assert (
+        "'li-14' names a table; write it with `vqafeat table li-14 --json --out tables`, then name "
+        "tables/li-14.json." in ended.err
+    )
     for text, words in (
         ("{", r"table '.*' cannot be read \(Expecting"),
         ("[]", "holds no table; write it with"),
@@ -471,7 +581,9 @@ def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa:
         build_report([], tmp_path, tables=[tmp_path / "none.json"])
     with (tmp_path / "huge.json").open("wb") as file:
         file.truncate(257 * 2**20)
-    with pytest.raises(DatasetError, match="has 257 MiB; label files, manifests and tables of at most 256 MiB are read"):
+    with pytest.raises(
+        DatasetError, match="has 257 MiB; label files, manifests and tables of at most 256 MiB are read"
+    ):
         build_report([], tmp_path, tables=[tmp_path / "huge.json"])
     with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
         ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
@@ -479,12 +591,16 @@ def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa:
 
 def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[list[float], list[float]]] = []
-    monkeypatch.setattr(plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1])
+    monkeypatch.setattr(
+        plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1]
+    )
     folder = recorded_run(tmp_path / "a")
     plots.plot_run(run_of(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
     ((scores, labels),) = drawn
-    assert sorted(zip(scores, labels, strict=True)) == sorted((float(row["score"]), float(row["mos"])) for row in tested)
+    assert sorted(zip(scores, labels, strict=True)) == sorted(
+        (float(row["score"]), float(row["mos"])) for row in tested
+    )
 
 
 def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
@@ -493,5 +609,7 @@ def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
     drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
-    with pytest.raises(ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"):
+    with pytest.raises(
+        ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
+    ):
         plots.plot_training((), "svr", tmp_path / "none.png")

@@ -1,4 +1,6 @@
-"""The page of a report in a browser: what a reader sees, does with keys and pointer, and what may not happen."""
+"""The page of a report in a browser: what a reader sees, does with keys and pointer, and what may not
+happen.
+"""
 
 import json
 import shutil
@@ -29,7 +31,9 @@ SHOWN = "#videos-table tbody tr"
 def browser() -> Iterator[Any]:
     with playwright_api.sync_playwright() as driver:
         # containers have no room for the browser's own sandbox and little shared memory
-        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        opened = driver.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield opened
         opened.close()
 
@@ -45,7 +49,9 @@ def fitted_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
         clip = folder / "videos" / name
         write_clip(clip, noise_frames(50, seed=number), codec="libx264", options={"crf": "40"})
-    return write_report(build_report([run, other], folder, store=store, videos=folder / "videos"), folder / "report.html")
+    return write_report(
+        build_report([run, other], folder, store=store, videos=folder / "videos"), folder / "report.html"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,9 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Page]]:
-    """Return an opener of pages; at the end none may have complained, asked for anything but its videos, or shown a dialogue."""
+    """Return an opener of pages; at the end none may have complained, asked for anything but its videos, or
+    shown a dialogue.
+    """
     said: list[str] = []
     contexts = []
 
@@ -73,7 +81,10 @@ def opened(browser: Any) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         own = (path.as_uri(), (path.parent / "videos").as_uri(), "blob:")
-        page.on("request", lambda request: None if request.url.startswith(own) else said.append(f"request: {request.url}"))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(own) else said.append(f"request: {request.url}"),
+        )
         page.goto(path.as_uri())
         page.wait_for_selector(shown)
         return page
@@ -101,7 +112,9 @@ def numbers(texts: list[str]) -> list[float]:
     return [float(text.replace("−", "-").replace("+", "")) for text in texts]
 
 
-def test_the_largest_errors_come_first_and_columns_sort(opened: Callable[..., Page], large_page: Path) -> None:
+def test_the_largest_errors_come_first_and_columns_sort(
+    opened: Callable[..., Page], large_page: Path
+) -> None:
     page = opened(large_page)
     assert len(column(page, 1)) > 1000
     sizes = numbers(column(page, 7))
@@ -120,7 +133,8 @@ def test_the_largest_errors_come_first_and_columns_sort(opened: Callable[..., Pa
 
 
 @pytest.mark.parametrize(
-    ("run", "part", "split"), [("large", "test", "-1"), ("large", "all", "-1"), ("large", "train", "4"), ("two", "test", "0")]
+    ("run", "part", "split"),
+    [("large", "test", "-1"), ("large", "all", "-1"), ("large", "train", "4"), ("two", "test", "0")],
 )
 def test_score_minus_label_is_the_error_in_all_that_is_shown(
     opened: Callable[..., Page], large_page: Path, run: str, part: str, split: str
@@ -134,18 +148,30 @@ def test_score_minus_label_is_the_error_in_all_that_is_shown(
     for one in zip(numbers(label), numbers(score), numbers(error), numbers(size), strict=True):
         assert (f"{one[1] - one[0]:+.3f}", f"{abs(one[2]):.3f}") == (f"{one[2]:+.3f}", f"{one[3]:.3f}")
     facts = dict(
-        zip(page.locator("#chosen-facts dt").all_text_contents(), page.locator("#chosen-facts dd").all_text_contents(), strict=True)
+        zip(
+            page.locator("#chosen-facts dt").all_text_contents(),
+            page.locator("#chosen-facts dd").all_text_contents(),
+            strict=True,
+        )
     )
     if "score in testing" in facts:
-        tested, wrong = (numbers([facts[f"{name} in testing"].split(",")[0].split(" ")[0]])[0] for name in ("score", "error"))
+        tested, wrong = (
+            numbers([facts[f"{name} in testing"].split(",")[0].split(" ")[0]])[0]
+            for name in ("score", "error")
+        )
         assert f"{tested - numbers([facts['label']])[0]:+.3f}" == f"{wrong:+.3f}"
-    for own, wrong in zip(numbers(column(page, 4, "#chosen-table")), numbers(column(page, 5, "#chosen-table")), strict=True):
+    for own, wrong in zip(
+        numbers(column(page, 4, "#chosen-table")), numbers(column(page, 5, "#chosen-table")), strict=True
+    ):
         assert f"{own - numbers([facts['label']])[0]:+.3f}" == f"{wrong:+.3f}"
     page.focus("#scatter-marks")
     for _ in range(5):
         page.keyboard.press("ArrowRight")
         words = page.locator("#scatter-said").inner_text().replace("\n", " ")
-        own, label_, wrong = (numbers([words.split(f"{name} ")[-1].split()[0].rstrip(",")])[0] for name in ("score", "label", "error"))
+        own, label_, wrong = (
+            numbers([words.split(f"{name} ")[-1].split()[0].rstrip(",")])[0]
+            for name in ("score", "label", "error")
+        )
         assert f"{own - label_:+.3f}" == f"{wrong:+.3f}"
 
 
@@ -155,8 +181,12 @@ def test_the_chosen_video_has_the_heads_own_output(opened: Callable[..., Page], 
     titles = [title.strip("▲▼") for title in page.locator("#chosen-table th").all_inner_texts()]
     assert titles == ["Split", "Part", "Own output", "Score", "Error"]
     rows = [row for row in scores_in(large_page.parent / "large") if row["video"] == "v0005.mp4"]
-    assert sorted(numbers(column(page, 3, "#chosen-table"))) == sorted(round(float(row["prediction"]), 3) for row in rows)
-    assert sorted(numbers(column(page, 4, "#chosen-table"))) == sorted(round(float(row["score"]), 3) for row in rows)
+    assert sorted(numbers(column(page, 3, "#chosen-table"))) == sorted(
+        round(float(row["prediction"]), 3) for row in rows
+    )
+    assert sorted(numbers(column(page, 4, "#chosen-table"))) == sorted(
+        round(float(row["score"]), 3) for row in rows
+    )
 
 
 DRAWN_AGAIN = """() => {
@@ -169,16 +199,23 @@ DRAWN_AGAIN = """() => {
 }"""
 
 
-def test_the_scatter_has_the_line_of_equal_score_and_label(opened: Callable[..., Page], large_page: Path) -> None:
+def test_the_scatter_has_the_line_of_equal_score_and_label(
+    opened: Callable[..., Page], large_page: Path
+) -> None:
     page = opened(large_page)
     assert page.locator("#scores-title").inner_text() == "Calibrated score against label"
     assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label", "fitted logistic"]
     caption = page.locator("#scatter-caption").inner_text()
-    assert "a straight line that was fitted to the validation part of its split. An error is score minus label." in caption
+    assert (
+        "a straight line that was fitted to the validation part of its split. An error is score minus label."
+        in caption
+    )
     assert "The logistic is fitted to the scores of the test parts of all splits together." in caption
     drawn = page.evaluate(DRAWN_AGAIN)
     assert "calibrated score" in drawn["texts"]
-    assert [bool(dashes) for dashes in drawn["dashes"]] == [False, True, False, False], "each line has a rim; that of equality is dashed"
+    assert [bool(dashes) for dashes in drawn["dashes"]] == [False, True, False, False], (
+        "each line has a rim; that of equality is dashed"
+    )
     page.select_option("#run", label="few")
     page.select_option("#split", "1")
     assert page.locator("#legend").inner_text().split("\n") == ["test", "score = label"]
@@ -187,7 +224,9 @@ def test_the_scatter_has_the_line_of_equal_score_and_label(opened: Callable[...,
     assert "videos are too few for the mapping 'logistic-increasing'" in caption
 
 
-def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(opened: Callable[..., Page], large_page: Path) -> None:
+def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(
+    opened: Callable[..., Page], large_page: Path
+) -> None:
     page = opened(large_page)
     titles = ["SROCC", "KROCC", "PLCC", "PLCC plain", "RMSE", "RMSE plain", "RMSE calibrated"]
     heads = page.locator("#metrics-table th")
@@ -199,7 +238,10 @@ def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(opened: Cal
     kept = json.loads((large_page.parent / "few" / "metrics.json").read_text())
     few = page.locator("#metrics-table tbody tr", has_text="few").first.locator("td").all_inner_texts()
     places = {
-        name: place for place, name in enumerate(("srocc", "krocc", "plcc", "plcc_plain", "rmse", "rmse_plain", "rmse_calibrated"), 3)
+        name: place
+        for place, name in enumerate(
+            ("srocc", "krocc", "plcc", "plcc_plain", "rmse", "rmse_plain", "rmse_calibrated"), 3
+        )
     }
     for name, place in places.items():
         assert few[place].split("\n") == [
@@ -207,13 +249,23 @@ def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(opened: Cal
         ], name  # fmt: skip
     split = page.locator("#splits-table tbody tr", has_text="few").nth(1).locator("td").all_inner_texts()
     assert split[4:] == [f"{kept[name]['values'][1]:.3f} *" for name in places]
-    assert not any("*" in text for text in page.locator("#metrics-table tbody tr").first.locator("td").all_inner_texts())
+    assert not any(
+        "*" in text for text in page.locator("#metrics-table tbody tr").first.locator("td").all_inner_texts()
+    )
     notes = page.locator("#metrics-notes li").all_inner_texts()
-    assert any(note.startswith("* few: measured on only ") and "one video moves a figure visibly" in note for note in notes)
-    assert "few: PLCC and RMSE are read after the mapping 'logistic-increasing', which is fitted to each test part" in notes
+    assert any(
+        note.startswith("* few: measured on only ") and "one video moves a figure visibly" in note
+        for note in notes
+    )
+    assert (
+        "few: PLCC and RMSE are read after the mapping 'logistic-increasing', which is fitted to each test "
+        "part" in notes
+    )
 
 
-def test_sorting_and_filtering_many_videos_does_not_lag(opened: Callable[..., Page], large_page: Path) -> None:
+def test_sorting_and_filtering_many_videos_does_not_lag(
+    opened: Callable[..., Page], large_page: Path
+) -> None:
     page = opened(large_page)
     page.select_option("#part", label="all")
     assert page.locator("#count").inner_text() == "1200 videos, 12000 scores"
@@ -221,7 +273,10 @@ def test_sorting_and_filtering_many_videos_does_not_lag(opened: Callable[..., Pa
     search = "() => { const start = performance.now(); const box = document.getElementById('text'); box.value = 'v01';"
     search += " box.dispatchEvent(new Event('input', {bubbles: true}));"
     laid_out = " document.body.offsetHeight; return performance.now() - start; }"
-    times = {name: min(page.evaluate(work + laid_out) for _ in range(3)) for name, work in (("sort", sort), ("search", search))}
+    times = {
+        name: min(page.evaluate(work + laid_out) for _ in range(3))
+        for name, work in (("sort", sort), ("search", search))
+    }
     assert max(times.values()) < 1500, f"milliseconds: {times}"
     assert page.locator("#count").inner_text() == "100 videos, 1000 scores"
 
@@ -249,7 +304,9 @@ def test_filters_narrow_scatter_and_table(opened: Callable[..., Page], large_pag
 
 
 def point_of(page: Page, video: str) -> tuple[float, float]:
-    """Walk the points by key to a video's, and return the middle of the tip's point, found by its neighbourhood."""
+    """Walk the points by key to a video's, and return the middle of the tip's point, found by its
+    neighbourhood.
+    """
     page.fill("#text", video)
     page.focus("#scatter-marks")
     page.keyboard.press("Home")
@@ -275,7 +332,9 @@ def test_pointing_tells_and_clicking_opens(opened: Callable[..., Page], large_pa
     assert page.locator("#chosen-table tbody tr").count() == 10
 
 
-def test_a_video_plays_and_its_curve_follows_and_seeks(opened: Callable[..., Page], fitted_page: Path) -> None:
+def test_a_video_plays_and_its_curve_follows_and_seeks(
+    opened: Callable[..., Page], fitted_page: Path
+) -> None:
     page = opened(fitted_page)
     page.get_by_role("button", name="night/clip 3.mp4").click()
     until(page, "document.getElementById('player').currentTime > 0.05")
@@ -292,7 +351,9 @@ def test_a_video_plays_and_its_curve_follows_and_seeks(opened: Callable[..., Pag
     assert "score of longer" in page.locator("#chosen-facts").inner_text()
 
 
-def test_where_a_video_has_no_curve_the_page_says_why(opened: Callable[..., Page], fitted_page: Path, large_page: Path) -> None:
+def test_where_a_video_has_no_curve_the_page_says_why(
+    opened: Callable[..., Page], fitted_page: Path, large_page: Path
+) -> None:
     page = opened(fitted_page)
     page.get_by_role("button", name="night/clip 3.mp4").click()
     assert page.locator("#frames svg").count() == 1
@@ -321,7 +382,9 @@ def test_an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_pag
 
 def test_keys_reach_everything(opened: Callable[..., Page], fitted_page: Path) -> None:
     page = opened(fitted_page)
-    assert page.locator(f"{SHOWN} button[tabindex='0']").count() == 1, "the table is one stop, its rows are walked with arrows"
+    assert page.locator(f"{SHOWN} button[tabindex='0']").count() == 1, (
+        "the table is one stop, its rows are walked with arrows"
+    )
     page.locator(f"{SHOWN} button[tabindex='0']").focus()
     page.keyboard.press("ArrowDown")
     second = column(page, 1)[1]
@@ -350,7 +413,9 @@ def test_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: 
     assert (theme.inner_text(), page.evaluate(ground)) == ("Theme: dark", "rgb(20, 23, 28)")
     page.get_by_role("button", name="night/clip 3.mp4").click()
     until(page, "document.getElementById('player').readyState > 0")
-    assert page.evaluate("document.getElementById('player').paused"), "nothing moves by itself where that is not wanted"
+    assert page.evaluate("document.getElementById('player').paused"), (
+        "nothing moves by itself where that is not wanted"
+    )
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 

@@ -1,4 +1,6 @@
-"""Copies of stores at a URL: made once, found again, bounded, removed by age, left alone while they are read."""
+"""Copies of stores at a URL: made once, found again, bounded, removed by age, left alone while they are
+read.
+"""
 
 import itertools
 import os
@@ -17,7 +19,7 @@ from tests.store.test_store import IDENTITY, features, frame_table
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import RemoteFile, cache_folder
 from vqafeat.store import FeatureStore, content_digest, pack_store, verify_store
-from vqafeat.store.cache import Cache, local_copy
+from vqafeat.store.cache import Cache, cached_copy
 from vqafeat.store.types import VideoFeatures
 
 
@@ -28,19 +30,21 @@ def packed(s3: LoopbackS3, tmp_path: Path) -> FeatureStore:
 
 def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
     told, cache = list[str](), Cache(tmp_path / "cache")
-    with local_copy(packed, ["tiny"], cache, told.append) as copy:
+    with cached_copy(packed, ["tiny"], cache, told.append) as copy:
         assert isinstance(copy.path, Path)
         assert copy.path.is_relative_to(tmp_path / "cache")
         assert content_digest(copy) == packed.content
     assert told == [f"copying 0.00 GiB of s3://bucket/features/small.zarr to {copy.path.parent}, once"]
-    with s3.seen() as requests, local_copy(packed, ["tiny"], cache, told.append) as again:
+    with s3.seen() as requests, cached_copy(packed, ["tiny"], cache, told.append) as again:
         np.testing.assert_array_equal(again.read("tiny", "a.mp4").values, values_of(0).values)
     assert (again.path, requests) == (copy.path, [])
     assert told[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
 
 
 @pytest.mark.parametrize("layout", ["plain", "packed"])
-def test_a_stopped_copy_goes_on(layout: str, packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_copy_goes_on(
+    layout: str, packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = packed if layout == "packed" else filled(at(s3) / "plain" / "small.zarr")
     cache, fetch, came, number = Cache(tmp_path / "cache"), RemoteFile.fetch, list[str](), itertools.count()
 
@@ -51,10 +55,10 @@ def test_a_stopped_copy_goes_on(layout: str, packed: FeatureStore, s3: LoopbackS
         came.append(str(file))
 
     monkeypatch.setattr(RemoteFile, "fetch", fetching)
-    with pytest.raises(KeyboardInterrupt), local_copy(store, ["tiny"], cache, lambda _: None):
+    with pytest.raises(KeyboardInterrupt), cached_copy(store, ["tiny"], cache, lambda _: None):
         pass
     monkeypatch.undo()
-    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
+    with s3.seen() as requests, cached_copy(store, ["tiny"], cache, lambda _: None) as copy:
         assert content_digest(copy) == packed.content
     assert came
     assert not {f"GET /{name.removeprefix('s3://')}" for name in came}.intersection(requests)
@@ -68,13 +72,21 @@ def test_of_a_plain_store_only_what_is_needed_and_whole_is_copied(s3: LoopbackS3
             store.add_feature_set(feature_set, IDENTITY)
         for number, name in enumerate(names):
             store.write_frames(name, frame_table(2 * ROWS[number % 2], sha256=f"{number}"))
-            store.write_features("tiny", name, values_of(number % 2), f"{number}" if name != names[2] else "of another file")
+            store.write_features(
+                "tiny", name, values_of(number % 2), f"{number}" if name != names[2] else "of another file"
+            )
         store.write_features("other", names[0], values_of(1), "0")
     whole = [name for name in names if name != names[2]]
-    with s3.seen() as requests, local_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
+    with (
+        s3.seen() as requests,
+        cached_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy,
+    ):
         assert (copy.feature_sets(), copy.complete_videos("tiny")) == (["tiny"], whole)
         assert [path.name for path in (copy.path / "features").glob("*/")] == ["tiny"]
-        assert (copy.source("d/e.mp4"), copy.dataset.videos) == (store.source("d/e.mp4"), store.dataset.videos)
+        assert (copy.source("d/e.mp4"), copy.dataset.videos) == (
+            store.source("d/e.mp4"),
+            store.dataset.videos,
+        )
         assert list(verify_store(copy)) == []
         for name in whole:
             np.testing.assert_array_equal(copy.read("tiny", name).values, store.read("tiny", name).values)
@@ -89,22 +101,29 @@ def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_pat
         written.write_features("other", NAMES[0], values_of(0), "0")
     store = FeatureStore.open(pack_store(plain.path, at(s3) / "small.zarr", skip_missing=True).path)
     cache = Cache(tmp_path / "cache")
-    with local_copy(store, ["tiny"], cache, lambda _: None) as part:
+    with cached_copy(store, ["tiny"], cache, lambda _: None) as part:
         assert (part.feature_sets(), part.complete_videos("tiny"), part.content) == (["tiny"], NAMES, "")
         assert [path.name for path in (part.path / "features").glob("*/")] == ["tiny"]
         assert list(verify_store(part)) == []
-    with local_copy(store, ["tiny", "other"], cache, lambda _: None) as both:
+    with cached_copy(store, ["tiny", "other"], cache, lambda _: None) as both:
         assert (both.feature_sets(), both.content) == (["other", "tiny"], store.content)
 
 
-def test_keys_of_objects_that_lead_elsewhere_are_not_followed(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
+def test_keys_of_objects_that_lead_elsewhere_are_not_followed(
+    packed: FeatureStore, s3: LoopbackS3, tmp_path: Path
+) -> None:
     boto3 = pytest.importorskip("boto3")
     client = boto3.client("s3", endpoint_url=s3.url)
     elsewhere = tmp_path / "elsewhere"
-    for key in (f"/{elsewhere}", "labels/../../../../../elsewhere", "labels/./elsewhere", f"frames/{elsewhere}"):
+    for key in (
+        f"/{elsewhere}",
+        "labels/../../../../../elsewhere",
+        "labels/./elsewhere",
+        f"frames/{elsewhere}",
+    ):
         client.put_object(Bucket="bucket", Key=f"features/small.zarr/{key}", Body=b"evil")
     client.close()
-    with local_copy(packed, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
+    with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
         assert content_digest(copy) == packed.content
     assert not list(tmp_path.rglob("elsewhere"))
 
@@ -143,11 +162,11 @@ def test_what_comes_damaged_is_told_and_not_kept(
 
     monkeypatch.setattr(RemoteFile, "fetch", damaging)
     words = rf"'s3://.*/small.zarr' came damaged or was changed while it was copied \(.*{told}.*; run the same command again"
-    with pytest.raises(StoreError, match=words), local_copy(store, ["tiny"], cache, lambda _: None):
+    with pytest.raises(StoreError, match=words), cached_copy(store, ["tiny"], cache, lambda _: None):
         pass
     assert len(damaged) == 1
     monkeypatch.undo()
-    with s3.seen() as requests, local_copy(store, ["tiny"], cache, lambda _: None) as copy:
+    with s3.seen() as requests, cached_copy(store, ["tiny"], cache, lambda _: None) as copy:
         assert content_digest(copy) == content_digest(local)
     whole = [request for request in requests if "a.mp4" in request and "/c/0" in request]
     assert layout == "packed" or not whole  # of a plain store, only what was damaged is asked for again
@@ -163,18 +182,20 @@ def test_what_is_written_anew_after_a_stopped_copy_is_fetched_again(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FeatureStore, "read", stopped)
-    with pytest.raises(KeyboardInterrupt), local_copy(store, ["tiny"], cache, lambda _: None):
+    with pytest.raises(KeyboardInterrupt), cached_copy(store, ["tiny"], cache, lambda _: None):
         pass
     monkeypatch.setattr(FeatureStore, "read", read)
     time.sleep(1.1)  # an object store tells times in seconds
     with store.exclusive():
         FeatureStore.open(store.path, writable=True).write_features("tiny", NAMES[0], other, "0")
-    with local_copy(FeatureStore.open(store.path), ["tiny"], cache, lambda _: None) as copy:
+    with cached_copy(FeatureStore.open(store.path), ["tiny"], cache, lambda _: None) as copy:
         np.testing.assert_array_equal(copy.read("tiny", NAMES[0]).values, other.values)
 
 
 @pytest.mark.parametrize("change", ["gone", "of another size"])
-def test_what_is_changed_while_it_is_copied_is_told(change: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_changed_while_it_is_copied_is_told(
+    change: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, fetch = filled(at(s3) / "small.zarr"), RemoteFile.fetch
     changed = store.path / "features" / "tiny" / "a.mp4" / "values" / "c" / "0" / "0"
 
@@ -185,40 +206,54 @@ def test_what_is_changed_while_it_is_copied_is_told(change: str, s3: LoopbackS3,
 
     monkeypatch.setattr(RemoteFile, "fetch", changing)
     with (
-        pytest.raises(StoreError, match=r"a.mp4/values/c/0/0' was changed while its store was copied .*; run the same command again"),
-        local_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None),
+        pytest.raises(
+            StoreError,
+            match=r"a.mp4/values/c/0/0' was changed while its store was copied .*; run the same command "
+            r"again",
+        ),
+        cached_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None),
     ):
         pass
 
 
 def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:
     store, cache = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache")
-    with local_copy(store, ["tiny"], cache, lambda _: None) as first:
+    with cached_copy(store, ["tiny"], cache, lambda _: None) as first:
         pass
     with store.exclusive():
         FeatureStore.open(store.path, writable=True).write_features("tiny", NAMES[0], features(3), "0")
-    with local_copy(FeatureStore.open(store.path), ["tiny"], cache, lambda _: None) as second:
+    with cached_copy(FeatureStore.open(store.path), ["tiny"], cache, lambda _: None) as second:
         assert second.path != first.path
         np.testing.assert_array_equal(second.read("tiny", NAMES[0]).values, features(3).values)
 
 
 def test_what_is_larger_than_the_cache_is_read_where_it_is(packed: FeatureStore, tmp_path: Path) -> None:
     told = list[str]()
-    with local_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
+    with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
         assert same is packed
-    assert told == ["0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; it is read there at each access"]
+    assert told == [
+        "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; it is read there "
+        "at each access"
+    ]
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_oldest_copy_that_nobody_reads_makes_room(s3: LoopbackS3, packed: FeatureStore, tmp_path: Path) -> None:
+def test_the_oldest_copy_that_nobody_reads_makes_room(
+    s3: LoopbackS3, packed: FeatureStore, tmp_path: Path
+) -> None:
     size = sum(said.bytes for name in NAMES if (said := packed.stored("tiny", name)))
     told, cache = list[str](), Cache(tmp_path / "cache", size + 1)
     shutil.copytree(tmp_path / "small.zarr", tmp_path / "other" / "small.zarr")
-    other = FeatureStore.open(pack_store(tmp_path / "other" / "small.zarr", at(s3) / "other" / "small.zarr").path)
-    with local_copy(packed, ["tiny"], cache, told.append) as first, local_copy(other, ["tiny"], cache, told.append) as second:
+    other = FeatureStore.open(
+        pack_store(tmp_path / "other" / "small.zarr", at(s3) / "other" / "small.zarr").path
+    )
+    with (
+        cached_copy(packed, ["tiny"], cache, told.append) as first,
+        cached_copy(other, ["tiny"], cache, told.append) as second,
+    ):
         assert second is other
         assert told[-1].startswith("copies that are in use leave no room")
-    with local_copy(other, ["tiny"], cache, told.append) as second:
+    with cached_copy(other, ["tiny"], cache, told.append) as second:
         assert isinstance(second.path, Path)
     assert not first.path.exists()
     assert any(words.startswith(f"removing the copy {first.path.parent}") for words in told)
@@ -226,7 +261,7 @@ def test_the_oldest_copy_that_nobody_reads_makes_room(s3: LoopbackS3, packed: Fe
 
 def test_a_store_on_this_machine_is_not_copied(tmp_path: Path) -> None:
     store = filled(tmp_path / "small.zarr")
-    with local_copy(store, ["tiny"], Cache(tmp_path / "cache"), print) as same:
+    with cached_copy(store, ["tiny"], Cache(tmp_path / "cache"), print) as same:
         assert same is store
 
 

@@ -13,15 +13,15 @@ from tests.helpers.s3 import LoopbackS3
 from tests.store.test_pack import ROWS, values_of
 from tests.store.test_store import IDENTITY, frame_table
 from vqafeat.errors import StoreError
-from vqafeat.extraction.loop import Failure, Ledger, read_ledger
-from vqafeat.remote import Place, place_named
+from vqafeat.extraction.loop import Failure, FailureLog, read_failure_log
+from vqafeat.remote import StorePath, parse_path
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
-from vqafeat.store.zarr_io import ledger_path
+from vqafeat.store.zarr_io import failure_log_path
 
 NAMES = ["a.mp4", "d/e.mp4"]
 
 
-def filled(path: Place, **of_the_dataset: Any) -> FeatureStore:
+def filled(path: StorePath, **of_the_dataset: Any) -> FeatureStore:
     made = FeatureStore.create(path, replace(bare_dataset(NAMES), **of_the_dataset))
     with made.exclusive():
         made.add_feature_set("tiny", IDENTITY)
@@ -31,8 +31,8 @@ def filled(path: Place, **of_the_dataset: Any) -> FeatureStore:
     return FeatureStore.open(path)
 
 
-def at(s3: LoopbackS3, *options: str) -> Place:
-    return place_named("s3://bucket/features", [f"endpoint_url={s3.url}", *options])
+def at(s3: LoopbackS3, *options: str) -> StorePath:
+    return parse_path("s3://bucket/features", [f"endpoint_url={s3.url}", *options])
 
 
 def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
@@ -41,7 +41,11 @@ def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path:
     assert (remote.feature_sets(), remote.complete_videos("tiny")) == (["tiny"], NAMES)
     with s3.seen() as requests:
         np.testing.assert_array_equal(remote.read("tiny", "a.mp4").values, values_of(0).values)
-    assert [request.split()[0] for request in requests] == ["GET", "GET", "GET"]  # what is said of the rows, the rows, and their frames
+    assert [request.split()[0] for request in requests] == [
+        "GET",
+        "GET",
+        "GET",
+    ]  # what is said of the rows, the rows, and their frames
     assert list(verify_store(remote)) == []
     assert [str(path) for path in stores_in(at(s3))] == ["s3://bucket/features/small.zarr"]
     chunk = remote.path / "features/tiny/d%2Fe.mp4/values/c/0/0"
@@ -56,12 +60,16 @@ def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path:
 
 def test_a_store_is_packed_to_a_url_and_opens_with_few_requests(s3: LoopbackS3, tmp_path: Path) -> None:
     local = filled(tmp_path / "small.zarr")
-    ledger_path(local.path).write_text("{}\n")
+    failure_log_path(local.path).write_text("{}\n")
     done = pack_store(local.path, at(s3) / "small.zarr")
-    assert ledger_path(done.path).read_text() == "{}\n"
+    assert failure_log_path(done.path).read_text() == "{}\n"
     with s3.seen() as requests:
         packed = FeatureStore.open(at(s3) / "small.zarr")
-        assert (packed.feature_sets(), packed.complete_videos("tiny"), packed.dataset.name) == (["tiny"], NAMES, "small")
+        assert (packed.feature_sets(), packed.complete_videos("tiny"), packed.dataset.name) == (
+            ["tiny"],
+            NAMES,
+            "small",
+        )
     assert len(requests) <= 8
     with s3.seen() as requests:
         first = packed.read("tiny", "a.mp4")
@@ -70,7 +78,9 @@ def test_a_store_is_packed_to_a_url_and_opens_with_few_requests(s3: LoopbackS3, 
         np.testing.assert_array_equal(packed.read("tiny", "d/e.mp4").values, values_of(1).values)
     assert len(requests) == 2
     np.testing.assert_array_equal(first.values, values_of(0).values)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(packed)).read("tiny", "a.mp4").values, first.values)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(packed)).read("tiny", "a.mp4").values, first.values
+    )
     assert (packed.content, content_digest(packed)) == (done.digest, done.digest)
     assert list(verify_store(packed)) == []
     assert unpack_store(packed.path, tmp_path / "back.zarr").digest == done.digest
@@ -90,7 +100,11 @@ def test_a_damaged_shard_at_a_url_is_told_when_it_is_read(s3: LoopbackS3, tmp_pa
 
 def test_packing_in_place_is_refused_at_a_url(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
-    with pytest.raises(StoreError, match=r"lies in an object store, where nothing can be replaced at once; name another place with --out"):
+    with pytest.raises(
+        StoreError,
+        match=r"lies in an object store, where nothing can be replaced at once; name another place with "
+        r"--out",
+    ):
         pack_store(store.path)
     assert content_digest(FeatureStore.open(store.path))
 
@@ -99,7 +113,9 @@ def test_a_second_writer_at_a_url_is_refused(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
     with (
         store.exclusive(),
-        pytest.raises(StoreError, match=r"another process .*\(process \d+ on .*delete 's3://bucket/features/small.lock'"),
+        pytest.raises(
+            StoreError, match=r"another process .*\(process \d+ on .*delete 's3://bucket/features/small.lock'"
+        ),
     ):
         store.exclusive().__enter__()
     with store.exclusive():
@@ -116,7 +132,9 @@ def test_busy_replies_are_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
 
 def test_slow_replies_are_given_up_and_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
     pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr")
-    packed = FeatureStore.open(at(s3, 'config_kwargs={"read_timeout": 2, "retries": {"max_attempts": 3}}') / "small.zarr")
+    packed = FeatureStore.open(
+        at(s3, 'config_kwargs={"read_timeout": 2, "retries": {"max_attempts": 3}}') / "small.zarr"
+    )
     assert packed.complete_videos("tiny") == NAMES
     s3.delayed, s3.delay_seconds = 1, 6.0
     with s3.seen() as requests:
@@ -124,25 +142,29 @@ def test_slow_replies_are_given_up_and_repeated(s3: LoopbackS3, tmp_path: Path) 
     assert len(requests) >= 5  # four, and what was given up; a busy machine may be slow in others
 
 
-def test_what_stays_busy_or_cannot_be_reached_is_an_expected_error(s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stays_busy_or_cannot_be_reached_is_an_expected_error(
+    s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     once = 'config_kwargs={"connect_timeout": 1, "retries": {"max_attempts": 0}}'
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     filled(at(s3) / "small.zarr")
     s3.refused = 1000
-    with pytest.raises(StoreError, match=r"'s3://bucket/features/small.zarr' cannot be reached .*AWS_ACCESS_KEY_ID") as told:
+    with pytest.raises(
+        StoreError, match=r"'s3://bucket/features/small.zarr' cannot be reached .*AWS_ACCESS_KEY_ID"
+    ) as told:
         FeatureStore.open(at(s3, once) / "small.zarr")
     assert "secret" not in str(told.value)
-    nowhere = place_named("s3://bucket/features", ["endpoint_url=http://127.0.0.1:9", once])
+    nowhere = parse_path("s3://bucket/features", ["endpoint_url=http://127.0.0.1:9", once])
     with pytest.raises(StoreError, match=r"cannot be reached .*--storage-option endpoint_url"):
         FeatureStore.open(nowhere / "small.zarr")
     s3.refused = 0
 
 
-def test_the_ledger_at_a_url_is_one_object(s3: LoopbackS3) -> None:
+def test_the_failure_log_at_a_url_is_one_object(s3: LoopbackS3) -> None:
     path = at(s3) / "small.failures.jsonl"
-    ledger = Ledger(path, ["a"])
+    failure_log = FailureLog(path, ["a"])
     for name in ("a", "b"):
-        ledger.add(Failure(name, f"/videos/{name}", "damaged", "it breaks"))
-    assert [failure.video for failure in read_ledger(path)] == ["a", "b"]
-    Ledger(path, ["a"])
-    assert [failure.video for failure in read_ledger(path)] == ["b"]
+        failure_log.add(Failure(name, f"/videos/{name}", "damaged", "it breaks"))
+    assert [failure.video for failure in read_failure_log(path)] == ["a", "b"]
+    FailureLog(path, ["a"])
+    assert [failure.video for failure in read_failure_log(path)] == ["b"]

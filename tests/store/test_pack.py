@@ -1,4 +1,6 @@
-"""Packed stores: read as plain ones are, equal in content, refused for writing, damaged and stopped on purpose."""
+"""Packed stores: read as plain ones are, equal in content, refused for writing, damaged and stopped on
+purpose.
+"""
 
 import json
 from collections.abc import Callable
@@ -27,14 +29,18 @@ def values_of(number: int, dtype: type = np.float16) -> VideoFeatures:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    dataset = replace(bare_dataset(NAMES), stored_permutations=np.array([[2, 0], [1, 1], [0, 2], [3, 3]], np.int32))
+    dataset = replace(
+        bare_dataset(NAMES), stored_permutations=np.array([[2, 0], [1, 1], [0, 2], [3, 3]], np.int32)
+    )
     made = FeatureStore.create(tmp_path / "small.zarr", dataset)
     made.add_feature_set("tiny", IDENTITY)
     made.add_feature_set("tiny:other@full", replace(IDENTITY, network="other"))
     for number, name in enumerate(NAMES):
         made.write_frames(name, frame_table(2 * ROWS[number], sha256=f"{number}"))
         made.write_features("tiny", name, values_of(number), f"{number}")
-        made.write_features("tiny:other@full", name, values_of(number, np.float32 if number % 2 else np.float16), "")
+        made.write_features(
+            "tiny:other@full", name, values_of(number, np.float32 if number % 2 else np.float16), ""
+        )
     return FeatureStore.open(made.path)
 
 
@@ -49,11 +55,17 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_packed_store_reads_as_the_plain_one_does(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packed_store_reads_as_the_plain_one_does(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {(s, v): store.read(s, v) for s in store.feature_sets() for v in NAMES}
     dataset, times = store.dataset, {name: store.seconds(name) for name in NAMES}
     packed = small_shards(store, monkeypatch)
-    assert (packed.layout.name, packed.feature_sets(), packed.path) == ("packed", store.feature_sets(), store.path)
+    assert (packed.layout.name, packed.feature_sets(), packed.path) == (
+        "packed",
+        store.feature_sets(),
+        store.path,
+    )
     assert packed.dataset.videos == dataset.videos
     assert packed.dataset.digest == dataset.digest
     np.testing.assert_array_equal(packed.dataset.stored_permutations, dataset.stored_permutations)
@@ -88,11 +100,17 @@ def test_the_digest_follows_each_part_of_the_content(store: FeatureStore, what: 
     before, written = content_digest(store), FeatureStore.open(store.path, writable=True)
     own = values_of(0)
     changes: dict[str, Callable[[], object]] = {
-        "values": lambda: written.write_features("tiny", NAMES[0], VideoFeatures(own.values + np.float16(1), own.frame), "0"),
-        "frame": lambda: written.write_features("tiny", NAMES[0], VideoFeatures(own.values, own.frame + np.int32(1)), "0"),
+        "values": lambda: written.write_features(
+            "tiny", NAMES[0], VideoFeatures(own.values + np.float16(1), own.frame), "0"
+        ),
+        "frame": lambda: written.write_features(
+            "tiny", NAMES[0], VideoFeatures(own.values, own.frame + np.int32(1)), "0"
+        ),
         "seconds": lambda: written.write_frames(NAMES[0], FrameTable(np.arange(10) / 30, {"sha256": "0"})),
         "identity": lambda: written.add_feature_set("more", IDENTITY),
-        "label": lambda: FeatureStore.create(store.path, replace(store.dataset, score_name="DMOS", digest="another")),
+        "label": lambda: FeatureStore.create(
+            store.path, replace(store.dataset, score_name="DMOS", digest="another")
+        ),
     }
     changes[what]()
     assert content_digest(FeatureStore.open(store.path)) != before
@@ -109,7 +127,9 @@ def test_plain_zarr_reads_a_packed_store(store: FeatureStore, monkeypatch: pytes
         np.testing.assert_array_equal(values[start : start + rows], values_of(NAMES.index(name)).values)
 
 
-def test_shards_are_bounded_and_a_read_opens_those_of_its_video(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_bounded_and_a_read_opens_those_of_its_video(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packed = small_shards(store, monkeypatch)
     shards = sorted((packed.path / "features/tiny/float16/values/c").rglob("0"))
     sizes = [path.stat().st_size for path in shards if path.is_file()]
@@ -135,15 +155,22 @@ def test_writing_to_a_packed_store_is_refused_with_the_next_step(store: FeatureS
         lambda: packed.write_features("tiny", "a.mp4", values_of(0), "0"),
         lambda: packed.add_feature_set("new", IDENTITY),
     ):
-        with pytest.raises(StoreError, match=r"is packed, and nothing can be written to it; run `vqafeat unpack .*small.zarr` first"):
+        with pytest.raises(
+            StoreError,
+            match=r"is packed, and nothing can be written to it; run `vqafeat unpack .*small.zarr` first",
+        ):
             write()
 
 
-def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(store: FeatureStore, tmp_path: Path) -> None:
+def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(
+    store: FeatureStore, tmp_path: Path
+) -> None:
     FeatureStore.open(store.path, writable=True).write_frames("a.mp4", frame_table(10, sha256="another file"))
-    ledger = tmp_path / "small.failures.jsonl"
-    ledger.write_text("{}\n")
-    with pytest.raises(StoreError, match=r"1 entries of .* are not whole \(first: tiny/a.mp4: not complete\).*--skip-missing"):
+    failure_log = tmp_path / "small.failures.jsonl"
+    failure_log.write_text("{}\n")
+    with pytest.raises(
+        StoreError, match=r"1 entries of .* are not whole \(first: tiny/a.mp4: not complete\).*--skip-missing"
+    ):
         pack_store(store.path)
     assert FeatureStore.open(store.path).layout.name == "plain"
     done = pack_store(store.path, tmp_path / "there" / "packed.zarr", skip_missing=True)
@@ -151,7 +178,7 @@ def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(store:
     packed = FeatureStore.open(tmp_path / "there" / "packed.zarr")
     assert packed.complete_videos("tiny") == NAMES[1:]
     assert (packed.source("a.mp4") or {})["sha256"] == "another file"
-    assert (tmp_path / "there" / "packed.failures.jsonl").read_text() == ledger.read_text() == "{}\n"
+    assert (tmp_path / "there" / "packed.failures.jsonl").read_text() == failure_log.read_text() == "{}\n"
     with pytest.raises(StoreError, match=r"video 'a.mp4' is not complete in feature set 'tiny'"):
         packed.read("tiny", "a.mp4")
 
@@ -176,7 +203,9 @@ def test_damaged_frame_times_leave_out_what_depends_on_them(store: FeatureStore)
     assert FeatureStore.open(store.path).complete_videos("tiny:other@full") == NAMES
 
 
-def test_verify_names_the_videos_of_a_damaged_shard(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_names_the_videos_of_a_damaged_shard(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packed = small_shards(store, monkeypatch)
     videos = packed.layout.stored_videos("tiny")
     start = {name: packed.layout._videos("tiny")[name].start for name in videos}
@@ -188,7 +217,10 @@ def test_verify_names_the_videos_of_a_damaged_shard(store: FeatureStore, monkeyp
     assert any(problem.startswith("tiny/b/c.mp4: cannot be read") for problem in problems)
     assert len(problems) <= 2
     shard.write_bytes(whole[:-1])
-    assert any("its index does not have its check sum" in problem for problem in verify_store(FeatureStore.open(store.path)))
+    assert any(
+        "its index does not have its check sum" in problem
+        for problem in verify_store(FeatureStore.open(store.path))
+    )
     shard.unlink()
     assert any("it is missing or empty" in problem for problem in verify_store(FeatureStore.open(store.path)))
     with pytest.raises(StoreError, match=r"is damaged: it is missing or empty; run `vqafeat verify`"):
@@ -204,7 +236,9 @@ def test_a_damaged_table_is_told(store: FeatureStore) -> None:
         FeatureStore.open(store.path).complete_videos("tiny")
 
 
-def test_a_damaged_packed_store_unpacks_what_is_whole(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_packed_store_unpacks_what_is_whole(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packed = small_shards(store, monkeypatch)
     shard = packed.path / "features/tiny/float16/values/c/0/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
@@ -226,7 +260,10 @@ def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             pack_store(store.path)
     assert content_digest(FeatureStore.open(store.path)) == before
-    with pytest.raises(StoreError, match=r"small.zarr.new' was not packed to its end; delete it, and run `vqafeat pack` again"):
+    with pytest.raises(
+        StoreError,
+        match=r"small.zarr.new' was not packed to its end; delete it, and run `vqafeat pack` again",
+    ):
         FeatureStore.open(store.path.with_name("small.zarr.new"))
 
     def stopped_between(path: Path, target: Path) -> Path:
@@ -236,15 +273,25 @@ def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: py
         patched.setattr(Path, "rename", stopped_between)
         with pytest.raises(KeyboardInterrupt):
             pack_store(store.path)
-    with pytest.raises(StoreError, match=r"packing it was stopped.*run `vqafeat pack` or `vqafeat unpack` again"):
+    with pytest.raises(
+        StoreError, match=r"packing it was stopped.*run `vqafeat pack` or `vqafeat unpack` again"
+    ):
         FeatureStore.open(store.path)
     assert pack_store(store.path).digest == before
-    assert {path.name for path in store.path.parent.iterdir()} == {"small.zarr", "small.lock", "small.writers.lock"}
+    assert {path.name for path in store.path.parent.iterdir()} == {
+        "small.zarr",
+        "small.lock",
+        "small.writers.lock",
+    }
 
 
-def test_what_differs_after_packing_is_not_swapped_in(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_differs_after_packing_is_not_swapped_in(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = pack._ShardWriter.append
-    monkeypatch.setattr(pack._ShardWriter, "append", lambda self, rows: write(self, rows + rows.dtype.type(1)))
+    monkeypatch.setattr(
+        pack._ShardWriter, "append", lambda self, rows: write(self, rows + rows.dtype.type(1))
+    )
     with pytest.raises(StoreError, match="which stays as it is"):
         pack_store(store.path)
     assert FeatureStore.open(store.path).layout.name == "plain"
@@ -260,7 +307,10 @@ def test_a_store_that_is_packed_already_is_left_as_it_is(store: FeatureStore) ->
 def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"--out '.*' exists already; name another place, or delete it"):
         pack_store(store.path, tmp_path)
-    with pytest.raises(ArgumentError, match=r"--shard-size 8 bytes holds no row of 'features/tiny/float16/values', which has 12"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"--shard-size 8 bytes holds no row of 'features/tiny/float16/values', which has 12",
+    ):
         pack_store(store.path, shard_bytes=8)
     with (
         FeatureStore.open(store.path, writable=True).exclusive(),
@@ -270,7 +320,7 @@ def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path)
     with pytest.raises(StoreError, match="no feature store at"):
         pack_store(tmp_path / "none.zarr")
     with pytest.raises(ArgumentError, match="a digest of 64 digits"):
-        pack.Repacked(store.path, "ab", 0)
+        pack.PackResult(store.path, "ab", 0)
 
 
 def test_a_store_without_frame_times_or_videos_is_packed(tmp_path: Path) -> None:
@@ -278,4 +328,9 @@ def test_a_store_without_frame_times_or_videos_is_packed(tmp_path: Path) -> None
     made.add_feature_set("tiny", IDENTITY)
     done = pack_store(made.path, skip_missing=True)
     packed = FeatureStore.open(made.path)
-    assert (done.videos, packed.feature_sets(), packed.complete_videos("tiny"), packed.seconds("a")) == (0, ["tiny"], [], None)
+    assert (done.videos, packed.feature_sets(), packed.complete_videos("tiny"), packed.seconds("a")) == (
+        0,
+        ["tiny"],
+        [],
+        None,
+    )

@@ -10,7 +10,14 @@ import zarr
 
 from tests.helpers.datasets import bare_dataset
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
-from vqafeat.store import FeatureStore, held_together, store_key, store_path, sweep_after_writers, verify_store
+from vqafeat.store import (
+    FeatureStore,
+    remove_partial_files_after_workers,
+    store_key,
+    store_path,
+    verify_store,
+    worker_lock,
+)
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
 IDENTITY = FeatureSetIdentity(
@@ -67,7 +74,9 @@ def test_what_is_written_is_read_by_mapping_and_by_plain_zarr(store: FeatureStor
 
 def test_all_zero_rows_are_written_out(store: FeatureStore) -> None:
     store.write_frames("a.mp4", frame_table())
-    store.write_features("tiny", "a.mp4", VideoFeatures(np.zeros((4, 6), np.float16), np.arange(4, dtype=np.int32)), "aa")
+    store.write_features(
+        "tiny", "a.mp4", VideoFeatures(np.zeros((4, 6), np.float16), np.arange(4, dtype=np.int32)), "aa"
+    )
     assert not store.read("tiny", "a.mp4").values.any()
     assert list(verify_store(store)) == []
 
@@ -77,7 +86,12 @@ def test_labels_travel_with_the_store(tmp_path: Path) -> None:
     FeatureStore.create(tmp_path / "small.zarr", dataset)
     found = FeatureStore.open(tmp_path / "small.zarr").dataset
     assert found.videos == dataset.videos
-    assert (found.name, found.score_name, found.mos_range, found.digest) == (dataset.name, "MOS", dataset.mos_range, dataset.digest)
+    assert (found.name, found.score_name, found.mos_range, found.digest) == (
+        dataset.name,
+        "MOS",
+        dataset.mos_range,
+        dataset.digest,
+    )
     np.testing.assert_array_equal(found.stored_permutations, dataset.stored_permutations)
 
 
@@ -90,11 +104,15 @@ def test_labels_are_renewed_and_features_kept_when_the_labels_change(store: Feat
 
 
 def test_labels_of_another_data_set_with_the_same_name_are_refused(store: FeatureStore) -> None:
-    with pytest.raises(StoreError, match=r"holds another data set called 'small': 0 of its 2 videos are in the new one"):
+    with pytest.raises(
+        StoreError, match=r"holds another data set called 'small': 0 of its 2 videos are in the new one"
+    ):
         FeatureStore.create(store.path, bare_dataset(["x", "y"]))
     turned = bare_dataset(["b/c.mp4", "a.mp4"])
     with pytest.raises(
-        StoreError, match=r"2 of its 2 videos are in the new one, 2 of those with another label. Give one of the two another name"
+        StoreError,
+        match=r"2 of its 2 videos are in the new one, 2 of those with another label. Give one of the two "
+        r"another name",
     ):
         FeatureStore.create(store.path, turned)
     assert FeatureStore.open(store.path).dataset.videos[0].name == "a.mp4"
@@ -105,7 +123,10 @@ def test_damaged_metadata_is_told_and_never_taken_for_whole(store: FeatureStore)
     node = store.path / "features" / "tiny" / "a.mp4" / "zarr.json"
     node.write_text("")
     assert store.complete_videos("tiny") == []
-    assert any("features/tiny/a.mp4" in problem or "tiny/a.mp4: not complete" in problem for problem in verify_store(store))
+    assert any(
+        "features/tiny/a.mp4" in problem or "tiny/a.mp4: not complete" in problem
+        for problem in verify_store(store)
+    )
     (store.path / "labels" / "zarr.json").write_text("{")
     with pytest.raises(StoreError, match=r"the labels in .* are missing or damaged; run `vqafeat extract`"):
         _ = FeatureStore.open(store.path).dataset
@@ -123,7 +144,9 @@ def test_a_video_counts_only_when_its_mark_is_there(store: FeatureStore) -> None
     group = zarr.open_group(store.path / "features" / "tiny" / "a.mp4")
     group.attrs.put({key: value for key, value in group.attrs.items() if key != "complete"})
     assert store.complete_videos("tiny") == []
-    with pytest.raises(StoreError, match=r"video 'a.mp4' is not complete in feature set 'tiny'.*run `vqafeat extract` again"):
+    with pytest.raises(
+        StoreError, match=r"video 'a.mp4' is not complete in feature set 'tiny'.*run `vqafeat extract` again"
+    ):
         store.read("tiny", "a.mp4")
     assert any("not complete" in problem for problem in verify_store(store))
 
@@ -143,7 +166,9 @@ def test_a_stop_while_frames_are_rewritten_leaves_nothing_that_looks_whole(store
 
 def test_another_identity_is_refused_and_both_are_printed(store: FeatureStore) -> None:
     store.add_feature_set("tiny", replace(IDENTITY, weights="other words", origin="elsewhere"))
-    with pytest.raises(IdentityError, match=r"weights_sha256: 'ab' against 'cd'; decoder: 'PyAV' against 'new'"):
+    with pytest.raises(
+        IdentityError, match=r"weights_sha256: 'ab' against 'cd'; decoder: 'PyAV' against 'new'"
+    ):
         store.add_feature_set("tiny", replace(IDENTITY, weights_sha256="cd", decoder="new"))
 
 
@@ -172,9 +197,13 @@ def test_a_flipped_byte_a_cut_chunk_and_a_missing_one_are_found(store: FeatureSt
 
 def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
     with pytest.raises(StoreError, match="not finite as float16; store them with --dtype float32"):
-        store.write_features("tiny", "a.mp4", VideoFeatures(np.full((1, 6), np.inf, np.float16), np.zeros(1, np.int32)), "aa")
+        store.write_features(
+            "tiny", "a.mp4", VideoFeatures(np.full((1, 6), np.inf, np.float16), np.zeros(1, np.int32)), "aa"
+        )
     with pytest.raises(StoreError, match="has 5 channels, feature set 'tiny' has 6"):
-        store.write_features("tiny", "a.mp4", VideoFeatures(np.ones((1, 5), np.float16), np.zeros(1, np.int32)), "aa")
+        store.write_features(
+            "tiny", "a.mp4", VideoFeatures(np.ones((1, 5), np.float16), np.zeros(1, np.int32)), "aa"
+        )
     for values, frame, message in (
         (np.ones((2, 6), np.float16), np.zeros(1, np.int32), "with a frame each"),
         (np.ones((2, 6)), np.zeros(2, np.int32), "float16 or float32"),
@@ -189,7 +218,9 @@ def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
 
 
 def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: FeatureStore) -> None:
-    with pytest.raises(StoreError, match=r"no feature store at .*none.zarr' \(there are .*small.zarr\); make one with"):
+    with pytest.raises(
+        StoreError, match=r"no feature store at .*none.zarr' \(there are .*small.zarr\); make one with"
+    ):
         FeatureStore.open(tmp_path / "none.zarr")
     with pytest.raises(StoreError, match="holds the data set 'small', not 'other'"):
         FeatureStore.create(store.path, bare_dataset(["a"], name="other"))
@@ -201,7 +232,19 @@ def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: Featur
 
 
 @pytest.mark.parametrize(
-    "name", ["../../x.mp4", "/etc/passwd", ".hidden", "__init__", "a\nb.mp4", "x" * 255, "😀" * 60, "a%2Fb", "c:d", "a\\b"]
+    "name",
+    [
+        "../../x.mp4",
+        "/etc/passwd",
+        ".hidden",
+        "__init__",
+        "a\nb.mp4",
+        "x" * 255,
+        "😀" * 60,
+        "a%2Fb",
+        "c:d",
+        "a\\b",
+    ],
 )
 def test_no_key_leaves_its_folder(name: str) -> None:
     key = store_key(name)
@@ -211,7 +254,9 @@ def test_no_key_leaves_its_folder(name: str) -> None:
     assert key.isprintable()
 
 
-@pytest.mark.parametrize("name", [".hidden", "__init__", "a\nb.mp4", "é😀.mp4", "x" * 255, "😀" * 60, "a%2Fb", "a/b/c.mp4"])
+@pytest.mark.parametrize(
+    "name", [".hidden", "__init__", "a\nb.mp4", "é😀.mp4", "x" * 255, "😀" * 60, "a%2Fb", "a/b/c.mp4"]
+)
 def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> None:
     store = FeatureStore.create(store_path(tmp_path, "small"), bare_dataset([name]))
     store.add_feature_set("tiny", IDENTITY)
@@ -226,7 +271,10 @@ def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> Non
     leftover.touch()
     with store.exclusive():
         assert not leftover.exists()
-        with pytest.raises(StoreError, match="another process is writing to"), FeatureStore.open(store.path, writable=True).exclusive():
+        with (
+            pytest.raises(StoreError, match="another process is writing to"),
+            FeatureStore.open(store.path, writable=True).exclusive(),
+        ):
             pass
     with store.exclusive():
         pass
@@ -237,33 +285,42 @@ def test_different_names_have_different_keys() -> None:
     assert len({store_key(name) for name in names}) == len(names)
 
 
-def test_a_run_waits_for_those_who_write_for_a_killed_one(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_waits_for_those_who_write_for_a_killed_one(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
     refused = pytest.raises(StoreError, match="another process is writing to")
-    with held_together(store.path), held_together(store.path), refused, store.exclusive():
+    with worker_lock(store.path), worker_lock(store.path), refused, store.exclusive():
         pass
-    with store.exclusive(), held_together(store.path):
+    with store.exclusive(), worker_lock(store.path):
         pass
 
 
-def test_what_dead_writers_left_is_swept_when_all_are_gone(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dead_writers_left_is_swept_when_all_are_gone(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
     leftover = store.path / "zarr.0123.partial"
     leftover.touch()
     with store.exclusive():
         leftover.touch()
-        with held_together(store.path):
-            sweep_after_writers(store.path)
+        with worker_lock(store.path):
+            remove_partial_files_after_workers(store.path)
             assert leftover.exists()  # it may be that writer's, who is alive
-        sweep_after_writers(store.path)
+        remove_partial_files_after_workers(store.path)
         assert not leftover.exists()
 
 
-def test_a_store_that_cannot_be_written_to_is_refused_in_one_sentence(store: FeatureStore, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_to_is_refused_in_one_sentence(
+    store: FeatureStore, tmp_path: Path
+) -> None:
     (tmp_path / "small.lock").unlink()
     (tmp_path / "small.lock").mkdir()  # as nobody may write there, the superuser neither
     with (
-        pytest.raises(StoreError, match=r"small.zarr' cannot be written to \(Is a directory\); make room or make it writable"),
+        pytest.raises(
+            StoreError,
+            match=r"small.zarr' cannot be written to \(Is a directory\); make room or make it writable",
+        ),
         store.exclusive(),
     ):
         pass

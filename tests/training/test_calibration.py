@@ -1,4 +1,6 @@
-"""Calibration: scores stay on the label scale, in a head's order, fitted on validation videos alone; old runs get theirs when read."""
+"""Calibration: scores stay on the label scale, in a head's order, fitted on validation videos alone; old runs
+get theirs when read.
+"""
 
 import csv
 import json
@@ -14,11 +16,11 @@ from tests.helpers.fits import SPLITS, small_fit
 from tests.helpers.stores import tiny_features
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
-from vqafeat.training.predictions import load_calibrations, read_predictions, read_summary
+from vqafeat.training.predictions import load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import CONFIG, read_json
 from vqafeat.training.run_config import RunConfig
 
@@ -69,7 +71,9 @@ class TestFitCalibration:
         assert 0.05 < share < 0.95
         slope, offset = line(np.arange(15))
         found = fit_calibration(outputs, mos, RANGE, "validation")
-        assert (found.slope, found.offset) == pytest.approx((share + (1 - share) * slope, (1 - share) * offset), abs=1e-3)
+        assert (found.slope, found.offset) == pytest.approx(
+            (share + (1 - share) * slope, (1 - share) * offset), abs=1e-3
+        )
 
     def test_the_lines_without_each_video_are_those_fitted_without_it(self) -> None:
         rng = np.random.default_rng(3)
@@ -109,7 +113,8 @@ class TestFitCalibration:
         assert "one score" in found.note
 
     @pytest.mark.parametrize(
-        ("outputs", "mos", "why"), [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")]
+        ("outputs", "mos", "why"),
+        [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")],
     )
     def test_where_no_line_is_fitted_a_head_on_the_labels_scale_stays_as_it_is(
         self, outputs: list[float], mos: list[float], why: str
@@ -124,7 +129,9 @@ class TestFitCalibration:
 
 
 def test_a_calibration_checks_itself() -> None:
-    with pytest.raises(ArgumentError, match=r"calibration -1 · output \+ 0 between 1 and 5: the slope has to be at least 0"):
+    with pytest.raises(
+        ArgumentError, match=r"calibration -1 · output \+ 0 between 1 and 5: the slope has to be at least 0"
+    ):
         Calibration(-1, 0, 1, 5, "validation", 3)
     with pytest.raises(ArgumentError, match="range in order"):
         Calibration(1, 0, 5, 4, "validation", 3)
@@ -139,18 +146,28 @@ class TestRun:
     def config(folder: Path) -> RunConfig:
         return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
-    def test_each_head_is_calibrated_on_its_validation_part_or_else_on_its_training_part(self, run: Path) -> None:
+    def test_each_head_is_calibrated_on_its_validation_part_or_else_on_its_training_part(
+        self, run: Path
+    ) -> None:
         (found,) = load_calibrations(run, self.config(run)) or ((),)
         rows = read_predictions(run, self.config(run))
         for split, part in enumerate(("validation", "train")):
             own = [row for row in rows if (row.split, row.part) == (split, part)]
-            expected = fit_calibration([row.prediction for row in own], [row.mos for row in own], (-1.0, 5.0), part, on_label_scale=True)
+            expected = fit_calibration(
+                [row.prediction for row in own],
+                [row.mos for row in own],
+                (-1.0, 5.0),
+                part,
+                on_label_scale=True,
+            )
             assert found[split] == expected
 
     def test_test_labels_have_no_part_in_it(self, make_store: MakeStore, tmp_path: Path) -> None:
         store = make_store()
         first = small_fit(store, tmp_path / "first", splits=SPLITS[:1])
-        moved = {video.name: video.mos + 2 * (number >= 15) for number, video in enumerate(store.dataset.videos)}
+        moved = {
+            video.name: video.mos + 2 * (number >= 15) for number, video in enumerate(store.dataset.videos)
+        }
         rows = table_of(first.folder)
         for row in rows:
             row["mos"] = str(moved[row["video"]])
@@ -166,12 +183,18 @@ class TestRun:
     def test_predictions_hold_the_heads_output_and_its_score(self, run: Path) -> None:
         (calibrations,) = load_calibrations(run, self.config(run)) or ((),)
         for row in table_of(run):
-            assert float(row["score"]) == pytest.approx(float(calibrations[int(row["split"])].scores(float(row["prediction"]))))
+            assert float(row["score"]) == pytest.approx(
+                float(calibrations[int(row["split"])].scores(float(row["prediction"])))
+            )
             assert -1 <= float(row["score"]) <= 5
 
     def test_the_model_scores_as_the_run_did(self, run: Path) -> None:
-        rows = {(row.split, row.video): row for row in read_predictions(run, self.config(run)) if row.part == "test"}
-        calibrated, plain = TrainedModel.load(run), TrainedModel.load(run, calibrated=False)
+        rows = {
+            (row.split, row.video): row
+            for row in read_predictions(run, self.config(run))
+            if row.part == "test"
+        }
+        calibrated, plain = Model.load(run), Model.load(run, calibrated=False)
         row = rows[0, "clip,17.mp4"]
         assert calibrated.score(tiny_features(17), 0) == pytest.approx(row.score, abs=1e-5)
         assert plain.score(tiny_features(17), 0) == pytest.approx(row.prediction, abs=1e-5)
@@ -180,21 +203,35 @@ class TestRun:
 
     def test_evaluate_gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
         found = evaluate(run, make_store())
-        expected = {(row.split, row.video): row.score for row in read_predictions(run, self.config(run)) if row.part == "test"}
-        assert {(row.split, row.video): row.score for row in found.predictions} == pytest.approx(expected, abs=1e-5)
-        errors = [[row.score - row.mos for row in found.predictions if row.split == split] for split in range(2)]
-        assert found.summary.rmse_calibrated.values == pytest.approx([np.sqrt(np.mean(np.square(own))) for own in errors])
+        expected = {
+            (row.split, row.video): row.score
+            for row in read_predictions(run, self.config(run))
+            if row.part == "test"
+        }
+        assert {(row.split, row.video): row.score for row in found.predictions} == pytest.approx(
+            expected, abs=1e-5
+        )
+        errors = [
+            [row.score - row.mos for row in found.predictions if row.split == split] for split in range(2)
+        ]
+        assert found.summary.rmse_calibrated.values == pytest.approx(
+            [np.sqrt(np.mean(np.square(own))) for own in errors]
+        )
 
     def test_a_run_without_the_file_is_calibrated_from_its_predictions(self, run: Path) -> None:
-        expected, summary = load_calibrations(run, self.config(run)), read_summary(run, self.config(run))
+        expected, summary = load_calibrations(run, self.config(run)), read_metrics(run, self.config(run))
         (run / "calibration.json").unlink()
         table = [line.rsplit(",", 1)[0] for line in (run / "predictions.csv").read_text().splitlines()]
         (run / "predictions.csv").write_text("\n".join(table) + "\n")
         metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-        old = {key: value for key, value in metrics.items() if not key.endswith(("_plain", "_calibrated")) and key != "few_videos"}
+        old = {
+            key: value
+            for key, value in metrics.items()
+            if not key.endswith(("_plain", "_calibrated")) and key != "few_videos"
+        }
         (run / "metrics.json").write_text(json.dumps(old))
         assert load_calibrations(run, self.config(run)) == expected
-        assert read_summary(run, self.config(run)).as_dict() == summary.as_dict()
+        assert read_metrics(run, self.config(run)).as_dict() == summary.as_dict()
 
     def test_replacing_a_run_leaves_nothing_of_it(self, run: Path, make_store: MakeStore) -> None:
         before = (run / "training-features.safetensors").read_bytes()
@@ -206,12 +243,16 @@ class TestRun:
     def test_a_damaged_file_is_refused(self, run: Path) -> None:
         (run / "calibration.json").write_text(json.dumps({"tiny": [{"slope": 1}]}))
         with pytest.raises(WeightsError, match=r"calibration\.json' is damaged .*; run `vqafeat fit` again"):
-            TrainedModel.load(run)
+            Model.load(run)
 
 
 def test_a_head_far_off_the_scale_is_brought_back(make_store: MakeStore, tmp_path: Path) -> None:
     # without a loss on the labels' scale the outputs are anywhere
-    run = small_fit(make_store(), tmp_path / "run", overrides={"loss": "plcc", "epochs": 3, "learning_rate": 0.5, "batch_size": 4})
+    run = small_fit(
+        make_store(),
+        tmp_path / "run",
+        overrides={"loss": "plcc", "epochs": 3, "learning_rate": 0.5, "batch_size": 4},
+    )
     tested = [row for row in run.predictions if row.part == "test"]
     assert any(not -1 <= row.prediction <= 5 for row in tested)
     assert all(-1 <= row.score <= 5 for row in tested)
@@ -224,7 +265,7 @@ def test_runs_of_version_1_are_calibrated_and_keep_their_figures(shared_data: Pa
     if not folder.is_dir():
         pytest.skip(f"runs of version 1 are absent: {folder}")
     config = RunConfig.from_dict(read_json(folder / CONFIG), "run")
-    summary = read_summary(folder, config)
+    summary = read_metrics(folder, config)
     recorded = json.loads((shared_data / "v1" / f"eval-{head}.json").read_text())
     for name in ("srocc", "krocc", "plcc", "rmse"):
         assert getattr(summary, name).mean == pytest.approx(recorded[name], rel=1e-6)
@@ -249,7 +290,9 @@ def test_all_labels_equal_are_refused(make_store: MakeStore, tmp_path: Path) -> 
             return getattr(store, name)
 
     with pytest.raises(
-        TrainingError, match="all 10 labels of the training part are 3, so there is nothing to learn; look at the label list"
+        TrainingError,
+        match="all 10 labels of the training part are 3, so there is nothing to learn; look at the label "
+        "list",
     ):
         small_fit(Equal(), tmp_path / "run", splits=[Split(tuple(range(10)), (), (10, 11, 12))])  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()

@@ -11,15 +11,29 @@ from vqafeat.training.config import RECIPES, SCHEDULES, Recipe
 
 def test_vsfa_is_the_released_recipe() -> None:
     recipe = RECIPES.get("vsfa")
-    assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.weight_decay) == (1e-5, 16, 2000, 0)
-    assert (recipe.schedule, recipe.loss, recipe.pooling, recipe.label_scale) == ("none", "l1", "released", "largest-of-dataset")
+    assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.weight_decay) == (
+        1e-5,
+        16,
+        2000,
+        0,
+    )
+    assert (recipe.schedule, recipe.loss, recipe.pooling, recipe.label_scale) == (
+        "none",
+        "l1",
+        "released",
+        "largest-of-dataset",
+    )
     assert (recipe.split_rounding, recipe.standardise, recipe.start_at_mean) == ("ceil", False, False)
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(2000, 335), (12, 4), (1, 1)])
 def test_first_kept_epoch_is_the_released_condition(epochs: int, first: int) -> None:
     kept = [number + 1 for number in range(epochs) if number > epochs / 6]
-    assert RECIPES.get("vsfa").overridden({"epochs": epochs}).first_kept_epoch() == (kept[0] if kept else epochs) == first
+    assert (
+        RECIPES.get("vsfa").overridden({"epochs": epochs}).first_checkpoint_epoch()
+        == (kept[0] if kept else epochs)
+        == first
+    )
 
 
 def test_every_recipe_names_itself() -> None:
@@ -37,7 +51,9 @@ def test_step_follows_pytorch_s_steplr_as_the_released_code_steps_it() -> None:
     optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimiser, step_size=recipe.epochs // 20, gamma=0.8)
     for epoch in range(1, recipe.epochs + 1):
-        assert [recipe.rate(epoch, batch, 5) for batch in (0, 4)] == pytest.approx([optimiser.param_groups[0]["lr"]] * 2, rel=1e-12)
+        assert [recipe.rate(epoch, batch, 5) for batch in (0, 4)] == pytest.approx(
+            [optimiser.param_groups[0]["lr"]] * 2, rel=1e-12
+        )
         optimiser.step()
         scheduler.step()
     slower = recipe.overridden({"decay": 0.2, "decay_every": 3})
@@ -58,7 +74,14 @@ def test_an_incomplete_batch_is_left_out_only_beside_full_ones() -> None:
 
 def test_recipes_of_papers() -> None:
     rows = {
-        name: (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.loss, recipe.label_scale, recipe.schedule)
+        name: (
+            recipe.learning_rate,
+            recipe.batch_size,
+            recipe.epochs,
+            recipe.loss,
+            recipe.label_scale,
+            recipe.schedule,
+        )
         for name in ("mdtvsfa", "li-released", "li", "li-rescaled", "fang", "a2inet")
         for recipe in [RECIPES.get(name)]
     }
@@ -73,17 +96,27 @@ def test_recipes_of_papers() -> None:
     assert RECIPES.get("li-released").loss_options() == LossOptions("l2", 1.0, 1.0)
     assert RECIPES.get("li").loss_options() == LossOptions("l2", 0.01, 1.0, "mapped")
     # 0.2 every two epochs in print, 0.8 in the code
-    assert [RECIPES.get(name).rate(5, 0, 1) / 5e-4 for name in ("li", "li-released")] == pytest.approx([0.04, 0.64])
+    assert [RECIPES.get(name).rate(5, 0, 1) / 5e-4 for name in ("li", "li-released")] == pytest.approx(
+        [0.04, 0.64]
+    )
     assert {name for name in RECIPES if RECIPES.get(name).mixing == "pooled"} == {"li-rescaled"}
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
 
 
 def test_a_change_that_nothing_reads_is_refused() -> None:
     recipe = RECIPES.get("default")
-    assert recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1}).loss_options().soft_rank_strength == 0.1
-    with pytest.raises(ArgumentError, match=r"soft_rank_strength is 0.1, but the loss 'l1' with the schedule 'none' does not .*: srcc"):
+    assert (
+        recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1}).loss_options().soft_rank_strength
+        == 0.1
+    )
+    with pytest.raises(
+        ArgumentError,
+        match=r"soft_rank_strength is 0.1, but the loss 'l1' with the schedule 'none' does not .*: srcc",
+    ):
         recipe.overridden({"soft_rank_strength": 0.1})
-    with pytest.raises(ArgumentError, match=r"loss_weight is 2.0, but the loss 'srcc' .*one that does: losses joined by \+"):
+    with pytest.raises(
+        ArgumentError, match=r"loss_weight is 2.0, but the loss 'srcc' .*one that does: losses joined by \+"
+    ):
         recipe.overridden({"loss": "srcc", "loss_weight": 2.0})
     with pytest.raises(ArgumentError, match=r"decay_every is 3, but .* one that does: step"):
         recipe.overridden({"decay_every": 3})
@@ -94,7 +127,9 @@ def test_a_change_that_nothing_reads_is_refused() -> None:
 def test_overrides_are_checked() -> None:
     recipe = RECIPES.get("default")
     assert recipe.overridden({"epochs": 3, "weight_decay": 1}).weight_decay == 1
-    with pytest.raises(ArgumentError, match=r"recipe 'default' has no value 'lr'; it has learning_rate, batch_size"):
+    with pytest.raises(
+        ArgumentError, match=r"recipe 'default' has no value 'lr'; it has learning_rate, batch_size"
+    ):
         recipe.overridden({"lr": 0.1})
     with pytest.raises(ArgumentError, match=r"epochs is '3'; it has to be of the kind int"):
         recipe.overridden({"epochs": "3"})

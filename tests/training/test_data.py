@@ -10,7 +10,7 @@ from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures
 from vqafeat.training.batching import Batch, Batcher, as_tensor, chunks
-from vqafeat.training.data import Sequences, complete_rows, fuse, load_sequences, split_feature_sets
+from vqafeat.training.data import FeatureDataset, complete_rows, fuse, load_sequences, split_feature_sets
 
 
 def rows(values: list[list[float]], frame: list[int], dtype: type = np.float16) -> VideoFeatures:
@@ -40,22 +40,31 @@ def test_read_only_arrays_are_read_without_a_warning() -> None:
 
 
 def test_sequences_check_themselves() -> None:
-    good = {"names": ("a", "b"), "contents": ("x", "y"), "mos": np.array([1.0, 2.0]), "features": (tiny_features(0), tiny_features(1))}
-    assert Sequences(**good).channels == 6
+    good = {
+        "names": ("a", "b"),
+        "contents": ("x", "y"),
+        "mos": np.array([1.0, 2.0]),
+        "features": (tiny_features(0), tiny_features(1)),
+    }
+    assert FeatureDataset(**good).channels == 6
     with pytest.raises(ArgumentError, match=r"one name, content, MOS and feature array a video"):
-        Sequences(**{**good, "names": ("a",)})
-    with pytest.raises(ArgumentError, match=r"names of sequences have to be unique, got 'a' more than once \(1 such names\)"):
-        Sequences(**{**good, "names": ("a", "a")})
+        FeatureDataset(**{**good, "names": ("a",)})
+    with pytest.raises(
+        ArgumentError, match=r"names of sequences have to be unique, got 'a' more than once \(1 such names\)"
+    ):
+        FeatureDataset(**{**good, "names": ("a", "a")})
     with pytest.raises(ArgumentError, match=r"mos has to be .* finite"):
-        Sequences(**{**good, "mos": np.array([1.0, np.nan])})
+        FeatureDataset(**{**good, "mos": np.array([1.0, np.nan])})
     with pytest.raises(ArgumentError, match=r"features of 'b' are float64"):
-        Sequences(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
+        FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
     with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, those of 'a' 6"):
-        Sequences(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
+        FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
 
 
 def test_a_batch_checks_itself() -> None:
-    with pytest.raises(ArgumentError, match=r"a batch of 1 videos with 3 frames does not fit frames of shape \(2, 4\)"):
+    with pytest.raises(
+        ArgumentError, match=r"a batch of 1 videos with 3 frames does not fit frames of shape \(2, 4\)"
+    ):
         Batch(torch.zeros(2, 4), torch.tensor([3]), (0,))
 
 
@@ -70,7 +79,9 @@ def test_fusion_joins_at_shared_frames() -> None:
 
 def test_fusion_without_a_shared_frame_is_refused() -> None:
     with pytest.raises(
-        StoreError, match=r"video 'v': the feature sets to be joined share no decoded frame .*2 rows at frames 0–2, 1 rows at frames 1–1"
+        StoreError,
+        match=r"video 'v': the feature sets to be joined share no decoded frame .*2 rows at frames 0–2, 1 "
+        r"rows at frames 1–1",
     ):
         fuse([rows([[0], [1]], [0, 2]), rows([[1]], [1])], "v")
 
@@ -100,14 +111,16 @@ def test_missing_videos_are_named(make_store: Callable[..., FeatureStore]) -> No
     store = make_store(5, missing=(1, 3))
     assert complete_rows(store, "tiny+sparse") == (0, 2, 4)
     with pytest.raises(
-        StoreError, match=r"2 of 5 videos of 'tiny' have no complete features 'tiny' \(first: clip,1.mp4, clip,3.mp4\); run"
+        StoreError,
+        match=r"2 of 5 videos of 'tiny' have no complete features 'tiny' \(first: clip,1.mp4, clip,3.mp4\); "
+        r"run",
     ):
         load_sequences(store, "tiny")
 
 
 def test_frames_of_a_batch_lie_off_the_powers_of_two() -> None:
     channels = 4096
-    sequences = Sequences(("a",), ("a",), np.array([1.0]), [np.ones((3, channels), np.float16)])
+    sequences = FeatureDataset(("a",), ("a",), np.array([1.0]), [np.ones((3, channels), np.float16)])
     frames = Batcher(sequences).batch([0]).frames
     assert frames.shape == (3, channels)
     assert frames.stride(0) % 1024 != 0

@@ -1,4 +1,6 @@
-"""A whole fit: the run folder, the same whatever the processes, refusals; then evaluation and prediction from that folder."""
+"""A whole fit: the run folder, the same whatever the processes, refusals; then evaluation and prediction from
+that folder.
+"""
 
 import csv
 import json
@@ -14,9 +16,16 @@ from scipy.stats import kendalltau, spearmanr
 
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
 from tests.helpers.stores import identity, tiny_features
-from vqafeat.errors import ArgumentError, IdentityError, StoreError, TrainingError, UnknownNameError, WeightsError
+from vqafeat.errors import (
+    ArgumentError,
+    IdentityError,
+    StoreError,
+    TrainingError,
+    UnknownNameError,
+    WeightsError,
+)
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.training.parallel import split_seed
@@ -53,14 +62,25 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
     for number in range(2):
         own = [row for row in rows if row["split"] == str(number) and row["part"] == "test"]
         scores, mos = [float(row["prediction"]) for row in own], [float(row["mos"]) for row in own]
-        assert metrics["srocc"]["values"][number] == pytest.approx(spearmanr(scores, mos).statistic, abs=1e-12)
-        assert metrics["krocc"]["values"][number] == pytest.approx(kendalltau(scores, mos).statistic, abs=1e-12)
-        assert metrics["rmse"]["values"][number] == pytest.approx(np.sqrt(np.mean((np.array(scores) - mos) ** 2)), abs=1e-12)
+        assert metrics["srocc"]["values"][number] == pytest.approx(
+            spearmanr(scores, mos).statistic, abs=1e-12
+        )
+        assert metrics["krocc"]["values"][number] == pytest.approx(
+            kendalltau(scores, mos).statistic, abs=1e-12
+        )
+        assert metrics["rmse"]["values"][number] == pytest.approx(
+            np.sqrt(np.mean((np.array(scores) - mos) ** 2)), abs=1e-12
+        )
     assert metrics["n"] == [5, 8]
     assert metrics["kept_because"][1] == "last epoch: there is no validation part"
     assert metrics["kept_epochs"] == list(run.kept_epochs)
     config = json.loads((run.folder / "config.json").read_text())
-    assert (config["head"], config["options"]["hidden"], config["options"]["window"], config["recipe"]["epochs"]) == ("sub-gru", 3, 12, 3)
+    assert (
+        config["head"],
+        config["options"]["hidden"],
+        config["options"]["window"],
+        config["recipe"]["epochs"],
+    ) == ("sub-gru", 3, 12, 3)
     (trained_on,) = config["datasets"]
     assert (trained_on["name"], trained_on["digest"], trained_on["mos_range"], config["split_kind"]) == (
         "tiny",
@@ -105,8 +125,12 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "epoch", "loss", "validation_srocc", "test_srocc"]
     kept = {(row["split"], row["epoch"]): float(row["test_srocc"]) for row in rows}
-    assert kept["0", str(run.kept_epochs[0])] == max(srocc for (split, _), srocc in kept.items() if split == "0")
-    assert run.summary.srocc.values == pytest.approx([kept[str(split), str(epoch)] for split, epoch in enumerate(run.kept_epochs)])
+    assert kept["0", str(run.kept_epochs[0])] == max(
+        srocc for (split, _), srocc in kept.items() if split == "0"
+    )
+    assert run.summary.srocc.values == pytest.approx(
+        [kept[str(split), str(epoch)] for split, epoch in enumerate(run.kept_epochs)]
+    )
     assert evaluate(run.folder, store).summary.notes == (note,)
     assert note not in evaluate(run.folder, make_store(9, name="other")).summary.notes
     usual = small_fit(store, tmp_path / "usual")
@@ -117,15 +141,23 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
 def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
     assert run.summary.notes == (
-        "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale",
+        "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on "
+        "the labels' scale",
     )
-    uncalibrated = TrainedModel.load(run.folder, calibrated=False)
-    assert uncalibrated.scale == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
+    uncalibrated = Model.load(run.folder, calibrated=False)
+    assert (
+        uncalibrated.scale
+        == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
+    )
 
 
-def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(make_store: MakeStore, tmp_path: Path) -> None:
+def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match=r"the test part has 2 video"):
-        small_fit(make_store(), tmp_path / "run", splits=[Split((0, 1), (), (2, 3))], overrides={"select": "test"})
+        small_fit(
+            make_store(), tmp_path / "run", splits=[Split((0, 1), (), (2, 3))], overrides={"select": "test"}
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -157,7 +189,14 @@ def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, 
 @pytest.mark.parametrize("head", ["no-time", "avg-gru", "sub-lstm"])
 def test_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, head: str) -> None:
     options = {"reduced": 4} if head == "no-time" else {"reduced": 4, "hidden": 3}
-    run = small_fit(make_store(), tmp_path / "run", head=head, feature_sets="tiny+sparse", options=options, splits=SPLITS[:1])
+    run = small_fit(
+        make_store(),
+        tmp_path / "run",
+        head=head,
+        feature_sets="tiny+sparse",
+        options=options,
+        splits=SPLITS[:1],
+    )
     assert run.config.channels == 8
     assert sorted(run.config.identities) == ["sparse", "tiny"]
 
@@ -180,7 +219,9 @@ def test_arguments_are_checked(make_store: MakeStore, tmp_path: Path) -> None:
         small_fit(store, tmp_path / "run", splits=[])
     with pytest.raises(ArgumentError, match=r"jobs is 0 and seed is 5; jobs has to be at least 1"):
         small_fit(store, tmp_path / "run", jobs=0)
-    with pytest.raises(TrainingError, match=r"a split names video 20, 'tiny' has 0 to 19; use splits of this data set"):
+    with pytest.raises(
+        TrainingError, match=r"a split names video 20, 'tiny' has 0 to 19; use splits of this data set"
+    ):
         small_fit(store, tmp_path / "run", splits=[Split((0, 1), (), (2, 20))])
     with pytest.raises(ArgumentError, match=r"device is 'gpu'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"):
         small_fit(store, tmp_path / "run", device="gpu")
@@ -191,16 +232,23 @@ def test_arguments_are_checked(make_store: MakeStore, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_device_that_is_absent_is_refused(make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_absent_is_refused(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ArgumentError, match=r"device is 'cuda', but PyTorch finds no CUDA device here; use 'cpu'"):
+    with pytest.raises(
+        ArgumentError, match=r"device is 'cuda', but PyTorch finds no CUDA device here; use 'cpu'"
+    ):
         small_fit(make_store(), tmp_path / "run", device="cuda")
 
 
 def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     small_fit(store, tmp_path / "run")
-    with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration; name another folder .* with --overwrite"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"holds a finished run of another configuration; name another folder .* with --overwrite",
+    ):
         small_fit(store, tmp_path / "run", seed=6)
     small_fit(store, tmp_path / "run", splits=SPLITS[:1], overwrite=True)
     assert not (tmp_path / "run" / "weights" / "split-01.safetensors").exists()
@@ -214,11 +262,15 @@ def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path:
 
 def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    model = TrainedModel.load(run.folder)
+    model = Model.load(run.folder)
     recorded = {(row.split, row.video): row.score for row in run.predictions}
     for split in range(2):
-        assert model.score(tiny_features(17), split) == pytest.approx(recorded[split, "clip,17.mp4"], abs=1e-5)
-    assert model.score(tiny_features(17)) == pytest.approx(np.mean([recorded[split, "clip,17.mp4"] for split in range(2)]), abs=1e-5)
+        assert model.score(tiny_features(17), split) == pytest.approx(
+            recorded[split, "clip,17.mp4"], abs=1e-5
+        )
+    assert model.score(tiny_features(17)) == pytest.approx(
+        np.mean([recorded[split, "clip,17.mp4"] for split in range(2)]), abs=1e-5
+    )
     pooled, raw = model.frame_scores(tiny_features(17)), model.frame_scores(tiny_features(17), pooled=False)
     assert pooled.shape == raw.shape == (len(tiny_features(17)),)
     assert pooled.mean() == pytest.approx(model.score(tiny_features(17)))
@@ -227,7 +279,7 @@ def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path:
 
 
 def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
-    model = TrainedModel.load(small_fit(make_store(), tmp_path / "run").folder)
+    model = Model.load(small_fit(make_store(), tmp_path / "run").folder)
     with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model takes 6 \('tiny'\)"):
         model.score(tiny_features(0, channels=7))
     with pytest.raises(ArgumentError, match=r"features of 'the video' are float64"):
@@ -235,10 +287,12 @@ def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"split is 2; the run has 2 \(0 to 1\)"):
         model.score(tiny_features(0), 2)
     with pytest.raises(ArgumentError, match=r"a run with 2 splits needs as many heads, got 1"):
-        TrainedModel(model.config, model.heads[:1])
+        Model(model.config, model.heads[:1])
     model.check_identity("tiny", identity())
     with pytest.raises(
-        IdentityError, match=r"features 'tiny' were computed differently than in training; model against these: view: 'full' against 'crop'"
+        IdentityError,
+        match=r"features 'tiny' were computed differently than in training; model against these: view: "
+        r"'full' against 'crop'",
     ):
         model.check_identity("tiny", identity(view="crop"))
 
@@ -250,18 +304,26 @@ def test_damaged_runs_are_told(make_store: MakeStore, tmp_path: Path) -> None:
     def told(changes: dict[str, Any], message: str) -> None:
         (folder / "config.json").write_text(json.dumps({**config, **changes}))
         with pytest.raises(WeightsError, match=message):
-            TrainedModel.load(folder)
+            Model.load(folder)
 
     told({"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru")
     told({"surprise": 1}, "is not a configuration that this vqafeat reads: 'surprise' is not known")
     told({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
-    told({"datasets": []}, "the run needs at least one data set, each with as many label lines as there are splits")
+    told(
+        {"datasets": []},
+        "the run needs at least one data set, each with as many label lines as there are splits",
+    )
     (own,) = config["datasets"]
     told({"datasets": [{**own, "lines": []}]}, "the run has no label line for 'tiny'")
     told({"datasets": [{"name": "tiny"}]}, "which this vqafeat does not read .*lines")
     told({"channels": 0}, "channels of the run is 0")
-    told({"channels": 7}, r"split-00.safetensors' do not fit the head: .*reduce.linear.weight is \(4, 6\) in place of \(4, 7\)")
-    told({"datasets": [{**own, "lines": own["lines"] + own["lines"][:1]}]}, "split-02.safetensors' is missing")
+    told(
+        {"channels": 7},
+        r"split-00.safetensors' do not fit the head: .*reduce.linear.weight is \(4, 6\) in place of \(4, 7\)",
+    )
+    told(
+        {"datasets": [{**own, "lines": own["lines"] + own["lines"][:1]}]}, "split-02.safetensors' is missing"
+    )
     (folder / "metrics.json").unlink()
     told({}, "metrics.json' is missing: .* its fit did not finish")
 
@@ -286,7 +348,9 @@ def test_evaluating_on_another_data_set_takes_all_its_videos(make_store: MakeSto
     assert evaluation.measured_on == "all 9 videos of 'other'"
     assert evaluation.summary.n == (8, 8)
     assert evaluation.summary.notes[0] == "1 video(s) without complete features left out"
-    with pytest.raises(ArgumentError, match=r"5 test videos of the run are not in .* use its own store, or fit again"):
+    with pytest.raises(
+        ArgumentError, match=r"5 test videos of the run are not in .* use its own store, or fit again"
+    ):
         evaluate(run.folder, make_store(15, digest="d3"))
 
 

@@ -1,4 +1,6 @@
-"""What must not go wrong at size or midway: descriptors, errors beside long fits, finished runs, options that a head has not."""
+"""What must not go wrong at size or midway: descriptors, errors beside long fits, finished runs, options that
+a head has not.
+"""
 
 import resource
 import time
@@ -47,13 +49,21 @@ def test_an_error_ends_a_fit_beside_one_that_goes_on_long(make_store: MakeStore,
     chunk.write_bytes(poisoned.tobytes() + whole[-4:])
     try:
         with pytest.raises(TrainingError, match=r"clip,19.mp4"):
-            small_fit(store, tmp_path / "run", splits=[long, failing], overrides={**FAST["overrides"], "epochs": 100_000}, jobs=2)
+            small_fit(
+                store,
+                tmp_path / "run",
+                splits=[long, failing],
+                overrides={**FAST["overrides"], "epochs": 100_000},
+                jobs=2,
+            )
     finally:
         chunk.write_bytes(whole)
     assert time.monotonic() - start < 90
 
 
-def test_an_overwrite_that_cannot_start_leaves_the_finished_run(make_store: MakeStore, tmp_path: Path) -> None:
+def test_an_overwrite_that_cannot_start_leaves_the_finished_run(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     before = files_of(run.folder)
     too_small = Split(tuple(range(10)), (10, 11), (15, 16))
@@ -65,9 +75,13 @@ def test_an_overwrite_that_cannot_start_leaves_the_finished_run(make_store: Make
 def test_options_that_a_head_or_a_machine_has_not_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
     options = {"head": "no-time", "options": {"reduced": 4}}
     with pytest.raises(ArgumentError, match="pooling"):
-        small_fit(make_store(), tmp_path / "run", **options, overrides={**FAST["overrides"], "pooling": "paper"})
+        small_fit(
+            make_store(), tmp_path / "run", **options, overrides={**FAST["overrides"], "pooling": "paper"}
+        )
     for device in ("meta", "mps", "xpu", "cuda:-1"):
-        with pytest.raises(ArgumentError, match=f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"):
+        with pytest.raises(
+            ArgumentError, match=f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"
+        ):
             small_fit(make_store(), tmp_path / "run", device=device)
     assert not (tmp_path / "run").exists()
 

@@ -1,4 +1,6 @@
-"""Fits on sampled and shuffled frames: what each stage really sees, whatever the processes, and again from the run folder."""
+"""Fits on sampled and shuffled frames: what each stage really sees, whatever the processes, and again from
+the run folder.
+"""
 
 import json
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.evaluation import predict
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoredVideo, Scorer
 from vqafeat.extraction.pipeline import ExtractedVideo
 from vqafeat.heads.recurrent import NoTime
@@ -30,7 +32,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.config import Recipe
 from vqafeat.training.fit import FittedRun, fit
-from vqafeat.training.frame_sampling import FrameInput, VideoRows, rows_in_testing
+from vqafeat.training.frame_sampling import FrameInput, VideoRows, test_indices
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.trainer import frame_statistics
 
@@ -74,11 +76,27 @@ def numbered(tmp_path: Path) -> FeatureStore:
 
 def numbered_fit(store: FeatureStore, out: Path, frame_input: FrameInput) -> FittedRun:
     overrides = {"epochs": EPOCHS, "batch_size": 2}
-    return fit(store, "tiny", "no-time", [PARTS], out, overrides=overrides, options={"reduced": 4}, mapping="none", frame_input=frame_input)
+    return fit(
+        store,
+        "tiny",
+        "no-time",
+        [PARTS],
+        out,
+        overrides=overrides,
+        options={"reduced": 4},
+        mapping="none",
+        frame_input=frame_input,
+    )
 
 
 @pytest.mark.parametrize(
-    ("order", "shuffled_parts"), [("OO", set()), ("OS", {"test"}), ("SO", {"train", "validation"}), ("SS", {"train", "validation", "test"})]
+    ("order", "shuffled_parts"),
+    [
+        ("OO", set()),
+        ("OS", {"test"}),
+        ("SO", {"train", "validation"}),
+        ("SS", {"train", "validation", "test"}),
+    ],
 )
 def test_the_first_letter_is_training_and_validation_the_second_testing(
     numbered: FeatureStore, tmp_path: Path, seen: list[Seen], order: str, shuffled_parts: set[str]
@@ -97,7 +115,9 @@ def test_the_first_letter_is_training_and_validation_the_second_testing(
     assert all((rows == in_order) == ("test" not in shuffled_parts) for _, _, rows in seen)
 
 
-def test_training_draws_each_epoch_and_validation_once(numbered: FeatureStore, tmp_path: Path, seen: list[Seen]) -> None:
+def test_training_draws_each_epoch_and_validation_once(
+    numbered: FeatureStore, tmp_path: Path, seen: list[Seen]
+) -> None:
     numbered_fit(numbered, tmp_path / "run", FrameInput("SS", "sample-4", 2))
     for video in PARTS.train:
         trained = [rows for training, number, rows in seen if number == video and training]
@@ -131,7 +151,9 @@ def test_random_frames_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Pa
     assert files_of(tmp_path / "one")["predictions.csv"] != files_of(tmp_path / "other")["predictions.csv"]
 
 
-def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(make_store: MakeStore, tmp_path: Path) -> None:
+def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
     kept = [row for row in run.predictions if row.split == 0 and row.part == "validation"]
     because = json.loads((run.folder / "metrics.json").read_text())["kept_because"][0]
@@ -141,12 +163,12 @@ def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(make_stor
 
 def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
-    model = TrainedModel.load(run.folder, calibrated=False)
+    model = Model.load(run.folder, calibrated=False)
     for row in run.predictions:
         if row.part != "test":
             continue
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
-        draws = rows_in_testing(RANDOM, VideoRows(row.video, len(features), lambda: None), 5)
+        draws = test_indices(RANDOM, VideoRows(row.video, len(features), lambda: None), 5)
         scores = []
         for rows in draws:
             assert rows is not None
@@ -155,19 +177,22 @@ def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Pa
         assert row.prediction == pytest.approx(sum(scores) / 3, abs=1e-5)
 
 
-def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(make_store: MakeStore, tmp_path: Path) -> None:
+def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2))
     again = evaluate(run.folder, make_store())
     tested = [row.prediction for row in run.predictions if row.part == "test"]
     assert [row.prediction for row in again.predictions] == pytest.approx(tested, abs=1e-5)
     assert again.summary.notes == ()
     other = evaluate(run.folder, make_store(), frame_changes={"order": "OO", "sampling": "all", "draws": 1})
-    model = TrainedModel.load(run.folder, calibrated=False)
+    model = Model.load(run.folder, calibrated=False)
     for row in other.predictions:
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
         assert row.prediction == pytest.approx(model.score(features, row.split), abs=1e-6)
     assert other.summary.notes == (
-        "tested on other frames than the run's own: order OO (trained and tested on frames in their original order), sampling all",
+        "tested on other frames than the run's own: order OO (trained and tested on frames in their "
+        "original order), sampling all",
     )
     with pytest.raises(ArgumentError, match=r"order is 'SO', but the run was trained in order 'OS'"):
         evaluate(run.folder, make_store(), frame_changes={"order": "SO"})
@@ -177,20 +202,29 @@ def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(make_store: Mak
 
 def test_frame_rates_need_times(make_store: MakeStore, timed_store: FeatureStore, tmp_path: Path) -> None:
     clock = FrameInput(sampling="rate-10")
-    with pytest.raises(StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"):
+    with pytest.raises(
+        StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"
+    ):
         small_fit(make_store(), tmp_path / "run", frame_input=clock)
     assert not (tmp_path / "run").exists()
     run = small_fit(timed_store, tmp_path / "run", frame_input=clock)
     small_fit(timed_store, tmp_path / "two", frame_input=clock, jobs=2)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "two")
     assert evaluate(run.folder, timed_store).summary.srocc.values == pytest.approx(run.summary.srocc.values)
-    with pytest.raises(StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"):
+    with pytest.raises(
+        StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"
+    ):
         evaluate(run.folder, make_store(name="other"))
-    assert evaluate(run.folder, make_store(name="other"), frame_changes={"sampling": "rate-own"}).summary.n == (20, 20)
+    assert evaluate(
+        run.folder, make_store(name="other"), frame_changes={"sampling": "rate-own"}
+    ).summary.n == (20, 20)
 
 
 def test_features_are_standardised_by_the_frames_that_can_be_taken() -> None:
-    sequences, recipe = tiny_sequences(), Recipe("own", learning_rate=0.02, batch_size=4, epochs=1, standardise=True)
+    sequences, recipe = (
+        tiny_sequences(),
+        Recipe("own", learning_rate=0.02, batch_size=4, epochs=1, standardise=True),
+    )
     for sampling, step in (("stride-3", 3), ("sample-3", 1)):
         loop = train(sequences, SPLIT, "sub-gru", OPTIONS, recipe, 3, frame_input=FrameInput("SO", sampling))
         frames = np.concatenate([values[::step].astype(np.float64) for values in sequences.features[:10]])
@@ -204,11 +238,13 @@ def test_a_run_records_its_frames(make_store: MakeStore, tmp_path: Path) -> None
     folder = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM, splits=SPLITS[:1]).folder
     values: dict[str, Any] = json.loads((folder / "config.json").read_text())
     assert values["frame_input"] == RANDOM.as_dict()
-    assert TrainedModel.load(folder).config.frame_input == RANDOM
+    assert Model.load(folder).config.frame_input == RANDOM
     assert json.loads(json_text(RunConfig.from_dict(values, "there").as_dict())) == values
     (folder / "config.json").write_text(json.dumps({**values, "frame_input": {"order": "SS"}}))
-    with pytest.raises(WeightsError, match=r"the frame input of the run is {'order': 'SS'}; it needs order, sampling, draws"):
-        TrainedModel.load(folder)
+    with pytest.raises(
+        WeightsError, match=r"the frame input of the run is {'order': 'SS'}; it needs order, sampling, draws"
+    ):
+        Model.load(folder)
 
 
 class OneVideo:
@@ -235,21 +271,27 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScoredVideo]:
     def score(folder: Path, features: VideoFeatures, seconds: list[float]) -> ScoredVideo:
         decoded = ExtractedVideo(FrameTable(np.array(seconds), {"sha256": "0"}), {"tiny": features})
         monkeypatch.setattr(predict, "Pipeline", lambda *arguments: OneVideo(decoded))
-        monkeypatch.setattr(predict, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")])
+        monkeypatch.setattr(
+            predict, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")]
+        )
         monkeypatch.setattr(predict, "BACKBONES", {"tiny": None})
-        scorer = Scorer(TrainedModel.load(folder), {"tiny": "random"}, 0, any_features=True)
+        scorer = Scorer(Model.load(folder), {"tiny": "random"}, 0, any_features=True)
         return scorer.score(Path("new.mp4"))
 
     return score
 
 
-def test_a_curve_names_the_decoded_frames(timed_store: FeatureStore, tmp_path: Path, scored: Callable[..., ScoredVideo]) -> None:
-    folder = small_fit(timed_store, tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2), splits=SPLITS[:1]).folder
+def test_a_curve_names_the_decoded_frames(
+    timed_store: FeatureStore, tmp_path: Path, scored: Callable[..., ScoredVideo]
+) -> None:
+    folder = small_fit(
+        timed_store, tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2), splits=SPLITS[:1]
+    ).folder
     rows = VideoFeatures(tiny_features(1)[:3].copy(), np.array([0, 4, 8], np.int32))
     seconds = [number**2 / 100 for number in range(10)]
     video = scored(folder, rows, seconds)
-    model, expected = TrainedModel.load(folder), []
-    for draw in rows_in_testing(FrameInput("OS", "sample-2", 2), VideoRows("new.mp4", 3, lambda: None), 5):
+    model, expected = Model.load(folder), []
+    for draw in test_indices(FrameInput("OS", "sample-2", 2), VideoRows("new.mp4", 3, lambda: None), 5):
         assert draw is not None
         curve = model.frame_scores(np.stack([rows.values[row] for row in draw]), 0)
         expected += [(int(row) * 4, value) for row, value in zip(draw, curve, strict=True)]
@@ -262,21 +304,35 @@ def test_a_curve_names_the_decoded_frames(timed_store: FeatureStore, tmp_path: P
 def test_a_video_whose_clock_goes_back_is_told_of_in_its_place(
     timed_store: FeatureStore, tmp_path: Path, scored: Callable[..., ScoredVideo]
 ) -> None:
-    folder = small_fit(timed_store, tmp_path / "run", frame_input=FrameInput(sampling="rate-10"), splits=SPLITS[:1]).folder
+    folder = small_fit(
+        timed_store, tmp_path / "run", frame_input=FrameInput(sampling="rate-10"), splits=SPLITS[:1]
+    ).folder
     rows = VideoFeatures(tiny_features(1)[:3].copy(), np.arange(3, dtype=np.int32))
-    with pytest.raises(VideoError, match=r"the times of the frames of 'new.mp4' go back behind row 0") as told:
+    with pytest.raises(
+        VideoError, match=r"the times of the frames of 'new.mp4' go back behind row 0"
+    ) as told:
         scored(folder, rows, [0.1, 0.0, 0.2])
     assert told.value.kind == "cannot-sample"
 
 
 def test_shuffled_frames_leave_a_head_without_time_as_it_is(make_store: MakeStore, tmp_path: Path) -> None:
     runs = [
-        small_fit(make_store(), tmp_path / order, head="no-time", options={"reduced": 4}, frame_input=FrameInput(order), splits=SPLITS[:1])
+        small_fit(
+            make_store(),
+            tmp_path / order,
+            head="no-time",
+            options={"reduced": 4},
+            frame_input=FrameInput(order),
+            splits=SPLITS[:1],
+        )
         for order in ("OO", "SS")
     ]
     first, second = ([row.prediction for row in run.predictions] for run in runs)
     assert first == pytest.approx(second, abs=1e-4)
     longer: dict[str, Any] = {"splits": SPLITS[:1], "overrides": {**FAST["overrides"], "epochs": 8}}
-    recurrent = [small_fit(make_store(), tmp_path / f"gru {order}", frame_input=FrameInput(order), **longer) for order in ("OO", "SS")]
+    recurrent = [
+        small_fit(make_store(), tmp_path / f"gru {order}", frame_input=FrameInput(order), **longer)
+        for order in ("OO", "SS")
+    ]
     first, second = ([row.prediction for row in run.predictions] for run in recurrent)
     assert first != pytest.approx(second, abs=1e-4)

@@ -1,4 +1,6 @@
-"""Each rule of sampling against a loop over frames; draws that depend on seed, stage, epoch and name, and on nothing else."""
+"""Each rule of sampling against a loop over frames; draws that depend on seed, stage, epoch and name, and on
+nothing else.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,16 +17,16 @@ from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsE
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.training.batching import Batcher
-from vqafeat.training.data import Sequences, load_sequences
+from vqafeat.training.data import FeatureDataset, load_sequences
 from vqafeat.training.frame_sampling import (
     ORDERS,
     SAMPLINGS,
     WHOLE_VIDEOS,
     FrameInput,
-    RowDraws,
+    FrameSampler,
     VideoRows,
-    rows_in_testing,
     sampling_named,
+    test_indices,
 )
 
 FLOAT_NOISE = 1e-9
@@ -46,7 +48,9 @@ def test_all_takes_every_row_and_needs_no_times(name: str) -> None:
     assert sampling_named(name).draw(video(5), np.random.default_rng(0)) is None
 
 
-@pytest.mark.parametrize(("count", "size"), [(48, 16), (49, 16), (50, 4), (7, 4), (4, 4), (3, 4), (1, 16), (240, 8)])
+@pytest.mark.parametrize(
+    ("count", "size"), [(48, 16), (49, 16), (50, 4), (7, 4), (4, 4), (3, 4), (1, 16), (240, 8)]
+)
 def test_one_frame_of_each_cube(count: int, size: int) -> None:
     cubes = []
     for first in range(0, count, size):
@@ -55,9 +59,9 @@ def test_one_frame_of_each_cube(count: int, size: int) -> None:
     seen: list[set[int]] = [set() for _ in cubes]
     generator = np.random.default_rng(1)
     for _ in range(600):
-        picks = sampling_named(f"sample-{size}").draw(video(count), generator)
-        assert picks is not None
-        drawn = picks.tolist()
+        frame_indices = sampling_named(f"sample-{size}").draw(video(count), generator)
+        assert frame_indices is not None
+        drawn = frame_indices.tolist()
         assert drawn == sorted(drawn)
         assert len(drawn) == len(cubes)
         # where the last two cubes overlap, the last one may have given the earlier row
@@ -89,7 +93,9 @@ def test_uniform_is_the_rule_of_extraction(count: int, number: int) -> None:
     assert len(rows_of(f"uniform-{number}", count)) == min(count, number)
 
 
-@pytest.mark.parametrize("rate", [Fraction(25), Fraction(20), Fraction(10), Fraction(5), Fraction(30), Fraction(40)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(25), Fraction(20), Fraction(10), Fraction(5), Fraction(30), Fraction(40)]
+)
 @pytest.mark.parametrize("own", [Fraction(30), Fraction(25), Fraction(30000, 1001)])
 def test_rate_is_the_nearest_frame_of_a_steady_video(rate: Fraction, own: Fraction) -> None:
     times = [1 + number / own for number in range(240)]
@@ -132,19 +138,37 @@ def test_the_clock_of_very_short_videos() -> None:
 def test_what_time_cannot_be_told_by_is_refused() -> None:
     with pytest.raises(
         StoreError,
-        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known: .*`vqafeat extract`, or .*stride-2",
+        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known: .*`vqafeat "
+        r"extract`, or .*stride-2",
     ):
         rows_of("rate-25", 3)
-    with pytest.raises(StoreError, match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' go back behind row 1; mend"):
+    with pytest.raises(
+        StoreError,
+        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' go back behind row 1; mend",
+    ):
         rows_of("rate-25", 3, [0.0, 0.2, 0.1])
 
 
 @pytest.mark.parametrize(
-    "wrong", ["every", "sample", "sample-", "sample-x", "stride-0", "uniform--3", "rate-", "all-3", "sample-4 ", "rate-1e3"]
+    "wrong",
+    [
+        "every",
+        "sample",
+        "sample-",
+        "sample-x",
+        "stride-0",
+        "uniform--3",
+        "rate-",
+        "all-3",
+        "sample-4 ",
+        "rate-1e3",
+    ],
 )
 def test_samplings_that_no_rule_reads_are_refused(wrong: str) -> None:
     with pytest.raises(
-        ArgumentError, match=rf"sampling is '{wrong}'; it has to be all, sample-K, stride-N, uniform-N, rate-R, .*example sample-16"
+        ArgumentError,
+        match=rf"sampling is '{wrong}'; it has to be all, sample-K, stride-N, uniform-N, rate-R, .*example "
+        rf"sample-16",
     ):
         FrameInput(sampling=wrong)
     assert list(SAMPLINGS) == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
@@ -154,12 +178,17 @@ def test_a_frame_input_checks_itself() -> None:
     assert list(ORDERS) == ["OO", "OS", "SO", "SS"]
     with pytest.raises(UnknownNameError, match=r"unknown order 'SX'"):
         FrameInput("SX")
-    with pytest.raises(ArgumentError, match=r"the rate of a sampling is 0; it has to be above 0 frames a second"):
+    with pytest.raises(
+        ArgumentError, match=r"the rate of a sampling is 0; it has to be above 0 frames a second"
+    ):
         FrameInput(sampling="rate-0")
     with pytest.raises(ArgumentError, match=r"draws is 0; it has to be at least 1"):
         FrameInput("OS", draws=0)
     for order, sampling in (("OO", "all"), ("SO", "rate-5"), ("OO", "uniform-8")):
-        with pytest.raises(ArgumentError, match=rf"draws is 3, but nothing is drawn in testing with order '{order}'.* set draws to 1"):
+        with pytest.raises(
+            ArgumentError,
+            match=rf"draws is 3, but nothing is drawn in testing with order '{order}'.* set draws to 1",
+        ):
             FrameInput(order, sampling, 3)
     assert FrameInput("OO", "sample-4", 3).words == (
         "order OO (trained and tested on frames in their original order), sampling sample-4, mean of 3 draws"
@@ -172,11 +201,15 @@ def test_a_frame_input_as_json() -> None:
         "order": "SO",
         "sampling": "sample-16",
         "draws": 2,
-        "order_reading": "first letter: training and validation, second letter: testing; O: original, S: shuffled",
+        "order_reading": "first letter: training and validation, second letter: testing; O: original, S: "
+        "shuffled",
     }
     assert FrameInput.from_dict(chosen.as_dict()) == chosen
     for change in ({"order_reading": "first letter: testing"}, {"surprise": 1}):
-        with pytest.raises(WeightsError, match=r"the frame input of the run is .* it needs order, sampling, draws and .* Fit again"):
+        with pytest.raises(
+            WeightsError,
+            match=r"the frame input of the run is .* it needs order, sampling, draws and .* Fit again",
+        ):
             FrameInput.from_dict({**chosen.as_dict(), **change})
 
 
@@ -184,46 +217,55 @@ def test_only_the_testing_side_of_a_run_can_be_changed() -> None:
     assert FrameInput("SO", "all").tested_otherwise({"order": "SS", "draws": 4}) == FrameInput("SS", "all", 4)
     assert FrameInput("OS", "all").tested_otherwise({}) == FrameInput("OS", "all")
     with pytest.raises(
-        ArgumentError, match=r"order is 'SS', but the run was trained in order 'OS', .* use OO or OS, or fit again with --order SS"
+        ArgumentError,
+        match=r"order is 'SS', but the run was trained in order 'OS', .* use OO or OS, or fit again with "
+        r"--order SS",
     ):
         FrameInput("OS").tested_otherwise({"order": "SS"})
 
 
-# --- draws of the videos of a fit -----------------------------------------------------------------------------------------------------
+# --- draws of the videos of a fit
+# -----------------------------------------------------------------------------------------------------
 
 
-def drawn(picks: Callable[[int], Any], row: int) -> list[int]:
-    rows = picks(row)
+def drawn(frame_indices: Callable[[int], Any], row: int) -> list[int]:
+    rows = frame_indices(row)
     assert rows is not None
     return list(rows.tolist())
 
 
 def test_whole_videos_in_order_are_not_touched() -> None:
-    draws = RowDraws(WHOLE_VIDEOS, tiny_sequences(4))
-    for picks in (draws.training(3, 1), draws.validation(3), *draws.testing(3)):
-        assert [picks(row) for row in range(4)] == [None] * 4
+    draws = FrameSampler(WHOLE_VIDEOS, tiny_sequences(4))
+    for frame_indices in (draws.training(3, 1), draws.validation(3), *draws.testing(3)):
+        assert [frame_indices(row) for row in range(4)] == [None] * 4
 
 
 def test_a_shuffle_is_a_permutation_drawn_anew_each_epoch() -> None:
     sequences = tiny_sequences(12)
-    draws = RowDraws(FrameInput("SS"), sequences)
+    draws = FrameSampler(FrameInput("SS"), sequences)
     for row, length in enumerate(sequences.lengths):
         epochs = [drawn(draws.training(3, epoch), row) for epoch in range(1, 4)]
         assert all(sorted(order) == list(range(length)) for order in epochs)
-        assert epochs == [drawn(RowDraws(FrameInput("SS"), tiny_sequences(12)).training(3, epoch), row) for epoch in range(1, 4)]
+        assert epochs == [
+            drawn(FrameSampler(FrameInput("SS"), tiny_sequences(12)).training(3, epoch), row)
+            for epoch in range(1, 4)
+        ]
     long = int(np.argmax(sequences.lengths))
     orders = [
         *(drawn(draws.training(seed, epoch), long) for seed in (3, 4) for epoch in (1, 2, 3)),
         drawn(draws.validation(3), long),
-        *(drawn(picks, long) for picks in RowDraws(FrameInput("SS", draws=3), sequences).testing(3)),
+        *(
+            drawn(frame_indices, long)
+            for frame_indices in FrameSampler(FrameInput("SS", draws=3), sequences).testing(3)
+        ),
     ]
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
 def test_every_permutation_is_as_likely() -> None:
-    sequences = Sequences(("a",), ("a",), np.zeros(1), (np.zeros((3, 1), np.float32),))
-    picks = [RowDraws(FrameInput("SO"), sequences).training(0, epoch) for epoch in range(3000)]
-    found = Counter(tuple(drawn(pick, 0)) for pick in picks)
+    sequences = FeatureDataset(("a",), ("a",), np.zeros(1), (np.zeros((3, 1), np.float32),))
+    frame_indices = [FrameSampler(FrameInput("SO"), sequences).training(0, epoch) for epoch in range(3000)]
+    found = Counter(tuple(drawn(pick, 0)) for pick in frame_indices)
     assert len(found) == 6
     assert all(abs(count - 500) < 100 for count in found.values())
 
@@ -231,7 +273,7 @@ def test_every_permutation_is_as_likely() -> None:
 def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
     whole = tiny_sequences(12)
     order = [7, 2, 11]
-    part = Sequences(
+    part = FeatureDataset(
         tuple(whole.names[row] for row in order),
         tuple(whole.contents[row] for row in order),
         whole.mos[order],
@@ -240,8 +282,8 @@ def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
     chosen = FrameInput("SS", "sample-4", 2)
     for place, row in enumerate(order):
         for many, few in (
-            (RowDraws(chosen, whole).training(3, 5), RowDraws(chosen, part).training(3, 5)),
-            *zip(RowDraws(chosen, whole).testing(3), RowDraws(chosen, part).testing(3), strict=True),
+            (FrameSampler(chosen, whole).training(3, 5), FrameSampler(chosen, part).training(3, 5)),
+            *zip(FrameSampler(chosen, whole).testing(3), FrameSampler(chosen, part).testing(3), strict=True),
         ):
             assert drawn(many, row) == drawn(few, place)
 
@@ -249,19 +291,29 @@ def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
 def test_sampling_comes_before_the_shuffle() -> None:
     sequences = tiny_sequences(12)
     long = int(np.argmax(sequences.lengths))
-    shuffled = drawn(RowDraws(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
+    shuffled = drawn(FrameSampler(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
     assert sorted(shuffled) == list(range(0, sequences.lengths[long], 3))
     assert shuffled != sorted(shuffled)
-    taken = drawn(RowDraws(FrameInput("SO", "sample-4"), sequences).training(1, 1), long)
+    taken = drawn(FrameSampler(FrameInput("SO", "sample-4"), sequences).training(1, 1), long)
     assert len(taken) == -(-sequences.lengths[long] // 4)
-    assert RowDraws(FrameInput("SS", "stride-3"), sequences).reachable(long).tolist() == sorted(shuffled)  # type: ignore[union-attr]
-    assert RowDraws(FrameInput("SS", "sample-4"), sequences).reachable(long) is None
+    assert FrameSampler(FrameInput("SS", "stride-3"), sequences).candidate_indices(long).tolist() == sorted(
+        shuffled
+    )  # type: ignore[union-attr]
+    assert FrameSampler(FrameInput("SS", "sample-4"), sequences).candidate_indices(long) is None
 
 
 def test_folders_do_not_change_what_a_test_draws() -> None:
     chosen = FrameInput("OS", "sample-4", 2)
-    stored = [rows.tolist() for rows in rows_in_testing(chosen, VideoRows("set/a/clip.mp4", 30, lambda: None), 5) if rows is not None]
-    alone = [rows.tolist() for rows in rows_in_testing(chosen, VideoRows("clip.mp4", 30, lambda: None), 5) if rows is not None]
+    stored = [
+        rows.tolist()
+        for rows in test_indices(chosen, VideoRows("set/a/clip.mp4", 30, lambda: None), 5)
+        if rows is not None
+    ]
+    alone = [
+        rows.tolist()
+        for rows in test_indices(chosen, VideoRows("clip.mp4", 30, lambda: None), 5)
+        if rows is not None
+    ]
     assert stored == alone
     assert len(stored) == 2
     assert stored[0] != stored[1]
@@ -270,15 +322,16 @@ def test_folders_do_not_change_what_a_test_draws() -> None:
 def test_a_batcher_takes_the_picked_rows() -> None:
     batcher = Batcher(tiny_sequences(5))
     whole = batcher.batch([3, 0]).frames.clone()
-    picks = {3: np.array([2, 0, 2]), 0: None}
-    batch = batcher.taking(lambda row: picks[row]).batch([3, 0])
+    frame_indices = {3: np.array([2, 0, 2]), 0: None}
+    batch = batcher.taking(lambda row: frame_indices[row]).batch([3, 0])
     frames = [*(tiny_features(3)[row] for row in (2, 0, 2)), *tiny_features(0)]
     assert torch.equal(batch.frames, torch.tensor(np.array(frames, dtype=np.float32)))
     assert batch.lengths.tolist() == [3, len(tiny_features(0))]
     assert torch.equal(batcher.batch([3, 0]).frames, whole)
 
 
-# --- times in a store -----------------------------------------------------------------------------------------------------------------
+# --- times in a store
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_times_are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
@@ -289,7 +342,7 @@ def test_times_are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore
         found = sequences.seconds(row)
         assert found is not None
         assert found.tolist() == times[::2].tolist()
-    rows = RowDraws(FrameInput(sampling="rate-10"), sequences).reachable(0)
+    rows = FrameSampler(FrameInput(sampling="rate-10"), sequences).candidate_indices(0)
     assert rows is not None
     times = timed_store.seconds(sequences.names[0])[::2]  # type: ignore[index]
     assert rows.tolist()[:3] == [int(np.argmin(abs(times - (times[0] + tick / 10)))) for tick in range(3)]
@@ -299,8 +352,8 @@ def test_imported_features_have_no_times(make_store: Callable[..., FeatureStore]
     sequences = load_sequences(make_store(3), "tiny")
     assert sequences.seconds(0) is None
     with pytest.raises(StoreError, match=r"'clip,0.mp4' are not known"):
-        RowDraws(FrameInput(sampling="rate-5"), sequences).check()
-    RowDraws(FrameInput("SS", "sample-4"), sequences).check()
+        FrameSampler(FrameInput(sampling="rate-5"), sequences).check()
+    FrameSampler(FrameInput("SS", "sample-4"), sequences).check()
 
 
 def test_rows_behind_the_last_time_are_refused(timed_store: FeatureStore, tmp_path: Path) -> None:
@@ -310,6 +363,8 @@ def test_rows_behind_the_last_time_are_refused(timed_store: FeatureStore, tmp_pa
     late = np.arange(1, length + 1, dtype=np.int32)
     writable.write_features("tiny", name, VideoFeatures(tiny_features(0), late), "")
     with pytest.raises(
-        StoreError, match=rf"'clip,0.mp4' has times of {length} frames, but its features 'tiny' reach frame {length}; extract"
+        StoreError,
+        match=rf"'clip,0.mp4' has times of {length} frames, but its features 'tiny' reach frame {length}; "
+        rf"extract",
     ):
         load_sequences(timed_store, "tiny").seconds(0)

@@ -1,4 +1,6 @@
-"""Several data sets in one training: batches, scales, metrics of each, against what each would give by itself."""
+"""Several data sets in one training: batches, scales, metrics of each, against what each would give by
+itself.
+"""
 
 import json
 import pickle
@@ -18,7 +20,7 @@ from tests.helpers.train_alone import train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
 from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.heads import build_head
 from vqafeat.losses import build_loss
 from vqafeat.splits import Split
@@ -27,33 +29,46 @@ from vqafeat.training.config import Recipe
 from vqafeat.training.data import load_sequences
 from vqafeat.training.fit import FittedRun, fit
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
-from vqafeat.training.joint_store import Mixture, joint_splits
-from vqafeat.training.trainer import Assignment, Run
+from vqafeat.training.joint_store import JointStore, joint_splits
+from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 MakeStore = Callable[..., FeatureStore]
 OPTIONS = {"reduced": 4, "hidden": 3}
 SIZES = (20, 9)
 SMALL = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))
-RECIPE = Recipe("own", 0.02, 4, 3, loss="plcc+srcc+l1", soft_rank_strength=0.1, label_scale="range-of-dataset")
+RECIPE = Recipe(
+    "own", 0.02, 4, 3, loss="plcc+srcc+l1", soft_rank_strength=0.1, label_scale="range-of-dataset"
+)
 
 
-def mixture(make_store: MakeStore) -> Mixture:
-    return Mixture([make_store(), make_store(9, name="other")])
+def mixture(make_store: MakeStore) -> JointStore:
+    return JointStore([make_store(), make_store(9, name="other")])
 
 
 def splits() -> list[Split]:
     return joint_splits([SPLITS[:1], [SMALL]], SIZES)
 
 
-def mixed_fit(source: Mixture, out: Path, **changes: Any) -> FittedRun:
-    values: dict[str, Any] = {"feature_sets": "tiny", "head": "mdtvsfa", "splits": splits(), "seed": 5, **FAST, **changes}
+def mixed_fit(source: JointStore, out: Path, **changes: Any) -> FittedRun:
+    values: dict[str, Any] = {
+        "feature_sets": "tiny",
+        "head": "mdtvsfa",
+        "splits": splits(),
+        "seed": 5,
+        **FAST,
+        **changes,
+    }
     return fit(source, out=out, **values)
 
 
 def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
     both = pickle.loads(pickle.dumps(mixture(make_store)))
-    assert (both.dataset.name, len(both.dataset.videos), both.dataset.mos_range) == ("tiny+other", 29, (-1.0, 5.0))
-    assert [member.name for member in both.members] == ["tiny", "other"]
+    assert (both.dataset.name, len(both.dataset.videos), both.dataset.mos_range) == (
+        "tiny+other",
+        29,
+        (-1.0, 5.0),
+    )
+    assert [member.name for member in both.datasets] == ["tiny", "other"]
     np.testing.assert_array_equal(both.member_numbers, [0] * 20 + [1] * 9)
     assert both.feature_sets() == ["sparse", "tiny"]
     video = both.dataset.videos[22]
@@ -64,11 +79,16 @@ def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
 
 
 def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
-    with pytest.raises(ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"):
-        Mixture([make_store(), make_store()])
-    with pytest.raises(IdentityError, match=r"'tiny' was computed differently for 'other' than for 'tiny': .*view.* pass --any-features"):
-        Mixture([make_store(), make_store(name="other", view="crop")]).identity("tiny")
-    allowed = Mixture([make_store(), make_store(name="other", view="crop")], any_features=True)
+    with pytest.raises(
+        ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"
+    ):
+        JointStore([make_store(), make_store()])
+    with pytest.raises(
+        IdentityError,
+        match=r"'tiny' was computed differently for 'other' than for 'tiny': .*view.* pass --any-features",
+    ):
+        JointStore([make_store(), make_store(name="other", view="crop")]).identity("tiny")
+    allowed = JointStore([make_store(), make_store(name="other", view="crop")], any_features=True)
     assert pickle.loads(pickle.dumps(allowed)).identity("tiny") == make_store().identity("tiny")
     with pytest.raises(ArgumentError, match=r"the data sets have 2, 1 splits; each needs as many"):
         joint_splits([SPLITS, [SMALL]], SIZES)
@@ -81,9 +101,11 @@ def test_splits_are_joined_part_by_part() -> None:
     assert joint.test == (*range(15, 20), 26, 27, 28)
 
 
-def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again(make_store: MakeStore) -> None:
+def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again(
+    make_store: MakeStore,
+) -> None:
     sequences = load_sequences(mixture(make_store), "tiny")
-    run = Run(sequences, Assignment(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
+    run = SplitTrainer(sequences, SplitTask(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
     batches = [batch.rows for batch in run.batches(1)]
     assert [len(rows) for rows in batches] == [8, 8, 4]
     large = [row for rows in batches for row in rows[: len(rows) // 2]]
@@ -91,7 +113,15 @@ def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again
     assert sorted(large) == list(range(10))
     # VQADataset.__getitem__ takes place modulo the size of each data set
     assert small == [20 + row % 3 for row in large]
-    pooled = Run(sequences, Assignment(splits()[0], 1), "sub-gru", OPTIONS, replace(RECIPE, mixing="pooled"), "cpu", WHOLE_VIDEOS)
+    pooled = SplitTrainer(
+        sequences,
+        SplitTask(splits()[0], 1),
+        "sub-gru",
+        OPTIONS,
+        replace(RECIPE, mixing="pooled"),
+        "cpu",
+        WHOLE_VIDEOS,
+    )
     assert sorted(row for batch in pooled.batches(1) for row in batch.rows) == list(splits()[0].train)
 
 
@@ -139,7 +169,7 @@ def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeS
         assert len(rows) == count
         sroccs[name] = spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic
         assert run.summary.datasets[name].srocc.values == pytest.approx((sroccs[name],))
-        model = TrainedModel.load(run.folder, scale_of=name)
+        model = Model.load(run.folder, scale_of=name)
         assert model.scale == f"MOS of {name}, -1 to 5, calibrated on validation videos"
         own = source.read("tiny", rows[0].video).values
         assert model.score(own, 0) == pytest.approx(rows[0].score, abs=1e-5)
@@ -157,16 +187,20 @@ def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeS
     assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
     assert any("RMSE without a mapping is left out" in note for note in third.summary.notes)
     assert any(
-        note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts") for note in third.summary.notes
+        note.startswith("9 of the 9 measured videos are named as videos in the run's own training parts")
+        for note in third.summary.notes
     )
-    with pytest.raises(ArgumentError, match=r"the run has no label scale of 'third'; it was trained on tiny, other"):
-        TrainedModel.load(run.folder, scale_of="third")
+    with pytest.raises(
+        ArgumentError, match=r"the run has no label scale of 'third'; it was trained on tiny, other"
+    ):
+        Model.load(run.folder, scale_of="third")
 
 
 def test_validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
     run = mixed_fit(mixture(make_store), tmp_path / "run", head="sub-gru", jobs=1)
     parts = [
-        [row for row in run.predictions if row.part == "validation" and row.video.startswith(f"{name}/")] for name in ("tiny", "other")
+        [row for row in run.predictions if row.part == "validation" and row.video.startswith(f"{name}/")]
+        for name in ("tiny", "other")
     ]
     own = [spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic for rows in parts]
     text = (run.folder / "curve.csv").read_text().splitlines()
@@ -176,8 +210,12 @@ def test_validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_pa
 
 def test_the_processes_do_not_matter(make_store: MakeStore, tmp_path: Path) -> None:
     twice = joint_splits([SPLITS, [SMALL, Split((0, 1, 3), (), (2, 4, 5))]], SIZES)
-    one = mixed_fit(mixture(make_store), tmp_path / "one", splits=twice, head="mdtvsfa-transformer", options={}, jobs=1)
-    two = mixed_fit(mixture(make_store), tmp_path / "two", splits=twice, head="mdtvsfa-transformer", options={}, jobs=2)
+    one = mixed_fit(
+        mixture(make_store), tmp_path / "one", splits=twice, head="mdtvsfa-transformer", options={}, jobs=1
+    )
+    two = mixed_fit(
+        mixture(make_store), tmp_path / "two", splits=twice, head="mdtvsfa-transformer", options={}, jobs=2
+    )
     assert one.predictions == two.predictions
 
 
@@ -185,25 +223,33 @@ def test_rescaling_trains_as_on_one_data_set(make_store: MakeStore, tmp_path: Pa
     changes = {"recipe": "li-rescaled", "overrides": {"epochs": 2, "batch_size": 4, "drop_last": False}}
     run = mixed_fit(mixture(make_store), tmp_path / "run", head="mdtvsfa", jobs=1, **changes)
     assert run.config.options["datasets"] == ""
-    mos = [[video.mos for video in member.videos] for member in mixture(make_store).members]
+    mos = [[video.mos for video in member.videos] for member in mixture(make_store).datasets]
     lines = [one.lines[0] for one in run.config.datasets]
-    assert [(line.scale, line.shift) for line in lines] == [pytest.approx((np.ptp(own), min(own))) for own in mos]
-    model = TrainedModel.load(run.folder, scale_of="other")
+    assert [(line.scale, line.shift) for line in lines] == [
+        pytest.approx((np.ptp(own), min(own))) for own in mos
+    ]
+    model = Model.load(run.folder, scale_of="other")
     rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
     assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
 
 
 def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
-    with pytest.raises(ArgumentError, match=r"option 'datasets' of head 'mdtvsfa' is 'a\+b', but the data sets are tiny\+other"):
+    with pytest.raises(
+        ArgumentError,
+        match=r"option 'datasets' of head 'mdtvsfa' is 'a\+b', but the data sets are tiny\+other",
+    ):
         mixed_fit(source, tmp_path / "run", options={**OPTIONS, "datasets": "a+b"})
-    with pytest.raises(ArgumentError, match=r"head 'svr' knows one label scale, but the videos are from tiny and other"):
+    with pytest.raises(
+        ArgumentError, match=r"head 'svr' knows one label scale, but the videos are from tiny and other"
+    ):
         mixed_fit(source, tmp_path / "svr", head="svr", options={}, overrides={}, jobs=1)
     with pytest.raises(TrainingError, match=r"no video of the data set 'other' is in the training part"):
         mixed_fit(source, tmp_path / "run", splits=[Split(tuple(range(10)), (), tuple(range(10, 29)))])
     few = [Split((*range(10), 20, 21), (*range(10, 15), 22), (*range(15, 20), 23, 24))]
     with pytest.raises(
-        TrainingError, match=r"the validation part of 'other' has 1 video\(s\); choosing an epoch by SROCC takes at least 3"
+        TrainingError,
+        match=r"the validation part of 'other' has 1 video\(s\); choosing an epoch by SROCC takes at least 3",
     ):
         mixed_fit(source, tmp_path / "run", splits=few)
     assert not (tmp_path / "run").exists()
@@ -211,8 +257,17 @@ def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Pa
 
 def test_runs_on_several_data_sets_are_compared(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
-    twice = joint_splits([[SPLITS[0]] * 3, [SMALL, Split((0, 1, 3), (2, 7, 8), (4, 5, 6)), Split((2, 3, 4), (0, 1, 8), (5, 6, 7))]], SIZES)
-    runs = [mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1) for name in ("no-time", "avg-gru")]
+    twice = joint_splits(
+        [
+            [SPLITS[0]] * 3,
+            [SMALL, Split((0, 1, 3), (2, 7, 8), (4, 5, 6)), Split((2, 3, 4), (0, 1, 8), (5, 6, 7))],
+        ],
+        SIZES,
+    )
+    runs = [
+        mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1)
+        for name in ("no-time", "avg-gru")
+    ]
     found = compare_runs([run.folder for run in runs])
     (pair,) = found.pairs
     expected = np.mean(np.subtract(runs[0].summary.srocc.values, runs[1].summary.srocc.values))

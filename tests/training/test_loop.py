@@ -18,11 +18,19 @@ from vqafeat.splits import Split
 from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import Sequences
+from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import predict
 from vqafeat.training.trainer import EpochRecord, TrainingResult, frame_statistics
 
-RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=8, schedule="cosine", weight_decay=0.01, start_at_mean=True)
+RECIPE = Recipe(
+    "own",
+    learning_rate=0.02,
+    batch_size=4,
+    epochs=8,
+    schedule="cosine",
+    weight_decay=0.01,
+    start_at_mean=True,
+)
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 OPTIONS = {"reduced": 4, "hidden": 3}
 
@@ -36,7 +44,9 @@ def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult
             return result
 
 
-def run(split: Split = SPLIT, recipe: Recipe = RECIPE, seed: int = 3, sequences: Sequences | None = None) -> TrainingResult:
+def run(
+    split: Split = SPLIT, recipe: Recipe = RECIPE, seed: int = 3, sequences: FeatureDataset | None = None
+) -> TrainingResult:
     return finish(train(sequences or tiny_sequences(), split, "sub-gru", OPTIONS, recipe, seed))
 
 
@@ -86,8 +96,13 @@ def test_a_validation_part_with_more_frames_than_a_training_batch() -> None:
 
 def test_constant_validation_predictions_are_no_choice() -> None:
     sequences = tiny_sequences()
-    features = tuple(np.zeros((4, 6), np.float16) if row >= 10 else values for row, values in enumerate(sequences.features))
-    assert run(sequences=replace(sequences, features=features)).kept_because == "last epoch: validation SROCC was never defined"
+    features = tuple(
+        np.zeros((4, 6), np.float16) if row >= 10 else values for row, values in enumerate(sequences.features)
+    )
+    assert (
+        run(sequences=replace(sequences, features=features)).kept_because
+        == "last epoch: validation SROCC was never defined"
+    )
 
 
 def test_one_step_is_adam_on_the_l1_loss() -> None:
@@ -98,7 +113,10 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
     head = build_head("sub-gru", 6, OPTIONS)
     optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
     labels = torch.tensor(sequences.mos / sequences.mos.max(), dtype=torch.float32)[:10]
-    scores = [head(torch.tensor(values, dtype=torch.float32), torch.tensor([len(values)]))[0] for values in sequences.features[:10]]
+    scores = [
+        head(torch.tensor(values, dtype=torch.float32), torch.tensor([len(values)]))[0]
+        for values in sequences.features[:10]
+    ]
     loss = (torch.stack(scores) - labels).abs().mean()
     loss.backward()
     optimiser.step()
@@ -132,7 +150,9 @@ def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: p
 def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() -> None:
     recipe = replace(RECIPE, select="test")
     result, usual = run(recipe=recipe), run()
-    assert [record.validation_srocc for record in result.curve] == [record.validation_srocc for record in usual.curve]
+    assert [record.validation_srocc for record in result.curve] == [
+        record.validation_srocc for record in usual.curve
+    ]
     assert all(isnan(record.test_srocc) for record in usual.curve)
     sroccs = [record.test_srocc for record in result.curve]
     assert result.kept_epoch == int(np.argmax(sroccs)) + 1
@@ -142,7 +162,10 @@ def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() ->
     scores = predict(head, Batcher(sequences), SPLIT.test)
     assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)
     assert run(Split(SPLIT.train, (), SPLIT.test), recipe).kept_epoch == result.kept_epoch
-    with pytest.raises(TrainingError, match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3",
+    ):
         run(Split(SPLIT.train, (), (15, 16)), recipe)
 
 
@@ -178,7 +201,9 @@ def test_a_loss_that_is_not_finite_names_step_and_videos() -> None:
     sequences = tiny_sequences()
     sequences.features[4][0, 0] = np.inf
     with pytest.raises(
-        TrainingError, match=r"the loss became nan in epoch 1, step 1, on the videos .*clip,4\.mp4.*lower --learning-rate \(0.02\)"
+        TrainingError,
+        match=r"the loss became nan in epoch 1, step 1, on the videos .*clip,4\.mp4.*lower --learning-rate "
+        r"\(0.02\)",
     ):
         run(recipe=replace(RECIPE, batch_size=16), sequences=sequences)
 

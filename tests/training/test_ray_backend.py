@@ -20,7 +20,9 @@ MORE = SPLITS * 4  # two groups
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 1], ids=["held", "read from the store"])
-def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeStore, tmp_path: Path, memory_bytes: int | None) -> None:
+def test_the_run_folder_is_that_of_one_process(
+    cluster: Any, make_store: MakeStore, tmp_path: Path, memory_bytes: int | None
+) -> None:
     expected, seen = small_fit(make_store(), tmp_path / "alone", splits=MORE), list[tuple[int, int]]()
     run = small_fit(
         make_store(),
@@ -34,9 +36,11 @@ def test_the_run_folder_is_that_of_one_process(cluster: Any, make_store: MakeSto
     assert sorted(seen) == [(split, epoch) for split in range(8) for epoch in (1, 2, 3)]
 
 
-def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_task_goes_on(
+    cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = small_fit(make_store(), tmp_path / "alone")
-    monkeypatch.setattr(ray_backend, "_work", crashing_fit_worker.dying_work)
+    monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.dying_work)
     run = small_fit(make_store(), tmp_path / "spread", cluster=ClusterOptions(retries=1))
     assert (tmp_path / "died").exists()
     assert files_of(run.folder) == files_of(expected.folder)
@@ -45,8 +49,11 @@ def test_a_killed_task_goes_on(cluster: Any, make_store: MakeStore, tmp_path: Pa
 def test_a_task_that_dies_each_time_is_told_of(
     cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_backend, "_work", crashing_fit_worker.deadly_work)
-    with pytest.raises(TrainingError, match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others"):
+    monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.deadly_work)
+    with pytest.raises(
+        TrainingError,
+        match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others",
+    ):
         small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()
     assert not small_fit(make_store(), tmp_path / "run").found

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import list_first, write_bytes, write_csv, write_json
+from vqafeat.io import summarize_problems, write_bytes, write_csv, write_json
 from vqafeat.training.results import load_checked, read_json, read_weights, weights_path, write_weights
 
 
@@ -27,7 +27,9 @@ def test_json_has_null_for_nan(tmp_path: Path) -> None:
     assert read_json(tmp_path / "deep" / "t.json") == {"a": [1.5, None], "b": {"c": [None]}}
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_bytes(tmp_path / "f", b"old")
 
     def full(path: Path, content: bytes) -> int:
@@ -42,7 +44,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(tmp_path: Path, monk
 
 def test_unreadable_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"metrics.json' is missing: .* is no run folder, or its fit did not finish; run `vqafeat fit` again"
+        WeightsError,
+        match=r"metrics.json' is missing: .* is no run folder, or its fit did not finish; run `vqafeat fit` "
+        r"again",
     ):
         read_json(tmp_path / "metrics.json")
     (tmp_path / "x.json").write_text("{")
@@ -69,11 +73,12 @@ def test_weights_that_do_not_fit_are_named() -> None:
     network = torch.nn.Linear(3, 2)
     with pytest.raises(
         WeightsError,
-        match=r"'f' do not fit the head: bias is missing; extra is not of this network; weight is \(2, 4\) in place of \(2, 3\)\.",
+        match=r"'f' do not fit the head: bias is missing; extra is not of this network; weight is \(2, 4\) "
+        r"in place of \(2, 3\)\.",
     ):
         load_checked(network, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "weights in 'f'")
 
 
 def test_long_lists_are_cut() -> None:
-    assert list_first(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
-    assert list_first(["a"]) == "a"
+    assert summarize_problems(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
+    assert summarize_problems(["a"]) == "a"

@@ -37,7 +37,7 @@ def test_a_stopped_fit_goes_on_to_the_same_files(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, records: int
 ) -> None:
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
-    monkeypatch.setattr(parallel, "TRAINED_TOGETHER", 2)
+    monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 2)
     plain: dict[str, Any] = {"options": {"epsilon": 0.2}, "overrides": {}} if head == "svr" else {}
     changes = {"head": head, "splits": MORE, **({"options": {}} if head == "transformer" else {}), **plain}
     whole = small_fit(make_store(), tmp_path / "whole", **changes)
@@ -47,29 +47,43 @@ def test_a_stopped_fit_goes_on_to_the_same_files(
         assert not (tmp_path / "run" / "metrics.json").exists()
         assert list((tmp_path / "run" / "state").iterdir()) != []
     again: list[tuple[int, int]] = []
-    run = small_fit(make_store(), tmp_path / "run", progress=lambda split, record: again.append((split, record.epoch)), **changes)
+    run = small_fit(
+        make_store(),
+        tmp_path / "run",
+        progress=lambda split, record: again.append((split, record.epoch)),
+        **changes,
+    )
     assert files_of(run.folder) == files_of(whole.folder)
     assert not run.found
     assert not (tmp_path / "run" / "state").exists()
 
 
-def test_what_was_trained_is_not_trained_again(make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "TRAINED_TOGETHER", 1)
+def test_what_was_trained_is_not_trained_again(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 1)
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", splits=MORE, progress=stopping_after(5))
     seen: list[tuple[int, int]] = []
-    small_fit(make_store(), tmp_path / "run", splits=MORE, progress=lambda split, record: seen.append((split, record.epoch)))
+    small_fit(
+        make_store(),
+        tmp_path / "run",
+        splits=MORE,
+        progress=lambda split, record: seen.append((split, record.epoch)),
+    )
     assert seen == [(split, epoch) for split in (1, 2) for epoch in (1, 2, 3)]
 
 
-def test_states_are_written_no_more_often_than_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_are_written_no_more_often_than_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = trainer.Checkpoint(tmp_path / "state.pt")
-    checkpoint.offer(lambda: [{"epoch": 1}])
+    checkpoint.save_if_due(lambda: [{"epoch": 1}])
     assert checkpoint.read() == []
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
-    checkpoint.offer(lambda: [{"epoch": 2}])
+    checkpoint.save_if_due(lambda: [{"epoch": 2}])
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 3600.0)
-    checkpoint.offer(lambda: [{"epoch": 3}])
+    checkpoint.save_if_due(lambda: [{"epoch": 3}])
     assert checkpoint.read() == [{"epoch": 2}]
 
 
@@ -78,7 +92,11 @@ def test_a_finished_run_is_found(make_store: MakeStore, tmp_path: Path) -> None:
     before = files_of(tmp_path / "run")
     again = small_fit(make_store(), tmp_path / "run", jobs=2, progress=stopping_after(1))
     assert again.found
-    assert (again.summary, again.predictions, again.kept_epochs) == (first.summary, first.predictions, first.kept_epochs)
+    assert (again.summary, again.predictions, again.kept_epochs) == (
+        first.summary,
+        first.predictions,
+        first.kept_epochs,
+    )
     assert files_of(tmp_path / "run") == before
     assert not small_fit(make_store(), tmp_path / "run", overwrite=True).found
 
@@ -94,16 +112,23 @@ def test_a_finished_run_is_found(make_store: MakeStore, tmp_path: Path) -> None:
         {"feature_sets": "tiny+sparse"},
     ],
 )
-def test_another_configuration_is_another_run(make_store: MakeStore, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_another_configuration_is_another_run(
+    make_store: MakeStore, tmp_path: Path, change: dict[str, Any]
+) -> None:
     small_fit(make_store(), tmp_path / "run")
     with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration"):
         small_fit(make_store(), tmp_path / "run", **change)
-    beside = small_fit(make_store(), tmp_path / "run", elsewhere=True, **change)
+    beside = small_fit(make_store(), tmp_path / "run", reuse=True, **change)
     assert beside.folder.name == f"run-{beside.config.digest[:8]}"
-    assert small_fit(make_store(), tmp_path / "run", elsewhere=True, progress=stopping_after(1), **change).folder == beside.folder
+    assert (
+        small_fit(make_store(), tmp_path / "run", reuse=True, progress=stopping_after(1), **change).folder
+        == beside.folder
+    )
 
 
-def test_an_unfinished_run_of_another_configuration_is_not_lost(make_store: MakeStore, tmp_path: Path) -> None:
+def test_an_unfinished_run_of_another_configuration_is_not_lost(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", progress=stopping_after(1))
     with pytest.raises(ArgumentError, match=r"holds an unfinished run of another configuration"):

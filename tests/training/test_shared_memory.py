@@ -12,7 +12,7 @@ from tests.helpers.fits import files_of, small_fit
 from tests.helpers.stores import tiny_sequences
 from vqafeat.store import FeatureStore
 from vqafeat.training.batching import Batcher, bucketed, chunks
-from vqafeat.training.data import HeldFeatures, held, load_sequences
+from vqafeat.training.data import SharedFeatures, load_sequences, to_shared_memory
 
 MakeStore = Callable[..., FeatureStore]
 
@@ -20,8 +20,8 @@ MakeStore = Callable[..., FeatureStore]
 @pytest.mark.parametrize("feature_sets", ["tiny", "tiny+sparse"])
 def test_held_features_are_the_stored_ones(make_store: MakeStore, feature_sets: str) -> None:
     stored = load_sequences(make_store(), feature_sets)
-    inside = held(stored)
-    assert isinstance(inside.features, HeldFeatures)
+    inside = to_shared_memory(stored)
+    assert isinstance(inside.features, SharedFeatures)
     assert inside.dtype == (np.float16 if feature_sets == "tiny" else np.float32)
     for own, values in zip(inside.features, stored.features, strict=True):
         np.testing.assert_array_equal(own, values)
@@ -31,18 +31,18 @@ def test_held_features_are_the_stored_ones(make_store: MakeStore, feature_sets: 
 def test_what_does_not_fit_is_read_from_the_store(make_store: MakeStore) -> None:
     stored = load_sequences(make_store(), "tiny")
     size = sum(stored.lengths) * 6 * 2
-    assert held(stored, size - 1) is stored
-    assert held(stored, size) is not stored
+    assert to_shared_memory(stored, size - 1) is stored
+    assert to_shared_memory(stored, size) is not stored
 
 
-def total(features: HeldFeatures, answer: "multiprocessing.SimpleQueue[float]") -> None:
+def total(features: SharedFeatures, answer: "multiprocessing.SimpleQueue[float]") -> None:
     answer.put(float(sum(values.astype(np.float64).sum() for values in features)))
 
 
 def test_another_process_maps_the_same_memory() -> None:
-    sequences = held(tiny_sequences(5))
+    sequences = to_shared_memory(tiny_sequences(5))
     features = sequences.features
-    assert isinstance(features, HeldFeatures)
+    assert isinstance(features, SharedFeatures)
     context = multiprocessing.get_context("spawn")
     answer = context.SimpleQueue()
     expected = sum(values.astype(np.float64).sum() for values in features)
@@ -53,7 +53,9 @@ def test_another_process_maps_the_same_memory() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_fit_does_not_depend_on_where_the_features_are(make_store: MakeStore, tmp_path: Path, jobs: int) -> None:
+def test_a_fit_does_not_depend_on_where_the_features_are(
+    make_store: MakeStore, tmp_path: Path, jobs: int
+) -> None:
     inside = small_fit(make_store(), tmp_path / "inside", jobs=jobs, head="sub-lstm")
     outside = small_fit(make_store(), tmp_path / "outside", jobs=jobs, head="sub-lstm", memory_bytes=1)
     assert files_of(inside.folder) == files_of(outside.folder)
@@ -61,7 +63,7 @@ def test_a_fit_does_not_depend_on_where_the_features_are(make_store: MakeStore, 
 
 def test_batches_that_are_prepared_ahead_keep_their_frames(make_store: MakeStore) -> None:
     stored = load_sequences(make_store(), "tiny")
-    ahead, plain = Batcher(stored), Batcher(held(stored))
+    ahead, plain = Batcher(stored), Batcher(to_shared_memory(stored))
     groups = chunks(range(20), 3)
     for one, two in zip(ahead.batches(groups), plain.batches(groups), strict=True):
         assert one.rows == two.rows

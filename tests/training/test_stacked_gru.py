@@ -12,13 +12,15 @@ from tests.helpers.stores import tiny_sequences
 from vqafeat.errors import TrainingError
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import Sequences
-from vqafeat.training.loop import train_together
+from vqafeat.training.data import FeatureDataset
+from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_gru import StackedGRU, stacked_states
-from vqafeat.training.trainer import Assignment, EpochRecord, TrainingResult
+from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult
 
 
-def recurrences(count: int, width: int = 5, hidden: int = 4, dtype: torch.dtype = torch.float64) -> list[nn.GRU]:
+def recurrences(
+    count: int, width: int = 5, hidden: int = 4, dtype: torch.dtype = torch.float64
+) -> list[nn.GRU]:
     torch.manual_seed(0)
     return [nn.GRU(width, hidden).to(dtype) for _ in range(count)]
 
@@ -29,13 +31,21 @@ def test_states_and_gradients_are_those_of_each_gru_alone(sizes: list[tuple[int,
     inputs = [torch.randn(*size, 5, dtype=torch.float64, requires_grad=True) for size in sizes]
     weights = [torch.randn(*size, 4, dtype=torch.float64) for size in sizes]
     expected = [network(item)[0] for network, item in zip(networks, inputs, strict=True)]
-    torch.stack([(states * weight).sum() for states, weight in zip(expected, weights, strict=True)]).sum().backward()
-    gradients = [item.grad for item in inputs] + [value.grad for network in networks for value in network.parameters()]
+    torch.stack(
+        [(states * weight).sum() for states, weight in zip(expected, weights, strict=True)]
+    ).sum().backward()
+    gradients = [item.grad for item in inputs] + [
+        value.grad for network in networks for value in network.parameters()
+    ]
     for value in [*inputs, *(value for network in networks for value in network.parameters())]:
         value.grad = None
     found = stacked_states(networks, inputs)
-    torch.stack([(states * weight).sum() for states, weight in zip(found, weights, strict=True)]).sum().backward()
-    again = [item.grad for item in inputs] + [value.grad for network in networks for value in network.parameters()]
+    torch.stack(
+        [(states * weight).sum() for states, weight in zip(found, weights, strict=True)]
+    ).sum().backward()
+    again = [item.grad for item in inputs] + [
+        value.grad for network in networks for value in network.parameters()
+    ]
     for one, other in zip([*expected, *gradients], [*found, *again], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
@@ -60,22 +70,27 @@ def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> No
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in random.integers(3, 20, 24)]
     mos = np.array([float(values.mean()) for values in features]) * 4 + 3
     names = tuple(f"v{index}" for index in range(24))
-    sequences = Sequences(names, names, mos, features)
+    sequences = FeatureDataset(names, names, mos, features)
     orders = [np.random.default_rng(seed).permutation(24).tolist() for seed in range(3)]
     # parts of different sizes: the runs have one, two and three steps an epoch
-    splits = [Split(tuple(order[:cut]), tuple(order[18:21]), tuple(order[21:])) for order, cut in zip(orders, (4, 7, 18), strict=True)]
+    splits = [
+        Split(tuple(order[:cut]), tuple(order[18:21]), tuple(order[21:]))
+        for order, cut in zip(orders, (4, 7, 18), strict=True)
+    ]
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
     # splits, seeds and options of the recipe in one computation
     swept = replace(recipe, learning_rate=3e-3, batch_size=5, loss="plcc+l1", label_scale="range-of-training")
-    assignments = [Assignment(split, seed) for seed, split in enumerate(splits)]
-    assignments += [Assignment(splits[2], 9), Assignment(splits[2], 2, recipe=swept)]
-    records, together = finished(train_together(sequences, assignments, head, {}, recipe))
+    assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
+    assignments += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
+    records, together = finished(train_splits(sequences, assignments, head, {}, recipe))
     for number, assignment in enumerate(assignments):
-        own, (alone,) = finished(train_together(sequences, [assignment], head, {}, recipe))
+        own, (alone,) = finished(train_splits(sequences, [assignment], head, {}, recipe))
         assert together[number].kept_epoch == alone.kept_epoch
         for name, value in alone.weights.items():
             # Adam makes whole steps of gradients that the bounded score leaves near rounding
-            torch.testing.assert_close(together[number].weights[name], value, rtol=1e-3, atol=1e-3 if head == "mdtvsfa" else 1e-5)
+            torch.testing.assert_close(
+                together[number].weights[name], value, rtol=1e-3, atol=1e-3 if head == "mdtvsfa" else 1e-5
+            )
         curve = [record.loss for place, record in records if place == number]
         np.testing.assert_allclose(curve, [record.loss for _, record in own], rtol=1e-4)
 
@@ -83,8 +98,16 @@ def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> No
 def test_runs_of_different_lengths_do_not_train_together() -> None:
     sequences = tiny_sequences()
     split, recipe = Split((0, 1, 2), (), (3, 4)), Recipe("own", 0.01, 4, 2)
-    loop = train_together(sequences, [Assignment(split, 1), Assignment(split, 1, recipe=replace(recipe, epochs=3))], "avg-gru", {}, recipe)
-    with pytest.raises(TrainingError, match=r"the runs have 2, 3 epochs; runs that train together need as many"):
+    loop = train_splits(
+        sequences,
+        [SplitTask(split, 1), SplitTask(split, 1, recipe=replace(recipe, epochs=3))],
+        "avg-gru",
+        {},
+        recipe,
+    )
+    with pytest.raises(
+        TrainingError, match=r"the runs have 2, 3 epochs; runs that train together need as many"
+    ):
         next(loop)
 
 

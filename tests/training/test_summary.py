@@ -4,19 +4,24 @@ import numpy as np
 import pytest
 
 from vqafeat.metrics import Metrics
-from vqafeat.training.results import MetricsSummary, Spread
+from vqafeat.training.results import MetricsSummary, Summary
 
 
 def test_mean_sample_deviation_and_median() -> None:
     values = [0.1, 0.5, 0.9, 0.2]
-    spread = Spread.of(values)
-    assert (spread.mean, spread.std, spread.median) == pytest.approx((np.mean(values), np.std(values, ddof=1), np.median(values)))
+    spread = Summary.of(values)
+    assert (spread.mean, spread.std, spread.median) == pytest.approx(
+        (np.mean(values), np.std(values, ddof=1), np.median(values))
+    )
     assert spread.values == tuple(values)
 
 
 def test_undefined_values_are_left_out_and_noted() -> None:
     failed = "the logistic fit did not converge"
-    metrics = [Metrics(0.5, 0.4, nan, nan, 0.6, 0.5, 11, failed), Metrics(0.7, 0.6, 0.8, 0.3, 0.7, 0.4, 12, "")]
+    metrics = [
+        Metrics(0.5, 0.4, nan, nan, 0.6, 0.5, 11, failed),
+        Metrics(0.7, 0.6, 0.8, 0.3, 0.7, 0.4, 12, ""),
+    ]
     summary = MetricsSummary.of(metrics, ["2 videos left out"])
     assert summary.srocc.mean == pytest.approx(0.6)
     assert (summary.plcc.mean, summary.n) == (0.8, (11, 12))

@@ -20,14 +20,14 @@ from tests.helpers.stores import tiny_features, tiny_sequences
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES
-from vqafeat.training.data import Sequences
+from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import predict
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
@@ -38,18 +38,18 @@ FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
 
 
-def trained(sequences: Sequences, split: Split = SPLIT, seed: int = 0, **options: Any) -> TrainingResult:
+def trained(sequences: FeatureDataset, split: Split = SPLIT, seed: int = 0, **options: Any) -> TrainingResult:
     return train_svr(sequences, split, "svr", options, RECIPES.get("default"), seed)
 
 
-def scores_of(result: TrainingResult, sequences: Sequences, rows: tuple[int, ...]) -> np.ndarray:
+def scores_of(result: TrainingResult, sequences: FeatureDataset, rows: tuple[int, ...]) -> np.ndarray:
     head = build_head("svr", sequences.channels)
-    head.make_room(result.weights)
+    head.resize_buffers(result.weights)
     head.load_state_dict(result.weights)
     return predict(head, Batcher(sequences), rows) * result.lines[0].scale
 
 
-def means_of(sequences: Sequences) -> np.ndarray:
+def means_of(sequences: FeatureDataset) -> np.ndarray:
     return np.stack([values.astype(np.float64).mean(0) for values in sequences.features])
 
 
@@ -71,7 +71,9 @@ def test_choice_and_scores_equal_a_grid_search_by_scikit_learn() -> None:
     np.testing.assert_allclose(scores_of(result, sequences, SPLIT.test), expected, atol=1e-5)
 
 
-def test_once_no_coefficient_is_bound_a_larger_c_is_not_fitted_and_need_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_no_coefficient_is_bound_a_larger_c_is_not_fitted_and_need_not_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), rng.normal(size=30)
     distances = np.square(features[:, None] - features).sum(2)
@@ -87,7 +89,9 @@ def test_once_no_coefficient_is_bound_a_larger_c_is_not_fitted_and_need_not_be(m
     found = grid_search(distances, labels, [fold], epsilon=0.1)
     assert len(fits) < 0.8 * len(C_VALUES) * len(GAMMA_VALUES)
     every = {
-        (c, gamma): spearmanr(SVR(C=c, gamma=gamma).fit(features[:20], labels[:20]).predict(features[20:]), labels[20:]).statistic
+        (c, gamma): spearmanr(
+            SVR(C=c, gamma=gamma).fit(features[:20], labels[:20]).predict(features[20:]), labels[20:]
+        ).statistic
         for c in C_VALUES
         for gamma in GAMMA_VALUES
     }
@@ -99,16 +103,23 @@ def test_without_a_validation_part_contents_are_left_out_by_seed() -> None:
     split = Split(tuple(range(30)), (), tuple(range(30, 40)))
     first, again = trained(sequences, split, seed=2**40 + 1), trained(sequences, split, seed=2**40 + 1)
     assert first.kept_because == again.kept_because
-    assert "highest left-out (cross-validation in 5 folds, there is no validation part) SROCC" in first.kept_because
+    assert (
+        "highest left-out (cross-validation in 5 folds, there is no validation part) SROCC"
+        in first.kept_because
+    )
     assert (first.kept_epoch, first.curve) == (0, ())
-    folds = GroupKFold(5, shuffle=True, random_state=(2**40 + 1) % 2**32).split(range(30), groups=sequences.contents[:30])
+    folds = GroupKFold(5, shuffle=True, random_state=(2**40 + 1) % 2**32).split(
+        range(30), groups=sequences.contents[:30]
+    )
     means = MinMaxScaler().fit_transform(means_of(sequences)[:30])
     numbers = first.kept_because.split(":")[0].split(", ")
     c, gamma = (float(part.split(" = ")[1]) for part in numbers)
     left_out = np.empty(30)
     for fitted, scored in folds:
         assert not {sequences.contents[row] for row in fitted} & {sequences.contents[row] for row in scored}
-        left_out[scored] = SVR(C=c, gamma=gamma).fit(means[fitted], sequences.mos[fitted]).predict(means[scored])
+        left_out[scored] = (
+            SVR(C=c, gamma=gamma).fit(means[fitted], sequences.mos[fitted]).predict(means[scored])
+        )
     assert f"({spearmanr(left_out, sequences.mos[:30]).statistic:.4f})" in first.kept_because
 
 
@@ -118,15 +129,22 @@ def test_a_share_of_the_training_part_can_be_chosen_on() -> None:
     result = trained(sequences, split, seed=5, held_out=0.2)
     contents = sequences.contents[:30]
     wanted = round(0.2 * len(set(contents)))
-    ((fitted, scored),) = GroupShuffleSplit(1, test_size=wanted, random_state=5).split(range(30), groups=contents)
+    ((fitted, scored),) = GroupShuffleSplit(1, test_size=wanted, random_state=5).split(
+        range(30), groups=contents
+    )
     assert len({contents[row] for row in scored}) == wanted
     assert not {contents[row] for row in fitted} & {contents[row] for row in scored}
     means = MinMaxScaler().fit_transform(means_of(sequences)[:30])
     c, gamma = (float(part.split(" = ")[1]) for part in result.kept_because.split(":")[0].split(", "))
     left_out = SVR(C=c, gamma=gamma).fit(means[fitted], sequences.mos[fitted]).predict(means[scored])
     srocc = spearmanr(left_out, sequences.mos[scored]).statistic
-    assert result.kept_because.endswith(f"highest left-out (0.2 of the training part, there is no validation part) SROCC ({srocc:.4f})")
-    with pytest.raises(ArgumentError, match=r"held_out is 0.2, but the split has a validation part, .* \(--ratio 80/20\), or leave"):
+    assert result.kept_because.endswith(
+        f"highest left-out (0.2 of the training part, there is no validation part) SROCC ({srocc:.4f})"
+    )
+    with pytest.raises(
+        ArgumentError,
+        match=r"held_out is 0.2, but the split has a validation part, .* \(--ratio 80/20\), or leave",
+    ):
         trained(sequences, held_out=0.2)
     support = {tuple(row) for row in result.weights["support"].numpy()}
     assert any(tuple(row) in support for row in means[scored])  # the fit itself is on the whole part
@@ -142,17 +160,28 @@ def test_labels_are_not_rescaled_but_the_weights_are() -> None:
 
 def test_what_cannot_be_fitted_is_told() -> None:
     sequences = tiny_sequences(10)
-    with pytest.raises(TrainingError, match=r"the training part has 2 videos of one content and there is no validation part"):
+    with pytest.raises(
+        TrainingError, match=r"the training part has 2 videos of one content and there is no validation part"
+    ):
         trained(sequences, Split((0, 1), (), (4, 5)))
     sequences = tiny_sequences(10)
     sequences.features[3][0, 0] = np.nan
-    with pytest.raises(TrainingError, match=r"the features of 1 video\(s\) hold NaN or infinity \(first: clip,3.mp4\)"):
+    with pytest.raises(
+        TrainingError, match=r"the features of 1 video\(s\) hold NaN or infinity \(first: clip,3.mp4\)"
+    ):
         trained(sequences, Split((0, 1, 2, 3), (), (4, 5)))
     for values in sequences.features:
         values[:] = 1
-    with pytest.raises(TrainingError, match=r"no C and gamma of the grid ranks the 3 videos that they are chosen on"):
-        trained(Sequences(sequences.names, sequences.contents, sequences.mos, sequences.features), Split((0, 1, 2, 3), (4, 5, 6), (8, 9)))
-    with pytest.raises(ArgumentError, match=r"epsilon = -1.0, folds = 5, held_out = 0.0: epsilon has to be at least 0"):
+    with pytest.raises(
+        TrainingError, match=r"no C and gamma of the grid ranks the 3 videos that they are chosen on"
+    ):
+        trained(
+            FeatureDataset(sequences.names, sequences.contents, sequences.mos, sequences.features),
+            Split((0, 1, 2, 3), (4, 5, 6), (8, 9)),
+        )
+    with pytest.raises(
+        ArgumentError, match=r"epsilon = -1.0, folds = 5, held_out = 0.0: epsilon has to be at least 0"
+    ):
         build_head("svr", 6, {"epsilon": -1.0})
     with pytest.raises(ArgumentError, match=r"epsilon = 0.1, folds = 1, held_out = 0.0: .* folds at least 2"):
         build_head("svr", 6, {"folds": 1})
@@ -164,14 +193,20 @@ def test_a_run_is_fitted_saved_loaded_and_measured(make_store: MakeStore, tmp_pa
     store = make_store()
     run = small_fit(store, tmp_path / "run", **FIT)
     config = json.loads((run.folder / "config.json").read_text())
-    assert (config["head"], config["options"], config["recipe"]) == ("svr", {"epsilon": 0.1, "folds": 5, "held_out": 0.0}, {})
+    assert (config["head"], config["options"], config["recipe"]) == (
+        "svr",
+        {"epsilon": 0.1, "folds": 5, "held_out": 0.0},
+        {},
+    )
     assert (run.folder / "curve.csv").read_text() == "split,epoch,loss,validation_srocc\n"
     assert json.loads((run.folder / "metrics.json").read_text())["kept_because"][0].startswith("C = ")
     assert {path.suffix for path in (run.folder / "weights").iterdir()} == {".safetensors"}
-    model = TrainedModel.load(run.folder, calibrated=False)
+    model = Model.load(run.folder, calibrated=False)
     recorded = {(row.split, row.video): row.prediction for row in run.predictions}
     assert model.score(tiny_features(17), 1) == pytest.approx(recorded[1, "clip,17.mp4"], abs=1e-12)
-    np.testing.assert_allclose(model.frame_scores(tiny_features(17), 1), recorded[1, "clip,17.mp4"], atol=1e-12)
+    np.testing.assert_allclose(
+        model.frame_scores(tiny_features(17), 1), recorded[1, "clip,17.mp4"], atol=1e-12
+    )
     assert evaluate(run.folder, store).summary.srocc.values == run.summary.srocc.values
     assert len({len(head.support) for head in model.heads}) == 2
 
@@ -184,9 +219,18 @@ def test_a_run_does_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) ->
 
 def test_what_means_nothing_to_it_is_refused(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(
-        ArgumentError, match=r"head 'svr' is not trained by gradients, so epochs, loss mean\(s\) nothing to it; leave it out"
+        ArgumentError,
+        match=r"head 'svr' is not trained by gradients, so epochs, loss mean\(s\) nothing to it; leave it "
+        r"out",
     ):
-        small_fit(make_store(), tmp_path / "run", head="svr", options={}, overrides={"epochs": 3, "loss": "l1"}, splits=SPLITS[:1])
+        small_fit(
+            make_store(),
+            tmp_path / "run",
+            head="svr",
+            options={},
+            overrides={"epochs": 3, "loss": "l1"},
+            splits=SPLITS[:1],
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -195,18 +239,18 @@ def test_damaged_weights_are_told(make_store: MakeStore, tmp_path: Path) -> None
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "channels": 7}))
     with pytest.raises(WeightsError, match=r"support is \(\d+, 6\) in place of \(\d+, 7\)"):
-        TrainedModel.load(folder)
+        Model.load(folder)
 
 
-def published(shared_data: Path, features: str, dataset: str, labels: str) -> tuple[Dataset, Sequences]:
+def published(shared_data: Path, features: str, dataset: str, labels: str) -> tuple[Dataset, FeatureDataset]:
     found = load_dataset(dataset, None, shared_data / "labels" / labels)
     matrix = read_matrix(shared_data / "features" / features)
     names, contents = ([getattr(video, key) for video in found.videos] for key in ("name", "content"))
     mos = np.array([video.mos for video in found.videos])
-    return found, Sequences(tuple(names), tuple(contents), mos, tuple(matrix[:, None]))
+    return found, FeatureDataset(tuple(names), tuple(contents), mos, tuple(matrix[:, None]))
 
 
-def sroccs(sequences: Sequences, splits: list[Split], **options: float) -> list[float]:
+def sroccs(sequences: FeatureDataset, splits: list[Split], **options: float) -> list[float]:
     values = []
     for number, split in enumerate(splits):
         scores = scores_of(trained(sequences, split, split_seed(0, number), **options), sequences, split.test)
@@ -236,8 +280,11 @@ def test_the_known_figures_of_brisque(
     _, sequences = published(shared_data, features, dataset, labels)
     splits = []
     for number in range(1, 101):
-        # the draws of demo_eval_BVQA_feats_one_dataset.py of vztu/VIDEVAL, which chooses on a fifth of the training part too, but by RMSE
-        train, test = train_test_split(range(len(sequences)), test_size=0.2, random_state=math.ceil(8.8 * number))
+        # the draws of demo_eval_BVQA_feats_one_dataset.py of vztu/VIDEVAL, which chooses on a fifth of the
+        # training part too, but by RMSE
+        train, test = train_test_split(
+            range(len(sequences)), test_size=0.2, random_state=math.ceil(8.8 * number)
+        )
         splits.append(Split(tuple(sorted(train)), (), tuple(sorted(test))))
     assert np.median(sroccs(sequences, splits, held_out=0.2)) == pytest.approx(expected, abs=tolerance)
 

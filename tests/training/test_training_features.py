@@ -8,7 +8,11 @@ import pytest
 
 from tests.helpers.stores import tiny_sequences
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.training.training_features import TrainingFeatures, read_training_features, write_training_features
+from vqafeat.training.training_features import (
+    TrainingFeatures,
+    read_training_features,
+    write_training_features,
+)
 
 
 def expected_farthest(means: np.ndarray) -> float:

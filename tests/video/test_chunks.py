@@ -23,8 +23,13 @@ def rgb_of(job: DecodeJob) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-@pytest.mark.parametrize(("frames", "size"), [(1, (64, 48)), (LONGEST_CHUNK, (64, 48)), (LONGEST_CHUNK + 1, (64, 48)), (37, (63, 47))])
-def test_every_frame_arrives_once_and_as_the_reader_gives_it(tmp_path: Path, frames: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("frames", "size"),
+    [(1, (64, 48)), (LONGEST_CHUNK, (64, 48)), (LONGEST_CHUNK + 1, (64, 48)), (37, (63, 47))],
+)
+def test_every_frame_arrives_once_and_as_the_reader_gives_it(
+    tmp_path: Path, frames: int, size: tuple[int, int]
+) -> None:
     path = write_clip(tmp_path / "a.mkv", noise_frames(frames, *size), codec="ffv1")
     with VideoReader(path) as reader:
         expected = [frame.rgb for frame in reader]
@@ -38,7 +43,14 @@ def test_every_frame_arrives_once_and_as_the_reader_gives_it(tmp_path: Path, fra
 
 
 @pytest.mark.parametrize(
-    "name", ["rotated_90.mov", "bt709_full_range.mp4", "h264_10bit.mp4", "edit_list_yuv444.mp4", "portrait_406x720.mp4"]
+    "name",
+    [
+        "rotated_90.mov",
+        "bt709_full_range.mp4",
+        "h264_10bit.mp4",
+        "edit_list_yuv444.mp4",
+        "portrait_406x720.mp4",
+    ],
 )
 def test_odd_files_arrive_as_the_reader_gives_them(shared_data: Path, name: str) -> None:
     path = shared_data / "odd" / name
@@ -60,22 +72,29 @@ def test_the_number_of_frames_is_promised_where_asked_for(tmp_path: Path) -> Non
 
 
 def test_failures_are_told_whatever_was_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(decode_here(DecodeJob(tmp_path / "none.mp4"))) == [VideoFailed("cannot-open", f"'{tmp_path / 'none.mp4'}' is not a file.")]
+    assert list(decode_here(DecodeJob(tmp_path / "none.mp4"))) == [
+        VideoFailed("cannot-open", f"'{tmp_path / 'none.mp4'}' is not a file.")
+    ]
     monkeypatch.setattr(chunks, "VideoReader", crashing_decoder.misbehaving_reader)
     (failed,) = decode_here(DecodeJob(tmp_path / "bug.mp4"))
     assert failed == VideoFailed(
-        "decoder-error", f"'{tmp_path / 'bug.mp4'}' cannot be decoded: ZeroDivisionError: a codec's bindings broke."
+        "decoder-error",
+        f"'{tmp_path / 'bug.mp4'}' cannot be decoded: ZeroDivisionError: a codec's bindings broke.",
     )
 
 
 class OtherSamples(VideoReader):
     """Stands in for a device whose decoder is not exact."""
 
-    def __init__(self, path: Path, raw: None = None, hardware: str | None = None, limits: object = None) -> None:
+    def __init__(
+        self, path: Path, raw: None = None, hardware: str | None = None, limits: object = None
+    ) -> None:
         super().__init__(path if hardware is None else path.with_name("other.mp4"), raw)
 
 
-def test_a_device_that_decodes_other_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_decodes_other_samples_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_clip(tmp_path / "a.mp4", noise_frames(3))
     write_clip(tmp_path / "other.mp4", noise_frames(3, seed=1))
     monkeypatch.setattr(chunks, "VideoReader", OtherSamples)

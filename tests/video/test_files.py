@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.errors import VideoError
-from vqafeat.video.files import stills
+from vqafeat.video.files import read_frames
 from vqafeat.video.reader import VideoReader
 
 
@@ -16,9 +16,9 @@ def test_stills_are_the_frames_that_were_asked_for(tmp_path: Path) -> None:
     write_clip(path, noise_frames(9))
     with VideoReader(path) as reader:
         every = [frame.rgb.copy() for frame in reader]
-    found = stills(path, {7, 2})
+    found = read_frames(path, {7, 2})
     assert sorted(found) == [2, 7]
     for index, picture in found.items():
         np.testing.assert_array_equal(picture, every[index])
     with pytest.raises(VideoError, match="has no frame 9; it ends before"):
-        stills(path, [9])
+        read_frames(path, [9])

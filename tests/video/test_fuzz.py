@@ -1,4 +1,6 @@
-"""Two thousand damaged videos through the extraction: none stops it, each ends in the store or in the ledger."""
+"""Two thousand damaged videos through the extraction: none stops it, each ends in the store or in the failure
+log.
+"""
 
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.pretraining.conftest import tiny_backbone
 from vqafeat.backbones.feature_set import build_extractors
-from vqafeat.extraction.loop import extract_dataset, ledger_path, read_ledger
+from vqafeat.extraction.loop import extract_dataset, failure_log_path, read_failure_log
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.video.reader import DecodeLimits
@@ -31,7 +33,9 @@ SOUND = {
 
 
 def mutated(content: bytes, random: np.random.Generator) -> bytes:
-    """Damage a file: bits and bytes changed, most often in its headers, and pieces cut, doubled, moved or blanked."""
+    """Damage a file: bits and bytes changed, most often in its headers, and pieces cut, doubled, moved or
+    blanked.
+    """
     found = bytearray(content)
     for _ in range(int(random.integers(1, 9))):
         reach = len(found) if random.random() < 0.4 else min(len(found), 600)
@@ -40,7 +44,9 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
         if kind == 0:
             found[place] ^= 1 << int(random.integers(8))
         elif kind == 1:
-            found[place : place + 4] = int(random.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(4, "big")
+            found[place : place + 4] = int(random.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(
+                4, "big"
+            )
         elif kind == 2:
             found[place : place + length] = bytes(length)
         elif kind == 3:
@@ -55,11 +61,20 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def seeds(folder: Path) -> dict[str, bytes]:
-    """Return whole files to start from: tiny clips of six kinds, and the small ones of `odd/` where they are at hand."""
+    """Return whole files to start from: tiny clips of six kinds, and the small ones of `odd/` where they are
+    at hand.
+    """
     folder.mkdir()
-    made = {name: write_clip(folder / name, noise_frames(6, 48, 32), **how).read_bytes() for name, how in SOUND.items()}  # type: ignore[arg-type]
+    made = {
+        name: write_clip(folder / name, noise_frames(6, 48, 32), **how).read_bytes()
+        for name, how in SOUND.items()
+    }  # type: ignore[arg-type]
     odd = SHARED_DATA / "odd"
-    files = sorted(path for path in odd.glob("*") if path.suffix != ".csv" and 0 < path.stat().st_size < LARGEST_ODD_BYTES)
+    files = sorted(
+        path
+        for path in odd.glob("*")
+        if path.suffix != ".csv" and 0 < path.stat().st_size < LARGEST_ODD_BYTES
+    )
     return made | {path.name: path.read_bytes() for path in files}
 
 
@@ -85,14 +100,16 @@ def test_damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> Non
         began = time.monotonic()
         summary = extract_dataset(dataset, store, extractors, resources=resources)
         assert time.monotonic() - began < AT_ONCE * HANG_SECONDS, "a batch stood still"
-        ledger = read_ledger(ledger_path(store))
-        assert sorted([*store.complete_videos("tiny"), *(failure.video for failure in ledger)]) == sorted(names)
-        assert (summary.extracted, len(summary.failures)) == (len(names) - len(ledger), len(ledger))
-        assert all(failure.message and "\n" not in failure.message for failure in ledger)
+        failure_log = read_failure_log(failure_log_path(store))
+        assert sorted(
+            [*store.complete_videos("tiny"), *(failure.video for failure in failure_log)]
+        ) == sorted(names)
+        assert (summary.extracted, len(summary.failures)) == (len(names) - len(failure_log), len(failure_log))
+        assert all(failure.message and "\n" not in failure.message for failure in failure_log)
         assert not list(verify_store(FeatureStore.open(store.path)))
-        stored, failed = stored + summary.extracted, failed + len(ledger)
-        for failure in ledger:
+        stored, failed = stored + summary.extracted, failed + len(failure_log)
+        for failure in failure_log:
             kinds[failure.kind] = kinds.get(failure.kind, 0) + 1
     assert stored + failed == FILES
     assert min(stored, failed) > FILES // 25, (stored, kinds)  # damage of both sorts was tried
-    print(f"{stored} stored, {failed} in the ledger: {kinds}")
+    print(f"{stored} stored, {failed} in the failure log: {kinds}")

@@ -13,7 +13,9 @@ from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.reader import DecodeLimits
 
 
-def ended(path: Path, limits: DecodeLimits | None = None, raw: RawGeometry | None = None) -> VideoEnd | VideoFailed:
+def ended(
+    path: Path, limits: DecodeLimits | None = None, raw: RawGeometry | None = None
+) -> VideoEnd | VideoFailed:
     last = list(decode_here(DecodeJob(path, raw, limits=limits or DecodeLimits())))[-1]
     assert isinstance(last, VideoEnd | VideoFailed)
     return last
@@ -53,7 +55,9 @@ def test_a_header_that_claims_a_milliard_frames_is_not_believed(tmp_path: Path) 
     assert len([message for message in found if not isinstance(message, VideoEnd | VideoFailed)]) <= 3
 
 
-@pytest.mark.parametrize(("given", "words"), [({"max_pixels": 0}, "max_pixels is 0"), ({"max_frames": 0}, "max_frames is 0")])
+@pytest.mark.parametrize(
+    ("given", "words"), [({"max_pixels": 0}, "max_pixels is 0"), ({"max_frames": 0}, "max_frames is 0")]
+)
 def test_limits_check_themselves(given: dict[str, int], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         DecodeLimits(**given)

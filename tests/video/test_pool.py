@@ -44,7 +44,12 @@ def clips(tmp_path: Path) -> list[Path]:
 
 
 def children() -> set[str]:
-    found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     return {line for line in found.splitlines() if "decoding" in line}
 
 
@@ -56,7 +61,9 @@ def test_processes_give_what_this_process_gives(clips: list[Path], workers: int)
             if isinstance(message, Chunk):
                 found[name].append(message.data.copy())
     for path in clips:
-        expected = [message.data.copy() for message in decode_here(DecodeJob(path)) if isinstance(message, Chunk)]
+        expected = [
+            message.data.copy() for message in decode_here(DecodeJob(path)) if isinstance(message, Chunk)
+        ]
         np.testing.assert_array_equal(np.concatenate(found[path.name]), np.concatenate(expected))
     assert children() == set()
 
@@ -65,7 +72,11 @@ def test_a_crash_a_hang_and_a_bug_end_as_failures_and_the_rest_is_decoded(
     clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "_START", crashing_decoder.START)
-    bad = [clips[0].rename(tmp_path / "crash.mp4"), clips[1].rename(tmp_path / "hang.mp4"), clips[2].rename(tmp_path / "bug.mp4")]
+    bad = [
+        clips[0].rename(tmp_path / "crash.mp4"),
+        clips[1].rename(tmp_path / "hang.mp4"),
+        clips[2].rename(tmp_path / "bug.mp4"),
+    ]
     with closing(DecodePool[str](2, 2.0)) as pool:
         found = decoded(pool, [*bad, *clips[3:]])
     assert found == {
@@ -82,9 +93,15 @@ def test_messages_say_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pool_module, "_START", crashing_decoder.START)
     paths = [tmp_path / "crash.mp4", tmp_path / "hang.mp4"]
     with closing(DecodePool[str](2, 1.0)) as pool:
-        messages = {name: message for name, message in pool.messages(jobs_of(paths)) if isinstance(message, VideoFailed)}
+        messages = {
+            name: message
+            for name, message in pool.messages(jobs_of(paths))
+            if isinstance(message, VideoFailed)
+        }
     assert messages["crash.mp4"].message == f"'{paths[0]}' crashed its decoder (SIGABRT)."
-    assert messages["hang.mp4"].message == f"'{paths[1]}' gave no frame for 1 seconds; its decoder was stopped."
+    assert (
+        messages["hang.mp4"].message == f"'{paths[1]}' gave no frame for 1 seconds; its decoder was stopped."
+    )
 
 
 def test_a_process_killed_from_outside_costs_its_video_alone(tmp_path: Path) -> None:
@@ -125,10 +142,14 @@ for key, message in DecodePool(1, 30).messages(lambda: next(jobs, None)):
 
 def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", noise_frames(200))
-    with subprocess.Popen([sys.executable, "-c", ORPHANED, str(clip)], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, str(clip)], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "decoding\n"
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True
+        ).stdout
         parent.kill()
     (worker,) = map(int, listed.split())
     for _ in range(100):

@@ -41,20 +41,31 @@ def read(path: Path, raw: RawGeometry | None = None) -> tuple[list[Frame], dict[
 
 
 def integer_rgb(planes: list[npt.NDArray[np.uint8]], matrix: int, full_range: bool) -> npt.NDArray[np.uint8]:
-    """FFmpeg's 4:2:0 → RGB conversion in integers, nearest chroma (`yuv2rgb.c`, written from the measured formula)."""
+    """FFmpeg's 4:2:0 → RGB conversion in integers, nearest chroma (`yuv2rgb.c`, written from the measured
+    formula).
+    """
     height, width = planes[0].shape
     luma, blue, red = (plane.astype(np.int64) for plane in planes)
     blue, red = (plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in (blue, red))
     scale = 224 / 255 if full_range else 1.0
-    red_v, blue_u, green_u, green_v = ((int(coefficient * scale) + 4) >> 3 for coefficient in MATRICES[matrix])
+    red_v, blue_u, green_u, green_v = (
+        (int(coefficient * scale) + 4) >> 3 for coefficient in MATRICES[matrix]
+    )
     luma = ((8 * luma) * 8192) >> 16 if full_range else ((8 * luma - 128) * 9539) >> 16
     blue, red = 8 * blue - 1024, 8 * red - 1024
-    rgb = [luma + ((red * red_v) >> 16), luma + ((blue * -green_u) >> 16) + ((red * -green_v) >> 16), luma + ((blue * blue_u) >> 16)]
+    rgb = [
+        luma + ((red * red_v) >> 16),
+        luma + ((blue * -green_u) >> 16) + ((red * -green_v) >> 16),
+        luma + ((blue * blue_u) >> 16),
+    ]
     return np.clip(np.stack(rgb, -1), 0, 255).astype(np.uint8)
 
 
 def planes_of(picture: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
-    return [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] for plane in picture.planes]
+    return [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in picture.planes
+    ]
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -67,7 +78,11 @@ def test_odd_files_decode_as_their_recorded_facts_say(shared_data: Path, name: s
     if facts["rotation_deg"] == "-90":
         width, height = height, width
     assert {frame.rgb.shape for frame in frames} == {(height, width, 3)}
-    assert (source["width"], source["height"], source["pixel_format"]) == (width, height, facts["pixel_format"])
+    assert (source["width"], source["height"], source["pixel_format"]) == (
+        width,
+        height,
+        facts["pixel_format"],
+    )
     assert source["rotation_degrees"] == int(facts["rotation_deg"])
     assert source["sample_aspect_ratio"] == (facts["sample_aspect_ratio"].replace("None", "1") or "1")
     seconds = [frame.seconds for frame in frames]
@@ -129,7 +144,9 @@ def test_rotation_turns_the_picture_as_a_player_does(shared_data: Path) -> None:
 def test_frames_and_times_are_those_that_were_written(tmp_path: Path) -> None:
     seconds = [0.0, 0.04, 0.1, 0.5, 0.52]
     written = noise_frames(5)
-    frames, source = read(write_clip(tmp_path / "a.mkv", written, codec="ffv1", pixel_format="bgr0", seconds=seconds))
+    frames, source = read(
+        write_clip(tmp_path / "a.mkv", written, codec="ffv1", pixel_format="bgr0", seconds=seconds)
+    )
     np.testing.assert_array_equal(np.stack([frame.rgb for frame in frames]), written)
     np.testing.assert_allclose([frame.seconds for frame in frames], seconds)
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
@@ -153,7 +170,9 @@ def raw_file(path: Path, count: int, geometry: RawGeometry) -> list[list[npt.NDA
 
 
 @pytest.mark.parametrize(("pixel_format", "full_range"), [("yuvj420p", True), ("yuv420p", False)])
-def test_raw_video_is_read_by_its_stated_geometry(tmp_path: Path, pixel_format: str, full_range: bool) -> None:
+def test_raw_video_is_read_by_its_stated_geometry(
+    tmp_path: Path, pixel_format: str, full_range: bool
+) -> None:
     geometry = RawGeometry(32, 16, pixel_format, 20.0)
     pictures = raw_file(tmp_path / "a.yuv", 3, geometry)
     frames, source = read(tmp_path / "a.yuv", geometry)
@@ -176,11 +195,15 @@ def test_raw_video_that_is_cut_or_without_geometry_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.97])
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "webm"])
 @pytest.mark.parametrize("at_packet", [False, True])
-def test_a_cut_file_is_never_taken_for_whole(tmp_path: Path, share: float, suffix: str, at_packet: bool) -> None:
+def test_a_cut_file_is_never_taken_for_whole(
+    tmp_path: Path, share: float, suffix: str, at_packet: bool
+) -> None:
     codec, options = ("libvpx", {}) if suffix == "webm" else ("libx264", {"g": "5", "bf": "0"})
     container_options = {"movflags": "faststart"} if suffix == "mp4" else {}
     path = tmp_path / f"a.{suffix}"
-    whole = write_clip(path, noise_frames(60), codec=codec, options=options, container_options=container_options).read_bytes()
+    whole = write_clip(
+        path, noise_frames(60), codec=codec, options=options, container_options=container_options
+    ).read_bytes()
     # what a stopped recording leaves: frames without the index at the end
     index = {"avi": b"idx1", "mkv": b"\x1c\x53\xbb\x6b", "webm": b"\x1c\x53\xbb\x6b"}.get(suffix)
     whole = whole[: whole.rindex(index)] if index else whole
@@ -195,7 +218,9 @@ def test_a_cut_file_is_never_taken_for_whole(tmp_path: Path, share: float, suffi
 
 
 def test_damage_in_the_middle_is_a_break(tmp_path: Path) -> None:
-    whole = bytearray(write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes())
+    whole = bytearray(
+        write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes()
+    )
     read(tmp_path / "a.mkv")
     whole[len(whole) // 2 : len(whole) // 2 + 2000] = bytes(2000)
     (tmp_path / "b.mkv").write_bytes(whole)

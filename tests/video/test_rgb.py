@@ -14,7 +14,9 @@ from vqafeat.video.rgb import to_rgb
 SIZES = [(64, 48), (854, 480), (406, 720), (2, 2)]
 
 
-def random_picture(width: int, height: int, pixel_format: str, matrix: int, full_range: bool) -> tuple[av.VideoFrame, np.ndarray]:
+def random_picture(
+    width: int, height: int, pixel_format: str, matrix: int, full_range: bool
+) -> tuple[av.VideoFrame, np.ndarray]:
     random = np.random.default_rng(width + matrix)
     flat = random.integers(0, 256, width * height * 3 // 2, dtype=np.uint8)
     picture = av.VideoFrame.from_ndarray(flat.reshape(height * 3 // 2, width), format=pixel_format)
@@ -24,9 +26,13 @@ def random_picture(width: int, height: int, pixel_format: str, matrix: int, full
 
 
 @pytest.mark.parametrize("matrix", COEFFICIENTS)
-@pytest.mark.parametrize(("pixel_format", "full_range"), [("yuv420p", False), ("yuv420p", True), ("yuvj420p", True)])
+@pytest.mark.parametrize(
+    ("pixel_format", "full_range"), [("yuv420p", False), ("yuv420p", True), ("yuvj420p", True)]
+)
 @pytest.mark.parametrize("size", SIZES)
-def test_planes_become_what_swscale_makes_of_them(size: tuple[int, int], pixel_format: str, full_range: bool, matrix: int) -> None:
+def test_planes_become_what_swscale_makes_of_them(
+    size: tuple[int, int], pixel_format: str, full_range: bool, matrix: int
+) -> None:
     picture, flat = random_picture(*size, pixel_format, matrix, full_range)
     layout = layout_of(picture)
     assert layout == FrameLayout(*size, planes=True, matrix=matrix, full_range=full_range, quarter_turns=0)
@@ -41,7 +47,9 @@ def test_what_has_no_exact_conversion_takes_swscales_path(size: tuple[int, int],
     picture = av.VideoFrame(*size, "yuv420p")
     picture.colorspace = matrix
     assert not layout_of(picture).planes
-    with pytest.raises(ArgumentError, match=f"planes of {size[0]}x{size[1]} with matrix {matrix} have no exact conversion"):
+    with pytest.raises(
+        ArgumentError, match=f"planes of {size[0]}x{size[1]} with matrix {matrix} have no exact conversion"
+    ):
         FrameLayout(*size, planes=True, matrix=matrix, full_range=False, quarter_turns=0)
 
 

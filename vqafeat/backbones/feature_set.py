@@ -21,7 +21,8 @@ PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class FeatureSetName:
-    """A feature set's name in its parts: `NETWORK[:VARIANT][@VIEW][@FRAMES]`, for example `iqa-resnet34:stages@crops768@uniform128`.
+    """A feature set's name in its parts: `NETWORK[:VARIANT][@VIEW][@FRAMES]`, for example
+    `iqa-resnet34:stages@crops768@uniform128`.
 
     Raises:
         UnknownNameError: a part names nothing.
@@ -45,14 +46,21 @@ class FeatureSetName:
             kind = "frames" if part in FRAME_RULES else "view"
             if kind == "view" and part not in VIEWS:
                 raise UnknownNameError(
-                    f"unknown view or choice of frames '@{part}' in '{name}'; there are: {_at(VIEWS)}, {_at(FRAME_RULES)}."
+                    f"unknown view or choice of frames '@{part}' in '{name}'; there are: {_at(VIEWS)}, "
+                    f"{_at(FRAME_RULES)}."
                 )
             if kind in parts:
-                raise ArgumentError(f"'{name}' names two kinds of {kind}, '@{parts[kind]}' and '@{part}'; it takes one.")
+                raise ArgumentError(
+                    f"'{name}' names two kinds of {kind}, '@{parts[kind]}' and '@{part}'; it takes one."
+                )
             parts[kind] = part
-        if backbone.clips is not None and FRAME_RULES.get(parts.get("frames", "every")).picks is not None:
+        if (
+            backbone.clips is not None
+            and FRAME_RULES.get(parts.get("frames", "every")).frame_indices is not None
+        ):
             raise ArgumentError(
-                f"'{name}': '{network}' sees blocks of consecutive frames, so '@{parts['frames']}' does not apply; leave it out."
+                f"'{name}': '{network}' sees blocks of consecutive frames, so '@{parts['frames']}' does not "
+                f"apply; leave it out."
             )
         return cls(network, variant, **parts)
 
@@ -68,7 +76,7 @@ def _at(names: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Extractor:
+class FeatureExtractor:
     """A network with its weights, and how it is used: what makes the rows of one feature set.
 
     Attributes:
@@ -127,7 +135,7 @@ class Extractor:
 
 def build_extractors(
     feature_sets: Sequence[str], weights: dict[str, str], dtype: str = "float16", precision: str = "fp32"
-) -> list[Extractor]:
+) -> list[FeatureExtractor]:
     """Load the networks of feature sets, each once.
 
     Args:
@@ -141,21 +149,30 @@ def build_extractors(
             raise ArgumentError(f"{what} '{value}' is not one of {', '.join(known)}.")
     names = list(dict.fromkeys(map(FeatureSetName.parse, feature_sets)))
     networks = dict.fromkeys(name.network for name in names)
-    loaded = {network: load_network(BACKBONES.get(network), weights.get(network, "imagenet")) for network in networks}
-    return [Extractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
+    loaded = {
+        network: load_network(BACKBONES.get(network), weights.get(network, "imagenet"))
+        for network in networks
+    }
+    return [FeatureExtractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
 
 
 def recorded_weights(described: str) -> str | None:
-    """Return the weights that an identity describes, as `build_extractors` takes them; None for those of a file, which has to be named."""
+    """Return the weights that an identity describes, as `build_extractors` takes them; None for those of a
+    file, which has to be named.
+    """
     if seeded := re.fullmatch(r"random, seed (\d+)", described):
         return f"random:{seeded.group(1)}"
     return None if described.startswith("file ") else "imagenet"
 
 
 def recorded_precision(described: str) -> tuple[str, str]:
-    """Return how rows are stored and were computed, by what an identity says of it, as `build_extractors` takes them."""
+    """Return how rows are stored and were computed, by what an identity says of it, as `build_extractors`
+    takes them.
+    """
     computed = [name for name, dtype in PRECISIONS.items() if described.startswith(f"computed in {dtype},")]
-    return "float32" if described.endswith("stored in float32") else "float16", computed[0] if computed else "fp32"
+    return "float32" if described.endswith("stored in float32") else "float16", computed[
+        0
+    ] if computed else "fp32"
 
 
 def feature_set_name(name: str) -> str:
@@ -164,12 +181,14 @@ def feature_set_name(name: str) -> str:
 
 
 def backbone_names(feature_sets: Iterable[str]) -> list[str]:
-    """Return the backbones behind feature sets, each once, in order; names of foreign feature sets are taken as they stand."""
+    """Return the backbones behind feature sets, each once, in order; names of foreign feature sets are taken
+    as they stand.
+    """
     return list(dict.fromkeys(name.partition("@")[0].partition(":")[0] for name in feature_sets))
 
 
 @dataclass(frozen=True)
-class ExtractorRequest:
+class ExtractorSpec:
     """What `build_extractors` takes, to be sent to another process."""
 
     feature_sets: tuple[str, ...]
@@ -177,6 +196,6 @@ class ExtractorRequest:
     dtype: str
     precision: str
 
-    def build(self) -> list[Extractor]:
+    def build(self) -> list[FeatureExtractor]:
         """Load the networks."""
         return build_extractors(self.feature_sets, dict(self.weights), self.dtype, self.precision)

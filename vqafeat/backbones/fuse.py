@@ -1,8 +1,9 @@
-"""Convolution, batch norm, addition and ReLU in one kernel: what a frozen compiler would make of a network, without compiling.
+"""Convolution, batch norm, addition and ReLU in one kernel: what a frozen compiler would make of a network,
+without compiling.
 
-`fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU or ReLU6) to one step of oneDNN on a CPU
-and, with ReLU, of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as Inductor's frozen graph (tests/bench/RESULTS.md), at once and
-at any size.
+`fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU or ReLU6) to
+one step of oneDNN on a CPU and, with ReLU, of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as
+Inductor's frozen graph (tests/bench/RESULTS.md), at once and at any size.
 """
 
 import operator
@@ -18,7 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Activation = Literal["none", "relu", "relu6"]
 
-# layers are known by their exact type: a subclass may compute something else, as timm's norms do that apply an activation too
+# layers are known by their exact type: a subclass may compute something else, as timm's norms do that apply
+# an activation too
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _ACTIVATION_LAYERS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
@@ -29,7 +31,10 @@ _ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
     "relu": ("relu", [], ""),
     "relu6": ("hardtanh", [0.0, 6.0], ""),
 }
-_IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "relu6": partial(relu6, inplace=True)}
+_IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "relu6": partial(relu6, inplace=True),
+}
 _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 
@@ -37,8 +42,8 @@ _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 class SamePad(nn.Module):
     """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
 
-    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on both sides, and the odd one
-    below or to the right.
+    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on
+    both sides, and the odd one below or to the right.
 
     Args:
         kernel, stride: of the convolution; the kernel is at least as large as the stride.
@@ -59,7 +64,8 @@ class SamePad(nn.Module):
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """Return a network that computes the same, up to rounding, in fewer passes over memory; without ReLU or norms, the network itself.
+    """Return a network that computes the same, up to rounding, in fewer passes over memory; without ReLU or
+    norms, the network itself.
 
     Args:
         network: in eval mode and, with ReLU or batch norms, traceable by torch.fx; it is left as it was.
@@ -82,10 +88,14 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Does not look into convolutions and norms that a library has derived from torch's: they stay as they are."""
+    """Does not look into convolutions and norms that a library has derived from torch's: they stay as they
+    are.
+    """
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
@@ -117,13 +127,17 @@ def _fold_norms(traced: fx.GraphModule) -> None:
             continue
         convolution = _module_of(traced, before)
         if _is_convolution(convolution):
-            _replace(traced, before, fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm)))
+            _replace(
+                traced, before, fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
+            )
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Put one step in the place of a convolution, of the sum that alone reads it, and of the activation that alone reads these."""
+    """Put one step in the place of a convolution, of the sum that alone reads it, and of the activation that
+    alone reads these.
+    """
     convolution = cast("nn.Conv2d | nn.Conv3d", _module_of(traced, node))
     gone = [node]
     summand = _summand(node)
@@ -148,7 +162,12 @@ def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | N
     """Return what a convolution sees, and the padding in between, where the convolution can do it."""
     convolution, before = _module_of(traced, node), cast(fx.Node, node.args[0])
     padding = _module_of(traced, before)
-    if type(convolution) is nn.Conv2d and isinstance(padding, SamePad) and convolution.padding == (0, 0) and convolution.dilation == (1, 1):
+    if (
+        type(convolution) is nn.Conv2d
+        and isinstance(padding, SamePad)
+        and convolution.padding == (0, 0)
+        and convolution.dilation == (1, 1)
+    ):
         return cast(fx.Node, before.args[0]), padding
     return before, None
 
@@ -163,14 +182,19 @@ def _summand(node: fx.Node) -> fx.Node | None:
 
 
 def _sum_in_place(traced: fx.GraphModule) -> None:
-    """Let a step write over its summand where that is a step's output which only steps read, and none of them afterwards."""
+    """Let a step write over its summand where that is a step's output which only steps read, and none of them
+    afterwards.
+    """
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         step = _module_of(traced, node)
         if isinstance(step, FusedConvolution) and len(node.args) == 2:
             summand = cast(fx.Node, node.args[1])
             # other layers may hand the summand's own memory on, as a dropout does
-            readers = [isinstance(_module_of(traced, user), FusedConvolution) and order[user] <= order[node] for user in summand.users]
+            readers = [
+                isinstance(_module_of(traced, user), FusedConvolution) and order[user] <= order[node]
+                for user in summand.users
+            ]
             step.in_place = all(readers) and isinstance(_module_of(traced, summand), FusedConvolution)
 
 
@@ -186,7 +210,8 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
 
 
 class FusedConvolution(nn.Module):
-    """A convolution in one step with the sum and the activation that follow it: activation(convolution(x) + summand).
+    """A convolution in one step with the sum and the activation that follow it: activation(convolution(x) +
+    summand).
 
     Args:
         convolution: what is computed.
@@ -200,7 +225,12 @@ class FusedConvolution(nn.Module):
         ValueError: the convolution pads otherwise than with zeros, which no fused kernel knows.
     """
 
-    def __init__(self, convolution: nn.Conv2d | nn.Conv3d, activation: Activation = "none", same_pad: SamePad | None = None) -> None:
+    def __init__(
+        self,
+        convolution: nn.Conv2d | nn.Conv3d,
+        activation: Activation = "none",
+        same_pad: SamePad | None = None,
+    ) -> None:
         super().__init__()
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             raise ValueError(f"{convolution} cannot be fused: padding has to be zeros of a stated width")
@@ -211,8 +241,12 @@ class FusedConvolution(nn.Module):
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
-        """Return activation(convolution(x) + summand), without the sum where there is no summand; (batch, channel, …) in and out."""
-        alike = summand is None or summand.shape == self._output_shape(x)  # no fused kernel stretches a summand
+        """Return activation(convolution(x) + summand), without the sum where there is no summand; (batch,
+        channel, …) in and out.
+        """
+        alike = summand is None or summand.shape == self._output_shape(
+            x
+        )  # no fused kernel stretches a summand
         if alike and x.device.type == "cpu" and _HAS_ONEDNN:
             return self._by_onednn(x, summand)
         if self._same_pad is not None:
@@ -226,18 +260,28 @@ class FusedConvolution(nn.Module):
 
     def _zeros(self, x: Tensor) -> list[int]:
         """Return how many zeros are added along each side, both ends together."""
-        return [2 * width for width in self._padding] if self._same_pad is None else self._same_pad.totals(x.shape[2:])
+        return (
+            [2 * width for width in self._padding]
+            if self._same_pad is None
+            else self._same_pad.totals(x.shape[2:])
+        )
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
         sides = zip(x.shape[2:], self._zeros(x), self.convolution.kernel_size, *self._rest[:2], strict=True)
-        found = ((side + zeros - dilation * (kernel - 1) - 1) // stride + 1 for side, zeros, kernel, stride, dilation in sides)
+        found = (
+            (side + zeros - dilation * (kernel - 1) - 1) // stride + 1
+            for side, zeros, kernel, stride, dilation in sides
+        )
         return (x.shape[0], self.convolution.out_channels, *found)
 
     def _by_onednn(self, x: Tensor, summand: Tensor | None) -> Tensor:
         weight, padding = self._packed_for(x)
         common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
         if summand is None:
-            return cast(Tensor, torch.ops.mkldnn._convolution_pointwise(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]))
+            return cast(
+                Tensor,
+                torch.ops.mkldnn._convolution_pointwise(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]),
+            )
         common = (*common, "add", 1.0, "relu" if self._activation == "relu" else None, [], None)
         if self.in_place:
             found = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)
@@ -247,10 +291,12 @@ class FusedConvolution(nn.Module):
         return cast(Tensor, _IN_PLACE["relu6"](found) if self._activation == "relu6" else found)
 
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """Return the weights in the order that oneDNN wants for inputs of this size, and the padding at each end of the sides.
+        """Return the weights in the order that oneDNN wants for inputs of this size, and the padding at each
+        end of the sides.
 
-        oneDNN is half as fast again when it knows the size. It pads both ends alike, but "same" padding can need one zero more at the last
-        end. Then both ends get the larger number, and the kernel gets a leading row or column of zeros, which meets the surplus zero.
+        oneDNN is half as fast again when it knows the size. It pads both ends alike, but "same" padding can
+        need one zero more at the last end. Then both ends get the larger number, and the kernel gets a
+        leading row or column of zeros, which meets the surplus zero.
         """
         key = (tuple(x.shape), x.dtype)
         if key not in self._packed:
@@ -258,8 +304,13 @@ class FusedConvolution(nn.Module):
                 self._packed.popitem(last=False)
             zeros = self._zeros(x)
             padding = [(total + 1) // 2 for total in zeros]
-            weight = pad(self.convolution.weight, [width for total in reversed(zeros) for width in (total % 2, 0)])
-            self._packed[key] = (torch.ops.mkldnn._reorder_convolution_weight(weight, padding, *self._rest, list(x.shape)), padding)
+            weight = pad(
+                self.convolution.weight, [width for total in reversed(zeros) for width in (total % 2, 0)]
+            )
+            self._packed[key] = (
+                torch.ops.mkldnn._reorder_convolution_weight(weight, padding, *self._rest, list(x.shape)),
+                padding,
+            )
         self._packed.move_to_end(key)
         return self._packed[key]
 
@@ -267,4 +318,6 @@ class FusedConvolution(nn.Module):
         weight, bias, (stride, dilation, groups) = self.convolution.weight, self.convolution.bias, self._rest
         if summand is None:
             return torch.cudnn_convolution_relu(x, weight, bias, stride, self._padding, dilation, groups)
-        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, bias, stride, self._padding, dilation, groups)
+        return torch.cudnn_convolution_add_relu(
+            x, weight, summand, 1.0, bias, stride, self._padding, dilation, groups
+        )

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.backbones.base import Backbone, gap_gsp
-from vqafeat.backbones.feature_set import PRECISIONS, Extractor
+from vqafeat.backbones.feature_set import PRECISIONS, FeatureExtractor
 from vqafeat.backbones.fuse import fused
 from vqafeat.errors import ArgumentError
 
 
 @dataclass(frozen=True)
-class Look:
+class NetworkInput:
     """What extractors have to have in common to share one run of a network: everything but the taps."""
 
     network: str
@@ -23,9 +23,15 @@ class Look:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, extractor: Extractor) -> "Look":
+    def of(cls, extractor: FeatureExtractor) -> "NetworkInput":
         """Return how an extractor looks at frames."""
-        return cls(extractor.name.network, extractor.name.view, extractor.name.frames, extractor.variant.mean, extractor.variant.std)
+        return cls(
+            extractor.name.network,
+            extractor.name.view,
+            extractor.name.frames,
+            extractor.variant.mean,
+            extractor.variant.std,
+        )
 
 
 class Network:
@@ -38,16 +44,20 @@ class Network:
         plain_module: the network as published, before its steps were fused.
     """
 
-    def __init__(self, extractors: Sequence[Extractor], device: torch.device) -> None:
+    def __init__(self, extractors: Sequence[FeatureExtractor], device: torch.device) -> None:
         first = extractors[0]
         self.extractors = tuple(extractors)
         self.backbone: Backbone = first.loaded.backbone
         self.view, self.frame_rule, self.precision = first.view, first.frame_rule, first.precision
         self.device = device
         if device.type == "cuda" and self.precision == "fp32":
-            torch.backends.cudnn.allow_tf32 = False  # it keeps 10 bits of 23, and is on by default for convolutions
+            torch.backends.cudnn.allow_tf32 = (
+                False  # it keeps 10 bits of 23, and is on by default for convolutions
+            )
         self._taps = tuple(dict.fromkeys(tap for extractor in extractors for tap in extractor.variant.taps))
-        self.plain_module = self.backbone.tapped(first.loaded.network, self._taps).eval().requires_grad_(False)
+        self.plain_module = (
+            self.backbone.with_feature_layers(first.loaded.network, self._taps).eval().requires_grad_(False)
+        )
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
         self._format = torch.channels_last_3d if self.backbone.clips else torch.channels_last
         self._module: nn.Module = fused(self.plain_module).to(device=device, dtype=self.dtype)
@@ -58,13 +68,17 @@ class Network:
 
     @torch.inference_mode()
     def frame_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (frame, channel) float32 rows of each feature set for (frame, 3, height, width) uint8 frames."""
+        """Return (frame, channel) float32 rows of each feature set for (frame, 3, height, width) uint8
+        frames.
+        """
         parts = [self._module(part) for part in self._inputs(frames)]
         return self._rows([{tap: gap_gsp(maps) for tap, maps in part.items()} for part in parts])
 
     @torch.inference_mode()
     def clip_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (step, channel) float32 rows of each feature set for the (input, 3, height, width) uint8 frames of one clip."""
+        """Return (step, channel) float32 rows of each feature set for the (input, 3, height, width) uint8
+        frames of one clip.
+        """
         assert self.backbone.clips is not None
         steps = self.backbone.clips.steps
         pooled = []
@@ -74,15 +88,27 @@ class Network:
         return self._rows(pooled)
 
     def _inputs(self, frames: Tensor) -> list[Tensor]:
-        """Return the normalised parts of frames: RGB to [0, 1], then the mean off and through the deviation of each channel."""
+        """Return the normalised parts of frames: RGB to [0, 1], then the mean off and through the deviation
+        of each channel.
+        """
         mean, std = self._scale
         scaled = frames.contiguous(memory_format=torch.channels_last).float().div_(255)
         parts = self.view.parts(scaled)
-        return [((part - mean) / std).to(self.dtype).contiguous(memory_format=torch.channels_last) for part in parts]
+        return [
+            ((part - mean) / std).to(self.dtype).contiguous(memory_format=torch.channels_last)
+            for part in parts
+        ]
 
     def _rows(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        mean = parts[0] if len(parts) == 1 else {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
-        return {item.feature_set: torch.cat([mean[tap] for tap in item.variant.taps], 1) for item in self.extractors}
+        mean = (
+            parts[0]
+            if len(parts) == 1
+            else {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
+        )
+        return {
+            item.feature_set: torch.cat([mean[tap] for tap in item.variant.taps], 1)
+            for item in self.extractors
+        }
 
 
 def _by_step(maps: Tensor, steps: int) -> Tensor:
@@ -91,11 +117,11 @@ def _by_step(maps: Tensor, steps: int) -> Tensor:
     return maps.view(channels, steps, time // steps, height, width).movedim(1, 0)
 
 
-def shared_networks(extractors: Sequence[Extractor], device: torch.device) -> list[Network]:
+def shared_networks(extractors: Sequence[FeatureExtractor], device: torch.device) -> list[Network]:
     """Return as few networks as serve all extractors."""
-    looks: dict[Look, list[Extractor]] = {}
+    looks: dict[NetworkInput, list[FeatureExtractor]] = {}
     for extractor in extractors:
-        looks.setdefault(Look.of(extractor), []).append(extractor)
+        looks.setdefault(NetworkInput.of(extractor), []).append(extractor)
     return [Network(group, device) for group in looks.values()]
 
 
@@ -106,5 +132,7 @@ def chosen_precision(name: str | None, device: torch.device) -> str:
         ArgumentError: the device does not compute in it.
     """
     if name == "fp16" and device.type == "cpu":
-        raise ArgumentError("precision 'fp16' needs a GPU; a CPU computes in fp32, or in bf16 where it has the instructions.")
+        raise ArgumentError(
+            "precision 'fp16' needs a GPU; a CPU computes in fp32, or in bf16 where it has the instructions."
+        )
     return name or ("fp32" if device.type == "cpu" else "fp16")

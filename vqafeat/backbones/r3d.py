@@ -1,4 +1,6 @@
-"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features (FACTS § 2); names as in kenshohara/3D-ResNets-PyTorch."""
+"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features (FACTS § 2); names as in
+kenshohara/3D-ResNets-PyTorch.
+"""
 
 from typing import cast
 
@@ -22,7 +24,9 @@ class _Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs))
+            self.downsample = nn.Sequential(
+                nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -73,6 +77,7 @@ BACKBONES.add(
         unused=r"fc\.",
         published=None,
         clips=ClipRule(window=16, inputs=16, steps=1),
-        files="Hara's files, such as r3d101_K_200ep.pth, are linked from github.com/kenshohara/3D-ResNets-PyTorch",
+        files="Hara's files, such as r3d101_K_200ep.pth, are linked from "
+        "github.com/kenshohara/3D-ResNets-PyTorch",
     ),
 )

@@ -1,4 +1,6 @@
-"""ResNet (He et al. 2016) without its average pool and classifier, as VSFA's `CNNfeatures.py` and Li et al. cut it."""
+"""ResNet (He et al. 2016) without its average pool and classifier, as VSFA's `CNNfeatures.py` and Li et al.
+cut it.
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +20,18 @@ def stage_channels(width: int) -> dict[str, int]:
 
 
 def _register(name: str, build: Callable[[], nn.Module], width: int, published: WeightsSource) -> None:
-    BACKBONES.add(name, Backbone(name, build, tapped_outputs, stage_channels(width), VARIANTS, unused=CLASSIFIER, published=published))
+    BACKBONES.add(
+        name,
+        Backbone(
+            name,
+            build,
+            tapped_outputs,
+            stage_channels(width),
+            VARIANTS,
+            unused=CLASSIFIER,
+            published=published,
+        ),
+    )
 
 
 _register("resnet18", tv.resnet18, 64, tv.ResNet18_Weights.IMAGENET1K_V1)
@@ -28,20 +41,35 @@ _register("resnet101", tv.resnet101, 256, tv.ResNet101_Weights.IMAGENET1K_V1)
 
 
 def _register_iqa(name: str, build: Callable[[], nn.Module], width: int, files: str) -> None:
-    # `fc.` is the quality head where the network lies under `backbone.`, and its own classifier where it does not
+    # `fc.` is the quality head where the network lies under `backbone.`, and its own classifier where it does
+    # not
     backbone = Backbone(
-        name, build, tapped_outputs, stage_channels(width), VARIANTS, CLASSIFIER, published=None, prefixes=("backbone.",), files=files
+        name,
+        build,
+        tapped_outputs,
+        stage_channels(width),
+        VARIANTS,
+        CLASSIFIER,
+        published=None,
+        prefixes=("backbone.",),
+        files=files,
     )
     BACKBONES.add(name, backbone)
 
 
 _register_iqa("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
-_register_iqa("iqa-resnet34", tv.resnet34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
+_register_iqa(
+    "iqa-resnet34",
+    tv.resnet34,
+    64,
+    "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one",
+)
 _register_iqa(
     "iqa-resnet50",
     tv.resnet50,
     256,
-    "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat pretrain makes one",
+    "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat "
+    "pretrain makes one",
 )
 
 BACKBONES.add(

@@ -1,6 +1,7 @@
 """The fast pathway of SlowFast 8x8 R50 (Feichtenhofer et al. 2019), Li et al.'s motion features (FACTS § 2).
 
-Lateral connections run from the fast to the slow pathway only, so the fast pathway alone gives the whole network's values.
+Lateral connections run from the fast to the slow pathway only, so the fast pathway alone gives the whole
+network's values.
 """
 
 import warnings
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
-from vqafeat.backbones.weights import unwrapped
+from vqafeat.backbones.weights import unwrap_state_dict
 
 
 @dataclass(frozen=True)
 class UrlWeights:
-    """A file of weights whose publisher states no checksum: the digest in a feature set's identity records what was loaded.
+    """A file of weights whose publisher states no checksum: the digest in a feature set's identity records
+    what was loaded.
 
     Attributes:
         name: the weights' full name.
@@ -32,18 +34,20 @@ class UrlWeights:
         saved = torch.hub.load_state_dict_from_url(
             self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=weights_only
         )
-        return unwrapped(saved, f"'{self.url}'")
+        return unwrap_state_dict(saved, f"'{self.url}'")
 
 
 _STAGES = 5  # the stem and four residual stages; what follows them is the head
 _PUBLISHED = UrlWeights(
-    "Kinetics-400 SLOWFAST_8x8_R50", "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
+    "Kinetics-400 SLOWFAST_8x8_R50",
+    "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
 )
 
 
 def _whole_slowfast() -> nn.Module:
     with warnings.catch_warnings():
-        # fvcore, which pytorchvideo imports, calls torch.jit.script on import; newer versions of torch warn of that
+        # fvcore, which pytorchvideo imports, calls torch.jit.script on import; newer versions of torch warn
+        # of that
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
         # here, because it takes seconds
         from pytorchvideo.models.slowfast import create_slowfast
@@ -67,7 +71,9 @@ class FastPathway(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         blocks = cast(nn.ModuleList, _whole_slowfast().get_submodule("blocks"))
-        self.blocks = nn.Sequential(*(_Stage(block.get_submodule("multipathway_blocks.1")) for block in blocks[:_STAGES]))
+        self.blocks = nn.Sequential(
+            *(_Stage(block.get_submodule("multipathway_blocks.1")) for block in blocks[:_STAGES])
+        )
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Return {"res5": (batch, 256, T, H / 32, W / 32)} for (batch, 3, T, H, W), sides rounded up."""
@@ -82,7 +88,8 @@ BACKBONES.add(
         lambda network, taps: network,
         channels={"res5": 256},
         variants={
-            # the released fork of Li et al. normalises as for ImageNet; the published weights were trained with the other values
+            # the released fork of Li et al. normalises as for ImageNet; the published weights were trained
+            # with the other values
             "": Variant(("res5",)),
             "kinetics": Variant(("res5",), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
         },

@@ -1,8 +1,9 @@
-"""Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm, in a fraction of its memory.
+"""Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm, in a fraction of
+its memory.
 
-torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 1.8 GB for a block of 448x256, 8 GB
-for one of 960x540. Here they are computed in parts, which gives the same values up to rounding, in a third of the memory and half of
-the time.
+torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 1.8 GB for a
+block of 448x256, 8 GB for one of 960x540. Here they are computed in parts, which gives the same values up to
+rounding, in a third of the memory and half of the time.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ class SwinMaps(nn.Module):
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Return {"norm": (batch, 768, T / 2, H / 32, W / 32)} for (batch, 3, T, H, W).
 
-        Sides are rounded up: frames are padded with zeros to whole patches of 4 samples, maps to even sides before four patches are
-        merged into one, and inside each attention to whole windows.
+        Sides are rounded up: frames are padded with zeros to whole patches of 4 samples, maps to even sides
+        before four patches are merged into one, and inside each attention to whole windows.
         """
         tokens = self.patch_embed(clips)
         for layer in self.features:
@@ -51,16 +52,29 @@ def _attended(attention: Any, tokens: Tensor) -> Tensor:
     sides = tokens.shape[1:4]
     window = [min(whole, side) for whole, side in zip(attention.window_size, sides, strict=True)]
     # a window that spans the whole side has nowhere to shift to
-    shift = [0 if side <= whole else shift for side, whole, shift in zip(sides, attention.window_size, attention.shift_size, strict=True)]
-    back, missing = [-step for step in shift], [-side % whole for side, whole in zip(sides, window, strict=True)]
+    shift = [
+        0 if side <= whole else shift
+        for side, whole, shift in zip(sides, attention.window_size, attention.shift_size, strict=True)
+    ]
+    back, missing = (
+        [-step for step in shift],
+        [-side % whole for side, whole in zip(sides, window, strict=True)],
+    )
     padded = pad(tokens, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0])).roll(back, _SPACE_TIME)
     windows = _windows(padded, window)
-    regions = _windows(_regions(padded.shape[1:4], window, shift).to(tokens.device), window)[..., 0] if any(shift) else None
+    regions = (
+        _windows(_regions(padded.shape[1:4], window, shift).to(tokens.device), window)[..., 0]
+        if any(shift)
+        else None
+    )
     bias = attention.get_relative_position_bias(window)
     parts = torch.split(windows, max(1, _SCORES // bias.numel()))
     firsts = range(0, len(windows), len(parts[0]))
     found = torch.cat(
-        [_attended_windows(attention, part, _mask(bias, regions, first, len(part))) for first, part in zip(firsts, parts, strict=True)]
+        [
+            _attended_windows(attention, part, _mask(bias, regions, first, len(part)))
+            for first, part in zip(firsts, parts, strict=True)
+        ]
     )
     whole = _from_windows(found, padded.shape, window).roll(shift, _SPACE_TIME)
     return whole[:, : sides[0], : sides[1], : sides[2]]
@@ -92,7 +106,9 @@ def _regions(sides: Sequence[int], window: Sequence[int], shift: Sequence[int]) 
 
 
 def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tensor:
-    """Return what is added to the scores of `count` windows from `first`: the position bias, and -100 between strange regions."""
+    """Return what is added to the scores of `count` windows from `first`: the position bias, and -100 between
+    strange regions.
+    """
     if regions is None:
         return bias
     own = regions[torch.arange(first, first + count, device=regions.device) % len(regions)]
@@ -101,9 +117,14 @@ def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tenso
 
 def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
     count, tokens, _ = windows.shape
-    three = linear(windows, attention.qkv.weight, attention.qkv.bias).view(count, tokens, 3, attention.num_heads, -1)
+    three = linear(windows, attention.qkv.weight, attention.qkv.bias).view(
+        count, tokens, 3, attention.num_heads, -1
+    )
     query, key, value = three.permute(2, 0, 3, 1, 4)
-    return cast(Tensor, attention.proj(scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)))
+    return cast(
+        Tensor,
+        attention.proj(scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)),
+    )
 
 
 BACKBONES.add(

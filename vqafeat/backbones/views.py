@@ -21,8 +21,8 @@ class View:
     """One way to look at frames.
 
     Attributes:
-        parts: (frame, channel, height, width) → the parts of every frame that a network sees, at the same places in all; its rows for
-            the parts are averaged.
+        parts: (frame, channel, height, width) → the parts of every frame that a network sees, at the same
+            places in all; its rows for the parts are averaged.
         size: (height, width) of a frame → that of a part.
         described: what it does, for the identity.
     """
@@ -56,7 +56,9 @@ def _crop_size(height: int, width: int) -> tuple[int, int]:
 
 
 def crop_places(height: int, width: int) -> list[tuple[int, int]]:
-    """Return (top, left) of the crops in frames of this size: drawn once for the size, so the same in all frames and in every run."""
+    """Return (top, left) of the crops in frames of this size: drawn once for the size, so the same in all
+    frames and in every run.
+    """
     crop_height, crop_width = _crop_size(height, width)
     random = np.random.default_rng([height, width])
     tops = random.integers(0, height - crop_height + 1, CROPS).tolist()
@@ -67,14 +69,23 @@ def crop_places(height: int, width: int) -> list[tuple[int, int]]:
 
 def _crops(frames: Tensor) -> list[Tensor]:
     height, width = _crop_size(*frames.shape[2:])
-    return [frames[:, :, top : top + height, left : left + width] for top, left in crop_places(*frames.shape[2:])]
+    return [
+        frames[:, :, top : top + height, left : left + width] for top, left in crop_places(*frames.shape[2:])
+    ]
 
 
 VIEWS.add("full", View(_whole, lambda height, width: (height, width), "full"))
-VIEWS.add("short540", View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased"))
+VIEWS.add(
+    "short540", View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased")
+)
 VIEWS.add(
     "crops768",
-    View(_crops, _crop_size, f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole) at places drawn by frame size, averaged"),
+    View(
+        _crops,
+        _crop_size,
+        f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole) at places drawn by frame size, "
+        f"averaged",
+    ),
 )
 
 
@@ -83,14 +94,17 @@ class FrameRule:
     """A choice of frames.
 
     Attributes:
-        picks: number of frames of the video → the indices to see, increasing; None where every frame is seen, whatever the number.
+        picks: number of frames of the video → the indices to see, increasing; None where every frame is seen,
+            whatever the number.
         described: for the identity.
     """
 
-    picks: Callable[[int], list[int]] | None
+    frame_indices: Callable[[int], list[int]] | None
     described: str
 
 
 FRAME_RULES: Registry[FrameRule] = Registry("frame rule")
 FRAME_RULES.add("every", FrameRule(None, "every frame"))
-FRAME_RULES.add("uniform128", FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals"))
+FRAME_RULES.add(
+    "uniform128", FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals")
+)

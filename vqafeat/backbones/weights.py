@@ -23,7 +23,9 @@ _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
 
 
 class _Number:
-    """Takes the place of a NumPy number that a training script saved beside the weights; nobody looks at it."""
+    """Takes the place of a NumPy number that a training script saved beside the weights; nobody looks at
+    it.
+    """
 
     def __init__(self, *arguments: object) -> None:
         """Take what NumPy would be given."""
@@ -35,7 +37,11 @@ class _Number:
 # UNIQUE's and Li et al.'s files hold correlations as NumPy numbers, which torch refuses as code
 _NUMPY_NUMBERS: list[Any] = [
     type(name, (_Number,), {"__module__": module})
-    for module, name in (("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"))
+    for module, name in (
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "scalar"),
+    )
 ]
 
 
@@ -54,14 +60,25 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
         state = load_file(path) if path.suffix == ".safetensors" else _load_without_code(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"weights file '{path}' is a pickle that needs code to load, which could do anything on this machine; "
+            f"weights file '{path}' is a pickle that needs code to load, which could do anything on this "
+            f"machine; "
             "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise WeightsError(
-            f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or safetensors."
+            f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or "
+            f"safetensors."
         ) from error
-    return unwrapped(state, f"weights file '{path}'")
+    return unwrap_state_dict(state, f"weights file '{path}'")
 
 
 def _load_without_code(path: Path) -> object:
@@ -69,8 +86,9 @@ def _load_without_code(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def unwrapped(saved: object, source: str) -> Mapping[str, Tensor]:
-    """Return the tensors that were saved alone, under `state_dict` as training scripts do, or under `model_state` as pytorchvideo does.
+def unwrap_state_dict(saved: object, source: str) -> Mapping[str, Tensor]:
+    """Return the tensors that were saved alone, under `state_dict` as training scripts do, or under
+    `model_state` as pytorchvideo does.
 
     Args:
         source: where they come from, in words, for the message.
@@ -80,8 +98,14 @@ def unwrapped(saved: object, source: str) -> Mapping[str, Tensor]:
     """
     if isinstance(saved, dict):
         saved = next((saved[key] for key in _WRAPPERS if isinstance(saved.get(key), dict)), saved)
-    if not isinstance(saved, dict) or not saved or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in saved.items()):
-        raise WeightsError(f"{source} holds no state dict (names with tensors); save model.state_dict() alone.")
+    if (
+        not isinstance(saved, dict)
+        or not saved
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in saved.items())
+    ):
+        raise WeightsError(
+            f"{source} holds no state dict (names with tensors); save model.state_dict() alone."
+        )
     return saved
 
 
@@ -104,7 +128,8 @@ class LoadedNetwork:
         backbone: what it is.
         network: the whole network, in eval mode; `backbone.tapped` keeps of it what a feature set needs.
         weights: where they came from, in words.
-        weights_sha256: digest of every tensor that features of any variant depend on, whatever file held them.
+        weights_sha256: digest of every tensor that features of any variant depend on, whatever file held
+            them.
     """
 
     backbone: Backbone
@@ -114,7 +139,8 @@ class LoadedNetwork:
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
-    """Build a network with weights: `imagenet` (the published ones), `random`, `random:SEED`, or a file (.pth, .pt, .safetensors).
+    """Build a network with weights: `imagenet` (the published ones), `random`, `random:SEED`, or a file
+    (.pth, .pt, .safetensors).
 
     Raises:
         WeightsError: the weights cannot be had, do not fit, or need code to load.
@@ -136,10 +162,12 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
 
 
 def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
-    """Return the published weights, fetched once into torch's cache and checked against the hash in their file's name.
+    """Return the published weights, fetched once into torch's cache and checked against the hash in their
+    file's name.
 
     Raises:
-        WeightsError: there are none, they cannot be fetched, their hash is another, or they need code to load.
+        WeightsError: there are none, they cannot be fetched, their hash is another, or they need code to
+            load.
     """
     published = _published(backbone)
     before = socket.getdefaulttimeout()
@@ -148,13 +176,16 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
         return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except UnpicklingError as error:
         raise WeightsError(
-            f"published weights {published.name} of '{backbone.name}' were fetched, but not as a file of weights; "
-            f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights {backbone.name}=FILE."
+            f"published weights {published.name} of '{backbone.name}' were fetched, but not as a file of "
+            f"weights; "
+            f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights "
+            f"{backbone.name}=FILE."
         ) from error
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"published weights {published.name} of '{backbone.name}' cannot be fetched ({error}); "
-            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
+            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights "
+            f"{backbone.name}=random."
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -163,8 +194,10 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
 def _published(backbone: Backbone) -> WeightsSource:
     if backbone.published is None:
         raise WeightsError(
-            f"'{backbone.name}' has no published weights that could be fetched{f' ({backbone.files})' if backbone.files else ''}; "
-            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights {backbone.name}=random."
+            f"'{backbone.name}' has no published weights that could be "
+            f"fetched{f' ({backbone.files})' if backbone.files else ''}; "
+            f"name a file with --weights {backbone.name}=FILE, or take untrained ones with --weights "
+            f"{backbone.name}=random."
         )
     return backbone.published
 
@@ -173,30 +206,40 @@ def _used(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not re.match(backbone.unused, key)}
 
 
-def own_names(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+def strip_prefixes(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
     """Return the tensors of a file that features depend on, under the network's own names.
 
-    A prefix goes only when every used tensor carries it, so that no two can end under one name. What is unused is dropped before and
-    after each prefix: in UNIQUE's files `module.fc.` is the quality head, `module.backbone.fc.` the classifier that it replaced.
+    A prefix goes only when every used tensor carries it, so that no two can end under one name. What is
+    unused is dropped before and after each prefix: in UNIQUE's files `module.fc.` is the quality head,
+    `module.backbone.fc.` the classifier that it replaced.
     """
     used = _used(state, backbone)
     prefixes = ("module.", *backbone.prefixes)
-    while prefix := next((prefix for prefix in prefixes if used and all(key.startswith(prefix) for key in used)), None):
+    while prefix := next(
+        (prefix for prefix in prefixes if used and all(key.startswith(prefix) for key in used)), None
+    ):
         used = _used({key.removeprefix(prefix): value for key, value in used.items()}, backbone)
-    return _used(backbone.published.renamed(used), backbone) if isinstance(backbone.published, Renaming) else used
+    return (
+        _used(backbone.published.renamed(used), backbone)
+        if isinstance(backbone.published, Renaming)
+        else used
+    )
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:
-    """Load a state dict whose every used key and shape fits; what no feature depends on may be absent or of another size.
+    """Load a state dict whose every used key and shape fits; what no feature depends on may be absent or of
+    another size.
 
     Raises:
         WeightsError: keys or shapes differ; the first few are named.
     """
-    own, given = _used(network.state_dict(), backbone), own_names(state, backbone)
+    own, given = _used(network.state_dict(), backbone), strip_prefixes(state, backbone)
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     foreign = [key for key in given if key not in own]
     reshaped = [
-        f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}" for key in own if key in given and given[key].shape != own[key].shape
+        f"{key} {tuple(given[key].shape)} for {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
     ]
     problems = [
         f"{len(keys)} {what} (first: {', '.join(keys[:3])})"
@@ -205,13 +248,16 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbo
     ]
     if problems:
         raise WeightsError(
-            f"weights {source} do not fit '{backbone.name}': {'; '.join(problems)}; give the weights of exactly this network."
+            f"weights {source} do not fit '{backbone.name}': {'; '.join(problems)}; give the weights of "
+            f"exactly this network."
         )
     network.load_state_dict(given, strict=False)
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over the names and values of all parameters and statistics, in the order of their names."""
+    """Return the SHA-256 over the names and values of all parameters and statistics, in the order of their
+    names.
+    """
     digest = sha256()
     for key in sorted(state):
         if not key.endswith("num_batches_tracked"):
@@ -234,5 +280,8 @@ def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str,
         elif name in backbones:
             chosen[name] = weights
         else:
-            raise ArgumentError(f"--weights {option} names '{name}', which is not among the backbones asked for ({', '.join(backbones)}).")
+            raise ArgumentError(
+                f"--weights {option} names '{name}', which is not among the backbones asked for "
+                f"({', '.join(backbones)})."
+            )
     return chosen

@@ -1,7 +1,15 @@
 """Data sets: manifests, label readers, and where the files of the videos are stored."""
 
 from vqafeat.datasets import matlab as matlab
-from vqafeat.datasets.dataset import MOS_TOLERANCE, SPLIT_NAMES, Dataset, FileRules, RawGeometry, Video, dataset_digest
+from vqafeat.datasets.dataset import (
+    MOS_TOLERANCE,
+    SPLIT_NAMES,
+    Dataset,
+    FileRules,
+    RawGeometry,
+    Video,
+    dataset_digest,
+)
 from vqafeat.datasets.label_readers import LABEL_READERS, LabelReader, LabelRow, LabelRows, NoOptions
 from vqafeat.datasets.load import default_root, load_dataset
 from vqafeat.datasets.locate import Located, locate_videos

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
-from vqafeat.io import small_text
+from vqafeat.io import read_text_limited
 from vqafeat.registry import Registry
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row as the list has it; loading checks rows together, so that one message can count and name all bad ones.
+    """One row as the list has it; loading checks rows together, so that one message can count and name all
+    bad ones.
 
     Attributes:
         listed: the video's name in this list.
@@ -31,7 +32,7 @@ class LabelRow:
         split: the list's own part of the video, where it has one.
     """
 
-    listed: str
+    raw_name: str
     mos: float
     content: str | None = None
     split: str | None = None
@@ -78,11 +79,16 @@ def text_of(path: Path) -> str:
         DatasetError: it cannot be read, or is no UTF-8 text.
     """
     try:
-        return small_text(path, "utf-8-sig")
+        return read_text_limited(path, "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"label file '{path}' is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8 CSV.") from error
+        raise DatasetError(
+            f"label file '{path}' is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8 "
+            f"CSV."
+        ) from error
     except OSError as error:
-        raise DatasetError(f"label file '{path}' cannot be read ({error.strerror}); give the path of a file with --labels.") from error
+        raise DatasetError(
+            f"label file '{path}' cannot be read ({error.strerror}); give the path of a file with --labels."
+        ) from error
 
 
 def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = ".") -> list[float]:
@@ -101,7 +107,10 @@ def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = "
             bad.append(f"line {line} '{cell}'")
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise DatasetError(f"label file '{path}': {len(bad)} labels are no numbers: {', '.join(bad[:5])}{more}; mend these rows.")
+        raise DatasetError(
+            f"label file '{path}': {len(bad)} labels are no numbers: {', '.join(bad[:5])}{more}; mend these "
+            f"rows."
+        )
     return scores
 
 
@@ -120,7 +129,8 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a table hold what; where releases of one list differ in a column's name, the first name that is there counts.
+    """Which columns of a table hold what; where releases of one list differ in a column's name, the first
+    name that is there counts.
 
     Attributes:
         video: columns that may hold the video's name.
@@ -130,7 +140,8 @@ class TableOptions:
         split_values: what a cell of that column means, for example {"True": "test"}.
         delimiter: between cells.
         decimal: the decimal mark of the labels.
-        at_least: smallest value by column; rows below it are left out, for example those with fewer than two frames.
+        at_least: smallest value by column; rows below it are left out, for example those with fewer than two
+            frames.
     """
 
     video: tuple[str, ...]
@@ -144,7 +155,9 @@ class TableOptions:
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:
-            raise DatasetError(f"delimiter '{self.delimiter}' and decimal '{self.decimal}' must be one character each.")
+            raise DatasetError(
+                f"delimiter '{self.delimiter}' and decimal '{self.decimal}' must be one character each."
+            )
 
 
 def header_of(path: Path, delimiter: str = ",") -> tuple[str, ...]:
@@ -159,7 +172,9 @@ def header_of(path: Path, delimiter: str = ",") -> tuple[str, ...]:
     header = tuple(lines[0][1])
     columns = [name for name in header if name]
     if len(set(columns)) < len(columns):
-        raise DatasetError(f"label file '{path}' doubles a column among {', '.join(header)}; name each column once.")
+        raise DatasetError(
+            f"label file '{path}' doubles a column among {', '.join(header)}; name each column once."
+        )
     return header
 
 
@@ -174,7 +189,8 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
     wide = [str(number) for number, cells in lines if any(cells[len(header) :])]
     if wide:
         raise DatasetError(
-            f"label file '{path}': {len(wide)} rows have more cells than columns: lines {', '.join(wide[:5])}; "
+            f"label file '{path}': {len(wide)} rows have more cells than columns: lines "
+            f"{', '.join(wide[:5])}; "
             f"quote cells that hold '{delimiter}'."
         )
     padding = ("",) * len(header)
@@ -187,7 +203,9 @@ def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise DatasetError(f"label file '{path}' is no CSV ({error}); save it again with '{delimiter}' between cells.") from error
+        raise DatasetError(
+            f"label file '{path}' is no CSV ({error}); save it again with '{delimiter}' between cells."
+        ) from error
     return [(number, cells) for number, cells in lines if any(cells)]
 
 
@@ -224,10 +242,12 @@ def rows_of_table(table: Table, path: Path, options: TableOptions) -> LabelRows:
     return LabelRows(
         tuple(
             LabelRow(
-                listed=cells[video],
+                raw_name=cells[video],
                 mos=score,
                 content=cells[content] or None if content is not None else None,
-                split=options.split_values.get(cells[part], cells[part]) or None if part is not None else None,
+                split=options.split_values.get(cells[part], cells[part]) or None
+                if part is not None
+                else None,
             )
             for (_, cells), score in zip(kept, scores, strict=True)
         )
@@ -248,7 +268,8 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of a workbook: its first row names the columns, blank rows are passed over, cells are text.
+    """Return the first sheet of a workbook: its first row names the columns, blank rows are passed over,
+    cells are text.
 
     Raises:
         DatasetError: it cannot be read, is no workbook (the older .xls among them), or has no rows.
@@ -256,15 +277,23 @@ def read_workbook(path: Path) -> Table:
     try:
         _refuse_old(path)
         with ZipFile(path) as workbook:
-            shared = [_text(item) for item in _part(workbook, _SHARED, path)] if _SHARED in workbook.namelist() else []
+            shared = (
+                [_text(item) for item in _part(workbook, _SHARED, path)]
+                if _SHARED in workbook.namelist()
+                else []
+            )
             sheet = _part(workbook, _first_sheet(workbook, path), path)
             rows = [(number, cells) for number, cells in _rows(sheet, shared) if any(cells)]
     except OSError as error:
         raise DatasetError(f"label file '{path}' cannot be read ({error.strerror or error}).") from error
     except (BadZipFile, KeyError, LookupError, ValueError, ElementTree.ParseError) as error:
-        raise DatasetError(f"label file '{path}' is no Excel workbook ({error}); give the .xlsx as the data set ships it.") from error
+        raise DatasetError(
+            f"label file '{path}' is no Excel workbook ({error}); give the .xlsx as the data set ships it."
+        ) from error
     if not rows:
-        raise DatasetError(f"label file '{path}': the first sheet is empty; its first row must name the columns.")
+        raise DatasetError(
+            f"label file '{path}': the first sheet is empty; its first row must name the columns."
+        )
     width = max(len(cells) for _, cells in rows)
     padded = [(number, (*cells, *("",) * (width - len(cells)))) for number, cells in rows]
     return Table(padded[0][1], tuple(padded[1:]))
@@ -274,16 +303,23 @@ def _refuse_old(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_OLD_WORKBOOK)) == _OLD_WORKBOOK:
             raise DatasetError(
-                f"label file '{path}' is an .xls of Excel 97; open it and save it as .xlsx, or give the set as a CSV of your own."
+                f"label file '{path}' is an .xls of Excel 97; open it and save it as .xlsx, or give the set "
+                f"as a CSV of your own."
             )
 
 
 def _part(workbook: ZipFile, name: str, path: Path) -> ElementTree.Element:
     if workbook.getinfo(name).file_size > _LARGEST_PART_BYTES:
-        raise DatasetError(f"label file '{path}': '{name}' unpacks to more than {_LARGEST_PART_BYTES >> 20} MiB; it is no label file.")
+        raise DatasetError(
+            f"label file '{path}': '{name}' unpacks to more than {_LARGEST_PART_BYTES >> 20} MiB; it is no "
+            f"label file."
+        )
     content = workbook.read(name)
     if b"<!DOCTYPE" in content:  # Excel writes none, and entities in one can grow without bound
-        raise DatasetError(f"label file '{path}': '{name}' declares a document type; save the workbook again with Excel or LibreOffice.")
+        raise DatasetError(
+            f"label file '{path}': '{name}' declares a document type; save the workbook again with Excel or "
+            f"LibreOffice."
+        )
     return ElementTree.fromstring(content)
 
 
@@ -291,7 +327,9 @@ def _first_sheet(workbook: ZipFile, path: Path) -> str:
     sheet = _part(workbook, "xl/workbook.xml", path).find(f"{_MAIN}sheets/{_MAIN}sheet")
     if sheet is None:
         raise ValueError("it has no sheets")
-    targets = {item.get("Id"): item.get("Target", "") for item in _part(workbook, "xl/_rels/workbook.xml.rels", path)}
+    targets = {
+        item.get("Id"): item.get("Target", "") for item in _part(workbook, "xl/_rels/workbook.xml.rels", path)
+    }
     target = targets[sheet.get(_RELATED)]
     return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
@@ -307,7 +345,9 @@ def _rows(sheet: ElementTree.Element, shared: list[str]) -> Iterator[tuple[int, 
 
 
 def _column(reference: str, following: int) -> int:
-    """Return the column, counted from 0, of a cell such as "AB12"; one without a reference follows the one before."""
+    """Return the column, counted from 0, of a cell such as "AB12"; one without a reference follows the one
+    before.
+    """
     letters = re.match("[A-Z]+", reference)
     if letters is None:
         return following
@@ -328,7 +368,9 @@ def _value(cell: ElementTree.Element, shared: list[str]) -> str:
 
 
 def _text(item: ElementTree.Element) -> str:
-    """Return the text of a string, whose runs may be formatted; what is spoken beside it (phonetic text) is not part of it."""
+    """Return the text of a string, whose runs may be formatted; what is spoken beside it (phonetic text) is
+    not part of it.
+    """
     runs = [item, *item.findall(f"{_MAIN}r")]
     return "".join(run.findtext(f"{_MAIN}t", "") for run in runs)
 
@@ -348,12 +390,17 @@ def read_own(path: Path, _options: NoOptions) -> LabelRows:
     unknown = [column for column in header if column not in allowed]
     missing = [column for column in REQUIRED_COLUMNS if column not in header]
     if unknown or missing:
-        said = [f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}"] if unknown else []
+        said = (
+            [f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}"]
+            if unknown
+            else []
+        )
         said += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
         near = get_close_matches(unknown[0].lower(), allowed, n=1) if unknown else []
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise DatasetError(
-            f"'{path}': {', '.join(said)}{hint}; a data set of one's own has the columns video,mos and, if wanted, content and split, "
+            f"'{path}': {', '.join(said)}{hint}; a data set of one's own has the columns video,mos and, if "
+            f"wanted, content and split, "
             "separated by commas, and nothing else."
         )
     options = TableOptions(
@@ -374,15 +421,20 @@ def read_lines(path: Path, _options: NoOptions) -> LabelRows:
     Raises:
         DatasetError: lines that have not four fields.
     """
-    lines = [(number, line) for number, line in enumerate(text_of(path).splitlines(), start=1) if line.strip()]
+    lines = [
+        (number, line) for number, line in enumerate(text_of(path).splitlines(), start=1) if line.strip()
+    ]
     fields = [(number, line.rsplit(",", 3)) for number, line in lines]
     short = [str(number) for number, parts in fields if len(parts) < 4]
     if short:
         raise DatasetError(
-            f"label file '{path}': {len(short)} lines are not 'path, duration, fps, MOS': lines {', '.join(short[:5])}; mend them."
+            f"label file '{path}': {len(short)} lines are not 'path, duration, fps, MOS': lines "
+            f"{', '.join(short[:5])}; mend them."
         )
     scores = parsed_scores(((number, parts[3]) for number, parts in fields), path)
-    return LabelRows(tuple(LabelRow(parts[0].strip(), score) for (_, parts), score in zip(fields, scores, strict=True)))
+    return LabelRows(
+        tuple(LabelRow(parts[0].strip(), score) for (_, parts), score in zip(fields, scores, strict=True))
+    )
 
 
 LABEL_READERS.add("path-duration-fps-mos", LabelReader(NoOptions, read_lines))

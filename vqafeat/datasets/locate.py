@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from vqafeat.datasets.dataset import Dataset, FileRules, first_few
+from vqafeat.datasets.dataset import Dataset, FileRules, summarize
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.remote import Place, VideoFile, listed_files
+from vqafeat.remote import StorePath, VideoFile, listed_files
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -39,13 +39,16 @@ class Located:
         without = [video.name for video in self.dataset.videos if video.path is None]
         if without:
             raise DatasetError(
-                f"data set '{self.dataset.name}': {len(without)} videos have no path: {first_few(without)}; locate them first."
+                f"data set '{self.dataset.name}': {len(without)} videos have no path: {summarize(without)}; "
+                f"locate them first."
             )
 
 
 @dataclass(frozen=True)
 class _Index:
-    """The video files below a root, by relative path, by basename and by canonical name without its ending."""
+    """The video files below a root, by relative path, by basename and by canonical name without its
+    ending.
+    """
 
     files: Mapping[str, VideoFile]
     by_basename: Mapping[str, list[str]]
@@ -53,11 +56,12 @@ class _Index:
     endings: frozenset[str]
 
 
-def locate_videos(dataset: Dataset, root: Place, missing: Literal["error", "skip"] = "error") -> Located:
+def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "skip"] = "error") -> Located:
     """Find the file of every video below `root`.
 
-    A video is, in this order: the file of exactly that relative path below the root or one of the manifest's folders; the only file of
-    that basename; the only file whose name maps to the same canonical name, endings aside.
+    A video is, in this order: the file of exactly that relative path below the root or one of the manifest's
+    folders; the only file of that basename; the only file whose name maps to the same canonical name, endings
+    aside.
 
     Args:
         dataset: from `load_dataset`.
@@ -66,13 +70,17 @@ def locate_videos(dataset: Dataset, root: Place, missing: Literal["error", "skip
 
     Raises:
         ArgumentError: `missing` is neither.
-        DatasetError: the root does not exist, files are missing (unless skipped), several files fit, or one file fits several videos.
+        DatasetError: the root does not exist, files are missing (unless skipped), several files fit, or one
+            file fits several videos.
         StoreError: the object store cannot be reached.
     """
     if missing not in ("error", "skip"):
         raise ArgumentError(f"missing '{missing}' is not allowed; use 'error' or 'skip'.")
     if isinstance(root, Path) and not root.is_dir():
-        raise DatasetError(f"data set '{dataset.name}': the folder of videos '{root}' does not exist; name it with --root DIR.")
+        raise DatasetError(
+            f"data set '{dataset.name}': the folder of videos '{root}' does not exist; name it with --root "
+            f"DIR."
+        )
     index = _indexed(dataset, root)
     candidates = _candidates(dataset, index)
     _refuse_ambiguous(dataset, root, candidates)
@@ -81,18 +89,21 @@ def locate_videos(dataset: Dataset, root: Place, missing: Literal["error", "skip
         raise DatasetError(
             f"data set '{dataset.name}': {len(lost)} of {len(candidates)} videos are missing below '{root}' "
             f"({len(index.files)} video files there): "
-            f"{first_few(lost)}; put them there, name another folder with --root DIR, or leave them out with --skip-missing."
+            f"{summarize(lost)}; put them there, name another folder with --root DIR, or leave them out "
+            f"with --skip-missing."
         )
-    found = dataset.subset([row for row, files in enumerate(candidates.values()) if files]) if lost else dataset
+    found = (
+        dataset.subset([row for row, files in enumerate(candidates.values()) if files]) if lost else dataset
+    )
     videos = tuple(replace(video, path=index.files[candidates[video.name][0]]) for video in found.videos)
     return Located(replace(found, videos=videos), tuple(lost))
 
 
-def _indexed(dataset: Dataset, root: Place) -> _Index:
+def _indexed(dataset: Dataset, root: StorePath) -> _Index:
     endings = frozenset(ending.lower() for ending in dataset.files.extensions or VIDEO_EXTENSIONS)
     wanted = endings | {PurePosixPath(video.name).suffix.lower() for video in dataset.videos} - {""}
-    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
-    files = {path: file for path, file in listed.items() if PurePosixPath(path).suffix.lower() in wanted}
+    raw_name = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
+    files = {path: file for path, file in raw_name.items() if PurePosixPath(path).suffix.lower() in wanted}
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
     for path in sorted(files):
@@ -103,7 +114,11 @@ def _indexed(dataset: Dataset, root: Place) -> _Index:
 
 def _listed(root: "UPath") -> Mapping[str, VideoFile]:
     """Return the files below a prefix by their paths relative to it, as `_walk` finds those of a folder."""
-    return {path: file for path, file in listed_files(root).items() if not any(map(_is_passed_by, path.split("/")))}
+    return {
+        path: file
+        for path, file in listed_files(root).items()
+        if not any(map(_is_passed_by, path.split("/")))
+    }
 
 
 def _is_passed_by(name: str) -> bool:
@@ -112,7 +127,9 @@ def _is_passed_by(name: str) -> bool:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Yield the relative POSIX paths of the files below `root`: links are followed, hidden folders and stores are not."""
+    """Yield the relative POSIX paths of the files below `root`: links are followed, hidden folders and stores
+    are not.
+    """
     waiting: list[tuple[Path, str]] = [(root, "")]
     entered: set[tuple[int, int]] = set()
     while waiting:
@@ -136,12 +153,15 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise DatasetError(
-            f"the folder '{folder}' cannot be read ({error.strerror}); mend its permissions, or name another with --root DIR."
+            f"the folder '{folder}' cannot be read ({error.strerror}); mend its permissions, or name "
+            f"another with --root DIR."
         ) from error
 
 
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
-    """Return what two spellings of one video share: the canonical name where there is a pattern, else the basename; without its ending."""
+    """Return what two spellings of one video share: the canonical name where there is a pattern, else the
+    basename; without its ending.
+    """
     canonical = rules.canonical(path) if rules.pattern else None
     name = canonical or PurePosixPath(path).name
     ending = PurePosixPath(name).suffix
@@ -152,7 +172,9 @@ def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
     """Return by video name the files that may be it: none, one, or several."""
     names = [video.name for video in dataset.videos]
     prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in dataset.files.folders))
-    exact = {name: [path for prefix in prefixes if (path := prefix + name) in index.files][:1] for name in names}
+    exact = {
+        name: [path for prefix in prefixes if (path := prefix + name) in index.files][:1] for name in names
+    }
     if dataset.files.exact_paths_only:
         return exact
     steps: tuple[tuple[Callable[[str], str], Mapping[str, list[str]]], ...] = (
@@ -161,24 +183,33 @@ def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
     )
     found = exact
     for spelling, files in steps:
-        # A spelling that several rows share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone '1.mp4' is neither.
+        # A spelling that several rows share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
+        # '1.mp4' is neither.
         shared = Counter(spelling(name) for name in names)
-        found = {name: paths or (files.get(spelling(name), []) if shared[spelling(name)] == 1 else []) for name, paths in found.items()}
+        found = {
+            name: paths or (files.get(spelling(name), []) if shared[spelling(name)] == 1 else [])
+            for name, paths in found.items()
+        }
     return found
 
 
-def _refuse_ambiguous(dataset: Dataset, root: Place, candidates: Mapping[str, Sequence[str]]) -> None:
+def _refuse_ambiguous(dataset: Dataset, root: StorePath, candidates: Mapping[str, Sequence[str]]) -> None:
     several = [f"{name} ({', '.join(files[:3])})" for name, files in candidates.items() if len(files) > 1]
     if several:
         raise DatasetError(
-            f"data set '{dataset.name}': {len(several)} videos fit several files below '{root}': {first_few(several, 3)}; "
+            f"data set '{dataset.name}': {len(several)} videos fit several files below '{root}': "
+            f"{summarize(several, 3)}; "
             "keep one of each, or name a narrower folder with --root DIR."
         )
     users = Counter(files[0] for files in candidates.values() if files)
     twice = [file for file, count in users.items() if count > 1]
     if twice:
-        rows = [f"{file} ({', '.join(name for name, files in candidates.items() if files[:1] == [file])})" for file in twice]
+        rows = [
+            f"{file} ({', '.join(name for name, files in candidates.items() if files[:1] == [file])})"
+            for file in twice
+        ]
         raise DatasetError(
-            f"data set '{dataset.name}': {len(twice)} files below '{root}' fit several videos: {first_few(rows, 3)}; "
+            f"data set '{dataset.name}': {len(twice)} files below '{root}' fit several videos: "
+            f"{summarize(rows, 3)}; "
             "write the relative path of each file in the label list."
         )

@@ -2,12 +2,12 @@
 
 title, score_name, mos_range = [low, high]            required
 scale, homepage, citation                             texts
-class_pattern                                         regular expression whose group in a canonical name is the content class
-[files]      folders, extensions, pattern, name, exact_paths_only
-[content]    pattern, fold_case                       groups the canonical names; without it each video is its own content
-[raw]        width, height, pixel_format, frame_rate_hz
-[[raw.where]]  pattern and any of the above           overrides for canonical names that the pattern is found in
-[[labels]]   file, reader, videos, contents, mos_range, split, join, and the reader's own options
+class_pattern                                         regular expression whose group in a canonical name is
+the content class [files]      folders, extensions, pattern, name, exact_paths_only [content]    pattern,
+fold_case                       groups the canonical names; without it each video is its own content [raw]
+width, height, pixel_format, frame_rate_hz [[raw.where]]  pattern and any of the above           overrides for
+canonical names that the pattern is found in [[labels]]   file, reader, videos, contents, mos_range, split,
+join, and the reader's own options
 """
 
 import re
@@ -23,7 +23,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from vqafeat.datasets import LABEL_READERS
 from vqafeat.datasets.dataset import SPLIT_NAMES, FileRules, RawGeometry
 from vqafeat.errors import DatasetError, UnknownNameError
-from vqafeat.io import small_text
+from vqafeat.io import read_text_limited
 
 Kind = TypeVar("Kind")
 
@@ -47,12 +47,17 @@ def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
     Lists become tuples, one text stands for a list of one, whole numbers do for real ones.
 
     Raises:
-        DatasetError: a key is unknown or missing, a value has the wrong type, or the dataclass itself refuses the values.
+        DatasetError: a key is unknown or missing, a value has the wrong type, or the dataclass itself refuses
+            the values.
     """
     members: list[Any] = list(fields(cast(Any, kind)))
     hints = get_type_hints(kind)
     refuse_unknown(table, [member.name for member in members], where)
-    lacking = [m.name for m in members if m.name not in table and m.default is MISSING and m.default_factory is MISSING]
+    lacking = [
+        m.name
+        for m in members
+        if m.name not in table and m.default is MISSING and m.default_factory is MISSING
+    ]
     if lacking:
         raise DatasetError(f"{where}: missing key '{lacking[0]}'; add it.")
     values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
@@ -79,7 +84,11 @@ def convert(value: object, hint: Any, where: str) -> Any:
         return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and not (isinstance(value, bool) and hint is not bool)
+    ):
         return value
     raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
 
@@ -109,7 +118,10 @@ class ContentRule:
 
     def __post_init__(self) -> None:
         if _compiled(self.pattern, "content").groups < 1:
-            raise DatasetError(f"content: pattern '{self.pattern}' has no group; put the part that names the content in parentheses.")
+            raise DatasetError(
+                f"content: pattern '{self.pattern}' has no group; put the part that names the content in "
+                f"parentheses."
+            )
 
     def content_of(self, name: str) -> str | None:
         """Return the content of a canonical name, or None where the pattern does not match."""
@@ -162,7 +174,9 @@ class LabelList:
         if not self.file:
             raise DatasetError("labels: file is empty; name the label file.")
         if self.split is not None and self.split not in SPLIT_NAMES:
-            raise DatasetError(f"labels: split '{self.split}' is unknown; allowed are {', '.join(SPLIT_NAMES)}.")
+            raise DatasetError(
+                f"labels: split '{self.split}' is unknown; allowed are {', '.join(SPLIT_NAMES)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -182,11 +196,12 @@ class Manifest:
         content: how a canonical name tells its content; None where each video is its own.
         raw: how headerless files are read.
         raw_where: exceptions to `raw` by canonical name.
-        class_pattern: regular expression whose first group in a canonical name is the content class, such as "Animation"; empty where
-            names do not hold it.
+        class_pattern: regular expression whose first group in a canonical name is the content class, such as
+            "Animation"; empty where names do not hold it.
 
     Raises:
-        DatasetError: the range is empty, there are no label lists, or the pattern is no regular expression with a group.
+        DatasetError: the range is empty, there are no label lists, or the pattern is no regular expression
+            with a group.
     """
 
     name: str
@@ -209,7 +224,10 @@ class Manifest:
         if not self.labels:
             raise DatasetError("no [[labels]]; name at least one label list.")
         if self.class_pattern and _compiled(self.class_pattern, "class_pattern").groups < 1:
-            raise DatasetError(f"class_pattern '{self.class_pattern}' has no group; put the part that names the class in parentheses.")
+            raise DatasetError(
+                f"class_pattern '{self.class_pattern}' has no group; put the part that names the class in "
+                f"parentheses."
+            )
 
     def class_of(self, name: str) -> str | None:
         """Return the content class that a canonical name holds, or None where it holds none."""
@@ -221,7 +239,11 @@ class Manifest:
         geometry = self.raw
         for exception in self.raw_where:
             if geometry is not None and re.search(exception.pattern, name):
-                changes = {key: value for key, value in vars(exception).items() if key != "pattern" and value is not None}
+                changes = {
+                    key: value
+                    for key, value in vars(exception).items()
+                    if key != "pattern" and value is not None
+                }
                 geometry = replace(geometry, **changes)
         return geometry if geometry != self.raw else None
 
@@ -230,11 +252,15 @@ def _compiled(pattern: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise DatasetError(f"{where}: pattern '{pattern}' is no regular expression ({error}); mend it.") from error
+        raise DatasetError(
+            f"{where}: pattern '{pattern}' is no regular expression ({error}); mend it."
+        ) from error
 
 
 def manifest_folder() -> Path:
-    """Return the folder of the shipped manifests: inside the installed package, else beside the package in the source tree."""
+    """Return the folder of the shipped manifests: inside the installed package, else beside the package in
+    the source tree.
+    """
     inside = Path(str(package_files("vqafeat"))) / "manifests"
     return inside if inside.is_dir() else inside.parents[1] / "manifests"
 
@@ -266,17 +292,23 @@ def _unknown_name(name: str) -> str:
 
 def _read(path: Path) -> Manifest:
     try:
-        table = tomllib.loads(small_text(path))
+        table = tomllib.loads(read_text_limited(path))
     except OSError as error:
-        raise DatasetError(f"manifest '{path}' cannot be read ({error.strerror}); give the path of a .toml file.") from error
+        raise DatasetError(
+            f"manifest '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"manifest '{path}' is no TOML: {error}.") from error
     return _manifest(table, path.stem, f"manifest '{path.name}'")
 
 
 def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
-    refuse_unknown(table, [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")], where)
-    ready: dict[str, Any] = {key: value for key, value in table.items() if key not in ("files", "content", "raw", "labels")}
+    refuse_unknown(
+        table, [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")], where
+    )
+    ready: dict[str, Any] = {
+        key: value for key, value in table.items() if key not in ("files", "content", "raw", "labels")
+    }
     for key, kind in (("files", FileRules), ("content", ContentRule)):
         if key in table:
             ready[key] = build(kind, _mapping(table[key], f"{where}, [{key}]"), f"{where}, [{key}]")
@@ -284,8 +316,12 @@ def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
         raw = dict(_mapping(table["raw"], f"{where}, [raw]"))
         exceptions = _list(raw.pop("where", []), f"{where}, [[raw.where]]")
         ready["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
-        ready["raw_where"] = [build(RawException, _mapping(item, where), f"{where}, [[raw.where]]") for item in exceptions]
-    ready["labels"] = [_label_list(_mapping(item, where), where) for item in _list(table.get("labels", []), where)]
+        ready["raw_where"] = [
+            build(RawException, _mapping(item, where), f"{where}, [[raw.where]]") for item in exceptions
+        ]
+    ready["labels"] = [
+        _label_list(_mapping(item, where), where) for item in _list(table.get("labels", []), where)
+    ]
     return build(Manifest, {"name": name, **ready}, where)
 
 
@@ -298,7 +334,9 @@ def _label_list(table: Mapping[str, object], where: str) -> LabelList:
     own = [member.name for member in fields(kind)]
     refuse_unknown(table, [*common, *own], here)
     options = build(kind, {key: value for key, value in table.items() if key in own}, here)
-    return build(LabelList, {**{key: value for key, value in table.items() if key in common}, "options": options}, here)
+    return build(
+        LabelList, {**{key: value for key, value in table.items() if key in common}, "options": options}, here
+    )
 
 
 def _mapping(value: object, where: str) -> Mapping[str, object]:

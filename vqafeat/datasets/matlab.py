@@ -1,4 +1,6 @@
-"""MATLAB files: the released `*info.mat` (version 7.3, which is HDF5), and the older ones that data sets ship (version 5)."""
+"""MATLAB files: the released `*info.mat` (version 7.3, which is HDF5), and the older ones that data sets ship
+(version 5).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ class Mat5Options:
     """Where names and labels lie in a MATLAB 5 file.
 
     Attributes:
-        video: variable with the names; a dot steps into a structure, for example "qualcommVideoData.vidNames".
+        video: variable with the names; a dot steps into a structure, for example
+            "qualcommVideoData.vidNames".
         mos: variable with the labels, likewise.
     """
 
@@ -28,7 +31,8 @@ class Mat5Options:
 def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
     """Return names, labels and permutations of an `*info.mat`.
 
-    Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes `index[:, run]` with h5py's view of
+    Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
+        `index[:, run]` with h5py's view of
     the matrix. Frame rates, reference ids and frame counts in these files are not used.
 
     Raises:
@@ -41,13 +45,20 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
             missing = [key for key in ("video_names", "scores", "index") if key not in file]
             if missing:
                 raise DatasetError(
-                    f"label file '{path}' has no variable {' and '.join(missing)} (it has {', '.join(file)}); it is no *info.mat."
+                    f"label file '{path}' has no variable {' and '.join(missing)} (it has "
+                    f"{', '.join(file)}); it is no *info.mat."
                 )
-            names = ["".join(map(chr, np.ravel(file[reference][()]))) for reference in np.ravel(file["video_names"][()])]
+            names = [
+                "".join(map(chr, np.ravel(file[reference][()])))
+                for reference in np.ravel(file["video_names"][()])
+            ]
             scores = np.ravel(file["scores"][()]).astype(np.float64)
             index = np.asarray(file["index"][()])
     except OSError as error:
-        raise DatasetError(f"label file '{path}' is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error}).") from error
+        raise DatasetError(
+            f"label file '{path}' is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is "
+            f"({error})."
+        ) from error
     return LabelRows(_rows(names, scores, path), _permutations(index, len(names), path))
 
 
@@ -55,10 +66,15 @@ def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray
     """Return zero-based permutations, column = run, whichever way round MATLAB wrote the matrix."""
     wanted = np.arange(1, rows + 1)
     for matrix in (index, index.T):
-        if matrix.ndim == 2 and matrix.shape[0] == rows and (np.sort(matrix, axis=0) == wanted[:, None]).all():
+        if (
+            matrix.ndim == 2
+            and matrix.shape[0] == rows
+            and (np.sort(matrix, axis=0) == wanted[:, None]).all()
+        ):
             return np.ascontiguousarray(matrix, dtype=np.int64) - 1
     raise DatasetError(
-        f"label file '{path}': index of shape {index.shape} holds no permutations of 1 to {rows}; the file is damaged, fetch it again."
+        f"label file '{path}': index of shape {index.shape} holds no permutations of 1 to {rows}; the file "
+        f"is damaged, fetch it again."
     )
 
 
@@ -73,7 +89,8 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
 
 
 def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
-    """Return the named variables of a MATLAB file older than version 7.3, (element,) each; a dot steps into a structure.
+    """Return the named variables of a MATLAB file older than version 7.3, (element,) each; a dot steps into a
+    structure.
 
     Raises:
         DatasetError: it is no such file, is cut short, or lacks a variable.
@@ -93,13 +110,17 @@ def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
     try:
         path.open("rb").close()  # what the disk refuses is not damage; the parser raises OSError for both
     except OSError as error:
-        raise DatasetError(f"'{path}' cannot be read ({error.strerror}); give the path of a .mat file that can be.") from error
+        raise DatasetError(
+            f"'{path}' cannot be read ({error.strerror}); give the path of a .mat file that can be."
+        ) from error
     try:
         found: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
     except Exception as error:
-        # SciPy's parser meets damaged bytes with whatever they lead it to, down to UnboundLocalError: no list of kinds is complete
+        # SciPy's parser meets damaged bytes with whatever they lead it to, down to UnboundLocalError: no list
+        # of kinds is complete
         raise DatasetError(
-            f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged ({type(error).__name__}: {error}); "
+            f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged ({type(error).__name__}: "
+            f"{error}); "
             "give the file as the data set ships it."
         ) from error
     return found
@@ -109,8 +130,15 @@ def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
     found = variables
     for step in dotted.split("."):
         if not isinstance(found, dict) or step not in found:
-            there = ", ".join(key for key in found if not key.startswith("__")) if isinstance(found, dict) else "no structure"
-            raise DatasetError(f"label file '{path}' has no variable '{dotted}' ('{step}' is not among: {there}); it is another list.")
+            there = (
+                ", ".join(key for key in found if not key.startswith("__"))
+                if isinstance(found, dict)
+                else "no structure"
+            )
+            raise DatasetError(
+                f"label file '{path}' has no variable '{dotted}' ('{step}' is not among: {there}); it is "
+                f"another list."
+            )
         found = found[step]
     return np.asarray(found)
 
@@ -118,7 +146,10 @@ def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
 def _rows(names: list[str], scores: Iterable[float], path: Path) -> tuple[LabelRow, ...]:
     values = [float(score) for score in scores]
     if len(names) != len(values):
-        raise DatasetError(f"label file '{path}' has {len(names)} names but {len(values)} labels; the file is damaged, fetch it again.")
+        raise DatasetError(
+            f"label file '{path}' has {len(names)} names but {len(values)} labels; the file is damaged, "
+            f"fetch it again."
+        )
     return tuple(LabelRow(name, value) for name, value in zip(names, values, strict=True))
 
 

@@ -1,8 +1,10 @@
-"""Camera moves over the two photographs that come with scikit-learn: the pristine pictures of the embedded data set.
+"""Camera moves over the two photographs that come with scikit-learn: the pristine pictures of the embedded
+data set.
 
-A camera looks at the photograph through a window of 256x144 pixels, each `zoom` photograph pixels wide, that pans, zooms, trembles and
-rolls by fractions of a pixel. Pictures are made in Y'CbCr 4:2:0 (BT.601, limited range), as the encoder takes them, from a photograph
-that was low-passed for the window's widest zoom and is read by cubic splines: nothing aliases.
+A camera looks at the photograph through a window of 256x144 pixels, each `zoom` photograph pixels wide, that
+pans, zooms, trembles and rolls by fractions of a pixel. Pictures are made in Y'CbCr 4:2:0 (BT.601, limited
+range), as the encoder takes them, from a photograph that was low-passed for the window's widest zoom and is
+read by cubic splines: nothing aliases.
 """
 
 from dataclasses import dataclass
@@ -21,21 +23,38 @@ WIDTH_PX, HEIGHT_PX = 256, 144
 FRAME_RATES_HZ = (24, 25, 30)
 MOVES = ("pan", "zoom", "handheld")
 MOST_CONTENTS = 12
-# A leg of a move is longer than the clip and its widest field distance, so that a clip of the usual 2 s shows one direction throughout.
+# A leg of a move is longer than the clip and its widest field distance, so that a clip of the usual 2 s shows
+# one direction throughout.
 LEG_SECONDS = 2.25
 MARGIN_PX = 10.0
 PHOTOGRAPH_SIZE_PX = (640, 427)
-# Where each content looks: middle of the move in the photograph (x, y) and zoom. The windows are wide and close to one another, so that
-# what differs most between videos is their quality: even a network with random weights then has something to find.
+# Where each content looks: middle of the move in the photograph (x, y) and zoom. The windows are wide and
+# close to one another, so that what differs most between videos is their quality: even a network with random
+# weights then has something to find.
 PLACES = {
-    "china.jpg": ((300, 195, 1.60), (330, 205, 1.75), (345, 225, 1.50), (300, 225, 1.70), (340, 210, 1.55), (320, 214, 1.85)),
-    "flower.jpg": ((310, 205, 1.65), (330, 220, 1.50), (325, 225, 1.75), (300, 205, 1.55), (345, 215, 1.70), (320, 214, 1.85)),
+    "china.jpg": (
+        (300, 195, 1.60),
+        (330, 205, 1.75),
+        (345, 225, 1.50),
+        (300, 225, 1.70),
+        (340, 210, 1.55),
+        (320, 214, 1.85),
+    ),
+    "flower.jpg": (
+        (310, 205, 1.65),
+        (330, 220, 1.50),
+        (325, 225, 1.75),
+        (300, 205, 1.55),
+        (345, 215, 1.70),
+        (320, 214, 1.85),
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures in Y'CbCr 4:2:0, limited range: `luma` (time, height, width), `cb` and `cr` (time, height / 2, width / 2).
+    """Pictures in Y'CbCr 4:2:0, limited range: `luma` (time, height, width), `cb` and `cr` (time, height / 2,
+    width / 2).
 
     Raises:
         ArgumentError: the planes do not belong together.
@@ -50,7 +69,8 @@ class Pictures:
         half = (time, height // 2, width // 2)
         if self.cb.shape != half or self.cr.shape != half:
             raise ArgumentError(
-                f"cb and cr of Pictures have shapes {self.cb.shape} and {self.cr.shape}: luma {self.luma.shape} needs {half}"
+                f"cb and cr of Pictures have shapes {self.cb.shape} and {self.cr.shape}: luma "
+                f"{self.luma.shape} needs {half}"
             )
 
     def __len__(self) -> int:
@@ -67,7 +87,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Camera:
-    """A move over one photograph, from a first to a last window: centres in photograph pixels, `zoom` photograph pixels a picture pixel."""
+    """A move over one photograph, from a first to a last window: centres in photograph pixels, `zoom`
+    photograph pixels a picture pixel.
+    """
 
     photograph: str
     mirrored: bool
@@ -84,7 +106,8 @@ class Camera:
     def __post_init__(self) -> None:
         if min(self.first_zoom, self.last_zoom) <= 0 or self.shake_px < 0:
             raise ArgumentError(
-                f"zoom of a Camera is {self.first_zoom} to {self.last_zoom}, shake_px {self.shake_px}: give zooms above 0, shake from 0"
+                f"zoom of a Camera is {self.first_zoom} to {self.last_zoom}, shake_px {self.shake_px}: give "
+                f"zooms above 0, shake from 0"
             )
 
     def render(self, seconds: NDArray[np.float64]) -> Pictures:
@@ -106,13 +129,17 @@ class Camera:
 
 
 def plan_camera(seed: int, content: int) -> Camera:
-    """Return the camera of a content (0 … 11): photograph, frame rate and move follow its number, places and speeds the seed.
+    """Return the camera of a content (0 … 11): photograph, frame rate and move follow its number, places and
+    speeds the seed.
 
     Raises:
-        ArgumentError: `content` is not in 0 … 11; two photographs do not give more contents that differ clearly.
+        ArgumentError: `content` is not in 0 … 11; two photographs do not give more contents that differ
+            clearly.
     """
     if not 0 <= content < MOST_CONTENTS:
-        raise ArgumentError(f"content is {content}: the two photographs give {MOST_CONTENTS} contents, numbered from 0")
+        raise ArgumentError(
+            f"content is {content}: the two photographs give {MOST_CONTENTS} contents, numbered from 0"
+        )
     rng = np.random.default_rng((seed, content, 1))
     place, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
     photograph = tuple(PLACES)[content % 2]
@@ -155,13 +182,16 @@ def photographs() -> dict[str, Plane]:
 
     sample = load_sample_images()
     return {
-        str(name).replace("\\", "/").rsplit("/", 1)[-1]: image / 255.0 for name, image in zip(sample.filenames, sample.images, strict=True)
+        str(name).replace("\\", "/").rsplit("/", 1)[-1]: image / 255.0
+        for name, image in zip(sample.filenames, sample.images, strict=True)
     }
 
 
 @cache
 def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple[Plane, Plane, Plane]:
-    red, green, blue = np.moveaxis(photographs()[photograph][:, ::-1] if mirrored else photographs()[photograph], 2, 0)
+    red, green, blue = np.moveaxis(
+        photographs()[photograph][:, ::-1] if mirrored else photographs()[photograph], 2, 0
+    )
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (16 + 219 * luma, 128 + 112 / 0.886 * (blue - luma), 128 + 112 / 0.701 * (red - luma))
     smooth = [_low_pass(plane, widest_zoom * step) for plane, step in zip(planes, (1, 2, 2), strict=True)]
@@ -170,7 +200,8 @@ def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple
 
 
 def _low_pass(plane: Plane, step: float) -> Plane:
-    # A sampling step of s pixels wants a blur of about s / 2; the photograph's own pixels already are one of 1 / 2.
+    # A sampling step of s pixels wants a blur of about s / 2; the photograph's own pixels already are one of
+    # 1 / 2.
     return ndimage.gaussian_filter(plane, 0.5 * np.sqrt(step**2 - 1), mode="mirror") if step > 1 else plane
 
 
@@ -180,7 +211,9 @@ def _window(plane: Plane, centre: Plane, zoom: float, roll: float, *, step: int)
     origin = np.array([(step - 1) / 2 - (HEIGHT_PX - 1) / 2, -(WIDTH_PX - 1) / 2])
     turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     offset = centre[::-1] + turn @ origin
-    seen = ndimage.affine_transform(plane, turn * step, offset, output_shape=shape, order=3, mode="mirror", prefilter=False)
+    seen = ndimage.affine_transform(
+        plane, turn * step, offset, output_shape=shape, order=3, mode="mirror", prefilter=False
+    )
     return np.clip(np.rint(seen), 16, 240 if step == 2 else 235).astype(np.uint8)
 
 

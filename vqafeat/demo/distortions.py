@@ -1,6 +1,8 @@
-"""What is done to the pristine pictures: the six kinds of distortion of LIVE-APV, each by the mechanism that gives it its name.
+"""What is done to the pristine pictures: the six kinds of distortion of LIVE-APV, each by the mechanism that
+gives it its name.
 
-Severity runs from 0 (pristine) to 5. Every kind has five amounts in its own unit, and `slope` proxy-score points a step.
+Severity runs from 0 (pristine) to 5. Every kind has five amounts in its own unit, and `slope` proxy-score
+points a step.
 """
 
 from collections.abc import Callable
@@ -27,7 +29,8 @@ LONGEST_FREEZE = 4
 
 @dataclass(frozen=True)
 class Clip:
-    """A pristine clip in fields, two a frame: `fields` (2 · frames + FIELDS_BEYOND_END, height, width), at `frame_rate_hz` frames a second.
+    """A pristine clip in fields, two a frame: `fields` (2 · frames + FIELDS_BEYOND_END, height, width), at
+    `frame_rate_hz` frames a second.
 
     Raises:
         ArgumentError: the number of fields does not fit the number of frames.
@@ -39,7 +42,9 @@ class Clip:
 
     def __post_init__(self) -> None:
         if len(self.fields) != (needed := 2 * self.frames + FIELDS_BEYOND_END):
-            raise ArgumentError(f"fields of a Clip holds {len(self.fields)} pictures: {self.frames} frames need {needed}")
+            raise ArgumentError(
+                f"fields of a Clip holds {len(self.fields)} pictures: {self.frames} frames need {needed}"
+            )
 
 
 def every_frame(frames: int, amount: float, rng: np.random.Generator) -> Index:
@@ -54,10 +59,11 @@ def as_shown(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step, and what it does.
+    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step,
+    and what it does.
 
-    `shown` tells which field each frame shows, from frame count, amount and generator; `alter` makes the pictures. `amount_is_crf` hands
-    the amount to the encoder.
+    `shown` tells which field each frame shows, from frame count, amount and generator; `alter` makes the
+    pictures. `amount_is_crf` hands the amount to the encoder.
 
     Raises:
         ArgumentError: there are neither five amounts nor none, or the slope is negative.
@@ -73,7 +79,8 @@ class Kind:
     def __post_init__(self) -> None:
         if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
             raise ArgumentError(
-                f"a Kind has amounts {self.amounts} and slope {self.slope}: give {MOST_SEVERE} amounts or none, and a slope of at least 0"
+                f"a Kind has amounts {self.amounts} and slope {self.slope}: give {MOST_SEVERE} amounts or "
+                f"none, and a slope of at least 0"
             )
 
     def amount(self, severity: int) -> float:
@@ -93,7 +100,10 @@ class Kind:
 
 KINDS: Registry[Kind] = Registry("kind of distortion")
 KINDS.add("pristine", Kind(unit="", amounts=(), slope=0.0))
-KINDS.add("compression", Kind(unit="x264 constant rate factor", amounts=(32, 36, 40, 44, 48), slope=14.0, amount_is_crf=True))
+KINDS.add(
+    "compression",
+    Kind(unit="x264 constant rate factor", amounts=(32, 36, 40, 44, 48), slope=14.0, amount_is_crf=True),
+)
 
 
 def proxy_score(kind: str, severity: int) -> float:
@@ -109,10 +119,12 @@ def proxy_score(kind: str, severity: int) -> float:
 
 
 def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
-    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold back to the full size.
+    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold back to
+    # the full size.
     def decimated(plane: Pixels) -> Pixels:
         rows, columns = (
-            np.floor((np.floor(np.arange(size) / amount) + 0.5) * amount).astype(np.int64).clip(max=size - 1) for size in plane.shape[1:]
+            np.floor((np.floor(np.arange(size) / amount) + 0.5) * amount).astype(np.int64).clip(max=size - 1)
+            for size in plane.shape[1:]
         )
         return np.ascontiguousarray(plane[:, rows[:, None], columns])
 
@@ -132,7 +144,8 @@ def _woven(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) ->
 
 
 def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
-    # Pictures taken every `amount` fields, an odd number, can only be shown for unequal numbers of frames: 3:2 for five fields.
+    # Pictures taken every `amount` fields, an odd number, can only be shown for unequal numbers of frames:
+    # 3:2 for five fields.
     hold = round(amount)
     return np.asarray(hold * (2 * np.arange(frames, dtype=np.int64) // hold))
 
@@ -158,8 +171,30 @@ def _frozen(frames: int, amount: float, rng: np.random.Generator) -> Index:
     return 2 * np.repeat(starts, held)
 
 
-KINDS.add("aliasing", Kind(unit="decimation factor", amounts=(1.5, 2.0, 2.5, 3.0, 4.0), slope=12.0, alter=_point_sampled))
-KINDS.add("interlacing", Kind(unit="distance of the woven fields in half frames", amounts=(1, 2, 3, 4, 6), slope=10.0, alter=_woven))
-KINDS.add("judder", Kind(unit="half frames between the pictures", amounts=(3, 5, 7, 9, 11), slope=6.0, shown=_uneven_cadence))
-KINDS.add("flicker", Kind(unit="amplitude of the luma gain", amounts=(0.04, 0.08, 0.13, 0.19, 0.26), slope=8.0, alter=_flickering))
-KINDS.add("frame-drop", Kind(unit="share of frames lost", amounts=(0.08, 0.16, 0.25, 0.35, 0.45), slope=7.0, shown=_frozen))
+KINDS.add(
+    "aliasing",
+    Kind(unit="decimation factor", amounts=(1.5, 2.0, 2.5, 3.0, 4.0), slope=12.0, alter=_point_sampled),
+)
+KINDS.add(
+    "interlacing",
+    Kind(
+        unit="distance of the woven fields in half frames", amounts=(1, 2, 3, 4, 6), slope=10.0, alter=_woven
+    ),
+)
+KINDS.add(
+    "judder",
+    Kind(unit="half frames between the pictures", amounts=(3, 5, 7, 9, 11), slope=6.0, shown=_uneven_cadence),
+)
+KINDS.add(
+    "flicker",
+    Kind(
+        unit="amplitude of the luma gain",
+        amounts=(0.04, 0.08, 0.13, 0.19, 0.26),
+        slope=8.0,
+        alter=_flickering,
+    ),
+)
+KINDS.add(
+    "frame-drop",
+    Kind(unit="share of frames lost", amounts=(0.08, 0.16, 0.25, 0.35, 0.45), slope=7.0, shown=_frozen),
+)

@@ -1,14 +1,17 @@
-"""The embedded image set: crops of the two photographs in versions of known severity, with the opinions of raters who never lived.
+"""The embedded image set: crops of the two photographs in versions of known severity, with the opinions of
+raters who never lived.
 
 The label is no opinion: nobody looked at these images. Each image is given 20 *proxy opinions*, drawn around
 
     proxy score = 90 − slope(kind) · severity
 
-with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20 points for what is a matter of
-taste (exposure, colour). `mos` is the mean of the opinions, `std` the deviation that they were drawn with: that of a sample would order
-images of one kind by chance, which nothing in the pictures could teach.
+with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20
+points for what is a matter of taste (exposure, colour). `mos` is the mean of the opinions, `std` the
+deviation that they were drawn with: that of a sample would order images of one kind by chance, which nothing
+in the pictures could teach.
 
-Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are pictures that were never seen.
+Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are
+pictures that were never seen.
 """
 
 import csv
@@ -45,7 +48,8 @@ MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.
 
 @dataclass(frozen=True)
 class ImageKind:
-    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step, and what it does.
+    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step,
+    and what it does.
 
     Attributes:
         opinion_std: deviation of the proxy opinions.
@@ -63,7 +67,9 @@ class ImageKind:
 
     def __post_init__(self) -> None:
         if len(self.amounts) not in {0, MOST_SEVERE}:
-            raise ArgumentError(f"an ImageKind has amounts {self.amounts}: give {MOST_SEVERE} amounts or none")
+            raise ArgumentError(
+                f"an ImageKind has amounts {self.amounts}: give {MOST_SEVERE} amounts or none"
+            )
 
 
 def _blurred(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
@@ -82,7 +88,9 @@ def _compressed(samples: Samples, amount: float, rng: np.random.Generator) -> Sa
 
 def _exposed(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
     # stops of light, on linear light: sRGB's curve is near enough a power of 2.2
-    return np.asarray(255 * ((samples / 255) ** 2.2 * 2 ** (amount * rng.choice((-1, 1)))).clip(0, 1) ** (1 / 2.2))
+    return np.asarray(
+        255 * ((samples / 255) ** 2.2 * 2 ** (amount * rng.choice((-1, 1)))).clip(0, 1) ** (1 / 2.2)
+    )
 
 
 def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
@@ -93,11 +101,18 @@ def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> S
 
 IMAGE_KINDS: Registry[ImageKind] = Registry("kind of image version")
 IMAGE_KINDS.add("pristine", ImageKind("", (), 0.0, AGREED_STD, lambda samples, _amount, _rng: samples))
-IMAGE_KINDS.add("blur", ImageKind("standard deviation in pixels", (0.8, 1.4, 2.2, 3.3, 5.0), 14.0, AGREED_STD, _blurred))
-IMAGE_KINDS.add("noise", ImageKind("standard deviation of 255", (8, 18, 30, 45, 64), 14.0, AGREED_STD, _noisy))
+IMAGE_KINDS.add(
+    "blur", ImageKind("standard deviation in pixels", (0.8, 1.4, 2.2, 3.3, 5.0), 14.0, AGREED_STD, _blurred)
+)
+IMAGE_KINDS.add(
+    "noise", ImageKind("standard deviation of 255", (8, 18, 30, 45, 64), 14.0, AGREED_STD, _noisy)
+)
 IMAGE_KINDS.add("compression", ImageKind("JPEG quality", (30, 16, 9, 5, 2), 14.0, AGREED_STD, _compressed))
 IMAGE_KINDS.add("exposure", ImageKind("stops", (0.6, 1.1, 1.6, 2.2, 3.0), 6.0, DISPUTED_STD, _exposed))
-IMAGE_KINDS.add("colour", ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.8, 1.0), 5.0, DISPUTED_STD, _discoloured))
+IMAGE_KINDS.add(
+    "colour",
+    ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.8, 1.0), 5.0, DISPUTED_STD, _discoloured),
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,9 @@ class ImageDemoSettings:
         if self.seed < 0:
             raise ArgumentError(f"seed is {self.seed}: give a whole number of at least 0")
         if not 1 <= self.contents <= MOST_IMAGE_CONTENTS:
-            raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_IMAGE_CONTENTS}")
+            raise ArgumentError(
+                f"contents is {self.contents}: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"
+            )
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,8 @@ class ImageVersion:
 
 
 def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTENTS) -> Path:
-    """Make the embedded image set below `root`, or find the finished one again, and return the path of its `images.csv`.
+    """Make the embedded image set below `root`, or find the finished one again, and return the path of its
+    `images.csv`.
 
     Raises:
         ArgumentError: a setting is not allowed.
@@ -146,19 +164,36 @@ def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTEN
     versions = plan_image_versions(settings)
     for version in versions:
         _write_whole(root / version.image, _png(render(settings.seed, version)))
-    _write_whole(root / LABELS, _csv([("image", "mos", "std", "content"), *((v.image, v.mos, v.std, _place(v.content)) for v in versions)]))
-    _write_whole(root / VERSIONS, _csv([("image", "kind", "severity"), *((v.image, v.kind, v.severity) for v in versions)]))
+    _write_whole(
+        root / LABELS,
+        _csv(
+            [
+                ("image", "mos", "std", "content"),
+                *((v.image, v.mos, v.std, _place(v.content)) for v in versions),
+            ]
+        ),
+    )
+    _write_whole(
+        root / VERSIONS,
+        _csv([("image", "kind", "severity"), *((v.image, v.kind, v.severity) for v in versions)]),
+    )
     _write_whole(root / MARKER, json.dumps({"settings": asdict(settings), "finished": True}).encode())
     return root / LABELS
 
 
 def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
-    """Return what `make_image_demo` writes: of each content the pristine crop, and every kind at two severities."""
+    """Return what `make_image_demo` writes: of each content the pristine crop, and every kind at two
+    severities.
+    """
     planned = []
     for content in range(settings.contents):
         for number, kind in enumerate(IMAGE_KINDS):
             rng = np.random.default_rng((settings.seed, content, number))
-            severities = sorted(rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1) if IMAGE_KINDS.get(kind).amounts else [0]
+            severities = (
+                sorted(rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1)
+                if IMAGE_KINDS.get(kind).amounts
+                else [0]
+            )
             planned += [_planned(content, kind, int(severity), rng) for severity in severities]
     return planned
 
@@ -167,14 +202,23 @@ def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -
     entry = IMAGE_KINDS.get(kind)
     opinions = rng.normal(PRISTINE_SCORE - entry.slope * severity, entry.opinion_std, OPINIONS)
     mos = round(float(opinions.mean()), 3)
-    return ImageVersion(f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png", content, kind, severity, mos, entry.opinion_std)
+    return ImageVersion(
+        f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png",
+        content,
+        kind,
+        severity,
+        mos,
+        entry.opinion_std,
+    )
 
 
 def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:
     """Return (height, width, 3) samples of a version."""
     entry = IMAGE_KINDS.get(version.kind)
     amount = entry.amounts[version.severity - 1] if version.severity else 0.0
-    rng = np.random.default_rng((seed, version.content, version.severity, IMAGE_KINDS.names().index(version.kind), 1))
+    rng = np.random.default_rng(
+        (seed, version.content, version.severity, IMAGE_KINDS.names().index(version.kind), 1)
+    )
     return _as_bytes(entry.alter(_pristine(version.content), amount, rng))
 
 
@@ -190,7 +234,11 @@ def _places(photograph: int) -> list[tuple[int, int]]:
     grey = list(photographs().values())[photograph].mean(2)
     detail = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     margin = (STEP_PX - SIDE_PX) // 2
-    corners = [(row * STEP_PX + margin, column * STEP_PX + margin) for row in range(ROWS) for column in range(COLUMNS)]
+    corners = [
+        (row * STEP_PX + margin, column * STEP_PX + margin)
+        for row in range(ROWS)
+        for column in range(COLUMNS)
+    ]
     means = [float(detail[top : top + SIDE_PX, left : left + SIDE_PX].mean()) for top, left in corners]
     return [corners[item] for item in np.argsort(means)[::-1][:PLACES_EACH]]
 
@@ -213,16 +261,28 @@ def _is_finished(root: Path, settings: ImageDemoSettings) -> bool:
     marker = root / MARKER
     if not marker.is_file():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise DatasetError(f"{root} holds something, but no {MARKER}, so it is no image set of the demo: choose an empty folder")
+            raise DatasetError(
+                f"{root} holds something, but no {MARKER}, so it is no image set of the demo: choose an "
+                f"empty folder"
+            )
         return False
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
         there, finished = found["settings"], bool(found["finished"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{marker} is not the marker of an image set ({error!r}): delete the folder or choose another one") from error
+        raise DatasetError(
+            f"{marker} is not the marker of an image set ({error!r}): delete the folder or choose another one"
+        ) from error
     if there != asdict(settings):
-        raise DatasetError(f"{root} holds an image set with {there}, not {asdict(settings)}: delete the folder or choose another one")
-    return finished and (root / LABELS).is_file() and all((root / version.image).is_file() for version in plan_image_versions(settings))
+        raise DatasetError(
+            f"{root} holds an image set with {there}, not {asdict(settings)}: delete the folder or choose "
+            f"another one"
+        )
+    return (
+        finished
+        and (root / LABELS).is_file()
+        and all((root / version.image).is_file() for version in plan_image_versions(settings))
+    )
 
 
 def _write_whole(path: Path, content: bytes) -> None:

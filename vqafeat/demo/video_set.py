@@ -1,17 +1,20 @@
-"""The embedded data set: up to 12 contents in 13 versions each, as real H.264 files with proxy scores, made on the spot from a seed.
+"""The embedded data set: up to 12 contents in 13 versions each, as real H.264 files with proxy scores, made
+on the spot from a seed.
 
 The label is no opinion: nobody looked at these videos. It is a **proxy score** on a scale of 0 to 100,
 
     proxy score = clip(90 − slope(kind) · severity + noise, 0, 100),
 
-with slopes 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) and 6 (judder) points a severity step,
-severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2 points in place of the raters' disagreement. A content has
-each kind at two severities. In contents 1 to 5, and again in 6 to 10, each kind takes every severity twice. A model that does well here
-has learned these distortions on two photographs, and nothing about people.
+with slopes 14 (compression), 12 (aliasing), 10 (interlacing), 8 (flicker), 7 (frame drop) and 6 (judder)
+points a severity step, severity 0 for the pristine version and 1 … 5 otherwise, and Gaussian noise of 2
+points in place of the raters' disagreement. A content has each kind at two severities. In contents 1 to 5,
+and again in 6 to 10, each kind takes every severity twice. A model that does well here has learned these
+distortions on two photographs, and nothing about people.
 
-`labels.csv` (`video,mos,content`; `mos` is the format's word) holds the labels, `versions.csv` what was done to each video, `demo.json` the
-settings and, written last, the SHA-256 of every file: a set without these is unfinished. Contents from one photograph overlap, so that
-grouping by content separates them less than in a real data set.
+`labels.csv` (`video,mos,content`; `mos` is the format's word) holds the labels, `versions.csv` what was done
+to each video, `demo.json` the settings and, written last, the SHA-256 of every file: a set without these is
+unfinished. Contents from one photograph overlap, so that grouping by content separates them less than in a
+real data set.
 """
 
 import csv
@@ -34,20 +37,30 @@ from vqafeat.errors import ArgumentError, DatasetError
 
 
 def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -> None:
-    """Write `pictures` at `frame_rate_hz` to `path` with libx264; the file appears under its name only when it is whole."""
+    """Write `pictures` at `frame_rate_hz` to `path` with libx264; the file appears under its name only when
+    it is whole.
+    """
     part = path.with_name(path.name + ".part")
     height, width = pictures.luma.shape[1:]
     with av.open(part, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        # One thread and no timestamps or version strings: nothing in the file depends on when or where it was written.
+        # One thread and no timestamps or version strings: nothing in the file depends on when or where it was
+        # written.
         stream = container.add_stream(
-            "libx264", rate=Fraction(frame_rate_hz), options={"crf": f"{crf:g}", "preset": "veryfast", "threads": "1"}
+            "libx264",
+            rate=Fraction(frame_rate_hz),
+            options={"crf": f"{crf:g}", "preset": "veryfast", "threads": "1"},
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.flags |= Flags.bitexact
         stream.codec_context.thread_count = 1
-        stream.codec_context.color_range, stream.codec_context.colorspace = ColorRange.MPEG, Colorspace.SMPTE170M
+        stream.codec_context.color_range, stream.codec_context.colorspace = (
+            ColorRange.MPEG,
+            Colorspace.SMPTE170M,
+        )
         for number, planes in enumerate(zip(*pictures.planes(), strict=True)):
-            frame = av.VideoFrame.from_ndarray(np.concatenate([plane.reshape(-1, width) for plane in planes]), format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(
+                np.concatenate([plane.reshape(-1, width) for plane in planes]), format="yuv420p"
+            )
             frame.pts, frame.time_base = number, Fraction(1, frame_rate_hz)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -59,14 +72,16 @@ SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0
-# Part of the settings, to be raised when the same seed gives other files: an older set is then not taken for a finished one.
+# Part of the settings, to be raised when the same seed gives other files: an older set is then not taken for
+# a finished one.
 RECIPE = 1
 MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "videos"
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """All that decides what the files hold: seed, contents (1 … 12), seconds a video, severities of a kind in a content (1 … 5).
+    """All that decides what the files hold: seed, contents (1 … 12), seconds a video, severities of a kind in
+    a content (1 … 5).
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -84,14 +99,19 @@ class DemoSettings:
         if not isinstance(self.contents, int) or not 1 <= self.contents <= MOST_CONTENTS:
             raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_CONTENTS}")
         if not SHORTEST_SECONDS <= self.seconds <= LONGEST_SECONDS:
-            raise ArgumentError(f"seconds is {self.seconds}: give {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video")
+            raise ArgumentError(
+                f"seconds is {self.seconds}: give {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video"
+            )
         if not isinstance(self.severities, int) or not 1 <= self.severities <= MOST_SEVERE:
-            raise ArgumentError(f"severities is {self.severities}: a content has each kind at 1 to {MOST_SEVERE} severities")
+            raise ArgumentError(
+                f"severities is {self.severities}: a content has each kind at 1 to {MOST_SEVERE} severities"
+            )
 
 
 @dataclass(frozen=True)
 class Version:
-    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path below the root.
+    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path
+    below the root.
 
     `repeat` counts the versions of one kind in a content from 0.
     """
@@ -118,10 +138,11 @@ def make_demo(
     severities: int = 2,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make the embedded data set below `root`, or find the finished one again, and return the path of its `labels.csv`.
+    """Make the embedded data set below `root`, or find the finished one again, and return the path of its
+    `labels.csv`.
 
-    A set that was interrupted is completed; a video that is missing or was changed is made again. `on_video(done, total)` is called after
-    each content with the number of videos that are there.
+    A set that was interrupted is completed; a video that is missing or was changed is made again.
+    `on_video(done, total)` is called after each content with the number of videos that are there.
 
     Raises:
         ArgumentError: a setting is not allowed.
@@ -161,7 +182,11 @@ def _plan_version(settings: DemoSettings, content: int, kind: str, repeat: int) 
     entry = KINDS.get(kind)
     severity = _severity(settings.seed, content, kind, repeat) if entry.amounts else 0
     rate = plan_camera(settings.seed, content).frame_rate_hz
-    shown = entry.shown(round(settings.seconds * rate), entry.amount(severity), _generator(settings.seed, content, kind, 1, repeat))
+    shown = entry.shown(
+        round(settings.seconds * rate),
+        entry.amount(severity),
+        _generator(settings.seed, content, kind, 1, repeat),
+    )
     noise = _generator(settings.seed, content, kind, 2, repeat).normal(0, NOISE_POINTS)
     score = round(float(np.clip(proxy_score(kind, severity) + noise, *SCORE_RANGE)), 2)
     name = f"c{content + 1:02d}_{kind}" + (f"-{repeat + 1}" if repeat else "")
@@ -174,7 +199,9 @@ def _severity(seed: int, content: int, kind: str, repeat: int) -> int:
 
 
 def _generator(seed: int, content: int, kind: str, purpose: int, repeat: int) -> np.random.Generator:
-    return np.random.default_rng((seed, content, 10 + KINDS.names().index(kind), purpose, *([repeat] if repeat else [])))
+    return np.random.default_rng(
+        (seed, content, 10 + KINDS.names().index(kind), purpose, *([repeat] if repeat else []))
+    )
 
 
 def _write_missing(root: Path, settings: DemoSettings, group: list[Version], digests: dict[str, str]) -> None:
@@ -201,15 +228,23 @@ def _known_digests(root: Path, settings: DemoSettings) -> dict[str, str]:
     path = root / MARKER
     if not path.is_file():
         if taken := [name for name in (LABELS, VERSIONS, VIDEOS) if (root / name).exists()]:
-            raise DatasetError(f"{root} holds {' and '.join(taken)} but no {MARKER}, so it is no demo of ours: choose an empty folder")
+            raise DatasetError(
+                f"{root} holds {' and '.join(taken)} but no {MARKER}, so it is no demo of ours: choose an "
+                f"empty folder"
+            )
         return {}
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         found, digests = marker["settings"], dict(marker["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is not the marker of a demo ({error!r}): delete the folder or choose another one") from error
+        raise DatasetError(
+            f"{path} is not the marker of a demo ({error!r}): delete the folder or choose another one"
+        ) from error
     if found != asdict(settings):
-        raise DatasetError(f"{root} holds a demo with {found}, not {asdict(settings)}: delete the folder or choose another one")
+        raise DatasetError(
+            f"{root} holds a demo with {found}, not {asdict(settings)}: delete the folder or choose another "
+            f"one"
+        )
     return digests
 
 
@@ -241,10 +276,30 @@ def _label_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
 
 
 def _version_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
-    yield "video", "kind", "severity", "amount", "unit", "proxy_score_before_noise", "frame_rate_hz", "frames", "repeated_frames"
+    yield (
+        "video",
+        "kind",
+        "severity",
+        "amount",
+        "unit",
+        "proxy_score_before_noise",
+        "frame_rate_hz",
+        "frames",
+        "repeated_frames",
+    )
     for version in versions:
         kind = KINDS.get(version.kind)
         before = proxy_score(version.kind, version.severity)
         repeated = " ".join(map(str, version.repeated_frames()))
         amount = kind.amount(version.severity)
-        yield version.video, version.kind, version.severity, amount, kind.unit, before, version.frame_rate_hz, len(version.shown), repeated
+        yield (
+            version.video,
+            version.kind,
+            version.severity,
+            amount,
+            kind.unit,
+            before,
+            version.frame_rate_hz,
+            len(version.shown),
+            repeated,
+        )

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqafeat.datasets.dataset import doubled
+from vqafeat.datasets.dataset import duplicates
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction, read_summary, summarise
-from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Spread
-from vqafeat.training.run import RecordedRun, check_same
+from vqafeat.training.predictions import Prediction, read_metrics, summarise
+from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
+from vqafeat.training.run import FinishedRun, check_same
 
 _READ_AFTER_A_MAPPING = ("plcc", "rmse")
 # measure → those of the same kind that are read without the mapping
@@ -30,7 +30,9 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two runs compared: the paired test over the splits, and the interval of its mean difference over redrawn videos."""
+    """Two runs compared: the paired test over the splits, and the interval of its mean difference over
+    redrawn videos.
+    """
 
     comparison: Comparison
     interval: Interval
@@ -68,7 +70,7 @@ class ComparedRuns:
     pairs: tuple[ComparedPair, ...]
 
     @property
-    def runs(self) -> dict[str, Spread]:
+    def runs(self) -> dict[str, Summary]:
         """Name → the measure over the splits."""
         return {name: getattr(summary, self.measure) for name, summary in self.summaries.items()}
 
@@ -80,7 +82,10 @@ class ComparedRuns:
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
         head = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
-        runs = {name: {**spread.as_dict(), **self._more(self.summaries[name])} for name, spread in self.runs.items()}
+        runs = {
+            name: {**spread.as_dict(), **self._more(self.summaries[name])}
+            for name, spread in self.runs.items()
+        }
         return {**head, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
 
     def _more(self, summary: MetricsSummary) -> dict[str, Any]:
@@ -89,15 +94,22 @@ class ComparedRuns:
 
 
 def compare_runs(
-    folders: Sequence[Path], *, measure: str = "srocc", test: str = "t", baseline: Path | None = None, resamples: int = 2000
+    folders: Sequence[Path],
+    *,
+    measure: str = "srocc",
+    test: str = "t",
+    baseline: Path | None = None,
+    resamples: int = 2000,
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
-    The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for the number of comparisons. The
-    interval is a percentile bootstrap of the same difference: the test videos of all splits are drawn anew, with replacement, and each
-    split is measured again in both runs with each video as often as it was drawn. A mapping stays as it was fitted to the split's whole
-    test part. The interval holds for these splits and heads: it says nothing of other splits or of another training. On several data sets
-    a split's value is the mean over these, weighted by their test videos; the measures in the labels' unit have none there.
+    The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for
+    the number of comparisons. The interval is a percentile bootstrap of the same difference: the test videos
+    of all splits are drawn anew, with replacement, and each split is measured again in both runs with each
+    video as often as it was drawn. A mapping stays as it was fitted to the split's whole test part. The
+    interval holds for these splits and heads: it says nothing of other splits or of another training. On
+    several data sets a split's value is the mean over these, weighted by their test videos; the measures in
+    the labels' unit have none there.
 
     Args:
         folders: run folders of `vqafeat fit`, at least two with the baseline.
@@ -108,8 +120,8 @@ def compare_runs(
 
     Raises:
         WeightsError: a folder is no finished run of `vqafeat fit`, or damaged.
-        ArgumentError: runs differ in data set, in a split's test videos or in what PLCC and RMSE are read after, two folders go by one
-            name, the measure is not known, or `resamples` is below 1.
+        ArgumentError: runs differ in data set, in a split's test videos or in what PLCC and RMSE are read
+            after, two folders go by one name, the measure is not known, or `resamples` is below 1.
         UnknownNameError: there is no such test.
     """
     if measure not in EVERY_MEASURE:
@@ -124,7 +136,9 @@ def compare_runs(
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     tested = compare(series, test, None if baseline is None else _name(baseline))
-    pairs = tuple(ComparedPair(found, _interval(found, parts, measured, measure, resamples)) for found in tested)
+    pairs = tuple(
+        ComparedPair(found, _interval(found, parts, measured, measure, resamples)) for found in tested
+    )
     videos = len({video for part in parts for video in part.videos})
     return ComparedRuns(first.config.dataset, measure, test, videos, summaries, pairs)
 
@@ -137,37 +151,47 @@ def _among(folder: Path, folders: Sequence[Path]) -> bool:
     return folder.resolve() in {item.resolve() for item in folders}
 
 
-def _named(folders: Sequence[Path]) -> dict[str, RecordedRun]:
+def _named(folders: Sequence[Path]) -> dict[str, FinishedRun]:
     names = [_name(folder) for folder in folders]
-    if twice := doubled(names):
+    if twice := duplicates(names):
         same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
-        raise ArgumentError(f"{same} go by one name, '{twice[0]}'; give each run once, and rename folders of one name.")
+        raise ArgumentError(
+            f"{same} go by one name, '{twice[0]}'; give each run once, and rename folders of one name."
+        )
     if len(folders) < 2:
-        raise ArgumentError(f"{len(folders)} run(s) were given ({', '.join(names) or 'none'}); a comparison takes at least two.")
-    return {name: RecordedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
+        raise ArgumentError(
+            f"{len(folders)} run(s) were given ({', '.join(names) or 'none'}); a comparison takes at least "
+            f"two."
+        )
+    return {name: FinishedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
 
 
-def _check_same_mapping(one: RecordedRun, two: RecordedRun, measure: str) -> None:
+def _check_same_mapping(one: FinishedRun, two: FinishedRun, measure: str) -> None:
     if measure in _READ_AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
         raise ArgumentError(
-            f"{measure} of '{one.folder}' is read after the mapping '{one.config.mapping}', of '{two.folder}' after "
-            f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same --mapping."
+            f"{measure} of '{one.folder}' is read after the mapping '{one.config.mapping}', of "
+            f"'{two.folder}' after "
+            f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same "
+            f"--mapping."
         )
 
 
-def _summary(run: RecordedRun, measure: str) -> MetricsSummary:
+def _summary(run: FinishedRun, measure: str) -> MetricsSummary:
     """Return the metrics of a run, whose measure has one value a split."""
-    found = read_summary(run.folder, run.config)
+    found = read_metrics(run.folder, run.config)
     if len(getattr(found, measure).values) != len(run.splits):
         raise WeightsError(
-            f"'{run.folder / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the run; run `vqafeat fit` again."
+            f"'{run.folder / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the "
+            f"run; run `vqafeat fit` again."
         )
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class _TestPart:
-    """The test part of one split: names, labels and numbers of its videos, and which of the run's data sets each is from."""
+    """The test part of one split: names, labels and numbers of its videos, and which of the run's data sets
+    each is from.
+    """
 
     split: int
     videos: tuple[str, ...]
@@ -176,25 +200,39 @@ class _TestPart:
     groups: NDArray[np.intp]
 
 
-def _test_parts(run: RecordedRun) -> list[_TestPart]:
+def _test_parts(run: FinishedRun) -> list[_TestPart]:
     # one order of videos for every pair, whatever the order in a run's files
-    numbers = {video: number for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))}
+    numbers = {
+        video: number
+        for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))
+    }
     names, parts = [one.name for one in run.config.datasets], []
     for number, split in enumerate(run.splits):
         videos = tuple(sorted(split["test"]))
         mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
         groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
-        parts.append(_TestPart(number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups))
+        parts.append(
+            _TestPart(
+                number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups
+            )
+        )
     return parts
 
 
-def _values(run: RecordedRun, part: _TestPart, measure: str) -> Values:
-    """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated score."""
+def _values(run: FinishedRun, part: _TestPart, measure: str) -> Values:
+    """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated
+    score.
+    """
     rows = [run.rows[part.split, "test", video] for video in part.videos]
-    found = np.array([row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64)
+    found = np.array(
+        [row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64
+    )
     if not np.isfinite(found).all():
         video = part.videos[int(np.flatnonzero(~np.isfinite(found))[0])]
-        raise WeightsError(f"'{run.folder / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` again.")
+        raise WeightsError(
+            f"'{run.folder / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` "
+            f"again."
+        )
     if measure in _READ_AFTER_A_MAPPING:
         for group in np.unique(part.groups):
             own = part.groups == group
@@ -203,7 +241,9 @@ def _values(run: RecordedRun, part: _TestPart, measure: str) -> Values:
 
 
 def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
-    """Return predictions after a mapping, or as they are where the mapping's rule says so; NaN where it could not be fitted."""
+    """Return predictions after a mapping, or as they are where the mapping's rule says so; NaN where it could
+    not be fitted.
+    """
     rule = MAPPINGS.get(mapping)
     if rule is None:
         return predictions
@@ -212,7 +252,11 @@ def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
 
 
 def _interval(
-    found: Comparison, parts: Sequence[_TestPart], measured: Mapping[str, Sequence[Values]], measure: str, resamples: int
+    found: Comparison,
+    parts: Sequence[_TestPart],
+    measured: Mapping[str, Sequence[Values]],
+    measure: str,
+    resamples: int,
 ) -> Interval:
     """Return the interval of the difference that a paired test is of."""
     kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
@@ -223,10 +267,15 @@ def _interval(
     interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
     difference, own = found.test.mean_difference, interval.difference
     if several and kind == "rmse":
-        return replace(interval, measure=measure, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
+        return replace(
+            interval, measure=measure, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN
+        )
     notes = [interval.note] if interval.note else []
     if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
-        notes.append(f"the difference is {difference:.6g} in {METRICS}, but {own:.6g} in {PREDICTIONS}, which the interval is of")
+        notes.append(
+            f"the difference is {difference:.6g} in {METRICS}, but {own:.6g} in {PREDICTIONS}, which the "
+            f"interval is of"
+        )
     return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
 
 
@@ -256,12 +305,15 @@ class Ensemble:
     predictions: tuple[Prediction, ...]
 
 
-def ensemble(first: Path, second: Path, *, kappa: float | None = None, mapping: str | None = None) -> Ensemble:
-    """Blend the scores that two runs left for the same splits of the same data set and measure them on the test parts.
+def ensemble(
+    first: Path, second: Path, *, kappa: float | None = None, mapping: str | None = None
+) -> Ensemble:
+    """Blend the scores that two runs left for the same splits of the same data set and measure them on the
+    test parts.
 
-    Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio" a data set and does not say
-    what it was chosen on; here each split's κ, of 0, 0.01 … 1, is the one with the highest SROCC on that split's validation part, and of
-    several the one closest to 0.5.
+    Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio"
+    a data set and does not say what it was chosen on; here each split's κ, of 0, 0.01 … 1, is the one with
+    the highest SROCC on that split's validation part, and of several the one closest to 0.5.
 
     Args:
         first: run folder whose scores have the weight κ.
@@ -271,37 +323,52 @@ def ensemble(first: Path, second: Path, *, kappa: float | None = None, mapping: 
 
     Raises:
         WeightsError: a folder is no finished run.
-        ArgumentError: the runs differ in data set, label scale or splits, there is no validation part to choose on, or `kappa` is not
-            between 0 and 1.
+        ArgumentError: the runs differ in data set, label scale or splits, there is no validation part to
+            choose on, or `kappa` is not between 0 and 1.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
-    one, two = RecordedRun.read(first), RecordedRun.read(second)
+    one, two = FinishedRun.read(first), FinishedRun.read(second)
     check_same(one, two, verb="blend")
     kappas = [kappa if kappa is not None else _chosen(one, two, number) for number in range(len(one.splits))]
-    predictions = tuple(row for number, value in enumerate(kappas) for row in _blended(one, two, number, "test", value))
+    predictions = tuple(
+        row for number, value in enumerate(kappas) for row in _blended(one, two, number, "test", value)
+    )
     chosen = "highest SROCC on each split's validation part" if kappa is None else "given"
     read_after = mapping or one.config.mapping
-    return Ensemble(tuple(kappas), chosen, summarise(predictions, len(kappas), read_after, []), read_after, predictions)
+    return Ensemble(
+        tuple(kappas), chosen, summarise(predictions, len(kappas), read_after, []), read_after, predictions
+    )
 
 
-def _chosen(one: RecordedRun, two: RecordedRun, number: int) -> float:
+def _chosen(one: FinishedRun, two: FinishedRun, number: int) -> float:
     if len(one.splits[number]["validation"]) < _FEWEST_TO_CHOOSE:
         raise ArgumentError(
-            f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to choose kappa on; "
+            f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to "
+            f"choose kappa on; "
             "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa."
         )
     sroccs = []
     for kappa in KAPPAS:
         rows = _blended(one, two, number, "validation", kappa)
-        sroccs.append(evaluate_predictions([row.prediction for row in rows], [row.mos for row in rows], mapping="none").srocc)
+        sroccs.append(
+            evaluate_predictions(
+                [row.prediction for row in rows], [row.mos for row in rows], mapping="none"
+            ).srocc
+        )
     if np.isnan(sroccs).all():
-        raise ArgumentError(f"the validation scores of split {number} are constant in both runs, so no kappa is best; give --kappa.")
+        raise ArgumentError(
+            f"the validation scores of split {number} are constant in both runs, so no kappa is best; give "
+            f"--kappa."
+        )
     best = np.nanmax(sroccs) - _ROUNDING
-    return min((kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best), key=lambda kappa: abs(kappa - 0.5))
+    return min(
+        (kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best),
+        key=lambda kappa: abs(kappa - 0.5),
+    )
 
 
-def _blended(one: RecordedRun, two: RecordedRun, number: int, part: str, kappa: float) -> list[Prediction]:
+def _blended(one: FinishedRun, two: FinishedRun, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
         own, other = one.rows[number, part, video], two.rows[number, part, video]

@@ -1,4 +1,6 @@
-"""The metrics of an evaluation for each group of its videos: by resolution, content class, quality, official part, or one's own CSV."""
+"""The metrics of an evaluation for each group of its videos: by resolution, content class, quality, official
+part, or one's own CSV.
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +9,15 @@ from math import nan
 from pathlib import Path
 
 from vqafeat.datasets import SPLIT_NAMES, load_manifest, manifest_names
-from vqafeat.datasets.dataset import doubled, first_few
+from vqafeat.datasets.dataset import duplicates, summarize
 from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.registry import Registry
-from vqafeat.training.data import FeatureSource
+from vqafeat.training.data import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
-from vqafeat.training.results import MEASURES, MetricsSummary, Spread, numbered_notes
+from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
 
 FEWEST_TO_MEASURE = 3
 CSV_COLUMNS = ("video", "group")
@@ -40,7 +42,7 @@ class GroupRequest:
         quality_threshold: label that parts low from high quality; None is the middle of the data set's range.
     """
 
-    source: FeatureSource
+    source: FeatureReader
     videos: tuple[str, ...]
     quality_threshold: float | None = None
 
@@ -64,12 +66,17 @@ class Groups:
 
     def __post_init__(self) -> None:
         if strange := sorted(set(self.of.values()) - set(self.order)):
-            raise ArgumentError(f"of names the groups {first_few(strange)}, which order ({', '.join(self.order)}) lacks; name each in it.")
+            raise ArgumentError(
+                f"of names the groups {summarize(strange)}, which order ({', '.join(self.order)}) lacks; "
+                f"name each in it."
+            )
 
 
 @dataclass(frozen=True)
 class GroupMetrics:
-    """The metrics of one group, one value a head; NaN where a head was measured on fewer than three of its videos."""
+    """The metrics of one group, one value a head; NaN where a head was measured on fewer than three of its
+    videos.
+    """
 
     name: str
     videos: int
@@ -112,21 +119,30 @@ def check_grouping(by: str, quality_threshold: float | None = None) -> None:
         UnknownNameError: there is no such grouping.
     """
     if _is_csv(by) and not Path(by).is_file():
-        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {', '.join(GROUPINGS)}.")
+        raise ArgumentError(
+            f"by is '{by}', which is no file; give the path of a CSV, or one of {', '.join(GROUPINGS)}."
+        )
     if not _is_csv(by):
         GROUPINGS.get(by)
     if quality_threshold is not None and by != "quality":
-        raise ArgumentError(f"quality_threshold is {quality_threshold:g}, but the groups are by '{by}'; leave it out, or group by quality.")
+        raise ArgumentError(
+            f"quality_threshold is {quality_threshold:g}, but the groups are by '{by}'; leave it out, or "
+            f"group by quality."
+        )
 
 
 def _is_csv(by: str) -> bool:
     return by.lower().endswith(".csv")
 
 
-def measure_subsets(evaluation: Evaluation, source: FeatureSource, by: str, *, quality_threshold: float | None = None) -> Subsets:
-    """Return the metrics of each group of the measured videos, head by head; PLCC's logistic is fitted on the group alone.
+def measure_subsets(
+    evaluation: Evaluation, source: FeatureReader, by: str, *, quality_threshold: float | None = None
+) -> Subsets:
+    """Return the metrics of each group of the measured videos, head by head; PLCC's logistic is fitted on the
+    group alone.
 
-    Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`) and IX (`quality`).
+    Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`) and IX
+        (`quality`).
 
     Args:
         evaluation: of a run on `source`.
@@ -135,15 +151,22 @@ def measure_subsets(evaluation: Evaluation, source: FeatureSource, by: str, *, q
         quality_threshold: for `quality` alone.
 
     Raises:
-        ArgumentError: a measured video lacks what it is grouped by, the CSV is not as it should be, or the threshold is not allowed.
+        ArgumentError: a measured video lacks what it is grouped by, the CSV is not as it should be, or the
+            threshold is not allowed.
         UnknownNameError: there is no such grouping.
         DatasetError: the CSV cannot be read.
     """
     check_grouping(by, quality_threshold)
-    ask = GroupRequest(source, tuple(dict.fromkeys(row.video for row in evaluation.predictions)), quality_threshold)
+    ask = GroupRequest(
+        source, tuple(dict.fromkeys(row.video for row in evaluation.predictions)), quality_threshold
+    )
     found = _groups_of_csv(Path(by), ask) if _is_csv(by) else GROUPINGS.get(by).group(ask)
     members = {name: [video for video in ask.videos if found.of.get(video) == name] for name in found.order}
-    groups = tuple(GroupMetrics(name, len(videos), _summary(evaluation, videos)) for name, videos in members.items() if videos)
+    groups = tuple(
+        GroupMetrics(name, len(videos), _summary(evaluation, videos))
+        for name, videos in members.items()
+        if videos
+    )
     return Subsets(by, found.words, groups, sum(video not in found.of for video in ask.videos))
 
 
@@ -154,40 +177,61 @@ def _summary(evaluation: Evaluation, videos: Sequence[str]) -> MetricsSummary:
         if row.video in wanted:
             own[row.split].append(row)
     measured = {
-        head: evaluate_predictions([row.prediction for row in rows], [row.mos for row in rows], mapping=evaluation.mapping)
+        head: evaluate_predictions(
+            [row.prediction for row in rows], [row.mos for row in rows], mapping=evaluation.mapping
+        )
         for head, rows in enumerate(own)
         if len(rows) >= FEWEST_TO_MEASURE
     }
     few = heads - len(measured)
-    notes = [f"{few} of {heads} heads not measured: fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"] if few else []
+    notes = (
+        [
+            f"{few} of {heads} heads not measured: fewer than {FEWEST_TO_MEASURE} of the group's videos are "
+            f"in the split"
+        ]
+        if few
+        else []
+    )
     notes += numbered_notes([measured[head].note if head in measured else "" for head in range(heads)])
     spreads = {
-        name: Spread.of([getattr(measured[head], name) if head in measured else nan for head in range(heads)])
+        name: Summary.of(
+            [getattr(measured[head], name) if head in measured else nan for head in range(heads)]
+        )
         for name in (*MEASURES, "plcc_plain", "rmse_plain")
     }
-    spreads["rmse_calibrated"] = Spread.of([calibrated_rmse(rows) if head in measured else nan for head, rows in enumerate(own)])
+    spreads["rmse_calibrated"] = Summary.of(
+        [calibrated_rmse(rows) if head in measured else nan for head, rows in enumerate(own)]
+    )
     return MetricsSummary(**spreads, n=tuple(map(len, own)), notes=tuple(notes), datasets={})
 
 
-# --- groupings ----------------------------------------------------------------------------------------------------------------------
+# --- groupings
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def _by_resolution(ask: GroupRequest) -> Groups:
     """Group by the classes of table VII.
 
-    With the 57 grey videos of YouTube-UGC left out, these borders give the paper's numbers, 427, 566 and 448 videos, on the published sizes
-    of KoNViD-1k, LIVE-VQC and YouTube-UGC; all other videos, among them the whole 540p of KoNViD-1k, are in none of its classes.
+    With the 57 grey videos of YouTube-UGC left out, these borders give the paper's numbers, 427, 566 and 448
+    videos, on the published sizes of KoNViD-1k, LIVE-VQC and YouTube-UGC; all other videos, among them the
+    whole 540p of KoNViD-1k, are in none of its classes.
     """
 
     def kind(size: tuple[int, int]) -> str:
         return next((name for name, belongs in _LI_CLASSES if belongs(*size)), OTHER)
 
     words = f"1080p is 1920x1080, 720p is 1280x720, <=480p fits in 720x480, as in table VII of Li et al.; '{OTHER}' are in none of these"
-    return Groups(words, (*(name for name, _ in _LI_CLASSES), OTHER), {video: kind(size) for video, size in _sizes(ask).items()})
+    return Groups(
+        words,
+        (*(name for name, _ in _LI_CLASSES), OTHER),
+        {video: kind(size) for video, size in _sizes(ask).items()},
+    )
 
 
 def _by_short_side(ask: GroupRequest) -> Groups:
-    of = {video: _SHORT_SIDE_NAMES[bisect_left(_SHORT_SIDES, min(size))] for video, size in _sizes(ask).items()}
+    of = {
+        video: _SHORT_SIDE_NAMES[bisect_left(_SHORT_SIDES, min(size))] for video, size in _sizes(ask).items()
+    }
     return Groups("by the shorter side in samples, each class without the ones before", _SHORT_SIDE_NAMES, of)
 
 
@@ -201,7 +245,9 @@ def _by_class(ask: GroupRequest) -> Groups:
             "give the path of a CSV with the columns video,group."
         )
     found = {video: manifest.class_of(video) for video in ask.videos}
-    _refuse_without([video for video, name in found.items() if name is None], ask, "a content class in their name")
+    _refuse_without(
+        [video for video, name in found.items() if name is None], ask, "a content class in their name"
+    )
     of = {video: name for video, name in found.items() if name is not None}
     return Groups(f"content classes that names in '{dataset}' hold", tuple(sorted(set(of.values()))), of)
 
@@ -212,7 +258,8 @@ def _by_quality(ask: GroupRequest) -> Groups:
     threshold = (low + high) / 2 if ask.quality_threshold is None else ask.quality_threshold
     if not low < threshold <= high:
         raise ArgumentError(
-            f"quality_threshold is {threshold:g}; it has to be above {low:g} and at most {high:g}, the range of '{dataset.name}'."
+            f"quality_threshold is {threshold:g}; it has to be above {low:g} and at most {high:g}, the "
+            f"range of '{dataset.name}'."
         )
     mos = {video.name: video.mos for video in dataset.videos}
     of = {video: "low" if mos[video] < threshold else "high" for video in ask.videos}
@@ -226,32 +273,55 @@ def _by_part(ask: GroupRequest) -> Groups:
     return Groups(f"official parts of '{ask.source.dataset.name}'", SPLIT_NAMES, of)
 
 
-GROUPINGS.add("resolution", Grouping("1080p, 720p, <=480p as in table VII of Li et al., and the others", _by_resolution))
-GROUPINGS.add("short-side", Grouping("shorter side at most 480, 720 or 1080 samples, or more", _by_short_side))
+GROUPINGS.add(
+    "resolution", Grouping("1080p, 720p, <=480p as in table VII of Li et al., and the others", _by_resolution)
+)
+GROUPINGS.add(
+    "short-side", Grouping("shorter side at most 480, 720 or 1080 samples, or more", _by_short_side)
+)
 GROUPINGS.add("class", Grouping("content class, where the data set's names hold it (youtube-ugc)", _by_class))
 GROUPINGS.add("quality", Grouping("low and high, parted at a label", _by_quality))
 GROUPINGS.add("part", Grouping("official part of the data set", _by_part))
 
 
 def _groups_of_csv(path: Path, ask: GroupRequest) -> Groups:
-    """Return the groups that a CSV with the columns video,group names; a video with an empty group is in none."""
+    """Return the groups that a CSV with the columns video,group names; a video with an empty group is in
+    none.
+    """
     table = read_table(path)
     if table.header != CSV_COLUMNS:
-        raise ArgumentError(f"'{path}' has the columns {','.join(table.header)}; groups are a CSV with {','.join(CSV_COLUMNS)}.")
+        raise ArgumentError(
+            f"'{path}' has the columns {','.join(table.header)}; groups are a CSV with "
+            f"{','.join(CSV_COLUMNS)}."
+        )
     rows = [(video, group) for _, (video, group) in table.rows]
-    if twice := doubled([video for video, _ in rows]):
-        raise ArgumentError(f"'{path}' has more than one row for {len(twice)} video(s) (first: {twice[0]}); keep one row a video.")
+    if twice := duplicates([video for video, _ in rows]):
+        raise ArgumentError(
+            f"'{path}' has more than one row for {len(twice)} video(s) (first: {twice[0]}); keep one row a "
+            f"video."
+        )
     named = {video for video, _ in rows}
     missing = [video for video in ask.videos if video not in named]
-    _refuse_without(missing, ask, f"a row in '{path}'", "add them, with an empty group where they belong to none")
-    return Groups(f"groups of '{path}'", tuple(dict.fromkeys(group for _, group in rows if group)), {v: g for v, g in rows if g})
+    _refuse_without(
+        missing, ask, f"a row in '{path}'", "add them, with an empty group where they belong to none"
+    )
+    return Groups(
+        f"groups of '{path}'",
+        tuple(dict.fromkeys(group for _, group in rows if group)),
+        {v: g for v, g in rows if g},
+    )
 
 
 def _sizes(ask: GroupRequest) -> dict[str, tuple[int, int]]:
     """Return video → (width, height) in samples, as shown."""
     known = {video: ask.source.source(video) or {} for video in ask.videos}
     missing = [video for video, source in known.items() if not {"width", "height"} <= source.keys()]
-    _refuse_without(missing, ask, "a stored size of frames", "extract instead of importing, or give a CSV with the columns video,group")
+    _refuse_without(
+        missing,
+        ask,
+        "a stored size of frames",
+        "extract instead of importing, or give a CSV with the columns video,group",
+    )
     return {video: (int(source["width"]), int(source["height"])) for video, source in known.items()}
 
 

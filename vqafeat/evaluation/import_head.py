@@ -11,20 +11,35 @@ from torch import Tensor
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.heads import build_head, head_options
-from vqafeat.io import list_first, write_json
-from vqafeat.losses import LabelLine
+from vqafeat.io import summarize_problems, write_json
+from vqafeat.losses import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.registry import Registry
-from vqafeat.training.results import CONFIG, METRICS, SPLITS, MetricsSummary, load_checked, weights_path, write_weights
-from vqafeat.training.run_config import RunConfig, TrainedOn, software_versions
+from vqafeat.training.results import (
+    CONFIG,
+    METRICS,
+    SPLITS,
+    MetricsSummary,
+    load_checked,
+    weights_path,
+    write_weights,
+)
+from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 
 # VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
-_LETTERS = {"K": "konvid", "C": "cvd2014", "L": "live-qualcomm", "N": "live-vqc", "Y": "youtube-ugc", "Q": "lsvq"}
+_LETTERS = {
+    "K": "konvid",
+    "C": "cvd2014",
+    "L": "live-qualcomm",
+    "N": "live-vqc",
+    "Y": "youtube-ugc",
+    "Q": "lsvq",
+}
 _LINES = "lm."
 
 
 @dataclass(frozen=True, eq=False)
-class ReadHead:
+class ConvertedHead:
     """A released head in this package's terms.
 
     Attributes:
@@ -53,7 +68,8 @@ class Layout:
         lines: whether it holds a line for each of several data sets.
         matrix: released name of the (reduced, channel) matrix.
         last: released name of the (1, hidden) matrix.
-        build: makes the head from the renamed weights, the released ones and the data set whose scale is asked for.
+        build: makes the head from the renamed weights, the released ones and the data set whose scale is
+            asked for.
     """
 
     described: str
@@ -62,13 +78,17 @@ class Layout:
     lines: bool
     matrix: str
     last: str
-    build: Callable[[dict[str, Tensor], Mapping[str, Tensor], str], ReadHead]
+    build: Callable[[dict[str, Tensor], Mapping[str, Tensor], str], ConvertedHead]
 
     def problems(self, released: Mapping[str, Tensor]) -> list[str]:
         """Return how a state dict differs from this layout, in words."""
         lines = {name for name in released if self.lines and name.startswith(_LINES)}
         problems = [f"{name} is missing" for name in self.names if name not in released]
-        problems += [f"{name} is not of that network" for name in released if name not in (*self.names, *self.unused, *lines)]
+        problems += [
+            f"{name} is not of that network"
+            for name in released
+            if name not in (*self.names, *self.unused, *lines)
+        ]
         problems += [
             f"{name} has {released[name].ndim} dimension(s)"
             for name in (self.matrix, self.last)
@@ -84,7 +104,7 @@ class Layout:
 LAYOUTS: Registry[Layout] = Registry("layout of a released head")
 
 
-def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> ReadHead:
+def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> ConvertedHead:
     """Return a released head, known by the names of its parameters.
 
     Args:
@@ -101,37 +121,48 @@ def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> Rea
     layout = LAYOUTS.get(nearest)
     if differences[nearest]:
         raise WeightsError(
-            f"{where} is not {layout.described}: {list_first(differences[nearest])}. Expected are {', '.join(layout.names)}."
+            f"{where} is not {layout.described}: {summarize_problems(differences[nearest])}. Expected are "
+            f"{', '.join(layout.names)}."
         )
     return layout.build(layout.renamed(released), released, dataset)
 
 
 def _recurrent(prefix: str) -> dict[str, str]:
-    return {f"{prefix}.{part}": f"recurrence.{part}" for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")}
+    return {
+        f"{prefix}.{part}": f"recurrence.{part}"
+        for part in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    }
 
 
-def _vsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ReadHead:
+def _vsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ConvertedHead:
     reduced, channels = weights["reduce.linear.weight"].shape
     options = {"reduced": reduced, "hidden": weights["score.weight"].shape[1]}
-    return ReadHead("sub-gru", options, channels, weights, on_label_scale=False)
+    return ConvertedHead("sub-gru", options, channels, weights, on_label_scale=False)
 
 
-def _mdtvsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ReadHead:
+def _mdtvsfa(weights: dict[str, Tensor], released: Mapping[str, Tensor], dataset: str) -> ConvertedHead:
     letters = list(dict.fromkeys(name.split(".")[1] for name in released if name.startswith(_LINES)))
     names = [_LETTERS.get(letter, letter) for letter in letters]
     if dataset not in names:
         raise ArgumentError(
-            f"dataset is '{dataset}', but the file has scales of {', '.join(names) or 'none'}; name one of them with --dataset."
+            f"dataset is '{dataset}', but the file has scales of {', '.join(names) or 'none'}; name one of "
+            f"them with --dataset."
         )
     for own, released_name in (("slopes", "weight"), ("offsets", "bias")):
-        values = [released.get(f"{_LINES}{letter}.{released_name}", torch.empty(0)).float().flatten() for letter in letters]
+        values = [
+            released.get(f"{_LINES}{letter}.{released_name}", torch.empty(0)).float().flatten()
+            for letter in letters
+        ]
         if any(len(value) != 1 for value in values):
-            raise WeightsError(f"the lines {_LINES}* of the file need one weight and one bias each, for {', '.join(letters)}.")
+            raise WeightsError(
+                f"the lines {_LINES}* of the file need one weight and one bias each, for "
+                f"{', '.join(letters)}."
+            )
         weights[own] = torch.cat(values)
     reduced, channels = weights["inner.reduce.linear.weight"].shape
     hidden = weights["inner.score.weight"].shape[1]
     options = {"reduced": reduced, "hidden": hidden, "datasets": "+".join(names), "scale_of": dataset}
-    return ReadHead("mdtvsfa", options, channels, weights, on_label_scale=True)
+    return ConvertedHead("mdtvsfa", options, channels, weights, on_label_scale=True)
 
 
 # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
@@ -153,7 +184,8 @@ LAYOUTS.add(
         build=_vsfa,
     ),
 )
-# class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of https://github.com/zwx8981/TCSVT-2022-BVQA
+# class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
+# https://github.com/zwx8981/TCSVT-2022-BVQA
 LAYOUTS.add(
     "mdtvsfa",
     Layout(
@@ -191,38 +223,47 @@ def import_head(
     mos_range: tuple[float, float] = (1.22, 4.64),
     feature_sets: str | None = None,
 ) -> Path:
-    """Make a run folder of a head that the released code of VSFA, MDTVSFA or Li et al. trained; the names in the file say which it is.
+    """Make a run folder of a head that the released code of VSFA, MDTVSFA or Li et al. trained; the names in
+    the file say which it is.
 
     Args:
         path: the state dict, for example VSFA.pt or MDTVSFA.pt.
         out: the run folder to make.
-        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it the end of `mos_range`.
+        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it
+            the end of `mos_range`.
         dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
         score_name: what its labels are.
         mos_range: smallest and largest label.
-        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
+        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else
+            GAP ‖ GSP of ResNet-50.
 
     Returns:
         The run folder.
 
     Raises:
-        WeightsError: the file cannot be loaded safely, or is of no known network; the first names that differ are given.
-        ArgumentError: `out` is there already, `score_scale` is not above 0 or not wanted, or the file has no scale of `dataset`.
+        WeightsError: the file cannot be loaded safely, or is of no known network; the first names that differ
+            are given.
+        ArgumentError: `out` is there already, `score_scale` is not above 0 or not wanted, or the file has no
+            scale of `dataset`.
     """
     if score_scale is not None and not score_scale > 0:
-        raise ArgumentError(f"score_scale is {score_scale}; it has to be the largest label of its data set, as 4.64 for KoNViD-1k.")
+        raise ArgumentError(
+            f"score_scale is {score_scale}; it has to be the largest label of its data set, as 4.64 for "
+            f"KoNViD-1k."
+        )
     if out.exists():
         raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
     where = f"weights file '{path}'"
     found = read_layout(read_state_dict(path), where, dataset)
     if found.on_label_scale and score_scale is not None:
         raise ArgumentError(
-            f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with it; leave --score-scale out."
+            f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with "
+            f"it; leave --score-scale out."
         )
     options = head_options(found.head, found.options)
     head = build_head(found.head, found.channels, options)
     load_checked(head, {**head.state_dict(), **found.weights}, f"weights in '{path}'")
-    line = LabelLine(1.0 if found.on_label_scale else float(score_scale or mos_range[1]))
+    line = LabelScaling(1.0 if found.on_label_scale else float(score_scale or mos_range[1]))
     config = RunConfig(
         head=found.head,
         options=options,
@@ -231,7 +272,7 @@ def import_head(
         feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(found.channels, _SPATIAL),
         identities={},
         channels=found.channels,
-        datasets=(TrainedOn(dataset, "", score_name, mos_range, (line,)),),
+        datasets=(TrainingDataset(dataset, "", score_name, mos_range, (line,)),),
         split_kind="unknown (imported)",
         mapping=DEFAULT_MAPPING,
         origin=f"imported from {path.name}",
@@ -240,5 +281,8 @@ def import_head(
     write_json(out / CONFIG, config.as_dict())
     write_json(out / SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
     write_weights(weights_path(out, 0), head.state_dict())
-    write_json(out / METRICS, MetricsSummary.of([], ["imported head: its training and test videos are not known"]).as_dict())
+    write_json(
+        out / METRICS,
+        MetricsSummary.of([], ["imported head: its training and test videos are not known"]).as_dict(),
+    )
     return out

@@ -11,15 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
+from vqafeat.backbones.feature_set import (
+    FeatureExtractor,
+    backbone_names,
+    build_extractors,
+    recorded_precision,
+    recorded_weights,
+)
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
-from vqafeat.evaluation.model import TrainedModel
-from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoJob
-from vqafeat.training.data import fuse, selected, split_feature_sets
-from vqafeat.training.frame_sampling import VideoRows, rows_in_testing
-from vqafeat.training.predictions import read_summary
+from vqafeat.evaluation.model import Model
+from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
+from vqafeat.training.data import fuse, split_feature_sets, take
+from vqafeat.training.frame_sampling import VideoRows, test_indices
+from vqafeat.training.predictions import read_metrics
 from vqafeat.training.results import METRICS, SPLITS, read_json
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.training_features import TrainingFeatures, read_training_features
@@ -30,8 +36,9 @@ class ScoreChecks:
     """The training videos of a run, and how wrong its heads were on the others.
 
     Attributes:
-        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or chose; empty where the run does not know
-            the files, as one of an earlier version, an imported head, or one on imported features.
+        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or chose; empty
+            where the run does not know the files, as one of an earlier version, an imported head, or one on
+            imported features.
         features: where the training videos are in the space of features; None where it is not known.
         rmse: of the calibrated scores of test videos, the mean over the splits; NaN where it is not known.
     """
@@ -42,7 +49,8 @@ class ScoreChecks:
 
     @classmethod
     def read(cls, folder: Path, config: RunConfig, dataset: str) -> "ScoreChecks":
-        """Read them from a finished run, for scores on the label scale of a data set; runs of an earlier version know less.
+        """Read them from a finished run, for scores on the label scale of a data set; runs of an earlier
+        version know less.
 
         Raises:
             WeightsError: a file of the run is missing or damaged.
@@ -60,7 +68,7 @@ class ScoreChecks:
         for name, numbers in splits.items():
             first, known = fitted_on.get(digests[name], (name, frozenset[int]()))
             fitted_on[digests[name]] = (first, known | numbers)
-        summary = read_summary(folder, config) if (folder / METRICS).is_file() else None
+        summary = read_metrics(folder, config) if (folder / METRICS).is_file() else None
         own = summary and summary.datasets.get(dataset, summary)
         return cls(fitted_on, read_training_features(folder), own.rmse_calibrated.mean if own else nan)
 
@@ -70,7 +78,12 @@ class ScoreChecks:
         return tuple(number for number in splits if number not in seen)
 
     def warnings(
-        self, sha256: str, splits: Sequence[int], scores: npt.NDArray[np.float64], features: npt.NDArray[Any], model: TrainedModel
+        self,
+        sha256: str,
+        splits: Sequence[int],
+        scores: npt.NDArray[np.float64],
+        features: npt.NDArray[Any],
+        model: Model,
     ) -> tuple[str, ...]:
         """Return what a reader has to know before trusting a score.
 
@@ -85,7 +98,11 @@ class ScoreChecks:
         unseen = self.held_out(sha256, splits)
         if len(unseen) < len(splits):
             name, _ = self.fitted_on[sha256]
-            heads = "the head was" if len(splits) == 1 else f"{len(splits) - len(unseen)} of {len(splits)} heads were"
+            heads = (
+                "the head was"
+                if len(splits) == 1
+                else f"{len(splits) - len(unseen)} of {len(splits)} heads were"
+            )
             others = f"; --held-out takes the other {len(unseen)}" if unseen else ""
             found.append(f"it is the training or validation video '{name}': {heads} fitted on it{others}")
         found += self._of_scores(splits, scores, model)
@@ -94,17 +111,26 @@ class ScoreChecks:
             found.append(f"its features are outside of what training saw: {far}")
         return tuple(found)
 
-    def _of_scores(self, splits: Sequence[int], scores: npt.NDArray[np.float64], model: TrainedModel) -> list[str]:
+    def _of_scores(self, splits: Sequence[int], scores: npt.NDArray[np.float64], model: Model) -> list[str]:
         low, high = model.trained_on.mos_range
         if model.calibrations is None:
             outside = int(np.sum((scores < low) | (scores > high)))
-            return [f"{outside} of {len(scores)} scores are outside of the labels' range, {low:g} to {high:g}"] if outside else []
+            return (
+                [f"{outside} of {len(scores)} scores are outside of the labels' range, {low:g} to {high:g}"]
+                if outside
+                else []
+            )
         found = []
         std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
         if std > self.rmse:
-            found.append(f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}")
+            found.append(
+                f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}"
+            )
         if at_end := int(np.isin(scores, (low, high)).sum()):
-            found.append(f"{at_end} of {len(scores)} scores are limited to an end of the labels' range, {low:g} to {high:g}")
+            found.append(
+                f"{at_end} of {len(scores)} scores are limited to an end of the labels' range, {low:g} to "
+                f"{high:g}"
+            )
         notes = Counter(model.calibrations[split].note for split in splits)
         return found + [f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note]
 
@@ -119,8 +145,8 @@ class ScoredVideo:
         splits: (head,) whose heads these are.
         scale: what a score means, in words.
         calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one that was drawn several times
-            stands there as often.
+        frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one
+            that was drawn several times stands there as often.
         seconds: (frame,) presentation time of these frames.
         frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
         warnings: what a reader has to know before trusting the score.
@@ -147,8 +173,9 @@ class Scorer:
     """A trained model with the networks that it needs.
 
     Args:
-        model: from `TrainedModel.load`.
-        weights: backbone → weights, for those that the model's own record does not name or that lie elsewhere.
+        model: from `Model.load`.
+        weights: backbone → weights, for those that the model's own record does not name or that lie
+            elsewhere.
         split: whose head to use; without it, the score is the mean over all.
         any_features: allow networks or decoders other than those of the training.
         checks: from `ScoreChecks.read`; without them, nothing is known that could be warned of.
@@ -156,12 +183,13 @@ class Scorer:
 
     Raises:
         IdentityError: features would be computed differently than in training.
-        ArgumentError: a network's weights came from a file that is not named, or the run does not know which videos are held out.
+        ArgumentError: a network's weights came from a file that is not named, or the run does not know which
+            videos are held out.
     """
 
     def __init__(
         self,
-        model: TrainedModel,
+        model: Model,
         weights: dict[str, str],
         split: int | None = None,
         any_features: bool = False,
@@ -172,7 +200,8 @@ class Scorer:
         self._checks, self._held_out = checks or ScoreChecks({}), held_out
         if held_out and not self._checks.fitted_on:
             raise ArgumentError(
-                "held_out needs a run that knows the files of its videos; this one is of an earlier version, imported, or on imported "
+                "held_out needs a run that knows the files of its videos; this one is of an earlier "
+                "version, imported, or on imported "
                 "features. Leave --held-out out, or fit again."
             )
         names = split_feature_sets(model.config.feature_sets)
@@ -182,8 +211,13 @@ class Scorer:
                 f"the model was trained on features '{foreign[0]}', which no network here makes; "
                 "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
             )
-        chosen = {backbone: weights.get(backbone) or _recorded_weights(model, backbone) for backbone in backbone_names(names)}
-        self._extractors: list[Extractor] = [build_extractors([name], chosen, *_recorded_precision(model, name))[0] for name in names]
+        chosen = {
+            backbone: weights.get(backbone) or _recorded_weights(model, backbone)
+            for backbone in backbone_names(names)
+        }
+        self._extractors: list[FeatureExtractor] = [
+            build_extractors([name], chosen, *_recorded_precision(model, name))[0] for name in names
+        ]
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
@@ -202,9 +236,11 @@ class Scorer:
     def score_all(
         self, paths: Sequence[Path], raw: RawGeometry | None = None, resources: Resources | None = None
     ) -> Iterator[tuple[Path, ScoredVideo | VideoError]]:
-        """Decode each video once and score it; those that fail are told of in their place, and the order is that of the paths."""
+        """Decode each video once and score it; those that fail are told of in their place, and the order is
+        that of the paths.
+        """
         wanted = tuple(extractor.feature_set for extractor in self._extractors)
-        jobs = [VideoJob(str(number), path, raw, wanted) for number, path in enumerate(paths)]
+        jobs = [VideoTask(str(number), path, raw, wanted) for number, path in enumerate(paths)]
         scored: dict[int, ScoredVideo | VideoError] = {}
         told = 0
         with Pipeline(self._extractors, resources) as pipeline:
@@ -222,7 +258,7 @@ class Scorer:
         config, seconds = self.model.config, found.table.seconds[features.frame]
         video = VideoRows(path.name, len(features.frame), lambda: seconds)
         try:
-            draws = rows_in_testing(config.frame_input, video, config.seed)
+            draws = test_indices(config.frame_input, video, config.seed)
         except StoreError as error:
             # one odd video is told of in its place and does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
@@ -230,9 +266,14 @@ class Scorer:
         splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             asked = "the requested head" if len(self._splits) < len(self.model.heads) else "every head"
-            raise VideoError("seen-in-training", f"'{path}': {asked} was fitted on this video, so none can score it as held out.")
-        drawn = [selected(features.values, rows) for rows in draws]
-        heads = self.model.calibrated(np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits)
+            raise VideoError(
+                "seen-in-training",
+                f"'{path}': {asked} was fitted on this video, so none can score it as held out.",
+            )
+        drawn = [take(features.values, rows) for rows in draws]
+        heads = self.model.calibrated(
+            np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits
+        )
         warnings = self._checks.warnings(digest, splits, heads, features.values, self.model)
         scores = np.concatenate([self.model.frame_scores(values, splits) for values in drawn])
         taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
@@ -250,28 +291,38 @@ def videos_among(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS) if path.is_dir() else [path]
+        inside = (
+            sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
+            if path.is_dir()
+            else [path]
+        )
         if not inside or not inside[0].exists():
             raise VideoError(
                 "cannot-open",
-                f"'{path}' is no video and no folder with videos; name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders.",
+                f"'{path}' is no video and no folder with videos; name files "
+                f"({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders.",
             )
         found.extend(inside)
     return found
 
 
-def _recorded_weights(model: TrainedModel, backbone: str) -> str:
+def _recorded_weights(model: Model, backbone: str) -> str:
     """Return the weights that reproduce the features of the training, as `load_network` takes them."""
-    recorded = [str(identity["weights"]) for identity in model.config.identities.values() if identity["network"] == backbone]
+    recorded = [
+        str(identity["weights"])
+        for identity in model.config.identities.values()
+        if identity["network"] == backbone
+    ]
     described = recorded[0] if recorded else "imagenet"
     weights = recorded_weights(described)
     if weights is None:
         raise ArgumentError(
-            f"the model was trained on features of '{backbone}' with weights from the {described}; name it with --weights {backbone}=FILE."
+            f"the model was trained on features of '{backbone}' with weights from the {described}; name it "
+            f"with --weights {backbone}=FILE."
         )
     return weights
 
 
-def _recorded_precision(model: TrainedModel, feature_set: str) -> tuple[str, str]:
+def _recorded_precision(model: Model, feature_set: str) -> tuple[str, str]:
     """Return how the features of the training were stored and computed, as `build_extractors` takes it."""
     return recorded_precision(str(model.config.identities.get(feature_set, {}).get("precision", "")))

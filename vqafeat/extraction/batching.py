@@ -19,11 +19,12 @@ from vqafeat.errors import VideoError
 HELD_BYTES = 64 << 20
 
 
-class RowStore:
+class SpillBuffer:
     """Takes the rows of one feature set of one video piece by piece.
 
     Args:
-        folder: where the file may lie, on a disk and not in memory; it has no name, so that nothing is left of it, whatever happens.
+        folder: where the file may lie, on a disk and not in memory; it has no name, so that nothing is left
+            of it, whatever happens.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -67,7 +68,7 @@ Rows = dict[str, Tensor]
 Size = tuple[int, int]
 
 
-class RowSink:
+class FeatureBuffer:
     """The rows of one video from one network, in the order of its frames.
 
     Attributes:
@@ -80,7 +81,7 @@ class RowSink:
         self._keep, self._folder = keep, folder
         self._on_device: list[Rows] = []
         self._count = 0
-        self._stores: dict[str, RowStore] = {}
+        self._stores: dict[str, SpillBuffer] = {}
         self.frames: list[int] = []
         self.waiting = 0
         self.error: VideoError | None = None
@@ -97,7 +98,7 @@ class RowSink:
     def _fetch(self) -> None:
         for name in self._on_device[0] if self._on_device else ():
             rows = torch.cat([piece[name] for piece in self._on_device]).cpu().numpy()
-            self._stores.setdefault(name, RowStore(self._folder)).append(rows)
+            self._stores.setdefault(name, SpillBuffer(self._folder)).append(rows)
         self._on_device, self._count = [], 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -109,7 +110,7 @@ class RowSink:
 class Collector(Protocol):
     """Takes a video's frames in order and sees to it that their rows reach the sink."""
 
-    sink: RowSink
+    sink: FeatureBuffer
 
     def push(self, first: int, frames: Tensor) -> None:
         """Take (frame, 3, height, width) uint8 frames, the first of which has the index `first`."""
@@ -118,22 +119,23 @@ class Collector(Protocol):
         """Know that the video has ended, with so many frames."""
 
 
-class FrameBatches:
+class FrameBatcher:
     """Frames of equal size, of whatever videos, that go through a network together.
 
-    A batch is filled up to its size with frames that are seen again, so that the rows of a frame do not depend on how many came
-    with it. At a size of one, every frame is computed alone.
+    A batch is filled up to its size with frames that are seen again, so that the rows of a frame do not
+    depend on how many came with it. At a size of one, every frame is computed alone.
 
     Args:
-        size_for: (height, width) → frames of a batch; the number is halved whenever the device runs out of memory.
+        size_for: (height, width) → frames of a batch; the number is halved whenever the device runs out of
+            memory.
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
         self.network, self._size_for = network, size_for
         self._sizes: dict[Size, int] = {}
-        self._pending: dict[Size, list[tuple[RowSink, Tensor]]] = {}
+        self._pending: dict[Size, list[tuple[FeatureBuffer, Tensor]]] = {}
 
-    def add(self, sink: RowSink, frames: Tensor) -> None:
+    def add(self, sink: FeatureBuffer, frames: Tensor) -> None:
         """Take frames whose rows go to `sink`, and run what batches are full."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._sizes:
@@ -171,9 +173,9 @@ class FrameBatches:
             start += count
 
 
-def _runs(batch: list[tuple[RowSink, Tensor]]) -> list[tuple[RowSink, int]]:
+def _runs(batch: list[tuple[FeatureBuffer, Tensor]]) -> list[tuple[FeatureBuffer, int]]:
     """Return how many frames in a row belong to each sink."""
-    found: list[tuple[RowSink, int]] = []
+    found: list[tuple[FeatureBuffer, int]] = []
     for sink, _ in batch:
         if found and found[-1][0] is sink:
             found[-1] = (sink, found[-1][1] + 1)
@@ -183,7 +185,10 @@ def _runs(batch: list[tuple[RowSink, Tensor]]) -> list[tuple[RowSink, int]]:
 
 
 def _out_of_memory(network: Network, what: str) -> VideoError:
-    return VideoError("out-of-memory", f"'{network.backbone.name}' ran out of memory on {what}; use a smaller view or another device.")
+    return VideoError(
+        "out-of-memory",
+        f"'{network.backbone.name}' ran out of memory on {what}; use a smaller view or another device.",
+    )
 
 
 class FrameCollector:
@@ -193,14 +198,16 @@ class FrameCollector:
         picks: indices of the frames to see; None for every frame.
     """
 
-    def __init__(self, batches: FrameBatches, sink: RowSink, picks: list[int] | None) -> None:
+    def __init__(self, batches: FrameBatcher, sink: FeatureBuffer, frame_indices: list[int] | None) -> None:
         self.sink = sink
         self._batches = batches
-        self._picks = None if picks is None else set(picks)
+        self._picks = None if frame_indices is None else set(frame_indices)
 
     def push(self, first: int, frames: Tensor) -> None:
         """Take frames in order."""
-        chosen = [index for index in range(len(frames)) if self._picks is None or first + index in self._picks]
+        chosen = [
+            index for index in range(len(frames)) if self._picks is None or first + index in self._picks
+        ]
         if chosen:
             self.sink.frames.extend(first + index for index in chosen)
             self._batches.add(self.sink, frames if len(chosen) == len(frames) else frames[chosen])
@@ -209,10 +216,10 @@ class FrameCollector:
         """Nothing is held back here."""
 
 
-class ClipCollector:
+class ClipBatcher:
     """Cuts a video into the blocks that a temporal network sees, holding no more than one block of frames."""
 
-    def __init__(self, network: Network, sink: RowSink) -> None:
+    def __init__(self, network: Network, sink: FeatureBuffer) -> None:
         assert network.backbone.clips is not None
         self.sink = sink
         self._network = network
@@ -224,26 +231,28 @@ class ClipCollector:
         """Take frames in order, and run each block once it is known not to be the last."""
         for frame in frames:
             if self._count and self._count % self._rule.window == 0:
-                self._run(self._count - self._rule.window, covered=0)
+                self._run(self._count - self._rule.window, already_covered=0)
             self._held.append(frame)
             self._count += 1
 
     def finish(self, total: int) -> None:
         """Run the last block, which ends with the video."""
         window = self._rule.window
-        covered = (total - 1) // window * window
-        self._run(max(0, total - window), covered)
+        already_covered = (total - 1) // window * window
+        self._run(max(0, total - window), already_covered)
 
-    def _run(self, first: int, covered: int) -> None:
+    def _run(self, first: int, already_covered: int) -> None:
         length = len(self._held)
-        frames = torch.stack([self._held[position] for position in self._rule.picked(length)])
+        frames = torch.stack([self._held[position] for position in self._rule.input_indices(length)])
         try:
             rows = self._network.clip_rows(frames)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-            self.sink.error = _out_of_memory(self._network, f"a clip of {len(frames)} frames of {frames.shape[3]}x{frames.shape[2]}")
+            self.sink.error = _out_of_memory(
+                self._network, f"a clip of {len(frames)} frames of {frames.shape[3]}x{frames.shape[2]}"
+            )
             return
-        kept = self._rule.rows(first, length, covered)
+        kept = self._rule.rows(first, length, already_covered)
         steps = [step for step, _ in kept]
         self.sink.add({name: values[steps] for name, values in rows.items()})
         self.sink.frames.extend(frame for _, frame in kept)

@@ -1,11 +1,15 @@
-"""Extract the features of a data set: in this process, in one process a device, or on the machines of a Ray cluster."""
+"""Extract the features of a data set: in this process, in one process a device, or on the machines of a Ray
+cluster.
+"""
 
 from vqafeat.extraction.loop import Extraction, ExtractionSummary, Progress, extract_dataset
 from vqafeat.extraction.multi_device import extract_on_devices
 
 
 def run_extraction(work: Extraction, progress: Progress) -> ExtractionSummary:
-    """Extract what the store lacks; raises as `extract_dataset`, `extract_on_devices` and `extract_on_ray` do."""
+    """Extract what the store lacks; raises as `extract_dataset`, `extract_on_devices` and `extract_on_ray`
+    do.
+    """
     if work.cluster is not None:
         from vqafeat.extraction.ray_backend import extract_on_ray
 

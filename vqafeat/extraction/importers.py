@@ -1,4 +1,6 @@
-"""Features that others computed, brought into a store with their provenance: VSFA's folders and per-video matrices."""
+"""Features that others computed, brought into a store with their provenance: VSFA's folders and per-video
+matrices.
+"""
 
 import re
 from collections.abc import Iterator
@@ -34,22 +36,39 @@ class ImportSummary:
 
 
 def vsfa_dataset(folder: Path, name: str) -> Dataset:
-    """Return the data set that a VSFA feature folder describes by itself: videos named by their index, MOS from `*_score.npy`.
+    """Return the data set that a VSFA feature folder describes by itself: videos named by their index, MOS
+    from `*_score.npy`.
 
     Raises:
         DatasetError: the folder holds no such features, or a score is missing or not finite.
     """
-    videos = tuple(Video(name=str(index), mos=_score(folder, index), content=str(index)) for index in vsfa_indices(folder))
+    videos = tuple(
+        Video(name=str(index), mos=_score(folder, index), content=str(index))
+        for index in vsfa_indices(folder)
+    )
     scores = [video.mos for video in videos]
     digest = sha256(repr([(video.name, video.mos) for video in videos]).encode()).hexdigest()
-    return Dataset(name, f"{name} (imported VSFA features)", "MOS", (min(scores), max(scores)), videos, "*_score.npy", digest)
+    return Dataset(
+        name,
+        f"{name} (imported VSFA features)",
+        "MOS",
+        (min(scores), max(scores)),
+        videos,
+        "*_score.npy",
+        digest,
+    )
 
 
 def vsfa_indices(folder: Path) -> list[int]:
     """Return the indices of the videos in a folder of `<index>_resnet-50_res5c.npy` files, ascending."""
-    found = sorted(int(match.group(1)) for path in folder.glob("*.npy") if (match := _VSFA_FILE.fullmatch(path.name)))
+    found = sorted(
+        int(match.group(1)) for path in folder.glob("*.npy") if (match := _VSFA_FILE.fullmatch(path.name))
+    )
     if not found:
-        raise DatasetError(f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name the folder that VSFA's CNNfeatures.py wrote.")
+        raise DatasetError(
+            f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name the folder that VSFA's "
+            f"CNNfeatures.py wrote."
+        )
     return found
 
 
@@ -57,21 +76,29 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
     """Bring a VSFA feature folder into a store as feature set `resnet50`, in the precision it was saved in.
 
     Args:
-        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; scores are compared with its MOS.
+        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; scores are
+            compared with its MOS.
 
     Raises:
-        DatasetError: an index is beyond the label list, a score is another video's, or a file is no (frame, channel) array.
+        DatasetError: an index is beyond the label list, a score is another video's, or a file is no (frame,
+            channel) array.
     """
     indices = vsfa_indices(folder)
     own_names = {video.name for video in dataset.videos} == {str(index) for index in indices}
-    listed = {int(video.name): video for video in dataset.videos} if own_names else dict(enumerate(dataset.videos))
-    videos = {index: listed[index] for index in indices if index in listed}
+    raw_name = (
+        {int(video.name): video for video in dataset.videos} if own_names else dict(enumerate(dataset.videos))
+    )
+    videos = {index: raw_name[index] for index in indices if index in raw_name}
     strangers = [index for index in indices if index not in videos]
-    strangers += [index for index, video in videos.items() if abs(_score(folder, index) - video.mos) > _SCORE_TOLERANCE]
+    strangers += [
+        index for index, video in videos.items() if abs(_score(folder, index) - video.mos) > _SCORE_TOLERANCE
+    ]
     if strangers:
         raise DatasetError(
-            f"{len(strangers)} of {len(indices)} scores in '{folder}' are not those of '{dataset.name}' ({dataset.label_list}) "
-            f"at the same index (first: {strangers[:3]}); name the label list that the features were made with by --labels, "
+            f"{len(strangers)} of {len(indices)} scores in '{folder}' are not those of '{dataset.name}' "
+            f"({dataset.label_list}) "
+            f"at the same index (first: {strangers[:3]}); name the label list that the features were made "
+            f"with by --labels, "
             "or give --dataset a name of its own."
         )
     rows = ((videos[index].name, _array(folder / f"{index}_resnet-50_res5c.npy")) for index in indices)
@@ -90,8 +117,11 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
     return _import_rows(store, VSFA_FEATURE_SET, identity, rows)
 
 
-def import_matrix(path: Path, dataset: Dataset, store: FeatureStore, feature_set: str, key: str | None = None) -> ImportSummary:
-    """Bring a (video, channel) matrix of a .mat file, in the order of the data set's label list, into a store: one row a video.
+def import_matrix(
+    path: Path, dataset: Dataset, store: FeatureStore, feature_set: str, key: str | None = None
+) -> ImportSummary:
+    """Bring a (video, channel) matrix of a .mat file, in the order of the data set's label list, into a
+    store: one row a video.
 
     Raises:
         DatasetError: the file holds no such matrix, or it has another number of rows than the label list.
@@ -99,12 +129,18 @@ def import_matrix(path: Path, dataset: Dataset, store: FeatureStore, feature_set
     matrix = read_matrix(path, key)
     if len(matrix) != len(dataset.videos):
         raise DatasetError(
-            f"matrix in '{path}' has {len(matrix)} rows, '{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}; "
+            f"matrix in '{path}' has {len(matrix)} rows, '{dataset.name}' has {len(dataset.videos)} videos "
+            f"in {dataset.label_list}; "
             "name the label list the matrix was made with by --labels."
         )
     _refuse_reserved(feature_set)
     identity = _identity(
-        feature_set, f"import mat {path.name}", _file_sha256(path), taps=(), pooling="one row a video", frame_rule="one row a video"
+        feature_set,
+        f"import mat {path.name}",
+        _file_sha256(path),
+        taps=(),
+        pooling="one row a video",
+        frame_rule="one row a video",
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
     return _import_rows(store, feature_set, identity, rows)
@@ -117,33 +153,50 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
         key: the variable's name; may be left out where the file holds one matrix only.
     """
     if not path.is_file():
-        raise DatasetError(f"matrix file '{path}' does not exist; name a .mat file with a (video, channel) matrix.")
+        raise DatasetError(
+            f"matrix file '{path}' does not exist; name a .mat file with a (video, channel) matrix."
+        )
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
             # MATLAB writes columns first
-            arrays = {name: np.asarray(item).T for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim == 2}
+            arrays = {
+                name: np.asarray(item).T
+                for name, item in file.items()
+                if isinstance(item, h5py.Dataset) and item.ndim == 2
+            }
     else:
         contents = mat5_contents(path)
-        arrays = {name: item for name, item in contents.items() if not name.startswith("__") and getattr(item, "ndim", 0) == 2}
+        arrays = {
+            name: item
+            for name, item in contents.items()
+            if not name.startswith("__") and getattr(item, "ndim", 0) == 2
+        }
     arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
     if key is None and len(arrays) == 1:
         key = next(iter(arrays))
     if key not in arrays:
         raise DatasetError(
-            f"--key {key} is no matrix of floating-point numbers in '{path}'; there are: {', '.join(sorted(arrays)) or 'none'}."
+            f"--key {key} is no matrix of floating-point numbers in '{path}'; there are: "
+            f"{', '.join(sorted(arrays)) or 'none'}."
         )
     return arrays[key].astype(np.float32)
 
 
 def _import_rows(
-    store: FeatureStore, feature_set: str, identity: dict[str, Any], rows: Iterator[tuple[str, npt.NDArray[Any]]]
+    store: FeatureStore,
+    feature_set: str,
+    identity: dict[str, Any],
+    rows: Iterator[tuple[str, npt.NDArray[Any]]],
 ) -> ImportSummary:
     with store.exclusive():
         return _write_rows(store, feature_set, identity, rows)
 
 
 def _write_rows(
-    store: FeatureStore, feature_set: str, identity: dict[str, Any], rows: Iterator[tuple[str, npt.NDArray[Any]]]
+    store: FeatureStore,
+    feature_set: str,
+    identity: dict[str, Any],
+    rows: Iterator[tuple[str, npt.NDArray[Any]]],
 ) -> ImportSummary:
     imported, channels, left_out = 0, 0, []
     for video, values in rows:
@@ -153,7 +206,12 @@ def _write_rows(
         if not np.isfinite(values).all():
             left_out.append(video)
             continue
-        store.write_features(feature_set, video, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), source_sha256="")
+        store.write_features(
+            feature_set,
+            video,
+            VideoFeatures(values, np.arange(len(values), dtype=np.int32)),
+            source_sha256="",
+        )
         imported += 1
     return ImportSummary(feature_set, imported, channels, tuple(left_out))
 
@@ -165,7 +223,10 @@ def _check_widths(folder: Path, indices: list[int]) -> None:
     for index, shape in widths.items():
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             path = folder / f"{index}_resnet-50_res5c.npy"
-            raise DatasetError(f"'{path}' has shape {shape}, expected (frame, {width}) as in the first file; copy it again, or remove it.")
+            raise DatasetError(
+                f"'{path}' has shape {shape}, expected (frame, {width}) as in the first file; copy it "
+                f"again, or remove it."
+            )
 
 
 def _identity(network: str, origin: str, imported_sha256: str, **known: Any) -> dict[str, Any]:
@@ -190,7 +251,10 @@ def _file_sha256(path: Path) -> str:
 
 def _refuse_reserved(feature_set: str) -> None:
     if set("+@") & set(feature_set):
-        raise ArgumentError(f"--name '{feature_set}' holds + or @, which join feature sets and name views; choose another name.")
+        raise ArgumentError(
+            f"--name '{feature_set}' holds + or @, which join feature sets and name views; choose another "
+            f"name."
+        )
 
 
 def _score(folder: Path, index: int) -> float:

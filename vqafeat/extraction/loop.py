@@ -1,4 +1,6 @@
-"""Many videos into one store: what is done is skipped, what fails goes to the ledger, nothing stops the rest."""
+"""Many videos into one store: what is done is skipped, what fails goes to the failure log, nothing stops the
+rest.
+"""
 
 import json
 import shutil
@@ -12,20 +14,20 @@ from typing import Protocol
 
 import torch
 
-from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec, FeatureExtractor
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, RawGeometry, Video
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
-from vqafeat.extraction.pipeline import CPU, Outcome, Pipeline, Resources, VideoJob
+from vqafeat.extraction.pipeline import CPU, Pipeline, Resources, VideoResult, VideoTask
 from vqafeat.extraction.prefetch import Fetching
-from vqafeat.remote import Place, VideoFile
-from vqafeat.store import FeatureStore, telling_refusals, zarr_io
-from vqafeat.video.files import file_source, file_stamp
+from vqafeat.remote import StorePath, VideoFile
+from vqafeat.store import FeatureStore, translate_write_errors, zarr_io
+from vqafeat.video.files import file_fingerprint, file_stat
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One line of the ledger."""
+    """One line of the failure log."""
 
     video: str
     path: str
@@ -33,13 +35,15 @@ class Failure:
     message: str
 
 
-def ledger_path(store: FeatureStore) -> Place:
+def failure_log_path(store: FeatureStore) -> StorePath:
     """Return the file beside the store that has one line a failed video."""
-    return zarr_io.ledger_path(store.path)
+    return zarr_io.failure_log_path(store.path)
 
 
-def read_ledger(path: Place) -> list[Failure]:
-    """Return the failures on record, oldest first; a line that a killed run left half written is passed over."""
+def read_failure_log(path: StorePath) -> list[Failure]:
+    """Return the failures on record, oldest first; a line that a killed run left half written is passed
+    over.
+    """
     if not path.is_file():
         return []
     lines = path.read_text(errors="replace").splitlines()
@@ -54,20 +58,20 @@ def _parsed(line: str) -> dict[str, str] | None:
     return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
 
 
-class Ledger:
+class FailureLog:
     """The failures of videos that are not attempted now stay; those attempted now are told anew.
 
     Raises:
         StoreError: the file cannot be written to, here or in `add`.
     """
 
-    def __init__(self, path: Place, attempted: Sequence[str]) -> None:
+    def __init__(self, path: StorePath, attempted: Sequence[str]) -> None:
         self.path = path
         self.failures: list[Failure] = []
         attempted_names = set(attempted)
-        kept = [failure for failure in read_ledger(path) if failure.video not in attempted_names]
+        kept = [failure for failure in read_failure_log(path) if failure.video not in attempted_names]
         self._lines = list[str]()
-        with telling_refusals(path):
+        with translate_write_errors(path):
             path.unlink(missing_ok=True)
         for failure in kept:
             self._append(failure)
@@ -79,7 +83,7 @@ class Ledger:
 
     def _append(self, failure: Failure) -> None:
         self._lines.append(json.dumps(asdict(failure)) + "\n")
-        with telling_refusals(self.path):
+        with translate_write_errors(self.path):
             if isinstance(self.path, Path):
                 with self.path.open("a") as file:
                     file.write(self._lines[-1])
@@ -101,7 +105,7 @@ class ExtractionSummary:
 
 
 class Progress(Protocol):
-    """Told what happens, to show it; a run without a terminal passes `Silent`."""
+    """Told what happens, to show it; a run without a terminal passes `NullProgress`."""
 
     def video(self, name: str) -> None:
         """A video begins."""
@@ -113,7 +117,7 @@ class Progress(Protocol):
         """A video is done, skipped or failed; the counts so far."""
 
 
-class Silent:
+class NullProgress:
     """Shows nothing."""
 
     def video(self, name: str) -> None:
@@ -129,46 +133,60 @@ class Silent:
 def extract_dataset(
     dataset: Dataset,
     store: FeatureStore,
-    extractors: Sequence[Extractor],
+    extractors: Sequence[FeatureExtractor],
     missing: Sequence[str] = (),
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
     """Extract the feature sets of every located video that the store does not hold whole.
 
-    Decoding, networks and writing overlap; what is interrupted finishes the write in hand, and the same call goes on from there.
+    Decoding, networks and writing overlap; what is interrupted finishes the write in hand, and the same call
+    goes on from there.
 
     Args:
-        missing: names of videos whose file was not found, for the ledger.
+        missing: names of videos whose file was not found, for the failure log.
 
     Raises:
         StoreError: another process is writing to the store, or the disk is full.
-        IdentityError: the store holds one of the feature sets under another identity (before any video is read).
+        IdentityError: the store holds one of the feature sets under another identity (before any video is
+            read).
         DatasetError: a video was not located.
     """
-    shown = progress or Silent()
-    with prepared(dataset, store, extractors, missing) as ledger, Pipeline(extractors, resources, shown.frames, store.path) as pipeline:
-        return Run(dataset, store, extractors, ledger, shown).follow(pipeline)
+    shown = progress or NullProgress()
+    with (
+        locked_store(dataset, store, extractors, missing) as failure_log,
+        Pipeline(extractors, resources, shown.frames, store.path) as pipeline,
+    ):
+        return ExtractionLoop(dataset, store, extractors, failure_log, shown).run(pipeline)
 
 
 @contextmanager
-def prepared(dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], missing: Sequence[str]) -> Iterator[Ledger]:
-    """Hold the store for an extraction, with room for its feature sets, and lend the ledger; raises as `extract_dataset` does."""
+def locked_store(
+    dataset: Dataset, store: FeatureStore, extractors: Sequence[FeatureExtractor], missing: Sequence[str]
+) -> Iterator[FailureLog]:
+    """Hold the store for an extraction, with room for its feature sets, and lend the failure log; raises as
+    `extract_dataset` does.
+    """
     unlocated = [video.name for video in dataset.videos if video.path is None]
     if unlocated:
         raise DatasetError(
-            f"{len(unlocated)} videos of '{dataset.name}' have no path (first: {', '.join(unlocated[:3])}); locate them first."
+            f"{len(unlocated)} videos of '{dataset.name}' have no path (first: {', '.join(unlocated[:3])}); "
+            f"locate them first."
         )
     with store.exclusive():
         for extractor in extractors:
             store.add_feature_set(extractor.feature_set, extractor.identity)
-        ledger = Ledger(ledger_path(store), [*missing, *(video.name for video in dataset.videos)])
+        failure_log = FailureLog(
+            failure_log_path(store), [*missing, *(video.name for video in dataset.videos)]
+        )
         for name in missing:
-            ledger.add(Failure(name, "", "missing", f"'{name}' was not found below the root of the data set."))
-        yield ledger
+            failure_log.add(
+                Failure(name, "", "missing", f"'{name}' was not found below the root of the data set.")
+            )
+        yield failure_log
 
 
-class FailureLog(Protocol):
+class FailureSink(Protocol):
     """Where failures go."""
 
     failures: list[Failure]
@@ -177,24 +195,37 @@ class FailureLog(Protocol):
         """Note a failure."""
 
 
-class Run:
+class ExtractionLoop:
     """One extraction in this process: its counts, and what moves them. The store is held by the caller."""
 
     def __init__(
-        self, dataset: Dataset, store: FeatureStore, extractors: Sequence[Extractor], ledger: FailureLog, progress: Progress
+        self,
+        dataset: Dataset,
+        store: FeatureStore,
+        extractors: Sequence[FeatureExtractor],
+        failure_log: FailureSink,
+        progress: Progress,
     ) -> None:
-        self._dataset, self._store, self._extractors, self._ledger = dataset, store, extractors, ledger
+        self._dataset, self._store, self._extractors, self._failure_log = (
+            dataset,
+            store,
+            extractors,
+            failure_log,
+        )
         self._progress = progress
         self._extracted = self._skipped = self._frames = 0
 
-    def follow(self, pipeline: Pipeline) -> ExtractionSummary:
-        """Extract what is pending: hand each video that is done to the writer, and count it once it is stored.
+    def run(self, pipeline: Pipeline) -> ExtractionSummary:
+        """Extract what is pending: hand each video that is done to the writer, and count it once it is
+        stored.
 
         Args:
             pipeline: of the same extractors; it can serve one run after another.
         """
-        writing: deque[tuple[VideoJob, Future[int]]] = deque()
-        fetching = Fetching(self._jobs(), pipeline.videos_at_once, lambda job, error: self._fail(job.name, job.path, error))
+        writing: deque[tuple[VideoTask, Future[int]]] = deque()
+        fetching = Fetching(
+            self._jobs(), pipeline.videos_at_once, lambda job, error: self._fail(job.name, job.path, error)
+        )
         with fetching, ThreadPoolExecutor(1, "writer") as writer:
             for outcome in pipeline.outcomes(fetching):
                 fetching.release(outcome.job)
@@ -206,9 +237,11 @@ class Run:
         return self._summary()
 
     def _summary(self) -> ExtractionSummary:
-        return ExtractionSummary(self._extracted, self._skipped, tuple(self._ledger.failures), self._frames)
+        return ExtractionSummary(
+            self._extracted, self._skipped, tuple(self._failure_log.failures), self._frames
+        )
 
-    def _jobs(self) -> Iterator[VideoJob]:
+    def _jobs(self) -> Iterator[VideoTask]:
         for video in self._dataset.videos:
             assert video.path is not None
             raw = self._dataset.raw_for(video)
@@ -219,12 +252,14 @@ class Run:
                 continue
             if pending:
                 self._progress.video(video.name)
-                yield VideoJob(video.name, video.path, raw, tuple(extractor.feature_set for extractor in pending))
+                yield VideoTask(
+                    video.name, video.path, raw, tuple(extractor.feature_set for extractor in pending)
+                )
             else:
                 self._skipped += 1
                 self._progress.done(self._summary())
 
-    def _count(self, job: VideoJob, stored: "Future[int]") -> None:
+    def _count(self, job: VideoTask, stored: "Future[int]") -> None:
         try:
             self._frames += stored.result()
         except VideoError as error:
@@ -234,11 +269,11 @@ class Run:
             self._progress.done(self._summary())
 
     def _fail(self, name: str, path: VideoFile, error: VideoError) -> None:
-        self._ledger.add(Failure(name, str(path), error.kind, str(error)))
+        self._failure_log.add(Failure(name, str(path), error.kind, str(error)))
         self._progress.done(self._summary())
 
 
-def _store_video(store: FeatureStore, outcome: Outcome) -> int:
+def _store_video(store: FeatureStore, outcome: VideoResult) -> int:
     """Write what was found of a video; returns the number of its frames.
 
     Raises:
@@ -249,13 +284,18 @@ def _store_video(store: FeatureStore, outcome: Outcome) -> int:
     digest = found.table.source["sha256"]
     stored = store.source(name)
     try:
-        # frames that other feature sets already refer to are left in place, so that a stop in between never orphans those sets
+        # frames that other feature sets already refer to are left in place, so that a stop in between never
+        # orphans those sets
         if stored is None or stored["sha256"] != digest:
             store.write_frames(name, found.table)
         for feature_set, features in found.features.items():
             store.write_features(feature_set, name, features, digest)
     except OSError as error:
-        free = f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)" if isinstance(store.path, Path) else ""
+        free = (
+            f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)"
+            if isinstance(store.path, Path)
+            else ""
+        )
         raise StoreError(
             f"'{name}' cannot be written to '{store.path}': {error}{free}. What was stored before is whole; "
             "make room, then run the same command again."
@@ -263,7 +303,9 @@ def _store_video(store: FeatureStore, outcome: Outcome) -> int:
     return len(found.table.seconds)
 
 
-def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | None, extractors: Sequence[Extractor]) -> list[Extractor]:
+def pending_extractors(
+    store: FeatureStore, video: Video, raw: RawGeometry | None, extractors: Sequence[FeatureExtractor]
+) -> list[FeatureExtractor]:
     """Return the extractors whose rows of this very file are not stored whole."""
     source = store.source(video.name)
     if source is None or video.path is None or not _same_file(video.path, raw, source):
@@ -272,12 +314,12 @@ def pending_extractors(store: FeatureStore, video: Video, raw: RawGeometry | Non
 
 
 def _same_file(path: VideoFile, raw: RawGeometry | None, source: dict[str, object]) -> bool:
-    stamp = file_stamp(path, raw)
+    stamp = file_stat(path, raw)
     if stamp["bytes"] != source.get("bytes"):
         return False
     if stamp == {key: source.get(key) for key in stamp}:
         return True
-    return bool(file_source(path, raw)["sha256"] == source["sha256"])
+    return bool(file_fingerprint(path, raw)["sha256"] == source["sha256"])
 
 
 @dataclass(frozen=True)
@@ -289,7 +331,7 @@ class Extraction:
         store: opened for writing.
         extractors: the feature sets.
         request: what the extractors were built from; other processes build their own.
-        missing: names of videos whose file was not found, for the ledger.
+        missing: names of videos whose file was not found, for the failure log.
         resources: of each process that runs networks.
         devices: of this machine that share the videos.
         cluster: the Ray cluster whose machines extract; None extracts on this machine.
@@ -300,8 +342,8 @@ class Extraction:
 
     dataset: Dataset
     store: FeatureStore
-    extractors: Sequence[Extractor]
-    request: ExtractorRequest
+    extractors: Sequence[FeatureExtractor]
+    request: ExtractorSpec
     missing: Sequence[str] = ()
     resources: Resources = field(default_factory=Resources)
     devices: Sequence[torch.device] = (CPU,)
@@ -311,7 +353,8 @@ class Extraction:
         built = {extractor.feature_set for extractor in self.extractors}
         if len(built) > len(set(self.request.feature_sets)):
             raise ArgumentError(
-                f"the request names {', '.join(self.request.feature_sets)}, but extractors were built for {', '.join(built)}."
+                f"the request names {', '.join(self.request.feature_sets)}, but extractors were built for "
+                f"{', '.join(built)}."
             )
         if not self.devices:
             raise ArgumentError("devices is empty; name at least one, such as --device cpu.")

@@ -19,7 +19,9 @@ from vqafeat.system import free_bytes
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
-_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = weakref.WeakKeyDictionary()  # keeps no network alive
+_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = (
+    weakref.WeakKeyDictionary()
+)  # keeps no network alive
 GIB = 1 << 30
 
 
@@ -37,7 +39,8 @@ class MemoryBudget:
     """What of a memory budget is left for frames and feature maps.
 
     Args:
-        total: bytes that the extraction may take, on the device that computes; None for four fifths of what is free there.
+        total: bytes that the extraction may take, on the device that computes; None for four fifths of what
+            is free there.
         workers: decoding processes, whose frames count where the processor computes.
     """
 
@@ -59,8 +62,10 @@ class MemoryBudget:
             least = (self.total - self._left + need) / GIB
             raise VideoError(
                 "over-memory",
-                f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}', more than the "
-                f"{self.total / GIB:.1f} GiB allowed; give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540).",
+                f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}', "
+                f"more than the "
+                f"{self.total / GIB:.1f} GiB allowed; give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G "
+                f"or a smaller view (@short540).",
             )
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
@@ -74,7 +79,9 @@ def held_bytes(network: Network, height: int, width: int) -> int:
 
 
 def step_bytes(network: Network, height: int, width: int) -> int:
-    """Return the bytes that one frame or clip takes while it is computed: inputs, feature maps and the library's scratch space."""
+    """Return the bytes that one frame or clip takes while it is computed: inputs, feature maps and the
+    library's scratch space.
+    """
     frames = network.backbone.clips.inputs if network.backbone.clips else 1
     part_height, part_width = network.view.size(height, width)
     inputs = frames * 3 * (2 * 4 * height * width + 2 * 4 * part_height * part_width)

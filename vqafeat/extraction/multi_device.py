@@ -11,13 +11,21 @@ from typing import Any
 
 import torch
 
-from vqafeat.backbones.feature_set import Extractor, ExtractorRequest
+from vqafeat.backbones.feature_set import ExtractorSpec, FeatureExtractor
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, VqafeatError
-from vqafeat.extraction.loop import ExtractionSummary, Failure, Ledger, Progress, Run, Silent, prepared
+from vqafeat.extraction.loop import (
+    ExtractionLoop,
+    ExtractionSummary,
+    Failure,
+    FailureLog,
+    NullProgress,
+    Progress,
+    locked_store,
+)
 from vqafeat.extraction.pipeline import Pipeline, Resources
-from vqafeat.remote import Place, RemoteFile, VideoFile
-from vqafeat.store import FeatureStore, held_together
+from vqafeat.remote import RemoteFile, StorePath, VideoFile
+from vqafeat.store import FeatureStore, worker_lock
 
 _STOPPING_SECONDS = 60.0  # for a write in hand
 
@@ -25,14 +33,15 @@ _STOPPING_SECONDS = 60.0  # for a write in hand
 def extract_on_devices(
     dataset: Dataset,
     store: FeatureStore,
-    extractors: Sequence[Extractor],
-    request: ExtractorRequest,
+    extractors: Sequence[FeatureExtractor],
+    request: ExtractorSpec,
     devices: Sequence[torch.device],
     missing: Sequence[str] = (),
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Extract as `extract_dataset` does, with one process a device; the decoding processes are divided among them.
+    """Extract as `extract_dataset` does, with one process a device; the decoding processes are divided among
+    them.
 
     Args:
         request: what the extractors were built from; each process builds its own.
@@ -45,17 +54,19 @@ def extract_on_devices(
     used = devices[: max(1, len(dataset.videos))]
     each = [replace(given, device=device, workers=max(1, given.workers // len(used))) for device in used]
     context = multiprocessing.get_context("spawn")
-    shown = progress or Silent()
-    with prepared(dataset, store, extractors, missing) as ledger:
-        followed: dict[Connection[Any, Any], _Share] = {}
+    shown = progress or NullProgress()
+    with locked_store(dataset, store, extractors, missing) as failure_log:
+        followed: dict[Connection[Any, Any], _DeviceShare] = {}
         try:
             for share, own in zip(shares(dataset, len(used)), each, strict=True):
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_extract_share, args=(theirs, share, store.path, request, own), daemon=False)
+                process = context.Process(
+                    target=_extract_share, args=(theirs, share, store.path, request, own), daemon=False
+                )
                 process.start()
                 theirs.close()
-                followed[ours] = _Share(process, str(own.device))
-            return _follow(followed, ledger, shown)
+                followed[ours] = _DeviceShare(process, str(own.device))
+            return _follow(followed, failure_log, shown)
         finally:
             _stop([share.process for share in followed.values()])
 
@@ -79,14 +90,16 @@ def _size_bytes(path: VideoFile | None) -> int:
 
 
 @dataclass
-class _Share:
+class _DeviceShare:
     process: BaseProcess
     device: str
     summary: ExtractionSummary = field(default_factory=lambda: ExtractionSummary(0, 0, (), 0))
     ended: bool = False
 
 
-def _follow(followed: "dict[Connection[Any, Any], _Share]", ledger: Ledger, progress: Progress) -> ExtractionSummary:
+def _follow(
+    followed: "dict[Connection[Any, Any], _DeviceShare]", failure_log: FailureLog, progress: Progress
+) -> ExtractionSummary:
     """Pass on what the processes tell until all have ended."""
     while open_pipes := [pipe for pipe, share in followed.items() if not share.ended]:
         for pipe in wait(open_pipes):
@@ -97,29 +110,32 @@ def _follow(followed: "dict[Connection[Any, Any], _Share]", ledger: Ledger, prog
             except EOFError:
                 share.process.join()
                 raise ExtractionError(
-                    f"the process on device '{share.device}' ended with code {share.process.exitcode} before its videos were done; "
+                    f"the process on device '{share.device}' ended with code {share.process.exitcode} "
+                    f"before its videos were done; "
                     "what is stored is whole, and the same command goes on from there."
                 ) from None
             if what == "error":
                 raise told
             if what == "failure":
-                ledger.add(told)
+                failure_log.add(told)
             elif what == "video":
                 progress.video(told)
             elif what == "frames":
                 progress.frames(told)
             else:
                 share.summary, share.ended = told, what == "end"
-                progress.done(_total(followed, ledger))
-    return _total(followed, ledger)
+                progress.done(_total(followed, failure_log))
+    return _total(followed, failure_log)
 
 
-def _total(followed: "Mapping[Connection[Any, Any], _Share]", ledger: Ledger) -> ExtractionSummary:
+def _total(
+    followed: "Mapping[Connection[Any, Any], _DeviceShare]", failure_log: FailureLog
+) -> ExtractionSummary:
     summaries = [share.summary for share in followed.values()]
     return ExtractionSummary(
         extracted=sum(summary.extracted for summary in summaries),
         skipped=sum(summary.skipped for summary in summaries),
-        failures=tuple(ledger.failures),
+        failures=tuple(failure_log.failures),
         frames=sum(summary.frames for summary in summaries),
     )
 
@@ -135,7 +151,7 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
             process.join()
 
 
-class _Teller:
+class _PipeLogger:
     """Ledger and progress of a share: tells the parent."""
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
@@ -156,13 +172,19 @@ class _Teller:
         self._pipe.send(("done", summary))
 
 
-def _extract_share(pipe: "Connection[Any, Any]", dataset: Dataset, store: Place, request: ExtractorRequest, resources: Resources) -> None:
-    teller = _Teller(pipe)
+def _extract_share(
+    pipe: "Connection[Any, Any]",
+    dataset: Dataset,
+    store: StorePath,
+    request: ExtractorSpec,
+    resources: Resources,
+) -> None:
+    teller = _PipeLogger(pipe)
     try:
         extractors = request.build()
-        with held_together(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
-            run = Run(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
-            pipe.send(("end", run.follow(pipeline)))
+        with worker_lock(store), Pipeline(extractors, resources, teller.frames, store) as pipeline:
+            run = ExtractionLoop(dataset, FeatureStore.open(store, writable=True), extractors, teller, teller)
+            pipe.send(("end", run.run(pipeline)))
     except VqafeatError as error:
         pipe.send(("error", error))
     except (KeyboardInterrupt, BrokenPipeError):

@@ -1,4 +1,6 @@
-"""Videos at a URL on their way to this machine's disk: a few ahead of their decoding, and gone once they are decoded."""
+"""Videos at a URL on their way to this machine's disk: a few ahead of their decoding, and gone once they are
+decoded.
+"""
 
 import fcntl
 import shutil
@@ -12,10 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from vqafeat.errors import VideoError
-from vqafeat.extraction.pipeline import VideoJob
-from vqafeat.remote import RemoteFile, cache_errors_told, cache_folder, network_errors
+from vqafeat.extraction.pipeline import VideoTask
+from vqafeat.remote import RemoteFile, cache_folder, network_errors, translate_cache_errors
 
-Failed = Callable[[VideoJob, VideoError], None]
+Failed = Callable[[VideoTask, VideoError], None]
 
 
 class Fetching:
@@ -30,23 +32,25 @@ class Fetching:
         StoreError: the disk is full, or the cache folder cannot be written to.
     """
 
-    def __init__(self, jobs: Iterable[VideoJob], ahead: int, failed: Failed) -> None:
+    def __init__(self, jobs: Iterable[VideoTask], ahead: int, failed: Failed) -> None:
         self._jobs, self._ahead, self._failed = iter(jobs), ahead, failed
         self._held = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
         self._folder = Path()
-        self._waiting: dict[Future[None], VideoJob] = {}
+        self._waiting: dict[Future[None], VideoTask] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._held.close()
 
-    def __iter__(self) -> Iterator[VideoJob]:
+    def __iter__(self) -> Iterator[VideoTask]:
         for job in self._jobs:
             if not isinstance(job.path, RemoteFile):
                 yield job
@@ -57,12 +61,12 @@ class Fetching:
         while self._waiting:
             yield from self._next()
 
-    def release(self, job: VideoJob) -> None:
+    def release(self, job: VideoTask) -> None:
         """Delete the copy of a video that was decoded."""
         if job.fetched is not None:
             job.fetched.unlink(missing_ok=True)
 
-    def _begin(self, job: VideoJob, file: RemoteFile) -> None:
+    def _begin(self, job: VideoTask, file: RemoteFile) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._ahead, "fetching")
             self._folder = self._held.enter_context(_own_folder(cache_folder("videos")))
@@ -70,7 +74,7 @@ class Fetching:
         own = replace(job, fetched=self._folder / f"{self._count}{file.suffix}")
         self._waiting[self._pool.submit(file.fetch, own.file)] = own
 
-    def _next(self) -> Iterator[VideoJob]:
+    def _next(self) -> Iterator[VideoTask]:
         """Yield the job whose copy is there first, unless that failed."""
         done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
         fetched = next(future for future in self._waiting if future in done)
@@ -79,7 +83,12 @@ class Fetching:
             fetched.result()
         except network_errors() as error:
             self.release(job)
-            self._failed(job, VideoError("cannot-open", f"'{job.path}' cannot be fetched ({type(error).__name__}: {error})."))
+            self._failed(
+                job,
+                VideoError(
+                    "cannot-open", f"'{job.path}' cannot be fetched ({type(error).__name__}: {error})."
+                ),
+            )
         else:
             yield job
 
@@ -87,7 +96,7 @@ class Fetching:
 @contextmanager
 def _own_folder(above: Path) -> Iterator[Path]:
     """Lend a folder for this process, and remove those that killed ones left."""
-    with cache_errors_told(above), _alone(above):
+    with translate_cache_errors(above), _alone(above):
         for left in above.glob("*/in-use.lock"):
             _remove_unless_in_use(left)
         folder = Path(tempfile.mkdtemp(dir=above))

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from vqafeat.backbones.feature_set import Extractor, backbone_names, build_extractors, recorded_precision, recorded_weights
+from vqafeat.backbones.feature_set import (
+    FeatureExtractor,
+    backbone_names,
+    build_extractors,
+    recorded_precision,
+    recorded_weights,
+)
 from vqafeat.datasets import Dataset, load_manifest, locate_videos, manifest_names
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.extraction.loop import ExtractionSummary, Progress, extract_dataset
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, problems, store_key, store_path
 
 
@@ -22,7 +28,8 @@ class Comparison:
 
     Attributes:
         video, feature_set: of the rows.
-        difference: the largest one, as a share of the largest stored value; infinite where rows or frames are others.
+        difference: the largest one, as a share of the largest stored value; infinite where rows or frames are
+            others.
         tolerance: the largest one that passes.
 
     Raises:
@@ -44,7 +51,11 @@ class Comparison:
         return self.difference <= self.tolerance
 
     def __str__(self) -> str:
-        found = "equal" if self.difference == 0 else f"differs by up to {self.difference:.2g} of its largest value"
+        found = (
+            "equal"
+            if self.difference == 0
+            else f"differs by up to {self.difference:.2g} of its largest value"
+        )
         found = found if np.isfinite(self.difference) else "has other frames or rows"
         return f"{self.feature_set}/{self.video}: {found}{'' if self.passed else f', more than {self.tolerance:g}'}"
 
@@ -52,11 +63,14 @@ class Comparison:
 def damaged_videos(store: FeatureStore) -> list[str]:
     """Return the data set's videos with something wrong, in its order."""
     wrong = {video for video, _ in problems(store)}
-    return [video.name for video in store.dataset.videos if video.name in wrong or store_key(video.name) in wrong]
+    return [
+        video.name for video in store.dataset.videos if video.name in wrong or store_key(video.name) in wrong
+    ]
 
 
-def stored_dataset(store: FeatureStore, names: Sequence[str], root: Place) -> Dataset:
-    """Return some of a store's videos with their files below a folder; a known data set's files are found as its manifest says.
+def stored_dataset(store: FeatureStore, names: Sequence[str], root: StorePath) -> Dataset:
+    """Return some of a store's videos with their files below a folder; a known data set's files are found as
+    its manifest says.
 
     Raises:
         DatasetError: a file is missing.
@@ -70,7 +84,7 @@ def stored_dataset(store: FeatureStore, names: Sequence[str], root: Place) -> Da
     return locate_videos(chosen, root).dataset
 
 
-def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[Extractor]:
+def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[FeatureExtractor]:
     """Return what made the store's feature sets, from weights that are at hand.
 
     Args:
@@ -84,12 +98,17 @@ def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[Extr
     for name in store.feature_sets():
         identity = store.identity(name)
         known = recorded_weights(identity.weights)
-        own = {network: given for network in backbone_names([name]) if (given := weights.get(network, known)) is not None}
+        own = {
+            network: given
+            for network in backbone_names([name])
+            if (given := weights.get(network, known)) is not None
+        }
         (extractor,) = build_extractors([name], own, *recorded_precision(identity.precision))
         if extractor.identity != identity:
             raise IdentityError(
                 f"feature set '{name}' of '{store.path}' cannot be made here as it was; stored against here: "
-                f"{identity.differences(extractor.identity)}. Name the same file with --weights, and use the same versions."
+                f"{identity.differences(extractor.identity)}. Name the same file with --weights, and use "
+                f"the same versions."
             )
         found.append(extractor)
     return found
@@ -98,8 +117,8 @@ def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[Extr
 def repair(
     store: FeatureStore,
     names: Sequence[str],
-    root: Place,
-    extractors: Sequence[Extractor],
+    root: StorePath,
+    extractors: Sequence[FeatureExtractor],
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
@@ -119,8 +138,8 @@ def repair(
 def compared(
     store: FeatureStore,
     names: Sequence[str],
-    root: Place,
-    extractors: Sequence[Extractor],
+    root: StorePath,
+    extractors: Sequence[FeatureExtractor],
     tolerance: float,
     resources: Resources | None = None,
     progress: Progress | None = None,
@@ -136,7 +155,9 @@ def compared(
         again = FeatureStore.create(store_path(Path(folder), dataset.name), dataset)
         extract_dataset(dataset, again, extractors, resources=resources, progress=progress)
         return [
-            Comparison(name, extractor.feature_set, _difference(store, again, extractor.feature_set, name), tolerance)
+            Comparison(
+                name, extractor.feature_set, _difference(store, again, extractor.feature_set, name), tolerance
+            )
             for extractor in extractors
             for name in names
             if store.is_complete(extractor.feature_set, name)
@@ -148,7 +169,11 @@ def _difference(store: FeatureStore, again: FeatureStore, feature_set: str, vide
         return float("inf")
     stored, made = store.read(feature_set, video), again.read(feature_set, video)
     times, new_times = store.seconds(video), again.seconds(video)
-    if stored.values.shape != made.values.shape or not np.array_equal(stored.frame, made.frame) or not _same_times(times, new_times):
+    if (
+        stored.values.shape != made.values.shape
+        or not np.array_equal(stored.frame, made.frame)
+        or not _same_times(times, new_times)
+    ):
         return float("inf")
     largest = np.abs(stored.values.astype(np.float64)).max(initial=np.finfo(np.float32).tiny)
     return float(np.abs(stored.values.astype(np.float64) - made.values).max(initial=0) / largest)

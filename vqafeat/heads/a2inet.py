@@ -19,7 +19,9 @@ FUSIONS: Registry[Callable[[int], nn.Module]] = Registry("fusion")
 
 
 def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over time; the variance is the population's, so that one frame has 0, plus 1e-5."""
+    """Return (channel,) mean and deviation over time; the variance is the population's, so that one frame has
+    0, plus 1e-5.
+    """
     variance, mean = torch.var_mean(frames, dim=0, correction=0)
     return mean, torch.sqrt(variance + _EPSILON)
 
@@ -37,7 +39,8 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
 
 class Guided(nn.Module):
-    """Feature guided instance normalisation, γ_s(Y)·n(X) + θ_s(Y) with FC layers γ_s and θ_s (A2INet, equation 2).
+    """Feature guided instance normalisation, γ_s(Y)·n(X) + θ_s(Y) with FC layers γ_s and θ_s (A2INet,
+    equation 2).
 
     With `kept` it is equation 3, which adds γ₁·n(X), γ₁ = `kept`.
     """
@@ -67,7 +70,9 @@ class Concat(nn.Module):
 
 @FUSIONS.register("concat-mlp")
 class ConcatMLP(Concat):
-    """Both branches side by side, then FC, ReLU and dropout (A2INet, table 5); width 2D and dropout 0.5, which the paper leaves open."""
+    """Both branches side by side, then FC, ReLU and dropout (A2INet, table 5); width 2D and dropout 0.5,
+    which the paper leaves open.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
@@ -124,7 +129,9 @@ class FGINReverse(FGIN):
 
 @FUSIONS.register("cgin")
 class CGIN(nn.Module):
-    """Each branch guided by the other with γ₁ = 1, by the same γ_s and θ_s, as equation 4 writes it: f(F^q, F^s) ⊕ f(F^s, F^q)."""
+    """Each branch guided by the other with γ₁ = 1, by the same γ_s and θ_s, as equation 4 writes it: f(F^q,
+    F^s) ⊕ f(F^s, F^q).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -149,9 +156,11 @@ class Attention(nn.Module):
 
 
 class TemporalGates(nn.Module):
-    """FC to `width`, then quality saliency (maximum over time) and content variation (deviation over time) beside each other (figure 3).
+    """FC to `width`, then quality saliency (maximum over time) and content variation (deviation over time)
+    beside each other (figure 3).
 
-    Each gate is Sigmoid(FC(ReLU(FC(pooled)))) and multiplies a temporal convolution of the frames; beyond a video's ends lie zeros.
+    Each gate is Sigmoid(FC(ReLU(FC(pooled)))) and multiplies a temporal convolution of the frames; beyond a
+    video's ends lie zeros.
     """
 
     def __init__(self, width: int, reduction: int, kernel: int) -> None:
@@ -159,9 +168,12 @@ class TemporalGates(nn.Module):
         self.narrow = nn.Linear(2 * width, width)
         middle = width // reduction
         self.gates = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, width), nn.Sigmoid()) for _ in range(2)
+            nn.Sequential(nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, width), nn.Sigmoid())
+            for _ in range(2)
         )
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, width, kernel, padding=kernel // 2) for _ in range(2)
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (time, 2·width) of (time, 2·width)."""
@@ -176,15 +188,18 @@ class TemporalGates(nn.Module):
 
 @HEADS.register("a2inet")
 class A2INet(NeuralHead):
-    """Cross-aware guided interaction and temporal modelling of two feature sets (A2INet, ACM MM 2024, section 3; no code was released).
+    """Cross-aware guided interaction and temporal modelling of two feature sets (A2INet, ACM MM 2024, section
+    3; no code was released).
 
-    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s, spatial or motion). What works along
-    time works on one video at a time, so that neither padding nor a batch's other videos come near it. Options switch the parts off for
-    the paper's ablations: `fusion="concat"`, `attention=False`, `catm=False` is its "Concat".
+    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s, spatial or
+    motion). What works along time works on one video at a time, so that neither padding nor a batch's other
+    videos come near it. Options switch the parts off for the paper's ablations: `fusion="concat"`,
+    `attention=False`, `catm=False` is its "Concat".
 
-    Where the paper is silent: the gates' reduction is 16, the temporal convolution's kernel 3; each block of the CATM has its own gate and
-    convolution (figure 3 draws two blocks); W_Q, W_K, W_V have no bias (the paper has matrices); a one-way fusion is joined with the branch
-    that guided it, so that what follows keeps its width.
+    Where the paper is silent: the gates' reduction is 16, the temporal convolution's kernel 3; each block of
+    the CATM has its own gate and convolution (figure 3 draws two blocks); W_Q, W_K, W_V have no bias (the
+    paper has matrices); a one-way fusion is joined with the branch that guided it, so that what follows keeps
+    its width.
 
     Args:
         channels: width of both feature sets together.
@@ -234,7 +249,10 @@ class A2INet(NeuralHead):
         counts = lengths.tolist()
         first = self.first(frames[:, : self.first_channels]).split(counts)
         second = self.second(frames[:, self.first_channels :]).split(counts)
-        videos = [self.gates(self.attention(self.fusion(one, other))) for one, other in zip(first, second, strict=True)]
+        videos = [
+            self.gates(self.attention(self.fusion(one, other)))
+            for one, other in zip(first, second, strict=True)
+        ]
         reduced = pad_sequence(list(self.reduce(torch.cat(videos)).split(counts)))
         states, _ = self.recurrence(reduced)
         quality: Tensor = self.score(states)
@@ -248,10 +266,15 @@ class A2INet(NeuralHead):
 def _check_sizes(channels: int, first_channels: int, width: int, gate_reduction: int, kernel: int) -> None:
     if not 0 < first_channels < channels:
         raise ArgumentError(
-            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the first of two fused feature sets, "
+            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the "
+            f"first of two fused feature sets, "
             "which `vqafeat fit --features FIRST+SECOND` fills in."
         )
     if kernel < 1 or kernel % 2 == 0:
-        raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, so that as many frames come out as go in.")
+        raise ArgumentError(
+            f"kernel is {kernel}; it has to be odd, as 3, so that as many frames come out as go in."
+        )
     if not 1 <= gate_reduction <= width:
-        raise ArgumentError(f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}.")
+        raise ArgumentError(
+            f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}."
+        )

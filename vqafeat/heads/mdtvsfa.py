@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, Head, NeuralHead, Outputs
+from vqafeat.heads.base import HEADS, Head, NeuralHead, Scores
 from vqafeat.heads.recurrent import SubGRU
 from vqafeat.heads.transformer import TransformerHead
 
@@ -17,15 +17,19 @@ _OPEN = 1e-3
 class AlignedHead(NeuralHead):
     """A head with mean pooling at its end, and behind it sigmoid → logistic → one line a data set.
 
-    Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022): relative = sigmoid(pooled), mapped =
-    Linear–Sigmoid–Linear(relative), the first Linear starting at weight 2√3, bias −√3, the last one frozen at weight 1, bias 0, aligned =
-    a·mapped + b with a and b of each data set, starting at the range and the minimum of its labels. The released code takes range and
-    minimum of all labels; `see_labels` takes those of the training part. Equation 13 of Li et al. learns the last Linear too.
+    Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022):
+    relative = sigmoid(pooled), mapped = Linear–Sigmoid–Linear(relative), the first Linear starting at weight
+    2√3, bias −√3, the last one frozen at weight 1, bias 0, aligned = a·mapped + b with a and b of each data
+    set, starting at the range and the minimum of its labels. The released code takes range and minimum of all
+    labels; `init_from_labels` takes those of the training part. Equation 13 of Li et al. learns the last
+    Linear too.
 
-    Within a data set the three rank alike and mapped and aligned correlate alike, as long as the learnt slopes stay positive.
+    Within a data set the three rank alike and mapped and aligned correlate alike, as long as the learnt
+    slopes stay positive.
 
-    The video's score is the aligned one of the data set `scale_of`. Frame scores are on the same scale, each taken through the same
-    functions by itself, so that their mean is close to the video's score, not equal to it.
+    The video's score is the aligned one of the data set `scale_of`. Frame scores are on the same scale, each
+    taken through the same functions by itself, so that their mean is close to the video's score, not equal to
+    it.
 
     Args:
         inner: the head whose pooled quality is bounded.
@@ -38,7 +42,10 @@ class AlignedHead(NeuralHead):
         super().__init__()
         names = [name.strip() for name in datasets.split(_SIGN)]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):
-            raise ArgumentError(f"datasets is '{datasets}'; names joined by '{_SIGN}' have to be different and not empty, as in 'a+b'.")
+            raise ArgumentError(
+                f"datasets is '{datasets}'; names joined by '{_SIGN}' have to be different and not empty, "
+                f"as in 'a+b'."
+            )
         if scale_of and scale_of not in names:
             known = ", ".join(names) if datasets else "no named data set"
             raise ArgumentError(f"scale_of is '{scale_of}'; the head has scales of {known}.")
@@ -52,7 +59,10 @@ class AlignedHead(NeuralHead):
 
     @torch.no_grad()
     def _start_logistic(self) -> None:
-        for layer, weight, bias in ((self.steepen, 2 * math.sqrt(3), -math.sqrt(3)), (self.stretch, 1.0, 0.0)):
+        for layer, weight, bias in (
+            (self.steepen, 2 * math.sqrt(3), -math.sqrt(3)),
+            (self.stretch, 1.0, 0.0),
+        ):
             layer.weight.fill_(weight)
             layer.bias.fill_(bias)
 
@@ -61,7 +71,7 @@ class AlignedHead(NeuralHead):
         """The head whose pooled quality is bounded."""
         return self.inner
 
-    def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Outputs:
+    def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
         """Return relative, mapped and aligned scores of the (batch,) pooled quality.
 
         Args:
@@ -71,7 +81,7 @@ class AlignedHead(NeuralHead):
         relative = torch.sigmoid(scores)
         mapped = self._mapped(relative)
         number = self.scale_number if dataset is None else dataset
-        return Outputs(relative, mapped, self.slopes[number] * mapped + self.offsets[number])
+        return Scores(relative, mapped, self.slopes[number] * mapped + self.offsets[number])
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,): the aligned scores."""
@@ -86,8 +96,9 @@ class AlignedHead(NeuralHead):
         return self._on_scale(self.inner.raw_frame_scores(frames, lengths))
 
     @torch.no_grad()
-    def see_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Start each data set's line at the range and the minimum of its own among the (video,) scaled labels.
+    def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
+        """Start each data set's line at the range and the minimum of its own among the (video,) scaled
+        labels.
 
         A head with several lines that sees one data set alone starts them all there.
         """
@@ -97,23 +108,30 @@ class AlignedHead(NeuralHead):
             self.offsets[number] = own.min()
 
     @torch.no_grad()
-    def start_at(self, label: float) -> None:
+    def init_output_bias(self, label: float) -> None:
         """Let the untrained head's scores lie about `label`, or as near to it as the logistic reaches."""
         wanted = (label - self.offsets[self.scale_number]) / self.slopes[self.scale_number]
-        relative = (torch.logit(wanted.nan_to_num().clamp(_OPEN, 1 - _OPEN)) - self.steepen.bias) / self.steepen.weight[0]
-        self.inner.start_at(float(torch.logit(relative.clamp(_OPEN, 1 - _OPEN))))
+        relative = (
+            torch.logit(wanted.nan_to_num().clamp(_OPEN, 1 - _OPEN)) - self.steepen.bias
+        ) / self.steepen.weight[0]
+        self.inner.init_output_bias(float(torch.logit(relative.clamp(_OPEN, 1 - _OPEN))))
 
     def _mapped(self, relative: Tensor) -> Tensor:
         mapped: Tensor = self.stretch(torch.sigmoid(self.steepen(relative[..., None])))
         return mapped[..., 0]
 
     def _on_scale(self, quality: Tensor) -> Tensor:
-        return self.slopes[self.scale_number] * self._mapped(torch.sigmoid(quality)) + self.offsets[self.scale_number]
+        return (
+            self.slopes[self.scale_number] * self._mapped(torch.sigmoid(quality))
+            + self.offsets[self.scale_number]
+        )
 
 
 @HEADS.register("mdtvsfa")
 class MDTVSFA(AlignedHead):
-    """VSFA's head with a bounded score, a learnt logistic and one line a data set (MDTVSFA, IJCV 2021; Li et al., TCSVT 2022)."""
+    """VSFA's head with a bounded score, a learnt logistic and one line a data set (MDTVSFA, IJCV 2021; Li et
+    al., TCSVT 2022).
+    """
 
     def __init__(
         self,
@@ -127,7 +145,9 @@ class MDTVSFA(AlignedHead):
         scale_of: str = "",
         four_parameters: bool = False,
     ) -> None:
-        super().__init__(SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of, four_parameters)
+        super().__init__(
+            SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of, four_parameters
+        )
 
 
 @HEADS.register("mdtvsfa-transformer")
@@ -150,5 +170,16 @@ class MDTVSFATransformer(AlignedHead):
         scale_of: str = "",
         four_parameters: bool = False,
     ) -> None:
-        inner = TransformerHead(channels, reduced, layers, attention_heads, feed_forward, dropout, positions, pooling, window, beta)
+        inner = TransformerHead(
+            channels,
+            reduced,
+            layers,
+            attention_heads,
+            feed_forward,
+            dropout,
+            positions,
+            pooling,
+            window,
+            beta,
+        )
         super().__init__(inner, datasets, scale_of, four_parameters)

@@ -1,4 +1,5 @@
-"""From a quality for each frame to the quality of a video: hysteresis temporal pooling, vectorised over videos of different lengths.
+"""From a quality for each frame to the quality of a video: hysteresis temporal pooling, vectorised over
+videos of different lengths.
 
 Padding is never read: every function looks at a video's own frames and leaves 0 behind its end.
 """
@@ -40,7 +41,8 @@ class SubjectivePooling:
         POOLINGS.get(self.variant)
         if self.window < 1 or not 0 <= self.beta <= 1:
             raise ArgumentError(
-                f"window = {self.window}, beta = {self.beta}: the pooling window has to be at least 1 frame and beta between 0 and 1."
+                f"window = {self.window}, beta = {self.beta}: the pooling window has to be at least 1 frame "
+                f"and beta between 0 and 1."
             )
 
     def __call__(self, quality: Tensor, lengths: Tensor) -> Tensor:
@@ -54,14 +56,21 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
 
 
 def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
-    """Return (batch, time, …), or (time, batch, …), of (total frames, …): each video's frames, 0 behind its end.
+    """Return (batch, time, …), or (time, batch, …), of (total frames, …): each video's frames, 0 behind its
+    end.
 
     What `pad_sequence` does, in one step there and one back instead of one a video.
     """
     batch, time = len(lengths), int(lengths.max())
     video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
-    places, shape = (moment * batch + video, (time, batch)) if time_first else (video * time + moment, (batch, time))
-    return flat.new_zeros(batch * time, *flat.shape[1:]).index_copy(0, places, flat).view(*shape, *flat.shape[1:])
+    places, shape = (
+        (moment * batch + video, (time, batch)) if time_first else (video * time + moment, (batch, time))
+    )
+    return (
+        flat.new_zeros(batch * time, *flat.shape[1:])
+        .index_copy(0, places, flat)
+        .view(*shape, *flat.shape[1:])
+    )
 
 
 def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
@@ -74,9 +83,9 @@ def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
 def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
     """Pool as the released code of VSFA and its descendants does: function `TP` of VSFA.py.
 
-    Memory is the smallest quality of the last `window` frames, the frame itself included; current is the mean of the next `window` frames,
-    the frame itself included, weighted by e^−q and cut at the video's end. The paper excludes the frame from the memory and looks one frame
-    further ahead.
+    Memory is the smallest quality of the last `window` frames, the frame itself included; current is the mean
+    of the next `window` frames, the frame itself included, weighted by e^−q and cut at the video's end. The
+    paper excludes the frame from the memory and looks one frame further ahead.
 
     Args:
         quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
@@ -87,16 +96,20 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
     Returns:
         (batch, time) pooled quality, 0 behind a video's end.
     """
-    memory = -F.max_pool1d(F.pad(-quality[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
+    memory = -F.max_pool1d(F.pad(-quality[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[
+        :, 0
+    ]
     return _blend(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
 
 
 @POOLINGS.register("paper")
 def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
-    """Pool as the papers write it: VSFA (ACM MM 2019) equations 5 to 8, Li et al. (TCSVT 2022) equations 9 to 11.
+    """Pool as the papers write it: VSFA (ACM MM 2019) equations 5 to 8, Li et al. (TCSVT 2022) equations 9 to
+    11.
 
-    Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality where there is none before);
-    current is the mean of the frame and the next `window` ones, weighted by e^−q and cut at the video's end.
+    Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality
+    where there is none before); current is the mean of the frame and the next `window` ones, weighted by e^−q
+    and cut at the video's end.
 
     Args:
         quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
@@ -107,14 +120,17 @@ def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: f
     Returns:
         (batch, time) pooled quality, 0 behind a video's end.
     """
-    # the first frame, put before itself, is its own memory and adds nothing to the windows of the frames after it
+    # the first frame, put before itself, is its own memory and adds nothing to the windows of the frames
+    # after it
     before = torch.cat([quality[:, :1], quality[:, :-1]], dim=1)
     memory = -F.max_pool1d(F.pad(-before[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
     return _blend(beta * memory + (1 - beta) * _current(quality, lengths, window + 1), lengths)
 
 
 def _current(quality: Tensor, lengths: Tensor, span: int) -> Tensor:
-    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the ones after it, `span` in all, stable for any q."""
+    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the ones after it, `span` in all, stable
+    for any q.
+    """
     mask = F.pad(frame_mask(lengths, quality.shape[1]), (0, span - 1))
     padded = F.pad(quality, (0, span - 1))
     # finite, for windows wholly behind the end, where a softmax over −∞ would be NaN and reach the gradients

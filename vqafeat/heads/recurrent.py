@@ -7,9 +7,11 @@ from vqafeat.heads.pooling import SubjectivePooling, padded
 
 
 class RecurrentHead(NeuralHead):
-    """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the released VSFA.py.
+    """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the
+    released VSFA.py.
 
-    The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own frames.
+    The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own
+    frames.
     """
 
     recurrence: nn.GRU | nn.LSTM
@@ -34,9 +36,13 @@ class RecurrentHead(NeuralHead):
 
 
 class SubjectiveHead(RecurrentHead):
-    """A recurrent head with subjectively-inspired (hysteresis) temporal pooling; the frame score is the pooled quality q′."""
+    """A recurrent head with subjectively-inspired (hysteresis) temporal pooling; the frame score is the
+    pooled quality q′.
+    """
 
-    def __init__(self, channels: int, reduced: int, hidden: int, pooling: str, window: int, beta: float) -> None:
+    def __init__(
+        self, channels: int, reduced: int, hidden: int, pooling: str, window: int, beta: float
+    ) -> None:
         super().__init__(channels, reduced, hidden)
         self.pool = SubjectivePooling(pooling, window, beta)
 
@@ -47,7 +53,9 @@ class SubjectiveHead(RecurrentHead):
 
 @HEADS.register("no-time")
 class NoTime(NeuralHead):
-    """The head without temporal model that Fontanel et al. compare with (table 1): VSFA's two FC layers and a mean."""
+    """The head without temporal model that Fontanel et al. compare with (table 1): VSFA's two FC layers and a
+    mean.
+    """
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
         super().__init__()
@@ -64,7 +72,7 @@ class NoTime(NeuralHead):
 class AvgGRU(RecurrentHead):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
-    shares_time = True
+    supports_batched_training = True
 
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
         super().__init__(channels, reduced, hidden)
@@ -75,10 +83,16 @@ class AvgGRU(RecurrentHead):
 class SubGRU(SubjectiveHead):
     """VSFA as released; `pooling="paper"` follows the paper's equations instead of the released code."""
 
-    shares_time = True
+    supports_batched_training = True
 
     def __init__(
-        self, channels: int, reduced: int = 128, hidden: int = 32, pooling: str = "released", window: int = 12, beta: float = 0.5
+        self,
+        channels: int,
+        reduced: int = 128,
+        hidden: int = 32,
+        pooling: str = "released",
+        window: int = 12,
+        beta: float = 0.5,
     ) -> None:
         super().__init__(channels, reduced, hidden, pooling, window, beta)
         self.recurrence = nn.GRU(reduced, hidden)
@@ -89,7 +103,13 @@ class SubLSTM(SubjectiveHead):
     """VSFA with the cell swapped (Fontanel et al., table 1)."""
 
     def __init__(
-        self, channels: int, reduced: int = 128, hidden: int = 32, pooling: str = "released", window: int = 12, beta: float = 0.5
+        self,
+        channels: int,
+        reduced: int = 128,
+        hidden: int = 32,
+        pooling: str = "released",
+        window: int = 12,
+        beta: float = 0.5,
     ) -> None:
         super().__init__(channels, reduced, hidden, pooling, window, beta)
         self.recurrence = nn.LSTM(reduced, hidden)

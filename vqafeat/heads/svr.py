@@ -1,4 +1,6 @@
-"""svr: features averaged over a video's frames → RBF support vector regression; Li et al.'s S-Feature + SVR."""
+"""svr: features averaged over a video's frames → RBF support vector regression; Li et al.'s S-Feature +
+SVR.
+"""
 
 from collections.abc import Mapping
 
@@ -12,18 +14,22 @@ from vqafeat.heads.pooling import frame_mask
 
 @HEADS.register("svr")
 class SVRHead(Head):
-    """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022, table XIII).
+    """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022,
+    table XIII).
 
-    Trained by `vqafeat.training.svr`; here is only the formula that scores: f(x) = Σ a_i exp(−γ ‖x − s_i‖²) + b over the support
-    vectors s_i. A video is scored as a whole, so each of its frames has the video's score. All numbers are float64, as in libsvm.
+    Trained by `vqafeat.training.svr`; here is only the formula that scores: f(x) = Σ a_i exp(−γ ‖x − s_i‖²) +
+    b over the support vectors s_i. A video is scored as a whole, so each of its frames has the video's score.
+    All numbers are float64, as in libsvm.
 
     Args:
         channels: width of a frame's features.
-        epsilon: half-width of the tube without loss, in the labels' unit; 0.1 is what scikit-learn and so the released script uses.
+        epsilon: half-width of the tube without loss, in the labels' unit; 0.1 is what scikit-learn and so the
+            released script uses.
         folds: of the cross-validation where there is no validation part.
-        held_out: share of the training part that C and γ are chosen on in its place; 0 for folds. VIDEVAL's script
-            (demo_eval_BVQA_feats_one_dataset.py of https://github.com/vztu/VIDEVAL), from which the figures of hand-crafted features in Li
-            et al., table IV, come, holds out 0.2, and chooses by RMSE where this does by SROCC.
+        held_out: share of the training part that C and γ are chosen on in its place; 0 for folds. VIDEVAL's
+            script (demo_eval_BVQA_feats_one_dataset.py of https://github.com/vztu/VIDEVAL), from which the
+            figures of hand-crafted features in Li et al., table IV, come, holds out 0.2, and chooses by RMSE
+            where this does by SROCC.
     """
 
     trainer = "svr"
@@ -38,14 +44,22 @@ class SVRHead(Head):
         super().__init__()
         if not 0 <= epsilon < float("inf") or folds < 2 or not 0 <= held_out < 1:
             raise ArgumentError(
-                f"epsilon = {epsilon}, folds = {folds}, held_out = {held_out}: epsilon has to be at least 0 and finite, folds at least 2, "
+                f"epsilon = {epsilon}, folds = {folds}, held_out = {held_out}: epsilon has to be at least 0 "
+                f"and finite, folds at least 2, "
                 "and held_out a share below 1."
             )
-        sizes = {"support": (0, channels), "coefficients": (0,), "intercept": (), "gamma": (), "scale": (channels,), "shift": (channels,)}
+        sizes = {
+            "support": (0, channels),
+            "coefficients": (0,),
+            "intercept": (),
+            "gamma": (),
+            "scale": (channels,),
+            "shift": (channels,),
+        }
         for name, size in sizes.items():
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
 
-    def make_room(self, weights: Mapping[str, Tensor]) -> None:
+    def resize_buffers(self, weights: Mapping[str, Tensor]) -> None:
         """Take as many support vectors as a state dict has."""
         count = len(weights["support"]) if "support" in weights and weights["support"].ndim else 0
         self.support = self.support.new_zeros((count, self.support.shape[1]))
@@ -54,8 +68,11 @@ class SVRHead(Head):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,) float64: each video's score."""
         means = torch.stack([part.double().mean(dim=0) for part in torch.split(frames, lengths.tolist())])
-        # without the shortcut through a matrix product, whose rounding would depend on how many videos are scored together
-        distances = torch.cdist(means * self.scale + self.shift, self.support, compute_mode="donot_use_mm_for_euclid_dist")
+        # without the shortcut through a matrix product, whose rounding would depend on how many videos are
+        # scored together
+        distances = torch.cdist(
+            means * self.scale + self.shift, self.support, compute_mode="donot_use_mm_for_euclid_dist"
+        )
         kernel = torch.exp(-self.gamma * distances.square())
         scores: Tensor = (kernel * self.coefficients).sum(dim=1) + self.intercept
         return scores

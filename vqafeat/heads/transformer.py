@@ -1,4 +1,6 @@
-"""transformer: FC → Transformer encoder → FC to one quality a frame → subjective pooling; Li et al.'s alternative to the GRU."""
+"""transformer: FC → Transformer encoder → FC to one quality a frame → subjective pooling; Li et al.'s
+alternative to the GRU.
+"""
 
 import math
 
@@ -19,10 +21,11 @@ POSITIONS.add("none", False)
 class TransformerHead(NeuralHead):
     """VSFA with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, section IV-D and table XV).
 
-    The paper gives 2 layers, feed-forward 2048, 2 heads and dropout 0.2; its released code has the GRU alone. Chosen here, after the
-    paper that it cites (Vaswani et al. 2017): layers of the default kind of PyTorch (ReLU, normalisation after each residual sum),
-    sinusoidal positions added to the reduced features, without which a frame's place in time would be unknown, and dropout inside the
-    layers alone. `positions="none"` leaves them out.
+    The paper gives 2 layers, feed-forward 2048, 2 heads and dropout 0.2; its released code has the GRU alone.
+    Chosen here, after the paper that it cites (Vaswani et al. 2017): layers of the default kind of PyTorch
+    (ReLU, normalisation after each residual sum), sinusoidal positions added to the reduced features, without
+    which a frame's place in time would be unknown, and dropout inside the layers alone. `positions="none"`
+    leaves them out.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class TransformerHead(NeuralHead):
 
 
 def sinusoids(time: int, width: int) -> Tensor:
-    """Return (time, width) positions: sin(t / 10000^(2i/width)) in channel 2i, the cosine in channel 2i + 1 (Vaswani et al. 2017, 3.5)."""
+    """Return (time, width) positions: sin(t / 10000^(2i/width)) in channel 2i, the cosine in channel 2i + 1
+    (Vaswani et al. 2017, 3.5).
+    """
     place = torch.arange(time, dtype=torch.float64)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
     waves = torch.stack([torch.sin(place * rate), torch.cos(place * rate)], dim=2)
@@ -73,7 +78,8 @@ def sinusoids(time: int, width: int) -> Tensor:
 def _check_sizes(reduced: int, layers: int, attention_heads: int, dropout: float) -> None:
     if layers < 1 or attention_heads < 1 or reduced % attention_heads:
         raise ArgumentError(
-            f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: there has to be at least 1 layer and 1 "
+            f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: there has to be "
+            f"at least 1 layer and 1 "
             "attention head, and the attention heads have to share the reduced channels evenly."
         )
     if not 0 <= dropout < 1:

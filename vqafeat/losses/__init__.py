@@ -1,8 +1,18 @@
 """Losses on the scores of a batch of videos; importing this package registers them in `LOSSES`."""
 
 from vqafeat.losses import losses
-from vqafeat.losses.base import LOSSES, MIXINGS, Loss, LossOptions, build_loss, combined, loss_parts, on_label_scale, options_read_by
-from vqafeat.losses.label_scaling import LABEL_SCALES, LabelLine, LabelScale, label_lines
+from vqafeat.losses.base import (
+    LOSSES,
+    MIXINGS,
+    Loss,
+    LossOptions,
+    build_loss,
+    loss_parts,
+    on_label_scale,
+    options_read_by,
+    softmax_weighted_sum,
+)
+from vqafeat.losses.label_scaling import LABEL_SCALES, LabelScale, LabelScaling, fit_label_scaling
 from vqafeat.losses.soft_rank import SOFT_RANKS, soft_ranks
 
 __all__ = [
@@ -10,16 +20,16 @@ __all__ = [
     "LOSSES",
     "MIXINGS",
     "SOFT_RANKS",
-    "LabelLine",
     "LabelScale",
+    "LabelScaling",
     "Loss",
     "LossOptions",
     "build_loss",
-    "combined",
-    "label_lines",
+    "fit_label_scaling",
     "loss_parts",
     "losses",
     "on_label_scale",
     "options_read_by",
     "soft_ranks",
+    "softmax_weighted_sum",
 ]

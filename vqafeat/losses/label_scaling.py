@@ -14,7 +14,7 @@ Labels = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LabelLine:
+class LabelScaling:
     """score on the data set's scale = head's output · scale + shift; the loss sees (label − shift) / scale.
 
     Raises:
@@ -27,7 +27,8 @@ class LabelLine:
     def __post_init__(self) -> None:
         if not (self.scale > 0 and isfinite(self.scale) and isfinite(self.shift)):
             raise ArgumentError(
-                f"label line with scale {self.scale} and shift {self.shift}: the scale has to be above 0, both have to be finite."
+                f"label line with scale {self.scale} and shift {self.shift}: the scale has to be above 0, "
+                f"both have to be finite."
             )
 
     def scaled(self, mos: Labels) -> Labels:
@@ -40,14 +41,14 @@ class LabelLine:
 
 
 # (name of the data set, its (video,) labels, rows of the training part) → line
-LabelScale = Callable[[str, Labels, Sequence[int]], LabelLine]
+LabelScale = Callable[[str, Labels, Sequence[int]], LabelScaling]
 
 LABEL_SCALES: Registry[LabelScale] = Registry("label scale")
 
 
-def label_lines(
+def fit_label_scaling(
     scale: str, datasets: Sequence[str], dataset_of: npt.NDArray[np.intp], mos: Labels, train: Sequence[int]
-) -> list[LabelLine]:
+) -> list[LabelScaling]:
     """Return the line of each data set.
 
     Args:
@@ -65,58 +66,72 @@ def label_lines(
         rows = np.flatnonzero(dataset_of == number)
         own = np.flatnonzero(np.isin(rows, np.asarray(train)))
         if not len(own):
-            raise TrainingError(f"no video of the data set '{name}' is in the training part; leave the data set out, or use other splits.")
+            raise TrainingError(
+                f"no video of the data set '{name}' is in the training part; leave the data set out, or use "
+                f"other splits."
+            )
         lines.append(LABEL_SCALES.get(scale)(name, mos[rows], own.tolist()))
     return lines
 
 
 @LABEL_SCALES.register("largest-of-dataset")
-def largest_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
-    """Divide by the largest label of all parts, as the released VSFA.py; the test labels' maximum thus enters the training."""
-    return LabelLine(_positive(float(mos.max()), f"data set '{name}'"))
+def largest_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
+    """Divide by the largest label of all parts, as the released VSFA.py; the test labels' maximum thus enters
+    the training.
+    """
+    return LabelScaling(_positive(float(mos.max()), f"data set '{name}'"))
 
 
 @LABEL_SCALES.register("largest-of-training")
-def largest_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
+def largest_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
     """Divide by the largest label of the training part."""
-    return LabelLine(_positive(float(mos[list(train)].max()), f"training part of '{name}'"))
+    return LabelScaling(_positive(float(mos[list(train)].max()), f"training part of '{name}'"))
 
 
 @LABEL_SCALES.register("range-of-dataset")
-def range_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
-    """Divide by largest − smallest label of all parts, `scale` in the released VQAdataset.py of MDTVSFA and of Li et al."""
-    return LabelLine(_wide(mos, f"data set '{name}'"))
+def range_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
+    """Divide by largest − smallest label of all parts, `scale` in the released VQAdataset.py of MDTVSFA and
+    of Li et al.
+    """
+    return LabelScaling(_wide(mos, f"data set '{name}'"))
 
 
 @LABEL_SCALES.register("range-of-training")
-def range_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
+def range_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
     """Divide by largest − smallest label of the training part."""
-    return LabelLine(_wide(mos[list(train)], f"training part of '{name}'"))
+    return LabelScaling(_wide(mos[list(train)], f"training part of '{name}'"))
 
 
 @LABEL_SCALES.register("unit-of-dataset")
-def unit_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
-    """Bring the labels of all parts to [0, 1]: the linear re-scaling that MDTVSFA and Li et al. compare with for several data sets."""
-    return LabelLine(_wide(mos, f"data set '{name}'"), float(mos.min()))
+def unit_of_dataset(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
+    """Bring the labels of all parts to [0, 1]: the linear re-scaling that MDTVSFA and Li et al. compare with
+    for several data sets.
+    """
+    return LabelScaling(_wide(mos, f"data set '{name}'"), float(mos.min()))
 
 
 @LABEL_SCALES.register("unit-of-training")
-def unit_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
+def unit_of_training(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
     """Bring the labels of the training part to [0, 1]."""
-    return LabelLine(_wide(mos[list(train)], f"training part of '{name}'"), float(mos[list(train)].min()))
+    return LabelScaling(_wide(mos[list(train)], f"training part of '{name}'"), float(mos[list(train)].min()))
 
 
 @LABEL_SCALES.register("none")
-def as_they_are(name: str, mos: Labels, train: Sequence[int]) -> LabelLine:
-    """Leave labels on the data set's own scale, as `spearmanr` in the released VQAloss.py of Li et al. does."""
-    return LabelLine(1.0)
+def as_they_are(name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
+    """Leave labels on the data set's own scale, as `spearmanr` in the released VQAloss.py of Li et al.
+    does.
+    """
+    return LabelScaling(1.0)
 
 
 def _positive(largest: float, part: str) -> float:
-    """Refuse what labels cannot be divided by; negative labels beside a positive largest one stay negative, as in the released code."""
+    """Refuse what labels cannot be divided by; negative labels beside a positive largest one stay negative,
+    as in the released code.
+    """
     if largest <= 0:
         raise TrainingError(
-            f"the largest label of the {part} is {largest:g}; labels are divided by it and it has to be above 0; add an offset to them."
+            f"the largest label of the {part} is {largest:g}; labels are divided by it and it has to be "
+            f"above 0; add an offset to them."
         )
     return largest
 
@@ -124,7 +139,8 @@ def _positive(largest: float, part: str) -> float:
 def _wide(labels: Labels, part: str) -> float:
     if np.ptp(labels) == 0:
         raise TrainingError(
-            f"all labels of the {part} are {labels[0]:g}; they are divided by largest − smallest, which has to be above 0; "
+            f"all labels of the {part} are {labels[0]:g}; they are divided by largest − smallest, which has "
+            f"to be above 0; "
             "look at the label list, or use another label scale."
         )
     return float(np.ptp(labels))

@@ -18,10 +18,12 @@ def is_constant(values: Tensor) -> Tensor:
 
 
 def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
-    """Return Pearson's correlation of two (batch,) vectors, and 0 without any gradient where it is `undefined`.
+    """Return Pearson's correlation of two (batch,) vectors, and 0 without any gradient where it is
+    `undefined`.
 
-    The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8, from which Adam's second
-    moments take a thousand steps to recover. NaN and infinity stay NaN, wherever they are.
+    The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8,
+    from which Adam's second moments take a thousand steps to recover. NaN and infinity stay NaN, wherever
+    they are.
 
     Args:
         first: (batch,).
@@ -34,14 +36,16 @@ def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
 
 def _unit(values: Tensor, undefined: Tensor) -> Tensor:
     centred = values - values.mean()
-    # the length is replaced before the division, since a gradient through 0/0 is NaN even where the quotient is not used
+    # the length is replaced before the division, since a gradient through 0/0 is NaN even where the quotient
+    # is not used
     length = torch.linalg.vector_norm(centred).masked_fill(undefined, 1)
     return torch.where(undefined, centred * 0, centred / length)
 
 
 @LOSSES.register("l1")
 def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean absolute difference of (batch,) scores and (batch,) scaled labels, as in VSFA (ACM MM 2019), section 3.4.
+    """Return the mean absolute difference of (batch,) scores and (batch,) scaled labels, as in VSFA (ACM MM
+    2019), section 3.4.
 
     The same as equation 6 of A2INet.
     """
@@ -53,10 +57,12 @@ ON_LABEL_SCALE.add("l1")
 
 @LOSSES.register("plcc")
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return (1 − PLCC) / 2 of (batch,) scores and (batch,) labels, in [0, 1]; 0.5 without a gradient where either is constant.
+    """Return (1 − PLCC) / 2 of (batch,) scores and (batch,) labels, in [0, 1]; 0.5 without a gradient where
+    either is constant.
 
-    A batch of one video is constant. Source: Li et al. (TCSVT 2022) equation 14; `loss_a` in the released VQAloss.py of MDTVSFA and Li
-    et al., from which it differs only where scores or labels are constant, see `correlation`.
+    A batch of one video is constant. Source: Li et al. (TCSVT 2022) equation 14; `loss_a` in the released
+    VQAloss.py of MDTVSFA and Li et al., from which it differs only where scores or labels are constant, see
+    `correlation`.
     """
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
@@ -65,14 +71,19 @@ READS["plcc"] = "mapped"
 
 
 @LOSSES.register("srcc")
-def srcc_loss(scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_rank_strength: float = 1.0) -> Tensor:
-    """Return 1 − Pearson's correlation of the soft ranks of (batch,) scores and labels; 1 without a gradient where either is constant.
+def srcc_loss(
+    scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_rank_strength: float = 1.0
+) -> Tensor:
+    """Return 1 − Pearson's correlation of the soft ranks of (batch,) scores and labels; 1 without a gradient
+    where either is constant.
 
-    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks the scores and the labels as they
-    are, on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of values whose neighbours in order are
-    nowhere further apart than the strength is the value itself plus a constant (any scores in [0, 1]; MOS from 1 to 5 in most batches).
-    The released loss is then exactly 1 − PLCC, twice `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in
-    [0, 1] and 32 videos a strength of about 0.01 ranks most of them.
+    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks the
+        scores and the labels as they
+    are, on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of values
+    whose neighbours in order are nowhere further apart than the strength is the value itself plus a constant
+    (any scores in [0, 1]; MOS from 1 to 5 in most batches). The released loss is then exactly 1 − PLCC, twice
+    `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in [0, 1] and 32 videos a
+    strength of about 0.01 ranks most of them.
 
     Args:
         scores: (batch,).
@@ -82,7 +93,9 @@ def srcc_loss(scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_ran
     """
     undefined = is_constant(scores) | is_constant(labels)
     # in float64, since weak scores lie close together beside ranks of up to the batch's size
-    ranks, label_ranks = (soft_ranks(values.double(), soft_rank, soft_rank_strength) for values in (scores, labels))
+    ranks, label_ranks = (
+        soft_ranks(values.double(), soft_rank, soft_rank_strength) for values in (scores, labels)
+    )
     return (1 - correlation(ranks, label_ranks, undefined)).to(scores.dtype)
 
 
@@ -91,9 +104,11 @@ READS["srcc"] = BY_OPTION
 
 @LOSSES.register("rank-mdtvsfa")
 def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,) scores and labels; 0 for one video.
+    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,) scores and labels; 0
+    for one video.
 
-    Source: `loss_m` in the released VQAloss.py of MDTVSFA (IJCV 2021). There is no margin: equal scores cost nothing and get no gradient.
+    Source: `loss_m` in the released VQAloss.py of MDTVSFA (IJCV 2021). There is no margin: equal scores cost
+        nothing and get no gradient.
     """
     count = len(scores)
     wrong = F.relu((scores[:, None] - scores) * torch.sign(labels - labels[:, None]))
@@ -105,9 +120,11 @@ READS["rank-mdtvsfa"] = BY_OPTION
 
 @LOSSES.register("rank")
 def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over all pairs of (batch,) scores and labels of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ = 1 where y_i ≥ y_j, else −1.
+    """Return the mean over all pairs of (batch,) scores and labels of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ
+    = 1 where y_i ≥ y_j, else −1.
 
-    Source: A2INet equations 7 and 8; a video's pair with itself counts among the N² and costs nothing. The margin is the labels' own
+    Source: A2INet equations 7 and 8; a video's pair with itself counts among the N² and costs nothing. The
+        margin is the labels' own
     distance, so scores and labels have to share one scale; it keeps a gradient where all scores are equal.
     """
     distance = labels[:, None] - labels

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vqafeat.errors import VqafeatError
-from vqafeat.paper_tables.sources import Shelf
+from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import RunRequest
-from vqafeat.training.data import FeatureSource
+from vqafeat.training.data import FeatureReader
 from vqafeat.training.fit import FittedRun, drawn_splits, fit
-from vqafeat.training.joint_store import Mixture
+from vqafeat.training.joint_store import JointStore
 from vqafeat.training.parallel import Progress
 
 
 @dataclass(frozen=True)
-class Bench:
+class FitCache:
     """Makes the fits that cells ask for; one that is finished is found by its configuration and not repeated.
 
     Attributes:
@@ -29,24 +29,25 @@ class Bench:
         progress: called with a split's number and each epoch's record.
     """
 
-    shelf: Shelf
+    stores: FeatureStores
     runs: Path
     jobs: int = 1
     device: str = "cpu"
     skip_missing: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
-    near: Callable[[FeatureSource, str], FeatureSource] = lambda source, features: source
+    near: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
     progress: Progress | None = None
     _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, request: RunRequest, beside: Sequence[str] = ()) -> FittedRun:
-        """Return the run that is asked for, whose data sets are used together with those `beside`; each is asked of the disk once.
+        """Return the run that is asked for, whose data sets are used together with those `beside`; each is
+        asked of the disk once.
 
         Raises:
             VqafeatError: the fit cannot be made, now or when it was asked for before.
         """
-        key = repr((request, len(beside) if self.shelf.stands_in else 0))
+        key = repr((request, len(beside) if self.stores.stands_in else 0))
         if key not in self._done:
             try:
                 self._done[key] = self._fitted(request, beside)
@@ -58,12 +59,21 @@ class Bench:
         return found
 
     def _fitted(self, request: RunRequest, beside: Sequence[str]) -> FittedRun:
-        asked = self.shelf.adapted(request)
-        source = self._joined(self._near((*request.datasets, *beside), asked.features)[: len(request.datasets)])
-        drawn = drawn_splits(
-            source.members, asked.protocol, asked.splits, asked.seed, asked.ratio, asked.recipe, asked.test_part, asked.validation_share
+        asked = self.stores.adapt(request)
+        source = self._joined(
+            self._near((*request.datasets, *beside), asked.features)[: len(request.datasets)]
         )
-        named = asked.changed({"datasets": [member.name for member in source.members]})
+        drawn = drawn_splits(
+            source.datasets,
+            asked.protocol,
+            asked.splits,
+            asked.seed,
+            asked.ratio,
+            asked.recipe,
+            asked.test_part,
+            asked.validation_share,
+        )
+        named = asked.changed({"datasets": [member.name for member in source.datasets]})
         return fit(
             source,
             asked.features,
@@ -80,25 +90,27 @@ class Bench:
             skip_missing=self.skip_missing,
             device=self.device,
             frame_input=asked.frame_input,
-            elsewhere=True,
+            reuse=True,
             progress=self.progress,
         )
 
-    def members(self, request: RunRequest) -> list[FeatureSource]:
+    def datasets(self, request: RunRequest) -> list[FeatureReader]:
         """Return the stores that the request is fitted on, one a data set."""
-        return self._near(request.datasets, self.shelf.adapted(request).features)
+        return self._near(request.datasets, self.stores.adapt(request).features)
 
-    def source(self, request: RunRequest) -> FeatureSource:
+    def source(self, request: RunRequest) -> FeatureReader:
         """Return them as one."""
-        return self._joined(self.members(request))
+        return self._joined(self.datasets(request))
 
-    def beside(self, request: RunRequest, names: Sequence[str]) -> list[FeatureSource]:
+    def beside(self, request: RunRequest, names: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of other data sets that are used together with the request's."""
-        return self._near((*request.datasets, *names), self.shelf.adapted(request).features)[len(request.datasets) :]
+        return self._near((*request.datasets, *names), self.stores.adapt(request).features)[
+            len(request.datasets) :
+        ]
 
-    def _near(self, datasets: Sequence[str], features: str) -> list[FeatureSource]:
-        return [self.near(source, features) for source in self.shelf.sources(datasets)]
+    def _near(self, datasets: Sequence[str], features: str) -> list[FeatureReader]:
+        return [self.near(source, features) for source in self.stores.sources(datasets)]
 
     @staticmethod
-    def _joined(sources: Sequence[FeatureSource]) -> FeatureSource:
-        return sources[0] if len(sources) == 1 else Mixture(sources)
+    def _joined(sources: Sequence[FeatureReader]) -> FeatureReader:
+        return sources[0] if len(sources) == 1 else JointStore(sources)

@@ -10,13 +10,13 @@ from itertools import groupby
 from math import isfinite
 from typing import Any
 
-from vqafeat.io import guarded
+from vqafeat.io import escape_formula
 from vqafeat.metrics import FEW_VIDEOS
-from vqafeat.paper_tables.run import CellResult, StudyResult
+from vqafeat.paper_tables.run import CellResult, TableResult
 from vqafeat.paper_tables.sources import commands_for
 from vqafeat.paper_tables.table import NOTHING, Heading, number, signed
 from vqafeat.registry import Registry
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 
 QUOTED = "†"
 FEW = "‡"
@@ -34,7 +34,9 @@ class Span:
 
 def spans(headings: Sequence[Heading]) -> list[Span]:
     """Return the groups of headings with how many follow one another in each."""
-    return [Span(name, len(list(members))) for name, members in groupby(heading.group for heading in headings)]
+    return [
+        Span(name, len(list(members))) for name, members in groupby(heading.group for heading in headings)
+    ]
 
 
 def difference(found: CellResult, digits: int) -> str:
@@ -48,7 +50,12 @@ def measured_text(found: CellResult, digits: int) -> str:
         return NOTHING
     std = found.measured.spread.std
     spread = f" ± {number(std, digits)}" if found.cell.statistic == "mean-std" and isfinite(std) else ""
-    return number(found.value, digits) + spread + (FEW if found.measured.few_videos else "") + plain_text(found, digits)
+    return (
+        number(found.value, digits)
+        + spread
+        + (FEW if found.measured.few_videos else "")
+        + plain_text(found, digits)
+    )
 
 
 def plain_text(found: CellResult, digits: int) -> str:
@@ -65,15 +72,19 @@ def cell_text(found: CellResult, digits: int) -> str:
     shown = measured_text(found, digits)
     if not published:
         return shown
-    return f"{shown} ({published}, {difference(found, digits)})" if isfinite(found.difference) else f"{shown} ({published})"
+    return (
+        f"{shown} ({published}, {difference(found, digits)})"
+        if isfinite(found.difference)
+        else f"{shown} ({published})"
+    )
 
 
-def title(result: StudyResult) -> str:
+def title(result: TableResult) -> str:
     """Return the table's heading line."""
-    return f"{result.study.label} of {result.study.paper}: {result.study.title}"
+    return f"{result.table.label} of {result.table.paper}: {result.table.title}"
 
 
-def notes(result: StudyResult) -> list[str]:
+def notes(result: TableResult) -> list[str]:
     """Return the lines below a table: data, choices, what is missing, what failed."""
     marks = [found.cell.published for found in result.cells if found.cell.published]
     legend = _LEGEND
@@ -82,7 +93,7 @@ def notes(result: StudyResult) -> list[str]:
     legend += "; [without a mapping]" if any(isfinite(found.plain_value) for found in result.cells) else ""
     legend += "; * the paper took it from elsewhere" if any(item.collected for item in marks) else ""
     legend += "; ≈ read off a plot" if any(item.approximate for item in marks) else ""
-    lines = [result.words, result.study.caption, f"{legend}."]
+    lines = [result.words, result.table.caption, f"{legend}."]
     asked = sum(not found.cell.quoted for found in result.cells)
     lines += [f"Measured: {len(result.measured)} of {asked} cells."] if asked else []
     lines += [f"Missing: {reason}." for reason in result.reasons]
@@ -91,21 +102,23 @@ def notes(result: StudyResult) -> list[str]:
     return [line for line in lines if line]
 
 
-def _own_notes(result: StudyResult) -> list[str]:
-    """Return what the runs say of themselves, once each; what a single split has to say stays in its run folder."""
+def _own_notes(result: TableResult) -> list[str]:
+    """Return what the runs say of themselves, once each; what a single split has to say stays in its run
+    folder.
+    """
     said = [note for found in result.cells if found.measured for note in found.measured.notes]
     return list(dict.fromkeys(note for note in said if not _OF_SPLITS.match(note)))
 
 
-def as_dict(result: StudyResult, store: Place) -> dict[str, Any]:
+def as_dict(result: TableResult, store: StorePath) -> dict[str, Any]:
     """Return the table as JSON has it."""
-    study = result.study
+    table = result.table
     return {
-        "name": study.name,
-        "label": study.label,
-        "paper": study.paper,
-        "title": study.title,
-        "caption": study.caption,
+        "name": table.name,
+        "label": table.label,
+        "paper": table.paper,
+        "title": table.title,
+        "caption": table.caption,
         "data": result.words,
         "stands_in": result.stands_in,
         "cells": [_cell_dict(found, result) for found in result.cells],
@@ -117,9 +130,9 @@ def as_dict(result: StudyResult, store: Place) -> dict[str, Any]:
     }
 
 
-def _cell_dict(found: CellResult, result: StudyResult) -> dict[str, Any]:
+def _cell_dict(found: CellResult, result: TableResult) -> dict[str, Any]:
     cell, measured = found.cell, found.measured
-    row, column = result.study.rows[cell.row], result.study.columns[cell.column]
+    row, column = result.table.rows[cell.row], result.table.columns[cell.column]
     return {
         "row_group": row.group,
         "row": row.name,
@@ -127,7 +140,7 @@ def _cell_dict(found: CellResult, result: StudyResult) -> dict[str, Any]:
         "column": column.name,
         "measure": cell.measure,
         "statistic": cell.statistic,
-        "shown": cell_text(found, result.study.digits),
+        "shown": cell_text(found, result.table.digits),
         "measured": found.value,
         "plain": found.plain_value,
         "std": measured.spread.std if measured else float("nan"),
@@ -141,29 +154,35 @@ def _cell_dict(found: CellResult, result: StudyResult) -> dict[str, Any]:
 
 
 # (filled table, folder of the stores for the commands that are told) → text
-Renderer = Callable[[StudyResult, Place], str]
+Renderer = Callable[[TableResult, StorePath], str]
 RENDERERS: Registry[Renderer] = Registry("format of a table")
 
 
 def _markdown_escaped(text: str) -> str:
     """Return text that Markdown shows as it is; a bar would end its cell, and a tag would be one."""
-    return re.sub(r"([\\`*_|\[\]#])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return (
+        re.sub(r"([\\`*_|\[\]#])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    )
 
 
 @RENDERERS.register("md")
-def markdown(result: StudyResult, store: Place) -> str:
+def markdown(result: TableResult, store: StorePath) -> str:
     """Return the table with its notes below."""
-    study = result.study
-    grouped = any(row.group for row in study.rows)
-    header = [*([""] if grouped else []), "", *(column.words for column in study.columns)]
+    table = result.table
+    grouped = any(row.group for row in table.rows)
+    header = [*([""] if grouped else []), "", *(column.words for column in table.columns)]
     rows = [
-        [*([row.group] if grouped else []), row.name, *(cell_text(found, study.digits) for found in result.row(index))]
-        for index, row in enumerate(study.rows)
+        [
+            *([row.group] if grouped else []),
+            row.name,
+            *(cell_text(found, table.digits) for found in result.row(index)),
+        ]
+        for index, row in enumerate(table.rows)
     ]
     lines = ["| " + " | ".join(map(_markdown_escaped, cells)) + " |" for cells in (header, *rows)]
     below = [f"- {_markdown_escaped(note)}" for note in notes(result)]
     below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
-    rule = "|" + "---|" * (1 + grouped) + "---:|" * len(study.columns)
+    rule = "|" + "---|" * (1 + grouped) + "---:|" * len(table.columns)
     return "\n".join([f"### {_markdown_escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *below])
 
 
@@ -195,24 +214,24 @@ def _latex_escaped(text: str) -> str:
 
 
 @RENDERERS.register("latex")
-def latex(result: StudyResult, store: Place) -> str:
+def latex(result: TableResult, store: StorePath) -> str:
     """Return the table with its notes in the caption."""
-    study = result.study
-    heads = 1 + any(row.group for row in study.rows)
+    table = result.table
+    heads = 1 + any(row.group for row in table.rows)
     rows = []
-    for index, row in enumerate(study.rows):
-        first = index == 0 or study.rows[index - 1].group != row.group
+    for index, row in enumerate(table.rows):
+        first = index == 0 or table.rows[index - 1].group != row.group
         names = [row.group if first else "", row.name][2 - heads :]
         rule = [r"\midrule"] if heads == 2 and first and index else []
-        rows += [*rule, _line([*names, *(cell_text(found, study.digits) for found in result.row(index))])]
+        rows += [*rule, _line([*names, *(cell_text(found, table.digits) for found in result.row(index))])]
     made = [f"To make it: {command}." for command in commands_for(result.missing, store)]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex_escaped(' '.join([title(result) + '.', *notes(result), *made]))}}}",
-            rf"\label{{tab:{study.name}}}",
-            rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(study.columns)}}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(table.columns)}}}",
             r"\toprule",
             *_header(result, heads),
             r"\midrule",
@@ -228,8 +247,8 @@ def _line(cells: list[str]) -> str:
     return " & ".join(map(_latex_escaped, cells)) + r" \\"
 
 
-def _header(result: StudyResult, heads: int) -> list[str]:
-    columns = result.study.columns
+def _header(result: TableResult, heads: int) -> list[str]:
+    columns = result.table.columns
     names = _line([""] * heads + [column.name for column in columns])
     if not any(column.group for column in columns):
         return [names]
@@ -246,17 +265,17 @@ _NUMBERS = ("measured", "plain", "std", "published", "published_std", "differenc
 
 
 @RENDERERS.register("csv")
-def comma_separated(result: StudyResult, store: Place) -> str:
+def comma_separated(result: TableResult, store: StorePath) -> str:
     """Return a header line and a line for each cell; a number that is not there is empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["table", *_COLUMNS, *_NUMBERS, "quoted", "runs"])
     for cell in as_dict(result, store)["cells"]:
-        runs = guarded(";".join(cell["runs"]))
+        runs = escape_formula(";".join(cell["runs"]))
         writer.writerow(
             [
-                guarded(result.study.name),
-                *(guarded(cell[key]) for key in _COLUMNS),
+                escape_formula(result.table.name),
+                *(escape_formula(cell[key]) for key in _COLUMNS),
                 *(_number(cell[key]) for key in _NUMBERS),
                 cell["quoted"],
                 runs,
@@ -270,24 +289,27 @@ def _number(value: float) -> Any:
 
 
 @RENDERERS.register("html")
-def html(result: StudyResult, store: Place) -> str:
+def html(result: TableResult, store: StorePath) -> str:
     """Return the elements; a page puts them where it likes."""
-    study = result.study
-    heads = 1 + any(row.group for row in study.rows)
+    table = result.table
+    heads = 1 + any(row.group for row in table.rows)
     body = []
-    for index, row in enumerate(study.rows):
+    for index, row in enumerate(table.rows):
         named = [f'<th scope="row">{escape(name)}</th>' for name in [row.group, row.name][2 - heads :]]
-        cells = [f"<td>{escape(cell_text(found, study.digits))}</td>" for found in result.row(index)]
+        cells = [f"<td>{escape(cell_text(found, table.digits))}</td>" for found in result.row(index)]
         body.append(f"<tr>{''.join([*named, *cells])}</tr>")
-    names = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in study.columns)
-    over = "".join(f'<th scope="colgroup" colspan="{span.count}">{escape(span.name)}</th>' for span in spans(study.columns))
+    names = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in table.columns)
+    over = "".join(
+        f'<th scope="colgroup" colspan="{span.count}">{escape(span.name)}</th>'
+        for span in spans(table.columns)
+    )
     empty = "<td></td>" * heads
     return "\n".join(
         [
-            f'<table id="{escape(study.name)}">',
+            f'<table id="{escape(table.name)}">',
             f"<caption>{escape(title(result))}</caption>",
             "<thead>",
-            *([f"<tr>{empty}{over}</tr>"] if any(column.group for column in study.columns) else []),
+            *([f"<tr>{empty}{over}</tr>"] if any(column.group for column in table.columns) else []),
             f"<tr>{empty}{names}</tr>",
             "</thead>",
             "<tbody>",
@@ -296,7 +318,10 @@ def html(result: StudyResult, store: Place) -> str:
             "</table>",
             "<ul>",
             *(f"<li>{escape(note)}</li>" for note in notes(result)),
-            *(f"<li>To make it: <code>{escape(command)}</code></li>" for command in commands_for(result.missing, store)),
+            *(
+                f"<li>To make it: <code>{escape(command)}</code></li>"
+                for command in commands_for(result.missing, store)
+            ),
             "</ul>",
         ]
     )

@@ -1,17 +1,18 @@
 """From a TOML file to a study, checked key by key.
 
 title, paper, label                    required texts; `label` is what the paper calls it, "Table 1"
-plot                                   of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
-caption, digits, statistic             choices of the protocol in words; digits of measured values; mean, mean-std or median
-[tolerance]                            measure → largest difference that --check lets pass
-[run]                                  what holds for all cells
-[[groups]]                             groups of columns; each has all [[columns]]
-[[columns]]  name, measure             and what holds for the column
-[[rows]]     name, group, published    and what holds for the row; `published` has one value a column, "-" for none
-[recorded]   row, databases, splits    predictions that others recorded; `unlike`: data sets of which they had other videos than the print
+plot                                   of a figure: lines-over-rows, lines-over-columns, scatter, bars or
+trade-off caption, digits, statistic             choices of the protocol in words; digits of measured values;
+mean, mean-std or median [tolerance]                            measure → largest difference that --check lets
+pass [run]                                  what holds for all cells [[groups]]
+groups of columns; each has all [[columns]] [[columns]]  name, measure             and what holds for the
+column [[rows]]     name, group, published    and what holds for the row; `published` has one value a column,
+"-" for none [recorded]   row, databases, splits    predictions that others recorded; `unlike`: data sets of
+which they had other videos than the print
 
-What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a `RunRequest`, `kind` with a table
-of that name for its options, `measure`, `statistic`, and `quoted = true` for what is quoted and not run.
+What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a
+`RunRequest`, `kind` with a table of that name for its options, `measure`, `statistic`, and `quoted = true`
+for what is quoted and not run.
 """
 
 import tomllib
@@ -24,11 +25,11 @@ from typing import Any
 
 from vqafeat.datasets.manifest import build, convert, refuse_unknown
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
-from vqafeat.io import small_text
-from vqafeat.paper_tables.cells import KINDS
+from vqafeat.io import read_text_limited
+from vqafeat.paper_tables.cells import CELL_TYPES
 from vqafeat.paper_tables.figures import FIGURES
 from vqafeat.paper_tables.sources import check_feature_sets
-from vqafeat.paper_tables.table import Cell, Heading, Published, Recorded, RunRequest, Study
+from vqafeat.paper_tables.table import Cell, Heading, PaperTable, Published, Recorded, RunRequest
 
 _REQUEST = tuple(item.name for item in fields(RunRequest))
 _SETTINGS = (*_REQUEST, "kind", "measure", "statistic", "quoted")
@@ -58,8 +59,10 @@ def tables_folder() -> Path:
     return Path(str(package_files("vqafeat.paper_tables"))) / "tables"
 
 
-def study_names() -> list[str]:
-    """Return the names of the shipped studies: by paper, tables before figures, in the order of their numbers."""
+def table_names() -> list[str]:
+    """Return the names of the shipped studies: by paper, tables before figures, in the order of their
+    numbers.
+    """
 
     def order(name: str) -> tuple[str, bool, int, str]:
         paper, _, rest = name.partition("-")
@@ -69,7 +72,7 @@ def study_names() -> list[str]:
     return sorted((path.stem for path in tables_folder().glob("*.toml")), key=order)
 
 
-def load_study(name_or_path: str) -> Study:
+def load_table(name_or_path: str) -> PaperTable:
     """Return a shipped study by name, or one of one's own by the path of its .toml.
 
     Raises:
@@ -77,21 +80,23 @@ def load_study(name_or_path: str) -> Study:
         DatasetError: the file is missing, no TOML, or not as this module says.
     """
     own = name_or_path.lower().endswith(".toml")
-    if not own and name_or_path not in study_names():
-        near = get_close_matches(name_or_path.lower(), study_names(), n=3, cutoff=0.4)
+    if not own and name_or_path not in table_names():
+        near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} One's own is the path of a .toml.")
     path = Path(name_or_path) if own else tables_folder() / f"{name_or_path}.toml"
     try:
-        values = tomllib.loads(small_text(path))
+        values = tomllib.loads(read_text_limited(path))
     except OSError as error:
-        raise DatasetError(f"study '{path}' cannot be read ({error.strerror}); give the path of a .toml file.") from error
+        raise DatasetError(
+            f"study '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"study '{path}' is no TOML: {error}.") from error
-    return study_of(values, path.stem)
+    return table_of(values, path.stem)
 
 
-def study_of(values: Mapping[str, Any], name: str) -> Study:
+def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
     """Return the study that a file's values describe.
 
     Raises:
@@ -105,15 +110,23 @@ def study_of(values: Mapping[str, Any], name: str) -> Study:
     groups = list(_tables(file.groups or [{}], ("name",), f"{where}, [[groups]]"))
     columns = list(_tables(file.columns, ("name",), f"{where}, [[columns]]"))
     rows = list(_tables(file.rows, ("name", "group", "published"), f"{where}, [[rows]]"))
-    headings = tuple(Heading(str(column.get("name", "")), str(group.get("name", ""))) for group in groups for column in columns)
+    headings = tuple(
+        Heading(str(column.get("name", "")), str(group.get("name", "")))
+        for group in groups
+        for column in columns
+    )
     cells = []
     for number, row in enumerate(rows):
         here = f"{where}, row '{row.get('name', '')}'"
         printed = _printed(row.get("published", ""), len(headings), here)
-        merged = [_joined({"statistic": file.statistic}, file.run, row, group, column) for group in groups for column in columns]
+        merged = [
+            _joined({"statistic": file.statistic}, file.run, row, group, column)
+            for group in groups
+            for column in columns
+        ]
         for place, (settings, value, heading) in enumerate(zip(merged, printed, headings, strict=True)):
             cells.append(_cell(number, place, settings, value, f"{here}, column '{heading.words}'"))
-    return Study(
+    return PaperTable(
         name,
         file.title,
         file.paper,
@@ -138,7 +151,7 @@ def _tables(values: Any, own: tuple[str, ...], where: str) -> Iterator[Mapping[s
 
 
 def _check_settings(values: Mapping[str, Any], own: tuple[str, ...], where: str) -> None:
-    refuse_unknown(values, (*own, *_SETTINGS, *KINDS), where)
+    refuse_unknown(values, (*own, *_SETTINGS, *CELL_TYPES), where)
 
 
 def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,27 +159,37 @@ def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for level in levels:
         for key, value in level.items():
-            joined[key] = {**joined[key], **value} if isinstance(value, dict) and isinstance(joined.get(key), dict) else value
+            joined[key] = (
+                {**joined[key], **value}
+                if isinstance(value, dict) and isinstance(joined.get(key), dict)
+                else value
+            )
     return joined
 
 
 def _printed(text: Any, columns: int, where: str) -> list[Published | None]:
     """Return one published value a column, none where the row states none."""
     if not isinstance(text, str):
-        raise DatasetError(f"{where}: published is {text!r}; it has to be a text of one value a column, divided by spaces.")
+        raise DatasetError(
+            f"{where}: published is {text!r}; it has to be a text of one value a column, divided by spaces."
+        )
     values = text.split()
     if values and len(values) != columns:
-        raise DatasetError(f"{where}: published has {len(values)} values for {columns} columns; write - where there is none.")
+        raise DatasetError(
+            f"{where}: published has {len(values)} values for {columns} columns; write - where there is none."
+        )
     try:
         return [Published.parse(value) for value in values] or [None] * columns
     except DatasetError as error:
         raise DatasetError(f"{where}: {error}") from error
 
 
-def _cell(row: int, column: int, settings: Mapping[str, Any], published: Published | None, where: str) -> Cell:
+def _cell(
+    row: int, column: int, settings: Mapping[str, Any], published: Published | None, where: str
+) -> Cell:
     kind = settings.get("kind", "fit")
     try:
-        rule = KINDS.get(kind)
+        rule = CELL_TYPES.get(kind)
         measure = settings.get("measure", "")
         quoted = convert(settings.get("quoted", False), bool, "quoted")
         if quoted:

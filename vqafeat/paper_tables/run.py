@@ -1,4 +1,6 @@
-"""Fill a table: run what the stores allow, say what is missing, hold what was measured against what was published."""
+"""Fill a table: run what the stores allow, say what is missing, hold what was measured against what was
+published.
+"""
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +12,10 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.paper_tables.cells import KINDS, Measured, Task
+from vqafeat.paper_tables.cells import CELL_TYPES, Measured, Task
 from vqafeat.paper_tables.cells.runs import average
-from vqafeat.paper_tables.fits import Bench
-from vqafeat.paper_tables.table import Cell, Need, Recorded, Study, number, signed
+from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.table import Cell, PaperTable, Recorded, RequiredFeatures, number, signed
 from vqafeat.training.results import MetricsSummary
 
 
@@ -32,7 +34,7 @@ class CellResult:
 
     cell: Cell
     measured: Measured | None = None
-    missing: tuple[Need, ...] = ()
+    missing: tuple[RequiredFeatures, ...] = ()
     reasons: tuple[str, ...] = ()
     failure: str = ""
     comparable: bool = True
@@ -56,13 +58,15 @@ class CellResult:
         return self.value - self.cell.published.value if self.cell.published and self.comparable else nan
 
     def rounded_difference(self, digits: int) -> float:
-        """Return the difference as it is shown: with the table's digits, or whole where the published value is smaller than these tell."""
+        """Return the difference as it is shown: with the table's digits, or whole where the published value
+        is smaller than these tell.
+        """
         small = self.cell.published is not None and 0 < abs(self.cell.published.value) < 10**-digits
         return self.difference if small else round(self.difference, digits)
 
 
 @dataclass(frozen=True)
-class StudyResult:
+class TableResult:
     """A filled table.
 
     Attributes:
@@ -72,13 +76,13 @@ class StudyResult:
         stands_in: the data are others than the table asks for, and the numbers mean nothing.
     """
 
-    study: Study
+    table: PaperTable
     cells: tuple[CellResult, ...]
     words: str = ""
     stands_in: bool = False
 
     @property
-    def missing(self) -> tuple[Need, ...]:
+    def missing(self) -> tuple[RequiredFeatures, ...]:
         """The feature sets that cells lack, each once."""
         return tuple(dict.fromkeys(need for found in self.cells for need in found.missing))
 
@@ -93,8 +97,11 @@ class StudyResult:
         places: dict[str, list[str]] = {}
         for found in self.cells:
             if found.failure:
-                places.setdefault(found.failure, []).append(self.study.words(found.cell))
-        return tuple(f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {failure}" for failure, names in places.items())
+                places.setdefault(found.failure, []).append(self.table.words(found.cell))
+        return tuple(
+            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {failure}"
+            for failure, names in places.items()
+        )
 
     @property
     def measured(self) -> tuple[CellResult, ...]:
@@ -124,7 +131,7 @@ class Checked:
         return self.compared > 0 and not self.beyond
 
 
-def run_study(study: Study, bench: Bench, on_cell: Callable[[str], None] | None = None) -> StudyResult:
+def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] | None = None) -> TableResult:
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
     Args:
@@ -133,33 +140,41 @@ def run_study(study: Study, bench: Bench, on_cell: Callable[[str], None] | None 
         on_cell: is told each cell before it is measured.
     """
     found: dict[tuple[int, int], CellResult] = {}
-    for cell in sorted(study.cells, key=lambda cell: KINDS.get(cell.kind).from_peers):
+    for cell in sorted(table.cells, key=lambda cell: CELL_TYPES.get(cell.kind).from_peers):
         same_row = [item for item in found.values() if item.cell.row == cell.row and not item.cell.quoted]
-        peers = [item for item in same_row if item.cell.measure == cell.measure and not KINDS.get(item.cell.kind).from_peers]
+        peers = [
+            item
+            for item in same_row
+            if item.cell.measure == cell.measure and not CELL_TYPES.get(item.cell.kind).from_peers
+        ]
         if on_cell and not cell.quoted:
-            on_cell(study.words(cell))
-        found[cell.row, cell.column] = _result(cell, bench, peers)
-    cells = tuple(found[cell.row, cell.column] for cell in study.cells)
-    return StudyResult(study, cells, bench.shelf.words, bench.shelf.stands_in)
+            on_cell(table.words(cell))
+        found[cell.row, cell.column] = _result(cell, fits, peers)
+    cells = tuple(found[cell.row, cell.column] for cell in table.cells)
+    return TableResult(table, cells, fits.stores.words, fits.stores.stands_in)
 
 
-def _result(cell: Cell, bench: Bench, peers: Sequence[CellResult]) -> CellResult:
+def _result(cell: Cell, fits: FitCache, peers: Sequence[CellResult]) -> CellResult:
     if cell.quoted:
         return CellResult(cell)
-    rule = KINDS.get(cell.kind)
-    needs = dict.fromkeys(peer for item in peers for peer in item.missing) if rule.from_peers else dict.fromkeys(rule.needs(cell))
-    lacking = {need: reason for need in needs if (reason := bench.shelf.lacks(need))}
-    reasons = tuple(dict.fromkeys((*lacking.values(), *rule.lacks(cell, bench))))
+    rule = CELL_TYPES.get(cell.kind)
+    needs = (
+        dict.fromkeys(peer for item in peers for peer in item.missing)
+        if rule.from_peers
+        else dict.fromkeys(rule.needs(cell))
+    )
+    lacking = {need: reason for need in needs if (reason := fits.stores.missing(need))}
+    reasons = tuple(dict.fromkeys((*lacking.values(), *rule.missing(cell, fits))))
     if reasons:
         return CellResult(cell, missing=tuple(lacking), reasons=reasons)
     measured = tuple((item.cell, item.measured) for item in peers if item.measured)
     try:
-        return CellResult(cell, rule.measure(Task(cell, bench, measured, len(peers))))
+        return CellResult(cell, rule.measure(Task(cell, fits, measured, len(peers))))
     except VqafeatError as error:
         return CellResult(cell, failure=str(error))
 
 
-def check(result: StudyResult) -> Checked:
+def check(result: TableResult) -> Checked:
     """Hold each measured cell against the published value.
 
     Raises:
@@ -167,50 +182,69 @@ def check(result: StudyResult) -> Checked:
     """
     if result.stands_in:
         raise ArgumentError(
-            "check holds measured against published values, but these are of a stand-in; leave out --dataset demo or --check."
+            "check holds measured against published values, but these are of a stand-in; leave out "
+            "--dataset demo or --check."
         )
-    tolerance = result.study.tolerance
-    compared = [found for found in result.cells if found.cell.measure in tolerance and isfinite(found.difference)]
-    digits = result.study.digits
-    beyond = [found for found in compared if abs(found.rounded_difference(digits)) > tolerance[found.cell.measure]]
+    tolerance = result.table.tolerance
+    compared = [
+        found for found in result.cells if found.cell.measure in tolerance and isfinite(found.difference)
+    ]
+    digits = result.table.digits
+    beyond = [
+        found for found in compared if abs(found.rounded_difference(digits)) > tolerance[found.cell.measure]
+    ]
     words = tuple(
-        f"{result.study.words(found.cell)}: {number(found.value, digits)}, published {found.cell.published.text}, "
-        f"difference {signed(found.rounded_difference(digits), digits)} beyond {tolerance[found.cell.measure]:g}"
+        f"{result.table.words(found.cell)}: {number(found.value, digits)}, published "
+        f"{found.cell.published.text}, "
+        f"difference {signed(found.rounded_difference(digits), digits)} beyond "
+        f"{tolerance[found.cell.measure]:g}"
         for found in beyond
         if found.cell.published
     )
     return Checked(len(compared), words)
 
 
-def recorded_result(study: Study, path: Path) -> StudyResult:
+def recorded_result(table: PaperTable, path: Path) -> TableResult:
     """Fill the row of a table whose predictions a file holds, as Li et al. released theirs.
 
-    The file is an .npz with the keys K/00/sq (labels), K/00/rq and K/00/mq (relative and mapped scores), where K is a data set's letter
-    and 00 a split. As in the released code, SROCC and KROCC are read on relative scores, PLCC and RMSE on mapped ones.
+    The file is an .npz with the keys K/00/sq (labels), K/00/rq and K/00/mq (relative and mapped scores),
+    where K is a data set's letter and 00 a split. As in the released code, SROCC and KROCC are read on
+    relative scores, PLCC and RMSE on mapped ones.
 
     Raises:
         ArgumentError: the table records nothing of that kind.
         DatasetError: the file cannot be read or lacks a key.
     """
-    if study.recorded is None:
-        raise ArgumentError(f"table '{study.name}' has no [recorded] part, so '{path}' cannot fill it; leave out --recorded.")
-    mapping = next(cell.request.mapping for cell in study.cells if cell.request)
+    if table.recorded is None:
+        raise ArgumentError(
+            f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it; leave out --recorded."
+        )
+    mapping = next(cell.request.mapping for cell in table.cells if cell.request)
     try:
         with np.load(path, allow_pickle=False) as values:
-            summaries = {dataset: _summary(values, key, study.recorded, mapping) for dataset, key in study.recorded.databases.items()}
+            summaries = {
+                dataset: _summary(values, key, table.recorded, mapping)
+                for dataset, key in table.recorded.databases.items()
+            }
     except KeyError as error:
-        raise DatasetError(f"'{path}' lacks {error.args[0]}; it needs sq, rq and mq of {study.recorded.splits} splits.") from error
+        raise DatasetError(
+            f"'{path}' lacks {error.args[0]}; it needs sq, rq and mq of {table.recorded.splits} splits."
+        ) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is no .npz of recorded predictions ({error}).") from error
-    row = [heading.name for heading in study.rows].index(study.recorded.row)
-    cells = [_filled(cell, summaries, study.recorded) if cell.row == row else CellResult(cell) for cell in study.cells]
-    cells = [_averaged(found, cells) if found.cell.kind == "weighted" and found.cell.row == row else found for found in cells]
-    words = (
-        f"'{study.recorded.row}' is computed from recorded predictions ({path.name}, {study.recorded.splits} splits); nothing was trained."
-    )
-    for dataset, unlike in study.recorded.unlike.items():
+    row = [heading.name for heading in table.rows].index(table.recorded.row)
+    cells = [
+        _filled(cell, summaries, table.recorded) if cell.row == row else CellResult(cell)
+        for cell in table.cells
+    ]
+    cells = [
+        _averaged(found, cells) if found.cell.kind == "weighted" and found.cell.row == row else found
+        for found in cells
+    ]
+    words = f"'{table.recorded.row}' is computed from recorded predictions ({path.name}, {table.recorded.splits} splits); nothing was trained."
+    for dataset, unlike in table.recorded.unlike.items():
         words += f" {dataset}: {unlike}, so that no difference is stated for it, nor for an average with it."
-    return StudyResult(study, tuple(cells), words)
+    return TableResult(table, tuple(cells), words)
 
 
 def _filled(cell: Cell, summaries: Mapping[str, MetricsSummary], recorded: Recorded) -> CellResult:
@@ -222,7 +256,11 @@ def _filled(cell: Cell, summaries: Mapping[str, MetricsSummary], recorded: Recor
 
 
 def _averaged(found: CellResult, cells: Sequence[CellResult]) -> CellResult:
-    own = [item for item in cells if (item.cell.row, item.cell.measure) == (found.cell.row, found.cell.measure) and item is not found]
+    own = [
+        item
+        for item in cells
+        if (item.cell.row, item.cell.measure) == (found.cell.row, found.cell.measure) and item is not found
+    ]
     peers = [(item.cell, item.measured) for item in own if item.measured]
     if len(peers) < len(own):
         return found

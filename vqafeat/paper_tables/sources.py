@@ -15,15 +15,15 @@ from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
 from vqafeat.heads import head_options
-from vqafeat.paper_tables.table import Need, RunRequest
-from vqafeat.remote import Place
+from vqafeat.paper_tables.table import RequiredFeatures, RunRequest
+from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
-from vqafeat.training.data import FUSION_SIGN, FeatureSource
+from vqafeat.training.data import FUSION_SIGN, FeatureReader
 from vqafeat.training.loop import trainer_of
 
 
-class Shelf(Protocol):
+class FeatureStores(Protocol):
     """What a bench takes features from."""
 
     @property
@@ -34,13 +34,13 @@ class Shelf(Protocol):
     def stands_in(self) -> bool:
         """Whether the data are others than the table asks for."""
 
-    def lacks(self, need: Need) -> str:
+    def missing(self, need: RequiredFeatures) -> str:
         """Say why a need is not met, or return an empty text."""
 
-    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
 
-    def adapted(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: RunRequest) -> RunRequest:
         """Return the request as it can be run here."""
 
 
@@ -56,12 +56,12 @@ class StoreShelf:
     words = ""
     stands_in = False
 
-    def __init__(self, folder: Place, only: Sequence[str] = (), skip_missing: bool = False) -> None:
+    def __init__(self, folder: StorePath, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
         self._open = cache(lambda dataset: FeatureStore.open(store_path(self._folder, dataset)))
         self._complete = cache(lambda need: len(self._open(need.dataset).complete_videos(need.feature_set)))
 
-    def lacks(self, need: Need) -> str:
+    def missing(self, need: RequiredFeatures) -> str:
         """Say why a need is not met, or return an empty text."""
         if self._only and need.dataset not in self._only:
             return f"{need.dataset} is not among --dataset {', '.join(self._only)}"
@@ -74,29 +74,34 @@ class StoreShelf:
             return f"{need.dataset} has features {need.feature_set} of {found} of {videos} videos; --skip-missing does with these"
         return ""
 
-    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
         return [self._open(dataset) for dataset in datasets]
 
-    def adapted(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: RunRequest) -> RunRequest:
         """Return the request as it is."""
         return request
 
 
-def commands_for(needs: Sequence[Need], folder: Place) -> list[str]:
+def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[str]:
     """Return the commands that make feature sets, one a data set, weights that only come as files named."""
     wanted: dict[str, list[str]] = {}
     for need in dict.fromkeys(needs):
         wanted.setdefault(need.dataset, []).append(need.feature_set)
     stored = "" if folder == Path("features") else f" --store {folder}"
     return [
-        f"vqafeat extract --dataset {dataset}{''.join(f' --backbone {name}' for name in names)}{_weights(names)}{stored}"
+        f"vqafeat extract --dataset "
+        f"{dataset}{''.join(f' --backbone {name}' for name in names)}{_weights(names)}{stored}"
         for dataset, names in wanted.items()
     ]
 
 
 def _weights(feature_sets: Sequence[str]) -> str:
-    return "".join(f" --weights {name}=FILE" for name in backbone_names(feature_sets) if BACKBONES.get(name).published is None)
+    return "".join(
+        f" --weights {name}=FILE"
+        for name in backbone_names(feature_sets)
+        if BACKBONES.get(name).published is None
+    )
 
 
 def check_feature_sets(request: RunRequest) -> None:
@@ -107,10 +112,16 @@ def check_feature_sets(request: RunRequest) -> None:
         ArgumentError: a fit names no data set or no features.
     """
     if not request.datasets or not request.features:
-        raise ArgumentError("datasets and features are not both named; a cell that is run needs both, and one that is not: quoted = true.")
+        raise ArgumentError(
+            "datasets and features are not both named; a cell that is run needs both, and one that is not: "
+            "quoted = true."
+        )
     for name in backbone_names(request.features.split("+")):
         if name not in BACKBONES:
-            raise UnknownNameError(f"features '{request.features}': there is no network '{name}'; `vqafeat list backbones` names them.")
+            raise UnknownNameError(
+                f"features '{request.features}': there is no network '{name}'; `vqafeat list backbones` "
+                f"names them."
+            )
 
 
 SPLITS, EPOCHS, WIDTH = 2, 2, 32
@@ -119,8 +130,9 @@ _FEWEST_CONTENTS = 3
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """Some contents of a store as a data set of their own, with official parts, and its one feature set under two names.
+class DemoStores:
+    """Some contents of a store as a data set of their own, with official parts, and its one feature set under
+    two names.
 
     Attributes:
         store: that they are from.
@@ -141,12 +153,13 @@ class StandIn:
         if len(self._contents) < _FEWEST_CONTENTS:
             every = len({video.content for video in self.store.dataset.videos})
             raise StoreError(
-                f"{every} contents of '{self.store.dataset_name}' are too few to stand in for {self.parts} data sets; "
+                f"{every} contents of '{self.store.dataset_name}' are too few to stand in for {self.parts} "
+                f"data sets; "
                 f"each takes at least {_FEWEST_CONTENTS}."
             )
 
     @property
-    def path(self) -> Place:
+    def path(self) -> StorePath:
         """Where the store lies."""
         return self.store.path
 
@@ -156,7 +169,9 @@ class StandIn:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set: a fifth of the contents is its official test part, another one its part test-1080p."""
+        """The data set: a fifth of the contents is its official test part, another one its part
+        test-1080p.
+        """
         own = self._contents
         fifth = max(1, len(own) // 5)
         part_of = dict.fromkeys(own, "train")
@@ -164,14 +179,18 @@ class StandIn:
         part_of.update(dict.fromkeys(own[-fifth:], "test-1080p"))
         whole = self.store.dataset
         videos = tuple(
-            Video(video.name, video.mos, video.content, part_of[video.content]) for video in whole.videos if video.content in part_of
+            Video(video.name, video.mos, video.content, part_of[video.content])
+            for video in whole.videos
+            if video.content in part_of
         )
         name = whole.name if self.parts == 1 else f"{whole.name}-{self.part + 1}of{self.parts}"
-        made = Dataset(**{**vars(whole), "name": name, "videos": videos, "stored_permutations": None, "digest": ""})
+        made = Dataset(
+            **{**vars(whole), "name": name, "videos": videos, "stored_permutations": None, "digest": ""}
+        )
         return Dataset(**{**vars(made), "digest": dataset_digest(made)})
 
     @property
-    def members(self) -> tuple[Dataset, ...]:
+    def datasets(self) -> tuple[Dataset, ...]:
         """The data set."""
         return (self.dataset,)
 
@@ -225,28 +244,34 @@ class StandInShelf:
     def words(self) -> str:
         """Say what stands for what."""
         return (
-            f"A test of the whole path, no result: '{self._store.dataset_name}' stands in for every data set (several together share its "
-            f"contents), {self._feature_set} for all features; {SPLITS} splits by content, {EPOCHS} epochs, a2inet {WIDTH} wide; groups of "
+            f"A test of the whole path, no result: '{self._store.dataset_name}' stands in for every data "
+            f"set (several together share its "
+            f"contents), {self._feature_set} for all features; {SPLITS} splits by content, {EPOCHS} epochs, "
+            f"a2inet {WIDTH} wide; groups of "
             "videos other than by quality are dealt out; for images stand other videos."
         )
 
-    def lacks(self, need: Need) -> str:
+    def missing(self, need: RequiredFeatures) -> str:
         """Nothing is missing."""
         return ""
 
-    def sources(self, datasets: Sequence[str]) -> list[FeatureSource]:
+    def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return one share of the contents for each data set."""
-        return [StandIn(self._store, self._feature_set, part, len(datasets)) for part in range(len(datasets))]
+        return [
+            DemoStores(self._store, self._feature_set, part, len(datasets)) for part in range(len(datasets))
+        ]
 
-    def adapted(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: RunRequest) -> RunRequest:
         """Return the request with the one feature set, few splits and few epochs."""
         options = head_options(request.head)
         branches = "first_channels" in options
         changes: dict[str, Any] = {
-            "features": FUSION_SIGN.join([self._feature_set, self._feature_set + _AGAIN]) if branches else self._feature_set,
+            "features": FUSION_SIGN.join([self._feature_set, self._feature_set + _AGAIN])
+            if branches
+            else self._feature_set,
             "protocol": "official" if request.protocol == "official" else "content",
             "splits": min(SPLITS, request.splits),
             "options": {"width": WIDTH} if branches else {},
-            "overrides": {"epochs": EPOCHS} if trainer_of(request.head).follows_recipe else {},
+            "overrides": {"epochs": EPOCHS} if trainer_of(request.head).is_gradient_based else {},
         }
         return request.changed(changes)

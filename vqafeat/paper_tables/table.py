@@ -17,7 +17,7 @@ from vqafeat.training.frame_sampling import FrameInput
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredFeatures:
     """A feature set of a data set, without which a cell cannot be measured."""
 
     dataset: str
@@ -86,13 +86,17 @@ class RunRequest:
         return FrameInput(self.order, self.sampling, self.draws)
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def needs(self) -> tuple[RequiredFeatures, ...]:
         """The feature sets of the data sets that the fit reads."""
         return self.needs_of(self.datasets)
 
-    def needs_of(self, datasets: tuple[str, ...]) -> tuple[Need, ...]:
+    def needs_of(self, datasets: tuple[str, ...]) -> tuple[RequiredFeatures, ...]:
         """Return the fit's feature sets of other data sets."""
-        return tuple(Need(dataset, name) for dataset in datasets for name in split_feature_sets(self.features))
+        return tuple(
+            RequiredFeatures(dataset, name)
+            for dataset in datasets
+            for name in split_feature_sets(self.features)
+        )
 
     def changed(self, changes: Mapping[str, Any]) -> "RunRequest":
         """Return the request with some values changed; those of `options` and `overrides` one by one.
@@ -100,7 +104,10 @@ class RunRequest:
         Raises:
             DatasetError: there is no such value, or it is of another kind.
         """
-        joined = {key: {**getattr(self, key, {}), **value} if isinstance(value, dict) else value for key, value in changes.items()}
+        joined = {
+            key: {**getattr(self, key, {}), **value} if isinstance(value, dict) else value
+            for key, value in changes.items()
+        }
         return build(RunRequest, {**vars(self), "datasets": list(self.datasets), **joined}, "run")
 
     @property
@@ -111,7 +118,9 @@ class RunRequest:
 
 STATISTICS = ("mean", "mean-std", "median")
 _NOTHING = "-"
-_PRINTED = re.compile(r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)")
+_PRINTED = re.compile(
+    r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)"
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,8 @@ class Published:
 
     @classmethod
     def parse(cls, text: str) -> "Published | None":
-        """Return the number written as `0.804±0.060`, `0.687*`, or `~0.8` where it was read off a plot; None for `-`.
+        """Return the number written as `0.804±0.060`, `0.687*`, or `~0.8` where it was read off a plot; None
+        for `-`.
 
         Raises:
             DatasetError: it is written otherwise.
@@ -143,10 +153,19 @@ class Published:
             return None
         found = _PRINTED.fullmatch(text)
         if found is None:
-            raise DatasetError(f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - for none.")
+            raise DatasetError(
+                f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - "
+                f"for none."
+            )
         std = found["std"]
         shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
-        return cls(float(found["value"]), float(std) if std else nan, shown, bool(found["mark"]), bool(found["about"]))
+        return cls(
+            float(found["value"]),
+            float(std) if std else nan,
+            shown,
+            bool(found["mark"]),
+            bool(found["about"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -190,7 +209,9 @@ class Cell:
 
     def __post_init__(self) -> None:
         if self.statistic not in STATISTICS:
-            raise DatasetError(f"statistic is '{self.statistic}'; it has to be one of {', '.join(STATISTICS)}.")
+            raise DatasetError(
+                f"statistic is '{self.statistic}'; it has to be one of {', '.join(STATISTICS)}."
+            )
 
     @property
     def quoted(self) -> bool:
@@ -206,7 +227,8 @@ class Recorded:
         row: name of the row.
         databases: data set → its key in the file.
         splits: of the file, the first ones.
-        unlike: data set → in words, how the videos recorded differ from those that the paper printed numbers of.
+        unlike: data set → in words, how the videos recorded differ from those that the paper printed numbers
+            of.
 
     Raises:
         DatasetError: `unlike` names another data set.
@@ -220,11 +242,14 @@ class Recorded:
     def __post_init__(self) -> None:
         for dataset in self.unlike:
             if dataset not in self.databases:
-                raise DatasetError(f"unlike names '{dataset}', which is not recorded; name one of {', '.join(self.databases)}.")
+                raise DatasetError(
+                    f"unlike names '{dataset}', which is not recorded; name one of "
+                    f"{', '.join(self.databases)}."
+                )
 
 
 @dataclass(frozen=True)
-class Study:
+class PaperTable:
     """A table or figure of a paper.
 
     Attributes:
@@ -236,7 +261,8 @@ class Study:
         cells: one for each row and column, row by row.
         caption: choices of the protocol that a reader has to know.
         digits: of measured values.
-        tolerance: measure → largest difference from the published value that `--check` lets pass; other measures are not checked.
+        tolerance: measure → largest difference from the published value that `--check` lets pass; other
+            measures are not checked.
         recorded: of a table that recorded predictions can be shown as.
         plot: kind of plot that a figure is drawn as; empty for a table.
 
@@ -259,10 +285,19 @@ class Study:
 
     def __post_init__(self) -> None:
         places = [(cell.row, cell.column) for cell in self.cells]
-        if places != [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))] or not places:
-            raise DatasetError(f"study '{self.name}' needs one cell for each of {len(self.rows)} rows and {len(self.columns)} columns.")
+        if (
+            places != [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))]
+            or not places
+        ):
+            raise DatasetError(
+                f"study '{self.name}' needs one cell for each of {len(self.rows)} rows and "
+                f"{len(self.columns)} columns."
+            )
         if self.recorded is not None and self.recorded.row not in [row.name for row in self.rows]:
-            raise DatasetError(f"study '{self.name}' records the row '{self.recorded.row}', which it does not have; name one of its rows.")
+            raise DatasetError(
+                f"study '{self.name}' records the row '{self.recorded.row}', which it does not have; name "
+                f"one of its rows."
+            )
 
     def words(self, cell: Cell) -> str:
         """Return where a cell stands."""

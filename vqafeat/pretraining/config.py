@@ -27,7 +27,8 @@ _AT_LEAST = {
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How a backbone is trained on pairs of images; the optimiser is Adam, its weight decay an L2 term in the gradient.
+    """How a backbone is trained on pairs of images; the optimiser is Adam, its weight decay an L2 term in the
+    gradient.
 
     Attributes:
         name: the recipe's name.
@@ -42,7 +43,8 @@ class PretrainingRecipe:
         flip: mirror every other image in training.
         margin: of the hinge loss on the deviations.
         detach_variance: keep the fidelity loss from training the deviations.
-        start_std: deviation that the head says of every image before training; 0 leaves it to the head's drawn weights, as released.
+        start_std: deviation that the head says of every image before training; 0 leaves it to the head's
+            drawn weights, as released.
 
     Raises:
         ArgumentError: a value is not allowed.
@@ -70,16 +72,24 @@ class PretrainingRecipe:
     def __post_init__(self) -> None:
         PREPARATIONS.get(self.preparation)
         if not self.learning_rate > 0 or not isfinite(self.learning_rate):
-            raise ArgumentError(f"learning_rate is {self.learning_rate}; it has to be above 0 and finite, as 0.0001.")
+            raise ArgumentError(
+                f"learning_rate is {self.learning_rate}; it has to be above 0 and finite, as 0.0001."
+            )
         if not 0 < self.decay <= 1:
             raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.1.")
         for key, least in _AT_LEAST.items():
             if not least <= getattr(self, key) < float("inf"):
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
         if self.head_epochs > self.epochs:
-            raise ArgumentError(f"head_epochs is {self.head_epochs}, but there are {self.epochs} epochs in all; lower it or raise epochs.")
+            raise ArgumentError(
+                f"head_epochs is {self.head_epochs}, but there are {self.epochs} epochs in all; lower it or "
+                f"raise epochs."
+            )
         if self.crop_side > self.short_side:
-            raise ArgumentError(f"crop_side is {self.crop_side}, above short_side {self.short_side}; a crop has to fit into the image.")
+            raise ArgumentError(
+                f"crop_side is {self.crop_side}, above short_side {self.short_side}; a crop has to fit into "
+                f"the image."
+            )
 
     @property
     def sides(self) -> Sides:
@@ -117,16 +127,24 @@ class PretrainingRecipe:
 
 PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe")
 
-# https://github.com/zwx8981/TCSVT-2022-BVQA, SpatialExtractor/Main.py and TrainModel.py: the head alone for three epochs, then all to epoch
-# 12; the second phase goes on with the first one's optimiser, so the learning rate has its third epoch behind it
+# https://github.com/zwx8981/TCSVT-2022-BVQA, SpatialExtractor/Main.py and TrainModel.py: the head alone for
+# three epochs, then all to epoch 12; the second phase goes on with the first one's optimiser, so the learning
+# rate has its third epoch behind it
 PRETRAINING_RECIPES.add("li-released", PretrainingRecipe("li-released"))
 
-# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly adjusted to 384×384×3"; equation 3
-# detaches no variance. Batch size and weight decay ("a L2 weight decay", section III-A) are not stated: as released. Nothing is mirrored
+# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly
+# adjusted to 384×384×3"; equation 3 detaches no variance. Batch size and weight decay ("a L2 weight decay",
+# section III-A) are not stated: as released. Nothing is mirrored
 PRETRAINING_RECIPES.add(
     "li-paper",
     PretrainingRecipe(
-        "li-paper", head_epochs=0, preparation="square", short_side=384, validation_short_side=384, flip=False, detach_variance=False
+        "li-paper",
+        head_epochs=0,
+        preparation="square",
+        short_side=384,
+        validation_short_side=384,
+        flip=False,
+        detach_variance=False,
     ),
 )
 

@@ -1,4 +1,6 @@
-"""Images on their way to the network: processes decode, resize and crop; what arrives does not depend on how many there are."""
+"""Images on their way to the network: processes decode, resize and crop; what arrives does not depend on how
+many there are.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -58,13 +60,18 @@ class PairImages(Dataset[tuple[Tensor, Tensor, int]]):
 
     def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, int]:
         epoch, pair = key
-        first, second = (self._prepared(self.images[row], (self._seed, epoch, pair, side)) for side, row in enumerate(self.rows[pair]))
+        first, second = (
+            self._prepared(self.images[row], (self._seed, epoch, pair, side))
+            for side, row in enumerate(self.rows[pair])
+        )
         return first, second, pair
 
     def _prepared(self, image: LabelledImage, seed: tuple[int, ...]) -> Tensor:
         recipe = self._recipe
         picture = read_picture(image.path)
-        picture = resized(picture, PREPARATIONS.get(recipe.preparation).training_size(picture.size, recipe.sides))
+        picture = resized(
+            picture, PREPARATIONS.get(recipe.preparation).training_size(picture.size, recipe.sides)
+        )
         return cut(picture, recipe.crop_side, recipe.flip, np.random.default_rng(seed))
 
     def names(self, pairs: Sequence[int]) -> list[str]:
@@ -112,7 +119,14 @@ class PairLoader:
         pinned: put batches into memory that a GPU reads directly.
     """
 
-    def __init__(self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, seed: int, workers: int, pinned: bool = False) -> None:
+    def __init__(
+        self,
+        sets: Sequence[DrawnPairs],
+        recipe: PretrainingRecipe,
+        seed: int,
+        workers: int,
+        pinned: bool = False,
+    ) -> None:
         self.images = PairImages(sets, recipe, seed)
         self._probability = torch.from_numpy(np.concatenate([item.probability for item in sets])).float()
         self._std_order = torch.from_numpy(np.concatenate([item.std_order for item in sets])).float()
@@ -123,7 +137,12 @@ class PairLoader:
         """Yield all pairs of an epoch, counted from 1."""
         self._order.epoch = epoch
         for first, second, pairs in _checked(self._loader):
-            yield PairBatch(first, second, PairLabels(self._probability[pairs], self._std_order[pairs]), tuple(pairs.tolist()))
+            yield PairBatch(
+                first,
+                second,
+                PairLabels(self._probability[pairs], self._std_order[pairs]),
+                tuple(pairs.tolist()),
+            )
 
     def steps(self, epoch: int) -> int:
         """Return the number of batches of an epoch."""
@@ -134,7 +153,9 @@ class PairLoader:
 class ImageLoader:
     """Whole images one at a time, as they differ in size; its processes live as long as it does."""
 
-    def __init__(self, images: Sequence[LabelledImage], recipe: PretrainingRecipe, workers: int, pinned: bool = False) -> None:
+    def __init__(
+        self, images: Sequence[LabelledImage], recipe: PretrainingRecipe, workers: int, pinned: bool = False
+    ) -> None:
         self._loader = _loader(WholeImages(images, recipe), workers, pinned, batch_size=1, shuffle=False)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -145,14 +166,20 @@ def _loader(images: PairImages | WholeImages, workers: int, pinned: bool, **orde
     several: dict[str, Any] = {}
     if workers:
         context = process_context([__name__])
-        several = {"persistent_workers": True, "prefetch_factor": _BATCHES_AHEAD, "multiprocessing_context": context}
+        several = {
+            "persistent_workers": True,
+            "prefetch_factor": _BATCHES_AHEAD,
+            "multiprocessing_context": context,
+        }
     # a generator of its own, so that the global one is left as it was
     own: dict[str, Any] = {"generator": torch.Generator(), "collate_fn": _together}
     return DataLoader(_Guarded(images), num_workers=workers, pin_memory=pinned, **own, **several, **order)
 
 
 class _Guarded(Dataset[Any]):
-    """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's traceback."""
+    """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's
+    traceback.
+    """
 
     def __init__(self, images: "PairImages | WholeImages") -> None:
         self._images, self.count = images, len(images)
@@ -168,7 +195,9 @@ class _Guarded(Dataset[Any]):
 
 
 def _together(samples: list[Any]) -> Any:
-    return next((sample for sample in samples if isinstance(sample, DatasetError)), None) or default_collate(samples)
+    return next((sample for sample in samples if isinstance(sample, DatasetError)), None) or default_collate(
+        samples
+    )
 
 
 def _checked(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -1,4 +1,6 @@
-"""One network on several devices: each computes the gradient of its share of every batch, and one optimiser steps on their sum."""
+"""One network on several devices: each computes the gradient of its share of every batch, and one optimiser
+steps on their sum.
+"""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,11 +16,12 @@ from vqafeat.pretraining.losses import PairLabels, PairLoss, pair_loss
 from vqafeat.pretraining.network import QualityNetwork
 
 
-class Replicas:
+class DataParallel:
     """A network and its copies on further devices, kept equal.
 
-    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the statistics that are kept are those
-    of the first device. CUDA devices compute at the same time, since their kernels are queued.
+    As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
+    statistics that are kept are those of the first device. CUDA devices compute at the same time, since their
+    kernels are queued.
 
     Args:
         network: moved to the first device.
@@ -42,17 +45,27 @@ class Replicas:
         shares = [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
         terms = [self._share(number, batch, share, recipe) for number, share in enumerate(shares)]
         weights = [(share.stop - share.start) / len(batch.pairs) for share in shares]
-        return PairLoss(self._sum([term.fidelity for term in terms], weights), self._sum([term.hinge for term in terms], weights))
+        return PairLoss(
+            self._sum([term.fidelity for term in terms], weights),
+            self._sum([term.hinge for term in terms], weights),
+        )
 
     def _sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        return torch.stack([value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]).sum()
+        return torch.stack(
+            [value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]
+        ).sum()
 
     def _share(self, number: int, batch: PairBatch, share: slice, recipe: PretrainingRecipe) -> PairLoss:
         device, network = self.devices[number], self._networks[number]
         with self.autocast(device):
-            # one after the other: batch norms take the statistics of first and second images apart, as in the released code
-            first, second = (network(images[share].to(device, non_blocking=True)) for images in (batch.first, batch.second))
-        labels = PairLabels(batch.labels.probability[share].to(device), batch.labels.std_order[share].to(device))
+            # one after the other: batch norms take the statistics of first and second images apart, as in the
+            # released code
+            first, second = (
+                network(images[share].to(device, non_blocking=True)) for images in (batch.first, batch.second)
+            )
+        labels = PairLabels(
+            batch.labels.probability[share].to(device), batch.labels.std_order[share].to(device)
+        )
         return pair_loss(first, second, labels, recipe.margin, recipe.detach_variance)
 
     def collect_gradients(self) -> None:
@@ -65,7 +78,7 @@ class Replicas:
                     other.grad = None
 
     @torch.no_grad()
-    def renew_copies(self) -> None:
+    def broadcast_parameters(self) -> None:
         """Give the copies the network's parameters after a step."""
         for copy in self._networks[1:]:
             for own, other in zip(self.network.parameters(), copy.parameters(), strict=True):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from vqafeat.datasets.dataset import first_few
+from vqafeat.datasets.dataset import summarize
 from vqafeat.errors import DatasetError
 from vqafeat.registry import Registry
 
@@ -23,16 +23,21 @@ _CHECKED_SIZE = (64, 64)
 def read_picture(path: Path) -> Image.Image:
     """Return an image file as 8-bit RGB, turned as its EXIF orientation says.
 
-    Grey and palette images become RGB, CMYK is converted without a colour profile, 16 bits a sample are brought to 8.
+    Grey and palette images become RGB, CMYK is converted without a colour profile, 16 bits a sample are
+    brought to 8.
 
     Raises:
-        DatasetError: the file is missing, is no image, is damaged, holds transparent parts or numbers without a range.
+        DatasetError: the file is missing, is no image, is damaged, holds transparent parts or numbers without
+            a range.
     """
     return _opened(path, draft=False)
 
 
-def check_pictures(paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None) -> None:
-    """Read every image once, so that training does not meet a broken one on its second day; JPEG at an eighth of its size, for speed.
+def check_pictures(
+    paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
+) -> None:
+    """Read every image once, so that training does not meet a broken one on its second day; JPEG at an eighth
+    of its size, for speed.
 
     Args:
         workers: threads that read.
@@ -49,7 +54,8 @@ def check_pictures(paths: Sequence[Path], workers: int, on_checked: Callable[[in
                 on_checked(done)
     if problems:
         raise DatasetError(
-            f"{len(problems)} of {len(paths)} images cannot be used: {first_few(problems)}. Mend these files or leave their rows out."
+            f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}. Mend these "
+            f"files or leave their rows out."
         )
 
 
@@ -78,9 +84,13 @@ def _opened(path: Path, draft: bool) -> Image.Image:
 
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if min(image.size) < 1 or image.mode not in CONVERSIONS:
-        raise DatasetError(f"'{path}' holds pixels of the kind '{image.mode}', not one of {', '.join(CONVERSIONS.names())}.")
+        raise DatasetError(
+            f"'{path}' holds pixels of the kind '{image.mode}', not one of {', '.join(CONVERSIONS.names())}."
+        )
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise DatasetError(f"'{path}' is transparent in parts, and no background is known; save it without an alpha channel.")
+        raise DatasetError(
+            f"'{path}' is transparent in parts, and no background is known; save it without an alpha channel."
+        )
     turned = ImageOps.exif_transpose(image)
     return CONVERSIONS.get(turned.mode)(turned)
 
@@ -146,14 +156,20 @@ PREPARATIONS: Registry[Preparation] = Registry("preparation")
 
 
 def shortened(size: Size, short_side: int) -> Size:
-    """Return the size of an image whose short side becomes `short_side`, if both are at least as long (`AdaptiveResize` of UNIQUE)."""
+    """Return the size of an image whose short side becomes `short_side`, if both are at least as long
+    (`AdaptiveResize` of UNIQUE).
+    """
     return size if min(size) < short_side else _with_short_side(size, short_side)
 
 
 def _with_short_side(size: Size, short_side: int) -> Size:
     width, height = size
     # as torchvision's Resize: the long side is cut off, not rounded
-    return (short_side, int(short_side * height / width)) if width <= height else (int(short_side * width / height), short_side)
+    return (
+        (short_side, int(short_side * height / width))
+        if width <= height
+        else (int(short_side * width / height), short_side)
+    )
 
 
 def _cropped_size(size: Size, sides: Sides) -> Size:
@@ -169,17 +185,25 @@ def _square_size(size: Size, sides: Sides) -> Size:
     return (sides.crop_side, sides.crop_side)
 
 
-PREPARATIONS.add("crop", Preparation(_cropped_size, _whole_size, "short side, random crop; validation on whole images"))
-PREPARATIONS.add("square", Preparation(_square_size, _square_size, "the whole image, resized to a square, its proportions not kept"))
+PREPARATIONS.add(
+    "crop", Preparation(_cropped_size, _whole_size, "short side, random crop; validation on whole images")
+)
+PREPARATIONS.add(
+    "square",
+    Preparation(_square_size, _square_size, "the whole image, resized to a square, its proportions not kept"),
+)
 
 
 def resized(image: Image.Image, size: Size) -> Image.Image:
-    """Return an image at a size (width, height): bilinear and low-passed, as torchvision resizes a PIL image."""
+    """Return an image at a size (width, height): bilinear and low-passed, as torchvision resizes a PIL
+    image.
+    """
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def cut(image: Image.Image, side: int, flip: bool, random: np.random.Generator) -> Tensor:
-    """Return a random square of an image that is at least as large, mirrored every other time where `flip` is set.
+    """Return a random square of an image that is at least as large, mirrored every other time where `flip` is
+    set.
 
     Returns:
         (side, side, 3) uint8.
@@ -191,5 +215,7 @@ def cut(image: Image.Image, side: int, flip: bool, random: np.random.Generator) 
 
 
 def as_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB image as (height, width, 3) uint8: as it lies in memory, and as networks with channels last want it."""
+    """Return an RGB image as (height, width, 3) uint8: as it lies in memory, and as networks with channels
+    last want it.
+    """
     return torch.from_numpy(np.array(image))

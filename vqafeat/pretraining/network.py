@@ -1,4 +1,6 @@
-"""The network that is pre-trained: a backbone, global average pooling, and a head for the mean and the deviation of quality."""
+"""The network that is pre-trained: a backbone, global average pooling, and a head for the mean and the
+deviation of quality.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +17,21 @@ from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 
 PREFIX = "iqa-"
-_HEAD_SEED_OFFSET = 0x5EED  # the head's draw is another one than that of a backbone with random weights of the same seed
+_HEAD_SEED_OFFSET = (
+    0x5EED  # the head's draw is another one than that of a backbone with random weights of the same seed
+)
 
 
 class QualityNetwork(nn.Module):
-    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, GAP, and one linear layer to (μ, t), σ = softplus(t).
+    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, GAP, and one linear layer to (μ,
+    t), σ = softplus(t).
 
     Args:
         backbone: a whole ResNet; its classifier `fc` is taken off.
         seed: of the head's weights, drawn as there by Kaiming's normal rule; its bias starts at 0.
-        start_std: deviation of every image at the start; 0 leaves it to the drawn weights. A backbone that knows nothing yet otherwise
-            learns to be certain before it is right, and saturated probabilities teach it nothing more.
+        start_std: deviation of every image at the start; 0 leaves it to the drawn weights. A backbone that
+            knows nothing yet otherwise learns to be certain before it is right, and saturated probabilities
+            teach it nothing more.
     """
 
     mean: Tensor
@@ -56,12 +62,15 @@ class QualityNetwork(nn.Module):
         return mean, softplus(t)
 
     def train_head_alone(self, alone: bool) -> None:
-        """Choose what learns: the head alone, or everything. Statistics of batch norms follow the images in both, as released."""
+        """Choose what learns: the head alone, or everything. Statistics of batch norms follow the images in
+        both, as released.
+        """
         self.backbone.requires_grad_(not alone)
 
 
 def quality_backbone(name: str) -> Backbone:
-    """Return how the extraction knows the result of pre-training the network `name`: `iqa-resnet50` for `resnet50`.
+    """Return how the extraction knows the result of pre-training the network `name`: `iqa-resnet50` for
+    `resnet50`.
 
     Raises:
         ArgumentError: this network cannot be pre-trained here.
@@ -93,8 +102,8 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
 
     Args:
         name: of the backbone, as `resnet50`.
-        weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here, UNIQUE's, or Li et al.'s.
-            The quality head starts anew in each case.
+        weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
+            UNIQUE's, or Li et al.'s. The quality head starts anew in each case.
         seed, start_std: of the head; see `QualityNetwork`.
 
     Raises:
@@ -109,5 +118,9 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
 
 
 def weights_of(network: QualityNetwork) -> Mapping[str, Tensor]:
-    """Return what a weights file holds, a copy on the CPU: UNIQUE's names, `backbone.` before the network's and `fc.` of the head."""
-    return {key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()}
+    """Return what a weights file holds, a copy on the CPU: UNIQUE's names, `backbone.` before the network's
+    and `fc.` of the head.
+    """
+    return {
+        key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()
+    }

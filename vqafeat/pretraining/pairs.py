@@ -1,4 +1,6 @@
-"""Which images are for validation, and which pairs of the others are compared: drawn once, inside each set, from the seed."""
+"""Which images are for validation, and which pairs of the others are compared: drawn once, inside each set,
+from the seed.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from vqafeat.datasets.dataset import doubled, first_few
+from vqafeat.datasets.dataset import duplicates, summarize
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
 from vqafeat.splits import content_split
 
-PAIRS_AN_IMAGE = 10  # of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
+PAIRS_AN_IMAGE = (
+    10  # of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
+)
 FEWEST_FOR_SROCC = 3
 Index = npt.NDArray[np.int64]
 
@@ -37,7 +41,10 @@ class DrawnPairs:
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != 2 or not np.isin(self.rows, self.training).all():
-            raise ArgumentError(f"pairs of '{self.image_set.name}' have to be (pair, 2) rows of its training part, got {self.rows.shape}.")
+            raise ArgumentError(
+                f"pairs of '{self.image_set.name}' have to be (pair, 2) rows of its training part, got "
+                f"{self.rows.shape}."
+            )
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
@@ -54,19 +61,29 @@ class DrawnPairs:
 
     def _labels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         images = self.image_set.images
-        return np.array([image.mos for image in images])[self.rows], np.array([image.std for image in images])[self.rows]
+        return np.array([image.mos for image in images])[self.rows], np.array(
+            [image.std for image in images]
+        )[self.rows]
 
 
 def draw_pairs(
-    sets: Sequence[ImageSet], pairs: Mapping[str, int], validation_percent: int, seed: int, *, default_pairs: int | None = None
+    sets: Sequence[ImageSet],
+    pairs: Mapping[str, int],
+    validation_percent: int,
+    seed: int,
+    *,
+    default_pairs: int | None = None,
 ) -> tuple[DrawnPairs, ...]:
-    """Divide each set by content and draw pairs of its training images, all different and none of an image with itself.
+    """Divide each set by content and draw pairs of its training images, all different and none of an image
+    with itself.
 
-    The draws of a set depend on the seed and its name, not on the sets beside it. As `data_BID.m` and its siblings in UNIQUE do, pairs are
-    drawn from all that there are without putting back; where fewer are there than asked for, each is taken once.
+    The draws of a set depend on the seed and its name, not on the sets beside it. As `data_BID.m` and its
+    siblings in UNIQUE do, pairs are drawn from all that there are without putting back; where fewer are there
+    than asked for, each is taken once.
 
     Args:
-        pairs: number of pairs by set; without it the papers' (FACTS § 8), and for other sets ten a training image.
+        pairs: number of pairs by set; without it the papers' (FACTS § 8), and for other sets ten a training
+            image.
         validation_percent: of each set's contents; 0 for none.
         default_pairs: for every set that `pairs` does not name.
 
@@ -75,18 +92,23 @@ def draw_pairs(
         DatasetError: a part of a set is too small.
     """
     names = [item.name for item in sets]
-    if twice := doubled(names):
+    if twice := duplicates(names):
         raise ArgumentError(f"--images names '{twice[0]}' twice; give each set a name of its own.")
     unknown = [name for name in pairs if name not in names]
     if unknown:
-        raise ArgumentError(f"--pairs names '{unknown[0]}', which is not among the image sets {', '.join(names)}.")
+        raise ArgumentError(
+            f"--pairs names '{unknown[0]}', which is not among the image sets {', '.join(names)}."
+        )
     if not 0 <= validation_percent < 100:
-        raise ArgumentError(f"validation_percent is {validation_percent}; it has to be 0 (none) to 99, as 20.")
+        raise ArgumentError(
+            f"validation_percent is {validation_percent}; it has to be 0 (none) to 99, as 20."
+        )
     return tuple(_drawn(item, pairs.get(item.name, default_pairs), validation_percent, seed) for item in sets)
 
 
 def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
-    """Return the numbers of pairs by set that the options `NAME=NUMBER` give, and the one for all that `NUMBER` gives.
+    """Return the numbers of pairs by set that the options `NAME=NUMBER` give, and the one for all that
+    `NUMBER` gives.
 
     Raises:
         ArgumentError: an option has neither form.
@@ -96,7 +118,10 @@ def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
     for option in options:
         name, separator, text = option.rpartition("=")
         if not text.isdecimal() or int(text) < 1 or (separator and not name):
-            raise ArgumentError(f"--pairs {option} has to be NUMBER or NAME=NUMBER with a number of at least 1, as koniq=90000.")
+            raise ArgumentError(
+                f"--pairs {option} has to be NUMBER or NAME=NUMBER with a number of at least 1, as "
+                f"koniq=90000."
+            )
         if separator:
             named[name] = int(text)
         else:
@@ -109,7 +134,8 @@ def _drawn(image_set: ImageSet, asked: int | None, validation_percent: int, seed
     training = np.array(parts[0], dtype=np.int64)
     if len(training) < 2:
         raise DatasetError(
-            f"image set '{image_set.name}' has {len(training)} image(s) for training ('{image_set.labels}'); a pair takes two. Add images, "
+            f"image set '{image_set.name}' has {len(training)} image(s) for training "
+            f"('{image_set.labels}'); a pair takes two. Add images, "
             "or leave the set out."
         )
     number = _default_pairs(image_set.name, len(training)) if asked is None else asked
@@ -131,21 +157,25 @@ def _divided(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, .
     different = len(set(contents))
     if int((1 - percent / 100) * different) < 1:
         raise DatasetError(
-            f"image set '{image_set.name}' has {different} content(s) in {len(contents)} image(s) ('{image_set.labels}'), of which "
+            f"image set '{image_set.name}' has {different} content(s) in {len(contents)} image(s) "
+            f"('{image_set.labels}'), of which "
             f"{percent} percent for validation leave none for training. Add images, or leave the set out."
         )
     split = content_split(contents, seed, f"{100 - percent}/{percent}")
     if len(split.test) < FEWEST_FOR_SROCC:
         names = [image_set.images[row].name for row in split.test]
         raise DatasetError(
-            f"image set '{image_set.name}' has {len(split.test)} image(s) for validation ({first_few(names)}); a rank correlation takes "
+            f"image set '{image_set.name}' has {len(split.test)} image(s) for validation "
+            f"({summarize(names)}); a rank correlation takes "
             f"{FEWEST_FOR_SROCC}. Add images, raise --validation-percent, or give 0 to do without."
         )
     return split.train, split.test
 
 
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
-    """Return (pair, 2) different pairs i < j of `items` things: `number` of them drawn evenly, or all where there are no more."""
+    """Return (pair, 2) different pairs i < j of `items` things: `number` of them drawn evenly, or all where
+    there are no more.
+    """
     there = items * (items - 1) // 2
     drawn = np.arange(there) if number >= there else random.choice(there, number, replace=False)
     # pair number j (j − 1) / 2 + i, solved for j; the root may be off by one in the last place

@@ -17,7 +17,14 @@ from vqafeat.io import write_json
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.trainer import Computing, PretrainedWeights, PretrainingRecord, Step, checkpoint_path, train
+from vqafeat.pretraining.trainer import (
+    ComputeOptions,
+    PretrainedWeights,
+    PretrainingRecord,
+    Step,
+    checkpoint_path,
+    train,
+)
 from vqafeat.training.results import write_weights
 
 SUFFIX = ".safetensors"
@@ -45,14 +52,17 @@ class PretrainingRequest:
     sets: tuple[DrawnPairs, ...]
     recipe: PretrainingRecipe
     seed: int
-    computing: Computing
+    computing: ComputeOptions
     out: Path
 
     def __post_init__(self) -> None:
         check_out(self.out)
         quality_backbone(self.backbone)
         if not self.sets:
-            raise ArgumentError("there are no image sets to train on; name at least one with --images NAME=FOLDER or NAME=FILE.csv.")
+            raise ArgumentError(
+                "there are no image sets to train on; name at least one with --images NAME=FOLDER or "
+                "NAME=FILE.csv."
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ def card_path(out: Path) -> Path:
 
 
 def prepare_out(out: Path, overwrite: bool) -> None:
-    """Make room for a weights file; with `overwrite`, what an earlier run left of it is removed, its checkpoint too.
+    """Make room for a weights file; with `overwrite`, what an earlier run left of it is removed, its
+    checkpoint too.
 
     Raises:
         ArgumentError: it is there already.
@@ -97,20 +108,30 @@ def prepare_out(out: Path, overwrite: bool) -> None:
     check_out(out)
     left = [path for path in (out, card_path(out)) if path.exists()]
     if left and not overwrite:
-        raise ArgumentError(f"--out {out}: '{left[0]}' is there already; name another file, or replace it with --overwrite.")
+        raise ArgumentError(
+            f"--out {out}: '{left[0]}' is there already; name another file, or replace it with --overwrite."
+        )
     for path in [*left, *([checkpoint_path(out)] if overwrite else [])]:
         path.unlink(missing_ok=True)
 
 
 def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord, None, PretrainedNetwork]:
-    """Train, and write the weights and their card; a stopped run of the same request goes on from its last whole epoch.
+    """Train, and write the weights and their card; a stopped run of the same request goes on from its last
+    whole epoch.
 
     Yields each step and each epoch's record, as `train` does, and raises what it raises.
     """
     start = start_network(request.backbone, request.weights, request.seed, request.recipe.start_std)
-    config = {"backbone": request.backbone, "start": start.weights, "start_sha256": start.weights_sha256, **_config(request)}
+    config = {
+        "backbone": request.backbone,
+        "start": start.weights,
+        "start_sha256": start.weights_sha256,
+        **_config(request),
+    }
     checkpoint = checkpoint_path(request.out)
-    result = yield from train(start.network, request.sets, request.recipe, request.seed, request.computing, checkpoint, config)
+    result = yield from train(
+        start.network, request.sets, request.recipe, request.seed, request.computing, checkpoint, config
+    )
     write_weights(request.out, result.weights)
     # read back as the extraction will, so that the digest is of what the file holds
     backbone = quality_backbone(request.backbone)
@@ -122,7 +143,9 @@ def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord,
 
 
 def _config(request: PretrainingRequest) -> dict[str, Any]:
-    """Return what a resumed run has to agree with, as JSON values; the number of workers is not among it, nor where the images lie."""
+    """Return what a resumed run has to agree with, as JSON values; the number of workers is not among it, nor
+    where the images lie.
+    """
     return {
         "recipe": request.recipe.as_dict(),
         "seed": request.seed,
@@ -146,7 +169,9 @@ def _described(item: DrawnPairs) -> dict[str, Any]:
 
 
 def _card(backbone: str, request: PretrainingRequest, result: PretrainedWeights) -> Mapping[str, Any]:
-    kept: Sequence[PretrainingRecord] = [record for record in result.curve if record.epoch == result.kept_epoch]
+    kept: Sequence[PretrainingRecord] = [
+        record for record in result.curve if record.epoch == result.kept_epoch
+    ]
     return {
         "network": backbone,
         "file": request.out.name,

@@ -1,4 +1,6 @@
-"""The training loop of pre-training: pairs in, weights out, the epoch with the best validation kept, resumed from the last whole epoch."""
+"""The training loop of pre-training: pairs in, weights out, the epoch with the best validation kept, resumed
+from the last whole epoch.
+"""
 
 import io
 import time
@@ -15,13 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vqafeat.datasets.dataset import first_few
+from vqafeat.datasets.dataset import summarize
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.io import write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
-from vqafeat.pretraining.data_parallel import Replicas
+from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.network import QualityNetwork, weights_of
 from vqafeat.pretraining.pairs import DrawnPairs
 
@@ -79,7 +81,9 @@ def checkpoint_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.checkpoint")
 
 
-def write_checkpoint(path: Path, config: Mapping[str, Any], progress: Progress, states: Mapping[str, Any]) -> None:
+def write_checkpoint(
+    path: Path, config: Mapping[str, Any], progress: Progress, states: Mapping[str, Any]
+) -> None:
     """Write where a training stands, at once.
 
     Args:
@@ -94,7 +98,8 @@ def write_checkpoint(path: Path, config: Mapping[str, Any], progress: Progress, 
 
 
 def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[Progress, Mapping[str, Any]] | None:
-    """Return what a stopped run of the same configuration has reached, and its states; None where there is no checkpoint.
+    """Return what a stopped run of the same configuration has reached, and its states; None where there is no
+    checkpoint.
 
     Raises:
         WeightsError: the checkpoint is damaged, or of another configuration.
@@ -104,12 +109,17 @@ def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[Progress, Ma
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         found, reached, states = saved["config"], dict(saved["progress"]), saved["states"]
-        progress = Progress(**{**reached, "curve": [PretrainingRecord(**record) for record in reached["curve"]]})
+        progress = Progress(
+            **{**reached, "curve": [PretrainingRecord(**record) for record in reached["curve"]]}
+        )
     except (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
-        raise WeightsError(f"checkpoint '{path}' is damaged ({error}); start anew with --overwrite.") from error
+        raise WeightsError(
+            f"checkpoint '{path}' is damaged ({error}); start anew with --overwrite."
+        ) from error
     if different := _differences(found, config):
         raise WeightsError(
-            f"checkpoint '{path}' is of a run with another configuration: {'; '.join(different)}. Go on with that one, start anew with "
+            f"checkpoint '{path}' is of a run with another configuration: {'; '.join(different)}. Go on "
+            f"with that one, start anew with "
             "--overwrite, or name another file with --out."
         )
     return progress, states
@@ -131,12 +141,14 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 class Validation:
     """The validation images of all sets; sets without any are left out."""
 
-    def __init__(self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, workers: int, pinned: bool = False) -> None:
+    def __init__(
+        self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, workers: int, pinned: bool = False
+    ) -> None:
         self._sets = [item for item in sets if item.validation]
         images = [item.image_set.images[row] for item in self._sets for row in item.validation]
         self._loader = ImageLoader(images, recipe, workers, pinned)
 
-    def sroccs(self, replicas: Replicas) -> dict[str, float]:
+    def sroccs(self, replicas: DataParallel) -> dict[str, float]:
         """Return the SROCC of the means by set; NaN where scores are constant or not finite."""
         if not self._sets:
             return {}
@@ -146,7 +158,7 @@ class Validation:
 
 
 @torch.no_grad()
-def predict(replicas: Replicas, images: ImageLoader) -> npt.NDArray[np.float64]:
+def predict(replicas: DataParallel, images: ImageLoader) -> npt.NDArray[np.float64]:
     """Return (image, 2) mean and deviation of whole images, in eval mode on the first device."""
     network, device = replicas.network.eval(), replicas.devices[0]
     found = []
@@ -163,7 +175,9 @@ def mean_srocc(sroccs: Mapping[str, float]) -> float:
 
 
 def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
-    """Return the share of all pairs with different labels that (image,) means put in the labels' order; equal means count as half right."""
+    """Return the share of all pairs with different labels that (image,) means put in the labels' order; equal
+    means count as half right.
+    """
     predicted, labels = np.asarray(means, dtype=float), np.asarray(mos, dtype=float)
     first, second = np.triu_indices(len(labels), 1)
     order = np.sign(labels[first] - labels[second])
@@ -174,11 +188,13 @@ def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
 def _srocc(means: npt.NDArray[np.float64], item: DrawnPairs) -> float:
     if not np.isfinite(means).all():
         return nan
-    return evaluate_predictions(means, [item.image_set.images[row].mos for row in item.validation], mapping="none").srocc
+    return evaluate_predictions(
+        means, [item.image_set.images[row].mos for row in item.validation], mapping="none"
+    ).srocc
 
 
 @dataclass(frozen=True)
-class Computing:
+class ComputeOptions:
     """Where and how a training computes.
 
     Attributes:
@@ -193,9 +209,14 @@ class Computing:
 
     def __post_init__(self) -> None:
         if not self.devices or self.workers < 0:
-            raise ArgumentError(f"devices are {self.devices}, workers {self.workers}; at least one device and 0 workers are needed.")
+            raise ArgumentError(
+                f"devices are {self.devices}, workers {self.workers}; at least one device and 0 workers are "
+                f"needed."
+            )
         if len({device.type for device in self.devices}) > 1:
-            raise ArgumentError(f"devices {', '.join(map(str, self.devices))} are of several kinds; name devices of one kind.")
+            raise ArgumentError(
+                f"devices {', '.join(map(str, self.devices))} are of several kinds; name devices of one kind."
+            )
 
 
 @dataclass(frozen=True)
@@ -238,13 +259,15 @@ def train(
     sets: Sequence[DrawnPairs],
     recipe: PretrainingRecipe,
     seed: int,
-    computing: Computing,
+    computing: ComputeOptions,
     checkpoint: Path | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Generator[Step | PretrainingRecord, None, PretrainedWeights]:
-    """Train a network on pairs; yields each step and each epoch's record, and returns the weights that are kept.
+    """Train a network on pairs; yields each step and each epoch's record, and returns the weights that are
+    kept.
 
-    The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of workers, stopped and resumed or not.
+    The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of
+    workers, stopped and resumed or not.
 
     Args:
         network: as it starts; trained in place.
@@ -252,7 +275,8 @@ def train(
         recipe: how it is trained.
         seed: of orders, crops and mirroring.
         computing: where.
-        checkpoint: file that each finished epoch is written to, and that a stopped run is resumed from; None for neither.
+        checkpoint: file that each finished epoch is written to, and that a stopped run is resumed from; None
+            for neither.
         config: all that decides the run, which a checkpoint has to agree with.
 
     Raises:
@@ -260,29 +284,47 @@ def train(
         DatasetError: an image cannot be read.
         WeightsError: the checkpoint is damaged or of another run.
     """
-    replicas = Replicas(network, computing.devices, computing.precision)
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    replicas = DataParallel(network, computing.devices, computing.precision)
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
     scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
     stateful: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": scaler}
     progress = _resumed(checkpoint, config or {}, stateful)
-    replicas.renew_copies()
+    replicas.broadcast_parameters()
     pinned = computing.devices[0].type == "cuda"
     loader = PairLoader(sets, recipe, seed, computing.workers, pinned)
     validation = Validation(sets, recipe, computing.workers, pinned)
     with _repeatable():
         for epoch in range(progress.epochs_done + 1, recipe.epochs + 1):
-            fidelity, hinge, seconds = yield from _train_epoch(replicas, loader, optimiser, scaler, recipe, epoch)
+            fidelity, hinge, seconds = yield from _train_epoch(
+                replicas, loader, optimiser, scaler, recipe, epoch
+            )
             sroccs = validation.sroccs(replicas)
-            record = PretrainingRecord(epoch, recipe.rate(epoch), fidelity, hinge, sroccs, len(loader.images), seconds)
+            record = PretrainingRecord(
+                epoch, recipe.rate(epoch), fidelity, hinge, sroccs, len(loader.images), seconds
+            )
             _keep(progress, record, network)
             if checkpoint is not None:
-                write_checkpoint(checkpoint, config or {}, progress, {name: part.state_dict() for name, part in stateful.items()})
+                write_checkpoint(
+                    checkpoint,
+                    config or {},
+                    progress,
+                    {name: part.state_dict() for name, part in stateful.items()},
+                )
             yield record
-    return PretrainedWeights(progress.best_weights, progress.best_epoch, _because(progress), tuple(progress.curve))
+    return PretrainedWeights(
+        progress.best_weights, progress.best_epoch, _because(progress), tuple(progress.curve)
+    )
 
 
 def _train_epoch(
-    replicas: Replicas, loader: PairLoader, optimiser: torch.optim.Optimizer, scaler: Any, recipe: PretrainingRecipe, epoch: int
+    replicas: DataParallel,
+    loader: PairLoader,
+    optimiser: torch.optim.Optimizer,
+    scaler: Any,
+    recipe: PretrainingRecipe,
+    epoch: int,
 ) -> Generator[Step, None, tuple[float, float, float]]:
     """Take all pairs once; returns the means of the two losses over pairs, and the seconds."""
     for group in optimiser.param_groups:
@@ -299,25 +341,30 @@ def _train_epoch(
         replicas.collect_gradients()
         scaler.step(optimiser)
         scaler.update()
-        replicas.renew_copies()
+        replicas.broadcast_parameters()
         taken += len(batch.pairs)
         sums = [total + term * len(batch.pairs) for total, term in zip(sums, terms, strict=True)]
         yield Step(epoch, number, steps, sum(terms), 2 * taken / (time.perf_counter() - start))
     return sums[0] / taken, sums[1] / taken, time.perf_counter() - start
 
 
-def _refuse_not_finite(loss: float, batch: PairBatch, loader: PairLoader, recipe: PretrainingRecipe, epoch: int, number: int) -> None:
+def _refuse_not_finite(
+    loss: float, batch: PairBatch, loader: PairLoader, recipe: PretrainingRecipe, epoch: int, number: int
+) -> None:
     if isfinite(loss):
         return
     names = loader.images.names(batch.pairs)
     raise TrainingError(
-        f"the loss became {loss} in epoch {epoch}, step {number}, on the images {first_few(names)}; lower --learning-rate "
+        f"the loss became {loss} in epoch {epoch}, step {number}, on the images {summarize(names)}; lower "
+        f"--learning-rate "
         f"({recipe.learning_rate:g}), or compute with --precision fp32."
     )
 
 
 def _resumed(checkpoint: Path | None, config: Mapping[str, Any], stateful: Mapping[str, Any]) -> Progress:
-    """Return what a stopped run has reached, with its states loaded; an empty progress where there is none."""
+    """Return what a stopped run has reached, with its states loaded; an empty progress where there is
+    none.
+    """
     found = read_checkpoint(checkpoint, config) if checkpoint is not None else None
     if found is None:
         return Progress()
@@ -328,11 +375,17 @@ def _resumed(checkpoint: Path | None, config: Mapping[str, Any], stateful: Mappi
 
 
 def _keep(progress: Progress, record: PretrainingRecord, network: QualityNetwork) -> None:
-    """Note an epoch, and keep its weights where none before ranked validation images better; without validation, the last ones."""
+    """Note an epoch, and keep its weights where none before ranked validation images better; without
+    validation, the last ones.
+    """
     progress.curve.append(record)
     srocc = mean_srocc(record.validation_srocc)
     if isnan(progress.best_srocc) or srocc > progress.best_srocc:
-        progress.best_weights, progress.best_epoch, progress.best_srocc = dict(weights_of(network)), record.epoch, srocc
+        progress.best_weights, progress.best_epoch, progress.best_srocc = (
+            dict(weights_of(network)),
+            record.epoch,
+            srocc,
+        )
 
 
 def _because(progress: Progress) -> str:

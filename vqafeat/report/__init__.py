@@ -1,4 +1,6 @@
-"""One self-contained page for finished runs: what they scored, where they were wrong, and everything that decided them."""
+"""One self-contained page for finished runs: what they scored, where they were wrong, and everything that
+decided them.
+"""
 
 from vqafeat.report.build import build_report
 from vqafeat.report.page import Report, rendered, write_report

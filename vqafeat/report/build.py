@@ -15,26 +15,36 @@ import numpy as np
 from vqafeat.datasets import FileRules, load_manifest, manifest_names
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
-from vqafeat.evaluation.model import TrainedModel
+from vqafeat.evaluation.model import Model
 from vqafeat.metrics import fit_logistic
-from vqafeat.remote import Place
-from vqafeat.report.page import FittedCurve, FrameCurve, Report, ReportRun, ReportVideo, ScoreTable, TrainingCurve
+from vqafeat.remote import StorePath
+from vqafeat.report.page import (
+    FittedCurve,
+    FrameCurve,
+    Report,
+    ReportRun,
+    ReportVideo,
+    ScoreTable,
+    TrainingCurve,
+)
 from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import calibration_notes
-from vqafeat.training.data import fuse, selected, split_feature_sets
-from vqafeat.training.frame_sampling import VideoRows, rows_in_testing
-from vqafeat.training.predictions import Prediction, load_calibrations, read_predictions, read_summary
+from vqafeat.training.data import fuse, split_feature_sets, take
+from vqafeat.training.frame_sampling import VideoRows, test_indices
+from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import CURVE
-from vqafeat.training.run import RecordedRun
+from vqafeat.training.run import FinishedRun
 from vqafeat.training.run_config import RunConfig
 
 Facts = dict[str, list[tuple[str, str]]]
 
 
-def facts_of(config: RunConfig, folder: str) -> Facts:
-    """Return what a run's configuration records, group by group, in words; groups without a value are left out."""
+def describe_run(config: RunConfig, folder: str) -> Facts:
+    """Return what a run's configuration records, group by group, in words; groups without a value are left
+    out.
+    """
     run = {
         "folder": folder,
         "origin": config.origin,
@@ -48,9 +58,16 @@ def facts_of(config: RunConfig, folder: str) -> Facts:
         "mapping before PLCC and RMSE": config.mapping,
         "digest of the configuration": config.digest,
     }
-    groups: dict[str, Mapping[str, Any]] = {"Run": run, "Recipe": config.recipe, "Head options": config.options}
+    groups: dict[str, Mapping[str, Any]] = {
+        "Run": run,
+        "Recipe": config.recipe,
+        "Head options": config.options,
+    }
     for name, identity in config.identities.items():
-        groups[f"Features {name}"] = {**identity, "digest of the identity": FeatureSetIdentity.from_dict(identity).digest()}
+        groups[f"Features {name}"] = {
+            **identity,
+            "digest of the identity": FeatureSetIdentity.from_dict(identity).digest(),
+        }
     for one in config.datasets:
         scale = f"{one.mos_range[0]:g} to {one.mos_range[1]:g}"
         groups[f"Data set {one.name}"] = {"labels": one.score_name, "range": scale, "digest": one.digest}
@@ -74,12 +91,15 @@ def _text(value: Any) -> str:
 
 MOST_POINTS = 1500  # more than a screen has columns
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."
-NOT_TESTED = "The score of each frame is that of the heads that tested a video, and this video is in no test part."
+NOT_TESTED = (
+    "The score of each frame is that of the heads that tested a video, and this video is in no test part."
+)
 _SECOND_DIGITS, _SCORE_DIGITS = 4, 6
 
 
-def with_frame_curves(run: ReportRun, folder: Path, store: Place | None, most: int) -> ReportRun:
-    """Return a run with the curves of its worst test videos, and with the reason why each other video has none.
+def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
+    """Return a run with the curves of its worst test videos, and with the reason why each other video has
+    none.
 
     Args:
         run: without curves.
@@ -97,7 +117,9 @@ def with_frame_curves(run: ReportRun, folder: Path, store: Place | None, most: i
         if store is None or not chosen:
             continue
         try:
-            scorer = _FrameScorer(run, TrainedModel.load(folder, one.name), FeatureStore.open(store_path(store, one.name)))
+            scorer = _FrameScorer(
+                run, Model.load(folder, one.name), FeatureStore.open(store_path(store, one.name))
+            )
         except (StoreError, WeightsError) as error:
             notes.append(f"no scores of frames for '{one.name}': {error}")
             reasons |= dict.fromkeys(own, f"No scores of frames for '{one.name}': {error}")
@@ -123,7 +145,8 @@ def worst_videos(run: ReportRun) -> list[int]:
 
 def _not_among(most: int) -> str:
     return (
-        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a run, those with the largest "
+        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a "
+        f"run, those with the largest "
         "errors. Give a larger number to see the score of each frame of this video."
     )
 
@@ -132,10 +155,11 @@ class _FrameScorer:
     """The heads of a run on the features of a store.
 
     Raises:
-        StoreError: the store lacks a feature set, or its features were computed differently than those of the training.
+        StoreError: the store lacks a feature set, or its features were computed differently than those of the
+            training.
     """
 
-    def __init__(self, run: ReportRun, model: TrainedModel, store: FeatureStore) -> None:
+    def __init__(self, run: ReportRun, model: Model, store: FeatureStore) -> None:
         self._run, self._model, self._store = run, model, store
         self._sets = split_feature_sets(model.config.feature_sets)
         for name in self._sets:
@@ -154,16 +178,19 @@ class _FrameScorer:
         name, splits = self._run.videos[video].name, self._splits[video]
         for one in self._sets:
             if not self._store.is_complete(one, name):
-                raise StoreError(f"'{self._store.path}' has no complete features '{one}' of this video; run `vqafeat extract` again.")
+                raise StoreError(
+                    f"'{self._store.path}' has no complete features '{one}' of this video; run `vqafeat "
+                    f"extract` again."
+                )
         features = fuse([self._store.read(one, name) for one in self._sets], name)
         seconds = self._store.seconds(name)
         own_seconds = None if seconds is None else seconds[features.frame]
         rows = VideoRows(name, len(features.frame), lambda: own_seconds)
         total, taken = np.zeros(rows.count), np.zeros(rows.count)
-        for draw in rows_in_testing(self._model.config.frame_input, rows, self._model.config.seed):
+        for draw in test_indices(self._model.config.frame_input, rows, self._model.config.seed):
             own = np.arange(rows.count) if draw is None else draw
             for split in splits:
-                np.add.at(total, own, self._model.frame_scores(selected(features.values, draw), split))
+                np.add.at(total, own, self._model.frame_scores(take(features.values, draw), split))
                 np.add.at(taken, own, 1)
         kept = np.flatnonzero(taken)
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int))]
@@ -181,8 +208,9 @@ class _FrameScorer:
 class VideoFolder:
     """The video files below a folder, found by the names that data sets give them.
 
-    A video is the file of that relative path, also below a folder of its data set's name; else the only file of that basename; else the
-    only one whose name the data set's manifest makes the same. Where several fit, none is taken.
+    A video is the file of that relative path, also below a folder of its data set's name; else the only file
+    of that basename; else the only one whose name the data set's manifest makes the same. Where several fit,
+    none is taken.
 
     Args:
         root: the folder.
@@ -194,19 +222,32 @@ class VideoFolder:
 
     def __init__(self, root: Path, page_folder: Path) -> None:
         if not root.is_dir():
-            raise DatasetError(f"videos is '{root}', which is no folder; name the folder that holds the video files.")
+            raise DatasetError(
+                f"videos is '{root}', which is no folder; name the folder that holds the video files."
+            )
         self._root, self._page_folder = root, page_folder
-        found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in VIDEO_EXTENSIONS)
+        found = (
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.suffix.lower() in VIDEO_EXTENSIONS
+        )
         self._paths = frozenset(found)
         if not self._paths:
-            raise DatasetError(f"videos is '{root}', which holds no video file ({', '.join(VIDEO_EXTENSIONS[:4])} …); name another folder.")
+            raise DatasetError(
+                f"videos is '{root}', which holds no video file ({', '.join(VIDEO_EXTENSIONS[:4])} …); name "
+                f"another folder."
+            )
         self._by_basename = _grouped((PurePosixPath(path).name, path) for path in self._paths)
         self._rules: dict[str, tuple[FileRules, Mapping[str, list[str]]]] = {}
 
     def address(self, dataset: str, name: str) -> str:
-        """Return where a page finds a video, relative to it and percent-encoded; empty where no file, or more than one, fits."""
+        """Return where a page finds a video, relative to it and percent-encoded; empty where no file, or more
+        than one, fits.
+        """
         exact = [path for path in (name, f"{dataset}/{name}") if path in self._paths]
-        fitting = exact[:1] or self._by_basename.get(PurePosixPath(name).name, []) or self._canonical(dataset, name)
+        fitting = (
+            exact[:1] or self._by_basename.get(PurePosixPath(name).name, []) or self._canonical(dataset, name)
+        )
         if len(fitting) != 1:
             return ""
         path = os.path.relpath(self._root / fitting[0], self._page_folder)
@@ -244,7 +285,7 @@ def build_report(
     *,
     tables: Sequence[Path] = (),
     title: str | None = None,
-    store: Place | None = None,
+    store: StorePath | None = None,
     videos: Path | None = None,
     curves: int = 20,
 ) -> Report:
@@ -255,7 +296,8 @@ def build_report(
         page_folder: of the page; addresses of videos are relative to it.
         tables: files that `vqafeat table --json` wrote.
         title: of the page; without it, made of the runs' names.
-        store: folder of the feature stores, for curves of the frames' scores; without it, the page says how to get them.
+        store: folder of the feature stores, for curves of the frames' scores; without it, the page says how
+            to get them.
         videos: folder of the video files, for playing them.
         curves: most videos of each run, the worst first, whose frames' scores are computed.
 
@@ -265,14 +307,21 @@ def build_report(
         DatasetError: `videos` is no folder or holds no video file, or a table cannot be read.
     """
     if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
-        raise ArgumentError(f"runs are {', '.join(map(str, folders)) or 'none'}; name at least one run folder, and each of them once.")
+        raise ArgumentError(
+            f"runs are {', '.join(map(str, folders)) or 'none'}; name at least one run folder, and each of "
+            f"them once."
+        )
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
-        raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out.")
+        raise ArgumentError(
+            f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out."
+        )
     files = None if videos is None else VideoFolder(videos, page_folder)
     written = [WrittenTable.read(path) for path in tables]
-    every = {folder.resolve(): folder for folder in (*folders, *(run for table in written for run in table.runs))}
+    every = {
+        folder.resolve(): folder for folder in (*folders, *(run for table in written for run in table.runs))
+    }
     folders = list(every.values())
     runs = [run_of(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
     runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
@@ -287,16 +336,19 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
     Raises:
         WeightsError: the folder is no finished run, is damaged, or holds no score.
     """
-    recorded = RecordedRun.read(folder)
+    recorded = FinishedRun.read(folder)
     config = recorded.config
     predictions = read_predictions(folder, config)
     scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
     if not any(row.part == "test" for row in scored):
-        raise WeightsError(f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` again.")
+        raise WeightsError(
+            f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` "
+            f"again."
+        )
     videos, places = _videos(scored, config, files)
     left_out = len(predictions) - len(scored)
     left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
-    calibrations, summary = load_calibrations(folder, config) or (), read_summary(folder, config)
+    calibrations, summary = load_calibrations(folder, config) or (), read_metrics(folder, config)
     # a fit notes them among its metrics, an earlier version did not
     new_notes = [note for note in calibration_notes(config, calibrations) if note not in summary.notes]
     return ReportRun(
@@ -312,7 +364,7 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
         scores=_table(scored, places),
         fitted=_fitted(scored, [videos[place].dataset for place in places], config),
         training=_training(folder, recorded.metrics.get("kept_epochs", [])),
-        facts=facts_of(config, str(folder)),
+        facts=describe_run(config, str(folder)),
         no_frames=(NO_STORE,) * len(videos),
         notes=(*left_out_note, *new_notes),
     )
@@ -321,10 +373,14 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
 def _names(folders: Sequence[Path]) -> list[str]:
     """Return the folders' own names, or the paths as given where two would be the same."""
     names = [folder.name or folder.resolve().name for folder in folders]
-    return [str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)]
+    return [
+        str(folder) if names.count(name) > 1 else name for folder, name in zip(folders, names, strict=True)
+    ]
 
 
-def _videos(rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None) -> tuple[tuple[ReportVideo, ...], list[int]]:
+def _videos(
+    rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None
+) -> tuple[tuple[ReportVideo, ...], list[int]]:
     """Return the videos in the order of their first row, and each row's place among them."""
     names = [one.name for one in config.datasets]
     place: dict[str, int] = {}
@@ -333,23 +389,33 @@ def _videos(rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | 
         if row.video not in place:
             place[row.video] = len(videos)
             video = _video(row, names)
-            videos.append(video if files is None else replace(video, address=files.address(video.dataset, video.name)))
+            videos.append(
+                video if files is None else replace(video, address=files.address(video.dataset, video.name))
+            )
     return tuple(videos), [place[row.video] for row in rows]
 
 
 def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
-    """Return a video under the name that it has in its own data set; runs on several name it `konvid/123.mp4`."""
+    """Return a video under the name that it has in its own data set; runs on several name it
+    `konvid/123.mp4`.
+    """
     own = next((name for name in datasets if len(datasets) > 1 and row.video.startswith(f"{name}/")), None)
     if own is None:
         return ReportVideo(row.video, datasets[0], row.content, row.mos)
     return ReportVideo(row.video.removeprefix(f"{own}/"), own, row.content.removeprefix(f"{own}/"), row.mos)
 
 
-def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig) -> tuple[FittedCurve, ...]:
-    """Return the increasing logistic of the calibrated scores, for each data set and split, whatever mapping the run was measured with."""
+def _fitted(
+    rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig
+) -> tuple[FittedCurve, ...]:
+    """Return the increasing logistic of the calibrated scores, for each data set and split, whatever mapping
+    the run was measured with.
+    """
     found = []
     for dataset in dict.fromkeys(datasets):
-        tested = [row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"]
+        tested = [
+            row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"
+        ]
         for split in (ALL_SPLITS, *range(config.splits)):
             own = [row for row in tested if split in (ALL_SPLITS, row.split)]
             found.append(_logistic(dataset, split, own))
@@ -385,16 +451,24 @@ def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
         return ()
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [
+                {name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)
+            ]
         by_split: dict[int, list[dict[str, float]]] = {}
         for row in rows:
             by_split.setdefault(int(row["split"]), []).append(row)
         return tuple(_training_curve(split, own, kept) for split, own in by_split.items())
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+        raise WeightsError(
+            f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
+        ) from error
 
 
 def _training_curve(split: int, rows: Sequence[Mapping[str, float]], kept: Sequence[int]) -> TrainingCurve:
     names = [name for name in rows[0] if name not in ("split", "epoch")]
-    series = {name: tuple(row[name] for row in rows) for name in names if any(isfinite(row[name]) for row in rows)}
-    return TrainingCurve(split, kept[split] if split < len(kept) else 0, tuple(int(row["epoch"]) for row in rows), series)
+    series = {
+        name: tuple(row[name] for row in rows) for name in names if any(isfinite(row[name]) for row in rows)
+    }
+    return TrainingCurve(
+        split, kept[split] if split < len(kept) else 0, tuple(int(row["epoch"]) for row in rows), series
+    )

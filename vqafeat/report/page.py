@@ -17,7 +17,7 @@ from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
-from vqafeat.training.run_config import TrainedOn
+from vqafeat.training.run_config import TrainingDataset
 
 PARTS = ("train", "validation", "test")
 
@@ -42,7 +42,10 @@ class ReportVideo:
 
     def __post_init__(self) -> None:
         if not self.name or not isfinite(self.mos):
-            raise ArgumentError(f"name of a video is {self.name!r} and its mos {self.mos}; it needs a name and a finite label.")
+            raise ArgumentError(
+                f"name of a video is {self.name!r} and its mos {self.mos}; it needs a name and a finite "
+                f"label."
+            )
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,14 @@ class ScoreTable:
     error: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = {len(column) for column in (self.split, self.part, self.video, self.output, self.score, self.error)}
+        lengths = {
+            len(column) for column in (self.split, self.part, self.video, self.output, self.score, self.error)
+        }
         if len(lengths) != 1 or not self.split:
-            raise ArgumentError(f"columns of a score table have the lengths {sorted(lengths)}; they need one, and at least one row.")
+            raise ArgumentError(
+                f"columns of a score table have the lengths {sorted(lengths)}; they need one, and at least "
+                f"one row."
+            )
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
         for name in ("output", "score", "error"):
@@ -101,7 +109,10 @@ class FittedCurve:
 
     def __post_init__(self) -> None:
         if len(self.tau) not in (0, 4) or (not self.tau and not self.note):
-            raise ArgumentError(f"tau of a fitted curve is {self.tau}; give four parameters, or none and a note that says why.")
+            raise ArgumentError(
+                f"tau of a fitted curve is {self.tau}; give four parameters, or none and a note that says "
+                f"why."
+            )
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,10 @@ class TrainingCurve:
     def __post_init__(self) -> None:
         for name, values in self.series.items():
             if len(values) != len(self.epoch):
-                raise ArgumentError(f"series '{name}' of split {self.split} has {len(values)} values for {len(self.epoch)} epochs.")
+                raise ArgumentError(
+                    f"series '{name}' of split {self.split} has {len(values)} values for {len(self.epoch)} "
+                    f"epochs."
+                )
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,10 @@ class FrameCurve:
 
     def __post_init__(self) -> None:
         if not self.scores or len(self.seconds) not in (0, len(self.scores)):
-            raise ArgumentError(f"a frame curve has {len(self.seconds)} times for {len(self.scores)} scores; give one each, or no times.")
+            raise ArgumentError(
+                f"a frame curve has {len(self.seconds)} times for {len(self.scores)} scores; give one each, "
+                f"or no times."
+            )
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,8 @@ class ReportRun:
         notes: what a reader has to know besides the notes of the metrics.
 
     Raises:
-        ArgumentError: a score or a curve is of a video that is not there, or a video has neither a curve nor a reason.
+        ArgumentError: a score or a curve is of a video that is not there, or a video has neither a curve nor
+            a reason.
     """
 
     name: str
@@ -179,7 +197,7 @@ class ReportRun:
     splits: int
     mapping: str
     calibrated_on: tuple[str, ...]
-    datasets: tuple[TrainedOn, ...]
+    datasets: tuple[TrainingDataset, ...]
     summary: MetricsSummary
     videos: tuple[ReportVideo, ...]
     scores: ScoreTable
@@ -193,15 +211,24 @@ class ReportRun:
     def __post_init__(self) -> None:
         named = {*self.scores.video, *(curve.video for curve in self.frames)}
         if not named <= set(range(len(self.videos))):
-            raise ArgumentError(f"run '{self.name}' names video {max(named)}; it has 0 to {len(self.videos) - 1}.")
+            raise ArgumentError(
+                f"run '{self.name}' names video {max(named)}; it has 0 to {len(self.videos) - 1}."
+            )
         drawn = {curve.video for curve in self.frames}
-        if [bool(reason) for reason in self.no_frames] != [video not in drawn for video in range(len(self.videos))]:
-            raise ArgumentError(f"run '{self.name}' has {len(self.videos)} videos; give each a frame curve, or a reason why it has none.")
+        if [bool(reason) for reason in self.no_frames] != [
+            video not in drawn for video in range(len(self.videos))
+        ]:
+            raise ArgumentError(
+                f"run '{self.name}' has {len(self.videos)} videos; give each a frame curve, or a reason why "
+                f"it has none."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them; tables are columns, which take a third of the space of rows."""
         columns = ("name", "dataset", "content", "mos", "address")
-        datasets = [{"name": one.name, "score": one.score_name, "range": list(one.mos_range)} for one in self.datasets]
+        datasets = [
+            {"name": one.name, "score": one.score_name, "range": list(one.mos_range)} for one in self.datasets
+        ]
         reasons = list(dict.fromkeys(self.no_frames))
         return {
             **{key: getattr(self, key) for key in ("name", "head", "feature_sets", "splits", "mapping")},
@@ -213,7 +240,9 @@ class ReportRun:
             "scores": self.scores.as_dict(),
             "fitted": [asdict(curve) for curve in self.fitted],
             "training": [asdict(curve) for curve in self.training],
-            "facts": [{"group": group, "rows": [list(row) for row in rows]} for group, rows in self.facts.items()],
+            "facts": [
+                {"group": group, "rows": [list(row) for row in rows]} for group, rows in self.facts.items()
+            ],
             "frames": [asdict(curve) for curve in self.frames],
             "no_frames": {"reasons": reasons, "video": [reasons.index(reason) for reason in self.no_frames]},
             "notes": list(self.notes),
@@ -240,12 +269,21 @@ class Report:
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]
         if not (names or self.tables) or len(set(names)) < len(names):
-            raise ArgumentError(f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with a name of its own.")
+            raise ArgumentError(
+                f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with a name of "
+                f"its own."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
         runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
-        return {"title": self.title, "parts": list(PARTS), "few_videos": FEW_VIDEOS, "runs": runs, "tables": tables}
+        return {
+            "title": self.title,
+            "parts": list(PARTS),
+            "few_videos": FEW_VIDEOS,
+            "runs": runs,
+            "tables": tables,
+        }
 
 
 # What could end the script element, begin a comment in it, or break a line where JSON does not.
@@ -256,7 +294,8 @@ def rendered(report: Report) -> str:
     """Return the page; the same report gives the same text."""
     style, script = _shipped("page.css"), _shipped("page.js")
     policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; media-src file: data: blob: 'self'; "
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; media-src file: "
+        f"data: blob: 'self'; "
         "base-uri 'none'; form-action 'none'"
     )
     parts = {
@@ -283,9 +322,13 @@ def check_out(out: Path, overwrite: bool) -> None:
         ArgumentError: `out` is a folder, or a file that is not to be replaced.
     """
     if out.is_dir():
-        raise ArgumentError(f"out is '{out}', which is a folder; name a file in it, for example {out / 'report.html'}.")
+        raise ArgumentError(
+            f"out is '{out}', which is a folder; name a file in it, for example {out / 'report.html'}."
+        )
     if out.exists() and not overwrite:
-        raise ArgumentError(f"out is '{out}', which exists; pass --overwrite to replace it, or name another file.")
+        raise ArgumentError(
+            f"out is '{out}', which exists; pass --overwrite to replace it, or name another file."
+        )
 
 
 def json_in_html(values: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from vqafeat.report.page import ReportRun, TrainingCurve
 
 
 def plot_run(run: ReportRun, folder: Path) -> list[Path]:
-    """Write the calibrated test scores against labels of each data set, and the training where there was one; return the PNGs' paths."""
+    """Write the calibrated test scores against labels of each data set, and the training where there was one;
+    return the PNGs' paths.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
     for dataset in run.datasets:
@@ -25,14 +27,19 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
             title = f"{run.head} on {run.feature_sets}, test parts of {run.splits} splits"
             own = f"{stem}-{dataset.name}" if len(run.datasets) > 1 else stem
-            written.append(plot_scores(scores, labels, dataset.score_name, title, folder / f"{own}-scores.png"))
+            written.append(
+                plot_scores(scores, labels, dataset.score_name, title, folder / f"{own}-scores.png")
+            )
     if run.training:
-        written.append(plot_training(run.training, f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png"))
+        written.append(
+            plot_training(run.training, f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png")
+        )
     return written
 
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
-    """Write a run's training, one panel a measure and one line a split; rings mark the epochs whose weights were kept.
+    """Write a run's training, one panel a measure and one line a split; rings mark the epochs whose weights
+    were kept.
 
     Args:
         curves: one a split.
@@ -43,7 +50,9 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
         ArgumentError: there are no curves.
     """
     if not curves:
-        raise ArgumentError(f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out.")
+        raise ArgumentError(
+            f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
+        )
     names = list(dict.fromkeys(name for curve in curves for name in curve.series))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.8 + 2.1 * len(names)), layout="constrained")
@@ -53,7 +62,14 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
                 (line,) = axes.plot(curve.epoch, curve.series[name], color=BLUE, linewidth=1, alpha=0.5)
                 if curve.kept_epoch in curve.epoch:
                     kept = curve.epoch.index(curve.kept_epoch)
-                    axes.plot(curve.kept_epoch, curve.series[name][kept], "o", color=ORANGE, fillstyle="none", markersize=6)
+                    axes.plot(
+                        curve.kept_epoch,
+                        curve.series[name][kept],
+                        "o",
+                        color=ORANGE,
+                        fillstyle="none",
+                        markersize=6,
+                    )
             axes.set_ylabel(name.replace("_", " ").replace("srocc", "SROCC"))
         line.set_label("a split")
         panels[-1].plot([], [], "o", color=ORANGE, fillstyle="none", label="kept epoch")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import DatasetError
-from vqafeat.io import small_text
-from vqafeat.paper_tables.load import study_names
+from vqafeat.io import read_text_limited
+from vqafeat.paper_tables.load import table_names
 
 TABLE_SUFFIX = ".json"
 
@@ -51,11 +51,17 @@ class ReportTable:
 
     def __post_init__(self) -> None:
         if any(len(cells) != len(self.columns) for _, cells in self.rows):
-            raise DatasetError(f"table '{self.name}' has rows of more or fewer than its {len(self.columns)} columns; write it anew.")
+            raise DatasetError(
+                f"table '{self.name}' has rows of more or fewer than its {len(self.columns)} columns; write "
+                f"it anew."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        return {**asdict(self), "rows": [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows]}
+        return {
+            **asdict(self),
+            "rows": [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows],
+        }
 
 
 @dataclass(frozen=True)
@@ -79,21 +85,27 @@ class WrittenTable:
         """
         if path.suffix != TABLE_SUFFIX:
             raise DatasetError(
-                f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then name tables/{path}{TABLE_SUFFIX}."
+                f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then "
+                f"name tables/{path}{TABLE_SUFFIX}."
             )
         try:
-            values = json.loads(small_text(path))
+            values = json.loads(read_text_limited(path))
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"table '{path}' cannot be read ({error}); write it with `vqafeat table NAME --json --out FOLDER`."
+                f"table '{path}' cannot be read ({error}); write it with `vqafeat table NAME --json --out "
+                f"FOLDER`."
             ) from error
         if not isinstance(values, dict) or not isinstance(values.get("cells"), list) or not values["cells"]:
-            raise DatasetError(f"'{path}' holds no table; write it with `vqafeat table NAME --json --out FOLDER`.")
+            raise DatasetError(
+                f"'{path}' holds no table; write it with `vqafeat table NAME --json --out FOLDER`."
+            )
         return cls(path, values)
 
     @property
     def runs(self) -> list[Path]:
-        """The run folders behind it that are here, looked for from the working folder and from the file's own."""
+        """The run folders behind it that are here, looked for from the working folder and from the file's
+        own.
+        """
         named = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
         places = ((Path(run), self.path.parent / run) for run in named)
         return [found for found in (next(filter(Path.is_dir, both), None) for both in places) if found]
@@ -108,23 +120,37 @@ class WrittenTable:
         try:
             rows: dict[str, list[ReportCell]] = {}
             for cell in self.values["cells"]:
-                behind = (place.get(path.resolve()) for run in cell["runs"] for path in (Path(run), self.path.parent / run))
+                behind = (
+                    place.get(path.resolve())
+                    for run in cell["runs"]
+                    for path in (Path(run), self.path.parent / run)
+                )
                 value = cell["published"] if cell["measured"] is None else cell["measured"]
-                shown = ReportCell(str(cell["shown"]), value, tuple(dict.fromkeys(run for run in behind if run is not None)))
+                shown = ReportCell(
+                    str(cell["shown"]), value, tuple(dict.fromkeys(run for run in behind if run is not None))
+                )
                 rows.setdefault(_words(cell, "row"), []).append(shown)
             columns = tuple(dict.fromkeys(_words(cell, "column") for cell in self.values["cells"]))
             own = self.values
             title = f"{own['label']} of {own['paper']}: {own['title']}"
             return ReportTable(
-                own["name"], title, tuple(own["lines"]), columns, tuple((name, tuple(cells)) for name, cells in rows.items())
+                own["name"],
+                title,
+                tuple(own["lines"]),
+                columns,
+                tuple((name, tuple(cells)) for name, cells in rows.items()),
             )
         except (KeyError, TypeError) as error:
-            raise DatasetError(f"'{self.path}' is no whole table ({type(error).__name__}: {error}); write it anew.") from error
+            raise DatasetError(
+                f"'{self.path}' is no whole table ({type(error).__name__}: {error}); write it anew."
+            ) from error
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a path is meant as a table: a file, or the name of a shipped one, which is then refused with what to do."""
-    return path.suffix == TABLE_SUFFIX or (str(path) in study_names() and not path.is_dir())
+    """Tell whether a path is meant as a table: a file, or the name of a shipped one, which is then refused
+    with what to do.
+    """
+    return path.suffix == TABLE_SUFFIX or (str(path) in table_names() and not path.is_dir())
 
 
 def _words(cell: Mapping[str, Any], kind: str) -> str:

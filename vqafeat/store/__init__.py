@@ -3,7 +3,7 @@
 from vqafeat.store import packed as packed
 from vqafeat.store import plain as plain
 from vqafeat.store.content import content_digest, problems, verify_store
-from vqafeat.store.lock import held_together, sweep_after_writers, telling_refusals
+from vqafeat.store.lock import remove_partial_files_after_workers, translate_write_errors, worker_lock
 from vqafeat.store.pack import pack_store, unpack_store
 from vqafeat.store.store import FeatureStore
 from vqafeat.store.zarr_io import store_key, store_path, stores_in
@@ -11,14 +11,14 @@ from vqafeat.store.zarr_io import store_key, store_path, stores_in
 __all__ = [
     "FeatureStore",
     "content_digest",
-    "held_together",
     "pack_store",
     "problems",
+    "remove_partial_files_after_workers",
     "store_key",
     "store_path",
     "stores_in",
-    "sweep_after_writers",
-    "telling_refusals",
+    "translate_write_errors",
     "unpack_store",
     "verify_store",
+    "worker_lock",
 ]

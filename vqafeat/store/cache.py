@@ -1,4 +1,6 @@
-"""Copies of what a fit reads from an object store, on a local disk: made once, bounded, the least recently used ones removed first."""
+"""Copies of what a fit reads from an object store, on a local disk: made once, bounded, the least recently
+used ones removed first.
+"""
 
 import fcntl
 import json
@@ -14,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.remote import ChangedError, Place, RemoteFile, cache_errors_told, listed_files, network_errors_told, remove_tree
+from vqafeat.remote import (
+    ChangedError,
+    RemoteFile,
+    StorePath,
+    listed_files,
+    remove_tree,
+    translate_cache_errors,
+    translate_network_errors,
+)
 from vqafeat.store.layout import PLAIN, StoredVideo
 from vqafeat.store.store import FeatureStore
 from vqafeat.store.zarr_io import read_node, store_key
@@ -36,18 +46,18 @@ def copy_store(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]],
         StoreError: something does not have its check sum, or the object store cannot be reached.
     """
     objects = list(_objects(store, needed))
-    with network_errors_told(store.path), ThreadPoolExecutor(_AT_ONCE, "copying") as pool:
+    with translate_network_errors(store.path), ThreadPoolExecutor(_AT_ONCE, "copying") as pool:
         for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), objects):
             pass
         features, root = _metadata(store.path / "features"), _metadata(store.path)
     _leave_out(root, needed)
-    with cache_errors_told(path):
+    with translate_cache_errors(path):
         (path / "features" / _METADATA).write_text(json.dumps(features))
         (path / _METADATA).write_text(json.dumps(root))
     _check(store, path, needed)
 
 
-def _metadata(node: Place) -> dict[str, Any]:
+def _metadata(node: StorePath) -> dict[str, Any]:
     if not (found := read_node(node)):
         raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
     return found
@@ -59,15 +69,17 @@ def _check(store: FeatureStore, path: Path, needed: Mapping[str, Sequence[Stored
     Of a packed store all goes, since videos share objects.
     """
     copied = FeatureStore.open(path)
-    with _going_where_damaged(store, path, "labels"):
+    with _discard_on_error(store, path, "labels"):
         _same(copied.dataset.digest, store.dataset.digest, "labels")
     for name, videos in needed.items():
         group, identity = f"features/{store_key(name)}", store.identity(name)
-        with _going_where_damaged(store, path, f"{group}/{_METADATA}"):
+        with _discard_on_error(store, path, f"{group}/{_METADATA}"):
             _same(copied.identity(name), identity, f"identity of '{name}'")
         for said in videos:
             key = store_key(said.video)
-            with _going_where_damaged(store, path, *((f"{group}/{key}", f"frames/{key}") if store.layout.name == PLAIN else ("",))):
+            with _discard_on_error(
+                store, path, *((f"{group}/{key}", f"frames/{key}") if store.layout.name == PLAIN else ("",))
+            ):
                 _same(copied.stored(name, said.video), said, f"rows of '{said.video}'")
                 copied.seconds(said.video)
                 copied.read(name, said.video, checked=True)
@@ -79,7 +91,7 @@ def _same(copied: object, there: object, what: str) -> None:
 
 
 @contextmanager
-def _going_where_damaged(store: FeatureStore, path: Path, *parts: str) -> Iterator[None]:
+def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[None]:
     try:
         yield
     except (StoreError, ValueError, KeyError, OSError, RuntimeError) as error:
@@ -89,15 +101,23 @@ def _going_where_damaged(store: FeatureStore, path: Path, *parts: str) -> Iterat
             else:
                 part.unlink(missing_ok=True)
         raise StoreError(
-            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command again, and "
+            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same "
+            f"command again, and "
             f"`vqafeat verify {store.path}` if that stays."
         ) from error
 
 
-def _objects(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]]) -> Iterator[tuple[str, RemoteFile]]:
-    """Yield the objects of the labels, the frame times and the feature sets; of a plain store, where videos are nodes, the needed ones'."""
+def _objects(
+    store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]]
+) -> Iterator[tuple[str, RemoteFile]]:
+    """Yield the objects of the labels, the frame times and the feature sets; of a plain store, where videos
+    are nodes, the needed ones'.
+    """
     assert not isinstance(store.path, Path)
-    groups = {f"features/{store_key(name)}": {store_key(said.video) for said in videos} for name, videos in needed.items()}
+    groups = {
+        f"features/{store_key(name)}": {store_key(said.video) for said in videos}
+        for name, videos in needed.items()
+    }
     for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
         for name, file in listed_files(store.path / group).items():
             node = name.split("/")[0]
@@ -108,7 +128,9 @@ def _objects(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]]) -
 
 
 def _leave_out(root: dict[str, Any], needed: Mapping[str, Sequence[StoredVideo]]) -> None:
-    """Take feature sets that were not copied out of the metadata that a packed store's root has of all its nodes."""
+    """Take feature sets that were not copied out of the metadata that a packed store's root has of all its
+    nodes.
+    """
     if "consolidated_metadata" not in root:
         return
     known, keys = root["consolidated_metadata"]["metadata"], {store_key(name) for name in needed}
@@ -122,20 +144,22 @@ def _leave_out(root: dict[str, Any], needed: Mapping[str, Sequence[StoredVideo]]
 def _fetch(file: RemoteFile, to: Path) -> None:
     if file.is_copied_to(to):
         return  # a stopped process had it whole
-    with cache_errors_told(to.parent):
+    with translate_cache_errors(to.parent):
         to.parent.mkdir(parents=True, exist_ok=True)
     unfinished = to.with_name(f"{to.name}.partial")
     try:
         file.fetch(unfinished)
     except (FileNotFoundError, ChangedError) as error:
-        raise StoreError(f"'{file}' was changed while its store was copied ({error}); run the same command again.") from error
+        raise StoreError(
+            f"'{file}' was changed while its store was copied ({error}); run the same command again."
+        ) from error
     unfinished.rename(to)
 
 
 _SHARE_OF_FREE = 2
 _LOCK, _SIZE, _WHOLE = "in-use.lock", "bytes", "complete"
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -144,7 +168,8 @@ class Cache:
 
     Attributes:
         folder: of all copies.
-        most_bytes: of all copies together; 0 makes none, None is half of what is free on the disk and taken by copies.
+        most_bytes: of all copies together; 0 makes none, None is half of what is free on the disk and taken
+            by copies.
     """
 
     folder: Path
@@ -164,14 +189,21 @@ class Cache:
 
     def copies(self) -> list[Path]:
         """Return the folders of the copies, the least recently used first."""
-        return sorted((lock.parent for lock in self.folder.glob(f"*/{_LOCK}")), key=lambda copy: (copy / _LOCK).stat().st_mtime)
+        return sorted(
+            (lock.parent for lock in self.folder.glob(f"*/{_LOCK}")),
+            key=lambda copy: (copy / _LOCK).stat().st_mtime,
+        )
 
 
 @contextmanager
-def local_copy(store: FeatureStore, feature_sets: Sequence[str], cache: Cache, tell: Tell) -> Iterator[FeatureStore]:
-    """Lend a copy of what is complete of some feature sets on this machine's disk, which is kept for the next time.
+def cached_copy(
+    store: FeatureStore, feature_sets: Sequence[str], cache: Cache, tell: Log
+) -> Iterator[FeatureStore]:
+    """Lend a copy of what is complete of some feature sets on this machine's disk, which is kept for the next
+    time.
 
-    A store on this machine is lent as it is, and so is one that is larger than the cache: it is then read at each access.
+    A store on this machine is lent as it is, and so is one that is larger than the cache: it is then read at
+    each access.
 
     Args:
         store: of any layout, anywhere.
@@ -189,7 +221,10 @@ def local_copy(store: FeatureStore, feature_sets: Sequence[str], cache: Cache, t
     size = sum(said.bytes for videos in needed.values() for said in videos)
     folder = cache.folder / _key(store, needed)
     if size > cache.limit_bytes:
-        tell(f"{_gib(size)} of {store.path} is more than the {_gib(cache.limit_bytes)} of --cache; it is read there at each access")
+        tell(
+            f"{_gib(size)} of {store.path} is more than the {_gib(cache.limit_bytes)} of --cache; it is "
+            f"read there at each access"
+        )
         yield store
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,14 +234,24 @@ def local_copy(store: FeatureStore, feature_sets: Sequence[str], cache: Cache, t
         if (folder / _WHOLE).is_file():
             tell(f"reading the copy of {store.path} in {folder}")
         elif not _made(store, needed, path, lock, cache, tell):
-            tell(f"copies that are in use leave no room for {_gib(size)} of {store.path}; it is read there at each access")
+            tell(
+                f"copies that are in use leave no room for {_gib(size)} of {store.path}; it is read there "
+                f"at each access"
+            )
             yield store
             return
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
 
 
-def _made(store: FeatureStore, needed: dict[str, list[StoredVideo]], path: Path, lock: TextIOWrapper, cache: Cache, tell: Tell) -> bool:
+def _made(
+    store: FeatureStore,
+    needed: dict[str, list[StoredVideo]],
+    path: Path,
+    lock: TextIOWrapper,
+    cache: Cache,
+    tell: Log,
+) -> bool:
     """Make a copy where no other process makes it meanwhile, and tell whether there was room for it."""
     fcntl.flock(lock, fcntl.LOCK_EX)
     size = sum(said.bytes for videos in needed.values() for said in videos)
@@ -222,19 +267,28 @@ def _made(store: FeatureStore, needed: dict[str, list[StoredVideo]], path: Path,
 
 def _complete(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
     store.identity(feature_set)
-    found = store.layout.of_each(lambda video: store.stored(feature_set, video.name), store.dataset.videos)
+    found = store.layout.map_concurrently(
+        lambda video: store.stored(feature_set, video.name), store.dataset.videos
+    )
     return [said for said in found if said is not None]
 
 
 def _key(store: FeatureStore, needed: dict[str, list[StoredVideo]]) -> str:
-    """Return a digest of the URL and all that the store says of what is needed: another content has another copy."""
-    sets = {name: [store.identity(name).as_dict(), [vars(said) for said in videos]] for name, videos in needed.items()}
+    """Return a digest of the URL and all that the store says of what is needed: another content has another
+    copy.
+    """
+    sets = {
+        name: [store.identity(name).as_dict(), [vars(said) for said in videos]]
+        for name, videos in needed.items()
+    }
     what = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _make_room(cache: Cache, size: int, own: Path, tell: Tell) -> bool:
-    """Remove the least recently used copies that no process reads, until there is room; tell whether there is."""
+def _make_room(cache: Cache, size: int, own: Path, tell: Log) -> bool:
+    """Remove the least recently used copies that no process reads, until there is room; tell whether there
+    is.
+    """
     limit, taken = cache.limit_bytes, {copy: _size(copy) for copy in cache.copies() if copy != own}
     for copy in list(taken):
         if sum(taken.values()) + size <= limit:

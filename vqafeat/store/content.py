@@ -14,13 +14,14 @@ from vqafeat.store.store import FeatureStore, label_attributes
 
 
 @dataclass(frozen=True)
-class Contents:
+class StoreContents:
     """What is whole in a store.
 
     Attributes:
         timed: names of the videos with frame times, sorted.
         rows: feature set → its videos, sorted by name; the sets are sorted too.
-        left_out: one sentence for each video of the data set whose rows are not whole, and for each that is damaged.
+        left_out: one sentence for each video of the data set whose rows are not whole, and for each that is
+            damaged.
     """
 
     timed: tuple[str, ...]
@@ -28,8 +29,10 @@ class Contents:
     left_out: tuple[str, ...]
 
 
-def contents(store: FeatureStore, readable: bool = False) -> Contents:
-    """Return what is whole in a store by its metadata; `readable` also reads it all and leaves out what has a wrong check sum."""
+def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
+    """Return what is whole in a store by its metadata; `readable` also reads it all and leaves out what has a
+    wrong check sum.
+    """
     left_out = list[str]()
     timed = store.layout.timed_videos()
     if readable:
@@ -38,9 +41,15 @@ def contents(store: FeatureStore, readable: bool = False) -> Contents:
         timed = [video for video in timed if video not in damaged]
     rows: dict[str, tuple[StoredVideo, ...]] = {}
     for feature_set in store.feature_sets():
-        names = sorted({*store.layout.stored_videos(feature_set), *(video.name for video in store.dataset.videos)})
+        names = sorted(
+            {*store.layout.stored_videos(feature_set), *(video.name for video in store.dataset.videos)}
+        )
         whole = list[StoredVideo]()
-        for name, said in zip(names, store.layout.of_each(lambda name: store.stored(feature_set, name), names), strict=True):  # noqa: B023
+        for name, said in zip(
+            names,
+            store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names),
+            strict=True,
+        ):  # noqa: B023
             if said is None or (said.source_sha256 and name not in timed):
                 left_out.append(f"{feature_set}/{name}: not complete")
             elif readable and (words := _damage_of_rows(store, feature_set, name)):
@@ -48,11 +57,12 @@ def contents(store: FeatureStore, readable: bool = False) -> Contents:
             else:
                 whole.append(said)
         rows[feature_set] = tuple(whole)
-    return Contents(tuple(timed), rows, tuple(left_out))
+    return StoreContents(tuple(timed), rows, tuple(left_out))
 
 
-def content_digest(store: FeatureStore, whole: Contents | None = None) -> str:
-    """Return the SHA-256 of what is whole in a store: labels, frame times, identities and rows; packing does not change it.
+def content_digest(store: FeatureStore, whole: StoreContents | None = None) -> str:
+    """Return the SHA-256 of what is whole in a store: labels, frame times, identities and rows; packing does
+    not change it.
 
     Args:
         store: of any layout.
@@ -67,7 +77,7 @@ def content_digest(store: FeatureStore, whole: Contents | None = None) -> str:
     return total.hexdigest()
 
 
-def _parts(store: FeatureStore, whole: Contents) -> Iterator[bytes | memoryview]:
+def _parts(store: FeatureStore, whole: StoreContents) -> Iterator[bytes | memoryview]:
     dataset = store.dataset
     yield _words(dataset.name, dataset.digest, label_attributes(dataset))
     if dataset.stored_permutations is not None:
@@ -80,7 +90,9 @@ def _parts(store: FeatureStore, whole: Contents) -> Iterator[bytes | memoryview]
         for said in videos:
             yield _words(said.video, said.rows, said.channels, said.dtype, said.source_sha256)
             features = store.read(feature_set, said.video, checked=True)
-            yield np.ascontiguousarray(features.values, features.values.dtype.newbyteorder("<")).data.cast("B")
+            yield np.ascontiguousarray(features.values, features.values.dtype.newbyteorder("<")).data.cast(
+                "B"
+            )
             yield np.ascontiguousarray(features.frame, "<i4").tobytes()
 
 
@@ -110,7 +122,8 @@ def verify_store(store: FeatureStore) -> Iterator[str]:
 
 
 def problems(store: FeatureStore) -> Iterator[tuple[str, str]]:
-    """Read everything, check sums included; yield the video, where it is one's, and a sentence for each thing that is wrong.
+    """Read everything, check sums included; yield the video, where it is one's, and a sentence for each thing
+    that is wrong.
 
     A video whose name cannot be read any more is named by its node.
     """

@@ -1,4 +1,6 @@
-"""What a store says of its videos, however its arrays lie, and the table of the ways in which they can lie."""
+"""What a store says of its videos, however its arrays lie, and the table of the ways in which they can
+lie.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ import zarr
 
 from vqafeat.errors import StoreError
 from vqafeat.registry import Registry
-from vqafeat.remote import Found, Item, Place
+from vqafeat.remote import Found, Item, StorePath
 from vqafeat.store.types import VideoFeatures
 
 PLAIN, PACKED = "plain", "packed"
@@ -41,7 +43,8 @@ class StoredVideo:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.channels < 1 or self.dtype not in _DTYPES:
             raise StoreError(
-                f"video '{self.video}' is stored with {self.rows} rows of {self.channels} channels as '{self.dtype}'; at least one of "
+                f"video '{self.video}' is stored with {self.rows} rows of {self.channels} channels as "
+                f"'{self.dtype}'; at least one of "
                 f"each and {' or '.join(_DTYPES)} are possible, so its metadata is damaged: extract it again."
             )
 
@@ -52,13 +55,15 @@ class StoredVideo:
 
 
 class Layout(Protocol):
-    """How the arrays of a store lie. Names are of videos and feature sets; what is not marked complete is not there."""
+    """How the arrays of a store lie. Names are of videos and feature sets; what is not marked complete is not
+    there.
+    """
 
     @property
     def name(self) -> str:
         """Its name in the table of layouts."""
 
-    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    def map_concurrently(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
         """Return what `look` finds of each item, in order; many at once where each is a request."""
 
     def labels(self) -> dict[str, Any]:
@@ -92,10 +97,14 @@ class Layout(Protocol):
         """Return the rows of a video; checked, only where their check sums are right."""
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:
-        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no video's, and a sentence."""
+        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no
+        video's, and a sentence.
+        """
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
-        """Read all rows of a feature set; yield each video with a sentence for each thing that is wrong with them."""
+        """Read all rows of a feature set; yield each video with a sentence for each thing that is wrong with
+        them.
+        """
 
 
-LAYOUTS: Registry[Callable[[Place, zarr.Group], Layout]] = Registry("layout of a store")
+LAYOUTS: Registry[Callable[[StorePath, zarr.Group], Layout]] = Registry("layout of a store")

@@ -1,4 +1,6 @@
-"""A finished store → one sharded array a feature set, and back; what is written is read again and compared before anything is replaced."""
+"""A finished store → one sharded array a feature set, and back; what is written is read again and compared
+before anything is replaced.
+"""
 
 import json
 import os
@@ -18,14 +20,14 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.remote import Place, remove_tree
-from vqafeat.store.content import Contents, content_digest, contents
+from vqafeat.remote import StorePath, remove_tree
+from vqafeat.store.content import StoreContents, content_digest, contents
 from vqafeat.store.layout import PACKED, PLAIN
-from vqafeat.store.lock import held_alone
+from vqafeat.store.lock import exclusive_lock
 from vqafeat.store.packed import TABLE
 from vqafeat.store.store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes
 from vqafeat.store.types import FrameTable
-from vqafeat.store.zarr_io import ledger_path, open_root, store_key
+from vqafeat.store.zarr_io import failure_log_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read takes little besides them
@@ -33,7 +35,7 @@ SHORT_CHUNK_BYTES = 16 << 10  # of frame indices and times, which are a thousand
 
 
 @dataclass(frozen=True)
-class Repacked:
+class PackResult:
     """A store that was packed or unpacked.
 
     Attributes:
@@ -44,7 +46,7 @@ class Repacked:
         found: there was nothing to do.
     """
 
-    path: Place
+    path: StorePath
     digest: str
     videos: int
     left_out: tuple[str, ...] = ()
@@ -52,62 +54,80 @@ class Repacked:
 
     def __post_init__(self) -> None:
         if len(self.digest) != 64 or self.videos < 0:
-            raise ArgumentError(f"a store has a digest of 64 digits and at least no videos, got '{self.digest}' and {self.videos}.")
+            raise ArgumentError(
+                f"a store has a digest of 64 digits and at least no videos, got '{self.digest}' and "
+                f"{self.videos}."
+            )
 
 
-def pack_store(path: Place, out: Place | None = None, shard_bytes: int = SHARD_BYTES, skip_missing: bool = False) -> Repacked:
+def pack_store(
+    path: StorePath, out: StorePath | None = None, shard_bytes: int = SHARD_BYTES, skip_missing: bool = False
+) -> PackResult:
     """Turn the store at a path into one sharded array a feature set, which the same methods read.
 
     Args:
         path: of the store.
-        out: where the packed store goes; without it, it replaces the store once it is written and found equal.
+        out: where the packed store goes; without it, it replaces the store once it is written and found
+            equal.
         shard_bytes: most bytes of features in one shard, which is one file or object.
         skip_missing: leave out what is incomplete or damaged.
 
     Raises:
-        StoreError: a video is incomplete or damaged and not to be left out, another process is writing, or `out` exists.
+        StoreError: a video is incomplete or damaged and not to be left out, another process is writing, or
+            `out` exists.
         ArgumentError: a row does not fit into a shard.
     """
 
-    def write(store: FeatureStore, whole: Contents, target: Place, digest: str) -> None:
+    def write(store: FeatureStore, whole: StoreContents, target: StorePath, digest: str) -> None:
         _Packer(store, target, shard_bytes).write(whole, digest)
 
     return _repacked(path, out, PACKED, write, skip_missing)
 
 
-def unpack_store(path: Place, out: Place | None = None, skip_missing: bool = False) -> Repacked:
-    """Turn a packed store into one that can be written to, as `pack_store` does the reverse; raises the same."""
+def unpack_store(path: StorePath, out: StorePath | None = None, skip_missing: bool = False) -> PackResult:
+    """Turn a packed store into one that can be written to, as `pack_store` does the reverse; raises the
+    same.
+    """
     return _repacked(path, out, PLAIN, _write_plain, skip_missing)
 
 
 def _repacked(
-    path: Place, out: Place | None, layout: str, write: Callable[[FeatureStore, Contents, Place, str], None], skip_missing: bool
-) -> Repacked:
+    path: StorePath,
+    out: StorePath | None,
+    layout: str,
+    write: Callable[[FeatureStore, StoreContents, StorePath, str], None],
+    skip_missing: bool,
+) -> PackResult:
     if isinstance(path, Path):
         _finish_replacing(path)
     store = FeatureStore.open(path)
     if out is not None and out.exists():
         raise StoreError(f"--out '{out}' exists already; name another place, or delete it.")
     # a packed store does not change, and may lie where one may only read
-    with held_alone(path) if out is None or store.layout.name == PLAIN else nullcontext():
+    with exclusive_lock(path) if out is None or store.layout.name == PLAIN else nullcontext():
         whole = contents(store, readable=skip_missing)
         videos = sum(map(len, whole.rows.values()))
         if out is None and store.layout.name == layout:
-            return Repacked(path, content_digest(store, whole), videos, whole.left_out, found=True)
+            return PackResult(path, content_digest(store, whole), videos, whole.left_out, found=True)
         if whole.left_out and not skip_missing:
             raise StoreError(
-                f"{len(whole.left_out)} entries of '{path}' are not whole (first: {whole.left_out[0]}); run `vqafeat extract` again, or "
+                f"{len(whole.left_out)} entries of '{path}' are not whole (first: {whole.left_out[0]}); run "
+                f"`vqafeat extract` again, or "
                 "leave them out with --skip-missing."
             )
-        with _beside(path, out) if out is not None else _replacing(path) as target:
+        with _write_to(path, out) if out is not None else _replace_in_place(path) as target:
             digest = content_digest(store, whole)
             write(store, whole, target, digest)
             if content_digest(FeatureStore.open(target)) != digest:
-                raise StoreError(f"'{target}' does not hold what '{path}' does, which stays as it is; is the disk sound? Run it again.")
-    return Repacked(out or path, digest, videos, whole.left_out)
+                raise StoreError(
+                    f"'{target}' does not hold what '{path}' does, which stays as it is; is the disk sound? "
+                    f"Run it again."
+                )
+    return PackResult(out or path, digest, videos, whole.left_out)
 
 
-# --- the place of the result ------------------------------------------------------------------------------------------------------
+# --- the place of the result
+# ------------------------------------------------------------------------------------------------------
 
 
 def _new(path: Path) -> Path:
@@ -125,10 +145,15 @@ def _finish_replacing(path: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Place) -> Iterator[Place]:
-    """Lend a new place beside a store; at the end, what is there takes the store's place. A stop at any time loses nothing."""
+def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
+    """Lend a new place beside a store; at the end, what is there takes the store's place. A stop at any time
+    loses nothing.
+    """
     if not isinstance(path, Path):
-        raise StoreError(f"'{path}' lies in an object store, where nothing can be replaced at once; name another place with --out.")
+        raise StoreError(
+            f"'{path}' lies in an object store, where nothing can be replaced at once; name another place "
+            f"with --out."
+        )
     for leftover in (_new(path), _old(path)):
         if leftover.exists():
             remove_tree(leftover)
@@ -142,18 +167,19 @@ def _replacing(path: Place) -> Iterator[Place]:
 
 
 @contextmanager
-def _beside(path: Place, out: Place) -> Iterator[Place]:
-    """Lend the place that was asked for; at the end, the ledger goes there too."""
+def _write_to(path: StorePath, out: StorePath) -> Iterator[StorePath]:
+    """Lend the place that was asked for; at the end, the failure log goes there too."""
     out.parent.mkdir(parents=True, exist_ok=True)
     yield out
-    if ledger_path(path).is_file():
-        ledger_path(out).write_bytes(ledger_path(path).read_bytes())
+    if failure_log_path(path).is_file():
+        failure_log_path(out).write_bytes(failure_log_path(path).read_bytes())
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------------------
+# --- writing
+# ----------------------------------------------------------------------------------------------------------------------
 
 
-def _write_plain(store: FeatureStore, whole: Contents, target: Place, _: str) -> None:
+def _write_plain(store: FeatureStore, whole: StoreContents, target: StorePath, _: str) -> None:
     written = FeatureStore.create(target, store.dataset)
     for video in whole.timed:
         seconds, source = store.seconds(video), store.source(video)
@@ -163,19 +189,25 @@ def _write_plain(store: FeatureStore, whole: Contents, target: Place, _: str) ->
     for feature_set, videos in whole.rows.items():
         written.add_feature_set(feature_set, store.identity(feature_set))
         for said in videos:
-            written.write_features(feature_set, said.video, store.read(feature_set, said.video, checked=True), said.source_sha256)
+            written.write_features(
+                feature_set, said.video, store.read(feature_set, said.video, checked=True), said.source_sha256
+            )
 
 
 class _Packer:
     """Writes what is whole in a store as a packed one, the mark of completeness last."""
 
-    def __init__(self, store: FeatureStore, target: Place, shard_bytes: int) -> None:
+    def __init__(self, store: FeatureStore, target: StorePath, shard_bytes: int) -> None:
         self._store, self._target, self._shard_bytes = store, target, shard_bytes
         dataset = store.dataset
-        attributes = {"schema_version": SCHEMA_OF_LAYOUT[PACKED], "dataset": dataset.name, "manifest_digest": dataset.digest}
+        attributes = {
+            "schema_version": SCHEMA_OF_LAYOUT[PACKED],
+            "dataset": dataset.name,
+            "manifest_digest": dataset.digest,
+        }
         self._root = open_root(target, "w-", attributes)
 
-    def write(self, whole: Contents, digest: str) -> None:
+    def write(self, whole: StoreContents, digest: str) -> None:
         """Write labels, frame times and all feature sets, one shard in memory at a time."""
         dataset = self._store.dataset
         self._root.create_group("labels", attributes=label_attributes(dataset))
@@ -201,9 +233,11 @@ class _Packer:
                 seconds.append(own)
                 rows.append(len(own))
         sources = [self._store.source(video) for video in videos]
-        self._table("frames", {"video": list(videos), "start": _starts(rows), "rows": rows, "source": sources})
+        self._table(
+            "frames", {"video": list(videos), "start": _starts(rows), "rows": rows, "source": sources}
+        )
 
-    def _write_set(self, feature_set: str, whole: Contents) -> None:
+    def _write_set(self, feature_set: str, whole: StoreContents) -> None:
         key, videos = f"features/{store_key(feature_set)}", whole.rows[feature_set]
         identity = self._store.identity(feature_set)
         self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
@@ -221,7 +255,10 @@ class _Packer:
                         own = self._store.read(feature_set, said.video, checked=True)
                         values.append(own.values)
                         frame.append(own.frame)
-        columns = {name: [getattr(said, name) for said in videos] for name in ("video", "rows", "dtype", "source_sha256")}
+        columns = {
+            name: [getattr(said, name) for said in videos]
+            for name in ("video", "rows", "dtype", "source_sha256")
+        }
         self._table(key, {**columns, "start": starts})
 
     @contextmanager
@@ -249,10 +286,15 @@ class _Packer:
 class _ShardWriter:
     """Rows, appended to a sharded array of any length; one shard waits in memory."""
 
-    def __init__(self, root: zarr.Group, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], shard_bytes: int) -> None:
+    def __init__(
+        self, root: zarr.Group, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], shard_bytes: int
+    ) -> None:
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
-            raise ArgumentError(f"--shard-size {shard_bytes} bytes holds no row of '{key}', which has {row_bytes}; give at least as many.")
+            raise ArgumentError(
+                f"--shard-size {shard_bytes} bytes holds no row of '{key}', which has {row_bytes}; give at "
+                f"least as many."
+            )
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
         shard_rows = shard_bytes // row_bytes // chunk_rows * chunk_rows
         self._array = root.create_array(

@@ -1,14 +1,15 @@
 """The packed layout: all videos of a feature set in one sharded array, which is read and never written to.
 
-    <dataset>.zarr/                attrs: schema version, data set, complete; consolidated metadata, so that it opens with one request
+    <dataset>.zarr/                attrs: schema version, data set, complete; consolidated metadata, so that
+    it opens with one request
       labels/                      as in the plain layout
       frames/                      videos: the table; seconds (all decoded frames,) float64
       features/<feature set>/      attrs: the identity; videos: the table
         <dtype>/                   values (all rows, D), frame (all rows,) int32
 
-A table has a column each of the videos' names, first rows (`start`) and numbers of rows, and more; it is JSON in a (byte,) uint8 array:
-`json.loads(bytes(group["features/resnet50/videos"][...]))`. Rows of a video follow each other. Shards have a bounded size; the chunks in
-them are uncompressed and have a CRC-32C each.
+A table has a column each of the videos' names, first rows (`start`) and numbers of rows, and more; it is JSON
+in a (byte,) uint8 array: `json.loads(bytes(group["features/resnet50/videos"][...]))`. Rows of a video follow
+each other. Shards have a bounded size; the chunks in them are uncompressed and have a CRC-32C each.
 """
 
 import json
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import Found, Item, Place
+from vqafeat.remote import Found, Item, StorePath
 from vqafeat.store.layout import LAYOUTS, PACKED, StoredVideo
 from vqafeat.store.types import VideoFeatures
 from vqafeat.store.zarr_io import ShardedRows, store_key
@@ -62,14 +63,14 @@ class PackedLayout:
 
     name = PACKED
 
-    def __init__(self, path: Place, root: zarr.Group) -> None:
+    def __init__(self, path: StorePath, root: zarr.Group) -> None:
         if not root.attrs.get("complete"):
             raise StoreError(f"'{path}' was not packed to its end; delete it, and run `vqafeat pack` again.")
         self.path, self._root = path, root
         self._videos = lru_cache(None)(self._read_videos)
         self._rows = lru_cache(None)(self._sharded)
 
-    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    def map_concurrently(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
         """Return what `look` finds of each item, in order; the tables are at hand."""
         return list(map(look, items))
 
@@ -79,7 +80,11 @@ class PackedLayout:
 
     def permutations(self) -> npt.NDArray[np.int32] | None:
         """Return (video, run) the published splits, where there are any."""
-        return np.asarray(self._array("labels/permutations")[...]) if "labels/permutations" in self._root else None
+        return (
+            np.asarray(self._array("labels/permutations")[...])
+            if "labels/permutations" in self._root
+            else None
+        )
 
     @cached_property
     def _sets(self) -> dict[str, dict[str, Any]]:
@@ -92,11 +97,16 @@ class PackedLayout:
 
     def identity(self, feature_set: str) -> dict[str, Any] | None:
         """Return the identity of a feature set as JSON values."""
-        return cast(dict[str, Any], self._sets[feature_set]["identity"]) if feature_set in self._sets else None
+        return (
+            cast(dict[str, Any], self._sets[feature_set]["identity"]) if feature_set in self._sets else None
+        )
 
     @cached_property
     def _times(self) -> dict[str, TimedVideo]:
-        return {row["video"]: TimedVideo(row["start"], row["start"] + row["rows"], row["source"]) for row in self._table(f"frames/{TABLE}")}
+        return {
+            row["video"]: TimedVideo(row["start"], row["start"] + row["rows"], row["source"])
+            for row in self._table(f"frames/{TABLE}")
+        }
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
@@ -137,7 +147,9 @@ class PackedLayout:
                 yield video, f"frames/{video}: cannot be read ({error})"
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
-        """Read all rows of a feature set, check sums included; yield each video with what is wrong with them."""
+        """Read all rows of a feature set, check sums included; yield each video with what is wrong with
+        them.
+        """
         for name, own in self._videos(feature_set).items():
             try:
                 finite = self.read(feature_set, own.stored, checked=True).finite
@@ -149,7 +161,10 @@ class PackedLayout:
     def _read_videos(self, feature_set: str) -> dict[str, PackedVideo]:
         channels = self._sets[feature_set]["identity"]["channels"]
         return {
-            row["video"]: PackedVideo(row["start"], StoredVideo(row["video"], row["rows"], channels, row["dtype"], row["source_sha256"]))
+            row["video"]: PackedVideo(
+                row["start"],
+                StoredVideo(row["video"], row["rows"], channels, row["dtype"], row["source_sha256"]),
+            )
             for row in self._table(f"features/{store_key(feature_set)}/{TABLE}")
         }
 
@@ -158,7 +173,8 @@ class PackedLayout:
             columns = json.loads(bytes(np.asarray(self._array(key)[...])))
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StoreError(
-                f"table '{key}' of '{self.path}' cannot be read ({error}); bring the store from another copy, or extract it again."
+                f"table '{key}' of '{self.path}' cannot be read ({error}); bring the store from another "
+                f"copy, or extract it again."
             ) from error
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -1,4 +1,6 @@
-"""The plain layout: one array a video and feature set, one checked chunk an array; the one that can be written to."""
+"""The plain layout: one array a video and feature set, one checked chunk an array; the one that can be
+written to.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
@@ -8,10 +10,19 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import Found, Item, Place, of_each
+from vqafeat.remote import Found, Item, StorePath, map_concurrently
 from vqafeat.store.layout import LAYOUTS, PLAIN, StoredVideo
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.store.zarr_io import children, entries, read_attributes, read_chunk, read_node, remove_node, store_key, write_array
+from vqafeat.store.zarr_io import (
+    child_nodes,
+    listdir,
+    read_attributes,
+    read_chunk,
+    read_node,
+    remove_node,
+    store_key,
+    write_array,
+)
 
 
 @LAYOUTS.register(PLAIN)
@@ -20,14 +31,15 @@ class PlainLayout:
 
     name = PLAIN
 
-    def __init__(self, path: Place, root: zarr.Group) -> None:
+    def __init__(self, path: StorePath, root: zarr.Group) -> None:
         self.path, self._root = path, root
 
-    def of_each(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    def map_concurrently(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
         """Return what `look` finds of each item, in order; many at once where each is a request."""
-        return of_each(self.path, look, items)
+        return map_concurrently(self.path, look, items)
 
-    # --- reading ------------------------------------------------------------------------------------------------------------------
+    # --- reading
+    # ------------------------------------------------------------------------------------------------------------------
 
     def labels(self) -> dict[str, Any]:
         """Return the attributes of the labels, or none where they are missing or damaged."""
@@ -35,20 +47,27 @@ class PlainLayout:
 
     def permutations(self) -> npt.NDArray[np.int32] | None:
         """Return (video, run) the published splits, where there are any."""
-        return np.asarray(self._array("labels/permutations")[...]) if (self.path / "labels" / "permutations").is_dir() else None
+        return (
+            np.asarray(self._array("labels/permutations")[...])
+            if (self.path / "labels" / "permutations").is_dir()
+            else None
+        )
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
-        found = (read_attributes(path).get("name") for path in entries(self.path / "features"))
+        found = (read_attributes(path).get("name") for path in listdir(self.path / "features"))
         return sorted(str(name) for name in found if name is not None)
 
     def identity(self, feature_set: str) -> dict[str, Any] | None:
         """Return the identity of a feature set as JSON values."""
-        return cast(dict[str, Any] | None, read_attributes(self.path / "features" / store_key(feature_set)).get("identity"))
+        return cast(
+            dict[str, Any] | None,
+            read_attributes(self.path / "features" / store_key(feature_set)).get("identity"),
+        )
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
-        found = of_each(self.path, read_attributes, entries(self.path / "frames"))
+        found = map_concurrently(self.path, read_attributes, listdir(self.path / "frames"))
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def source(self, video: str) -> dict[str, Any] | None:
@@ -64,7 +83,9 @@ class PlainLayout:
 
     def stored_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose rows are stored, sorted."""
-        found = of_each(self.path, read_attributes, entries(self.path / "features" / store_key(feature_set)))
+        found = map_concurrently(
+            self.path, read_attributes, listdir(self.path / "features" / store_key(feature_set))
+        )
         return sorted(str(attributes["video"]) for attributes in found if attributes.get("complete"))
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
@@ -72,32 +93,57 @@ class PlainLayout:
         attributes = read_attributes(self._video_path(feature_set, video))
         if not attributes.get("complete"):
             return None
-        return StoredVideo(video, attributes["rows"], attributes["channels"], attributes["dtype"], attributes["source_sha256"])
+        return StoredVideo(
+            video,
+            attributes["rows"],
+            attributes["channels"],
+            attributes["dtype"],
+            attributes["source_sha256"],
+        )
 
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
         """Return the rows of a video as read-only maps of the chunk files."""
         path = self._video_path(feature_set, video.video)
-        values = read_chunk(path / "values" / "c" / "0" / "0", np.dtype(video.dtype), (video.rows, video.channels), checked)
-        return VideoFeatures(values, read_chunk(path / "frame" / "c" / "0", np.dtype(np.int32), (video.rows,), checked))
+        values = read_chunk(
+            path / "values" / "c" / "0" / "0", np.dtype(video.dtype), (video.rows, video.channels), checked
+        )
+        return VideoFeatures(
+            values, read_chunk(path / "frame" / "c" / "0", np.dtype(np.int32), (video.rows,), checked)
+        )
 
-    # --- checking -----------------------------------------------------------------------------------------------------------------
+    # --- checking
+    # -----------------------------------------------------------------------------------------------------------------
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:
-        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no video's, and a sentence."""
-        for path in children(self.path / "frames"):
+        """Yield for each thing that is wrong outside of the rows the video, or nothing where it is no
+        video's, and a sentence.
+        """
+        for path in child_nodes(self.path / "frames"):
             for words in self._damages(f"frames/{path.name}"):
                 yield str(read_attributes(path).get("video", path.name)), words
-        for path in children(self.path / "features"):
+        for path in child_nodes(self.path / "features"):
             if not read_attributes(path):
-                yield "", f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat extract` again"
+                yield (
+                    "",
+                    f"features/{path.name}: its zarr.json is damaged; delete the folder and run `vqafeat "
+                    f"extract` again",
+                )
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
-        """Read all rows of a feature set through Zarr's codecs; yield each video with what is wrong with them."""
-        for path in children(self.path / "features" / store_key(feature_set)):
+        """Read all rows of a feature set through Zarr's codecs; yield each video with what is wrong with
+        them.
+        """
+        for path in child_nodes(self.path / "features" / store_key(feature_set)):
             attributes = read_attributes(path)
             name = str(attributes.get("video", path.name))
             if not attributes.get("complete"):
-                yield name, [f"{feature_set}/{name}: not complete, or its zarr.json is damaged; run `vqafeat extract` again"]
+                yield (
+                    name,
+                    [
+                        f"{feature_set}/{name}: not complete, or its zarr.json is damaged; run `vqafeat "
+                        f"extract` again"
+                    ],
+                )
                 continue
             key = f"features/{path.parent.name}/{path.name}"
             yield name, [*self._damages(f"{key}/values"), *self._damages(f"{key}/frame")]
@@ -112,7 +158,8 @@ class PlainLayout:
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             yield f"{key}: cannot be read ({error})"
 
-    # --- writing ------------------------------------------------------------------------------------------------------------------
+    # --- writing
+    # ------------------------------------------------------------------------------------------------------------------
 
     def write_labels(self, attributes: dict[str, Any], permutations: npt.NDArray[np.int32] | None) -> None:
         """Store the attributes of the labels, and (video, run) the published splits where there are any."""
@@ -129,7 +176,7 @@ class PlainLayout:
     def forget(self, video: str) -> None:
         """Remove a video's frame times and rows of every feature set."""
         remove_node(self.path / "frames" / store_key(video))
-        for path in children(self.path / "features"):
+        for path in child_nodes(self.path / "features"):
             remove_node(path / store_key(video))
 
     def write_frames(self, video: str, table: FrameTable) -> None:
@@ -139,7 +186,9 @@ class PlainLayout:
         write_array(self._root, self.path, key, table.seconds)
         self._root[key].attrs.update({"video": video, "source": dict(table.source), "complete": True})
 
-    def write_features(self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str) -> None:
+    def write_features(
+        self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str
+    ) -> None:
         """Store the rows of a video, the mark of completeness last."""
         key = f"features/{store_key(feature_set)}/{store_key(video)}"
         remove_node(self.path / key)
@@ -165,12 +214,14 @@ class PlainLayout:
         return cast("zarr.Array[Any]", self._root[key])
 
 
-def plain(layout: object, path: Place) -> PlainLayout:
+def plain(layout: object, path: StorePath) -> PlainLayout:
     """Return the layout of a store that is to be written to.
 
     Raises:
         StoreError: it is packed.
     """
     if not isinstance(layout, PlainLayout):
-        raise StoreError(f"'{path}' is packed, and nothing can be written to it; run `vqafeat unpack {path}` first.")
+        raise StoreError(
+            f"'{path}' is packed, and nothing can be written to it; run `vqafeat unpack {path}` first."
+        )
     return layout

@@ -1,4 +1,6 @@
-"""What crosses the border between the stages: features, frame times, and the identity that says what the numbers depend on."""
+"""What crosses the border between the stages: features, frame times, and the identity that says what the
+numbers depend on.
+"""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +18,8 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class FeatureSetIdentity:
-    """What the numbers of a feature set depend on; two sets may be mixed only where all compared fields agree.
+    """What the numbers of a feature set depend on; two sets may be mixed only where all compared fields
+    agree.
 
     `weights` and `origin` are provenance for the reader: the digest decides what the weights are.
     """
@@ -36,7 +39,9 @@ class FeatureSetIdentity:
 
     def __post_init__(self) -> None:
         if self.channels < 1:
-            raise ArgumentError(f"channels of feature set '{self.network}' is {self.channels}; it has to be at least 1.")
+            raise ArgumentError(
+                f"channels of feature set '{self.network}' is {self.channels}; it has to be at least 1."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as JSON values."""
@@ -58,7 +63,9 @@ class FeatureSetIdentity:
     def differences(self, other: "FeatureSetIdentity") -> str:
         """Name each compared field in which `other` differs, with both values."""
         mine, theirs = self.compared(), other.compared()
-        return "; ".join(f"{name}: {mine[name]!r} against {theirs[name]!r}" for name in mine if mine[name] != theirs[name])
+        return "; ".join(
+            f"{name}: {mine[name]!r} against {theirs[name]!r}" for name in mine if mine[name] != theirs[name]
+        )
 
 
 @dataclass(frozen=True)
@@ -75,10 +82,14 @@ class VideoFeatures:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.frame.shape != self.values.shape[:1]:
-            raise ArgumentError(f"features have to be (row, channel) with a frame each, got {self.values.shape} and {self.frame.shape}.")
+            raise ArgumentError(
+                f"features have to be (row, channel) with a frame each, got {self.values.shape} and "
+                f"{self.frame.shape}."
+            )
         if self.values.dtype not in (np.float16, np.float32) or self.frame.dtype != np.int32:
             raise ArgumentError(
-                f"features have to be float16 or float32 with int32 frames, got {self.values.dtype} and {self.frame.dtype}."
+                f"features have to be float16 or float32 with int32 frames, got {self.values.dtype} and "
+                f"{self.frame.dtype}."
             )
         if len(self.values) == 0:
             raise ArgumentError("features of a video have to hold at least one row, got none.")
@@ -86,7 +97,10 @@ class VideoFeatures:
     @property
     def finite(self) -> bool:
         """Whether no value is infinite or no number; long videos are looked at in parts."""
-        return all(np.isfinite(self.values[start : start + _ROWS_AT_ONCE]).all() for start in range(0, len(self.values), _ROWS_AT_ONCE))
+        return all(
+            np.isfinite(self.values[start : start + _ROWS_AT_ONCE]).all()
+            for start in range(0, len(self.values), _ROWS_AT_ONCE)
+        )
 
 
 @dataclass(frozen=True)
@@ -103,11 +117,18 @@ class FrameTable:
 
     def __post_init__(self) -> None:
         if self.seconds.ndim != 1 or self.seconds.dtype != np.float64 or len(self.seconds) == 0:
-            raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {self.seconds.dtype} {self.seconds.shape}.")
+            raise ArgumentError(
+                f"seconds has to be (frame,) float64 and not empty, got {self.seconds.dtype} "
+                f"{self.seconds.shape}."
+            )
         if "sha256" not in self.source:
             raise ArgumentError("source has to hold the file's 'sha256'.")
 
 
 def uniform_frames(frames: int, count: int) -> list[int]:
-    """Return `count` frame indices at equal intervals over a video of `frames` frames; all of them, once, where there are fewer."""
-    return [position * frames // count for position in range(count)] if frames > count else list(range(frames))
+    """Return `count` frame indices at equal intervals over a video of `frames` frames; all of them, once,
+    where there are fewer.
+    """
+    return (
+        [position * frames // count for position in range(count)] if frames > count else list(range(frames))
+    )

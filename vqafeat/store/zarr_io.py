@@ -1,4 +1,6 @@
-"""Nodes of a Zarr v3 store: attributes read, arrays written as one checked chunk, chunks read back as maps of their files."""
+"""Nodes of a Zarr v3 store: attributes read, arrays written as one checked chunk, chunks read back as maps of
+their files.
+"""
 
 import json
 import re
@@ -17,19 +19,21 @@ from zarr.codecs import Crc32cCodec
 from zarr.storage import FsspecStore
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import Place, network_errors_told, of_each, read_bytes, remove_tree
+from vqafeat.remote import StorePath, map_concurrently, read_bytes, remove_tree, translate_network_errors
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20
 
 
-def read_attributes(path: Place) -> dict[str, Any]:
+def read_attributes(path: StorePath) -> dict[str, Any]:
     """Return the attributes of a node, or none where it is missing or damaged."""
     return cast(dict[str, Any], read_node(path).get("attributes", {}))
 
 
-def read_node(path: Place) -> dict[str, Any]:
-    """Return the metadata of a node, or none where it is missing or damaged; Zarr's own way costs ten times as long."""
+def read_node(path: StorePath) -> dict[str, Any]:
+    """Return the metadata of a node, or none where it is missing or damaged; Zarr's own way costs ten times
+    as long.
+    """
     try:
         node = json.loads(read_bytes(path / "zarr.json"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -37,45 +41,68 @@ def read_node(path: Place) -> dict[str, Any]:
     return node if isinstance(node, dict) else {}
 
 
-def open_root(path: Place, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None) -> zarr.Group:
+def open_root(
+    path: StorePath, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None
+) -> zarr.Group:
     """Return the group at a place, made with attributes where the mode says so."""
     if isinstance(path, Path):
         return zarr.open_group(path, mode=mode, zarr_format=3, attributes=attributes)
-    remote = FsspecStore.from_url(str(path), storage_options=dict(path.storage_options), read_only=mode == "r")
+    remote = FsspecStore.from_url(
+        str(path), storage_options=dict(path.storage_options), read_only=mode == "r"
+    )
     return zarr.open_group(remote, mode=mode, zarr_format=3, attributes=attributes)
 
 
-def entries(path: Place) -> list[Place]:
-    """Return what lies below a node beside its own metadata, sorted: nodes, and what is left of removed ones."""
+def listdir(path: StorePath) -> list[StorePath]:
+    """Return what lies below a node beside its own metadata, sorted: nodes, and what is left of removed
+    ones.
+    """
     if not path.is_dir():
         return []
-    return sorted((entry for entry in path.iterdir() if entry.name != "zarr.json"), key=lambda entry: entry.name)
+    return sorted(
+        (entry for entry in path.iterdir() if entry.name != "zarr.json"), key=lambda entry: entry.name
+    )
 
 
-def children(path: Place) -> list[Place]:
+def child_nodes(path: StorePath) -> list[StorePath]:
     """Return the folders of the nodes below a node, sorted."""
-    found = entries(path)
-    return [node for node, there in zip(found, of_each(path, lambda node: (node / "zarr.json").is_file(), found), strict=True) if there]
+    found = listdir(path)
+    return [
+        node
+        for node, there in zip(
+            found, map_concurrently(path, lambda node: (node / "zarr.json").is_file(), found), strict=True
+        )
+        if there
+    ]
 
 
-def read_chunk(chunk: Place, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:
-    """Return a chunk without its trailing check sum: a read-only map of its file, or what a network sent, which is always checked.
+def read_chunk(
+    chunk: StorePath, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False
+) -> npt.NDArray[Any]:
+    """Return a chunk without its trailing check sum: a read-only map of its file, or what a network sent,
+    which is always checked.
 
     Raises:
         StoreError: it is missing or of another length, or its check sum is wrong.
     """
     if isinstance(chunk, Path):
-        return mapped(chunk, dtype, shape, checked)
+        return memmap_chunk(chunk, dtype, shape, checked)
     try:
         sent = np.frombuffer(read_bytes(chunk), np.uint8)
     except FileNotFoundError as error:
-        raise StoreError(f"chunk '{chunk}' is missing; run `vqafeat verify` and extract that video again.") from error
-    if len(sent) != int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES or not has_right_sum(sent):
-        raise StoreError(f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again.")
+        raise StoreError(
+            f"chunk '{chunk}' is missing; run `vqafeat verify` and extract that video again."
+        ) from error
+    if len(sent) != int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES or not crc_ok(sent):
+        raise StoreError(
+            f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again."
+        )
     return sent[:-CRC32C_BYTES].view(dtype).reshape(shape)
 
 
-def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False) -> npt.NDArray[Any]:
+def memmap_chunk(
+    chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False
+) -> npt.NDArray[Any]:
     """Return a chunk file as a read-only map, without its trailing check sum.
 
     Raises:
@@ -84,31 +111,41 @@ def mapped(chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: b
     expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
     size = chunk.stat().st_size if chunk.is_file() else None
     if size != expected:
-        raise StoreError(f"chunk '{chunk}' has {size} bytes instead of {expected}; run `vqafeat verify` and extract that video again.")
-    if checked and not has_right_sum(np.memmap(chunk, dtype=np.uint8, mode="r")):
-        raise StoreError(f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again.")
+        raise StoreError(
+            f"chunk '{chunk}' has {size} bytes instead of {expected}; run `vqafeat verify` and extract that "
+            f"video again."
+        )
+    if checked and not crc_ok(np.memmap(chunk, dtype=np.uint8, mode="r")):
+        raise StoreError(
+            f"chunk '{chunk}' does not have its check sum; run `vqafeat verify` and extract that video again."
+        )
     return np.memmap(chunk, dtype=dtype, mode="r", shape=shape)
 
 
-def has_right_sum(chunk: npt.NDArray[np.uint8]) -> bool:
+def crc_ok(chunk: npt.NDArray[np.uint8]) -> bool:
     """Tell whether (byte,) a chunk ends with the CRC-32C of what is before it."""
     checksum = 0
     for start in range(0, len(chunk) - CRC32C_BYTES, BLOCK_BYTES):
-        checksum = google_crc32c.extend(checksum, chunk[start : min(start + BLOCK_BYTES, len(chunk) - CRC32C_BYTES)].tobytes())
+        checksum = google_crc32c.extend(
+            checksum, chunk[start : min(start + BLOCK_BYTES, len(chunk) - CRC32C_BYTES)].tobytes()
+        )
     return checksum == int.from_bytes(chunk[-CRC32C_BYTES:].tobytes(), "little")
 
 
-def remove_node(path: Place) -> None:
-    """Delete a node; its metadata goes first, so that a stop in between never leaves a node that looks whole."""
+def remove_node(path: StorePath) -> None:
+    """Delete a node; its metadata goes first, so that a stop in between never leaves a node that looks
+    whole.
+    """
     if path.is_dir():
         (path / "zarr.json").unlink(missing_ok=True)
         remove_tree(path)
 
 
-def write_array(root: zarr.Group, folder: Place, key: str, values: npt.NDArray[Any]) -> None:
+def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArray[Any]) -> None:
     """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
 
-    The chunk is what Zarr's codecs would write, but goes to its file block by block: Zarr holds several copies of a whole chunk.
+    The chunk is what Zarr's codecs would write, but goes to its file block by block: Zarr holds several
+    copies of a whole chunk.
     """
     root.create_array(
         key,
@@ -120,12 +157,15 @@ def write_array(root: zarr.Group, folder: Place, key: str, values: npt.NDArray[A
         config={"write_empty_chunks": True},
     )
     chunk = (folder / key / "c").joinpath(*("0" for _ in values.shape))
-    blocks = _with_sum(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+    blocks = _with_sum(
+        np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    )
     if not isinstance(chunk, Path):
         chunk.write_bytes(b"".join(blocks))  # an object appears whole or not at all
         return
     chunk.parent.mkdir(parents=True, exist_ok=True)
-    # a name of its own: a process that was taken for dead, behind a broken network, may still be writing the same chunk
+    # a name of its own: a process that was taken for dead, behind a broken network, may still be writing the
+    # same chunk
     partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
         file.writelines(blocks)
@@ -147,7 +187,9 @@ _ABSENT = np.iinfo(np.uint64).max
 
 
 class _Shard(NamedTuple):
-    """A shard: (chunk, 2) `places`, offset and length of its chunks in bytes; and (byte,) its file, where that lies on this machine."""
+    """A shard: (chunk, 2) `places`, offset and length of its chunks in bytes; and (byte,) its file, where
+    that lies on this machine.
+    """
 
     places: npt.NDArray[np.uint64]
     file: npt.NDArray[np.uint8] | None
@@ -161,14 +203,15 @@ class ShardedRows:
         array: the same, for its metadata.
     """
 
-    def __init__(self, path: Place, array: "zarr.Array[Any]") -> None:
+    def __init__(self, path: StorePath, array: "zarr.Array[Any]") -> None:
         assert array.shards is not None
         self.path, self.shape, self.dtype = path, array.shape, array.dtype
         self._shard_rows, self._chunk_rows = array.shards[0], array.chunks[0]
         self._opened = lru_cache(_MOST_OPEN)(self._open)
 
     def read(self, start: int, stop: int, checked: bool = False) -> npt.NDArray[Any]:
-        """Return the rows from `start` up to `stop`; checked, only where the chunks that they lie in have their check sums.
+        """Return the rows from `start` up to `stop`; checked, only where the chunks that they lie in have
+        their check sums.
 
         What comes over a network is always checked.
 
@@ -179,7 +222,9 @@ class ShardedRows:
         while start < stop:
             shard = start // self._shard_rows
             end = min(stop, (shard + 1) * self._shard_rows)
-            parts += self._pieces(shard, start - shard * self._shard_rows, end - shard * self._shard_rows, checked)
+            parts += self._pieces(
+                shard, start - shard * self._shard_rows, end - shard * self._shard_rows, checked
+            )
             start = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -194,13 +239,13 @@ class ShardedRows:
         places = [(offset - low, offset - low + length) for offset, length in index.tolist()]
 
         def right(data: npt.NDArray[np.uint8]) -> bool:
-            return all(len(data) >= end and has_right_sum(data[begin:end]) for begin, end in places)
+            return all(len(data) >= end and crc_ok(data[begin:end]) for begin, end in places)
 
         data = shard.file[low:high] if shard.file is not None else self._fetched(number, low, high, right)
         pieces = []
         for chunk, (begin, end) in enumerate(places, first):
             own, length = data[begin:end], end - begin
-            if len(own) < length or ((checked or shard.file is None) and not has_right_sum(own)):
+            if len(own) < length or ((checked or shard.file is None) and not crc_ok(own)):
                 raise self._damaged(number, f"chunk {chunk} does not have its check sum")
             rows = own[:-CRC32C_BYTES].view(self.dtype).reshape(-1, *self.shape[1:])
             pieces.append(rows[max(0, start - chunk * self._chunk_rows) : stop - chunk * self._chunk_rows])
@@ -212,24 +257,39 @@ class ShardedRows:
         path = self._shard_path(number)
         try:
             file = np.memmap(path, dtype=np.uint8, mode="r") if isinstance(path, Path) else None
-            tail = self._fetched(number, -size - CRC32C_BYTES, None, has_right_sum) if file is None else file[-size - CRC32C_BYTES :]
+            tail = (
+                self._fetched(number, -size - CRC32C_BYTES, None, crc_ok)
+                if file is None
+                else file[-size - CRC32C_BYTES :]
+            )
         except (FileNotFoundError, ValueError) as error:
             raise self._damaged(number, "it is missing or empty") from error
-        if len(tail) != size + CRC32C_BYTES or not has_right_sum(tail):
+        if len(tail) != size + CRC32C_BYTES or not crc_ok(tail):
             raise self._damaged(number, "its index does not have its check sum")
         return _Shard(np.frombuffer(tail[:size].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file)
 
-    def _fetched(self, number: int, start: int, stop: int | None, right: Callable[[npt.NDArray[np.uint8]], bool]) -> npt.NDArray[np.uint8]:
-        """Return bytes of a shard at a URL; a reply that is not right is asked for once more, since it may have suffered on its way."""
+    def _fetched(
+        self, number: int, start: int, stop: int | None, right: Callable[[npt.NDArray[np.uint8]], bool]
+    ) -> npt.NDArray[np.uint8]:
+        """Return bytes of a shard at a URL; a reply that is not right is asked for once more, since it may
+        have suffered on its way.
+        """
         path = self._shard_path(number)
         found = np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
-        return found if right(found) else np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
+        return (
+            found
+            if right(found)
+            else np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
+        )
 
     def _shard_path(self, number: int) -> Any:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))
 
     def _damaged(self, number: int, what: str) -> StoreError:
-        return StoreError(f"shard '{self._shard_path(number)}' is damaged: {what}; run `vqafeat verify`, which names the videos in it.")
+        return StoreError(
+            f"shard '{self._shard_path(number)}' is damaged: {what}; run `vqafeat verify`, which names the "
+            f"videos in it."
+        )
 
 
 _UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
@@ -237,7 +297,9 @@ _LONGEST_KEY_BYTES = 200
 
 
 def store_key(name: str) -> str:
-    """Return the node name under which `name` is stored: no separators, no control characters, at most 200 bytes."""
+    """Return the node name under which `name` is stored: no separators, no control characters, at most 200
+    bytes.
+    """
     key = _UNSAFE_IN_KEYS.sub(lambda match: f"%{ord(match.group()):02X}", name)
     key = re.sub(r"^(\.|__)", lambda match: "".join(f"%{ord(letter):02X}" for letter in match.group()), key)
     if len(key.encode()) > _LONGEST_KEY_BYTES:
@@ -246,14 +308,14 @@ def store_key(name: str) -> str:
     return key
 
 
-def store_path(folder: Place, dataset: str) -> Place:
+def store_path(folder: StorePath, dataset: str) -> StorePath:
     """Return where the store of a data set lies below the folder of stores."""
     return folder / f"{store_key(dataset)}.zarr"
 
 
-def stores_in(folder: Place) -> list[Place]:
+def stores_in(folder: StorePath) -> list[StorePath]:
     """Return the stores in a folder of stores, sorted; the folder itself where it is a store."""
-    with network_errors_told(folder):
+    with translate_network_errors(folder):
         if (folder / "zarr.json").is_file():
             return [folder]
         if isinstance(folder, Path):
@@ -262,6 +324,6 @@ def stores_in(folder: Place) -> list[Place]:
         return [folder / name.rsplit("/", 1)[1] for name in sorted(found) if name.endswith(".zarr")]
 
 
-def ledger_path(store: Place) -> Place:
+def failure_log_path(store: StorePath) -> StorePath:
     """Return the file beside a store that has one line a failed video."""
     return store.with_suffix(".failures.jsonl")

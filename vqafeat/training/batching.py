@@ -1,4 +1,6 @@
-"""Sequences → training batches without padding, in memory that is used again, prepared ahead where that pays."""
+"""Sequences → training batches without padding, in memory that is used again, prepared ahead where that
+pays.
+"""
 
 import warnings
 from collections import deque
@@ -15,11 +17,12 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.training.data import RowPicks, Sequences, StoredFeatures, every_row, selected
+from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, take
 
 PREPARED_AHEAD = 2
-# floats left free behind each frame, one line of a processor's caches: it spreads rows over all lines, while rows a power of two apart
-# share a few, which makes the product for the gradient of an FC's weights over 4096 channels 1.5 times as long
+# floats left free behind each frame, one line of a processor's caches: it spreads rows over all lines, while
+# rows a power of two apart share a few, which makes the product for the gradient of an FC's weights over 4096
+# channels 1.5 times as long
 GAP = 16
 
 
@@ -31,7 +34,7 @@ class Batch:
         frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher`, or
             of one that shares its memory, is asked for.
         lengths: (batch,) int64, frames of each video; they add up to the total.
-        rows: the videos, as positions in the `Sequences`.
+        rows: the videos, as positions in the `FeatureDataset`.
     """
 
     frames: Tensor
@@ -42,42 +45,56 @@ class Batch:
         total = int(self.lengths.sum())
         if self.frames.ndim != 2 or total != len(self.frames) or len(self.lengths) != len(self.rows):
             raise ArgumentError(
-                f"a batch of {len(self.rows)} videos with {total} frames does not fit frames of shape {tuple(self.frames.shape)}."
+                f"a batch of {len(self.rows)} videos with {total} frames does not fit frames of shape "
+                f"{tuple(self.frames.shape)}."
             )
 
 
 class Batcher:
-    """Makes batches of `sequences`; each reuses the memory of an earlier one, which saves a quarter of the time that filling it takes.
+    """Makes batches of `sequences`; each reuses the memory of an earlier one, which saves a quarter of the
+    time that filling it takes.
 
-    Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread while the last batch is in use.
+    Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread while
+    the last batch is in use.
     """
 
-    def __init__(self, sequences: Sequences, device: str = "cpu") -> None:
+    def __init__(self, sequences: FeatureDataset, device: str = "cpu") -> None:
         self.sequences = sequences
         self.device = torch.device(device)
-        self._picks: RowPicks = every_row
+        self._picks: FrameSelector = all_frames
         streamed = isinstance(sequences.features, StoredFeatures)
         self._ahead = PREPARED_AHEAD if streamed or self.device.type == "cuda" else 0
         # a GPU takes them as they are stored, half the bytes; a processor multiplies in float32
-        self._dtype = torch.float32 if self.device.type == "cpu" else torch.from_numpy(np.empty(0, sequences.dtype)).dtype
+        self._dtype = (
+            torch.float32
+            if self.device.type == "cpu"
+            else torch.from_numpy(np.empty(0, sequences.dtype)).dtype
+        )
         self._gap = GAP if self.device.type == "cpu" else 0  # a GPU takes one whole piece of memory
         # one that is in use, one that is being filled, and those that wait
-        self._memory = [torch.empty(0, 0, dtype=self._dtype) for _ in range(self._ahead + 2 if self._ahead else 1)]
+        self._memory = [
+            torch.empty(0, 0, dtype=self._dtype) for _ in range(self._ahead + 2 if self._ahead else 1)
+        ]
         self._places = cycle(range(len(self._memory)))
 
-    def taking(self, picks: RowPicks) -> "Batcher":
+    def taking(self, frame_indices: FrameSelector) -> "Batcher":
         """Return a batcher that takes these rows of each video; it shares this one's memory."""
         other = copy(self)
-        other._picks = picks
+        other._picks = frame_indices
         return other
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open at a time."""
+        """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open
+        at a time.
+        """
         picked = [self._picks(row) for row in rows]
-        lengths = [self.sequences.lengths[row] if taken is None else len(taken) for row, taken in zip(rows, picked, strict=True)]
+        lengths = [
+            self.sequences.lengths[row] if taken is None else len(taken)
+            for row, taken in zip(rows, picked, strict=True)
+        ]
         frames = self._space(sum(lengths))
         for part, row, taken in zip(torch.split(frames, lengths), rows, picked, strict=True):
-            part.copy_(as_tensor(selected(self.sequences.features[row], taken)))
+            part.copy_(as_tensor(take(self.sequences.features[row], taken)))
         return Batch(frames.to(self.device).float(), torch.tensor(lengths, device=self.device), tuple(rows))
 
     def batches(self, chosen: Iterable[Sequence[int]]) -> Iterator[Batch]:
@@ -106,8 +123,11 @@ def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def bucketed(places: Sequence[int], lengths: Sequence[int], size: int, batches: int, generator: torch.Generator) -> list[Sequence[int]]:
-    """Return groups of `size` with similar lengths: `batches` groups' worth at a time is sorted by length, the groups are then shuffled.
+def bucketed(
+    places: Sequence[int], lengths: Sequence[int], size: int, batches: int, generator: torch.Generator
+) -> list[Sequence[int]]:
+    """Return groups of `size` with similar lengths: `batches` groups' worth at a time is sorted by length,
+    the groups are then shuffled.
 
     Args:
         places: in a random order, which decides what is sorted together.
@@ -118,13 +138,21 @@ def bucketed(places: Sequence[int], lengths: Sequence[int], size: int, batches: 
     """
     if batches == 1:
         return chunks(places, size)
-    ordered = [place for window in chunks(places, size * batches) for place in sorted(window, key=lambda place: lengths[place])]
+    ordered = [
+        place
+        for window in chunks(places, size * batches)
+        for place in sorted(window, key=lambda place: lengths[place])
+    ]
     groups = chunks(ordered, size)
     return [groups[number] for number in torch.randperm(len(groups), generator=generator).tolist()]
 
 
 def as_tensor(values: npt.NDArray[Any]) -> Tensor:
-    """Return a tensor over the array's own memory, to be read only; maps of a store's files are not writable."""
+    """Return a tensor over the array's own memory, to be read only; maps of a store's files are not
+    writable.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="The given NumPy array is not writable", category=UserWarning
+        )
         return torch.from_numpy(values)

@@ -1,17 +1,20 @@
 """Calibration: from a head's output to a score on the labels' scale.
 
-A head ranks videos; how far its output is from the labels is left to the loss, the number of epochs and the weights that it started from.
-Every score that is printed is therefore taken through a straight line that was fitted on the videos that chose the head's epoch:
+A head ranks videos; how far its output is from the labels is left to the loss, the number of epochs and the
+weights that it started from. Every score that is printed is therefore taken through a straight line that was
+fitted on the videos that chose the head's epoch:
 
     score = clip(slope · output + offset, smallest label, largest label)
 
-The line is a mean of two: the output as it is, and the least squares line with its slope times n / (n + 5) for n videos, since few videos
-overstate it, and at least a tenth of the quotient of the standard deviations of labels and outputs, so that a head's order of videos is
-kept. The share of the output is the one with the least squared error where each video is scored by the line of the others (Breiman,
-*Stacked Regressions*, 1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Where the loss
-brings outputs to the labels' scale, it is found as if 5 more videos were scored rightly by the output and a standard deviation off by the
-line, so that a handful of videos does not undo a head that is right. Test videos never take part. A straight line is as good on held-out
-videos as a logistic (tests/bench/RESULTS.md), and needs fewer of them.
+The line is a mean of two: the output as it is, and the least squares line with its slope times n / (n + 5)
+for n videos, since few videos overstate it, and at least a tenth of the quotient of the standard deviations
+of labels and outputs, so that a head's order of videos is kept. The share of the output is the one with the
+least squared error where each video is scored by the line of the others (Breiman, *Stacked Regressions*,
+1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Where the
+loss brings outputs to the labels' scale, it is found as if 5 more videos were scored rightly by the output
+and a standard deviation off by the line, so that a handful of videos does not undo a head that is right. Test
+videos never take part. A straight line is as good on held-out videos as a logistic (tests/bench/RESULTS.md),
+and needs fewer of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,20 +65,28 @@ class Calibration:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
         if not finite or self.slope < 0 or self.low > self.high:
             raise ArgumentError(
-                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the slope has to be at least 0, "
+                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the "
+                f"slope has to be at least 0, "
                 "the range in order, and all of them finite."
             )
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
         """Return scores on the label scale, of the shape of `outputs`."""
-        values: NDArray[np.float64] = np.clip(self.slope * np.asarray(outputs, dtype=np.float64) + self.offset, self.low, self.high)
+        values: NDArray[np.float64] = np.clip(
+            self.slope * np.asarray(outputs, dtype=np.float64) + self.offset, self.low, self.high
+        )
         return values
 
 
 def fit_calibration(
-    outputs: ArrayLike, mos: ArrayLike, mos_range: tuple[float, float], part: str, on_label_scale: bool = False
+    outputs: ArrayLike,
+    mos: ArrayLike,
+    mos_range: tuple[float, float],
+    part: str,
+    on_label_scale: bool = False,
 ) -> Calibration:
-    """Fit the line from the (video,) outputs of a head to (video,) labels; see the module's docstring for the rule.
+    """Fit the line from the (video,) outputs of a head to (video,) labels; see the module's docstring for the
+    rule.
 
     Args:
         outputs: of the videos of `part`; those that are not finite are left out.
@@ -89,15 +100,23 @@ def fit_calibration(
     x, y = x[kept], y[kept]
     if same := _what_is_equal(x, y, part):
         if on_label_scale:
-            return Calibration(1.0, 0.0, *mos_range, part, x.size, f"{same}, so the head's output is taken as it is")
+            return Calibration(
+                1.0, 0.0, *mos_range, part, x.size, f"{same}, so the head's output is taken as it is"
+            )
         middle = float(y.mean()) if y.size else sum(mos_range) / 2
-        return Calibration(0.0, middle, *mos_range, part, x.size, f"{same}, so the calibrated score is their mean label")
+        return Calibration(
+            0.0, middle, *mos_range, part, x.size, f"{same}, so the calibrated score is their mean label"
+        )
     slope = float(_shrunk_slope(x.size, x.var(), y.var(), np.mean((x - x.mean()) * (y - y.mean()))))
     offset = float(y.mean() - slope * x.mean())
     left_out = _left_out_scores(x, y)
     prior = _PRIOR_VIDEOS * float(y.var()) if on_label_scale else 0.0
     squares = float(np.sum((x - left_out) ** 2)) + prior
-    share = float(np.clip((np.sum((y - left_out) * (x - left_out)) + prior) / squares, 0, 1)) if squares > 0 else 0.0
+    share = (
+        float(np.clip((np.sum((y - left_out) * (x - left_out)) + prior) / squares, 0, 1))
+        if squares > 0
+        else 0.0
+    )
     falls = float(np.mean((x - x.mean()) * (y - y.mean()))) < 0
     note = f"the head's scores run against the labels of its {x.size} {part} videos" if falls else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
@@ -110,16 +129,22 @@ def _what_is_equal(x: NDArray[np.float64], y: NDArray[np.float64], part: str) ->
     return f"the {y.size} {part} videos have one label" if np.ptp(y) == 0 else ""
 
 
-def _shrunk_slope(count: int, var_x: ArrayLike, var_y: ArrayLike, covariance: ArrayLike) -> NDArray[np.float64]:
+def _shrunk_slope(
+    count: int, var_x: ArrayLike, var_y: ArrayLike, covariance: ArrayLike
+) -> NDArray[np.float64]:
     """Return the slopes of shrunk least squares lines; 0 where the outputs do not vary."""
     x, y, both = (np.asarray(values, dtype=np.float64) for values in (var_x, var_y, covariance))
     varying = np.where(x > 0, x, 1.0)
-    slopes = np.maximum(both / varying * count / (count + _PRIOR_VIDEOS), _SMALLEST_CORRELATION * np.sqrt(y / varying))
+    slopes = np.maximum(
+        both / varying * count / (count + _PRIOR_VIDEOS), _SMALLEST_CORRELATION * np.sqrt(y / varying)
+    )
     return np.where(x > 0, slopes, 0.0)
 
 
 def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (video,) the score of each video by the line of the others, whose moments follow from those of all."""
+    """Return (video,) the score of each video by the line of the others, whose moments follow from those of
+    all.
+    """
     a, b, others = x - x.mean(), y - y.mean(), x.size - 1
     mean_a, mean_b = -a / others, -b / others
     var_a, var_b = ((np.sum(own**2) - own**2) / others - mean**2 for own, mean in ((a, mean_a), (b, mean_b)))
@@ -141,7 +166,9 @@ def calibration_words(calibrations: Sequence[Calibration]) -> str:
 
 
 def calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
-    """Return the notes of a run's calibrations, each once with its split or their number, and with its data set where there are several."""
+    """Return the notes of a run's calibrations, each once with its split or their number, and with its data
+    set where there are several.
+    """
     prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
     notes = [numbered_notes([item.note for item in own]) for own in calibrations]
     return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=False) for note in own]
@@ -165,7 +192,9 @@ def read_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
     try:
         found = tuple(_read(values[one.name], config.splits) for one in config.datasets)
     except (ArgumentError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"'{folder / CALIBRATION}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+        raise WeightsError(
+            f"'{folder / CALIBRATION}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
+        ) from error
     return found
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.remote import Place
+from vqafeat.remote import StorePath
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.system import anonymous_file, free_bytes
 
@@ -20,12 +20,12 @@ Index = npt.NDArray[np.intp]
 Seconds = npt.NDArray[np.float64]
 
 # position of a video in `Sequences` → its rows to take, in this order, or None for all of them in order
-RowPicks = Callable[[int], Index | None]
+FrameSelector = Callable[[int], Index | None]
 # position of a video in `Sequences` → (row,) presentation times, or None where they are not known
 RowSeconds = Callable[[int], Seconds | None]
 
 
-def every_row(row: int) -> None:
+def all_frames(row: int) -> None:
     """Return None: all rows of a video are taken, in order."""
 
 
@@ -33,7 +33,7 @@ def unknown_seconds(row: int) -> None:
     """Return None: the times of a video's frames are not known."""
 
 
-def selected(values: npt.NDArray[Any], rows: Index | None) -> npt.NDArray[Any]:
+def take(values: npt.NDArray[Any], rows: Index | None) -> npt.NDArray[Any]:
     """Return the rows that are picked, or the values themselves where all are."""
     return values if rows is None else values[rows]
 
@@ -41,11 +41,11 @@ def selected(values: npt.NDArray[Any], rows: Index | None) -> npt.NDArray[Any]:
 FUSION_SIGN = "+"
 
 
-class FeatureSource(Protocol):
+class FeatureReader(Protocol):
     """What fitting needs of a feature store. It can be pickled: another process opens it again."""
 
     @property
-    def path(self) -> Place:
+    def path(self) -> StorePath:
         """Where it lies."""
 
     @property
@@ -68,10 +68,12 @@ class FeatureSource(Protocol):
         """Return (decoded frame,) presentation times, or None where they are not known."""
 
     def source(self, video: str) -> dict[str, Any] | None:
-        """Return the digest of a video's file and its `width` and `height` as shown, or None where the file is not known."""
+        """Return the digest of a video's file and its `width` and `height` as shown, or None where the file
+        is not known.
+        """
 
     @property
-    def members(self) -> tuple[Dataset, ...]:
+    def datasets(self) -> tuple[Dataset, ...]:
         """The data sets whose labels lie on scales of their own; one, unless several are joined."""
 
     @property
@@ -83,7 +85,8 @@ class FeatureSource(Protocol):
 class StoredFeatures(Sequence[npt.NDArray[Any]]):
     """The features of some videos of a store, read anew at each access and never held.
 
-    A map of a file keeps a descriptor, of which a process may have as few as 1024; data sets have more videos.
+    A map of a file keeps a descriptor, of which a process may have as few as 1024; data sets have more
+    videos.
 
     Attributes:
         source: the feature store.
@@ -91,7 +94,7 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
         videos: names, in order.
     """
 
-    source: FeatureSource
+    source: FeatureReader
     feature_sets: tuple[str, ...]
     videos: tuple[str, ...]
 
@@ -108,7 +111,8 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
         return self._fused(row).values
 
     def seconds(self, row: int) -> Seconds | None:
-        """Return (row,) presentation times of the frames behind a video's rows, or None where they are not known.
+        """Return (row,) presentation times of the frames behind a video's rows, or None where they are not
+        known.
 
         Raises:
             StoreError: the rows belong to more frames than the video has times.
@@ -116,7 +120,8 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
         seconds, frame = self.source.seconds(self.videos[row]), self._fused(row).frame
         if seconds is not None and frame[-1] >= len(seconds):
             raise StoreError(
-                f"video '{self.videos[row]}' has times of {len(seconds)} frames, but its features '{FUSION_SIGN.join(self.feature_sets)}' "
+                f"video '{self.videos[row]}' has times of {len(seconds)} frames, but its features "
+                f"'{FUSION_SIGN.join(self.feature_sets)}' "
                 f"reach frame {frame[-1]}; extract them again from the same file."
             )
         return None if seconds is None else seconds[frame]
@@ -127,8 +132,9 @@ class StoredFeatures(Sequence[npt.NDArray[Any]]):
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
-    """One sequence of frame features a video, as stored (float16 or float32, possibly read-only maps of a store's files).
+class FeatureDataset:
+    """One sequence of frame features a video, as stored (float16 or float32, possibly read-only maps of a
+    store's files).
 
     Making one looks at each video once, so that what is wrong with a store is told before any training.
 
@@ -138,7 +144,7 @@ class Sequences:
         mos: (video,) float64, on the data set's own scale.
         features: one (frame, channel) array a video, held or read at each access.
         seconds: position of a video → (frame,) presentation times, or None where they are not known.
-        datasets: names of the data sets that the videos are from, each with a label scale of its own.
+        dataset_names: of the data sets that the videos are from, each with a label scale of its own.
         dataset_of: (video,) which of them a video is from; without it, the only one.
         lengths: frames of each video.
         channels: the width of a frame's features.
@@ -150,21 +156,35 @@ class Sequences:
     mos: npt.NDArray[np.float64]
     features: Sequence[npt.NDArray[Any]]
     seconds: RowSeconds = unknown_seconds
-    datasets: tuple[str, ...] = ("",)
+    dataset_names: tuple[str, ...] = ("",)
     dataset_of: npt.NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     lengths: tuple[int, ...] = field(init=False)
     channels: int = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        counts = {"names": len(self.names), "contents": len(self.contents), "mos": len(self.mos), "features": len(self.features)}
+        counts = {
+            "names": len(self.names),
+            "contents": len(self.contents),
+            "mos": len(self.mos),
+            "features": len(self.features),
+        }
         if len(set(counts.values())) != 1 or not self.names:
-            raise ArgumentError(f"sequences need one name, content, MOS and feature array a video and at least one video, got {counts}.")
+            raise ArgumentError(
+                f"sequences need one name, content, MOS and feature array a video and at least one video, "
+                f"got {counts}."
+            )
         if len(set(self.names)) != len(self.names):
-            doubled = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ArgumentError(f"names of sequences have to be unique, got {doubled[0]!r} more than once ({len(doubled)} such names).")
+            duplicates = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ArgumentError(
+                f"names of sequences have to be unique, got {duplicates[0]!r} more than once "
+                f"({len(duplicates)} such names)."
+            )
         if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
-            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: {self.mos[:3]} …")
+            raise ArgumentError(
+                f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: "
+                f"{self.mos[:3]} …"
+            )
         shapes, dtypes = list[tuple[int, int]](), set[np.dtype[Any]]()
         for name, values in zip(self.names, self.features, strict=True):
             shapes.append(checked_shape(values, name))
@@ -173,14 +193,19 @@ class Sequences:
         for name, (_, width) in zip(self.names, shapes, strict=True):
             if width != channels:
                 raise ArgumentError(
-                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all have to agree."
+                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; "
+                    f"all have to agree."
                 )
         if not len(self.dataset_of):
             object.__setattr__(self, "dataset_of", np.zeros(len(self.names), np.intp))
-        if self.dataset_of.shape != self.mos.shape or not np.isin(self.dataset_of, range(len(self.datasets))).all():
+        if (
+            self.dataset_of.shape != self.mos.shape
+            or not np.isin(self.dataset_of, range(len(self.dataset_names))).all()
+        ):
             raise ArgumentError(
-                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it needs one number for each of "
-                f"{len(self.names)} videos, 0 to {len(self.datasets) - 1}."
+                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it "
+                f"needs one number for each of "
+                f"{len(self.names)} videos, 0 to {len(self.dataset_names) - 1}."
             )
         object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
         object.__setattr__(self, "channels", channels)
@@ -191,20 +216,23 @@ class Sequences:
 
 
 def checked_shape(values: npt.NDArray[Any], name: str) -> tuple[int, int]:
-    """Return the number of frames and channels; refuse what is not (frame, channel) in float16 or float32 with at least one frame.
+    """Return the number of frames and channels; refuse what is not (frame, channel) in float16 or float32
+    with at least one frame.
 
     Raises:
         ArgumentError: it is not.
     """
     if values.ndim != 2 or 0 in values.shape or values.dtype not in (np.float16, np.float32):
         raise ArgumentError(
-            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), float16 or float32, not empty."
+            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), "
+            f"float16 or float32, not empty."
         )
     return values.shape[0], values.shape[1]
 
 
 def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
-    """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order in which their channels are joined.
+    """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order in which their channels are
+    joined.
 
     Raises:
         ArgumentError: a name is empty or stands twice.
@@ -212,16 +240,18 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in feature_sets.split(FUSION_SIGN))
     if not all(names) or len(set(names)) != len(names):
         raise ArgumentError(
-            f"feature sets '{feature_sets}': names joined by '{FUSION_SIGN}' have to be different and not empty, as in 'a+b'."
+            f"feature sets '{feature_sets}': names joined by '{FUSION_SIGN}' have to be different and not "
+            f"empty, as in 'a+b'."
         )
     return names
 
 
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
-    """Join several feature sets of one video, channel by channel, at the decoded frames that all of them have.
+    """Join several feature sets of one video, channel by channel, at the decoded frames that all of them
+    have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame indices; a frame that a short
-    video's motion features repeat is repeated.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame
+    indices; a frame that a short video's motion features repeat is repeated.
 
     Returns:
         float16 where all parts are float16, else float32.
@@ -235,21 +265,32 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     for part in parts[1:]:
         shared = np.intersect1d(shared, part.frame)
     if len(shared) == 0:
-        spans = ", ".join(f"{len(part.frame)} rows at frames {part.frame[0]}–{part.frame[-1]}" for part in parts)
+        spans = ", ".join(
+            f"{len(part.frame)} rows at frames {part.frame[0]}–{part.frame[-1]}" for part in parts
+        )
         raise StoreError(
-            f"video '{name}': the feature sets to be joined share no decoded frame ({spans}); extract them by frame rules that meet."
+            f"video '{name}': the feature sets to be joined share no decoded frame ({spans}); extract them "
+            f"by frame rules that meet."
         )
     rows = max((part.frame[np.isin(part.frame, shared)] for part in parts), key=len)
-    return VideoFeatures(np.concatenate([part.values[np.searchsorted(part.frame, rows)] for part in parts], axis=1), rows)
+    return VideoFeatures(
+        np.concatenate([part.values[np.searchsorted(part.frame, rows)] for part in parts], axis=1), rows
+    )
 
 
-def complete_rows(source: FeatureSource, feature_sets: str) -> tuple[int, ...]:
-    """Return the positions of the data set's videos that are complete in every feature set, in the data set's order."""
-    complete = set.intersection(*(set(source.complete_videos(name)) for name in split_feature_sets(feature_sets)))
+def complete_rows(source: FeatureReader, feature_sets: str) -> tuple[int, ...]:
+    """Return the positions of the data set's videos that are complete in every feature set, in the data set's
+    order.
+    """
+    complete = set.intersection(
+        *(set(source.complete_videos(name)) for name in split_feature_sets(feature_sets))
+    )
     return tuple(row for row, video in enumerate(source.dataset.videos) if video.name in complete)
 
 
-def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int] | None = None) -> Sequences:
+def load_sequences(
+    source: FeatureReader, feature_sets: str, rows: Sequence[int] | None = None
+) -> FeatureDataset:
     """Return a store's features, to be read at each access: one feature set, or several joined by `+`.
 
     Args:
@@ -266,18 +307,20 @@ def load_sequences(source: FeatureSource, feature_sets: str, rows: Sequence[int]
     if missing:
         first = ", ".join(source.dataset.videos[row].name for row in missing[:3])
         raise StoreError(
-            f"{len(missing)} of {len(rows)} videos of '{source.dataset.name}' have no complete features '{feature_sets}' (first: {first}); "
-            f"run `vqafeat extract --dataset {source.dataset.name}` again, or fit on the complete ones with --skip-missing."
+            f"{len(missing)} of {len(rows)} videos of '{source.dataset.name}' have no complete features "
+            f"'{feature_sets}' (first: {first}); "
+            f"run `vqafeat extract --dataset {source.dataset.name}` again, or fit on the complete ones with "
+            f"--skip-missing."
         )
     videos = [source.dataset.videos[row] for row in rows]
     features = StoredFeatures(source, names, tuple(video.name for video in videos))
-    return Sequences(
+    return FeatureDataset(
         names=tuple(video.name for video in videos),
         contents=tuple(video.content for video in videos),
         mos=np.array([video.mos for video in videos], dtype=np.float64),
         features=features,
         seconds=cache(features.seconds),
-        datasets=tuple(member.name for member in source.members),
+        dataset_names=tuple(member.name for member in source.datasets),
         dataset_of=source.member_numbers[list(rows)],
     )
 
@@ -293,7 +336,7 @@ class Block(Protocol):
         """(bytes,) uint8."""
 
 
-class SharedBlock:
+class SharedMemory:
     """Memory that another process maps, too, when this is pickled for its start; nothing is copied.
 
     Attributes:
@@ -308,12 +351,12 @@ class SharedBlock:
         return _attached, (len(self.values), DupFd(self._descriptor))
 
 
-def _attached(size: int, descriptor: Any) -> SharedBlock:
-    return SharedBlock(size, descriptor.detach())
+def _attached(size: int, descriptor: Any) -> SharedMemory:
+    return SharedMemory(size, descriptor.detach())
 
 
 @dataclass(frozen=True, eq=False)
-class HeldFeatures(Sequence[npt.NDArray[Any]]):
+class SharedFeatures(Sequence[npt.NDArray[Any]]):
     """The features of some videos, one after another in one block.
 
     Attributes:
@@ -346,8 +389,9 @@ class HeldFeatures(Sequence[npt.NDArray[Any]]):
         return self.block.values.view(self.dtype).reshape(-1, self.channels)
 
 
-def held(sequences: Sequences, most_bytes: int | None = None) -> Sequences:
-    """Return the sequences with their features in memory where these fit, in float16 where they are stored so; else as they are.
+def to_shared_memory(sequences: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
+    """Return the sequences with their features in memory where these fit, in float16 where they are stored
+    so; else as they are.
 
     Args:
         sequences: features that are read at each access.
@@ -358,7 +402,7 @@ def held(sequences: Sequences, most_bytes: int | None = None) -> Sequences:
     total = bounds[-1] * sequences.channels * sequences.dtype.itemsize
     if total > most:
         return sequences
-    features = HeldFeatures(SharedBlock(total), bounds, sequences.channels, sequences.dtype)
+    features = SharedFeatures(SharedMemory(total), bounds, sequences.channels, sequences.dtype)
     for own, values in zip(features, sequences.features, strict=True):
         own[:] = values
     return replace(sequences, features=features)

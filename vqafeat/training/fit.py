@@ -14,30 +14,37 @@ from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.heads.base import resolved_options
 from vqafeat.io import json_text, write_csv, write_json
-from vqafeat.losses import LabelLine, label_lines, on_label_scale
+from vqafeat.losses import LabelScaling, fit_label_scaling, on_label_scale
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
-from vqafeat.remote import of_each
-from vqafeat.splits import LeakReport, Split, SplitRequest, make_split, shared_contents
+from vqafeat.remote import map_concurrently
+from vqafeat.splits import LeakageReport, Split, SplitRequest, make_split, shared_contents
 from vqafeat.system import device_named
 from vqafeat.training.calibration import calibration_notes, write_calibrations
 from vqafeat.training.config import RECIPES, SELECTIONS, Recipe
-from vqafeat.training.data import FeatureSource, Sequences, complete_rows, held, load_sequences, split_feature_sets
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, RowDraws
+from vqafeat.training.data import (
+    FeatureDataset,
+    FeatureReader,
+    complete_rows,
+    load_sequences,
+    split_feature_sets,
+    to_shared_memory,
+)
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 from vqafeat.training.joint_store import JOINT, joint_splits
 from vqafeat.training.loop import check_overrides, trainer_of
-from vqafeat.training.parallel import Fit, Plan, Progress, SplitOutcome, build_head_on_meta, run_fit
+from vqafeat.training.parallel import Fit, FitJob, Progress, SplitResult, build_head_on_meta, run_fit
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
+    read_metrics,
     read_predictions,
-    read_summary,
     summarise,
     with_scores,
     write_predictions,
 )
 from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE, MetricsSummary, read_json
-from vqafeat.training.run import prepared
-from vqafeat.training.run_config import RunConfig, TrainedOn, software_versions
+from vqafeat.training.run import open_run_folder
+from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 from vqafeat.training.trainer import check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 
@@ -60,23 +67,37 @@ def drawn_splits(
     test_part: str = "test",
     validation_share: float = 0.0,
 ) -> DrawnSplits:
-    """Draw the splits of a fit, of several data sets each by itself; the recipe says how a stored permutation is cut."""
+    """Draw the splits of a fit, of several data sets each by itself; the recipe says how a stored permutation
+    is cut.
+    """
     rounding = RECIPES.get(recipe).split_rounding
     asked = SplitRequest(0, seed, ratio, rounding, test_part, validation_share)  # type: ignore[arg-type]
-    drawn = [[make_split(member, protocol, replace(asked, run=run)) for run in range(count)] for member in members]
+    drawn = [
+        [make_split(member, protocol, replace(asked, run=run)) for run in range(count)] for member in members
+    ]
     leaks = [
         len(shared_contents(split, [video.content for video in member.videos]))
         for member, splits in zip(members, drawn, strict=True)
         for split in splits
     ]
-    leak = f"up to {max(leaks)} test contents also in training" if any(leaks) else "no content shared between training and test"
-    how = {"official": f"tested on '{test_part}', {validation_share:g} of training for validation", "stored": ratio}
+    leak = (
+        f"up to {max(leaks)} test contents also in training"
+        if any(leaks)
+        else "no content shared between training and test"
+    )
+    how = {
+        "official": f"tested on '{test_part}', {validation_share:g} of training for validation",
+        "stored": ratio,
+    }
     words = f"{protocol}, {how.get(protocol, f'{ratio}, seed {seed}')}; {leak}"
     return DrawnSplits(tuple(joint_splits(drawn, [len(member.videos) for member in members])), words)
 
 
-def with_branches(head: str, options: Mapping[str, Any], source: FeatureSource, feature_sets: str) -> dict[str, Any]:
-    """Return the head's options with `first_channels`, if it is one of them and still 0, taken from the first feature set's identity.
+def set_branch_channels(
+    head: str, options: Mapping[str, Any], source: FeatureReader, feature_sets: str
+) -> dict[str, Any]:
+    """Return the head's options with `first_channels`, if it is one of them and still 0, taken from the first
+    feature set's identity.
 
     Args:
         head: its name, for the message.
@@ -92,7 +113,8 @@ def with_branches(head: str, options: Mapping[str, Any], source: FeatureSource, 
         return dict(options)
     if len(names) < 2:
         raise ArgumentError(
-            f"head '{head}' has a branch for each of two feature sets, got '{feature_sets}' alone; join two by +, the quality-aware one "
+            f"head '{head}' has a branch for each of two feature sets, got '{feature_sets}' alone; join two "
+            f"by +, the quality-aware one "
             "first, as in --features iqa-resnet34:stages+resnet50:stages."
         )
     return {**options, "first_channels": source.identity(names[0]).channels}
@@ -125,16 +147,18 @@ class FittedRun:
 
 @dataclass(frozen=True, eq=False)
 class _Videos:
-    """The videos that a fit uses: their features, the splits counted within them, and the names of those left out."""
+    """The videos that a fit uses: their features, the splits counted within them, and the names of those left
+    out.
+    """
 
     rows: tuple[int, ...]
-    sequences: Sequences
+    sequences: FeatureDataset
     splits: tuple[Split, ...]
     skipped: tuple[str, ...]
 
 
 def fit(
-    source: FeatureSource,
+    source: FeatureReader,
     feature_sets: str,
     head: str,
     splits: Sequence[Split],
@@ -152,17 +176,18 @@ def fit(
     device: str = "cpu",
     frame_input: FrameInput = WHOLE_VIDEOS,
     memory_bytes: int | None = None,
-    elsewhere: bool = False,
+    reuse: bool = False,
     cluster: ClusterOptions | None = None,
     progress: Progress | None = None,
 ) -> FittedRun:
-    """Train a head on each split, measure it on the test part, and write the run folder; metrics.json, written last, says that it is whole.
+    """Train a head on each split, measure it on the test part, and write the run folder; metrics.json,
+    written last, says that it is whole.
 
-    A run that was stopped goes on where it was; one that is finished is returned as it is. Both are known by the digest of their
-    configuration.
+    A run that was stopped goes on where it was; one that is finished is returned as it is. Both are known by
+    the digest of their configuration.
 
     Args:
-        source: the feature store, or a `Mixture` of several.
+        source: the feature store, or a `JointStore` of several.
         feature_sets: one name, or several joined by `+`.
         head: name of the head.
         splits: rows count within the store's data set.
@@ -176,11 +201,15 @@ def fit(
         split_kind: how the splits were drawn, in words, for the record.
         skip_missing: leave out videos without complete features instead of refusing to start.
         overwrite: replace what the folder holds of a run.
-        device: where the heads train: "cpu", "cuda" or "cuda:NUMBER", or several joined by commas, which share the splits.
+        device: where the heads train: "cpu", "cuda" or "cuda:NUMBER", or several joined by commas, which
+            share the splits.
         frame_input: the frames that are taken, sampled and shuffled, in training and in testing.
-        memory_bytes: that features may take; larger ones are read from the store again and again. None for half of what is free.
-        elsewhere: where `out` is taken by another run, look for this one in the folders beside it, or name one after its digest.
-        cluster: the Ray cluster whose machines train, where `jobs` and `device` do not count; None trains on this machine.
+        memory_bytes: that features may take; larger ones are read from the store again and again. None for
+            half of what is free.
+        elsewhere: where `out` is taken by another run, look for this one in the folders beside it, or name
+            one after its digest.
+        cluster: the Ray cluster whose machines train, where `jobs` and `device` do not count; None trains on
+            this machine.
         progress: called with a split's number and each epoch's record.
 
     Raises:
@@ -192,24 +221,36 @@ def fit(
     """
     chosen = (RECIPES.get(recipe) if isinstance(recipe, str) else recipe).overridden(overrides or {})
     resolved = resolved_options(head, options, chosen.pooling, asked_for="pooling" in (overrides or {}))
-    resolved = with_lines(head, with_branches(head, resolved, source, feature_sets), source, chosen.mixing)
+    resolved = set_dataset_outputs(
+        head, set_branch_channels(head, resolved, source, feature_sets), source, chosen.mixing
+    )
     check_overrides(head, overrides or {})
     MAPPINGS.get(mapping)
     if jobs < 1 or seed < 0:
-        raise ArgumentError(f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0.")
+        raise ArgumentError(
+            f"jobs is {jobs} and seed is {seed}; jobs has to be at least 1 and seed at least 0."
+        )
     devices = _devices(device) if cluster is None else (cluster.device_name,)
     videos = _videos(source, feature_sets, splits, skip_missing)
     lines = _lines(source, videos, chosen)
-    plan = Plan(source, feature_sets, videos.rows, head, resolved, chosen, lines, seed, devices, out, frame_input)
+    plan = FitJob(
+        source, feature_sets, videos.rows, head, resolved, chosen, lines, seed, devices, out, frame_input
+    )
     _check_start(plan, videos)
     config = _config(plan, videos, split_kind, mapping)
-    folder = prepared(out, config, overwrite, elsewhere)
+    folder = open_run_folder(out, config, overwrite, reuse)
     if folder.finished:
-        return _found(folder.path, config)
+        return _load_finished(folder.path, config)
     plan = replace(plan, out=folder.path)
     write_json(folder.path / CONFIG, config.as_dict())
-    write_json(folder.path / SPLITS, {**_named_splits(videos, split_kind), "sha256": _file_digests(source, videos)})
-    sequences = held(videos.sequences, memory_bytes) if trainer_of(head).follows_recipe else videos.sequences
+    write_json(
+        folder.path / SPLITS, {**_named_splits(videos, split_kind), "sha256": _file_digests(source, videos)}
+    )
+    sequences = (
+        to_shared_memory(videos.sequences, memory_bytes)
+        if trainer_of(head).is_gradient_based
+        else videos.sequences
+    )
     outcomes = run_fit(Fit(sequences, videos.splits, plan, jobs, cluster), progress)
     trained = {row for split in videos.splits for row in split.train}
     if (features := TrainingFeatures.of(sequences, sorted(trained))) is not None:
@@ -225,32 +266,42 @@ def _devices(names: str) -> tuple[str, ...]:
     return devices
 
 
-def with_lines(head: str, options: Mapping[str, Any], source: FeatureSource, mixing: str) -> dict[str, Any]:
-    """Return the head's options with a line for each of several data sets, where it has lines and each data set a loss of its own.
+def set_dataset_outputs(
+    head: str, options: Mapping[str, Any], source: FeatureReader, mixing: str
+) -> dict[str, Any]:
+    """Return the head's options with a line for each of several data sets, where it has lines and each data
+    set a loss of its own.
 
     Raises:
         ArgumentError: lines of other data sets were asked for.
     """
-    names = JOINT.join(member.name for member in source.members)
-    if "datasets" not in options or len(source.members) == 1 or mixing != "losses":
+    names = JOINT.join(member.name for member in source.datasets)
+    if "datasets" not in options or len(source.datasets) == 1 or mixing != "losses":
         return dict(options)
     if options["datasets"] not in ("", names):
         raise ArgumentError(
-            f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are {names}; leave the option out."
+            f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are {names}; "
+            f"leave the option out."
         )
     return {**options, "datasets": names}
 
 
-def _config(plan: Plan, videos: _Videos, split_kind: str, mapping: str) -> RunConfig:
+def _config(plan: FitJob, videos: _Videos, split_kind: str, mapping: str) -> RunConfig:
     source = plan.source
     datasets = tuple(
-        TrainedOn(member.name, member.digest, member.score_name, member.mos_range, tuple(lines[number] for lines in plan.lines))
-        for number, member in enumerate(source.members)
+        TrainingDataset(
+            member.name,
+            member.digest,
+            member.score_name,
+            member.mos_range,
+            tuple(lines[number] for lines in plan.lines),
+        )
+        for number, member in enumerate(source.datasets)
     )
     return RunConfig(
         head=plan.head,
         options=plan.options,
-        recipe=plan.recipe.as_dict() if trainer_of(plan.head).follows_recipe else {},
+        recipe=plan.recipe.as_dict() if trainer_of(plan.head).is_gradient_based else {},
         seed=plan.seed,
         feature_sets=plan.feature_sets,
         identities={name: source.identity(name).as_dict() for name in split_feature_sets(plan.feature_sets)},
@@ -265,47 +316,57 @@ def _config(plan: Plan, videos: _Videos, split_kind: str, mapping: str) -> RunCo
     )
 
 
-def _lines(source: FeatureSource, videos: _Videos, recipe: Recipe) -> tuple[tuple[LabelLine, ...], ...]:
+def _lines(source: FeatureReader, videos: _Videos, recipe: Recipe) -> tuple[tuple[LabelScaling, ...], ...]:
     """Return each split's label lines; the scale sees the labels of the whole data set, in use or not."""
-    names = [member.name for member in source.members]
+    names = [member.name for member in source.datasets]
     mos = np.array([video.mos for video in source.dataset.videos], dtype=np.float64)
     return tuple(
-        tuple(label_lines(recipe.label_scale, names, source.member_numbers, mos, [videos.rows[row] for row in split.train]))
+        tuple(
+            fit_label_scaling(
+                recipe.label_scale,
+                names,
+                source.member_numbers,
+                mos,
+                [videos.rows[row] for row in split.train],
+            )
+        )
         for split in videos.splits
     )
 
 
-def _check_start(plan: Plan, videos: _Videos) -> None:
+def _check_start(plan: FitJob, videos: _Videos) -> None:
     """Refuse what would stop a split at its start, before the run folder is touched."""
-    RowDraws(plan.frame_input, videos.sequences).check()
+    FrameSampler(plan.frame_input, videos.sequences).check()
     for split in videos.splits:
         check_parts(split, videos.sequences, plan.recipe)
     build_head_on_meta(plan, videos.sequences.channels)
 
 
-def _videos(source: FeatureSource, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:
+def _videos(source: FeatureReader, feature_sets: str, splits: Sequence[Split], skip_missing: bool) -> _Videos:
     if not splits:
         raise ArgumentError("splits is empty; give at least one split, as with --splits 10.")
     videos = source.dataset.videos
     wanted = sorted({row for split in splits for part in PARTS for row in getattr(split, part)})
     if wanted[-1] >= len(videos):
         raise TrainingError(
-            f"a split names video {wanted[-1]}, '{source.dataset.name}' has 0 to {len(videos) - 1}; use splits of this data set."
+            f"a split names video {wanted[-1]}, '{source.dataset.name}' has 0 to {len(videos) - 1}; use "
+            f"splits of this data set."
         )
     complete = set(complete_rows(source, feature_sets)) if skip_missing else set(wanted)
     rows = tuple(row for row in wanted if row in complete)
-    local = tuple(_within(split, number, rows) for number, split in enumerate(splits))
+    local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(splits))
     skipped = tuple(videos[row].name for row in wanted if row not in complete)
     return _Videos(rows, load_sequences(source, feature_sets, rows), local, skipped)
 
 
-def _within(split: Split, number: int, rows: Sequence[int]) -> Split:
+def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
     """Return the split counted within `rows`, without the videos that are not among them."""
     place = {row: position for position, row in enumerate(rows)}
     parts = {part: tuple(place[row] for row in getattr(split, part) if row in place) for part in PARTS}
     if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
         raise TrainingError(
-            f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with features; it takes at least 1 and "
+            f"split {number} has {len(parts['train'])} training, {len(parts['test'])} test video(s) with "
+            f"features; it takes at least 1 and "
             f"{_FEWEST_TO_MEASURE}. Use more videos, or larger parts, as --ratio 40/30/30."
         )
     return Split(**parts)
@@ -313,36 +374,41 @@ def _within(split: Split, number: int, rows: Sequence[int]) -> Split:
 
 def _named_splits(videos: _Videos, kind: str) -> dict[str, Any]:
     names = videos.sequences.names
-    named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits]
+    named = [
+        {part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in videos.splits
+    ]
     return {"kind": kind, "skipped": videos.skipped, "leak": _leak(videos).as_dict(), "splits": named}
 
 
-def _file_digests(source: FeatureSource, videos: _Videos) -> dict[str, str]:
-    """Return video → SHA-256 of its file, where that is known, so that `predict` can recognise a training video."""
+def _file_digests(source: FeatureReader, videos: _Videos) -> dict[str, str]:
+    """Return video → SHA-256 of its file, where that is known, so that `predict` can recognise a training
+    video.
+    """
     names = videos.sequences.names
-    found = of_each(source.path, source.source, names)
+    found = map_concurrently(source.path, source.source, names)
     return {name: str(known["sha256"]) for name, known in zip(names, found, strict=True) if known}
 
 
-def _leak(videos: _Videos) -> LeakReport:
-    return LeakReport.of(videos.splits, videos.sequences.contents)
+def _leak(videos: _Videos) -> LeakageReport:
+    return LeakageReport.of(videos.splits, videos.sequences.contents)
 
 
 def _notes(videos: _Videos, recipe: Mapping[str, Any]) -> list[str]:
     """Return what a reader of the metrics has to know."""
     skipped = f"{len(videos.skipped)} video(s) without complete features left out" if videos.skipped else ""
-    own_scale = (
-        f"the loss '{recipe['loss']}' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale"
-    )
+    own_scale = f"the loss '{recipe['loss']}' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale"
     free = "" if on_label_scale(recipe["loss"]) else own_scale
-    return [note for note in (skipped, _leak(videos).note, SELECTIONS.get(recipe["select"]).note, free) if note]
+    return [
+        note for note in (skipped, _leak(videos).note, SELECTIONS.get(recipe["select"]).note, free) if note
+    ]
 
 
-def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitOutcome]) -> FittedRun:
+def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[SplitResult]) -> FittedRun:
     rows = [row for number, outcome in enumerate(outcomes) for row in _predictions(videos, number, outcome)]
     calibrations = fit_calibrations(rows, config)
     predictions = with_scores(rows, config, calibrations)
-    # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels' scale
+    # a head without epochs follows no recipe: it chooses on validation, and its scores are on the labels'
+    # scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     names = [one.name for one in config.datasets]
     notes = [*_notes(videos, recipe), *calibration_notes(config, calibrations)]
@@ -351,7 +417,9 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     write_calibrations(out, config, calibrations)
     columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))
     curve = [
-        (number, *(getattr(record, column) for column in columns)) for number, outcome in enumerate(outcomes) for record in outcome.curve
+        (number, *(getattr(record, column) for column in columns))
+        for number, outcome in enumerate(outcomes)
+        for record in outcome.curve
     ]
     write_csv(out / CURVE, ("split", *columns), curve)
     kept = tuple(outcome.kept_epoch for outcome in outcomes)
@@ -361,13 +429,15 @@ def _finished(out: Path, config: RunConfig, videos: _Videos, outcomes: Sequence[
     return FittedRun(out, config, summary, predictions, kept)
 
 
-def _found(folder: Path, config: RunConfig) -> FittedRun:
+def _load_finished(folder: Path, config: RunConfig) -> FittedRun:
     metrics = read_json(folder / METRICS)
     predictions = read_predictions(folder, config)
-    return FittedRun(folder, config, read_summary(folder, config), predictions, tuple(metrics["kept_epochs"]), found=True)
+    return FittedRun(
+        folder, config, read_metrics(folder, config), predictions, tuple(metrics["kept_epochs"]), found=True
+    )
 
 
-def _predictions(videos: _Videos, number: int, outcome: SplitOutcome) -> list[Prediction]:
+def _predictions(videos: _Videos, number: int, outcome: SplitResult) -> list[Prediction]:
     known = videos.sequences
     return [
         Prediction(number, part, known.names[row], known.contents[row], float(known.mos[row]), score)

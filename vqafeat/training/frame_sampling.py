@@ -1,6 +1,7 @@
 """Sampling: which rows of a video's cached features are taken, before any shuffle.
 
-A row is a frame, or a cube of frames where the feature set has a row a cube; the rules count rows, and tell time by their frames.
+A row is a frame, or a cube of frames where the feature set has a row a cube; the rules count rows, and tell
+time by their frames.
 """
 
 import re
@@ -19,9 +20,10 @@ import numpy as np
 from vqafeat.errors import ArgumentError, StoreError, WeightsError
 from vqafeat.registry import Registry
 from vqafeat.store.types import uniform_frames
-from vqafeat.training.data import Index, RowPicks, Seconds, Sequences
+from vqafeat.training.data import FeatureDataset, FrameSelector, Index, Seconds
 
-# times are sums of rounded numbers: of two frames that are as near but for this, the earlier one is the nearest
+# times are sums of rounded numbers: of two frames that are as near but for this, the earlier one is the
+# nearest
 _SECONDS_ALIKE = 1e-6
 _WHOLE_NUMBER = r"([1-9]\d{0,8})"
 
@@ -33,7 +35,8 @@ class VideoRows:
     Attributes:
         name: of the video.
         count: number of rows, at least 1.
-        seconds: returns the (row,) presentation time of each row's frame, or None where it is not known; asked only where time matters.
+        seconds: returns the (row,) presentation time of each row's frame, or None where it is not known;
+            asked only where time matters.
     """
 
     name: str
@@ -89,7 +92,8 @@ def sampling_named(text: str) -> Sampling:
         if found := re.fullmatch(rule.pattern, text):
             return rule.make(*found.groups())
     raise ArgumentError(
-        f"sampling is '{text}'; it has to be {', '.join(SAMPLINGS)}, with numbers above 0, for example sample-16 "
+        f"sampling is '{text}'; it has to be {', '.join(SAMPLINGS)}, with numbers above 0, for example "
+        f"sample-16 "
         "(`vqafeat list samplings` explains them)."
     )
 
@@ -104,11 +108,11 @@ class EveryRow(Sampling):
 
 
 @dataclass(frozen=True)
-class OneOfEachCube(Sampling):
+class RandomPerWindow(Sampling):
     """One random row of each cube of `size` rows (Fang et al., section IV-C).
 
-    A last cube that would be short is the video's last `size` rows; a shorter video is one cube. Cubes are drawn from one by one, so that
-    the last two, where they overlap, may give the same row.
+    A last cube that would be short is the video's last `size` rows; a shorter video is one cube. Cubes are
+    drawn from one by one, so that the last two, where they overlap, may give the same row.
     """
 
     size: int
@@ -125,7 +129,7 @@ class OneOfEachCube(Sampling):
 
 
 @dataclass(frozen=True)
-class EveryNth(Sampling):
+class Stride(Sampling):
     """Rows 0, `step`, 2·`step` …"""
 
     step: int
@@ -147,11 +151,13 @@ class EqualIntervals(Sampling):
 
 
 @dataclass(frozen=True)
-class Clock(Sampling):
-    """The row nearest to each tick of a clock that starts with the first row (Fontanel et al., section 4.2.1).
+class ResampleRate(Sampling):
+    """The row nearest to each tick of a clock that starts with the first row (Fontanel et al., section
+    4.2.1).
 
-    It ticks up to half a usual step (the median one) behind the last row, so that a video at the clock's own rate keeps all rows however
-    its times are rounded. A clock faster than the video repeats rows; of two rows as near the earlier one is taken.
+    It ticks up to half a usual step (the median one) behind the last row, so that a video at the clock's own
+    rate keeps all rows however its times are rounded. A clock faster than the video repeats rows; of two rows
+    as near the earlier one is taken.
 
     Attributes:
         rate: ticks a second.
@@ -161,7 +167,10 @@ class Clock(Sampling):
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
-            raise ArgumentError(f"the rate of a sampling is {self.rate:g}; it has to be above 0 frames a second, as in rate-25.")
+            raise ArgumentError(
+                f"the rate of a sampling is {self.rate:g}; it has to be above 0 frames a second, as in "
+                f"rate-25."
+            )
 
     def rows(self, video: VideoRows) -> Index:
         """Return the nearest row of each tick."""
@@ -175,41 +184,54 @@ class Clock(Sampling):
         seconds = video.seconds()
         if seconds is None:
             raise StoreError(
-                f"sampling is 'rate-{self.rate:g}', but the times of the frames of '{video.name}' are not known: imported features come "
-                "without them, and no rate is assumed. Extract the features from the videos with `vqafeat extract`, or sample by count, "
+                f"sampling is 'rate-{self.rate:g}', but the times of the frames of '{video.name}' are not "
+                f"known: imported features come "
+                "without them, and no rate is assumed. Extract the features from the videos with `vqafeat "
+                "extract`, or sample by count, "
                 "as with sample-4, stride-2 or uniform-128."
             )
         back = np.flatnonzero(~(np.diff(seconds) >= 0))
         if len(back):
             raise StoreError(
-                f"sampling is 'rate-{self.rate:g}', but the times of the frames of '{video.name}' go back behind row {back[0]}; "
-                "mend that video's clock and extract it again, or sample by count, as with sample-4, stride-2 or uniform-128."
+                f"sampling is 'rate-{self.rate:g}', but the times of the frames of '{video.name}' go back "
+                f"behind row {back[0]}; "
+                "mend that video's clock and extract it again, or sample by count, as with sample-4, "
+                "stride-2 or uniform-128."
             )
         return seconds
 
 
-SAMPLINGS.add("all", Rule("all|sample-0|rate-own", EveryRow, "every frame as stored (also: sample-0, rate-own)"))
+SAMPLINGS.add(
+    "all", Rule("all|sample-0|rate-own", EveryRow, "every frame as stored (also: sample-0, rate-own)")
+)
 SAMPLINGS.add(
     "sample-K",
     Rule(
         f"sample-{_WHOLE_NUMBER}",
-        lambda size: OneOfEachCube(int(size)),
+        lambda size: RandomPerWindow(int(size)),
         "one random frame of each K; drawn anew each epoch (Fang et al.: K = 4, 8, 16)",
     ),
 )
-SAMPLINGS.add("stride-N", Rule(f"stride-{_WHOLE_NUMBER}", lambda step: EveryNth(int(step)), "every N-th frame"))
-SAMPLINGS.add("uniform-N", Rule(f"uniform-{_WHOLE_NUMBER}", lambda number: EqualIntervals(int(number)), "N frames at equal intervals"))
+SAMPLINGS.add("stride-N", Rule(f"stride-{_WHOLE_NUMBER}", lambda step: Stride(int(step)), "every N-th frame"))
+SAMPLINGS.add(
+    "uniform-N",
+    Rule(
+        f"uniform-{_WHOLE_NUMBER}", lambda number: EqualIntervals(int(number)), "N frames at equal intervals"
+    ),
+)
 SAMPLINGS.add(
     "rate-R",
     Rule(
         r"rate-(\d{1,9}(?:\.\d{1,9})?)",
-        lambda rate: Clock(float(rate)),
-        "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: R = 25, 20, 10, 5)",
+        lambda rate: ResampleRate(float(rate)),
+        "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: R = 25, "
+        "20, 10, 5)",
     ),
 )
 
-# Fang et al. (section IV-C) list SO as shuffled in training and OS as shuffled in testing; their discussion of the tables calls OS the
-# second and SO the third mode of that list, which are swapped there. The list's reading is the one used, and a run records it.
+# Fang et al. (section IV-C) list SO as shuffled in training and OS as shuffled in testing; their discussion
+# of the tables calls OS the second and SO the third mode of that list, which are swapped there. The list's
+# reading is the one used, and a run records it.
 ORDER_READING = "first letter: training and validation, second letter: testing; O: original, S: shuffled"
 
 
@@ -246,7 +268,8 @@ class FrameInput:
 
     Raises:
         UnknownNameError: there is no such order.
-        ArgumentError: there is no such sampling, or `draws` asks for several draws where each would be the same.
+        ArgumentError: there is no such sampling, or `draws` asks for several draws where each would be the
+            same.
     """
 
     order: str = "OO"
@@ -259,7 +282,8 @@ class FrameInput:
             raise ArgumentError(f"draws is {self.draws}; it has to be at least 1.")
         if self.draws > 1 and not drawn:
             raise ArgumentError(
-                f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and sampling '{self.sampling}'; "
+                f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and "
+                f"sampling '{self.sampling}'; "
                 "set draws to 1, or use order OS or SS, or sampling sample-K."
             )
 
@@ -275,7 +299,8 @@ class FrameInput:
         return f"order {self.order} ({ORDERS.get(self.order).described}), sampling {self.sampling}{mean}"
 
     def tested_otherwise(self, changes: Mapping[str, Any]) -> "FrameInput":
-        """Return the frames that heads that were trained on these are to be tested on, with some choices changed.
+        """Return the frames that heads that were trained on these are to be tested on, with some choices
+        changed.
 
         Raises:
             ArgumentError: the order would be another one in training.
@@ -285,7 +310,8 @@ class FrameInput:
         if ORDERS.get(changed.order).shuffles_training != trained:
             able = " or ".join(name for name in ORDERS if ORDERS.get(name).shuffles_training == trained)
             raise ArgumentError(
-                f"order is '{changed.order}', but the run was trained in order '{self.order}', of which only the second letter, testing, "
+                f"order is '{changed.order}', but the run was trained in order '{self.order}', of which "
+                f"only the second letter, testing, "
                 f"can be changed: use {able}, or fit again with --order {changed.order}."
             )
         return changed
@@ -305,7 +331,8 @@ class FrameInput:
         reading = rest.pop("order_reading", None)
         if reading != ORDER_READING or set(rest) != set(asdict(WHOLE_VIDEOS)):
             raise WeightsError(
-                f"the frame input of the run is {dict(values)}; it needs order, sampling, draws and the order_reading '{ORDER_READING}'. "
+                f"the frame input of the run is {dict(values)}; it needs order, sampling, draws and the "
+                f"order_reading '{ORDER_READING}'. "
                 "Fit again."
             )
         return cls(**rest)
@@ -323,7 +350,7 @@ class _Stage(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class RowDraws:
+class FrameSampler:
     """The rows that the videos of `sequences` give at each stage of a fit.
 
     Attributes:
@@ -332,7 +359,7 @@ class RowDraws:
     """
 
     frame_input: FrameInput
-    sequences: Sequences
+    sequences: FeatureDataset
 
     def check(self) -> None:
         """Refuse features that cannot be sampled so.
@@ -341,22 +368,26 @@ class RowDraws:
             StoreError: a video lacks what the sampling is made by.
         """
         for row in range(len(self.sequences)):
-            self.reachable(row)
+            self.candidate_indices(row)
 
-    def reachable(self, row: int) -> Index | None:
+    def candidate_indices(self, row: int) -> Index | None:
         """Return the rows of a video that can be drawn at all, in their order; None for all."""
         return self.frame_input.rule.rows(self._video(row))
 
-    def training(self, seed: int, epoch: int) -> RowPicks:
+    def training(self, seed: int, epoch: int) -> FrameSelector:
         """Return the picks of a training epoch; each epoch draws anew."""
-        return partial(self._taken, ORDERS.get(self.frame_input.order).shuffles_training, (seed, _Stage.TRAINING, epoch))
+        return partial(
+            self._taken, ORDERS.get(self.frame_input.order).shuffles_training, (seed, _Stage.TRAINING, epoch)
+        )
 
-    def validation(self, seed: int) -> RowPicks:
+    def validation(self, seed: int) -> FrameSelector:
         """Return the picks of validation, in the order of training: the same after each epoch."""
-        return partial(self._taken, ORDERS.get(self.frame_input.order).shuffles_training, (seed, _Stage.VALIDATION, 0))
+        return partial(
+            self._taken, ORDERS.get(self.frame_input.order).shuffles_training, (seed, _Stage.VALIDATION, 0)
+        )
 
-    def testing(self, seed: int) -> tuple[RowPicks, ...]:
-        """Return the picks of each draw of testing; see `rows_in_testing`."""
+    def testing(self, seed: int) -> tuple[FrameSelector, ...]:
+        """Return the picks of each draw of testing; see `test_indices`."""
         return tuple(partial(self._tested, seed, draw) for draw in range(self.frame_input.draws))
 
     def _taken(self, shuffled: bool, seed: tuple[int, ...], row: int) -> Index | None:
@@ -366,14 +397,18 @@ class RowDraws:
         return _tested_rows(self.frame_input, self._video(row), seed, draw)
 
     def _video(self, row: int) -> VideoRows:
-        return VideoRows(self.sequences.names[row], self.sequences.lengths[row], partial(self.sequences.seconds, row))
+        return VideoRows(
+            self.sequences.names[row], self.sequences.lengths[row], partial(self.sequences.seconds, row)
+        )
 
 
-def rows_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
-    """Return the rows of a video that each draw of testing takes, in the order in which a head sees them; None for all in order.
+def test_indices(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
+    """Return the rows of a video that each draw of testing takes, in the order in which a head sees them;
+    None for all in order.
 
-    All heads of a run see the same rows, since `seed` is the run's and not a split's. The video is known by its file's name without
-    folders, so that a file scored by itself gives the rows that the stored video of that name gave.
+    All heads of a run see the same rows, since `seed` is the run's and not a split's. The video is known by
+    its file's name without folders, so that a file scored by itself gives the rows that the stored video of
+    that name gave.
 
     Raises:
         StoreError: the video lacks what the sampling is made by.
@@ -383,10 +418,14 @@ def rows_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> lis
 
 def _tested_rows(frame_input: FrameInput, video: VideoRows, seed: int, draw: int) -> Index | None:
     named = replace(video, name=PurePath(video.name).name)
-    return _taken_rows(frame_input, named, ORDERS.get(frame_input.order).shuffles_testing, (seed, _Stage.TESTING, draw))
+    return _taken_rows(
+        frame_input, named, ORDERS.get(frame_input.order).shuffles_testing, (seed, _Stage.TESTING, draw)
+    )
 
 
-def _taken_rows(frame_input: FrameInput, video: VideoRows, shuffled: bool, seed: Sequence[int]) -> Index | None:
+def _taken_rows(
+    frame_input: FrameInput, video: VideoRows, shuffled: bool, seed: Sequence[int]
+) -> Index | None:
     rule = frame_input.rule
     if not shuffled and not rule.random:
         return rule.rows(video)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import unguarded, write_csv
+from vqafeat.io import unescape_formula, write_csv
 from vqafeat.losses import on_label_scale
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
-from vqafeat.training.joint_store import dataset_number, own_names
+from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json
 from vqafeat.training.run_config import RunConfig
 
@@ -28,7 +28,8 @@ class Prediction:
     """What one split's head says of one video.
 
     Attributes:
-        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees to it.
+        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees
+            to it.
         score: the calibrated score, on that label scale; NaN where there is no calibration.
     """
 
@@ -43,7 +44,9 @@ class Prediction:
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Write the table of a run folder."""
-    write_csv(folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions])
+    write_csv(
+        folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions]
+    )
 
 
 def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
@@ -69,23 +72,29 @@ def read_rows(folder: Path) -> list[Prediction]:
                 Prediction(
                     int(row["split"]),
                     row["part"],
-                    unguarded(row["video"]),
-                    unguarded(row["content"]),
+                    unescape_formula(row["video"]),
+                    unescape_formula(row["content"]),
                     float(row["mos"]),
                     float(row["prediction"] or "nan"),
                 )
                 for row in csv.DictReader(file)
             ]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
+        raise WeightsError(
+            f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
+        ) from error
 
 
 def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
-    """Return the calibration of each data set and split of a run, on its predictions of the validation part, or else the training part."""
+    """Return the calibration of each data set and split of a run, on its predictions of the validation part,
+    or else the training part.
+    """
     names = [one.name for one in config.datasets]
     found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
     for row in predictions:
-        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append((row.prediction, row.mos))
+        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append(
+            (row.prediction, row.mos)
+        )
 
     scaled = on_label_scale(config.recipe.get("loss", "l1"))
 
@@ -94,19 +103,28 @@ def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Ca
         pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
         return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part, scaled)
 
-    return tuple(tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(config.datasets)))
+    return tuple(
+        tuple(fitted(number, split) for split in range(config.splits))
+        for number in range(len(config.datasets))
+    )
 
 
-def with_scores(predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations) -> tuple[Prediction, ...]:
+def with_scores(
+    predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations
+) -> tuple[Prediction, ...]:
     """Return the predictions with their calibrated scores."""
     names = [one.name for one in config.datasets]
     return tuple(
-        replace(row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))) for row in predictions
+        replace(
+            row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))
+        )
+        for row in predictions
     )
 
 
 def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
-    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions, an imported head has none.
+    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions,
+    an imported head has none.
 
     Raises:
         WeightsError: a file is damaged.
@@ -118,7 +136,11 @@ def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
 
 
 def summarise(
-    predictions: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str], datasets: Sequence[str] = ("",)
+    predictions: Sequence[Prediction],
+    splits: int,
+    mapping: str,
+    notes: Sequence[str],
+    datasets: Sequence[str] = ("",),
 ) -> MetricsSummary:
     """Return the metrics of the test parts, one value a split.
 
@@ -127,17 +149,21 @@ def summarise(
         splits: their number.
         mapping: what PLCC and RMSE are read after.
         notes: what a reader has to know.
-        datasets: where there are several, each is measured on its own scale, and the whole is their weighted mean.
+        datasets: where there are several, each is measured on its own scale, and the whole is their weighted
+            mean.
     """
     tested = [row for row in predictions if row.part == "test"]
     if len(datasets) == 1:
         return _measured(tested, splits, mapping, notes)
-    rows = {name: [row for row in tested if own_names([row.video], name)] for name in datasets}
-    return MetricsSummary.weighted({name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes)
+    rows = {name: [row for row in tested if strip_dataset_prefix([row.video], name)] for name in datasets}
+    return MetricsSummary.weighted(
+        {name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes
+    )
 
 
-def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
-    """Return the metrics of a finished run; those that an earlier version did not write follow from its predictions.
+def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
+    """Return the metrics of a finished run; those that an earlier version did not write follow from its
+    predictions.
 
     Raises:
         WeightsError: a file of the run is missing or damaged.
@@ -146,8 +172,14 @@ def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
     try:
         summary = MetricsSummary.from_dict(values)
     except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again.") from error
-    if not summary.n or all(name in values for name in PLAIN_MEASURES) or not (folder / PREDICTIONS).is_file():
+        raise WeightsError(
+            f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
+        ) from error
+    if (
+        not summary.n
+        or all(name in values for name in PLAIN_MEASURES)
+        or not (folder / PREDICTIONS).is_file()
+    ):
         return summary
     names = [one.name for one in config.datasets]
     rows = read_predictions(folder, config)
@@ -156,9 +188,14 @@ def read_summary(folder: Path, config: RunConfig) -> MetricsSummary:
     return summary.with_plain(summarise(rows, config.splits, config.mapping, (), names))
 
 
-def _measured(tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]) -> MetricsSummary:
+def _measured(
+    tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]
+) -> MetricsSummary:
     by_split = [[row for row in tested if row.split == number] for number in range(splits)]
-    metrics = [evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping) for own in by_split]
+    metrics = [
+        evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping)
+        for own in by_split
+    ]
     return MetricsSummary.of(metrics, notes, [calibrated_rmse(own) for own in by_split])
 
 

@@ -1,4 +1,6 @@
-"""The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half there."""
+"""The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half
+there.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import list_first, write_bytes
+from vqafeat.io import summarize_problems, write_bytes
 from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
@@ -47,13 +49,18 @@ def read_json(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing or is no JSON object.
     """
     if not path.is_file():
-        raise WeightsError(f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat fit` again.")
+        raise WeightsError(
+            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run "
+            f"`vqafeat fit` again."
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"'{path}' is not JSON ({error}); run `vqafeat fit` again.") from error
     if not isinstance(values, dict):
-        raise WeightsError(f"'{path}' holds a {type(values).__name__} in place of an object; run `vqafeat fit` again.")
+        raise WeightsError(
+            f"'{path}' holds a {type(values).__name__} in place of an object; run `vqafeat fit` again."
+        )
     return values
 
 
@@ -86,7 +93,7 @@ def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
         if name in own and value.shape != own[name].shape
     ]
     if problems:
-        raise WeightsError(f"{where} do not fit the head: {list_first(problems)}.")
+        raise WeightsError(f"{where} do not fit the head: {summarize_problems(problems)}.")
     network.load_state_dict(dict(weights))
 
 
@@ -98,7 +105,7 @@ _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
 
 
 @dataclass(frozen=True)
-class Spread:
+class Summary:
     """One measure over the runs.
 
     Attributes:
@@ -114,7 +121,7 @@ class Spread:
     values: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
+    def of(cls, values: Sequence[float]) -> "Summary":
         """Return the spread of one value a run."""
         defined = [value for value in values if isfinite(value)]
         return cls(
@@ -129,7 +136,7 @@ class Spread:
         return {"mean": self.mean, "std": self.std, "median": self.median, "values": list(self.values)}
 
 
-UNKNOWN = Spread.of(())
+UNKNOWN = Summary.of(())
 
 
 @dataclass(frozen=True)
@@ -145,46 +152,64 @@ class MetricsSummary:
         datasets: of a run on several data sets, the summary of each.
     """
 
-    srocc: Spread
-    krocc: Spread
-    plcc: Spread
-    rmse: Spread
+    srocc: Summary
+    krocc: Summary
+    plcc: Summary
+    rmse: Summary
     n: tuple[int, ...]
     notes: tuple[str, ...]
-    plcc_plain: Spread = UNKNOWN
-    rmse_plain: Spread = UNKNOWN
-    rmse_calibrated: Spread = UNKNOWN
+    plcc_plain: Summary = UNKNOWN
+    rmse_plain: Summary = UNKNOWN
+    rmse_calibrated: Summary = UNKNOWN
     datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()) -> "MetricsSummary":
+    def of(
+        cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()
+    ) -> "MetricsSummary":
         """Return the summary of one `Metrics` a run; each run's own note is kept with its number."""
         own = numbered_notes([item.note for item in metrics])
-        spreads = {name: Spread.of([getattr(item, name) for item in metrics]) for name in (*MEASURES, "plcc_plain", "rmse_plain")}
-        spreads["rmse_calibrated"] = Spread.of(rmse_calibrated)
+        spreads = {
+            name: Summary.of([getattr(item, name) for item in metrics])
+            for name in (*MEASURES, "plcc_plain", "rmse_plain")
+        }
+        spreads["rmse_calibrated"] = Summary.of(rmse_calibrated)
         return cls(**spreads, n=tuple(item.n for item in metrics), notes=(*notes, *own), datasets={})
 
     @classmethod
-    def weighted(cls, datasets: Mapping[str, "MetricsSummary"], notes: Sequence[str] = ()) -> "MetricsSummary":
-        """Return the mean over several data sets, each weighted by the number of its measured videos, as in Li et al., table VI.
+    def weighted(
+        cls, datasets: Mapping[str, "MetricsSummary"], notes: Sequence[str] = ()
+    ) -> "MetricsSummary":
+        """Return the mean over several data sets, each weighted by the number of its measured videos, as in
+        Li et al., table VI.
 
         RMSE has no mean, since each data set has a scale of its own.
         """
         counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
-        spreads = {name: Spread.of([nan] * counts.shape[1]) for name in _IN_LABELS_UNIT}
+        spreads = {name: Summary.of([nan] * counts.shape[1]) for name in _IN_LABELS_UNIT}
         for name in EVERY_MEASURE:
             if name not in spreads:
                 values = np.array([getattr(own, name).values for own in datasets.values()])
-                spreads[name] = Spread.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
+                spreads[name] = Summary.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
         own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
         weights = "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales differ"
-        return cls(**spreads, n=tuple(counts.sum(axis=0).astype(int).tolist()), notes=(*notes, weights, *own_notes), datasets=datasets)
+        return cls(
+            **spreads,
+            n=tuple(counts.sum(axis=0).astype(int).tolist()),
+            notes=(*notes, weights, *own_notes),
+            datasets=datasets,
+        )
 
     @property
     def few_videos(self) -> str:
         """What a reader has to know where splits were measured on few videos; empty where none was."""
         parts = self.datasets.values() or [self]
-        measured = [count for own in parts for count, srocc in zip(own.n, own.srocc.values, strict=True) if isfinite(srocc)]
+        measured = [
+            count
+            for own in parts
+            for count, srocc in zip(own.n, own.srocc.values, strict=True)
+            if isfinite(srocc)
+        ]
         few = [count for count in measured if count < FEW_VIDEOS]
         if not few:
             return ""
@@ -197,31 +222,49 @@ class MetricsSummary:
         return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
 
     def across_scales(self, mapping: str) -> "MetricsSummary":
-        """Return the summary of scores on another scale than the labels', whose RMSE means something after a mapping alone."""
+        """Return the summary of scores on another scale than the labels', whose RMSE means something after a
+        mapping alone.
+        """
         mapped = [
             nan if value == plain and mapping != "none" else value
             for value, plain in zip(self.rmse.values, self.rmse_plain.values, strict=True)
         ]
-        unknown = Spread.of([nan] * len(mapped))
-        return replace(self, rmse=Spread.of(mapped), rmse_plain=unknown, rmse_calibrated=unknown)
+        unknown = Summary.of([nan] * len(mapped))
+        return replace(self, rmse=Summary.of(mapped), rmse_plain=unknown, rmse_calibrated=unknown)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
         own: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
-        several = {"datasets": {name: summary.as_dict() for name, summary in self.datasets.items()}} if self.datasets else {}
-        return {**own, "n": list(self.n), "few_videos": bool(self.few_videos), "notes": list(self.notes), **several}
+        several = (
+            {"datasets": {name: summary.as_dict() for name, summary in self.datasets.items()}}
+            if self.datasets
+            else {}
+        )
+        return {
+            **own,
+            "n": list(self.n),
+            "few_videos": bool(self.few_videos),
+            "notes": list(self.notes),
+            **several,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
-        """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has fewer measures."""
+        """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has
+        fewer measures.
+        """
         there = [name for name in EVERY_MEASURE if name in values or name in MEASURES]
-        spreads = {name: Spread.of([nan if value is None else value for value in values[name]["values"]]) for name in there}
+        spreads = {
+            name: Summary.of([nan if value is None else value for value in values[name]["values"]])
+            for name in there
+        }
         datasets = {name: cls.from_dict(own) for name, own in values.get("datasets", {}).items()}
         return cls(**spreads, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
 
 
 def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
-    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …` where several have.
+    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …`
+    where several have.
 
     The note of the only one has no number.
     """
@@ -232,12 +275,16 @@ def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
     if len(notes) == 1:
         return list(numbers)
     return [
-        f"{what} {having[0]}: {note}" if len(having) == 1 else f"{len(having)} of {len(notes)} {what}s: {note}"
+        f"{what} {having[0]}: {note}"
+        if len(having) == 1
+        else f"{len(having)} of {len(notes)} {what}s: {note}"
         for note, having in numbers.items()
     ]
 
 
-# --- calibration --------------------------------------------------------------------------------------------------------------------
+# --- calibration
+# --------------------------------------------------------------------------------------------------------------------
 
 
-# --- metrics ------------------------------------------------------------------------------------------------------------------------
+# --- metrics
+# ------------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,17 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.training.predictions import Prediction, read_predictions
-from vqafeat.training.results import CALIBRATION, CONFIG, METRICS, PREDICTIONS, SPLITS, STATE, TRAINING_FEATURES, WEIGHTS, read_json
+from vqafeat.training.results import (
+    CALIBRATION,
+    CONFIG,
+    METRICS,
+    PREDICTIONS,
+    SPLITS,
+    STATE,
+    TRAINING_FEATURES,
+    WEIGHTS,
+    read_json,
+)
 from vqafeat.training.run_config import RunConfig
 
 _DIGITS = 8
@@ -27,14 +37,16 @@ class RunFolder:
     finished: bool
 
 
-def prepared(out: Path, config: RunConfig, overwrite: bool, elsewhere: bool) -> RunFolder:
-    """Return the folder of a run, ready to be written to, or with that run finished or stopped half-way in it.
+def open_run_folder(out: Path, config: RunConfig, overwrite: bool, reuse: bool) -> RunFolder:
+    """Return the folder of a run, ready to be written to, or with that run finished or stopped half-way in
+    it.
 
     Args:
         out: the folder that is asked for.
         config: of the run.
         overwrite: what `out` holds of a run is removed.
-        elsewhere: where another run has `out`, this one is looked for beside it, and else goes to a folder named after its digest.
+        elsewhere: where another run has `out`, this one is looked for beside it, and else goes to a folder
+            named after its digest.
 
     Raises:
         ArgumentError: the folder holds something else.
@@ -45,18 +57,21 @@ def prepared(out: Path, config: RunConfig, overwrite: bool, elsewhere: bool) -> 
         _refuse_foreign(out)
         _clear(out)
         return RunFolder(out, finished=False)
-    if elsewhere:
+    if reuse:
         beside = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
         same = [path for path in beside if _digest(path) == config.digest]
         finished = [path for path in same if (path / METRICS).is_file()]
         taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
-        out = next(iter([*finished, *same]), out.with_name(f"{out.name}-{config.digest[:_DIGITS]}") if taken else out)
+        out = next(
+            iter([*finished, *same]), out.with_name(f"{out.name}-{config.digest[:_DIGITS]}") if taken else out
+        )
     _refuse_foreign(out)
     same_run, finished_run = _digest(out) == config.digest, (out / METRICS).is_file()
     if (out / CONFIG).is_file() and not same_run:
         state = "a finished run" if finished_run else "an unfinished run"
         raise ArgumentError(
-            f"'{out}' holds {state} of another configuration; name another folder with --out, or replace it with --overwrite."
+            f"'{out}' holds {state} of another configuration; name another folder with --out, or replace it "
+            f"with --overwrite."
         )
     return RunFolder(out, finished_run and same_run)
 
@@ -87,7 +102,7 @@ _OUTSIDE_TRAINING = ("validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class RecordedRun:
+class FinishedRun:
     """A finished run as its folder tells it.
 
     Attributes:
@@ -108,17 +123,23 @@ class RecordedRun:
     rows: Mapping[tuple[int, str, str], Prediction]
 
     def __post_init__(self) -> None:
-        named = [(number, part, video) for number, split in enumerate(self.splits) for part in _OUTSIDE_TRAINING for video in split[part]]
+        named = [
+            (number, part, video)
+            for number, split in enumerate(self.splits)
+            for part in _OUTSIDE_TRAINING
+            for video in split[part]
+        ]
         missing = [key for key in named if key not in self.rows]
         if missing:
             number, part, video = missing[0]
             raise WeightsError(
-                f"'{self.folder / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' names (first: {video}, {part} "
+                f"'{self.folder / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' "
+                f"names (first: {video}, {part} "
                 f"part of split {number}); run `vqafeat fit` again."
             )
 
     @classmethod
-    def read(cls, folder: Path) -> "RecordedRun":
+    def read(cls, folder: Path) -> "FinishedRun":
         """Read a run folder.
 
         Raises:
@@ -129,13 +150,20 @@ class RecordedRun:
         splits = read_json(folder / SPLITS)["splits"]
         if not splits or not (folder / PREDICTIONS).is_file():
             raise WeightsError(
-                f"'{folder}' has no predictions on splits of its own (an imported head has none); give runs of `vqafeat fit`."
+                f"'{folder}' has no predictions on splits of its own (an imported head has none); give runs "
+                f"of `vqafeat fit`."
             )
-        rows = {(row.split, row.part, row.video): row for row in read_predictions(folder, config) if row.part in _OUTSIDE_TRAINING}
+        rows = {
+            (row.split, row.part, row.video): row
+            for row in read_predictions(folder, config)
+            if row.part in _OUTSIDE_TRAINING
+        }
         return cls(folder, config, metrics, splits, rows)
 
 
-def check_same(one: RecordedRun, two: RecordedRun, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
+def check_same(
+    one: FinishedRun, two: FinishedRun, parts: Sequence[str] = PARTS, verb: str = "compare"
+) -> None:
     """Refuse two runs that are not on the same videos of the same data set with the same labels.
 
     Args:
@@ -151,11 +179,13 @@ def check_same(one: RecordedRun, two: RecordedRun, parts: Sequence[str] = PARTS,
         values = getattr(one.config, name), getattr(two.config, name)
         if values[0] != values[1]:
             raise ArgumentError(
-                f"{name} of '{one.folder}' is {values[0]!r}, of '{two.folder}' {values[1]!r}; {verb} runs on one data set and label list."
+                f"{name} of '{one.folder}' is {values[0]!r}, of '{two.folder}' {values[1]!r}; {verb} runs "
+                f"on one data set and label list."
             )
     if len(one.splits) != len(two.splits):
         raise ArgumentError(
-            f"'{one.folder}' has {len(one.splits)} splits, '{two.folder}' {len(two.splits)}; fit both with the same splits."
+            f"'{one.folder}' has {len(one.splits)} splits, '{two.folder}' {len(two.splits)}; fit both with "
+            f"the same splits."
         )
     for number, (own, other) in enumerate(zip(one.splits, two.splits, strict=True)):
         for part in parts:

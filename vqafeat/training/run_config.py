@@ -11,8 +11,8 @@ import torch
 
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.io import json_text, list_first
-from vqafeat.losses import LabelLine
+from vqafeat.io import json_text, summarize_problems
+from vqafeat.losses import LabelScaling
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 
 FORMAT_VERSION = 2
@@ -20,11 +20,16 @@ FORMAT_VERSION = 2
 
 def software_versions() -> dict[str, str]:
     """Return the versions that a run's numbers depend on."""
-    return {"vqafeat": vqafeat.__version__, "python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+    return {
+        "vqafeat": vqafeat.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class TrainingDataset:
     """A data set that a run was trained on, and its label scale.
 
     Attributes:
@@ -42,25 +47,28 @@ class TrainedOn:
     digest: str
     score_name: str
     mos_range: tuple[float, float]
-    lines: tuple[LabelLine, ...]
+    lines: tuple[LabelScaling, ...]
 
     def __post_init__(self) -> None:
         if not self.lines:
-            raise WeightsError(f"the run has no label line for '{self.name}'; there has to be one for each split. Fit again.")
+            raise WeightsError(
+                f"the run has no label line for '{self.name}'; there has to be one for each split. Fit again."
+            )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainedOn":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingDataset":
         """Return what `dataclasses.asdict` made of one.
 
         Raises:
             WeightsError: a key is missing or unknown, or a line is none.
         """
         try:
-            lines = tuple(LabelLine(**line) for line in values["lines"])
+            lines = tuple(LabelScaling(**line) for line in values["lines"])
             return cls(**{**values, "mos_range": tuple(values["mos_range"]), "lines": lines})
         except (TypeError, KeyError, ArgumentError) as error:
             raise WeightsError(
-                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit again."
+                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit "
+                f"again."
             ) from error
 
 
@@ -93,7 +101,7 @@ class RunConfig:
     feature_sets: str
     identities: dict[str, dict[str, Any]]
     channels: int
-    datasets: tuple[TrainedOn, ...]
+    datasets: tuple[TrainingDataset, ...]
     split_kind: str
     mapping: str
     origin: str
@@ -104,7 +112,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not self.datasets or len({len(one.lines) for one in self.datasets}) != 1:
-            raise WeightsError("the run needs at least one data set, each with as many label lines as there are splits; fit again.")
+            raise WeightsError(
+                "the run needs at least one data set, each with as many label lines as there are splits; "
+                "fit again."
+            )
         if self.channels < 1:
             raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
 
@@ -130,7 +141,9 @@ class RunConfig:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that decides the run's numbers, software included; two runs of one digest are the same run."""
+        """SHA-256 over all that decides the run's numbers, software included; two runs of one digest are the
+        same run.
+        """
         python = {"python": ""}  # its own version moves no number
         values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
         return sha256(json_text(values).encode()).hexdigest()
@@ -148,19 +161,25 @@ class RunConfig:
         """
         if values.get("format_version") != FORMAT_VERSION:
             raise WeightsError(
-                f"{where} has format version {values.get('format_version')}, this vqafeat reads {FORMAT_VERSION}; fit again."
+                f"{where} has format version {values.get('format_version')}, this vqafeat reads "
+                f"{FORMAT_VERSION}; fit again."
             )
         known = [item.name for item in fields(cls)]
         problems = [f"'{key}' is missing" for key in known if key not in values] + [
             f"'{key}' is not known" for key in values if key not in known
         ]
         if problems:
-            raise WeightsError(f"{where} is not a configuration that this vqafeat reads: {list_first(problems)}. Fit again.")
-        datasets = tuple(TrainedOn.from_dict(one) for one in values["datasets"])
-        return cls(**{**values, "datasets": datasets, "frame_input": FrameInput.from_dict(values["frame_input"])})
+            raise WeightsError(
+                f"{where} is not a configuration that this vqafeat reads: {summarize_problems(problems)}. "
+                f"Fit again."
+            )
+        datasets = tuple(TrainingDataset.from_dict(one) for one in values["datasets"])
+        return cls(
+            **{**values, "datasets": datasets, "frame_input": FrameInput.from_dict(values["frame_input"])}
+        )
 
 
-def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainedOn:
+def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
     """Return the data set of a run whose label scale is asked for; without a name, the first.
 
     Raises:
@@ -170,5 +189,8 @@ def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainedOn:
         return config.datasets[0]
     found = [one for one in config.datasets if one.name == scale_of]
     if not found:
-        raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {config.dataset.replace('+', ', ')}.")
+        raise ArgumentError(
+            f"the run has no label scale of '{scale_of}'; it was trained on "
+            f"{config.dataset.replace('+', ', ')}."
+        )
     return found[0]

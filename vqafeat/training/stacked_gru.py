@@ -1,6 +1,8 @@
-"""Several heads at once: one recurrence over stacked GRUs, with its own backward pass, in place of one after another.
+"""Several heads at once: one recurrence over stacked GRUs, with its own backward pass, in place of one after
+another.
 
-A GRU of a few dozen units is bound by the overhead of its many small steps, which K heads in one computation share.
+A GRU of a few dozen units is bound by the overhead of its many small steps, which K heads in one computation
+share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +19,19 @@ from vqafeat.training.batching import Batch
 
 
 class StackedGRU(torch.autograd.Function):
-    """K one-layer GRUs over K batches, from zero states: PyTorch's equations (`torch.nn.GRU`), gates in the order r, z, n."""
+    """K one-layer GRUs over K batches, from zero states: PyTorch's equations (`torch.nn.GRU`), gates in the
+    order r, z, n.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, inputs: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx,
+        inputs: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+    ) -> Tensor:
         """Return the states, (K, time, batch, hidden).
 
         Args:
@@ -30,18 +41,47 @@ class StackedGRU(torch.autograd.Function):
         """
         runs, time, batch, width = inputs.shape
         hidden = weight_hh.shape[2]
-        gates = torch.baddbmm(bias_ih.unsqueeze(1), inputs.reshape(runs, time * batch, width), weight_ih.transpose(1, 2))
+        gates = torch.baddbmm(
+            bias_ih.unsqueeze(1), inputs.reshape(runs, time * batch, width), weight_ih.transpose(1, 2)
+        )
         # time first, so that each step reads and writes one piece of memory
         gates = gates.view(runs, time, batch, 3 * hidden).transpose(0, 1).contiguous()
         states = inputs.new_zeros(time + 1, runs, batch, hidden)
-        own, opened = inputs.new_empty(time, runs, batch, 3 * hidden), inputs.new_empty(time, runs, batch, 2 * hidden)
+        own, opened = (
+            inputs.new_empty(time, runs, batch, 3 * hidden),
+            inputs.new_empty(time, runs, batch, 2 * hidden),
+        )
         candidates = inputs.new_empty(time, runs, batch, hidden)
         recurrent, bias = weight_hh.transpose(1, 2).contiguous(), bias_hh.unsqueeze(1)
         own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
         reset, update = opened.chunk(2, 3)
         of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
-        steps = _steps(own, own_gates, own_candidate, of_gates, of_candidate, opened, reset, update, candidates, states[:-1], states[1:])
-        for product, own_gate, own_part, of_gate, of_part, gate, open_reset, open_update, candidate, state, following in steps:
+        steps = _steps(
+            own,
+            own_gates,
+            own_candidate,
+            of_gates,
+            of_candidate,
+            opened,
+            reset,
+            update,
+            candidates,
+            states[:-1],
+            states[1:],
+        )
+        for (
+            product,
+            own_gate,
+            own_part,
+            of_gate,
+            of_part,
+            gate,
+            open_reset,
+            open_update,
+            candidate,
+            state,
+            following,
+        ) in steps:
             torch.baddbmm(bias, state, recurrent, out=product)
             torch.add(of_gate, own_gate, out=gate).sigmoid_()
             torch.addcmul(of_part, open_reset, own_part, out=candidate).tanh_()
@@ -57,7 +97,8 @@ class StackedGRU(torch.autograd.Function):
         time, runs, batch, hidden = candidate.shape
         reset, update = opened.chunk(2, 3)
         outer = gradients[0].transpose(0, 1)
-        # what reaches the gates is the gradient of the state times factors that are known at all times at once
+        # what reaches the gates is the gradient of the state times factors that are known at all times at
+        # once
         to_candidate = (1 - update) * (1 - candidate.square())
         to_update = (states[:-1] - candidate) * update * (1 - update)
         to_reset = to_candidate * own * reset * (1 - reset)
@@ -87,27 +128,39 @@ class StackedGRU(torch.autograd.Function):
 
 
 def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield what each piece, (time, …), has at each step; taken apart at once, which costs a fraction of an index at each."""
+    """Yield what each piece, (time, …), has at each step; taken apart at once, which costs a fraction of an
+    index at each.
+    """
     return zip(*(piece.unbind() for piece in pieces), strict=True)
 
 
 def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed together.
+    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed
+    together.
 
-    Batches may differ in length and number; what is filled up behind them reaches nothing, since the recurrence runs forward.
+    Batches may differ in length and number; what is filled up behind them reaches nothing, since the
+    recurrence runs forward.
     """
     time, batch = max(len(item) for item in inputs), max(item.shape[1] for item in inputs)
-    filled = torch.stack([nn.functional.pad(item, (0, 0, 0, batch - item.shape[1], 0, time - len(item))) for item in inputs])
+    filled = torch.stack(
+        [nn.functional.pad(item, (0, 0, 0, batch - item.shape[1], 0, time - len(item))) for item in inputs]
+    )
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    stacked = [torch.stack([cast(Tensor, getattr(recurrence, name)) for recurrence in recurrences]) for name in names]
+    stacked = [
+        torch.stack([cast(Tensor, getattr(recurrence, name)) for recurrence in recurrences]) for name in names
+    ]
     states = cast(Tensor, StackedGRU.apply(filled, *stacked))
     return [own[: len(item), : item.shape[1]] for own, item in zip(states, inputs, strict=True)]
 
 
-def scores_together(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head, its own core, on its own batch: their GRUs are computed together."""
+def batched_scores(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
+    """Return (batch,) scores of each head, its own core, on its own batch: their GRUs are computed
+    together.
+    """
     recurrent = cast(Sequence[RecurrentHead], heads)
-    reduced = [head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)]
+    reduced = [
+        head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)
+    ]
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in recurrent], reduced)
     qualities = [head.quality(own) for head, own in zip(recurrent, states, strict=True)]
     return [

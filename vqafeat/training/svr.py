@@ -16,13 +16,13 @@ from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.heads import head_options
-from vqafeat.losses import LabelLine, label_lines
+from vqafeat.losses import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import RowPicks, Sequences, every_row, selected
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, RowDraws
-from vqafeat.training.trainer import Assignment, Checkpoint, EpochRecord, TrainingResult, check_parts
+from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, take
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
+from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, check_parts
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -56,21 +56,22 @@ class Fold:
 
 
 def train_svr(
-    sequences: Sequences,
+    sequences: FeatureDataset,
     split: Split,
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    lines: tuple[LabelLine, ...] | None = None,
+    lines: tuple[LabelScaling, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> TrainingResult:
     """Fit a support vector regression on one split.
 
-    As in the released `eval_singledatabase_SVR.py` of Li et al.: features scaled to [0, 1] by the training part, labels as they are, C and
-    γ by the highest SROCC on the validation part (the first one in the order of the grid), fitted on the training part. Without a
-    validation part C and γ are chosen by the SROCC of the left-out videos of a cross-validation within the training part, or of a share of
-    it, drawn from the seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
+    As in the released `eval_singledatabase_SVR.py` of Li et al.: features scaled to [0, 1] by the training
+    part, labels as they are, C and γ by the highest SROCC on the validation part (the first one in the order
+    of the grid), fitted on the training part. Without a validation part C and γ are chosen by the SROCC of
+    the left-out videos of a cross-validation within the training part, or of a share of it, drawn from the
+    seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
 
     Args:
         sequences: the features and labels.
@@ -83,21 +84,27 @@ def train_svr(
         frame_input: the frames that are averaged; random ones are drawn once. Their order means nothing here.
 
     Raises:
-        TrainingError: a part is too small, features are not finite, or no point of the grid ranks the validation videos.
-        ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a share is held out beside a
-            validation part.
+        TrainingError: a part is too small, features are not finite, or no point of the grid ranks the
+            validation videos.
+        ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a
+            share is held out beside a validation part.
     """
     check_parts(split, sequences, recipe)
-    if len(sequences.datasets) > 1:
+    if len(sequences.dataset_names) > 1:
         raise ArgumentError(
-            f"head '{head_name}' knows one label scale, but the videos are from {' and '.join(sequences.datasets)}; "
+            f"head '{head_name}' knows one label scale, but the videos are from "
+            f"{' and '.join(sequences.dataset_names)}; "
             "fit it on one data set, or train another head on several."
         )
-    (line,) = lines or label_lines(recipe.label_scale, sequences.datasets, sequences.dataset_of, sequences.mos, split.train)
+    (line,) = lines or fit_label_scaling(
+        recipe.label_scale, sequences.dataset_names, sequences.dataset_of, sequences.mos, split.train
+    )
     resolved = head_options(head_name, options)
     rows = np.array([*split.train, *split.validation])
-    picks = every_row if frame_input == WHOLE_VIDEOS else RowDraws(frame_input, sequences).validation(seed)
-    means = finite_means(sequences, rows, picks)
+    frame_indices = (
+        all_frames if frame_input == WHOLE_VIDEOS else FrameSampler(frame_input, sequences).validation(seed)
+    )
+    means = finite_means(sequences, rows, frame_indices)
     train = np.arange(len(split.train))
     scaler = MinMaxScaler().fit(means[train])
     scaled = scaler.transform(means)
@@ -114,15 +121,19 @@ def train_svr(
         "scale": _tensor(scaler.scale_),
         "shift": _tensor(scaler.min_),
     }
-    how = f"{resolved['held_out']:g} of the training part" if resolved["held_out"] else f"cross-validation in {len(folds)} folds"
+    how = (
+        f"{resolved['held_out']:g} of the training part"
+        if resolved["held_out"]
+        else f"cross-validation in {len(folds)} folds"
+    )
     where = "validation" if split.validation else f"left-out ({how}, there is no validation part)"
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
     return TrainingResult(weights, (line,), 0, reason, ())
 
 
 def train_svrs(
-    sequences: Sequences,
-    assignments: Iterable[Assignment],
+    sequences: FeatureDataset,
+    assignments: Iterable[SplitTask],
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
@@ -130,16 +141,21 @@ def train_svrs(
     frame_input: FrameInput = WHOLE_VIDEOS,
     checkpoint: Checkpoint | None = None,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Fit a support vector regression on each of several splits, as `train_svr` does one; there are no epochs, so nothing is yielded.
+    """Fit a support vector regression on each of several splits, as `train_svr` does one; there are no
+    epochs, so nothing is yielded.
 
     Libsvm runs on the processor, whatever the device, and is done too soon for checkpoints.
     """
     yield from ()
-    return [train_svr(sequences, one.split, head_name, options, recipe, one.seed, one.lines, frame_input) for one in assignments]
+    return [
+        train_svr(sequences, one.split, head_name, options, recipe, one.seed, one.lines, frame_input)
+        for one in assignments
+    ]
 
 
 def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:
-    """Return the C and γ whose scores of the left-out rows have the highest SROCC, all folds' rows taken together.
+    """Return the C and γ whose scores of the left-out rows have the highest SROCC, all folds' rows taken
+    together.
 
     Args:
         distances: (row, row) squared distances of scaled features.
@@ -155,10 +171,13 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
     for column, gamma in enumerate(GAMMA_VALUES):
         kernel = np.exp(-gamma * distances)
         scores = np.concatenate([_scores_along_c(kernel, labels, fold, epsilon) for fold in folds], axis=1)
-        sroccs[:, column] = [evaluate_predictions(row, labels[scored], mapping="none").srocc for row in scores]
+        sroccs[:, column] = [
+            evaluate_predictions(row, labels[scored], mapping="none").srocc for row in scores
+        ]
     if np.isnan(sroccs).all():
         raise TrainingError(
-            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their scores or labels are all the same; "
+            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their "
+            f"scores or labels are all the same; "
             "use more videos, or look at the features with `vqafeat verify`."
         )
     at_c, at_gamma = np.unravel_index(np.nanargmax(sroccs), sroccs.shape)
@@ -166,7 +185,9 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
 
 
 def _scores_along_c(kernel: Values, labels: Values, fold: Fold, epsilon: float) -> Values:
-    """Return (C, scored row): once no coefficient lies at its bound C, a larger C has the same solution and is not fitted."""
+    """Return (C, scored row): once no coefficient lies at its bound C, a larger C has the same solution and
+    is not fitted.
+    """
     scores: list[Values] = []
     for c in C_VALUES:
         model = _fitted(kernel, labels, fold.fitted, c, epsilon)
@@ -181,11 +202,12 @@ def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float
     return SVR(kernel="precomputed", C=c, epsilon=epsilon).fit(kernel[np.ix_(rows, rows)], labels[rows])
 
 
-def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
+def _folds(sequences: FeatureDataset, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
     train = np.arange(len(split.train))
     if split.validation and held_out:
         raise ArgumentError(
-            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen on; draw splits without one "
+            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen "
+            f"on; draw splits without one "
             "(--ratio 80/20), or leave held_out out."
         )
     if split.validation:
@@ -194,40 +216,50 @@ def _folds(sequences: Sequences, split: Split, folds: int, held_out: float, seed
     count = len(set(contents))
     if count < 2:
         raise TrainingError(
-            f"the training part has {len(train)} videos of one content and there is no validation part; choosing C and gamma takes "
+            f"the training part has {len(train)} videos of one content and there is no validation part; "
+            f"choosing C and gamma takes "
             "either a validation part (--ratio 60/20/20) or at least 2 contents."
         )
     state = seed % 2**32
     way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
     if held_out:
-        way = GroupShuffleSplit(1, test_size=min(max(1, round(held_out * count)), count - 1), random_state=state)
+        way = GroupShuffleSplit(
+            1, test_size=min(max(1, round(held_out * count)), count - 1), random_state=state
+        )
     drawn = way.split(train, groups=contents)
     return [Fold(train[fitted], train[scored]) for fitted, scored in drawn]
 
 
-def finite_means(sequences: Sequences, rows: Rows, picks: RowPicks = every_row) -> Values:
+def finite_means(sequences: FeatureDataset, rows: Rows, frame_indices: FrameSelector = all_frames) -> Values:
     """Return (row, channel): the mean over the picked frames of each video in `rows`.
 
     Raises:
         TrainingError: a video's features are not finite.
     """
-    means = _video_means(sequences)[rows] if picks is every_row else _picked_means(sequences, rows, picks)
+    means = (
+        _video_means(sequences)[rows]
+        if frame_indices is all_frames
+        else _picked_means(sequences, rows, frame_indices)
+    )
     bad = [sequences.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
     if bad:
         raise TrainingError(
-            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them again, or leave these videos out."
+            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them "
+            f"again, or leave these videos out."
         )
     return means
 
 
 @lru_cache(maxsize=1)
-def _video_means(sequences: Sequences) -> Values:
+def _video_means(sequences: FeatureDataset) -> Values:
     """Return (video, channel); kept for the next splits of the same fit, so that features are read once."""
     return np.stack([np.mean(values, axis=0, dtype=np.float64) for values in sequences.features])
 
 
-def _picked_means(sequences: Sequences, rows: Rows, picks: RowPicks) -> Values:
-    return np.stack([np.mean(selected(sequences.features[row], picks(row)), axis=0, dtype=np.float64) for row in rows])
+def _picked_means(sequences: FeatureDataset, rows: Rows, frame_indices: FrameSelector) -> Values:
+    return np.stack(
+        [np.mean(take(sequences.features[row], frame_indices(row)), axis=0, dtype=np.float64) for row in rows]
+    )
 
 
 def _tensor(values: Any) -> Tensor:

@@ -11,20 +11,23 @@ import torch
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.training.batching import as_tensor
-from vqafeat.training.data import Sequences
+from vqafeat.training.data import FeatureDataset
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
-# Below this share of the median channel's deviation a channel counts as nearly constant and is not divided by.
+# Below this share of the median channel's deviation a channel counts as nearly constant and is not divided
+# by.
 _SMALLEST_DEVIATION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingFeatures:
-    """Where the training videos of a run are in the space of features, each video by the mean over its frames.
+    """Where the training videos of a run are in the space of features, each video by the mean over its
+    frames.
 
-    The distance of a video is the root mean square over channels of its deviations from the training videos' mean.
+    The distance of a video is the root mean square over channels of its deviations from the training videos'
+    mean.
 
     Attributes:
         mean, deviation: (channel,) over the training videos.
@@ -40,11 +43,16 @@ class TrainingFeatures:
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
-            raise ArgumentError("training features need a mean and a deviation above 0 for each channel, and a distance above 0.")
+            raise ArgumentError(
+                "training features need a mean and a deviation above 0 for each channel, and a distance "
+                "above 0."
+            )
 
     @classmethod
-    def of(cls, sequences: Sequences, rows: Sequence[int]) -> "TrainingFeatures | None":
-        """Return those of the videos in `rows`, of at most 1000 of them; None where they are too few, or all alike."""
+    def of(cls, sequences: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
+        """Return those of the videos in `rows`, of at most 1000 of them; None where they are too few, or all
+        alike.
+        """
         chosen = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
         if len(chosen) < _FEWEST_VIDEOS:
             return None
@@ -56,20 +64,26 @@ class TrainingFeatures:
             return None
         distances = []
         for offset in offsets:
-            others = _floored(np.sqrt(np.clip(squares - offset**2 * count / (count - 1), 0, None) / (count - 2)))
+            others = _floored(
+                np.sqrt(np.clip(squares - offset**2 * count / (count - 1), 0, None) / (count - 2))
+            )
             distances.append(np.inf if others is None else _rms(offset * count / (count - 1) / others))
         finite = [distance for distance in distances if np.isfinite(distance)]
         return cls(means.mean(axis=0), deviation, max(finite)) if finite and max(finite) > 0 else None
 
     def relative_distance(self, features: npt.NDArray[Any]) -> float:
-        """Return the distance of a video's (frame, channel) features, above 1 where it is farther off than every training video."""
+        """Return the distance of a video's (frame, channel) features, above 1 where it is farther off than
+        every training video.
+        """
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
 def write_training_features(folder: Path, found: TrainingFeatures) -> None:
     """Write training-features.safetensors of a run folder."""
     values = {"mean": found.mean, "deviation": found.deviation, "farthest": np.array([found.farthest])}
-    write_weights(folder / TRAINING_FEATURES, {name: torch.from_numpy(value).float() for name, value in values.items()})
+    write_weights(
+        folder / TRAINING_FEATURES, {name: torch.from_numpy(value).float() for name, value in values.items()}
+    )
 
 
 def read_training_features(folder: Path) -> TrainingFeatures | None:

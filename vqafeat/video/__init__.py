@@ -3,4 +3,13 @@
 from vqafeat.video.chunks import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.pool import DecodePool
 
-__all__ = ["Chunk", "DecodeJob", "DecodePool", "Expected", "Message", "VideoEnd", "VideoFailed", "decode_here"]
+__all__ = [
+    "Chunk",
+    "DecodeJob",
+    "DecodePool",
+    "Expected",
+    "Message",
+    "VideoEnd",
+    "VideoFailed",
+    "decode_here",
+]

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
-from vqafeat.video.files import file_source
+from vqafeat.video.files import file_fingerprint
 from vqafeat.video.frame_layout import FrameLayout
 from vqafeat.video.reader import DecodeLimits, Frame, VideoReader, count_packets
 
-CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough that the first chunk is soon there
+CHUNK_BYTES = (
+    8 << 20
+)  # large enough that messages cost nothing, small enough that the first chunk is soon there
 LONGEST_CHUNK = 16
 
 Buffer = npt.NDArray[np.uint8]
@@ -74,7 +76,7 @@ class VideoEnd:
 
 @dataclass(frozen=True)
 class VideoFailed:
-    """The video does not decode; for the ledger."""
+    """The video does not decode; for the failure log."""
 
     kind: str
     message: str
@@ -93,16 +95,21 @@ def decode_chunks(job: DecodeJob, next_buffer: NextBuffer) -> Iterator[Message]:
                 if job.hardware and chunk.first == 0:
                     _check_against_software(job, chunk)
                 yield chunk
-            yield VideoEnd(file_source(job.path, job.raw) | reader.source())
+            yield VideoEnd(file_fingerprint(job.path, job.raw) | reader.source())
     except VideoError as error:
         yield VideoFailed(error.kind, str(error))
     except Exception as error:
-        # whatever a codec's bindings raise on hostile input: the ledger names it, and the other videos go on
-        yield VideoFailed("decoder-error", f"'{job.path}' cannot be decoded: {type(error).__name__}: {error}.")
+        # whatever a codec's bindings raise on hostile input: the failure log names it, and the other videos
+        # go on
+        yield VideoFailed(
+            "decoder-error", f"'{job.path}' cannot be decoded: {type(error).__name__}: {error}."
+        )
 
 
 def decode_here(job: DecodeJob) -> Iterator[Message]:
-    """Decode a video in this process: nothing to start, but a codec that crashes or hangs takes everything with it."""
+    """Decode a video in this process: nothing to start, but a codec that crashes or hangs takes everything
+    with it.
+    """
     buffers: list[Buffer] = [np.empty(0, np.uint8)]
 
     def one_buffer(size: int) -> tuple[int, Buffer]:
@@ -143,11 +150,15 @@ class _Filling:
         self._seconds.append(frame.seconds)
 
     def chunk(self) -> Chunk:
-        return Chunk(self._first, tuple(self._seconds), self._layout, self._slot, self._rows[: len(self._seconds)])
+        return Chunk(
+            self._first, tuple(self._seconds), self._layout, self._slot, self._rows[: len(self._seconds)]
+        )
 
 
 def _check_against_software(job: DecodeJob, chunk: Chunk) -> None:
-    """Refuse a device whose samples are not those of the processor's decoder: the features would not be the same."""
+    """Refuse a device whose samples are not those of the processor's decoder: the features would not be the
+    same.
+    """
     with VideoReader(job.path, job.raw) as reader:
         for frame, found in zip(reader, chunk.data, strict=False):
             expected = np.empty(frame.layout.nbytes, np.uint8)
@@ -155,5 +166,6 @@ def _check_against_software(job: DecodeJob, chunk: Chunk) -> None:
             if frame.layout != chunk.layout or not np.array_equal(expected, found):
                 raise VideoError(
                     "hardware-differs",
-                    f"'{job.path}': frame {frame.index} decoded by {job.hardware} differs from the processor's; use --decoder cpu for it.",
+                    f"'{job.path}': frame {frame.index} decoded by {job.hardware} differs from the "
+                    f"processor's; use --decoder cpu for it.",
                 )

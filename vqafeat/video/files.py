@@ -14,13 +14,14 @@ from vqafeat.remote import VideoFile, network_errors
 from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
 
 
-def file_source(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return what a video file is known by again: digest, size, modification time; raw video by its geometry too.
+def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
+    """Return what a video file is known by again: digest, size, modification time; raw video by its geometry
+    too.
 
     Raises:
         VideoError: the file cannot be read.
     """
-    stamp = file_stamp(path, raw)
+    stamp = file_stat(path, raw)
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256")
@@ -30,7 +31,7 @@ def file_source(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), **stamp}
 
 
-def file_stamp(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
+def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     """Return what of a file can be compared without reading it.
 
     Raises:
@@ -46,8 +47,11 @@ def file_stamp(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
 
 
-def stills(path: Path, frames: Collection[int], raw: RawGeometry | None = None) -> dict[int, npt.NDArray[np.uint8]]:
-    """Return frame → (height, width, 3) RGB of decoded frames, counted from 0; the video is read up to the last of them.
+def read_frames(
+    path: Path, frames: Collection[int], raw: RawGeometry | None = None
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """Return frame → (height, width, 3) RGB of decoded frames, counted from 0; the video is read up to the
+    last of them.
 
     Raises:
         VideoError: it cannot be decoded that far, or has fewer frames.

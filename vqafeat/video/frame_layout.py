@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from vqafeat.errors import ArgumentError
 
-# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the colour matrix: those that were compared
+# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the colour matrix: those
+# that were compared
 COEFFICIENTS = {
     1: (117489, 138438, 13975, 34925),  # BT.709
     2: (104597, 132201, 25675, 53279),  # not stated: BT.601
@@ -36,7 +37,10 @@ class FrameLayout:
         if min(self.width, self.height) < 1:
             raise ArgumentError(f"a frame of {self.width}x{self.height} has no samples.")
         if self.planes and (self.width % 2 or self.height % 2 or self.matrix not in COEFFICIENTS):
-            raise ArgumentError(f"planes of {self.width}x{self.height} with matrix {self.matrix} have no exact conversion here.")
+            raise ArgumentError(
+                f"planes of {self.width}x{self.height} with matrix {self.matrix} have no exact conversion "
+                f"here."
+            )
 
     @property
     def nbytes(self) -> int:

@@ -23,7 +23,8 @@ STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 
 Key = TypeVar("Key")
 
-# the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running anyone's main script
+# the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running
+# anyone's main script
 _START = "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; worker.main(int(sys.argv[1]), int(sys.argv[2]))"
 
 
@@ -32,7 +33,8 @@ class DecodePool(Generic[Key]):
 
     Args:
         workers: how many.
-        timeout_seconds: how long a process may go without a message while it has a free buffer, before its video counts as hung.
+        timeout_seconds: how long a process may go without a message while it has a free buffer, before its
+            video counts as hung.
 
     Raises:
         ArgumentError: there would be no worker, or no time.
@@ -40,7 +42,10 @@ class DecodePool(Generic[Key]):
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
         if workers < 1:
-            raise ArgumentError(f"workers is {workers}; at least 1 decoding process is needed (0 decodes in this process, without a pool).")
+            raise ArgumentError(
+                f"workers is {workers}; at least 1 decoding process is needed (0 decodes in this process, "
+                f"without a pool)."
+            )
         if not timeout_seconds > 0:
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
         self._timeout = timeout_seconds
@@ -56,9 +61,11 @@ class DecodePool(Generic[Key]):
         self._idle, self._busy = [], {}
 
     def messages(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> Iterator[tuple[Key, Message]]:
-        """Decode jobs until there is none left, and yield what the processes tell, those of the oldest job first.
+        """Decode jobs until there is none left, and yield what the processes tell, those of the oldest job
+        first.
 
-        The data of a chunk are valid until the next message is asked for. `next_job` is asked whenever a process is free, again and
+        The data of a chunk are valid until the next message is asked for. `next_job` is asked whenever a
+        process is free, again and
         again: a job may be handed in late.
         """
         while self._busy or self._give_out(next_job):
@@ -88,7 +95,9 @@ class DecodePool(Generic[Key]):
     def _oldest_ready(self) -> "_Worker | None":
         by_connection: dict[object, _Worker] = {worker.connection: worker for worker in self._busy}
         ready = wait([worker.connection for worker in self._busy], timeout=min(1.0, self._timeout / 4))
-        return min((by_connection[item] for item in ready), key=lambda worker: self._busy[worker][0], default=None)
+        return min(
+            (by_connection[item] for item in ready), key=lambda worker: self._busy[worker][0], default=None
+        )
 
     def _hung(self) -> Iterator[tuple[Key, Message]]:
         for worker in list(self._busy):
@@ -96,7 +105,14 @@ class DecodePool(Generic[Key]):
                 key = self._busy[worker][1]
                 worker.kill()
                 self._retire(worker)
-                yield key, VideoFailed("timeout", f"'{worker.path}' gave no frame for {self._timeout:g} seconds; its decoder was stopped.")
+                yield (
+                    key,
+                    VideoFailed(
+                        "timeout",
+                        f"'{worker.path}' gave no frame for {self._timeout:g} seconds; its decoder was "
+                        f"stopped.",
+                    ),
+                )
 
     def _retire(self, worker: "_Worker") -> None:
         del self._busy[worker]
@@ -113,7 +129,11 @@ class _Worker:
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
         # a session of its own, so that Ctrl-C at a terminal reaches this process alone
         self._process = subprocess.Popen(
-            command, pass_fds=(theirs.fileno(), memory), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            command,
+            pass_fds=(theirs.fileno(), memory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())
@@ -154,7 +174,9 @@ class _Worker:
             return message
         self._held += 1
         count, size = len(message.seconds), message.layout.nbytes
-        data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES).reshape(count, size)
+        data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES).reshape(
+            count, size
+        )
         return replace(message, data=data)
 
     def silent_seconds(self) -> float:

@@ -2,16 +2,19 @@
 
 What a frame is, for every kind of file:
 
-- RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream states, BT.601 and limited range
-  where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0
-  of even size are handed over as they are, and `colour.py` computes the same values on the device. 10-bit and odd-sized ones go
-  through swscale, whose rounding differs between versions: the versions are part of a feature set's identity.
+- RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream
+  states, BT.601 and limited range where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of
+  FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0 of even size are handed over as they are, and
+  `colour.py` computes the same values on the device. 10-bit and odd-sized ones go through swscale, whose
+  rounding differs between versions: the versions are part of a feature set's identity.
 - A rotation in the container is applied, in steps of 90 degrees, as players and FFmpeg do.
 - Non-square samples stay as they are stored: networks see the coded pixels; the ratio is recorded.
-- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the header claims.
+- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the
+    header claims.
 - Headerless `.yuv` files are read by the data set's stated geometry.
-- A file that was cut is refused by the error of its decoder, a damaged packet or frame, or an end before the one its container states.
-  MPEG-TS states none: one that was cut cleanly between two packets cannot be told from a whole one.
+- A file that was cut is refused by the error of its decoder, a damaged packet or frame, or an end before the
+  one its container states. MPEG-TS states none: one that was cut cleanly between two packets cannot be told
+  from a whole one.
 """
 
 from collections.abc import Iterator
@@ -66,7 +69,8 @@ class DecodeLimits:
         if width * height > self.max_pixels:
             raise VideoError(
                 "too-large",
-                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; if they are meant, "
+                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; "
+                f"if they are meant, "
                 f"give --max-pixels {width * height}.",
             )
 
@@ -77,14 +81,20 @@ class DecodeLimits:
             VideoError: there are more than allowed.
         """
         if frames > self.max_frames:
-            raise VideoError("too-long", f"'{path}' has more than {self.max_frames} frames; if it is meant, give a larger --max-frames.")
+            raise VideoError(
+                "too-long",
+                f"'{path}' has more than {self.max_frames} frames; if it is meant, give a larger "
+                f"--max-frames.",
+            )
 
 
 RAW_SUFFIXES = (".yuv",)
 HARDWARE_FORMAT = "nv12"  # as NVDEC hands 8-bit 4:2:0 over: the same samples, U and V in turn
 PLANAR_FORMATS = ("yuv420p", "yuvj420p")
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 no longer needs to be told
-_LENIENT_TAGS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+_LENIENT_TAGS: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
@@ -112,7 +122,9 @@ class Frame:
         return cast("npt.NDArray[np.uint8]", self.picture.to_ndarray(format="rgb24"))
 
     def write_to(self, buffer: npt.NDArray[np.uint8]) -> None:
-        """Copy the frame into (layout.nbytes,) uint8: its Y, U and V planes, or swscale's RGB where the layout has none."""
+        """Copy the frame into (layout.nbytes,) uint8: its Y, U and V planes, or swscale's RGB where the
+        layout has none.
+        """
         if not self.layout.planes:
             buffer[:] = self._coded_rgb().reshape(-1)
             return
@@ -132,12 +144,21 @@ class Frame:
 
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
-    """Return how a decoded picture is handed over: as planes where their exact conversion is known, else as swscale's RGB."""
+    """Return how a decoded picture is handed over: as planes where their exact conversion is known, else as
+    swscale's RGB.
+    """
     matrix, full_range = int(picture.colorspace), _is_full_range(picture)
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
     planes = picture.format.name in known and even and matrix in COEFFICIENTS
-    return FrameLayout(picture.width, picture.height, planes, matrix if planes else 0, full_range, round(picture.rotation / 90) % 4)
+    return FrameLayout(
+        picture.width,
+        picture.height,
+        planes,
+        matrix if planes else 0,
+        full_range,
+        round(picture.rotation / 90) % 4,
+    )
 
 
 def _is_full_range(picture: VideoFrame) -> bool:
@@ -145,7 +166,9 @@ def _is_full_range(picture: VideoFrame) -> bool:
 
 
 def decoder_identity() -> str:
-    """Name the decoder and the libraries that the pixel values depend on, with their versions, and the conversion to RGB."""
+    """Name the decoder and the libraries that the pixel values depend on, with their versions, and the
+    conversion to RGB.
+    """
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
     return (
         f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
@@ -157,14 +180,22 @@ class VideoReader:
     """A video opened for one pass; iterate over it for its frames, then ask for `source`.
 
     Args:
-        hardware: kind of device that decodes, as FFmpeg calls it (`cuda`); without it, one thread of the processor.
+        hardware: kind of device that decodes, as FFmpeg calls it (`cuda`); without it, one thread of the
+            processor.
         limits: beyond which it is refused.
 
     Raises:
-        VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks before its end.
+        VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks
+            before its end.
     """
 
-    def __init__(self, path: Path, raw: RawGeometry | None = None, hardware: str | None = None, limits: DecodeLimits | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        raw: RawGeometry | None = None,
+        hardware: str | None = None,
+        limits: DecodeLimits | None = None,
+    ) -> None:
         self.path, self._limits = path, limits or DecodeLimits()
         self._from_hardware = hardware is not None
         self._container = _opened(path, raw, hardware)
@@ -185,7 +216,9 @@ class VideoReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -198,7 +231,9 @@ class VideoReader:
                     packets += 1
                     stamp = packet.pts if packet.pts is not None else packet.dts
                     if stamp is not None and packet.time_base is not None:
-                        end_seconds = max(end_seconds, float((stamp + (packet.duration or 0)) * packet.time_base))
+                        end_seconds = max(
+                            end_seconds, float((stamp + (packet.duration or 0)) * packet.time_base)
+                        )
                 for picture in packet.decode():
                     yield self._frame(picture)
         except (av.FFmpegError, OSError) as error:
@@ -215,13 +250,15 @@ class VideoReader:
         if (picture.width, picture.height) != (first.width, first.height):
             raise VideoError(
                 "size-changes",
-                f"'{self.path}' changes from {first.width}x{first.height} to {picture.width}x{picture.height} "
+                f"'{self.path}' changes from {first.width}x{first.height} to "
+                f"{picture.width}x{picture.height} "
                 f"at frame {len(self._seconds)}; split it into one file a size.",
             )
         index, seconds = len(self._seconds), self._time_of(picture)
         self._limits.check_count(self.path, index + 1)
         self._seconds.append(seconds)
-        # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is a break
+        # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is
+        # a break
         self._sound = self._sound or not picture.is_corrupt
         self._corrupt_frames += bool(picture.is_corrupt) and self._sound
         return Frame(index, seconds, layout_of(picture, self._from_hardware), picture)
@@ -235,18 +272,25 @@ class VideoReader:
 
     def _broken(self, reason: str) -> VideoError:
         promised = f" of {self._stream.frames}" if self._stream.frames else ""
-        return VideoError("breaks-midway", f"'{self.path}' breaks after {len(self._seconds)}{promised} frames: {reason}.")
+        return VideoError(
+            "breaks-midway", f"'{self.path}' breaks after {len(self._seconds)}{promised} frames: {reason}."
+        )
 
     def _refuse_early_end(self, packets: int, end_seconds: float) -> None:
-        # A header's frame count alone proves nothing (AVI counts dropped frames, edit lists hide some): only a count that falls
-        # short together with a stream that ends before its stated end means that the file was cut. AVI's duration is no
-        # witness, since FFmpeg estimates it from the file's size where the index is lost.
+        # A header's frame count alone proves nothing (AVI counts dropped frames, edit lists hide some): only
+        # a count that falls short together with a stream that ends before its stated end means that the file
+        # was cut. AVI's duration is no witness, since FFmpeg estimates it from the file's size where the
+        # index is lost.
         stream = self._stream
         stated = [_tagged_seconds(stream.metadata.get("DURATION", ""))]
         if packets < stream.frames:
             stated.append(float(stream.frames / stream.average_rate) if stream.average_rate else 0.0)
-            stated.append(float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0)
-        elif not stated[0] and "matroska" in self._container.format.name and len(self._container.streams) == 1:
+            stated.append(
+                float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            )
+        elif (
+            not stated[0] and "matroska" in self._container.format.name and len(self._container.streams) == 1
+        ):
             stated.append((self._container.duration or 0) / av.time_base)
         start_seconds = float((stream.start_time or 0) * (stream.time_base or 0))
         stated_end = max(stated) + (start_seconds if packets < stream.frames else 0.0)
@@ -258,10 +302,14 @@ class VideoReader:
         return float(np.diff(self._seconds).max()) * 1.5 if len(self._seconds) > 1 else 0.0
 
     def source(self) -> dict[str, Any]:
-        """Return what the whole decoded video was, as JSON values, for the store; call it after the last frame."""
+        """Return what the whole decoded video was, as JSON values, for the store; call it after the last
+        frame.
+        """
         first, stream = self._first, self._stream
         if first is None:
-            raise VideoError("no-frames", f"'{self.path}' was asked for its source before its frames were read.")
+            raise VideoError(
+                "no-frames", f"'{self.path}' was asked for its source before its frames were read."
+            )
         size = layout_of(first).shown_size
         steps = np.diff(self._seconds)
         rate = stream.average_rate or stream.guessed_rate
@@ -284,7 +332,11 @@ def _tagged_seconds(text: str) -> float:
     """Return the seconds of Matroska's DURATION tag, `HH:MM:SS.nnn`, or 0 where there is none."""
     parts = text.split(":")
     try:
-        return sum(float(part) * 60**power for power, part in enumerate(reversed(parts))) if len(parts) == 3 else 0.0
+        return (
+            sum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
+            if len(parts) == 3
+            else 0.0
+        )
     except ValueError:
         return 0.0
 
@@ -295,7 +347,8 @@ def _ratio_text(ratio: Any) -> str:
 
 
 def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return the number of packets in the video stream, which most often is the number of frames; nothing is decoded.
+    """Return the number of packets in the video stream, which most often is the number of frames; nothing is
+    decoded.
 
     Raises:
         VideoError: the video cannot be opened, or has no video stream.
@@ -305,11 +358,14 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
         try:
             return sum(1 for packet in container.demux(stream) if packet.size)
         except (av.FFmpegError, OSError) as error:
-            raise VideoError("breaks-midway", f"'{path}' breaks while its packets are counted: {error}.") from error
+            raise VideoError(
+                "breaks-midway", f"'{path}' breaks while its packets are counted: {error}."
+            ) from error
 
 
 def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels as the header states them, by duration and rate where it counts no frames; at least 1, nothing is decoded.
+    """Return frames × pixels as the header states them, by duration and rate where it counts no frames; at
+    least 1, nothing is decoded.
 
     Raises:
         VideoError: the video cannot be opened, or has no video stream.
@@ -317,7 +373,9 @@ def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
     with _opened(path, raw, None) as container:
         stream = _video_stream(container, path)
         seconds = (
-            float(stream.duration * stream.time_base) if stream.duration and stream.time_base else (container.duration or 0) / av.time_base
+            float(stream.duration * stream.time_base)
+            if stream.duration and stream.time_base
+            else (container.duration or 0) / av.time_base
         )
         frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
         return max(1, frames * stream.codec_context.width * stream.codec_context.height)
@@ -328,7 +386,9 @@ def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputC
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
-    options = _LENIENT_TAGS | ({"hwaccel": HWAccel(hardware, allow_software_fallback=False)} if hardware else {})
+    options = _LENIENT_TAGS | (
+        {"hwaccel": HWAccel(hardware, allow_software_fallback=False)} if hardware else {}
+    )
     try:
         # absolute, since FFmpeg takes what stands before a colon for a protocol
         return cast(InputContainer, av.open(path.absolute(), mode="r", **options))
@@ -340,7 +400,8 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
         raise VideoError(
             "no-geometry",
-            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a manifest "
+            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in "
+            f"a manifest "
             "(for `vqafeat predict`, with --raw).",
         )
     frame_bytes = raw_frame_bytes(raw)
@@ -348,10 +409,15 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if size == 0 or size % frame_bytes:
         raise VideoError(
             "breaks-midway",
-            f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({raw.width}x{raw.height} {raw.pixel_format}): "
+            f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({raw.width}x{raw.height} "
+            f"{raw.pixel_format}): "
             "it is cut, or its geometry is another.",
         )
-    options = {"video_size": f"{raw.width}x{raw.height}", "pixel_format": raw.pixel_format, "framerate": str(raw.frame_rate_hz)}
+    options = {
+        "video_size": f"{raw.width}x{raw.height}",
+        "pixel_format": raw.pixel_format,
+        "framerate": str(raw.frame_rate_hz),
+    }
     return av.open(path, mode="r", format="rawvideo", options=options)
 
 
@@ -361,9 +427,13 @@ def raw_frame_bytes(raw: RawGeometry) -> int:
         pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
     except ValueError as error:
         raise VideoError(
-            "no-geometry", f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual."
+            "no-geometry",
+            f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual.",
         ) from error
-    return sum(component.width * component.height * ((component.bits + 7) // 8) for component in pixel_format.components)
+    return sum(
+        component.width * component.height * ((component.bits + 7) // 8)
+        for component in pixel_format.components
+    )
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

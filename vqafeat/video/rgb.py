@@ -9,8 +9,8 @@ from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
 def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
     """Return the frames as RGB, rotation applied.
 
-    The conversion is swscale's own in integers, with the nearest chroma sample (`yuv2rgb.c`): a float conversion differs from it in
-    a third and more of all samples.
+    The conversion is swscale's own in integers, with the nearest chroma sample (`yuv2rgb.c`): a float
+    conversion differs from it in a third and more of all samples.
 
     Args:
         frames: (frame, layout.nbytes) uint8.
@@ -30,7 +30,9 @@ def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
 def _converted(luma: Tensor, blue: Tensor, red: Tensor, layout: FrameLayout) -> Tensor:
     frames, width, height = len(luma), layout.width, layout.height
     scale = 224 / 255 if layout.full_range else 1.0
-    red_v, blue_u, green_u, green_v = ((int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[layout.matrix])
+    red_v, blue_u, green_u, green_v = (
+        (int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[layout.matrix]
+    )
     y = luma.to(torch.int32).mul_(8)
     y = y.mul_(8192) if layout.full_range else y.sub_(128).mul_(9539)
     y = y.bitwise_right_shift_(16).to(torch.int16).view(frames, height // 2, 2, width)

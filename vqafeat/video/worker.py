@@ -1,4 +1,6 @@
-"""A decoding process: takes videos from its pipe, decodes each on one thread into shared memory, and never outlives its parent."""
+"""A decoding process: takes videos from its pipe, decodes each on one thread into shared memory, and never
+outlives its parent.
+"""
 
 import mmap
 import signal
@@ -49,7 +51,10 @@ class _Slots:
 
     def next_buffer(self, size: int) -> tuple[int, Buffer]:
         if size > SLOT_BYTES:
-            raise VideoError("too-large", f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take.")
+            raise VideoError(
+                "too-large",
+                f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take.",
+            )
         while not self._free:
             self.free(self._connection.recv())
         slot = self._free.pop()

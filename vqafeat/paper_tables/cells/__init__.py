@@ -1,6 +1,6 @@
-"""The types of cells of a table; each file registers its own in `KINDS`."""
+"""The types of cells of a table; each file registers its own in `CELL_TYPES`."""
 
-from vqafeat.paper_tables.cells.base import KINDS, Measured, StudyKind, Task
+from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 
 from vqafeat.paper_tables.cells import (  # isort: skip  (the order of `vqafeat list`)
     runs,
@@ -8,4 +8,4 @@ from vqafeat.paper_tables.cells import (  # isort: skip  (the order of `vqafeat 
     networks,
 )
 
-__all__ = ["KINDS", "Measured", "StudyKind", "Task", "groups", "networks", "runs"]
+__all__ = ["CELL_TYPES", "CellType", "Measured", "Task", "groups", "networks", "runs"]

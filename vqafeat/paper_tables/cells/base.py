@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.fits import Bench
-from vqafeat.paper_tables.table import Cell, Need, RunRequest
+from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.table import Cell, RequiredFeatures, RunRequest
 from vqafeat.registry import Registry
-from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Spread
+from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Summary
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Measured:
         few_videos: a split was measured on too few videos for a figure that one video does not move.
     """
 
-    spread: Spread
+    spread: Summary
     videos: float = 0
     runs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    plain: Spread | None = None
+    plain: Summary | None = None
     few_videos: bool = False
 
     @classmethod
@@ -39,13 +39,18 @@ class Measured:
         plain = getattr(summary, f"{measure}_plain", None)
         videos = sum(summary.n) / len(summary.n)
         return cls(
-            getattr(summary, measure), videos, runs, summary.notes, plain if plain and plain.values else None, bool(summary.few_videos)
+            getattr(summary, measure),
+            videos,
+            runs,
+            summary.notes,
+            plain if plain and plain.values else None,
+            bool(summary.few_videos),
         )
 
     @classmethod
     def single(cls, value: float, runs: tuple[Path, ...] = (), notes: tuple[str, ...] = ()) -> "Measured":
         """Return a number that has no spread."""
-        return cls(Spread(value, nan, value, (value,)), 0, runs, notes)
+        return cls(Summary(value, nan, value, (value,)), 0, runs, notes)
 
     def value(self, statistic: str) -> float:
         """Return the mean or the median."""
@@ -64,7 +69,7 @@ class Task:
     """
 
     cell: Cell
-    bench: Bench
+    fits: FitCache
     peers: tuple[tuple[Cell, Measured], ...] = ()
     expected: int = 0
 
@@ -75,22 +80,22 @@ class Task:
         return self.cell.request
 
 
-def needs_of_the_fit(cell: Cell) -> tuple[Need, ...]:
+def needs_of_the_fit(cell: Cell) -> tuple[RequiredFeatures, ...]:
     """Return the feature sets that the cell's own fit reads."""
     return cell.request.needs if cell.request else ()
 
 
-def needs_of_both(cell: Cell, changes: Mapping[str, Any]) -> tuple[Need, ...]:
+def needs_of_both(cell: Cell, changes: Mapping[str, Any]) -> tuple[RequiredFeatures, ...]:
     """Return the feature sets that the cell's fit and another one, with some values changed, read."""
     return (*cell.request.needs, *cell.request.changed(changes).needs) if cell.request else ()
 
 
-def nothing_needed(cell: Cell) -> tuple[Need, ...]:
+def nothing_needed(cell: Cell) -> tuple[RequiredFeatures, ...]:
     """Return that no feature set is needed."""
     return ()
 
 
-def nothing_lacked(cell: Cell, bench: Bench) -> tuple[str, ...]:
+def nothing_lacked(cell: Cell, fits: FitCache) -> tuple[str, ...]:
     """Say that feature sets are all that is needed."""
     return ()
 
@@ -101,7 +106,7 @@ class NoOptions:
 
 
 @dataclass(frozen=True)
-class StudyKind:
+class CellType:
     """A way to fill a cell.
 
     Attributes:
@@ -118,14 +123,14 @@ class StudyKind:
     described: str
     measure: Callable[[Task], Measured]
     options: type[Any] = NoOptions
-    needs: Callable[[Cell], tuple[Need, ...]] = needs_of_the_fit
-    lacks: Callable[[Cell, Bench], tuple[str, ...]] = nothing_lacked
+    needs: Callable[[Cell], tuple[RequiredFeatures, ...]] = needs_of_the_fit
+    missing: Callable[[Cell, FitCache], tuple[str, ...]] = nothing_lacked
     measures: tuple[str, ...] = EVERY_MEASURE
     from_peers: bool = False
     fits: bool = True
 
 
-KINDS: Registry[StudyKind] = Registry("kind of study")
+CELL_TYPES: Registry[CellType] = Registry("kind of study")
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,11 @@ class Against:
 
     def __post_init__(self) -> None:
         if not self.against:
-            raise ArgumentError("against is empty; name what the other run has otherwise, as against = { order = 'OO' }.")
+            raise ArgumentError(
+                "against is empty; name what the other run has otherwise, as against = { order = 'OO' }."
+            )
 
 
-def needs_of_the_pair(cell: Cell) -> tuple[Need, ...]:
+def needs_of_the_pair(cell: Cell) -> tuple[RequiredFeatures, ...]:
     """Return the feature sets that the cell's own run and the one `against` read."""
     return needs_of_both(cell, cell.options.against)

@@ -1,4 +1,6 @@
-"""subset: a head on several data sets, measured on one group of their test videos: by resolution, content class or quality."""
+"""subset: a head on several data sets, measured on one group of their test videos: by resolution, content
+class or quality.
+"""
 
 from dataclasses import dataclass, replace
 from math import isnan, nan
@@ -6,11 +8,11 @@ from math import isnan, nan
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.groups import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.paper_tables.cells.base import KINDS, Measured, StudyKind, Task
+from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.training.fit import FittedRun
-from vqafeat.training.joint_store import own_names
+from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction
-from vqafeat.training.results import Spread
+from vqafeat.training.results import Summary
 
 # labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
 _COMMON = (1.0, 5.0)
@@ -43,19 +45,27 @@ class OneGroup:
 
 
 def measure_subset(task: Task) -> Measured:
-    """Fit, or find the run, and measure each head on the group's videos in its test part, on one common range of labels.
+    """Fit, or find the run, and measure each head on the group's videos in its test part, on one common range
+    of labels.
 
     Source: Li et al. (TCSVT 2022), section IV-C2, tables VII to IX.
     """
-    run = task.bench.fit(task.request)
+    run = task.fits.fit(task.request)
     group = _group(task)
     rows = [row for row in run.predictions if row.part == "test" and row.video in group]
     scaled = _on_common_range(run, rows)
     by_split = [[row for row in scaled if row.split == number] for number in range(run.config.splits)]
     values = [_measure(own, task.cell.measure, task.request.mapping) for own in by_split]
     few = sum(map(isnan, values))
-    notes = (f"{few} of {len(values)} splits have no value: too few of the group's videos are in their test part",) if few else ()
-    return Measured(Spread.of(values), len(scaled) / len(by_split), (run.folder,), notes)
+    notes = (
+        (
+            f"{few} of {len(values)} splits have no value: too few of the group's videos are in their test "
+            f"part",
+        )
+        if few
+        else ()
+    )
+    return Measured(Summary.of(values), len(scaled) / len(by_split), (run.folder,), notes)
 
 
 def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:
@@ -70,9 +80,11 @@ def _on_common_range(run: FittedRun, rows: list[Prediction]) -> list[Prediction]
     datasets, found = run.config.datasets, []
     for one in datasets:
         slope = (_COMMON[1] - _COMMON[0]) / (one.mos_range[1] - one.mos_range[0])
-        own = [row for row in rows if len(datasets) == 1 or own_names([row.video], one.name)]
+        own = [row for row in rows if len(datasets) == 1 or strip_dataset_prefix([row.video], one.name)]
         for row in own:
-            mos, score = (_COMMON[0] + slope * (value - one.mos_range[0]) for value in (row.mos, row.prediction))
+            mos, score = (
+                _COMMON[0] + slope * (value - one.mos_range[0]) for value in (row.mos, row.prediction)
+            )
             found.append(replace(row, mos=mos, prediction=score))
     return found
 
@@ -80,18 +92,22 @@ def _on_common_range(run: FittedRun, rows: list[Prediction]) -> list[Prediction]
 def _group(task: Task) -> set[str]:
     """Return the names that the group's videos have in the run."""
     request, options = task.request, task.cell.options
-    members = task.bench.members(request)
+    members = task.fits.datasets(request)
     found: set[str] = set()
     for asked, source in zip(request.datasets, members, strict=True):
         prefix = "" if len(members) == 1 else f"{source.dataset.name}/"
         names = tuple(video.name for video in source.dataset.videos)
-        if task.bench.shelf.stands_in and options.by != "quality":
+        if task.fits.stores.stands_in and options.by != "quality":
             # no group of the paper is in the stand-in; every second video does for one
             of = dict.fromkeys(sorted(names)[::2], options.name)
         elif options.within and asked not in options.within:
             of = {}
         else:
-            of = dict(GROUPINGS.get(options.by).group(GroupRequest(source, names, _threshold(options, source.dataset.mos_range))).of)
+            of = dict(
+                GROUPINGS.get(options.by)
+                .group(GroupRequest(source, names, _threshold(options, source.dataset.mos_range)))
+                .of
+            )
         found |= {f"{prefix}{video}" for video, name in of.items() if name == options.name}
     return found
 
@@ -103,4 +119,4 @@ def _threshold(options: OneGroup, mos_range: tuple[float, float]) -> float | Non
     return mos_range[0] + share * (mos_range[1] - mos_range[0])
 
 
-KINDS.add("subset", StudyKind("measured on one group of the test videos", measure_subset, OneGroup))
+CELL_TYPES.add("subset", CellType("measured on one group of the test videos", measure_subset, OneGroup))

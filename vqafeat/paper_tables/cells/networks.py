@@ -9,10 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.cells.base import KINDS, Measured, StudyKind, Task, nothing_needed
-from vqafeat.paper_tables.fits import Bench
+from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task, nothing_needed
+from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.table import Cell
-from vqafeat.pretraining.coral import DomainFeatures, combined, domain_distance, image_features, image_paths, mean_features
+from vqafeat.pretraining.coral import (
+    DomainFeatures,
+    concatenated,
+    domain_distance,
+    image_features,
+    image_paths,
+    mean_features,
+)
 from vqafeat.system import device_named
 
 _SMALLER = 6
@@ -26,7 +33,8 @@ class Clip:
     Attributes:
         height: of its frames; the width is 16/9 of it.
         frames: of the clip.
-        timed: frames that are computed to tell the time of one; those of one input, for a network that sees clips.
+        timed: frames that are computed to tell the time of one; those of one input, for a network that sees
+            clips.
 
     Raises:
         ArgumentError: a number is below 1.
@@ -38,27 +46,43 @@ class Clip:
 
     def __post_init__(self) -> None:
         if min(self.height, self.frames, self.timed) < 1:
-            raise ArgumentError(f"height is {self.height}, frames {self.frames}, timed {self.timed}; each has to be at least 1.")
+            raise ArgumentError(
+                f"height is {self.height}, frames {self.frames}, timed {self.timed}; each has to be at "
+                f"least 1."
+            )
 
 
 def measure_timing(task: Task) -> Measured:
-    """Return what the networks take for the clip, with random weights and without decoding; the first run is not timed."""
-    options, device = task.cell.options, device_named(task.bench.device)
-    height = options.height // _SMALLER if task.bench.shelf.stands_in else options.height
-    sets = (task.bench.shelf.adapted(task.request) if task.bench.shelf.stands_in else task.request).features.split("+")
+    """Return what the networks take for the clip, with random weights and without decoding; the first run is
+    not timed.
+    """
+    options, device = task.cell.options, device_named(task.fits.device)
+    height = options.height // _SMALLER if task.fits.stores.stands_in else options.height
+    sets = (
+        task.fits.stores.adapt(task.request) if task.fits.stores.stands_in else task.request
+    ).features.split("+")
     names = [name for name in sets if not name.endswith("-again")]
-    extractors = build_extractors(names, dict.fromkeys((name.partition("@")[0].partition(":")[0] for name in names), "random"))
-    total = sum(_taken(network, height, options, task.cell.measure, device) for network in shared_networks(extractors, device))
+    extractors = build_extractors(
+        names, dict.fromkeys((name.partition("@")[0].partition(":")[0] for name in names), "random")
+    )
+    total = sum(
+        _taken(network, height, options, task.cell.measure, device)
+        for network in shared_networks(extractors, device)
+    )
     return Measured.single(total)
 
 
 def _taken(network: Network, height: int, clip: Clip, measure: str, device: torch.device) -> float:
-    clips, picks = network.backbone.clips, network.frame_rule.picks
+    clips, frame_indices = network.backbone.clips, network.frame_rule.frame_indices
     width = round(height * _SIDES / 2) * 2
     frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
     seen = clips.window if clips else clip.timed
-    whole = len(picks(clip.frames)) if picks and not clips else clip.frames
-    one = _operations(network, frames) / 1e9 if measure == "gflops" else _seconds(network, frames.to(device), device)
+    whole = len(frame_indices(clip.frames)) if frame_indices and not clips else clip.frames
+    one = (
+        _operations(network, frames) / 1e9
+        if measure == "gflops"
+        else _seconds(network, frames.to(device), device)
+    )
     return one * whole / seen
 
 
@@ -86,10 +110,15 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-KINDS.add(
+CELL_TYPES.add(
     "timing",
-    StudyKind(
-        "time and operations of the networks", measure_timing, Clip, needs=nothing_needed, measures=("seconds", "gflops"), fits=False
+    CellType(
+        "time and operations of the networks",
+        measure_timing,
+        Clip,
+        needs=nothing_needed,
+        measures=("seconds", "gflops"),
+        fits=False,
     ),
 )
 
@@ -109,34 +138,50 @@ class ImageDomain:
             raise ArgumentError("images is empty; name the sets, as coral = { images = ['koniq', 'spaq'] }.")
 
 
-def images_lacked(cell: Cell, bench: Bench) -> tuple[str, ...]:
+def images_lacked(cell: Cell, fits: FitCache) -> tuple[str, ...]:
     """Say which images are not at hand."""
-    if bench.shelf.stands_in:
+    if fits.stores.stands_in:
         return ()
-    return tuple(f"no images of {name}; name them with --images {name}=FOLDER" for name in cell.options.images if name not in bench.images)
+    return tuple(
+        f"no images of {name}; name them with --images {name}=FOLDER"
+        for name in cell.options.images
+        if name not in fits.images
+    )
 
 
 def measure_coral(task: Task) -> Measured:
-    """Return the CORAL distance of the images to the videos of all data sets, a video as the mean of its frames."""
-    bench = task.bench
-    asked = bench.shelf.adapted(task.request)
-    if bench.shelf.stands_in:
-        images, videos = (mean_features(source, asked.features) for source in bench.shelf.sources(("images", "videos")))
+    """Return the CORAL distance of the images to the videos of all data sets, a video as the mean of its
+    frames.
+    """
+    fits = task.fits
+    asked = fits.stores.adapt(task.request)
+    if fits.stores.stands_in:
+        images, videos = (
+            mean_features(source, asked.features) for source in fits.stores.sources(("images", "videos"))
+        )
     else:
-        images = combined([_of_images(name, asked.features, bench) for name in task.cell.options.images])
-        videos = combined([mean_features(source, asked.features) for source in bench.members(asked)])
+        images = concatenated([_of_images(name, asked.features, fits) for name in task.cell.options.images])
+        videos = concatenated([mean_features(source, asked.features) for source in fits.datasets(asked)])
     sizes = f"{images.name} to {videos.name}: {len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
     return Measured.single(domain_distance(images, videos), notes=(sizes,))
 
 
-def _of_images(name: str, feature_set: str, bench: Bench) -> DomainFeatures:
-    own = {network: file for network, file in bench.weights.items() if network in backbone_names([feature_set])}
+def _of_images(name: str, feature_set: str, fits: FitCache) -> DomainFeatures:
+    own = {
+        network: file for network, file in fits.weights.items() if network in backbone_names([feature_set])
+    }
     (extractor,) = build_extractors([feature_set], own)
-    _, paths = image_paths(f"{name}={bench.images[name]}")
-    return image_features(name, paths, extractor, device_named(bench.device))
+    _, paths = image_paths(f"{name}={fits.images[name]}")
+    return image_features(name, paths, extractor, device_named(fits.device))
 
 
-KINDS.add(
+CELL_TYPES.add(
     "coral",
-    StudyKind("CORAL distance of images to videos", measure_coral, ImageDomain, measures=("distance",), lacks=images_lacked),
+    CellType(
+        "CORAL distance of images to videos",
+        measure_coral,
+        ImageDomain,
+        measures=("distance",),
+        missing=images_lacked,
+    ),
 )

@@ -10,15 +10,26 @@ from vqafeat.datasets import SPLIT_NAMES
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.paper_tables.cells.base import KINDS, Against, Measured, StudyKind, Task, needs_of_both, needs_of_the_pair, nothing_needed
-from vqafeat.paper_tables.table import Cell, Need
+from vqafeat.paper_tables.cells.base import (
+    CELL_TYPES,
+    Against,
+    CellType,
+    Measured,
+    Task,
+    needs_of_both,
+    needs_of_the_pair,
+    nothing_needed,
+)
+from vqafeat.paper_tables.table import Cell, RequiredFeatures
 from vqafeat.statistics import PAIRED_TESTS, PairedTest, paired_test
-from vqafeat.training.results import Spread
+from vqafeat.training.results import Summary
 
 
 @dataclass(frozen=True)
 class OneMember:
-    """What is shown of a fit on several data sets; `member` is one of them, and without it the average weighted by test videos is shown."""
+    """What is shown of a fit on several data sets; `member` is one of them, and without it the average
+    weighted by test videos is shown.
+    """
 
     member: str = ""
 
@@ -31,14 +42,17 @@ def measure_fit(task: Task) -> Measured:
     """
     request, member = task.request, task.cell.options.member
     if member and (member not in request.datasets or len(request.datasets) < 2):
-        raise ArgumentError(f"member is '{member}', but the fit is on {', '.join(request.datasets)}; name one of several data sets.")
-    run = task.bench.fit(request)
+        raise ArgumentError(
+            f"member is '{member}', but the fit is on {', '.join(request.datasets)}; name one of several "
+            f"data sets."
+        )
+    run = task.fits.fit(request)
     # by position: a stand-in has other names
     summary = list(run.summary.datasets.values())[request.datasets.index(member)] if member else run.summary
     return Measured.of(summary, task.cell.measure, (run.folder,))
 
 
-KINDS.add("fit", StudyKind("a head on the splits of a data set", measure_fit, OneMember))
+CELL_TYPES.add("fit", CellType("a head on the splits of a data set", measure_fit, OneMember))
 
 
 @dataclass(frozen=True)
@@ -53,10 +67,12 @@ class TestedOn:
 
     def __post_init__(self) -> None:
         if not self.test:
-            raise ArgumentError("test is empty; name the data set to measure on, as cross = { test = 'live-vqc' }.")
+            raise ArgumentError(
+                "test is empty; name the data set to measure on, as cross = { test = 'live-vqc' }."
+            )
 
 
-def needs_both(cell: Cell) -> tuple[Need, ...]:
+def needs_both(cell: Cell) -> tuple[RequiredFeatures, ...]:
     """Return the feature sets of the training and of the test data set."""
     return (*cell.request.needs, *cell.request.needs_of((cell.options.test,))) if cell.request else ()
 
@@ -64,13 +80,15 @@ def needs_both(cell: Cell) -> tuple[Need, ...]:
 def measure_cross(task: Task) -> Measured:
     """Fit, or find the run, and measure each head on all videos of the other data set."""
     beside = (task.cell.options.test,)
-    run = task.bench.fit(task.request, beside)
-    source = task.bench.beside(task.request, beside)[0]
-    found = evaluate(run.folder, source, mapping=task.request.mapping, skip_missing=task.bench.skip_missing)
+    run = task.fits.fit(task.request, beside)
+    source = task.fits.beside(task.request, beside)[0]
+    found = evaluate(run.folder, source, mapping=task.request.mapping, skip_missing=task.fits.skip_missing)
     return Measured.of(found.summary, task.cell.measure, (run.folder,))
 
 
-KINDS.add("cross", StudyKind("trained on one data set, measured on another", measure_cross, TestedOn, needs_both))
+CELL_TYPES.add(
+    "cross", CellType("trained on one data set, measured on another", measure_cross, TestedOn, needs_both)
+)
 
 
 @dataclass(frozen=True)
@@ -85,18 +103,22 @@ class OfficialPart:
 
     def __post_init__(self) -> None:
         if self.name not in SPLIT_NAMES:
-            raise ArgumentError(f"name of the part is '{self.name}'; it has to be one of {', '.join(SPLIT_NAMES)}.")
+            raise ArgumentError(
+                f"name of the part is '{self.name}'; it has to be one of {', '.join(SPLIT_NAMES)}."
+            )
 
 
 def measure_part(task: Task) -> Measured:
     """Fit, or find the run, and measure each head on all videos of the part."""
-    run = task.bench.fit(task.request)
-    part, source = task.cell.options.name, task.bench.source(task.request)
-    found = evaluate(run.folder, source, mapping=task.request.mapping, part=part, skip_missing=task.bench.skip_missing)
+    run = task.fits.fit(task.request)
+    part, source = task.cell.options.name, task.fits.source(task.request)
+    found = evaluate(
+        run.folder, source, mapping=task.request.mapping, part=part, skip_missing=task.fits.skip_missing
+    )
     return Measured.of(found.summary, task.cell.measure, (run.folder,))
 
 
-KINDS.add("part", StudyKind("measured on another official part", measure_part, OfficialPart))
+CELL_TYPES.add("part", CellType("measured on another official part", measure_part, OfficialPart))
 
 
 @dataclass(frozen=True)
@@ -117,7 +139,9 @@ class PairedOptions(Against):
 
 
 def _tested(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
-    runs = [task.bench.fit(request) for request in (task.request, task.request.changed(task.cell.options.against))]
+    runs = [
+        task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.against))
+    ]
     first, second = (getattr(run.summary, measure).values for run in runs)
     found = paired_test(first, second, test)
     notes = (found.note,) if found.note else ()
@@ -135,8 +159,19 @@ def measure_difference(task: Task) -> Measured:
     return Measured.single(found.mean_difference, measured.runs)
 
 
-KINDS.add("paired", StudyKind("p of a paired test against another run", measure_paired, PairedOptions, needs_of_the_pair, measures=("p",)))
-KINDS.add("difference", StudyKind("mean difference from another run", measure_difference, Against, needs_of_the_pair))
+CELL_TYPES.add(
+    "paired",
+    CellType(
+        "p of a paired test against another run",
+        measure_paired,
+        PairedOptions,
+        needs_of_the_pair,
+        measures=("p",),
+    ),
+)
+CELL_TYPES.add(
+    "difference", CellType("mean difference from another run", measure_difference, Against, needs_of_the_pair)
+)
 
 
 @dataclass(frozen=True)
@@ -151,21 +186,33 @@ class Second:
 
     def __post_init__(self) -> None:
         if not self.second:
-            raise ArgumentError("second is empty; name what the second run has otherwise, as second = { head = 'transformer' }.")
+            raise ArgumentError(
+                "second is empty; name what the second run has otherwise, as second = { head = "
+                "'transformer' }."
+            )
 
 
 def measure_ensemble(task: Task) -> Measured:
-    """Fit both, or find the runs, and blend their scores with the κ that is best on each split's validation part."""
-    first, second = (task.bench.fit(request) for request in (task.request, task.request.changed(task.cell.options.second)))
+    """Fit both, or find the runs, and blend their scores with the κ that is best on each split's validation
+    part.
+    """
+    first, second = (
+        task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.second))
+    )
     found = ensemble(first.folder, second.folder, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
     measured = Measured.of(found.summary, task.cell.measure, (first.folder, second.folder))
     return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.chosen})"))
 
 
-KINDS.add(
+CELL_TYPES.add(
     "ensemble",
-    StudyKind("the scores of two runs, blended", measure_ensemble, Second, lambda cell: needs_of_both(cell, cell.options.second)),
+    CellType(
+        "the scores of two runs, blended",
+        measure_ensemble,
+        Second,
+        lambda cell: needs_of_both(cell, cell.options.second),
+    ),
 )
 
 
@@ -176,7 +223,10 @@ def measure_weighted(task: Task) -> Measured:
         ArgumentError: a cell of the row is not measured.
     """
     if len(task.peers) < task.expected or not task.peers:
-        raise ArgumentError(f"{len(task.peers)} of the {task.expected} cells to be averaged are measured; run the others first.")
+        raise ArgumentError(
+            f"{len(task.peers)} of the {task.expected} cells to be averaged are measured; run the others "
+            f"first."
+        )
     return average(task.peers)
 
 
@@ -184,15 +234,23 @@ def average(peers: Sequence[tuple[Cell, Measured]]) -> Measured:
     """Return the average of measured cells, weighted by the videos behind each."""
     weights = [measured.videos for _, measured in peers]
     runs = tuple(run for _, measured in peers for run in measured.runs)
-    found = Measured.single(float(np.average([measured.value(cell.statistic) for cell, measured in peers], weights=weights)), runs)
+    found = Measured.single(
+        float(np.average([measured.value(cell.statistic) for cell, measured in peers], weights=weights)), runs
+    )
     spreads = [(cell, measured.plain) for cell, measured in peers if measured.plain is not None]
     plain = [spread.median if cell.statistic == "median" else spread.mean for cell, spread in spreads]
     if len(plain) < len(peers):
         return found
-    return replace(found, plain=Spread.of([float(np.average(plain, weights=weights))]))
+    return replace(found, plain=Summary.of([float(np.average(plain, weights=weights))]))
 
 
-KINDS.add(
+CELL_TYPES.add(
     "weighted",
-    StudyKind("average over data sets, weighted by their videos", measure_weighted, needs=nothing_needed, from_peers=True, fits=False),
+    CellType(
+        "average over data sets, weighted by their videos",
+        measure_weighted,
+        needs=nothing_needed,
+        from_peers=True,
+        fits=False,
+    ),
 )
