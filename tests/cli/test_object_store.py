@@ -12,7 +12,7 @@ from tests.cli.conftest import WEIGHTS, Run
 from tests.cli.test_table import OWN
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.s3 import SECRET, LoopbackS3
-from tests.paper_tables.conftest import make_store
+from tests.helpers.tables import make_store
 from vqafeat.remote import listed_files, parse_path
 from vqafeat.store import FeatureStore, content_digest
 

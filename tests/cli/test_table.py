@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.paper_tables.conftest import make_store
+from tests.helpers.tables import make_store
 from vqafeat.paper_tables.load import table_names
 
 OWN = """

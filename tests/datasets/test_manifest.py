@@ -240,7 +240,7 @@ def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "listed", "canonical"),
+    ("name", "raw_name", "canonical"),
     [
         ("konvid", "3339962845_original_centercrop_960x540_8s.mp4", "3339962845.mp4"),
         ("konvid", "KoNViD_1k_videos/5319047612_cut_centercrop_960x540_8s.mp4", "5319047612.mp4"),

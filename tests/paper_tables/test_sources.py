@@ -20,12 +20,12 @@ from vqafeat.store import FeatureStore
 QUICK = ["a2inet-figure-4", "li-figure-3", "li-figure-7a", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
 
 
-def stores(stores: Path) -> StandInShelf:
+def small_stores(stores: Path) -> StandInShelf:
     return StandInShelf(FeatureStore.open(stores / "demo.zarr"))
 
 
 def test_several_data_sets_share_the_contents(stores: Path) -> None:
-    parts = [source.dataset for source in stores(stores).sources(["cvd2014", "konvid", "lsvq"])]
+    parts = [source.dataset for source in small_stores(stores).sources(["cvd2014", "konvid", "lsvq"])]
     contents = [{video.content for video in part.videos} for part in parts]
     assert [len(own) for own in contents] == [4, 4, 4]
     assert len(set.union(*contents)) == 12
@@ -35,22 +35,22 @@ def test_several_data_sets_share_the_contents(stores: Path) -> None:
     by_part = {(video.content, video.split) for video in parts[0].videos}
     assert len(by_part) == 4, "a content is in one official part"
     with pytest.raises(StoreError, match="12 contents of 'demo' are too few to stand in for 5 data sets"):
-        stores(stores).sources(["a", "b", "c", "d", "e"])
+        small_stores(stores).sources(["a", "b", "c", "d", "e"])
 
 
 def test_a_request_becomes_small(stores: Path) -> None:
-    found = stores(stores).adapt(
+    found = small_stores(stores).adapt(
         RunRequest(("konvid",), "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored")
     )
     assert (found.features, found.protocol, found.splits) == ("resnet18+resnet18-again", "content", 2)
     assert (found.overrides, found.options) == ({"epochs": 2}, {"width": 32})
-    plain = stores(stores).adapt(RunRequest(("konvid",), "resnet50", "svr", splits=1))
+    plain = small_stores(stores).adapt(RunRequest(("konvid",), "resnet50", "svr", splits=1))
     assert (plain.features, plain.splits, plain.overrides) == ("resnet18", 1, {})
     assert set(HEADS) >= {"a2inet", "svr"}
 
 
 def filled(name: str, stores: Path, runs: Path) -> None:
-    result = run_table(load_table(name), FitCache(stores(stores), runs))
+    result = run_table(load_table(name), FitCache(small_stores(stores), runs))
     assert not result.failures
     asked = [found for found in result.cells if not found.cell.quoted]
     assert all(found.measured is not None for found in asked)

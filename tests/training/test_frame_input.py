@@ -32,7 +32,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.config import Recipe
 from vqafeat.training.fit import FittedRun, fit
-from vqafeat.training.frame_sampling import FrameInput, VideoRows, test_indices
+from vqafeat.training.frame_sampling import FrameInput, VideoRows, indices_in_testing
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.trainer import frame_statistics
 
@@ -168,7 +168,7 @@ def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Pa
         if row.part != "test":
             continue
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
-        draws = test_indices(RANDOM, VideoRows(row.video, len(features), lambda: None), 5)
+        draws = indices_in_testing(RANDOM, VideoRows(row.video, len(features), lambda: None), 5)
         scores = []
         for rows in draws:
             assert rows is not None
@@ -291,7 +291,7 @@ def test_a_curve_names_the_decoded_frames(
     seconds = [number**2 / 100 for number in range(10)]
     video = scored(folder, rows, seconds)
     model, expected = Model.load(folder), []
-    for draw in test_indices(FrameInput("OS", "sample-2", 2), VideoRows("new.mp4", 3, lambda: None), 5):
+    for draw in indices_in_testing(FrameInput("OS", "sample-2", 2), VideoRows("new.mp4", 3, lambda: None), 5):
         assert draw is not None
         curve = model.frame_scores(np.stack([rows.values[row] for row in draw]), 0)
         expected += [(int(row) * 4, value) for row, value in zip(draw, curve, strict=True)]

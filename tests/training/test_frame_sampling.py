@@ -26,7 +26,7 @@ from vqafeat.training.frame_sampling import (
     FrameSampler,
     VideoRows,
     sampling_named,
-    test_indices,
+    indices_in_testing,
 )
 
 FLOAT_NOISE = 1e-9
@@ -306,12 +306,12 @@ def test_folders_do_not_change_what_a_test_draws() -> None:
     chosen = FrameInput("OS", "sample-4", 2)
     stored = [
         rows.tolist()
-        for rows in test_indices(chosen, VideoRows("set/a/clip.mp4", 30, lambda: None), 5)
+        for rows in indices_in_testing(chosen, VideoRows("set/a/clip.mp4", 30, lambda: None), 5)
         if rows is not None
     ]
     alone = [
         rows.tolist()
-        for rows in test_indices(chosen, VideoRows("clip.mp4", 30, lambda: None), 5)
+        for rows in indices_in_testing(chosen, VideoRows("clip.mp4", 30, lambda: None), 5)
         if rows is not None
     ]
     assert stored == alone

@@ -50,7 +50,7 @@ def children() -> set[str]:
         text=True,
         check=True,
     ).stdout
-    return {line for line in found.splitlines() if "decoding" in line}
+    return {line for line in found.splitlines() if "worker.main" in line}
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -132,7 +132,7 @@ def test_a_slow_reader_is_no_hang(clips: list[Path]) -> None:
 ORPHANED = """
 import sys, time
 from pathlib import Path
-from vqafeat.extraction.decoding import DecodeJob, DecodePool
+from vqafeat.video import DecodeJob, DecodePool
 jobs = iter([("a", DecodeJob(Path(sys.argv[1])))])
 for key, message in DecodePool(1, 30).messages(lambda: next(jobs, None)):
     print("decoding", flush=True)

@@ -24,7 +24,7 @@ from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
 from vqafeat.training.data import fuse, split_feature_sets, take
-from vqafeat.training.frame_sampling import VideoRows, test_indices
+from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import read_metrics
 from vqafeat.training.results import METRICS, SPLITS, read_json
 from vqafeat.training.run_config import RunConfig
@@ -258,7 +258,7 @@ class Scorer:
         config, seconds = self.model.config, found.table.seconds[features.frame]
         video = VideoRows(path.name, len(features.frame), lambda: seconds)
         try:
-            draws = test_indices(config.frame_input, video, config.seed)
+            draws = indices_in_testing(config.frame_input, video, config.seed)
         except StoreError as error:
             # one odd video is told of in its place and does not stop the others
             raise VideoError("cannot-sample", str(error)) from error

@@ -32,7 +32,7 @@ from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import calibration_notes
 from vqafeat.training.data import fuse, split_feature_sets, take
-from vqafeat.training.frame_sampling import VideoRows, test_indices
+from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import CURVE
 from vqafeat.training.run import FinishedRun
@@ -187,7 +187,7 @@ class _FrameScorer:
         own_seconds = None if seconds is None else seconds[features.frame]
         rows = VideoRows(name, len(features.frame), lambda: own_seconds)
         total, taken = np.zeros(rows.count), np.zeros(rows.count)
-        for draw in test_indices(self._model.config.frame_input, rows, self._model.config.seed):
+        for draw in indices_in_testing(self._model.config.frame_input, rows, self._model.config.seed):
             own = np.arange(rows.count) if draw is None else draw
             for split in splits:
                 np.add.at(total, own, self._model.frame_scores(take(features.values, draw), split))

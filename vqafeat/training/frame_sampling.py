@@ -387,7 +387,7 @@ class FrameSampler:
         )
 
     def testing(self, seed: int) -> tuple[FrameSelector, ...]:
-        """Return the picks of each draw of testing; see `test_indices`."""
+        """Return the picks of each draw of testing; see `indices_in_testing`."""
         return tuple(partial(self._tested, seed, draw) for draw in range(self.frame_input.draws))
 
     def _taken(self, shuffled: bool, seed: tuple[int, ...], row: int) -> Index | None:
@@ -402,7 +402,7 @@ class FrameSampler:
         )
 
 
-def test_indices(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
+def indices_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
     """Return the rows of a video that each draw of testing takes, in the order in which a head sees them;
     None for all in order.
 
