@@ -1,5 +1,99 @@
-"""vqafeat: decode each video once, keep per-frame features of deep networks, study video quality models in
-minutes.
+"""Per-frame deep features of videos, extracted once, and video quality models trained on them in minutes.
+
+All public names are here. Each is imported when it is first used, because importing PyTorch takes seconds.
 """
 
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vqafeat.registry import load_plugin
+
+if TYPE_CHECKING:
+    from vqafeat.backbones import Backbone, Variant
+    from vqafeat.datasets import Dataset, load_dataset
+    from vqafeat.evaluation.evaluate import evaluate
+    from vqafeat.evaluation.model import Model, load_model
+    from vqafeat.extraction.extract import extract
+    from vqafeat.heads import Head
+    from vqafeat.store import FeatureStore, open_store
+    from vqafeat.training.config import FitConfig
+    from vqafeat.training.data import FeatureDataset, collate
+    from vqafeat.training.fit import fit
+    from vqafeat.training.run import Run
+
 __version__ = "0.1.0"
+
+_MODULES = {
+    "Backbone": "vqafeat.backbones",
+    "Dataset": "vqafeat.datasets",
+    "FeatureDataset": "vqafeat.training.data",
+    "FeatureStore": "vqafeat.store",
+    "FitConfig": "vqafeat.training.config",
+    "Head": "vqafeat.heads",
+    "Model": "vqafeat.evaluation.model",
+    "Run": "vqafeat.training.run",
+    "Variant": "vqafeat.backbones",
+    "collate": "vqafeat.training.data",
+    "evaluate": "vqafeat.evaluation.evaluate",
+    "extract": "vqafeat.extraction.extract",
+    "fit": "vqafeat.training.fit",
+    "load_dataset": "vqafeat.datasets",
+    "load_model": "vqafeat.evaluation.model",
+    "open_store": "vqafeat.store",
+}
+__all__ = [
+    "Backbone",
+    "Dataset",
+    "FeatureDataset",
+    "FeatureStore",
+    "FitConfig",
+    "Head",
+    "Model",
+    "Run",
+    "Variant",
+    "collate",
+    "evaluate",
+    "extract",
+    "fit",
+    "load_dataset",
+    "load_model",
+    "load_plugin",
+    "open_store",
+    "register_backbone",
+    "register_head",
+    "register_loss",
+]
+Class = TypeVar("Class", bound="type[Head]")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'vqafeat' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def register_head(name: str) -> Callable[[Class], Class]:
+    """Return a class decorator that makes a head available under `name`, here and in worker processes."""
+    from vqafeat.heads import HEADS
+
+    return HEADS.register(name)  # type: ignore[return-value]
+
+
+def register_loss(name: str) -> Callable[[Function], Function]:
+    """Return a decorator of a function `(scores, labels) -> loss`, all tensors; `name` can be joined by `+`."""
+    from vqafeat.losses import LOSSES
+
+    return LOSSES.register(name)  # type: ignore[return-value]
+
+
+def register_backbone(backbone: "Backbone") -> "Backbone":
+    """Make a backbone available under its name, here and in worker processes; return it."""
+    from vqafeat.backbones import BACKBONES
+
+    return BACKBONES.add(backbone.name, backbone)

@@ -1,32 +1,55 @@
-"""Name → builder: how backbones, heads, losses, recipes and label readers are found."""
+"""Registries of named entries (backbones, heads, losses …), and plug-ins that add to them.
 
-from collections.abc import Callable, Iterator
+A plug-in registers its entries when it is imported. It is a Python file (`load_plugin`), a module that an
+installed package names in the entry-point group `vqafeat.plugins`, or a script or notebook.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
-from typing import Generic, TypeVar
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, TypeVar, cast
 
-from vqafeat.errors import UnknownNameError
+from vqafeat.errors import ArgumentError, UnknownNameError
 
 Entry = TypeVar("Entry")
+PLUGIN_GROUP = "vqafeat.plugins"
+_PLUGIN_PREFIX = "vqafeat_plugin_"
+_REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class Registry(Generic[Entry]):
-    """A table of named entries of one kind, for example of heads.
+    """Named entries of one kind, for example heads.
 
-    Raises:
-        ValueError: a name is registered twice (a bug, not a user's error).
-        UnknownNameError: a name that is asked for is not registered; the nearest ones are named.
+    Args:
+        kind: what the entries are, for messages.
+        builtin: name → import path `module:attribute`, imported when the entry is first used.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, builtin: Mapping[str, str] | None = None) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry | _ImportPath] = {
+            name: _ImportPath(path) for name, path in (builtin or {}).items()
+        }
+        self._added: dict[str, str] = {}  # name → module that added it
+        _REGISTRIES[kind] = self
 
     def add(self, name: str, entry: Entry) -> Entry:
-        """Register `entry` under `name`."""
-        if name in self._entries:
-            raise ValueError(f"{self.kind} '{name}' is already registered")
+        """Register `entry` under `name`; a definition that is executed again replaces itself.
+
+        Raises:
+            ArgumentError: another entry has this name.
+        """
+        if name in self._entries and not _is_same_definition(self._entries[name], entry):
+            raise ArgumentError(f"{self.kind} '{name}' is already registered; choose another name.")
         self._entries[name] = entry
+        self._added[name] = _adding_module()
         return entry
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
@@ -34,25 +57,126 @@ class Registry(Generic[Entry]):
         return lambda entry: self.add(name, entry)
 
     def get(self, name: str) -> Entry:
-        """Return the entry registered under `name`."""
+        """Return the entry registered under `name`.
+
+        Raises:
+            UnknownNameError: there is none; the nearest names are in the message.
+        """
         if name not in self._entries:
-            near = get_close_matches(name, self._entries, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(self.names())}."
-            raise UnknownNameError(f"unknown {self.kind} '{name}': {hint}")
-        return self._entries[name]
+            load_installed_plugins()
+        found = named(self.kind, name, self._entries)
+        if isinstance(found, _ImportPath):
+            found = self._entries[name] = cast(Entry, found.load())
+        return found
 
     def names(self) -> list[str]:
-        """Return the registered names in the order of registration."""
+        """Return the names in the order of registration."""
+        load_installed_plugins()
         return list(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self.names()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self.names())
+
+
+class _ImportPath(str):
+    """The place of an entry that is not imported yet, `module:attribute`."""
+
+    def load(self) -> object:
+        module, _, attribute = self.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def _adding_module() -> str:
+    """Return the name of the module whose code called `Registry.add`, by itself or through a decorator."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
+
+
+def _is_same_definition(old: object, new: object) -> bool:
+    """Whether `new` is `old` defined again, as by a notebook cell that is run twice."""
+    keys = ("__module__", "__qualname__")
+    return hasattr(new, "__qualname__") and all(getattr(old, key, None) == getattr(new, key) for key in keys)
+
+
+def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """Return `table[name]`.
+
+    Raises:
+        UnknownNameError: there is no such name; the nearest ones are in the message.
+    """
+    if name in table:
+        return table[name]
+    near = get_close_matches(name, table, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(table)}."
+    raise UnknownNameError(f"unknown {kind} '{name}': {hint}")
+
+
+def load_plugin(path: Path) -> None:
+    """Import a Python file that registers entries.
+
+    Raises:
+        ArgumentError: the file does not exist, or fails.
+    """
+    name = _PLUGIN_PREFIX + path.stem
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ArgumentError(f"plugin is '{path}'; give a Python file (.py) that exists.")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ArgumentError(
+            f"the plug-in '{path}' fails ({type(error).__name__}: {error}); mend it."
+        ) from error
+
+
+@cache
+def load_installed_plugins() -> None:
+    """Import the plug-ins of installed packages (entry points `vqafeat.plugins`), once in a process.
+
+    Raises:
+        ArgumentError: one of them fails.
+    """
+    for point in entry_points(group=PLUGIN_GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            raise ArgumentError(
+                f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}: {error}."
+                " Update or uninstall its package."
+            ) from error
+
+
+def pickled_plugins() -> bytes:
+    """Return what files, scripts and notebooks registered here, for `install_plugins` in another process."""
+    import cloudpickle
+
+    plugins: dict[str, dict[str, object]] = {}
+    for kind, registry in _REGISTRIES.items():
+        for name, module in registry._added.items():
+            if module.split(".")[0] == "vqafeat":
+                continue
+            if module.startswith(_PLUGIN_PREFIX):  # no other process can import it
+                cloudpickle.register_pickle_by_value(sys.modules[module])
+            plugins.setdefault(kind, {})[name] = registry._entries[name]
+    return cast(bytes, cloudpickle.dumps(plugins))
+
+
+def install_plugins(pickled: bytes) -> None:
+    """Register what `pickled_plugins` of another process returned."""
+    import cloudpickle
+
+    for kind, entries in cloudpickle.loads(pickled).items():
+        for name, entry in entries.items():
+            _REGISTRIES[kind]._entries[name] = entry
 
 
 def keyword_options(function: Callable[..., object]) -> tuple[str, ...]:
-    """Return the names of what a registered function takes by keyword alone: its options."""
+    """Return the names of a function's keyword-only parameters: its options."""
     parameters = signature(function).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY)
