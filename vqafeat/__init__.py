@@ -86,7 +86,7 @@ def register_head(name: str) -> Callable[[Class], Class]:
 
 
 def register_loss(name: str) -> Callable[[Function], Function]:
-    """Return a decorator of a function `(scores, labels) -> loss`, all tensors; `name` can be joined by `+`."""
+    """Return a decorator of a function (scores, labels) → loss, all tensors; `name` can be joined by `+`."""
     from vqafeat.losses import LOSSES
 
     return LOSSES.register(name)  # type: ignore[return-value]

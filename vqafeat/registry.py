@@ -130,9 +130,7 @@ def load_plugin(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ArgumentError(
-            f"the plug-in '{path}' fails ({type(error).__name__}: {error}); mend it."
-        ) from error
+        raise ArgumentError(f"the plug-in '{path}' fails: {type(error).__name__}: {error}.") from error
 
 
 @cache

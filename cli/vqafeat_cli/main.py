@@ -7,11 +7,13 @@ Bugs keep their traceback.
 import os
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import click
 
 from vqafeat import __version__
 from vqafeat.errors import VqafeatError
+from vqafeat.registry import load_plugin
 from vqafeat.remote import network_errors
 from vqafeat_cli.compare import compare
 from vqafeat_cli.coral import coral
@@ -58,7 +60,15 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="vqafeat")
-def cli() -> None:
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Python file that registers backbones, heads or losses; may be given several times.",
+)
+def cli(plugins: tuple[Path, ...]) -> None:
     """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality
     models on them in minutes.
 
@@ -66,6 +76,8 @@ def cli() -> None:
     Example, on the data set that comes with the tool:
       vqafeat demo
     """
+    for plugin in plugins:
+        load_plugin(plugin)
 
 
 COMMANDS = (

@@ -15,7 +15,6 @@ from vqafeat.paper_tables.table import PaperTable
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
-
 VIDEOS = 48
 
 

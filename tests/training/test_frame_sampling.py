@@ -25,8 +25,8 @@ from vqafeat.training.frame_sampling import (
     FrameInput,
     FrameSampler,
     VideoRows,
-    sampling_named,
     indices_in_testing,
+    sampling_named,
 )
 
 FLOAT_NOISE = 1e-9
