@@ -11,10 +11,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so th
 
 import pytest
 
+from tests.helpers.datasets import SHARED_DATA
 from tests.helpers.s3 import SECRET, LoopbackS3, loopback_s3
 
-pytest_plugins = ("tests.helpers.stores", "tests.helpers.tables", "tests.helpers.ray_cluster")
-SHARED_DATA = Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+pytest_plugins = (
+    "tests.helpers.command_line",
+    "tests.helpers.image_sets",
+    "tests.helpers.ray_cluster",
+    "tests.helpers.stores",
+    "tests.helpers.tables",
+)
 
 
 @pytest.fixture(scope="session")

@@ -101,3 +101,22 @@ def test_a_decoding_process_starts_without_torch() -> None:
     code = "import sys, vqafeat.video.worker; print(*sorted({'torch', 'scipy', 'zarr', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+TESTS = Path(__file__).parent
+
+
+def test_test_modules__share_code_by_helpers_alone() -> None:
+    """A module of tests can be moved or run by itself: what several need is in tests/helpers."""
+    shared = {
+        f"{path.relative_to(TESTS)}: {name}"
+        for path in TESTS.rglob("*.py")
+        for name in imported(path)
+        if name.startswith("tests.") and not name.startswith(("tests.helpers", "tests.bench"))
+    }
+    assert shared == set()
+
+
+def test_test_folders__are_packages() -> None:
+    folders = {path.parent for path in TESTS.rglob("test_*.py")}
+    assert {folder.name for folder in folders if not (folder / "__init__.py").exists()} == set()

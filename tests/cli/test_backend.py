@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import Run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr, ttest_rel
 
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 from tests.helpers.recorded_runs import MOS, VIDEOS, scores_of, write_run
 
 SIGNED = re.compile(r"[+-]\d\.\d{3}")

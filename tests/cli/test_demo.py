@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.pretraining.conftest import tiny_backbone
+from tests.helpers.command_line import Run
 from vqafeat.datasets import load_dataset
 from vqafeat.demo import make_demo
 
-__all__ = ["tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from vqafeat_cli import demo_pretrain_run
 
-from tests.cli.conftest import Run
-from tests.pretraining.conftest import tiny_backbone
+from tests.helpers.command_line import Run
 from vqafeat.demo import make_demo
 from vqafeat.demo.image_set import make_image_demo
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 
-__all__ = ["tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 
 @pytest.fixture

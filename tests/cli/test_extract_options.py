@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.conftest import Run
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import Run
 from vqafeat.store import FeatureStore
 
 

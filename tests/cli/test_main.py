@@ -7,7 +7,7 @@ import click
 import pytest
 from vqafeat_cli.main import cli, main
 
-from tests.cli.conftest import Run
+from tests.helpers.command_line import Run
 from vqafeat import __version__
 
 

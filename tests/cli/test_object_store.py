@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import WEIGHTS, Run
-from tests.cli.test_table import OWN
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import WEIGHTS, Run
 from tests.helpers.s3 import SECRET, LoopbackS3
-from tests.helpers.tables import make_store
+from tests.helpers.tables import OWN_TABLE, make_store
 from vqafeat.remote import listed_files, parse_path
 from vqafeat.store import FeatureStore, content_digest
 
@@ -150,7 +149,7 @@ def test_tables_and_distances_of_a_store_at_a_url(
     for name in ("konvid", "live-vqc"):
         make_store(here / "local", name)
     run("pack", "local/konvid.zarr", "--out", "s3://bucket/features/konvid.zarr", *option)
-    (here / "own.toml").write_text(OWN)
+    (here / "own.toml").write_text(OWN_TABLE)
     local = run("table", "own.toml", "--store", "local", "--runs", "a", "--jobs", 1, "--json")
     given = ("table", "own.toml", "--store", "s3://bucket/features", *option, "--jobs", 1, "--json")
     first, again = run(*given, "--runs", "b"), run(*given, "--runs", "c")

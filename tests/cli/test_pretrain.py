@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
+from tests.helpers.command_line import Run
+from tests.helpers.image_sets import MakeSet
 from vqafeat.backbones.feature_set import build_extractors
 
-__all__ = ["make_set", "tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 SMALL = (
     "--recipe",

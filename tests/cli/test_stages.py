@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import COUNT, WEIGHTS, Run
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import VIDEO_COUNT, WEIGHTS, Run
 
 
 def extracted(run: Run, data: Path) -> None:
@@ -441,7 +441,7 @@ def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path,
 def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
     parts = ["train"] * 10 + ["test"] * 5 + ["test-1080p"] * 5
     rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 200},{part}\n" for index, part in enumerate(parts))
-    for index in range(COUNT):
+    for index in range(VIDEO_COUNT):
         (here / f"v{index}.mp4").symlink_to(data / f"v{index}.mp4")
     (here / "official.csv").write_text("video,mos,split\n" + rows)
     assert run("extract", "--dataset", "official.csv", "--backbone", "squeezenet1_0", *WEIGHTS).code == 0

@@ -7,31 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.helpers.tables import make_store
+from tests.helpers.command_line import Run
+from tests.helpers.tables import OWN_TABLE, make_store
 from vqafeat.paper_tables.load import table_names
-
-OWN = """
-title = "own"
-paper = "ours"
-label = "Table 1"
-tolerance = { srocc = 0.1 }
-columns = [{ name = "SROCC", measure = "srocc" }]
-rows = [{ name = "no-time", head = "no-time", published = "5" }]
-
-[run]
-datasets = "konvid"
-features = "resnet18"
-splits = 2
-overrides = { epochs = 1 }
-"""
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Return a folder with a store of konvid."""
     make_store(tmp_path / "features", "konvid")
-    (tmp_path / "own.toml").write_text(OWN)
+    (tmp_path / "own.toml").write_text(OWN_TABLE)
     return tmp_path / "features"
 
 

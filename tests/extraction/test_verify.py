@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Run, run
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import Run
 from tests.helpers.datasets import csv_dataset
-from tests.pretraining.conftest import tiny_backbone
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.store import FeatureStore, pack_store, verify_store
 
-__all__ = ["run", "tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 NAMES = [f"night/{number}.mp4" for number in range(4)]
 
 

@@ -1,34 +1,10 @@
-"""Clips, their networks, and the store that an extraction leaves which nothing interrupts."""
-
-from dataclasses import dataclass
-from pathlib import Path
+"""The store that an extraction leaves which nothing interrupts."""
 
 import pytest
 
 from tests.helpers import killed_writers
 from tests.helpers.extractions import tree
-from vqafeat.backbones.feature_set import FeatureExtractor
-from vqafeat.extraction.loop import ExtractionSummary
-from vqafeat.store import FeatureStore, verify_store
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What every store has to become in the end."""
-
-    videos: Path
-    files: dict[str, bytes]
-    extractors: list[FeatureExtractor]
-
-    def resumed(self, store: Path) -> ExtractionSummary:
-        """Extract again what is missing, and compare labels, feature arrays, frame tables, and everything
-        else.
-        """
-        summary = killed_writers.extract(self.videos, store, built=self.extractors)
-        assert summary.failures == ()
-        assert tree(store) == self.files
-        assert list(verify_store(FeatureStore.open(store))) == []
-        return summary
+from tests.helpers.killed_writers import Whole
 
 
 @pytest.fixture(scope="session")

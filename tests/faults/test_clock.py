@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
 from tests.helpers.extractions import tree
+from tests.helpers.killed_writers import Whole
 
 pytestmark = pytest.mark.faults
 YEAR_SECONDS = 365 * 86400.0

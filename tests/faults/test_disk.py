@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
+from tests.helpers.killed_writers import Whole
 from vqafeat.errors import StoreError
 from vqafeat.store import zarr_io
 

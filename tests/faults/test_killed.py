@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
+from tests.helpers.killed_writers import Whole
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import ExtractionError
 from vqafeat.extraction.loop import NullProgress, extract_dataset

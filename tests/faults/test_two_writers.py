@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.faults.conftest import Whole
 from tests.helpers import killed_writers
+from tests.helpers.killed_writers import Whole
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import StoreError
 from vqafeat.extraction.loop import NullProgress

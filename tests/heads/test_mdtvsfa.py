@@ -8,9 +8,8 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
-from tests.heads.test_transformer import OPTIONS, finish
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import train
+from tests.helpers.train_alone import TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import NeuralHead, build_head
 from vqafeat.heads.mdtvsfa import AlignedHead
@@ -19,7 +18,10 @@ from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
 from vqafeat.training.loop import predict
 
-SMALL = {"mdtvsfa": {"reduced": 4, "hidden": 3}, "mdtvsfa-transformer": {**OPTIONS, "dropout": 0.0}}
+SMALL = {
+    "mdtvsfa": {"reduced": 4, "hidden": 3},
+    "mdtvsfa-transformer": {**TRANSFORMER_OPTIONS, "dropout": 0.0},
+}
 LENGTHS = torch.tensor([7, 4])
 
 

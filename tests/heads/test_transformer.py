@@ -3,7 +3,6 @@ refusals.
 """
 
 import math
-from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -11,26 +10,14 @@ import torch
 from torch import Tensor
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import train
+from tests.helpers.train_alone import SPLIT, TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.heads import build_head
 from vqafeat.heads.transformer import sinusoids
-from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
-from vqafeat.training.trainer import EpochRecord, TrainingResult
+from vqafeat.training.trainer import TrainingResult
 
-OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5}
 RECIPE = Recipe("own", learning_rate=0.02, batch_size=4, epochs=3)
-SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
-
-
-def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
-    while True:
-        try:
-            next(loop)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            return result
 
 
 def normalised(values: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
@@ -67,7 +54,7 @@ def layer(x: Tensor, w: dict[str, Tensor], name: str, heads: int) -> Tensor:
 @pytest.mark.parametrize("positions", ["sinusoidal", "none"])
 def test_a_video_beside_a_longer_one_scores_as_the_equations_say(positions: str) -> None:
     torch.manual_seed(1)
-    head = build_head("transformer", 6, {**OPTIONS, "positions": positions}).double().eval()
+    head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": positions}).double().eval()
     weights = dict(head.state_dict())
     frames = torch.randn(16, 6, dtype=torch.float64)
     found = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
@@ -88,7 +75,7 @@ def test_positions_of_an_odd_width_and_of_long_videos() -> None:
 
 
 def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -> None:
-    head = build_head("transformer", 6, {**OPTIONS, "positions": "none"}).double().eval()
+    head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": "none"}).double().eval()
     frames, length = torch.randn(9, 6, dtype=torch.float64), torch.tensor([9])
     torch.testing.assert_close(
         head.raw_frame_scores(frames.flip(0), length), head.raw_frame_scores(frames, length).flip(1)
@@ -98,7 +85,14 @@ def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -
 def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
     def trained(seed: int, dropout: float = 0.2) -> TrainingResult:
         return finish(
-            train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": dropout}, RECIPE, seed)
+            train(
+                tiny_sequences(),
+                SPLIT,
+                "transformer",
+                {**TRANSFORMER_OPTIONS, "dropout": dropout},
+                RECIPE,
+                seed,
+            )
         )
 
     torch.manual_seed(7)
@@ -118,7 +112,7 @@ def test_frames_are_not_dropped_alike_in_every_epoch() -> None:
     losses = [
         record.loss
         for record in finish(
-            train(tiny_sequences(), SPLIT, "transformer", {**OPTIONS, "dropout": 0.5}, still, 3)
+            train(tiny_sequences(), SPLIT, "transformer", {**TRANSFORMER_OPTIONS, "dropout": 0.5}, still, 3)
         ).curve
     ]
     assert len(np.unique(np.round(losses, 6))) == 3
@@ -129,8 +123,8 @@ def test_sizes_are_checked() -> None:
         ArgumentError,
         match=r"layers = 2, attention_heads = 3, reduced = 4: .* share the reduced channels evenly",
     ):
-        build_head("transformer", 6, {**OPTIONS, "attention_heads": 3})
+        build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "attention_heads": 3})
     with pytest.raises(ArgumentError, match=r"dropout is 1.0; it has to be at least 0 and below 1"):
-        build_head("transformer", 6, {**OPTIONS, "dropout": 1.0})
+        build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "dropout": 1.0})
     with pytest.raises(UnknownNameError, match=r"unknown kind of positions 'sinus': did you mean sinusoidal"):
-        build_head("transformer", 6, {**OPTIONS, "positions": "sinus"})
+        build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": "sinus"})

@@ -1,8 +1,12 @@
-"""Small data sets for tests."""
+"""Small data sets for tests, and where the real ones are."""
 
+import os
 from pathlib import Path
 
 from vqafeat.datasets import Dataset, Video, load_dataset, locate_videos
+
+# real data: next to the checkout, or where the environment says
+SHARED_DATA = Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def bare_dataset(names: list[str], name: str = "small") -> Dataset:

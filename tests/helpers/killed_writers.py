@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
+from tests.helpers.extractions import tree
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.extraction.loop import ExtractionSummary, extract_dataset
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.store import FeatureStore, zarr_io
+from vqafeat.store import FeatureStore, verify_store, zarr_io
 from vqafeat.system import process_context
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
@@ -100,3 +102,22 @@ def killed_at(videos: Path, store: Path, event: int, counted: Path | None = None
 
 
 _CRC = zarr_io.google_crc32c
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What every store has to become in the end."""
+
+    videos: Path
+    files: dict[str, bytes]
+    extractors: list[FeatureExtractor]
+
+    def resumed(self, store: Path) -> ExtractionSummary:
+        """Extract again what is missing, and compare labels, feature arrays, frame tables, and everything
+        else.
+        """
+        summary = extract(self.videos, store, built=self.extractors)
+        assert summary.failures == ()
+        assert tree(store) == self.files
+        assert list(verify_store(FeatureStore.open(store))) == []
+        return summary

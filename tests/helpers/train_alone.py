@@ -11,6 +11,10 @@ from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.loop import train_splits
 from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult
 
+SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
+RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}
+TRANSFORMER_OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5}
+
 
 def train(
     sequences: FeatureDataset,
@@ -31,4 +35,13 @@ def train(
         except StopIteration as end:
             (result,) = end.value
             assert isinstance(result, TrainingResult)
+            return result
+
+
+def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
+    while True:
+        try:
+            next(loop)
+        except StopIteration as end:
+            result: TrainingResult = end.value
             return result

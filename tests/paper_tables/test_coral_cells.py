@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.datasets import bare_dataset
-from tests.pretraining.conftest import MakeSet, make_set, tiny_backbone
+from tests.helpers.image_sets import MakeSet
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.errors import DatasetError
 from vqafeat.paper_tables.figures import plot_table
@@ -21,7 +21,7 @@ from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
-__all__ = ["make_set", "tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 MakeStudy = Callable[..., PaperTable]
 VIDEO_SETS = ["konvid", "live-vqc"]
 

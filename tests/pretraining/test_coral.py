@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.helpers.datasets import bare_dataset
-from tests.pretraining.conftest import MakeSet
+from tests.helpers.image_sets import MakeSet
 from vqafeat.backbones.base import gap_gsp
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from tests.helpers.image_sets import MakeSet
 from tests.helpers.workbooks import write_workbook
-from tests.pretraining.conftest import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 from vqafeat.pretraining.image_sets import ASSUMED_STD, IMAGE_SETS, load_image_set
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import softplus
 
-from tests.pretraining.conftest import TinyResNet
+from tests.helpers.image_sets import TinyResNet
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from vqafeat.backbones.weights import load_network

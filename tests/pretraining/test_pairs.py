@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tests.pretraining.conftest import MakeSet
+from tests.helpers.image_sets import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.pretraining.image_sets import ImageSet, LabelledImage, load_image_set
 from vqafeat.pretraining.pairs import DrawnPairs, different_pairs, draw_pairs, parse_pairs

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.pretraining.conftest import MakeSet
+from tests.helpers.image_sets import MakeSet
 from vqafeat.errors import ArgumentError, DatasetError, TrainingError, WeightsError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader

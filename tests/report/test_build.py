@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Run, run  # noqa: F401
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.command_line import Run
 from tests.helpers.report_runs import ENDING, NASTY, fitted_run, names, recorded_run, scores_in
 from vqafeat.errors import ArgumentError, DatasetError, WeightsError
 from vqafeat.evaluation.model import Model
@@ -503,7 +503,7 @@ def test_parts_of_a_page_check_themselves() -> None:
         Report("title", ())
 
 
-def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
     folder, out = recorded_run(tmp_path / "a"), tmp_path / "pages" / "report.html"
     write_clip(tmp_path / "v0003.mp4", noise_frames(2))
     ended = run("report", folder, "--out", out, "--videos", tmp_path, "--title", "A study")
@@ -561,7 +561,7 @@ def test_a_table_comes_with_its_runs(
     assert (alone["runs"], alone["tables"][0]["rows"][0]["cells"][0]["runs"]) == ([], [])
 
 
-def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:
     ended = run("report", "li-14", "--out", tmp_path / "page.html")
     assert ended.code == 1
     assert (
@@ -603,7 +603,7 @@ def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.Monk
     )
 
 
-def test_plots_of_runs(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_plots_of_runs(run: Run, tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
     ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
     drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())

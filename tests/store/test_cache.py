@@ -13,9 +13,7 @@ import pytest
 
 from tests.helpers.datasets import bare_dataset
 from tests.helpers.s3 import LoopbackS3
-from tests.store.test_object_store import NAMES, at, filled
-from tests.store.test_pack import ROWS, values_of
-from tests.store.test_store import IDENTITY, features, frame_table
+from tests.helpers.small_stores import IDENTITY, NAMES, ROWS, at, features, filled, frame_table, values_of
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import RemoteFile, cache_folder
 from vqafeat.store import FeatureStore, content_digest, pack_store, verify_store

@@ -1,38 +1,18 @@
 """Stores at a URL: written, packed, read, refused and retried on a loopback S3."""
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers.datasets import bare_dataset
 from tests.helpers.s3 import LoopbackS3
-from tests.store.test_pack import ROWS, values_of
-from tests.store.test_store import IDENTITY, frame_table
+from tests.helpers.small_stores import NAMES, at, filled, values_of
 from vqafeat.errors import StoreError
 from vqafeat.extraction.loop import Failure, FailureLog, read_failure_log
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import parse_path
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
 from vqafeat.store.zarr_io import failure_log_path
-
-NAMES = ["a.mp4", "d/e.mp4"]
-
-
-def filled(path: StorePath, **of_the_dataset: Any) -> FeatureStore:
-    made = FeatureStore.create(path, replace(bare_dataset(NAMES), **of_the_dataset))
-    with made.exclusive():
-        made.add_feature_set("tiny", IDENTITY)
-        for number, name in enumerate(NAMES):
-            made.write_frames(name, frame_table(2 * ROWS[number], sha256=f"{number}"))
-            made.write_features("tiny", name, values_of(number), f"{number}")
-    return FeatureStore.open(path)
-
-
-def at(s3: LoopbackS3, *options: str) -> StorePath:
-    return parse_path("s3://bucket/features", [f"endpoint_url={s3.url}", *options])
 
 
 def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:

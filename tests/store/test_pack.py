@@ -12,19 +12,13 @@ import pytest
 import zarr
 
 from tests.helpers.datasets import bare_dataset
-from tests.store.test_store import IDENTITY, frame_table
+from tests.helpers.small_stores import IDENTITY, ROWS, frame_table, values_of
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.store import FeatureStore, content_digest, pack, pack_store, unpack_store, verify_store
 from vqafeat.store.types import FrameTable, VideoFeatures
 
 NAMES = ["a.mp4", "b/c.mp4", "x" * 230, "d.mp4"]
-ROWS = [5, 1, 9, 4]
 SMALL_SHARD = 4 * 12  # four rows of six channels in float16
-
-
-def values_of(number: int, dtype: type = np.float16) -> VideoFeatures:
-    values = np.random.default_rng(number).normal(size=(ROWS[number], 6)).astype(dtype)
-    return VideoFeatures(values, 2 * np.arange(ROWS[number], dtype=np.int32))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 from tests.helpers.datasets import bare_dataset
+from tests.helpers.small_stores import IDENTITY, features, frame_table
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
 from vqafeat.store import (
     FeatureStore,
@@ -19,28 +20,6 @@ from vqafeat.store import (
     worker_lock,
 )
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
-
-IDENTITY = FeatureSetIdentity(
-    network="tiny",
-    weights_sha256="ab",
-    taps=("layer4",),
-    pooling="GAP",
-    view="full",
-    frame_rule="every frame",
-    normalisation="none",
-    decoder="PyAV",
-    precision="float16",
-    channels=6,
-)
-
-
-def features(rows: int = 4, seed: int = 0, dtype: type = np.float16) -> VideoFeatures:
-    values = np.random.default_rng(seed).normal(size=(rows, 6)).astype(dtype)
-    return VideoFeatures(values, np.arange(rows, dtype=np.int32))
-
-
-def frame_table(rows: int = 4, sha256: str = "aa") -> FrameTable:
-    return FrameTable(np.arange(rows) / 25, {"sha256": sha256})
 
 
 @pytest.fixture

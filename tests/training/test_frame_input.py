@@ -16,8 +16,7 @@ from torch import Tensor
 
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
 from tests.helpers.stores import identity, tiny_features, tiny_sequences
-from tests.helpers.train_alone import train
-from tests.training.test_loop import OPTIONS, SPLIT, finish
+from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
 from vqafeat.evaluation import predict
@@ -226,7 +225,9 @@ def test_features_are_standardised_by_the_frames_that_can_be_taken() -> None:
         Recipe("own", learning_rate=0.02, batch_size=4, epochs=1, standardise=True),
     )
     for sampling, step in (("stride-3", 3), ("sample-3", 1)):
-        loop = train(sequences, SPLIT, "sub-gru", OPTIONS, recipe, 3, frame_input=FrameInput("SO", sampling))
+        loop = train(
+            sequences, SPLIT, "sub-gru", RECURRENT_OPTIONS, recipe, 3, frame_input=FrameInput("SO", sampling)
+        )
         frames = np.concatenate([values[::step].astype(np.float64) for values in sequences.features[:10]])
         np.testing.assert_allclose(finish(loop).weights["reduce.mean"].numpy(), frames.mean(0), atol=1e-6)
     mean, _ = frame_statistics(sequences, range(10), lambda row: np.array([0]))

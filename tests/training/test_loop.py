@@ -1,6 +1,5 @@
 """The loop: seeded, best epoch kept, against a from-scratch step; what goes wrong is named."""
 
-from collections.abc import Generator
 from dataclasses import replace
 from math import isnan
 
@@ -10,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import train
+from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
 from vqafeat.errors import TrainingError
 from vqafeat.heads import build_head
 from vqafeat.losses import Loss, LossOptions, build_loss
@@ -20,7 +19,7 @@ from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import predict
-from vqafeat.training.trainer import EpochRecord, TrainingResult, frame_statistics
+from vqafeat.training.trainer import TrainingResult, frame_statistics
 
 RECIPE = Recipe(
     "own",
@@ -31,23 +30,12 @@ RECIPE = Recipe(
     weight_decay=0.01,
     start_at_mean=True,
 )
-SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
-OPTIONS = {"reduced": 4, "hidden": 3}
-
-
-def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
-    while True:
-        try:
-            next(loop)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            return result
 
 
 def run(
     split: Split = SPLIT, recipe: Recipe = RECIPE, seed: int = 3, sequences: FeatureDataset | None = None
 ) -> TrainingResult:
-    return finish(train(sequences or tiny_sequences(), split, "sub-gru", OPTIONS, recipe, seed))
+    return finish(train(sequences or tiny_sequences(), split, "sub-gru", RECURRENT_OPTIONS, recipe, seed))
 
 
 def test_it_learns() -> None:
@@ -72,7 +60,7 @@ def test_the_kept_epoch_is_the_first_with_the_best_validation_srocc() -> None:
     sroccs = [record.validation_srocc for record in result.curve]
     assert result.kept_epoch == int(np.argmax(sroccs)) + 1
     assert result.kept_because == f"highest validation SROCC ({max(sroccs):.4f})"
-    head = build_head("sub-gru", 6, OPTIONS)
+    head = build_head("sub-gru", 6, RECURRENT_OPTIONS)
     head.load_state_dict(result.weights)
     sequences = tiny_sequences()
     scores = predict(head, Batcher(sequences), SPLIT.validation)
@@ -110,7 +98,7 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
     recipe = Recipe("own", learning_rate=0.01, batch_size=10, epochs=1, label_scale="largest-of-dataset")
     result = run(Split(SPLIT.train, (), SPLIT.test), recipe, sequences=sequences)
     torch.manual_seed(3)
-    head = build_head("sub-gru", 6, OPTIONS)
+    head = build_head("sub-gru", 6, RECURRENT_OPTIONS)
     optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
     labels = torch.tensor(sequences.mos / sequences.mos.max(), dtype=torch.float32)[:10]
     scores = [
@@ -157,7 +145,7 @@ def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() ->
     sroccs = [record.test_srocc for record in result.curve]
     assert result.kept_epoch == int(np.argmax(sroccs)) + 1
     assert result.kept_because == f"highest test SROCC ({max(sroccs):.4f})"
-    head, sequences = build_head("sub-gru", 6, OPTIONS), tiny_sequences()
+    head, sequences = build_head("sub-gru", 6, RECURRENT_OPTIONS), tiny_sequences()
     head.load_state_dict(result.weights)
     scores = predict(head, Batcher(sequences), SPLIT.test)
     assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)

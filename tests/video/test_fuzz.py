@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import SHARED_DATA
 from tests.helpers.clips import noise_frames, write_clip
-from tests.helpers.datasets import csv_dataset
-from tests.pretraining.conftest import tiny_backbone
+from tests.helpers.datasets import SHARED_DATA, csv_dataset
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.extraction.loop import extract_dataset, failure_log_path, read_failure_log
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.video.reader import DecodeLimits
 
-__all__ = ["tiny_backbone"]
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 SHARES, FILES, AT_ONCE = 8, 250, 50  # two thousand in all, which several processes share
 LARGEST_ODD_BYTES = 60_000
 HANG_SECONDS = 3.0
