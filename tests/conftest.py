@@ -32,11 +32,9 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put all that asks for an object store among the faults: one starts for each test, is busy, slow, or cut
-    off.
-    """
+    """Mark as faults every test with an object store or a cluster: one is started for it, and breaks."""
     for item in items:
-        if "s3" in getattr(item, "fixturenames", ()):
+        if {"s3", "cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.faults)
 
 

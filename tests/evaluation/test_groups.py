@@ -3,7 +3,6 @@ sizes, and refusals.
 """
 
 import csv
-from collections.abc import Callable
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from tests.helpers.fits import small_fit
-from tests.helpers.stores import identity, tiny_dataset, tiny_features
+from tests.helpers.stores import MakeStore, identity, tiny_dataset, tiny_features
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.evaluation.evaluate import Evaluation, Prediction, evaluate, summarise
@@ -23,7 +22,6 @@ from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
-MakeStore = Callable[..., FeatureStore]
 # Lists and sizes that were published: KoNViD-1k, LIVE-VQC, YouTube-UGC
 SIZES = ("KONVID_1K_metadata.csv", "LIVE_VQC_metadata.csv", "YOUTUBE_UGC_metadata.csv")
 

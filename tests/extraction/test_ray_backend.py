@@ -1,6 +1,7 @@
 """Ray's workers leave the store of one process; what kills them is tried again, then told."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import Watching, tree
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.cluster import ClusterOptions
-from vqafeat.datasets import Dataset
+from vqafeat.datasets import Dataset, RawGeometry
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction import ray_backend
 from vqafeat.extraction.extract import run_extraction
@@ -23,10 +24,9 @@ from vqafeat.extraction.loop import (
     failure_log_path,
     read_failure_log,
 )
+from vqafeat.extraction.ray_backend import estimate_costs, longest_first
 from vqafeat.store import FeatureStore
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
-pytestmark = pytest.mark.faults  # a cluster starts, and workers die
 REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 NAMES = [f"{index}.mp4" for index in range(5)]
 
@@ -154,3 +154,20 @@ def test_workers_that_cannot_start_are_told_of(cluster: Any, tmp_path: Path) -> 
         ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --patience"
     ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, patience_seconds=0.5)
+
+
+def test_costs_are_frames_times_pixels_whatever_the_size_of_the_file(tmp_path: Path) -> None:
+    write_clip(tmp_path / "short.mp4", noise_frames(3, 64, 48))
+    write_clip(tmp_path / "long.mkv", noise_frames(30, 64, 48) // 64 * 64)
+    write_clip(tmp_path / "large.mp4", noise_frames(3, 320, 240))
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 10_000)
+    (tmp_path / "raw.yuv").write_bytes(bytes(32 * 24 * 3 // 2 * 7))
+    names = ["broken.mp4", "short.mp4", "raw.yuv", "long.mkv", "large.mp4"]
+    dataset = replace(csv_dataset(tmp_path, names), raw=RawGeometry(32, 24, "yuv420p", 25.0))
+    assert estimate_costs(dataset) == [0, 3 * 64 * 48, 7 * 32 * 24, 30 * 64 * 48, 3 * 320 * 240]
+    shares = longest_first(dataset, 2)
+    assert [[video.name for video in share.videos] for share in shares] == [
+        ["large.mp4", "long.mkv"],
+        ["short.mp4", "raw.yuv"],
+        ["broken.mp4"],
+    ]

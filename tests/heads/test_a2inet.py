@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from tests.helpers.fits import small_fit
+from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.evaluation.model import Model
 from vqafeat.heads import NeuralHead, build_head
 from vqafeat.heads.a2inet import FUSIONS, TemporalGates
-from vqafeat.store import FeatureStore
 
-MakeStore = Callable[..., FeatureStore]
 WIDTH = 4
 SMALL: dict[str, Any] = {"first_channels": 2, "width": WIDTH, "gate_reduction": 2, "reduced": 4, "hidden": 3}
 Weights = dict[str, Tensor]

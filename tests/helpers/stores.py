@@ -14,6 +14,7 @@ from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 from vqafeat.training.data import FeatureDataset
 
 CHANNELS = 6
+MakeStore = Callable[..., FeatureStore]
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
 VIDEOS = 48
+MakeTable = Callable[..., PaperTable]
 OWN_TABLE = """
 title = "own"
 paper = "ours"
@@ -84,7 +85,7 @@ def _quick() -> dict[str, Any]:
 
 
 @pytest.fixture
-def make_table() -> Callable[..., PaperTable]:
+def make_table() -> MakeTable:
     """Return a maker of studies with one column for SROCC, unless columns are given."""
 
     def make(

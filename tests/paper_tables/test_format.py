@@ -2,25 +2,23 @@
 
 import csv
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.tables import MakeTable
 from vqafeat.paper_tables.cells import Measured
 from vqafeat.paper_tables.format import RENDERERS
 from vqafeat.paper_tables.run import CellResult, TableResult
-from vqafeat.paper_tables.table import PaperTable
 from vqafeat.training.results import Summary
 
-MakeStudy = Callable[..., PaperTable]
 NAMES = ["=1+1|<b>", "50% & $x_1^2~{#}\\"]
 
 
 @pytest.fixture
-def result(make_table: MakeStudy) -> TableResult:
+def result(make_table: MakeTable) -> TableResult:
     """Return a filled table of odd names: a measured row and a quoted one."""
     table = make_table(
         [

@@ -1,18 +1,16 @@
 """Studies as TOML: what is refused, and what the shipped ones hold."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.helpers.tables import MakeTable
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.paper_tables.load import load_table, table_names
-from vqafeat.paper_tables.table import PaperTable, Published
-
-MakeStudy = Callable[..., PaperTable]
+from vqafeat.paper_tables.table import Published
 
 ASKED_FOR = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
@@ -131,7 +129,7 @@ def test_a_number_as_papers_print_it() -> None:
         Published.parse("0,8")
 
 
-def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeStudy) -> None:
+def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeTable) -> None:
     table = make_table(
         [{"name": "a", "head": "avg-gru", "overrides": {"epochs": 3}}],
         columns=[{"name": "K", "measure": "krocc", "head": "no-time"}],
@@ -179,12 +177,12 @@ def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeStudy
         ({"overrides": {"epochs": "many"}}, r"epochs is 'many'"),
     ],
 )
-def test_what_is_refused(make_table: MakeStudy, row: dict[str, Any], words: str) -> None:
+def test_what_is_refused(make_table: MakeTable, row: dict[str, Any], words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         make_table([{"name": "a", **row}])
 
 
-def test_a_plot_that_does_not_exist_is_refused(make_table: MakeStudy) -> None:
+def test_a_plot_that_does_not_exist_is_refused(make_table: MakeTable) -> None:
     with pytest.raises(
         DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"
     ):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr, ttest_rel
 
+from tests.helpers.tables import MakeTable
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
 from vqafeat.paper_tables.cells.base import Measured
@@ -21,8 +21,6 @@ from vqafeat.paper_tables.run import TableResult, check, recorded_result, run_ta
 from vqafeat.paper_tables.sources import StoreShelf, commands_for
 from vqafeat.paper_tables.table import Cell, PaperTable
 from vqafeat.training.results import MetricsSummary, Summary
-
-MakeStudy = Callable[..., PaperTable]
 
 
 def sroccs(run: Path, part: str = "test") -> list[float]:
@@ -49,7 +47,7 @@ def value(result: TableResult, row: int, column: int = 0) -> float:
     return result.row(row)[column].value
 
 
-def test_fits_differences_and_paired_tests(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_fits_differences_and_paired_tests(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     against = {"against": {"head": "no-time"}}
     table = make_table(
         [
@@ -72,7 +70,7 @@ def test_fits_differences_and_paired_tests(make_table: MakeStudy, stores: Path, 
 
 
 def test_averages_over_data_sets_and_what_is_missing(
-    make_table: MakeStudy, stores: Path, tmp_path: Path
+    make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     groups = [{"name": name, "datasets": name} for name in ("konvid", "live-vqc")]
     rows = [
@@ -91,7 +89,7 @@ def test_averages_over_data_sets_and_what_is_missing(
     assert lacking.reasons == ("live-vqc is not among --dataset konvid",)
 
 
-def test_the_commands_that_make_what_is_missing(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_the_commands_that_make_what_is_missing(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     rows = [
         {"name": "a", "features": "iqa-resnet50+slowfast-fast"},
         {"name": "b", "features": "resnet50"},
@@ -111,7 +109,7 @@ def test_the_commands_that_make_what_is_missing(make_table: MakeStudy, stores: P
     assert not list(tmp_path.iterdir())
 
 
-def test_across_data_sets(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_across_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     from vqafeat.evaluation.model import Model
     from vqafeat.store import FeatureStore
 
@@ -127,7 +125,7 @@ def test_across_data_sets(make_table: MakeStudy, stores: Path, tmp_path: Path) -
     assert found == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
 
 
-def test_groups_of_videos_over_data_sets(make_table: MakeStudy, stores: Path, tmp_path: Path) -> None:
+def test_groups_of_videos_over_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     run = {
         "datasets": ["konvid", "live-vqc"],
         "head": "mdtvsfa",
@@ -154,7 +152,7 @@ def test_groups_of_videos_over_data_sets(make_table: MakeStudy, stores: Path, tm
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(
-    make_table: MakeStudy, stores: Path, tmp_path: Path
+    make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     two = [{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}]
     result = filled(
@@ -168,7 +166,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(
 
 
 def test_check_holds_differences_against_the_tolerance(
-    make_table: MakeStudy, stores: Path, tmp_path: Path
+    make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     measured = value(filled(make_table([{"name": "a", "head": "no-time"}]), stores, tmp_path), 0)
     near, far = f"{measured - 0.02:.3f}", f"{measured - 0.2:.3f}"
@@ -210,7 +208,7 @@ def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
 
 
 def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(
-    make_table: MakeStudy, stores: Path, tmp_path: Path
+    make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     table = make_table(
         [{"name": "fit", "head": "avg-gru", "mapping": "logistic"}],
@@ -232,7 +230,7 @@ def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(
 # -------------------------------------------------------------------------------------------------------------
 
 
-def recorded_study(make_table: MakeStudy, **more: Any) -> PaperTable:
+def recorded_study(make_table: MakeTable, **more: Any) -> PaperTable:
     groups = [
         {"name": "k", "datasets": "konvid"},
         {"name": "n", "datasets": "live-vqc"},
@@ -246,7 +244,7 @@ def recorded_study(make_table: MakeStudy, **more: Any) -> PaperTable:
     return make_table(rows, groups=groups, recorded=recorded)
 
 
-def test_recorded_predictions_fill_their_row(make_table: MakeStudy, tmp_path: Path) -> None:
+def test_recorded_predictions_fill_their_row(make_table: MakeTable, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {}
     for key, videos in (("K", 20), ("N", 10)):
@@ -285,7 +283,7 @@ def test_recorded_predictions_fill_their_row(make_table: MakeStudy, tmp_path: Pa
         recorded_study(make_table, unlike={"cvd2014": "others"})
 
 
-def test_recorded_predictions_that_do_not_fit_are_refused(make_table: MakeStudy, tmp_path: Path) -> None:
+def test_recorded_predictions_that_do_not_fit_are_refused(make_table: MakeTable, tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "short.npz", **{"K/00/sq": np.arange(3.0)})
     table = recorded_study(make_table)

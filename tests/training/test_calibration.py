@@ -5,7 +5,6 @@ get theirs when read.
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,16 @@ import numpy as np
 import pytest
 
 from tests.helpers.fits import SPLITS, small_fit
-from tests.helpers.stores import tiny_features
+from tests.helpers.stores import MakeStore, tiny_features
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
-from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import Calibration, _left_out_scores, fit_calibration
 from vqafeat.training.predictions import load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import CONFIG, read_json
 from vqafeat.training.run_config import RunConfig
 
-MakeStore = Callable[..., FeatureStore]
 RANGE = (1.0, 5.0)
 
 

@@ -4,7 +4,8 @@ that folder.
 
 import csv
 import json
-from collections.abc import Callable
+import resource
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
-from tests.helpers.stores import identity, tiny_features
+from tests.helpers.stores import MakeStore, identity, tiny_features
 from vqafeat.errors import (
     ArgumentError,
     IdentityError,
@@ -27,11 +28,10 @@ from vqafeat.errors import (
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import Split
-from vqafeat.store import FeatureStore
+from vqafeat.training.batching import Batcher
+from vqafeat.training.data import load_sequences
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.trainer import EpochRecord
-
-MakeStore = Callable[..., FeatureStore]
 
 
 def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
@@ -360,3 +360,75 @@ def test_features_made_otherwise_are_refused_unless_allowed(make_store: MakeStor
     with pytest.raises(IdentityError, match=r"view: 'full' against 'crop'.* pass --any-features"):
         evaluate(run.folder, other)
     assert evaluate(run.folder, other, any_features=True).summary.n == (20, 20)
+
+
+def test_more_videos_than_file_descriptors_are_fitted(make_store: MakeStore) -> None:
+    store = make_store(60)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 12, hard))
+    try:
+        sequences = load_sequences(store, "tiny")
+        batches = list(Batcher(sequences).batches([range(60)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    expected = np.concatenate([tiny_features(number) for number in range(60)]).astype(np.float32)
+    np.testing.assert_array_equal(batches[0].frames.numpy(), expected)
+    assert sequences.lengths == tuple(len(tiny_features(number)) for number in range(60))
+
+
+def test_an_error_ends_a_fit_beside_one_that_goes_on_long(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    chunk = store.path / "features" / "tiny" / "clip,19.mp4" / "values" / "c" / "0" / "0"
+    whole = chunk.read_bytes()
+    poisoned = np.frombuffer(whole[:-4], dtype=np.float16).copy()
+    poisoned[:] = np.nan
+    long = Split(tuple(range(10)), tuple(range(10, 15)), (15, 16))
+    failing = Split((17, 18, 19), (), (15, 16))
+    start = time.monotonic()
+    chunk.write_bytes(poisoned.tobytes() + whole[-4:])
+    try:
+        with pytest.raises(TrainingError, match=r"clip,19.mp4"):
+            small_fit(
+                store,
+                tmp_path / "run",
+                splits=[long, failing],
+                overrides={**FAST["overrides"], "epochs": 100_000},
+                jobs=2,
+            )
+    finally:
+        chunk.write_bytes(whole)
+    assert time.monotonic() - start < 90
+
+
+def test_an_overwrite_that_cannot_start_leaves_the_finished_run(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    before = files_of(run.folder)
+    too_small = Split(tuple(range(10)), (10, 11), (15, 16))
+    with pytest.raises(TrainingError, match="the validation part has 2 video"):
+        small_fit(make_store(), run.folder, splits=[SPLITS[0], too_small], overwrite=True)
+    assert files_of(run.folder) == before
+
+
+def test_options_that_a_head_or_a_machine_has_not_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    options = {"head": "no-time", "options": {"reduced": 4}}
+    with pytest.raises(ArgumentError, match="pooling"):
+        small_fit(
+            make_store(), tmp_path / "run", **options, overrides={**FAST["overrides"], "pooling": "paper"}
+        )
+    for device in ("meta", "mps", "xpu", "cuda:-1"):
+        with pytest.raises(
+            ArgumentError, match=f"device is '{device}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'"
+        ):
+            small_fit(make_store(), tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
+
+
+def test_measuring_where_training_videos_lie_is_noted(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
+    notes = evaluate(run.folder, make_store(name="other", digest="d2")).summary.notes
+    assert any("20" in note and "training" in note for note in notes)
+    with pytest.raises(StoreError):
+        evaluate(run.folder, make_store(name="empty", missing=tuple(range(20))), skip_missing=True)

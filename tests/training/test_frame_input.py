@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from tests.helpers.fits import FAST, SPLITS, files_of, small_fit
-from tests.helpers.stores import identity, tiny_features, tiny_sequences
+from tests.helpers.stores import MakeStore, identity, tiny_features, tiny_sequences
 from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, StoreError, VideoError, WeightsError
@@ -35,7 +35,6 @@ from vqafeat.training.frame_sampling import FrameInput, VideoRows, indices_in_te
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.trainer import frame_statistics
 
-MakeStore = Callable[..., FeatureStore]
 RANDOM = FrameInput("SS", "sample-4", 3)
 ROWS, EPOCHS = 18, 3
 PARTS = Split((0, 1, 2, 3), (4, 5, 6), (7, 8, 9))

@@ -4,7 +4,6 @@ itself.
 
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.helpers.fits import FAST, SPLITS
-from tests.helpers.stores import tiny_features
+from tests.helpers.stores import MakeStore, tiny_features
 from tests.helpers.train_alone import train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
 from vqafeat.evaluation.compare import compare_runs
@@ -24,7 +23,6 @@ from vqafeat.evaluation.model import Model
 from vqafeat.heads import build_head
 from vqafeat.losses import build_loss
 from vqafeat.splits import Split
-from vqafeat.store import FeatureStore
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import load_sequences
 from vqafeat.training.fit import FittedRun, fit
@@ -32,7 +30,6 @@ from vqafeat.training.frame_sampling import WHOLE_VIDEOS
 from vqafeat.training.joint_store import JointStore, joint_splits
 from vqafeat.training.trainer import SplitTask, SplitTrainer
 
-MakeStore = Callable[..., FeatureStore]
 OPTIONS = {"reduced": 4, "hidden": 3}
 SIZES = (20, 9)
 SMALL = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))

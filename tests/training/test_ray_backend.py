@@ -1,6 +1,5 @@
 """Splits on Ray's workers leave the run folder of one process, also where a worker is killed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,13 @@ import pytest
 
 from tests.helpers import crashing_fit_worker
 from tests.helpers.fits import SPLITS, files_of, small_fit
+from tests.helpers.stores import MakeStore
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import TrainingError
-from vqafeat.store import FeatureStore
 from vqafeat.training import ray_backend
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
 pytestmark = pytest.mark.faults  # a cluster starts, and workers die
-MakeStore = Callable[..., FeatureStore]
 MORE = SPLITS * 4  # two groups
 
 

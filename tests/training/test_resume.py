@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.fits import SPLITS, files_of, small_fit
+from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError
-from vqafeat.store import FeatureStore
 from vqafeat.training import parallel, trainer
 from vqafeat.training.trainer import EpochRecord
 
-MakeStore = Callable[..., FeatureStore]
 MORE = [*SPLITS, SPLITS[0]]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
 from tests.helpers.fits import SPLITS, files_of, small_fit
-from tests.helpers.stores import tiny_features, tiny_sequences
+from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
@@ -24,7 +23,6 @@ from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
-from vqafeat.store import FeatureStore
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES
 from vqafeat.training.data import FeatureDataset
@@ -33,7 +31,6 @@ from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
 from vqafeat.training.trainer import TrainingResult
 
-MakeStore = Callable[..., FeatureStore]
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
 

@@ -1,6 +1,5 @@
 """The distance of images to videos in a table, against NumPy's covariance of features computed one by one."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 from tests.helpers.datasets import bare_dataset
 from tests.helpers.image_sets import MakeSet
+from tests.helpers.tables import MakeTable
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.errors import DatasetError
 from vqafeat.paper_tables.figures import plot_table
@@ -22,7 +22,6 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
-MakeStudy = Callable[..., PaperTable]
 VIDEO_SETS = ["konvid", "live-vqc"]
 
 
@@ -40,7 +39,7 @@ def stored(folder: Path, name: str, extractor: FeatureExtractor) -> np.ndarray:
     return np.stack(means)
 
 
-def study_of_distances(make_table: MakeStudy, printed: str) -> PaperTable:
+def study_of_distances(make_table: MakeTable, printed: str) -> PaperTable:
     columns = [
         {"name": "one set to videos", "coral": {"images": ["koniq"]}},
         {"name": "two sets to videos", "coral": {"images": ["koniq", "spaq"]}},
@@ -51,7 +50,7 @@ def study_of_distances(make_table: MakeStudy, printed: str) -> PaperTable:
 
 
 def test_images_and_videos_are_taken_together(
-    make_table: MakeStudy, make_set: MakeSet, tmp_path: Path
+    make_table: MakeTable, make_set: MakeSet, tmp_path: Path
 ) -> None:
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:3"})
     videos = np.concatenate([stored(tmp_path, name, extractor) for name in VIDEO_SETS])
@@ -91,7 +90,7 @@ def test_images_and_videos_are_taken_together(
     assert all("are of different weights" in failure for failure in other.failures)
 
 
-def test_a_distance_names_its_images(make_table: MakeStudy) -> None:
+def test_a_distance_names_its_images(make_table: MakeTable) -> None:
     run = {"datasets": "konvid", "features": "resnet50", "kind": "coral", "measure": "distance"}
     with pytest.raises(DatasetError, match="images is empty; name the sets"):
         make_table([{"name": "a"}], [{"name": "b"}], run=run)
