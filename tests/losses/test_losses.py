@@ -72,13 +72,13 @@ EQUATIONS = {"l1": l1, "plcc": plcc, "srcc": hard_srcc, "rank-mdtvsfa": mdtvsfa_
 OPTIONS: dict[str, dict[str, Any]] = {"srcc": {"soft_rank_strength": 1e-6}}
 
 
-def test_every_loss_has_its_equation_here() -> None:
+def test_losses__each_has_its_equation_here() -> None:
     assert set(EQUATIONS) == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
 @pytest.mark.parametrize("count", [2, 9, 32])
-def test_a_loss_equals_its_equation(name: str, count: int) -> None:
+def test_losses__equal_their_equations(name: str, count: int) -> None:
     scores, labels = batch(count)
     found = LOSSES.get(name)(scores, labels, **OPTIONS.get(name, {}))
     assert found.shape == ()
@@ -86,7 +86,7 @@ def test_a_loss_equals_its_equation(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("name", [*EQUATIONS, "plcc+srcc", "l1+rank", "plcc+rank-mdtvsfa+l1"])
-def test_gradients_are_those_of_finite_differences(name: str) -> None:
+def test_build_loss__gradients_equal_finite_differences(name: str) -> None:
     scores, labels = batch()
     options = LossOptions(soft_rank_strength=0.7, loss_weight=0.3)
     assert torch.autograd.gradcheck(
@@ -106,7 +106,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
         ([0.0, 0.0], [0.0, 0.0]),
     ],
 )
-def test_batches_without_spread_give_finite_losses_and_gradients(
+def test_build_loss__is_finite_for_batches_without_spread(
     name: str, soft_rank: str, dtype: torch.dtype, scores: list[float], labels: list[float]
 ) -> None:
     given = torch.tensor(scores, dtype=dtype, requires_grad=True)
@@ -123,7 +123,7 @@ def test_batches_without_spread_give_finite_losses_and_gradients(
         assert (loss.item(), given.grad.tolist()) == (undefined[name], [0.0] * len(scores))
 
 
-def test_a_margin_pulls_equal_scores_apart_and_none_does_not() -> None:
+def test_rank__pulls_equal_scores_apart_by_its_margin() -> None:
     labels = torch.tensor([1.0, 2.0])
     for name, expected in (("rank", [0.5, -0.5]), ("rank-mdtvsfa", [0.0, 0.0])):
         scores = torch.zeros(2, requires_grad=True)
@@ -134,19 +134,19 @@ def test_a_margin_pulls_equal_scores_apart_and_none_does_not() -> None:
 
 @pytest.mark.parametrize("name", EQUATIONS)
 @pytest.mark.parametrize("bad", [nan, inf])
-def test_what_is_not_finite_shows_in_the_loss(name: str, bad: float) -> None:
+def test_losses__show_values_that_are_not_finite(name: str, bad: float) -> None:
     scores = torch.tensor([0.1, bad, 0.4, 0.2], requires_grad=True)
     assert not isfinite(LOSSES.get(name)(scores, torch.tensor([1.0, 2.0, 3.0, 4.0])).item())
 
 
-def test_plcc_does_not_mind_scale_and_offset() -> None:
+def test_plcc__ignores_scale_and_offset() -> None:
     scores, labels = batch()
     assert LOSSES.get("plcc")(100 * scores - 7, labels).item() == pytest.approx(
         LOSSES.get("plcc")(scores, labels).item(), abs=1e-14
     )
 
 
-def test_the_released_srcc_is_one_minus_plcc() -> None:
+def test_srcc__of_the_released_strength_is_one_minus_plcc() -> None:
     # L2 regularisation of strength 1 on scores in [0, 1] and on a narrow range of MOS ranks nothing
     scores, labels = torch.rand(2, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = 1.22 + 3.42 * labels
@@ -158,7 +158,7 @@ def test_the_released_srcc_is_one_minus_plcc() -> None:
     assert LOSSES.get("srcc")(bent, scores, soft_rank_strength=1e-7).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_srcc_of_scores_that_lie_close_together_is_exact_in_float32() -> None:
+def test_srcc__is_exact_in_float32_for_close_scores() -> None:
     # an untrained head: scores within a thousandth of one another, beside ranks of up to 32
     scores, labels = torch.rand(2, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     weak = (0.5 + 1e-3 * scores).float()
@@ -166,7 +166,7 @@ def test_srcc_of_scores_that_lie_close_together_is_exact_in_float32() -> None:
     assert LOSSES.get("srcc")(weak, labels.float()).item() == pytest.approx(exact, abs=1e-6)
 
 
-def test_mixtures_weigh_the_later_parts() -> None:
+def test_build_loss__weighs_the_later_parts_of_a_mixture() -> None:
     scores, labels = batch()
     parts = [LOSSES.get(name)(scores, labels).item() for name in ("plcc", "srcc", "l1")]
     assert build_loss("plcc+srcc")(Scores.same(scores), labels).item() == pytest.approx(
@@ -182,7 +182,7 @@ def test_mixtures_weigh_the_later_parts() -> None:
     assert strong.item() == pytest.approx(parts[0] + alone.item(), abs=1e-14)
 
 
-def test_names_of_mixtures_are_checked() -> None:
+def test_loss_parts__refuses_unknown_and_repeated_names() -> None:
     assert loss_parts("plcc+rank-mdtvsfa+l1") == ("plcc", "rank-mdtvsfa", "l1")
     with pytest.raises(UnknownNameError, match=r"unknown loss 'plc': did you mean plcc"):
         build_loss("l1+plc")
@@ -192,14 +192,14 @@ def test_names_of_mixtures_are_checked() -> None:
         build_loss("l1+rank+l1")
 
 
-def test_the_options_that_a_loss_reads() -> None:
+def test_options_read_by__lists_the_options_of_each_loss() -> None:
     assert options_read_by("l1") == frozenset()
     assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength", "ranks_read"}
     assert options_read_by("rank-mdtvsfa") == {"ranks_read"}
     assert options_read_by("l1+rank") == {"loss_weight"}
 
 
-def test_only_l1_brings_scores_to_the_labels_scale() -> None:
+def test_on_label_scale__is_true_of_l1_alone() -> None:
     # at the least of a loss the scores may be shifted, and the loss does not rise, unless it is on the
     # labels' scale
     _, labels = batch()
@@ -233,12 +233,14 @@ def test_only_l1_brings_scores_to_the_labels_scale() -> None:
         ),
     ],
 )
-def test_options_check_themselves(change: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_loss_options__refuse_wrong_values(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         LossOptions(**change)
 
 
-def test_each_loss_reads_its_own_score() -> None:
+def test_build_loss__gives_each_loss_the_score_that_it_reads() -> None:
     # VQAloss.py of MDTVSFA: PLCC on the mapped score, ranks on the relative one, L1 on the aligned one
     scores, labels = batch()
     outputs = Scores(scores, scores.square(), scores.exp())
@@ -253,7 +255,7 @@ def test_each_loss_reads_its_own_score() -> None:
     assert mapped == pytest.approx(parts["plcc"][1] + parts["srcc"][1], abs=1e-14)
 
 
-def test_losses_of_several_data_sets_weigh_by_their_size() -> None:
+def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:
     # Σ e^L·L / Σ e^L in float64; the weights carry gradients too
     losses = [0.3, 1.7, 0.9]
     given = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
@@ -271,7 +273,7 @@ def test_losses_of_several_data_sets_weigh_by_their_size() -> None:
     assert softmax_weighted_sum([given[0]]).item() == losses[0]
 
 
-def test_label_scales() -> None:
+def test_label_scales__equal_the_released_rules() -> None:
     # CVD2014's labels reach from −6.50 to 93.38: the released rule leaves negative ones negative
     mos = np.array([-6.5, 93.38, 40.0, 50.0])
     expected = {
@@ -292,7 +294,7 @@ def test_label_scales() -> None:
     np.testing.assert_allclose(found["unit-of-dataset"].scores(unit), mos)
 
 
-def test_each_data_set_has_a_line_of_its_own_training_part() -> None:
+def test_fit_label_scaling__gives_each_data_set_its_own_line() -> None:
     mos, numbers = np.array([1.0, 5.0, 3.0, 10.0, 90.0, 100.0]), np.array([0, 0, 0, 1, 1, 1])
     lines = fit_label_scaling("largest-of-training", ("a", "b"), numbers, mos, [0, 2, 3, 4])
     assert [line.scale for line in lines] == [3.0, 90.0]
@@ -306,7 +308,7 @@ def test_each_data_set_has_a_line_of_its_own_training_part() -> None:
         LabelScaling(0.0, 1.0)
 
 
-def test_labels_without_a_positive_one_are_refused() -> None:
+def test_label_scales__refuse_labels_without_a_positive_one() -> None:
     with pytest.raises(
         TrainingError,
         match=r"the largest label of the training part of 'own' is -1; labels are divided by it",
@@ -314,7 +316,7 @@ def test_labels_without_a_positive_one_are_refused() -> None:
         LABEL_SCALES.get("largest-of-training")("own", np.array([-1.0, 5.0]), [0])
 
 
-def test_labels_without_a_range_are_refused() -> None:
+def test_label_scales__refuse_labels_without_a_range() -> None:
     with pytest.raises(
         TrainingError,
         match=r"all labels of the training part of 'own' are 5; they are divided by largest − smallest",

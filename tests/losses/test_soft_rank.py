@@ -54,7 +54,7 @@ def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_they_are_the_closest_point_of_the_permutahedron(
+def test_soft_ranks__are_the_closest_point_of_the_permutahedron(
     regularisation: str, strength: float, seed: int
 ) -> None:
     values = values_of(5, seed)
@@ -64,7 +64,7 @@ def test_they_are_the_closest_point_of_the_permutahedron(
 
 @pytest.mark.parametrize("strength", STRENGTHS[1:])
 @pytest.mark.parametrize("count", [2, 32, 200])
-def test_entropic_blocks_are_those_of_a_weighted_regression(strength: float, count: int) -> None:
+def test_soft_ranks__entropic_blocks_equal_a_weighted_regression(strength: float, count: int) -> None:
     # block value log(Σ e^s / Σ e^w) = log of the mean of e^(s − w) with weights e^w, which SciPy fits where
     # nothing overflows
     falling = np.sort(values_of(count).numpy())[::-1] / strength
@@ -77,7 +77,7 @@ def test_entropic_blocks_are_those_of_a_weighted_regression(strength: float, cou
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_gradients_are_those_of_finite_differences(regularisation: str, strength: float) -> None:
+def test_soft_ranks__gradients_equal_finite_differences(regularisation: str, strength: float) -> None:
     values = values_of(12).requires_grad_()
     step = min(1e-6, strength * 1e-3)
     assert torch.autograd.gradcheck(
@@ -87,7 +87,9 @@ def test_gradients_are_those_of_finite_differences(regularisation: str, strength
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_they_add_up_follow_permutations_and_keep_the_order(regularisation: str, strength: float) -> None:
+def test_soft_ranks__add_up_follow_permutations_and_keep_the_order(
+    regularisation: str, strength: float
+) -> None:
     values = values_of(40)
     ranks = soft_ranks(values, regularisation, strength)
     assert ranks.sum().item() == pytest.approx(40 * 41 / 2, rel=1e-12)
@@ -99,13 +101,13 @@ def test_they_add_up_follow_permutations_and_keep_the_order(regularisation: str,
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
-def test_without_strength_they_are_hard_ranks(regularisation: str) -> None:
+def test_soft_ranks__without_strength_are_hard_ranks(regularisation: str) -> None:
     values = values_of(40)
     ranks = soft_ranks(values, regularisation, 1e-9)
     np.testing.assert_allclose(ranks.numpy(), rankdata(values.numpy()), rtol=1e-12)
 
 
-def test_l2_ranks_are_linear_where_no_gap_is_wider_than_the_strength() -> None:
+def test_soft_ranks__l2_is_linear_where_no_gap_exceeds_the_strength() -> None:
     values = values_of(40)
     linear = (values - values.mean()) / 1.0 + 41 / 2
     torch.testing.assert_close(soft_ranks(values), linear, rtol=0, atol=1e-12)
@@ -116,7 +118,7 @@ def test_l2_ranks_are_linear_where_no_gap_is_wider_than_the_strength() -> None:
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
-def test_equal_values_share_rank_and_gradient(regularisation: str) -> None:
+def test_soft_ranks__give_equal_values_equal_rank_and_gradient(regularisation: str) -> None:
     values = torch.tensor([0.5, 0.1, 0.5, 0.9], dtype=torch.float64, requires_grad=True)
     ranks = soft_ranks(values, regularisation, 1e-3)
     assert ranks.tolist() == pytest.approx([2.5, 1, 2.5, 4])
@@ -127,12 +129,12 @@ def test_equal_values_share_rank_and_gradient(regularisation: str) -> None:
 
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
-def test_what_is_not_finite_has_no_rank(regularisation: str) -> None:
+def test_soft_ranks__of_values_that_are_not_finite_are_nan(regularisation: str) -> None:
     for bad in (torch.nan, torch.inf):
         assert soft_ranks(torch.tensor([1.0, bad]), regularisation).isnan().all()
 
 
-def test_arguments_are_checked() -> None:
+def test_soft_ranks__refuse_wrong_arguments() -> None:
     with pytest.raises(ArgumentError, match=r"values to be ranked have the shape \(2, 3\); give a vector"):
         soft_ranks(torch.zeros(2, 3))
     with pytest.raises(
@@ -152,9 +154,7 @@ def torchsort() -> ModuleType:
 
 @pytest.mark.parametrize("regularisation", SOFT_RANKS.names())
 @pytest.mark.parametrize("strength", [0.03, 0.3, 1.0, 10.0])
-def test_ranks_and_gradients_equal_torchsort(
-    torchsort: ModuleType, regularisation: str, strength: float
-) -> None:
+def test_soft_ranks__equal_torchsort(torchsort: ModuleType, regularisation: str, strength: float) -> None:
     weights = values_of(32, seed=9)
     found, expected = (values_of(32).requires_grad_() for _ in range(2))
     ranks = soft_ranks(found, regularisation, strength)
