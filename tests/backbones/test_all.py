@@ -26,7 +26,7 @@ def maps(loaded: LoadedNetwork, variant: str, seen: Tensor) -> dict[str, Tensor]
         )
 
 
-def test_every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> None:
+def test_backbones__every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> None:
     backbone = loaded.backbone
     for name, variant in backbone.variants.items():
         found = maps(loaded, name, seen_by(backbone, 40, 52))
@@ -37,7 +37,7 @@ def test_every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> N
             assert values.isfinite().all()
 
 
-def test_the_smallest_side_is_the_smallest(loaded: LoadedNetwork) -> None:
+def test_backbones__smallest_side_is_the_smallest(loaded: LoadedNetwork) -> None:
     side = loaded.backbone.smallest_side
     for height, width in ((side, side), (side, side + 40), (side + 40, side)):
         found = maps(loaded, "", seen_by(loaded.backbone, height, width))
@@ -47,7 +47,7 @@ def test_the_smallest_side_is_the_smallest(loaded: LoadedNetwork) -> None:
             maps(loaded, "", seen_by(loaded.backbone, side - 1, side - 1))
 
 
-def test_its_own_tensors_load_and_those_called_unused_change_nothing(loaded: LoadedNetwork) -> None:
+def test_load_state__ignores_the_tensors_called_unused(loaded: LoadedNetwork) -> None:
     backbone = loaded.backbone
     other = load_network(backbone, "random:2")
     assert other.weights_sha256 != loaded.weights_sha256
@@ -60,7 +60,7 @@ def test_its_own_tensors_load_and_those_called_unused_change_nothing(loaded: Loa
         torch.testing.assert_close(maps(other, name, seen), maps(loaded, name, seen), rtol=0, atol=0)
 
 
-def test_it_is_in_eval_mode_and_traceable_where_norms_are_to_be_folded(loaded: LoadedNetwork) -> None:
+def test_load_network__is_in_eval_mode_and_traceable_where_fused(loaded: LoadedNetwork) -> None:
     assert not loaded.network.training
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
     for variant in loaded.backbone.variants.values():
@@ -71,7 +71,7 @@ def test_it_is_in_eval_mode_and_traceable_where_norms_are_to_be_folded(loaded: L
             fx.symbolic_trace(with_feature_layers)
 
 
-def test_variants_are_known_by_name() -> None:
+def test_variant__is_found_by_name_or_refused() -> None:
     backbone = BACKBONES.get("resnet18")
     assert backbone.variant("stages").taps == ("layer1", "layer2", "layer3", "layer4")
     with pytest.raises(

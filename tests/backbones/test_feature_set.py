@@ -18,12 +18,12 @@ RANDOM = {"resnet18": "random", "slowfast-fast": "random"}
         ("iqa-resnet34:stages@crops768", "iqa-resnet34:stages@crops768"),
     ],
 )
-def test_a_feature_set_has_one_name(typed: str, name: str) -> None:
+def test_feature_set_name__is_the_same_for_every_spelling(typed: str, name: str) -> None:
     assert feature_set_name(typed) == name
     assert FeatureSetName.parse(name) == FeatureSetName.parse(typed)
 
 
-def test_wrong_names_say_what_is_allowed() -> None:
+def test_feature_set_name__refuses_with_what_is_allowed() -> None:
     with pytest.raises(
         UnknownNameError,
         match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540",
@@ -47,11 +47,11 @@ def test_wrong_names_say_what_is_allowed() -> None:
         build_extractors(["resnet18"], RANDOM, precision="fp8")
 
 
-def test_backbones_of_feature_sets_are_named_once() -> None:
+def test_backbone_names__are_unique() -> None:
     assert backbone_names(["resnet18:stages@short540", "a.mat", "resnet18"]) == ["resnet18", "a.mat"]
 
 
-def test_the_identity_tells_each_choice() -> None:
+def test_identity__differs_with_each_choice() -> None:
     names = [
         "resnet18",
         "resnet18:stages",

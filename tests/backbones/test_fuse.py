@@ -39,7 +39,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("size", [(64, 96), (65, 71)])
-def test_a_fused_network_computes_what_the_network_computes(
+def test_fused__computes_what_the_network_computes(
     network: nn.Module, size: tuple[int, int], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
@@ -53,14 +53,14 @@ def test_a_fused_network_computes_what_the_network_computes(
     assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) > 0
 
 
-def test_every_convolution_with_its_sum_and_relu_is_one_step(network: nn.Module) -> None:
+def test_fused__joins_convolution_sum_and_relu_in_one_step(network: nn.Module) -> None:
     steps = [module for module in fused(network).modules() if isinstance(module, FusedConvolution)]
     assert len(steps) == 20  # 1 + 8 blocks of 2 + 3 shortcuts
     assert len([node for node in fused(network).graph.nodes if node.op == "call_function"]) == 0
     assert sum(step.in_place for step in steps) > 0
 
 
-def test_taps_are_not_written_over(network: nn.Module) -> None:
+def test_fused__does_not_overwrite_taps(network: nn.Module) -> None:
     whole = fused(network)
     last = fused(create_feature_extractor(network, ["layer4"], suppress_diff_warning=True))
     frames = torch.randn(1, 3, 64, 64)
@@ -71,7 +71,7 @@ def test_taps_are_not_written_over(network: nn.Module) -> None:
     assert all(torch.equal(kept[tap], again[tap]) for tap in TAPS)
 
 
-def test_rows_are_the_same_in_any_company_and_on_any_number_of_threads(network: nn.Module) -> None:
+def test_fused__rows_ignore_the_batch_and_the_number_of_threads(network: nn.Module) -> None:
     whole = fused(network)
     frames = torch.randn(5, 3, 72, 104).contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
@@ -110,7 +110,7 @@ class Odd(nn.Module):
         return self.relu(found) * shortcut + (self.third(found) + first)
 
 
-def test_sums_that_are_read_again_survive() -> None:
+def test_fused__keeps_sums_that_are_read_again() -> None:
     torch.manual_seed(1)
     odd = trained(Odd())
     frames = torch.randn(1, 3, 4, 9, 10)
@@ -118,7 +118,7 @@ def test_sums_that_are_read_again_survive() -> None:
         torch.testing.assert_close(fused(odd)(frames), odd(frames), rtol=1e-5, atol=1e-5)
 
 
-def test_a_network_without_norms_is_fused_too_and_a_transformer_left_alone() -> None:
+def test_fused__takes_networks_without_norms_and_leaves_transformers() -> None:
     network = squeezenet1_0().features.eval()
     frames = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -147,7 +147,7 @@ class Negative(nn.ReLU):
         return super().forward(-maps)
 
 
-def test_layers_that_others_derived_from_torchs_stay_as_they_are() -> None:
+def test_fused__leaves_derived_layers_as_they_are() -> None:
     torch.manual_seed(2)
     layers = [
         *(nn.Conv2d(3, 8, 3), ActiveNorm(8)),
@@ -166,7 +166,7 @@ def test_layers_that_others_derived_from_torchs_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.Identity()])
-def test_each_activation_after_a_convolution_and_after_a_sum(
+def test_fused__takes_each_activation_after_a_convolution_and_after_a_sum(
     activation: nn.Module, has_onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
@@ -217,7 +217,7 @@ class Sums(nn.Module):
 
 
 @pytest.mark.parametrize("has_onednn", [True, False])
-def test_other_sums_are_left_to_torch(has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused__leaves_other_sums_to_torch(has_onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     torch.manual_seed(4)
     sums = trained(Sums())
@@ -228,7 +228,7 @@ def test_other_sums_are_left_to_torch(has_onednn: bool, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (3, 1), (4, 3)])
-def test_same_padding_is_tensorflows_and_part_of_the_step(kernel: int, stride: int, groups: int) -> None:
+def test_same_pad__equals_tensorflow_and_is_part_of_the_step(kernel: int, stride: int, groups: int) -> None:
     torch.manual_seed(5)
     network = trained(
         nn.Sequential(
@@ -255,7 +255,7 @@ def test_same_padding_is_tensorflows_and_part_of_the_step(kernel: int, stride: i
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_other_padding_is_refused() -> None:
+def test_fused_convolution__refuses_other_padding() -> None:
     with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
         FusedConvolution(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), "relu")
     with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):

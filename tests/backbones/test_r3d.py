@@ -45,7 +45,7 @@ def published_layout() -> dict[str, tuple[int, ...]]:
     return layout
 
 
-def test_names_and_shapes_are_those_of_the_published_files(network: nn.Module) -> None:
+def test_r3d101__names_and_shapes_equal_the_published_files(network: nn.Module) -> None:
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == published_layout()
     assert sum(isinstance(module, nn.Conv3d) for module in network.modules()) == 1 + 3 * sum(BLOCKS) + 4
 
@@ -69,7 +69,7 @@ def by_functions(state: dict[str, Tensor], clips: Tensor) -> Tensor:
     return x
 
 
-def test_the_map_is_that_of_the_published_network(network: nn.Module) -> None:
+def test_r3d101__map_equals_the_published_network(network: nn.Module) -> None:
     clips = torch.randn(1, 3, 16, 40, 70)
     with torch.inference_mode():
         found = BACKBONE.with_feature_layers(network, ("layer4",))(clips)["layer4"]
@@ -78,7 +78,7 @@ def test_the_map_is_that_of_the_published_network(network: nn.Module) -> None:
         assert network(clips).shape == (1, 400)
 
 
-def test_files_of_parallel_training_with_other_classes_load(network: nn.Module) -> None:
+def test_load_state__reads_files_of_parallel_training_with_other_classes(network: nn.Module) -> None:
     state = network.state_dict()
     released = {f"module.{key}": value for key, value in state.items()} | {
         "module.fc.weight": torch.zeros(700, 2048)
@@ -89,7 +89,7 @@ def test_files_of_parallel_training_with_other_classes_load(network: nn.Module) 
     assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("fc."))
 
 
-def test_there_is_nothing_to_fetch() -> None:
+def test_load_network__r3d101_has_no_published_weights() -> None:
     with pytest.raises(
         WeightsError,
         match=r"'r3d101' has no published .*r3d101_K_200ep.pth.*3D-ResNets-PyTorch\); .*--weights "

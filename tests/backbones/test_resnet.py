@@ -20,14 +20,14 @@ from vqafeat.errors import WeightsError
 @pytest.mark.parametrize(
     ("name", "stages", "last"), [("resnet18", 1920, 1024), ("resnet34", 1920, 1024), ("resnet50", 7680, 4096)]
 )
-def test_rows_have_the_widths_of_the_papers(name: str, stages: int, last: int) -> None:
+def test_variant__widths_equal_the_papers(name: str, stages: int, last: int) -> None:
     for backbone in (BACKBONES.get(name), *([] if name == "resnet18" else [BACKBONES.get(f"iqa-{name}")])):
         assert 2 * sum(backbone.channels[tap] for tap in backbone.variant("stages").taps) == stages
         assert 2 * sum(backbone.channels[tap] for tap in backbone.variant("").taps) == last
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
-def test_the_stages_are_those_inside_of_the_whole_network(name: str) -> None:
+def test_with_feature_layers__gives_the_stages_inside_the_whole_network(name: str) -> None:
     whole = stirred(getattr(tv, name)())
     seen: dict[str, Tensor] = {}
     for stage in STAGES:
@@ -72,7 +72,9 @@ def released(state: State, features: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "features"), [("resnet34", 512), ("resnet50", 2048)])
-def test_every_layout_gives_the_same_network(tmp_path: Path, name: str, features: int) -> None:
+def test_load_network__reads_every_layout_of_an_iqa_resnet_alike(
+    tmp_path: Path, name: str, features: int
+) -> None:
     state = stirred(getattr(tv, name)()).state_dict()
     own = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
     own |= {"fc.weight": torch.zeros(2, features), "fc.bias": torch.zeros(2)}
@@ -92,7 +94,7 @@ def test_every_layout_gives_the_same_network(tmp_path: Path, name: str, features
         assert all(torch.equal(kept[key], value) for key, value in state.items() if not key.startswith("fc."))
 
 
-def test_a_file_of_the_other_network_is_refused_by_its_first_keys(tmp_path: Path) -> None:
+def test_load_network__refuses_the_other_network_by_its_first_keys(tmp_path: Path) -> None:
     torch.save(released(tv.resnet34().state_dict(), 512), tmp_path / "unique.pt")
     message = (
         r"unique.pt' do not fit 'iqa-resnet50': 85 keys missing \(first: layer1.0.conv3.weight, "
@@ -107,7 +109,7 @@ def test_a_file_of_the_other_network_is_refused_by_its_first_keys(tmp_path: Path
         load_network(BACKBONES.get("resnet34"), str(tmp_path / "unique.pt"))
 
 
-def test_no_two_tensors_end_under_one_name() -> None:
+def test_strip_prefixes__never_gives_two_tensors_one_name() -> None:
     backbone = BACKBONES.get("iqa-resnet34")
     one, two, head = torch.zeros(1), torch.ones(1), torch.ones(3)
     both = {"conv1.weight": one, "backbone.conv1.weight": two}
@@ -120,7 +122,7 @@ def test_no_two_tensors_end_under_one_name() -> None:
     assert strip_prefixes({"fc.weight": head}, backbone) == {}
 
 
-def test_there_is_nothing_to_fetch() -> None:
+def test_load_network__iqa_resnet34_has_no_published_weights() -> None:
     message = (
         r"'iqa-resnet34' has no published weights that could be fetched \(UNIQUE's file is linked from "
         r"github.com/zwx8981/UNIQUE, "

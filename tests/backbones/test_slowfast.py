@@ -29,7 +29,7 @@ def whole(fast: nn.Module) -> nn.Module:
     return stirred(create_slowfast())
 
 
-def test_the_fast_pathway_alone_gives_the_values_of_the_whole_network(
+def test_slowfast_fast__equals_the_fast_pathway_of_the_whole_network(
     fast: nn.Module, whole: nn.Module
 ) -> None:
     load_state(fast, whole.state_dict(), BACKBONE, "memory")
@@ -45,9 +45,7 @@ def test_the_fast_pathway_alone_gives_the_values_of_the_whole_network(
     torch.testing.assert_close(found["res5"], pathways[1], rtol=1e-5, atol=1e-5)
 
 
-def test_the_keys_are_those_of_the_published_file_and_no_others_are_let_in(
-    fast: nn.Module, whole: nn.Module
-) -> None:
+def test_load_state__keys_are_those_of_the_published_file_alone(fast: nn.Module, whole: nn.Module) -> None:
     published = whole.state_dict()
     assert fast.state_dict().keys() == {key for key in published if "multipathway_blocks.1." in key}
     assert "blocks.0.multipathway_blocks.1.conv.weight" in fast.state_dict()
@@ -56,7 +54,7 @@ def test_the_keys_are_those_of_the_published_file_and_no_others_are_let_in(
     load_state(fast, {f"module.{key}": value for key, value in published.items()}, BACKBONE, "memory")
 
 
-def test_both_normalisations_are_there() -> None:
+def test_variant__has_both_normalisations() -> None:
     assert BACKBONE.variant("").mean == (0.485, 0.456, 0.406)
     assert (BACKBONE.variant("kinetics").mean, BACKBONE.variant("kinetics").std) == (
         (0.45,) * 3,
@@ -64,9 +62,7 @@ def test_both_normalisations_are_there() -> None:
     )
 
 
-def test_a_published_file_is_fetched_once_and_unwrapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_url_weights__are_fetched_once_and_unwrapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     torch.save({"model_state": {"a": torch.ones(2)}, "epoch": 3}, tmp_path / "net.pyth")
     source = UrlWeights("a net", (tmp_path / "net.pyth").as_uri())
@@ -78,7 +74,7 @@ def test_a_published_file_is_fetched_once_and_unwrapped(
         (tmp_path / "net.pyth").unlink(missing_ok=True)
 
 
-def test_published_weights_that_cannot_be_fetched_or_read_name_the_next_step(
+def test_url_weights__name_the_next_step_where_they_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(url: str, *arguments: object, **options: object) -> object:

@@ -37,7 +37,7 @@ def before_the_pool(whole: nn.Module, clips: Tensor) -> Tensor:
         ((1, 32, 1, 1), (16, 1, 1)),
     ],
 )
-def test_the_map_is_torchvisions_at_any_size(
+def test_swin3d__map_equals_torchvision_at_any_size(
     whole: nn.Module, shape: tuple[int, int, int, int], sides: tuple[int, int, int]
 ) -> None:
     torch.manual_seed(0)
@@ -48,7 +48,9 @@ def test_the_map_is_torchvisions_at_any_size(
         torch.testing.assert_close(found, before_the_pool(whole, clips), rtol=1e-5, atol=2e-5)
 
 
-def test_the_parts_make_no_difference(whole: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swin3d__attention_in_pieces_makes_no_difference(
+    whole: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     clips = torch.randn(2, 3, 18, 57, 90)
     run: Callable[[Tensor], dict[str, Tensor]] = BACKBONE.with_feature_layers(whole, ("norm",))

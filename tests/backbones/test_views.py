@@ -19,12 +19,12 @@ def ramp(height: int, width: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("view", VIEWS.names())
 @pytest.mark.parametrize("size", [(540, 960), (1080, 1920), (800, 600), (300, 2000), (33, 47)])
-def test_parts_have_the_size_that_is_stated(view: str, size: tuple[int, int]) -> None:
+def test_views__parts_have_the_stated_size(view: str, size: tuple[int, int]) -> None:
     parts = VIEWS.get(view).parts(ramp(*size))
     assert {tuple(part.shape[2:]) for part in parts} == {VIEWS.get(view).size(*size)}
 
 
-def test_the_short_side_becomes_540_as_pillow_resizes() -> None:
+def test_short540__resizes_as_pillow() -> None:
     random = np.random.default_rng(0)
     smooth = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize(
         (960, 720), Image.Resampling.BICUBIC
@@ -40,7 +40,7 @@ def test_the_short_side_becomes_540_as_pillow_resizes() -> None:
     assert VIEWS.get("short540").parts(same)[0] is same
 
 
-def test_crops_are_at_the_same_places_in_all_frames_and_in_every_run() -> None:
+def test_crops768__are_at_the_same_places_in_all_frames_and_runs() -> None:
     frames = torch.cat([ramp(1080, 1920), ramp(1080, 1920) + 1])
     parts = VIEWS.get("crops768").parts(frames)
     assert len(parts) == 4
@@ -50,13 +50,13 @@ def test_crops_are_at_the_same_places_in_all_frames_and_in_every_run() -> None:
     assert crop_places(1080, 1920) != crop_places(1080, 1922)
 
 
-def test_a_side_shorter_than_a_crop_is_seen_whole_and_a_small_frame_once() -> None:
+def test_crop_places__of_short_sides_and_small_frames() -> None:
     assert {top for top, _ in crop_places(540, 960)} == {0}
     assert VIEWS.get("crops768").size(540, 960) == (540, CROP_SIDE)
     assert crop_places(480, 640) == [(0, 0)]
 
 
-def test_128_frames_lie_at_equal_intervals() -> None:
+def test_uniform128__takes_frames_at_equal_intervals() -> None:
     frame_indices = FRAME_RULES.get("uniform128").frame_indices
     assert frame_indices is not None
     assert FRAME_RULES.get("every").frame_indices is None

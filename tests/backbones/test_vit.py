@@ -55,7 +55,7 @@ def resized(positions: Tensor, rows: int, columns: int) -> Tensor:
     return torch.cat([positions[0, :1], grid.flatten(0, 1)])[None]
 
 
-def test_at_its_own_size_the_map_is_torchvisions_encoder_without_the_class_token() -> None:
+def test_vit__equals_the_encoder_of_torchvision_at_its_own_size() -> None:
     backbone = BACKBONES.get("vit-b16")
     whole = stirred(backbone.build())
     frames = torch.randn(1, 3, 224, 224)
@@ -65,7 +65,7 @@ def test_at_its_own_size_the_map_is_torchvisions_encoder_without_the_class_token
         torch.testing.assert_close(found, encoded(whole, frames), rtol=1e-5, atol=2e-5)
 
 
-def test_at_another_size_it_is_torchvisions_network_of_that_size() -> None:
+def test_patch_maps__equal_torchvision_at_another_size() -> None:
     torch.manual_seed(0)
     network, larger = stirred(small(224)).double(), stirred(small(288)).double()
     state = network.state_dict()
@@ -75,7 +75,7 @@ def test_at_another_size_it_is_torchvisions_network_of_that_size() -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(14, 14), (7, 20), (33, 14), (1, 1)])
-def test_the_position_embedding_is_interpolated_to_the_grid(rows: int, columns: int) -> None:
+def test_positions__are_interpolated_to_the_grid(rows: int, columns: int) -> None:
     network = small(224).double()
     trained = network.get_parameter("encoder.pos_embedding").detach()
     found = PatchMaps(network).positions(rows, columns).detach()
@@ -83,7 +83,7 @@ def test_the_position_embedding_is_interpolated_to_the_grid(rows: int, columns: 
     assert (rows, columns) != (14, 14) or torch.equal(found, trained)
 
 
-def test_what_is_left_of_a_frame_beside_whole_patches_is_not_seen() -> None:
+def test_patch_maps__ignore_what_exceeds_whole_patches() -> None:
     network = stirred(small(224))
     frames = torch.randn(1, 3, 79, 100)
     found = PatchMaps(network)(frames)["encoder"]

@@ -15,7 +15,7 @@ from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 SMALL = BACKBONES.get("squeezenet1_0")
 
 
-def test_a_file_gives_the_whole_network_with_its_own_tensors(tmp_path: Path) -> None:
+def test_load_network__gives_the_whole_network_with_the_tensors_of_a_file(tmp_path: Path) -> None:
     torch.manual_seed(5)
     state = SMALL.build().state_dict()
     torch.save(state, tmp_path / "net.pth")
@@ -29,7 +29,7 @@ def test_a_file_gives_the_whole_network_with_its_own_tensors(tmp_path: Path) -> 
     )
 
 
-def test_released_resnets_are_cut_as_by_dropping_their_last_two_children() -> None:
+def test_with_feature_layers__cuts_as_the_released_resnets() -> None:
     backbone = BACKBONES.get("resnet18")
     loaded = load_network(backbone, "random")
     frames = torch.rand(2, 3, 70, 50)
@@ -40,7 +40,7 @@ def test_released_resnets_are_cut_as_by_dropping_their_last_two_children() -> No
         )
 
 
-def test_random_weights_follow_their_seed_alone() -> None:
+def test_load_network__random_weights_follow_their_seed_alone() -> None:
     torch.manual_seed(1)
     first = load_network(SMALL, "random:7")
     torch.manual_seed(2)
@@ -51,7 +51,7 @@ def test_random_weights_follow_their_seed_alone() -> None:
     assert load_network(SMALL, "random").weights == "random, seed 0"
 
 
-def test_the_digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> None:
+def test_load_network__digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> None:
     state = SMALL.build().state_dict()
     torch.save(state, tmp_path / "a.pth")
     save_file(state, tmp_path / "b.safetensors")
@@ -72,12 +72,12 @@ def test_the_digest_is_of_the_tensors_and_not_of_the_file(tmp_path: Path) -> Non
     assert load_network(SMALL, str(tmp_path / "b.safetensors")).weights == "file b.safetensors"
 
 
-def test_a_real_imagenet_network_loads(shared_data: Path) -> None:
+def test_load_network__loads_a_real_imagenet_network(shared_data: Path) -> None:
     loaded = load_network(SMALL, str(shared_data / "weights" / "squeezenet1_0.pth"))
     assert len(loaded.weights_sha256) == 64
 
 
-def test_numpy_numbers_beside_the_weights_are_passed_over(tmp_path: Path) -> None:
+def test_read_state_dict__ignores_numpy_numbers_next_to_the_weights(tmp_path: Path) -> None:
     measured = {"srcc": [np.float64(0.8)], "epoch": np.int64(3), "plcc": np.float32(0.5)}
     torch.save({"state_dict": {"a": torch.ones(2)}, **measured}, tmp_path / "new.pt")
     assert read_state_dict(tmp_path / "new.pt")["a"].tolist() == [1, 1]
@@ -102,7 +102,7 @@ class NeedsCode:
         return (print, ("code ran",))
 
 
-def test_a_pickle_that_needs_code_is_refused_and_not_run(
+def test_read_state_dict__refuses_a_pickle_that_needs_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"a": NeedsCode()}, tmp_path / "evil.pth")
@@ -111,7 +111,7 @@ def test_a_pickle_that_needs_code_is_refused_and_not_run(
     assert capsys.readouterr().out == ""
 
 
-def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
+def test_load_network__names_the_first_wrong_keys_of_a_file(tmp_path: Path) -> None:
     state = SMALL.build().state_dict()
     missing = {key: value for key, value in state.items() if key != "features.0.weight"}
     for name, content, message in (
@@ -144,7 +144,7 @@ def test_wrong_files_are_named_with_their_first_keys(tmp_path: Path) -> None:
         load_network(SMALL, "imagnet")
 
 
-def test_published_weights_are_loaded_without_code_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_state__is_loaded_without_code_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     state, options = SMALL.build().state_dict(), {}
 
     def fetched(url: str, **given: object) -> object:
@@ -156,7 +156,9 @@ def test_published_weights_are_loaded_without_code_and_named(monkeypatch: pytest
     assert options == {"progress": False, "check_hash": True, "weights_only": True}
 
 
-def test_published_weights_that_cannot_be_fetched_name_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_state__names_the_next_step_where_it_cannot_be_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def offline(url: str, *arguments: object, **options: object) -> object:
         raise URLError(f"no route to {url}")
 
@@ -168,7 +170,7 @@ def test_published_weights_that_cannot_be_fetched_name_the_next_step(monkeypatch
         published_state(BACKBONES.get("resnet50"))
 
 
-def test_the_weights_option_is_for_one_or_for_all() -> None:
+def test_parse_weights__for_one_or_for_all() -> None:
     assert parse_weights((), ["a", "b"]) == {}
     assert parse_weights(("random", "b=f=1.pth"), ["a", "b"]) == {"a": "random", "b": "f=1.pth"}
     with pytest.raises(
