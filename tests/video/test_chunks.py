@@ -27,7 +27,7 @@ def rgb_of(job: DecodeJob) -> np.ndarray:
     ("frames", "size"),
     [(1, (64, 48)), (LONGEST_CHUNK, (64, 48)), (LONGEST_CHUNK + 1, (64, 48)), (37, (63, 47))],
 )
-def test_every_frame_arrives_once_and_as_the_reader_gives_it(
+def test_decode_here__gives_every_frame_once_as_the_reader_does(
     tmp_path: Path, frames: int, size: tuple[int, int]
 ) -> None:
     path = write_clip(tmp_path / "a.mkv", noise_frames(frames, *size), codec="ffv1")
@@ -52,26 +52,26 @@ def test_every_frame_arrives_once_and_as_the_reader_gives_it(
         "portrait_406x720.mp4",
     ],
 )
-def test_odd_files_arrive_as_the_reader_gives_them(shared_data: Path, name: str) -> None:
+def test_decode_here__gives_odd_files_as_the_reader_does(shared_data: Path, name: str) -> None:
     path = shared_data / "odd" / name
     with VideoReader(path) as reader:
         expected = [frame.rgb for frame in reader]
     np.testing.assert_array_equal(rgb_of(DecodeJob(path)), expected)
 
 
-def test_large_frames_come_in_shorter_chunks(tmp_path: Path) -> None:
+def test_decode_here__gives_large_frames_in_shorter_chunks(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", noise_frames(5, 1920, 1080))
     lengths = [len(message.seconds) for message in decode_here(DecodeJob(path)) if isinstance(message, Chunk)]
     assert lengths == [2, 2, 1]
 
 
-def test_the_number_of_frames_is_promised_where_asked_for(tmp_path: Path) -> None:
+def test_decode_here__promises_the_number_of_frames_when_requested(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", noise_frames(9))
     assert next(decode_here(DecodeJob(path, count_frames=True))) == Expected(9)
     assert not any(isinstance(message, Expected) for message in decode_here(DecodeJob(path)))
 
 
-def test_failures_are_told_whatever_was_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_here__reports_every_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(decode_here(DecodeJob(tmp_path / "none.mp4"))) == [
         VideoFailed("cannot-open", f"'{tmp_path / 'none.mp4'}' is not a file.")
     ]
@@ -92,7 +92,7 @@ class OtherSamples(VideoReader):
         super().__init__(path if hardware is None else path.with_name("other.mp4"), raw)
 
 
-def test_a_device_that_decodes_other_samples_is_refused(
+def test_decode_here__refuses_a_device_that_decodes_other_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_clip(tmp_path / "a.mp4", noise_frames(3))

@@ -11,7 +11,7 @@ from vqafeat.video.files import read_frames
 from vqafeat.video.reader import VideoReader
 
 
-def test_stills_are_the_frames_that_were_asked_for(tmp_path: Path) -> None:
+def test_read_frames__gives_the_requested_frames(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_clip(path, noise_frames(9))
     with VideoReader(path) as reader:

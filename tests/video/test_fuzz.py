@@ -78,7 +78,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("share", range(SHARES))
-def test_damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> None:
+def test_extract_dataset__damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> None:
     whole = list(seeds(tmp_path / "whole").items())
     random = np.random.default_rng(share)
     extractors = build_extractors(["tiny"], {"tiny": "random"})

@@ -54,7 +54,7 @@ def children() -> set[str]:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_processes_give_what_this_process_gives(clips: list[Path], workers: int) -> None:
+def test_decode_pool__gives_what_this_process_gives(clips: list[Path], workers: int) -> None:
     with closing(DecodePool[str](workers, 30)) as pool:
         found: dict[str, list[np.ndarray]] = {path.name: [] for path in clips}
         for name, message in pool.messages(jobs_of(clips)):
@@ -68,7 +68,7 @@ def test_processes_give_what_this_process_gives(clips: list[Path], workers: int)
     assert children() == set()
 
 
-def test_a_crash_a_hang_and_a_bug_end_as_failures_and_the_rest_is_decoded(
+def test_decode_pool__survives_a_crash_a_hang_and_a_bug(
     clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "_START", crashing_decoder.START)
@@ -89,7 +89,7 @@ def test_a_crash_a_hang_and_a_bug_end_as_failures_and_the_rest_is_decoded(
     assert children() == set()
 
 
-def test_messages_say_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decode_pool__messages_say_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_START", crashing_decoder.START)
     paths = [tmp_path / "crash.mp4", tmp_path / "hang.mp4"]
     with closing(DecodePool[str](2, 1.0)) as pool:
@@ -104,7 +104,7 @@ def test_messages_say_what_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_process_killed_from_outside_costs_its_video_alone(tmp_path: Path) -> None:
+def test_decode_pool__a_killed_process_costs_its_video_alone(tmp_path: Path) -> None:
     clips = [write_clip(tmp_path / f"{index}.mp4", noise_frames(200, seed=index)) for index in range(3)]
     with closing(DecodePool[str](1, 30)) as pool:
         ends, killed = {}, False
@@ -118,7 +118,7 @@ def test_a_process_killed_from_outside_costs_its_video_alone(tmp_path: Path) -> 
     assert ends == {"0.mp4": "end", "1.mp4": "decoder-crashed", "2.mp4": "end"}
 
 
-def test_a_slow_reader_is_no_hang(clips: list[Path]) -> None:
+def test_decode_pool__takes_a_slow_reader_for_no_hang(clips: list[Path]) -> None:
     with closing(DecodePool[str](2, 1.0)) as pool:
         ends = []
         for _, message in pool.messages(jobs_of(clips[:2])):
@@ -140,7 +140,7 @@ for key, message in DecodePool(1, 30).messages(lambda: next(jobs, None)):
 """
 
 
-def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+def test_decode_pool__processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", noise_frames(200))
     with subprocess.Popen(
         [sys.executable, "-c", ORPHANED, str(clip)], stdout=subprocess.PIPE, text=True
@@ -160,7 +160,7 @@ def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     raise AssertionError(f"process {worker} is still there")
 
 
-def test_impossible_pools_are_refused() -> None:
+def test_decode_pool__refuses_wrong_arguments() -> None:
     with pytest.raises(ArgumentError, match="workers is 0; at least 1 decoding process is needed"):
         DecodePool[str](0, 1.0)
     with pytest.raises(ArgumentError, match=r"timeout is 0 seconds; it has to be positive"):

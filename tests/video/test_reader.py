@@ -72,7 +72,7 @@ def planes_of(picture: av.VideoFrame) -> list[npt.NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_odd_files_decode_as_their_recorded_facts_say(shared_data: Path, name: str) -> None:
+def test_video_reader__decodes_odd_files_as_their_recorded_facts(shared_data: Path, name: str) -> None:
     with (shared_data / "odd" / "facts.csv").open() as file:
         facts = {row["file"]: row for row in csv.DictReader(file)}[name]
     frames, source = read(shared_data / "odd" / name)
@@ -94,21 +94,21 @@ def test_odd_files_decode_as_their_recorded_facts_say(shared_data: Path, name: s
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_broken_files_are_refused_with_their_reason(shared_data: Path, name: str) -> None:
+def test_video_reader__refuses_broken_files_with_their_reason(shared_data: Path, name: str) -> None:
     kind, message = REFUSED[name]
     with pytest.raises(VideoError, match=message) as caught:
         read(shared_data / "odd" / name)
     assert caught.value.kind == kind
 
 
-def test_every_odd_file_is_accounted_for(shared_data: Path) -> None:
+def test_odd_files__are_all_accounted_for(shared_data: Path) -> None:
     files = {path.name for path in (shared_data / "odd").iterdir()} - {"facts.csv"}
     assert files == {*REFUSED, *WHOLE, "portrait_406x720.mp4"}
     frames, source = read(shared_data / "odd" / "portrait_406x720.mp4")
     assert (len(frames), source["width"], source["height"]) == (243, 406, 720)
 
 
-def test_times_and_rates_of_odd_files_are_stated(shared_data: Path) -> None:
+def test_source__states_times_and_rates_of_odd_files(shared_data: Path) -> None:
     assert read(shared_data / "odd" / "slow_motion_vfr.mp4")[1]["constant_frame_rate"] is False
     assert read(shared_data / "odd" / "animated.gif")[1]["constant_frame_rate"] is False
     assert read(shared_data / "odd" / "av1.mkv")[1]["constant_frame_rate"] is True
@@ -127,7 +127,7 @@ def test_times_and_rates_of_odd_files_are_stated(shared_data: Path) -> None:
         "odd/h263.3gp",
     ],
 )
-def test_rgb_equals_ffmpegs_integer_conversion_bit_for_bit(shared_data: Path, name: str) -> None:
+def test_video_reader__rgb_equals_ffmpegs_integer_conversion(shared_data: Path, name: str) -> None:
     with av.open(shared_data / name) as container:
         picture = next(container.decode(video=0))
         expected = integer_rgb(planes_of(picture), int(picture.colorspace), int(picture.color_range) == 2)
@@ -135,7 +135,7 @@ def test_rgb_equals_ffmpegs_integer_conversion_bit_for_bit(shared_data: Path, na
         np.testing.assert_array_equal(next(iter(reader)).rgb, expected)
 
 
-def test_rotation_turns_the_picture_as_a_player_does(shared_data: Path) -> None:
+def test_video_reader__rotates_as_a_player_does(shared_data: Path) -> None:
     with av.open(shared_data / "odd" / "rotated_90.mov") as container:
         coded = next(container.decode(video=0)).to_ndarray(format="rgb24")
     shown = read(shared_data / "odd" / "rotated_90.mov")[0][0].rgb
@@ -144,7 +144,7 @@ def test_rotation_turns_the_picture_as_a_player_does(shared_data: Path) -> None:
     np.testing.assert_array_equal(shown[-1, -1], coded[0, -1])
 
 
-def test_frames_and_times_are_those_that_were_written(tmp_path: Path) -> None:
+def test_video_reader__gives_the_written_frames_and_times(tmp_path: Path) -> None:
     seconds = [0.0, 0.04, 0.1, 0.5, 0.52]
     written = noise_frames(5)
     frames, source = read(
@@ -157,7 +157,7 @@ def test_frames_and_times_are_those_that_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(63, 47), (64, 47), (63, 48), (1, 1)])
-def test_odd_sizes_keep_their_size(tmp_path: Path, width: int, height: int) -> None:
+def test_video_reader__keeps_odd_sizes(tmp_path: Path, width: int, height: int) -> None:
     written = noise_frames(2, width, height)
     frames, _ = read(write_clip(tmp_path / "a.mkv", written, codec="ffv1", pixel_format="yuv420p"))
     assert frames[0].rgb.shape == (height, width, 3)
@@ -173,9 +173,7 @@ def raw_file(path: Path, count: int, geometry: RawGeometry) -> list[list[npt.NDA
 
 
 @pytest.mark.parametrize(("pixel_format", "full_range"), [("yuvj420p", True), ("yuv420p", False)])
-def test_raw_video_is_read_by_its_stated_geometry(
-    tmp_path: Path, pixel_format: str, full_range: bool
-) -> None:
+def test_raw_geometry__reads_raw_video(tmp_path: Path, pixel_format: str, full_range: bool) -> None:
     geometry = RawGeometry(32, 16, pixel_format, 20.0)
     pictures = raw_file(tmp_path / "a.yuv", 3, geometry)
     frames, source = read(tmp_path / "a.yuv", geometry)
@@ -185,7 +183,7 @@ def test_raw_video_is_read_by_its_stated_geometry(
     assert source["color_range"] == ("full" if full_range else "limited")
 
 
-def test_raw_video_that_is_cut_or_without_geometry_is_refused(tmp_path: Path) -> None:
+def test_raw_geometry__refuses_cut_files_and_its_absence(tmp_path: Path) -> None:
     geometry = RawGeometry(32, 16, "yuv420p", 20.0)
     raw_file(tmp_path / "a.yuv", 3, geometry)
     (tmp_path / "b.yuv").write_bytes((tmp_path / "a.yuv").read_bytes()[:-1])
@@ -198,7 +196,7 @@ def test_raw_video_that_is_cut_or_without_geometry_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.97])
 @pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "webm"])
 @pytest.mark.parametrize("at_packet", [False, True])
-def test_a_cut_file_is_never_taken_for_whole(
+def test_video_reader__never_takes_a_cut_file_for_whole(
     tmp_path: Path, share: float, suffix: str, at_packet: bool
 ) -> None:
     codec, options = ("libvpx", {}) if suffix == "webm" else ("libx264", {"g": "5", "bf": "0"})
@@ -220,7 +218,7 @@ def test_a_cut_file_is_never_taken_for_whole(
     assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
 
 
-def test_damage_in_the_middle_is_a_break(tmp_path: Path) -> None:
+def test_video_reader__breaks_at_damage_in_the_middle(tmp_path: Path) -> None:
     whole = bytearray(
         write_clip(tmp_path / "a.mkv", noise_frames(60, 160, 96), options={"g": "5", "bf": "0"}).read_bytes()
     )
@@ -232,25 +230,27 @@ def test_damage_in_the_middle_is_a_break(tmp_path: Path) -> None:
     assert caught.value.kind == "breaks-midway"
 
 
-def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_reader__takes_a_name_with_a_colon_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_clip(Path("a.mp4"), noise_frames(2)).rename("clip:1.mp4")
     assert len(read(Path("clip:1.mp4"))[0]) == 2
 
 
-def test_an_unknown_raw_pixel_format_is_named(tmp_path: Path) -> None:
+def test_raw_geometry__names_an_unknown_pixel_format(tmp_path: Path) -> None:
     (tmp_path / "a.yuv").write_bytes(bytes(768))
     with pytest.raises(VideoError, match="pixel_format 'yuv42p' is none that FFmpeg knows"):
         VideoReader(tmp_path / "a.yuv", RawGeometry(32, 16, "yuv42p", 25.0))
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_video_reader__refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.mp4", tmp_path):
         with pytest.raises(VideoError, match="is not a file"):
             VideoReader(path)
 
 
-def test_decoding_keeps_one_frame_at_a_time(tmp_path: Path) -> None:
+def test_video_reader__keeps_one_frame_at_a_time(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", noise_frames(120, 160, 96))
     frame_bytes = 160 * 96 * 3
     tracemalloc.start()
@@ -263,12 +263,12 @@ def test_decoding_keeps_one_frame_at_a_time(tmp_path: Path) -> None:
     assert peak_bytes < 6 * frame_bytes
 
 
-def test_the_decoder_is_named_with_its_versions() -> None:
+def test_decoder_identity__names_the_versions() -> None:
     assert av.__version__ in decoder_identity()
     assert "libswscale" in decoder_identity()
 
 
-def test_frame_counts_of_real_videos_equal_the_published_ones(shared_data: Path) -> None:
+def test_video_reader__frame_counts_equal_the_published_ones(shared_data: Path) -> None:
     with (shared_data / "labels" / "KONVID_1K_metadata.csv").open() as file:
         published = {f"{row['flickr_id']}.mp4": row for row in csv.DictReader(file)}
     clips = sorted((shared_data / "konvid-mini").glob("*.mp4"))
@@ -291,7 +291,7 @@ def ended(
     return last
 
 
-def test_a_frame_or_a_video_that_is_too_large_is_refused(tmp_path: Path) -> None:
+def test_decode_limits__refuse_a_too_large_frame_or_video(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", noise_frames(5))
     size = noise_frames(1).shape[1:3]
     pixels = size[0] * size[1]
@@ -304,7 +304,7 @@ def test_a_frame_or_a_video_that_is_too_large_is_refused(tmp_path: Path) -> None
     assert isinstance(ended(clip, DecodeLimits(pixels, 5)), VideoEnd)
 
 
-def test_a_header_of_ten_gigapixels_costs_nothing(tmp_path: Path) -> None:
+def test_decode_limits__a_header_of_ten_gigapixels_costs_no_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.y4m").write_bytes(b"YUV4MPEG2 W100000 H100000 F25:1 Ip C420\nFRAME\n" + bytes(1000))
     (tmp_path / "bomb.yuv").write_bytes(bytes(100))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -315,7 +315,7 @@ def test_a_header_of_ten_gigapixels_costs_nothing(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
-def test_a_header_that_claims_a_milliard_frames_is_not_believed(tmp_path: Path) -> None:
+def test_decode_limits__a_header_of_a_milliard_frames_is_not_believed(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.avi", noise_frames(5), codec="mjpeg", pixel_format="yuvj420p")
     content = bytearray(path.read_bytes())
     for marker, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
@@ -328,7 +328,7 @@ def test_a_header_that_claims_a_milliard_frames_is_not_believed(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("given", "words"), [({"max_pixels": 0}, "max_pixels is 0"), ({"max_frames": 0}, "max_frames is 0")]
 )
-def test_limits_check_themselves(given: dict[str, int], words: str) -> None:
+def test_decode_limits__refuse_wrong_values(given: dict[str, int], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         DecodeLimits(**given)
     with pytest.raises(VideoError, match="more than the 10 pixels allowed"):

@@ -30,7 +30,7 @@ def random_picture(
     ("pixel_format", "full_range"), [("yuv420p", False), ("yuv420p", True), ("yuvj420p", True)]
 )
 @pytest.mark.parametrize("size", SIZES)
-def test_planes_become_what_swscale_makes_of_them(
+def test_to_rgb__planes_equal_swscale(
     size: tuple[int, int], pixel_format: str, full_range: bool, matrix: int
 ) -> None:
     picture, flat = random_picture(*size, pixel_format, matrix, full_range)
@@ -43,7 +43,7 @@ def test_planes_become_what_swscale_makes_of_them(
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((63, 48), 1), ((64, 48), 9)])
-def test_what_has_no_exact_conversion_takes_swscales_path(size: tuple[int, int], matrix: int) -> None:
+def test_layout_of__leaves_inexact_conversions_to_swscale(size: tuple[int, int], matrix: int) -> None:
     picture = av.VideoFrame(*size, "yuv420p")
     picture.colorspace = matrix
     assert not layout_of(picture).planes
@@ -54,7 +54,7 @@ def test_what_has_no_exact_conversion_takes_swscales_path(size: tuple[int, int],
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_frames_are_turned_as_numpy_turns_them_and_share_no_memory(turns: int) -> None:
+def test_to_rgb__turns_as_numpy_and_shares_no_memory(turns: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
     layout = FrameLayout(6, 4, planes=False, matrix=0, full_range=False, quarter_turns=turns)
     memory = torch.from_numpy(rgb.reshape(2, -1).copy())
@@ -64,6 +64,6 @@ def test_frames_are_turned_as_numpy_turns_them_and_share_no_memory(turns: int) -
     assert layout.shown_size == ((4, 6) if turns % 2 else (6, 4))
 
 
-def test_a_frame_without_samples_is_refused() -> None:
+def test_frame_layout__refuses_a_frame_without_samples() -> None:
     with pytest.raises(ArgumentError, match="a frame of 0x4 has no samples"):
         FrameLayout(0, 4, planes=False, matrix=0, full_range=False, quarter_turns=0)
