@@ -56,7 +56,7 @@ def rows_of(sink: FeatureBuffer) -> list[float]:
     return sink.arrays()["a"].flatten().tolist()
 
 
-def test_frames_of_one_size_share_batches_and_each_video_gets_its_own_rows() -> None:
+def test_frame_batcher__shares_batches_and_gives_each_video_its_rows() -> None:
     network = Telling()
     batches = FrameBatcher(as_network(network), lambda height, width: 4)
     one, two, other = (FeatureBuffer(lambda rows: rows) for _ in range(3))
@@ -77,7 +77,7 @@ def test_frames_of_one_size_share_batches_and_each_video_gets_its_own_rows() -> 
     )
 
 
-def test_a_device_without_memory_gets_half_the_frames_until_they_fit() -> None:
+def test_frame_batcher__halves_the_batch_on_a_device_without_memory() -> None:
     network = Telling(room=3)
     batches = FrameBatcher(as_network(network), lambda height, width: 16)
     sink = FeatureBuffer(lambda rows: rows)
@@ -88,7 +88,7 @@ def test_a_device_without_memory_gets_half_the_frames_until_they_fit() -> None:
     assert sink.error is None
 
 
-def test_a_frame_that_never_fits_fails_its_own_video_alone() -> None:
+def test_frame_batcher__a_frame_that_never_fits_fails_its_video_alone() -> None:
     network = Telling(room=0)
     batches = FrameBatcher(as_network(network), lambda height, width: 2)
     one, two = FeatureBuffer(lambda rows: rows), FeatureBuffer(lambda rows: rows)
@@ -104,7 +104,7 @@ def test_a_frame_that_never_fits_fails_its_own_video_alone() -> None:
 
 
 @pytest.mark.parametrize("pieces", [(300,), (1,) * 300, (7, 100, 193), (64, 64, 64, 64, 44)])
-def test_chosen_frames_alone_are_handed_on(pieces: tuple[int, ...]) -> None:
+def test_frame_collector__passes_the_selected_frames_alone(pieces: tuple[int, ...]) -> None:
     network = Telling()
     batches = FrameBatcher(as_network(network), lambda height, width: 1)
     sink = FeatureBuffer(lambda rows: rows)
@@ -144,7 +144,9 @@ def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]
 @pytest.mark.parametrize("rule", [ClipRule(8, 4, 4), ClipRule(8, 4, 2), ClipRule(6, 6, 1)])
 @pytest.mark.parametrize("total", [1, 3, 6, 7, 8, 9, 15, 16, 17, 40])
 @pytest.mark.parametrize("chunk", [1, 5, 100])
-def test_blocks_from_a_stream_are_those_of_the_whole_video(rule: ClipRule, total: int, chunk: int) -> None:
+def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
+    rule: ClipRule, total: int, chunk: int
+) -> None:
     network = Telling(clips=rule)
     sink = FeatureBuffer(lambda rows: rows)
     collector = ClipBatcher(as_network(network), sink)
@@ -157,7 +159,7 @@ def test_blocks_from_a_stream_are_those_of_the_whole_video(rule: ClipRule, total
     assert len(sink.arrays()["a"]) == len(rows)
 
 
-def test_a_clip_that_does_not_fit_fails_the_video() -> None:
+def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:
     collector = ClipBatcher(
         as_network(Telling(room=3, clips=ClipRule(8, 4, 4))), FeatureBuffer(lambda rows: rows)
     )
@@ -166,7 +168,7 @@ def test_a_clip_that_does_not_fit_fails_the_video() -> None:
     assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.sink.error)
 
 
-def test_the_collector_of_a_backbone_is_chosen_by_its_clips() -> None:
+def test_backbones__those_that_read_clips() -> None:
     assert [name for name in BACKBONES if BACKBONES.get(name).clips is not None] == [
         "slowfast-fast",
         "r3d101",
@@ -176,7 +178,7 @@ def test_the_collector_of_a_backbone_is_chosen_by_its_clips() -> None:
 
 @pytest.mark.parametrize("held", [0, 100, 1 << 30])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_pieces_come_back_in_order(
+def test_spill_buffer__returns_pieces_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, dtype: type
 ) -> None:
     monkeypatch.setattr(batching, "HELD_BYTES", held)
@@ -192,9 +194,7 @@ def test_pieces_come_back_in_order(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_video_takes_no_more_memory_than_what_is_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spill_buffer__holds_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "HELD_BYTES", 1000)
     store = SpillBuffer(tmp_path)
     largest = 0

@@ -17,7 +17,7 @@ from vqafeat.store import FeatureStore
 REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 
 
-def test_one_device_or_two_leave_the_same_store(tmp_path: Path) -> None:
+def test_run_extraction__one_device_or_two_leave_the_same_store(tmp_path: Path) -> None:
     for index, name in enumerate(["a.mp4", "b.mp4"]):
         write_clip(tmp_path / name, noise_frames(4, seed=index))
     dataset, trees = csv_dataset(tmp_path, ["a.mp4", "b.mp4"]), []
@@ -29,7 +29,7 @@ def test_one_device_or_two_leave_the_same_store(tmp_path: Path) -> None:
     assert trees[0] == trees[1]
 
 
-def test_what_an_extraction_refuses(tmp_path: Path) -> None:
+def test_extraction__refuses_wrong_arguments(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", noise_frames(4))
     dataset = csv_dataset(tmp_path, ["a.mp4"])
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)

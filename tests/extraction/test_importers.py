@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_vsfa_folder_with_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:
+def test_vsfa_dataset__takes_a_folder_under_a_name_of_the_user(folder: Path, tmp_path: Path) -> None:
     dataset = vsfa_dataset(folder, "mine")
     assert [(video.name, video.mos) for video in dataset.videos] == [("0", 3.5), ("2", 1.25), ("10", 4.0)]
     store = FeatureStore.create(tmp_path / "mine.zarr", dataset)
@@ -48,7 +48,7 @@ def test_a_vsfa_folder_with_a_name_of_its_own(folder: Path, tmp_path: Path) -> N
     assert store.identity("resnet50").weights_sha256.startswith("unknown; imported from SHA-256 ")
 
 
-def test_a_vsfa_folder_of_a_published_list_counts_in_it(folder: Path, tmp_path: Path) -> None:
+def test_import_vsfa__counts_in_the_published_list(folder: Path, tmp_path: Path) -> None:
     dataset = bare_dataset([f"v{index}" for index in range(11)])
     for index in SCORES:
         np.save(folder / f"{index}_score.npy", np.array([[float(index)]]))
@@ -64,7 +64,7 @@ def test_a_vsfa_folder_of_a_published_list_counts_in_it(folder: Path, tmp_path: 
         import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
 
 
-def test_vsfa_folders_that_are_not_whole_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_vsfa_dataset__refuses_incomplete_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds no file named <index>_resnet-50_res5c.npy"):
         vsfa_dataset(tmp_path, "mine")
     np.save(folder / "2_score.npy", np.array([np.nan]))
@@ -89,7 +89,7 @@ def test_vsfa_folders_that_are_not_whole_are_refused(folder: Path, tmp_path: Pat
         assert FeatureStore.open(tmp_path / "mine.zarr").feature_sets() == []
 
 
-def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Path) -> None:
+def test_import_matrix__stores_one_row_a_video_and_leaves_out_nan(tmp_path: Path) -> None:
     matrix = np.arange(12.0).reshape(3, 4)
     matrix[1, 2] = np.nan
     savemat(tmp_path / "brisque.mat", {"feats_mat": matrix})
@@ -110,7 +110,7 @@ def test_a_matrix_becomes_one_row_a_video_and_nan_rows_are_left_out(tmp_path: Pa
         import_matrix(tmp_path / "brisque.mat", bare_dataset(["a", "b"]), store, "brisque")
 
 
-def test_both_versions_of_matlab_files_are_read(tmp_path: Path) -> None:
+def test_read_matrix__reads_both_versions_of_matlab_files(tmp_path: Path) -> None:
     matrix = np.arange(6.0).reshape(2, 3)
     savemat(tmp_path / "five.mat", {"a": matrix, "b": matrix + 1})
     with h5py.File(tmp_path / "seven.mat", "w") as file:

@@ -38,7 +38,9 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extract_dataset__a_second_run_decodes_nothing(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(videos, tmp_path / "v.zarr")
     assert (first.extracted, first.skipped, first.frames, first.failures) == (3, 0, 15, ())
     monkeypatch.setattr("vqafeat.extraction.pipeline.Pipeline._begin", None)
@@ -47,9 +49,7 @@ def test_a_second_run_decodes_nothing(videos: Path, tmp_path: Path, monkeypatch:
     assert list(verify_store(FeatureStore.open(tmp_path / "v.zarr"))) == []
 
 
-def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(
-    videos: Path, tmp_path: Path
-) -> None:
+def test_extract_dataset__repeats_a_replaced_file_and_not_a_touched_one(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "v.zarr")
     before = FeatureStore.open(tmp_path / "v.zarr").read("squeezenet1_0", "a.mp4").values.copy()
     os.utime(videos / "a.mp4", (1, 1))
@@ -61,7 +61,7 @@ def test_a_touched_file_is_known_by_its_digest_and_a_replaced_one_is_done_again(
     assert after.shape != before.shape
 
 
-def test_a_new_network_joins_without_touching_the_others(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__adds_a_network_without_touching_the_others(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "v.zarr")
     before = tree(tmp_path / "v.zarr")
     assert run(videos, tmp_path / "v.zarr", ("squeezenet1_0", "resnet18")).extracted == 3
@@ -71,7 +71,7 @@ def test_a_new_network_joins_without_touching_the_others(videos: Path, tmp_path:
     assert tree(tmp_path / "together.zarr") == after
 
 
-def test_a_bad_video_goes_to_the_failure_log_and_stops_nothing(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__logs_a_bad_video_and_continues(videos: Path, tmp_path: Path) -> None:
     (videos / "b.mp4").write_bytes(b"no video")
     summary = run(videos, tmp_path / "v.zarr")
     assert (summary.extracted, len(summary.failures)) == (2, 1)
@@ -84,7 +84,7 @@ def test_a_bad_video_goes_to_the_failure_log_and_stops_nothing(videos: Path, tmp
     assert read_failure_log(failure_log) == []
 
 
-def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
+def test_extract_dataset__never_stores_a_broken_video_as_whole(tmp_path: Path) -> None:
     whole = write_clip(
         tmp_path / "whole.mp4",
         noise_frames(60),
@@ -100,7 +100,7 @@ def test_a_broken_video_is_never_stored_as_if_whole(tmp_path: Path) -> None:
     assert not (store.path / "frames").exists()
 
 
-def test_raw_video_read_by_another_geometry_is_done_again(tmp_path: Path) -> None:
+def test_extract_dataset__repeats_raw_video_read_by_another_geometry(tmp_path: Path) -> None:
     (tmp_path / "a.yuv").write_bytes(bytes(range(256)) * 36 * 2)
     sizes = []
     for pixel_format, side in (("yuvj420p", 64), ("yuv420p", 64), ("yuv420p", 32)):
@@ -120,7 +120,7 @@ def test_raw_video_read_by_another_geometry_is_done_again(tmp_path: Path) -> Non
     assert again.skipped == 1
 
 
-def test_a_video_too_small_for_a_network_or_gone_is_stepped_over(tmp_path: Path) -> None:
+def test_extract_dataset__skips_videos_that_are_too_small_or_gone(tmp_path: Path) -> None:
     for name, side in (("a.mp4", 16), ("b.mp4", 48), ("c.mp4", 48)):
         write_clip(tmp_path / name, noise_frames(3, side, side))
     dataset = csv_dataset(tmp_path, NAMES)
@@ -136,7 +136,7 @@ def test_a_video_too_small_for_a_network_or_gone_is_stepped_over(tmp_path: Path)
     assert summary.extracted == 1
 
 
-def test_a_half_written_failure_log_line_stops_nothing(videos: Path, tmp_path: Path) -> None:
+def test_read_failure_log__ignores_a_half_written_line(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "v.failures.jsonl").write_text(
         '{"video": "x.mp4", "path": "", "kind": "missing", "message": "m"}\n{"video": "y.m'
     )
@@ -144,7 +144,7 @@ def test_a_half_written_failure_log_line_stops_nothing(videos: Path, tmp_path: P
     assert [failure.video for failure in read_failure_log(tmp_path / "v.failures.jsonl")] == ["x.mp4"]
 
 
-def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__notes_missing_videos(videos: Path, tmp_path: Path) -> None:
     dataset = csv_dataset(videos, NAMES)
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
     summary = extract_dataset(
@@ -154,7 +154,7 @@ def test_missing_videos_are_noted(videos: Path, tmp_path: Path) -> None:
     assert [failure.video for failure in read_failure_log(failure_log_path(store))] == ["lost.mp4"]
 
 
-def test_another_identity_is_refused_before_any_video_is_read(
+def test_extract_dataset__refuses_another_identity_before_decoding(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(videos, tmp_path / "v.zarr")
@@ -168,7 +168,7 @@ def test_another_identity_is_refused_before_any_video_is_read(
         )
 
 
-def test_videos_without_a_path_are_refused(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__refuses_videos_without_a_path(videos: Path, tmp_path: Path) -> None:
     csv_dataset(videos, NAMES)
     dataset = load_dataset(str(videos / "scores.csv"))
     with pytest.raises(
@@ -177,7 +177,7 @@ def test_videos_without_a_path_are_refused(videos: Path, tmp_path: Path) -> None
         extract_dataset(dataset, FeatureStore.create(tmp_path / "v.zarr", dataset), [])
 
 
-def test_progress_is_told_video_by_video(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__reports_progress_video_by_video(videos: Path, tmp_path: Path) -> None:
     dataset, watching = csv_dataset(videos, NAMES), Watching()
     extract_dataset(
         dataset,
@@ -199,7 +199,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), names=sys.argv[3:])
 
 @pytest.mark.faults
 @pytest.mark.parametrize("after_videos", [0, 2])
-def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Path, after_videos: int) -> None:
+def test_extract_dataset__a_killed_run_resumes_to_the_same_store(tmp_path: Path, after_videos: int) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     names = [f"{index}.mp4" for index in range(5)]
@@ -224,7 +224,7 @@ def test_a_killed_run_resumes_to_the_store_of_an_uninterrupted_one(tmp_path: Pat
 @pytest.mark.parametrize(
     ("fault", "kind"), [("crash", "decoder-crashed"), ("hang", "timeout"), ("bug", "decoder-error")]
 )
-def test_whatever_a_codec_does_ends_in_the_failure_log(
+def test_extract_dataset__every_codec_fault_ends_in_the_failure_log(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
 ) -> None:
     monkeypatch.setattr(pool, "_START", crashing_decoder.START)
@@ -239,7 +239,7 @@ def test_whatever_a_codec_does_ends_in_the_failure_log(
     assert store.complete_videos("squeezenet1_0") == ["a.mp4", "c.mp4"]
 
 
-def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(
+def test_extract_dataset__a_full_disk_leaves_a_valid_store(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
@@ -265,7 +265,7 @@ def test_a_full_disk_ends_with_a_clear_error_and_a_valid_store(
 
 
 @pytest.mark.faults
-def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None:
+def test_extract_command__resumes_after_an_interrupt(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     names = [f"{index}.mp4" for index in range(VIDEOS)]
@@ -300,7 +300,7 @@ def test_an_interrupted_run_leaves_a_store_to_go_on_with(tmp_path: Path) -> None
     assert run(videos, store, names=names).extracted == VIDEOS - len(done)
 
 
-def test_two_extractions_on_one_store_do_not_meet(videos: Path, tmp_path: Path) -> None:
+def test_extract_dataset__refuses_a_second_writer(videos: Path, tmp_path: Path) -> None:
     dataset = csv_dataset(videos, NAMES)
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
     with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):

@@ -31,7 +31,7 @@ def network_of(name: str, dtype: str = "float16") -> Network:
     )[0]
 
 
-def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:
+def test_activation_bytes__is_dominated_by_the_first_block() -> None:
     # ResNet-18 at 224: the stem's map before and after its norm; then conv1's input, its output and the
     # shortcut, at half the size
     stem = 64 * 112 * 112 * 4
@@ -39,7 +39,7 @@ def test_the_highest_sum_of_maps_is_the_one_of_the_first_block() -> None:
     assert activation_bytes(network_of("resnet18"), 448, 448) == pytest.approx(8 * stem, rel=0.15)
 
 
-def test_what_is_known_of_a_network_keeps_it_not_alive() -> None:
+def test_activation_bytes__keeps_no_network_alive() -> None:
     network = network_of("resnet18")
     assert activation_bytes(network, 64, 64) == activation_bytes(network, 64, 64) > 0
     alive = weakref.ref(network)
@@ -48,18 +48,18 @@ def test_what_is_known_of_a_network_keeps_it_not_alive() -> None:
     assert alive() is None
 
 
-def test_clips_hold_a_block_of_frames() -> None:
+def test_held_bytes__of_clips_are_a_block_of_frames() -> None:
     assert held_bytes(network_of("resnet18"), 100, 200) == 0
     assert held_bytes(network_of("slowfast-fast"), 100, 200) == 64 * 3 * 100 * 200
     assert step_bytes(network_of("slowfast-fast"), 100, 200) > 32 * 3 * 100 * 200 * 4
 
 
-def test_what_is_free_and_used_is_known() -> None:
+def test_used_bytes__and_free_on_are_plausible() -> None:
     assert used_bytes() > 50 << 20
     assert free_on(CPU) > 50 << 20
 
 
-def test_a_video_beyond_the_budget_is_refused_with_the_amount_that_would_do(tmp_path: Path) -> None:
+def test_extract_video__refuses_beyond_the_budget_with_the_amount_needed(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", noise_frames(2, 640, 480))
     extractors = build_extractors(["resnet18"], {"resnet18": "random"})
     resources = Resources(workers=0, memory_bytes=used_bytes() + (20 << 20))
@@ -77,7 +77,7 @@ def test_a_video_beyond_the_budget_is_refused_with_the_amount_that_would_do(tmp_
     assert len(found.table.seconds) == 2
 
 
-def test_a_batch_is_what_fits_and_never_more_than_asked_for() -> None:
+def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> None:
     network = network_of("resnet18")
     budget = MemoryBudget(used_bytes() + 10 * step_bytes(network, 240, 320), CPU, workers=0)
     assert 8 <= budget.batch(network, 240, 320, None) <= 10

@@ -47,7 +47,7 @@ def spread(dataset: Dataset, store: FeatureStore, watching: Watching | None = No
     )
 
 
-def test_two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) -> None:
+def test_extract_on_devices__two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) -> None:
     alone = FeatureStore.create(tmp_path / "alone" / "videos.zarr", dataset)
     expected = extract_dataset(dataset, alone, REQUEST.build())
     store, watching = FeatureStore.create(tmp_path / "spread" / "videos.zarr", dataset), Watching()
@@ -59,7 +59,7 @@ def test_two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) 
     assert {told for told in watching.told if isinstance(told, str)} == set(NAMES)
 
 
-def test_videos_are_divided_by_size_and_none_is_lost(dataset: Dataset) -> None:
+def test_shares__divide_videos_by_size_and_lose_none(dataset: Dataset) -> None:
     parts = shares(dataset, 2)
     assert sorted(video.name for part in parts for video in part.videos) == NAMES
     loads = [sum(video.path.stat().st_size for video in part.videos if video.path) for part in parts]
@@ -69,7 +69,9 @@ def test_videos_are_divided_by_size_and_none_is_lost(dataset: Dataset) -> None:
 
 
 @pytest.mark.faults
-def test_a_process_that_is_killed_is_told_of_and_the_rest_stays(dataset: Dataset, tmp_path: Path) -> None:
+def test_extract_on_devices__reports_a_killed_process_and_keeps_the_rest(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
 
     def kill_one() -> None:
@@ -95,7 +97,9 @@ def _is_share(process: int) -> bool:
         return False
 
 
-def test_an_error_of_one_process_is_the_error_of_all(dataset: Dataset, tmp_path: Path) -> None:
+def test_extract_on_devices__an_error_of_one_process_is_the_error_of_all(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     store = FeatureStore.create(tmp_path / "s" / "videos.zarr", dataset)
     with store.exclusive(), pytest.raises(StoreError, match="another process is writing"):
         spread(dataset, FeatureStore.open(store.path, writable=True))

@@ -30,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", noise_frames(7, 96, 64))
 
 
-def test_rows_equal_the_released_recipe_on_whole_tensors(clip: Path) -> None:
+def test_extract_video__rows_equal_the_released_recipe(clip: Path) -> None:
     found = extract_video(clip, build_extractors(["resnet18"], RANDOM, "float32")).features["resnet18"]
     with VideoReader(clip) as reader:
         tensors = [functional.to_tensor(frame.rgb) for frame in reader]
@@ -47,7 +47,7 @@ def test_rows_equal_the_released_recipe_on_whole_tensors(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_frames", [1, 3, 4, 7, 50])
-def test_rows_do_not_depend_on_the_batch(clip: Path, batch_frames: int) -> None:
+def test_extract_video__rows_do_not_depend_on_the_batch(clip: Path, batch_frames: int) -> None:
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     expected = extract_video(clip, extractors).features["resnet18"].values
     found = (
@@ -58,7 +58,7 @@ def test_rows_do_not_depend_on_the_batch(clip: Path, batch_frames: int) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_networks_in_one_pass_give_what_each_gives_alone(clip: Path) -> None:
+def test_extract_video__networks_in_one_pass_equal_each_alone(clip: Path) -> None:
     together = extract_video(clip, build_extractors(["resnet18@full", "squeezenet1_0"], RANDOM)).features
     assert set(together) == {"resnet18", "squeezenet1_0"}
     for name, features in together.items():
@@ -67,7 +67,7 @@ def test_networks_in_one_pass_give_what_each_gives_alone(clip: Path) -> None:
         assert features.values.dtype == np.float16
 
 
-def test_each_frame_is_told_of_and_has_its_time_and_source(clip: Path) -> None:
+def test_extract_video__reports_each_frame_with_time_and_source(clip: Path) -> None:
     told: list[int] = []
     found = extract_video(clip, build_extractors(["squeezenet1_0"], RANDOM), on_frames=told.append)
     assert sum(told) == 7
@@ -76,7 +76,7 @@ def test_each_frame_is_told_of_and_has_its_time_and_source(clip: Path) -> None:
     assert (found.table.source["width"], found.table.source["codec"]) == (96, "h264")
 
 
-def test_the_identity_follows_what_the_rows_depend_on() -> None:
+def test_identity__follows_what_the_rows_depend_on() -> None:
     extractor = build_extractors(["resnet18"], RANDOM)[0]
     identity = extractor.identity
     assert (identity.network, identity.channels, identity.view, identity.weights) == (
@@ -92,7 +92,7 @@ def test_the_identity_follows_what_the_rows_depend_on() -> None:
     }
 
 
-def test_rows_beyond_float16_are_refused_with_the_next_step(clip: Path) -> None:
+def test_extract_video__refuses_rows_beyond_float16_with_the_next_step(clip: Path) -> None:
     extractor = build_extractors(["resnet18"], RANDOM)[0]
     with torch.no_grad():
         for parameter in extractor.loaded.network.parameters():
@@ -150,7 +150,7 @@ def assert_equal(found: dict[str, VideoFeatures], expected: dict[str, VideoFeatu
         np.testing.assert_array_equal(features.frame, expected[name].frame)
 
 
-def test_all_kinds_of_networks_in_one_pass_give_what_each_gives_alone(clips: list[Path]) -> None:
+def test_extract_video__all_kinds_of_networks_in_one_pass_equal_each_alone(clips: list[Path]) -> None:
     together = extract_video(clips[1], build_extractors(MIXED, MIXED_WEIGHTS, "float32"))
     assert list(together.features) == [feature_set_name(name) for name in MIXED]
     for name in MIXED:
@@ -164,7 +164,7 @@ def test_all_kinds_of_networks_in_one_pass_give_what_each_gives_alone(clips: lis
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(
+def test_pipeline__rows_ignore_the_decoder_and_the_other_videos(
     clips: list[Path], alone: Rows, workers: int
 ) -> None:
     found = rows_by_video(
@@ -175,7 +175,7 @@ def test_rows_are_equal_whatever_decodes_and_whatever_the_company_of_videos(
         assert_equal(found[name], features)
 
 
-def test_batches_across_videos_give_each_video_its_own_rows(
+def test_pipeline__batches_across_videos_give_each_video_its_rows(
     clips: list[Path], alone: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # on a CPU every frame is computed alone; batches are a GPU's way, taken here to see that rows find their
@@ -189,7 +189,7 @@ def test_batches_across_videos_give_each_video_its_own_rows(
         )
 
 
-def test_the_fast_pathway_sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:
+def test_slowfast_fast__sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:
     found = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features[
         "slowfast-fast"
     ]
@@ -211,7 +211,7 @@ def test_the_fast_pathway_sees_the_frames_of_the_released_rule(clips: list[Path]
     np.testing.assert_allclose(found.values[32:64], expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
-def test_crops_are_averaged(clips: list[Path], tmp_path: Path) -> None:
+def test_crops768__are_averaged(clips: list[Path], tmp_path: Path) -> None:
     path = write_clip(tmp_path / "large.mp4", noise_frames(1, 1000, 800))
     extractors = build_extractors(["squeezenet1_0", "squeezenet1_0@crops768"], RANDOM, "float32")
     found = extract_video(path, extractors).features["squeezenet1_0@crops768"].values
@@ -230,7 +230,7 @@ def test_crops_are_averaged(clips: list[Path], tmp_path: Path) -> None:
     np.testing.assert_allclose(found, np.mean(alone, 0), rtol=1e-4, atol=1e-5)
 
 
-def test_uniform_frames_are_those_of_the_video_even_where_its_container_miscounts(
+def test_uniform128__is_right_where_the_container_miscounts(
     clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractors = build_extractors(["squeezenet1_0@uniform128", "resnet18"], RANDOM)
@@ -242,7 +242,7 @@ def test_uniform_frames_are_those_of_the_video_even_where_its_container_miscount
     assert told == [1]
 
 
-def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(
+def test_pipeline__refuses_a_video_too_large_for_its_clips_and_continues(
     clips: list[Path], tmp_path: Path
 ) -> None:
     large = write_clip(tmp_path / "large.mp4", noise_frames(3, 640, 480))
@@ -257,7 +257,7 @@ def test_a_video_too_large_for_its_clips_is_refused_and_the_next_goes_on(
     assert ends == {"large.mp4": "over-memory", "1.mp4": 32}
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_build_extractors__names_wrong_arguments() -> None:
     with pytest.raises(
         UnknownNameError,
         match="unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540, "

@@ -49,7 +49,7 @@ def fail(given: VideoTask, error: VideoError) -> None:
     raise AssertionError(f"{given.name}: {error}")
 
 
-def test_copies_are_those_files_and_go_when_they_are_released(cache: Path, tmp_path: Path) -> None:
+def test_fetching__copies_the_files_and_deletes_them_when_released(cache: Path, tmp_path: Path) -> None:
     jobs = [job(remote(f"{number}.mkv", bytes([number]) * 9)) for number in range(5)]
     jobs.insert(2, job(tmp_path / "local.mp4"))
     seen = []
@@ -67,7 +67,7 @@ def test_copies_are_those_files_and_go_when_they_are_released(cache: Path, tmp_p
     assert not list(cache.glob("*/"))
 
 
-def test_no_more_than_asked_are_ahead(cache: Path) -> None:
+def test_fetching__stays_within_the_requested_number_ahead(cache: Path) -> None:
     asked = []
 
     def endless() -> Iterator[VideoTask]:
@@ -81,7 +81,7 @@ def test_no_more_than_asked_are_ahead(cache: Path) -> None:
     assert not list(cache.glob("*/"))
 
 
-def test_a_copy_is_made_while_another_is_decoded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching__copies_while_another_is_decoded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = threading.Event()
     fetch = RemoteFile.fetch
 
@@ -96,7 +96,7 @@ def test_a_copy_is_made_while_another_is_decoded(cache: Path, monkeypatch: pytes
         assert began.wait(10)
 
 
-def test_what_cannot_be_had_is_told_and_passed_over(cache: Path) -> None:
+def test_fetching__reports_and_skips_what_cannot_be_fetched(cache: Path) -> None:
     jobs = [
         job(remote("gone.mp4", None)),
         job(remote("cut.mp4", b"1234", size=9)),
@@ -116,7 +116,9 @@ def test_what_cannot_be_had_is_told_and_passed_over(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_ends_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_fetching__a_full_disk_ends_the_run(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     given = remote("a.mp4", b"1")
 
     def full(*arguments: object, **options: object) -> None:
@@ -131,7 +133,7 @@ def test_a_full_disk_ends_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch, 
         list(fetching)
 
 
-def test_a_cache_that_cannot_be_written_to_ends_the_run(cache: Path, tmp_path: Path) -> None:
+def test_fetching__a_cache_that_cannot_be_written_ends_the_run(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "vqafeat").touch()
     told = pytest.raises(
         StoreError, match=r"the cache folder '.*videos' cannot be written to \(Not a directory|File exists\)"
@@ -140,7 +142,9 @@ def test_a_cache_that_cannot_be_written_to_ends_the_run(cache: Path, tmp_path: P
         list(fetching)
 
 
-def test_one_that_is_slow_does_not_keep_others_waiting(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching__a_slow_copy_does_not_delay_the_others(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on, fetch = threading.Event(), RemoteFile.fetch
 
     def slow(file: RemoteFile, to: Path) -> None:
@@ -157,7 +161,7 @@ def test_one_that_is_slow_does_not_keep_others_waiting(cache: Path, monkeypatch:
         assert [one.name for one in found] == ["0.mp4"]
 
 
-def test_an_extraction_deletes_each_copy_once_it_is_decoded(cache: Path, tmp_path: Path) -> None:
+def test_extract_dataset__deletes_each_copy_once_it_is_decoded(cache: Path, tmp_path: Path) -> None:
     names = [f"{number}.mp4" for number in range(8)]
     for number, name in enumerate(names):
         write_clip(tmp_path / name, noise_frames(3, 64, 48, number))
@@ -190,7 +194,7 @@ def test_an_extraction_deletes_each_copy_once_it_is_decoded(cache: Path, tmp_pat
         assert (source["sha256"], source["mtime_ns"]) == (sha256(content).hexdigest(), WRITTEN_NS)
 
 
-def test_what_is_cut_is_asked_for_again(s3: LoopbackS3, tmp_path: Path, cache: Path) -> None:
+def test_fetch__repeats_what_is_cut_off(s3: LoopbackS3, tmp_path: Path, cache: Path) -> None:
     place = parse_path("s3://bucket/videos", [f"endpoint_url={s3.url}"])
     content = random.Random(0).randbytes(300_000)
     (place / "a.mp4").write_bytes(content)
@@ -206,7 +210,7 @@ def test_what_is_cut_is_asked_for_again(s3: LoopbackS3, tmp_path: Path, cache: P
     assert "a.mp4' cannot be fetched (ClientPayloadError" in told[0]
 
 
-def test_folders_come_and_go_beside_each_other(cache: Path) -> None:
+def test_fetching__folders_of_several_do_not_disturb_each_other(cache: Path) -> None:
     def often(_: int) -> None:
         for _ in range(50):
             with Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
@@ -218,7 +222,7 @@ def test_folders_come_and_go_beside_each_other(cache: Path) -> None:
     assert not list(cache.glob("*/"))
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(cache: Path) -> None:
+def test_fetching__removes_what_a_killed_process_left_alone(cache: Path) -> None:
     for name in ("killed", "alive"):
         (cache / name).mkdir(parents=True)
         (cache / name / "in-use.lock").touch()

@@ -63,7 +63,7 @@ def handed_out(watching: Watching) -> list[str]:
     return [told for told in watching.told if isinstance(told, str)]
 
 
-def test_two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path) -> None:
+def test_ray_backend__two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", NAMES)
     path = dataset.videos[1].path
     assert path is not None
@@ -85,7 +85,7 @@ def test_two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path
     )
 
 
-def test_a_worker_killed_midway_loses_nothing_and_a_deadly_video_only_itself(
+def test_ray_backend__a_killed_worker_costs_the_deadly_video_alone(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = clips(tmp_path / "videos", [*NAMES[:3], DEADLY_ONCE, DEADLY])
@@ -118,7 +118,7 @@ class RemovingNode(Watching):
             self._cluster.remove_node(self._node, allow_graceful=False)
 
 
-def test_a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: Path) -> None:
+def test_ray_backend__a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", [f"{index}.mp4" for index in range(7)], frames=90)
     node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
     cluster.wait_for_nodes()
@@ -129,7 +129,7 @@ def test_a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: Path) -> None
     assert tree(store.path) == alone(dataset, tmp_path)
 
 
-def test_what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: Path) -> None:
+def test_ray_backend__what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", NAMES[:1])
     store = new_store(dataset, tmp_path)
     other = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random:1"}, "float16", "fp32")
@@ -144,7 +144,7 @@ def test_what_a_worker_refuses_is_the_error_of_the_run(cluster: Any, tmp_path: P
         spread(dataset, FeatureStore.open(store.path, writable=True))
 
 
-def test_workers_that_cannot_start_are_told_of(cluster: Any, tmp_path: Path) -> None:
+def test_ray_backend__reports_workers_that_cannot_start(cluster: Any, tmp_path: Path) -> None:
     dataset = clips(tmp_path / "videos", NAMES[:1])
     with pytest.raises(
         ClusterError, match=r"no machine of the cluster holds a worker with 64 CPU .*lower --cpus-per-worker"
@@ -156,7 +156,7 @@ def test_workers_that_cannot_start_are_told_of(cluster: Any, tmp_path: Path) -> 
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, patience_seconds=0.5)
 
 
-def test_costs_are_frames_times_pixels_whatever_the_size_of_the_file(tmp_path: Path) -> None:
+def test_estimate_costs__are_frames_times_pixels_whatever_the_file_size(tmp_path: Path) -> None:
     write_clip(tmp_path / "short.mp4", noise_frames(3, 64, 48))
     write_clip(tmp_path / "long.mkv", noise_frames(30, 64, 48) // 64 * 64)
     write_clip(tmp_path / "large.mp4", noise_frames(3, 320, 240))

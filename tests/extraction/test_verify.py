@@ -56,7 +56,7 @@ def chunk(store: FeatureStore, kind: str, number: int) -> Path:
     )
 
 
-def test_what_is_damaged_is_found_and_extracted_again(store: FeatureStore, videos: Path) -> None:
+def test_repair__finds_and_extracts_again_what_is_damaged(store: FeatureStore, videos: Path) -> None:
     whole, untouched = tree(store.path), chunk(store, "features/tiny", 0).stat().st_mtime_ns
     flipped, cut, lost = (
         chunk(store, "features/tiny", 1),
@@ -74,7 +74,7 @@ def test_what_is_damaged_is_found_and_extracted_again(store: FeatureStore, video
     assert not list(verify_store(FeatureStore.open(store.path)))
 
 
-def test_the_command_mends_and_says_what_it_did(store: FeatureStore, videos: Path, run: Run) -> None:
+def test_verify_command__repairs_and_reports(store: FeatureStore, videos: Path, run: Run) -> None:
     flipped = chunk(store, "features/tiny", 1)
     flipped.write_bytes(bytes([flipped.read_bytes()[0] ^ 1]) + flipped.read_bytes()[1:])
     ended = run("verify", store.path)
@@ -91,7 +91,7 @@ def test_the_command_mends_and_says_what_it_did(store: FeatureStore, videos: Pat
     assert cut.exists(), "nothing was removed"
 
 
-def test_a_sample_is_held_against_the_videos(
+def test_verify_command__compares_a_sample_with_the_videos(
     store: FeatureStore, videos: Path, tmp_path: Path, run: Run
 ) -> None:
     ended = run("verify", store.path, "--against", videos, "--sample", 3, "--tolerance", 0)
@@ -111,7 +111,7 @@ def test_a_sample_is_held_against_the_videos(
     assert run("verify", store.path, "--against", videos, "--sample", 4).code == 3
 
 
-def test_a_packed_store_is_compared_and_has_to_be_unpacked_for_mending(
+def test_verify_command__compares_a_packed_store_and_refuses_its_repair(
     store: FeatureStore, videos: Path, run: Run
 ) -> None:
     pack_store(store.path)
@@ -126,7 +126,7 @@ def test_a_packed_store_is_compared_and_has_to_be_unpacked_for_mending(
     assert (ended.code, "unpack" in ended.err) == (1, True)
 
 
-def test_rows_of_other_weights_are_not_mended(store: FeatureStore) -> None:
+def test_stored_extractors__refuse_other_weights(store: FeatureStore) -> None:
     with pytest.raises(
         IdentityError,
         match=r"feature set 'tiny' of .* cannot be made here as it was; .*weights_sha256.* Name the same "
