@@ -26,7 +26,7 @@ def packed(s3: LoopbackS3, tmp_path: Path) -> FeatureStore:
     return FeatureStore.open(pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr").path)
 
 
-def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
+def test_cached_copy__is_made_once_and_equal(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
     told, cache = list[str](), Cache(tmp_path / "cache")
     with cached_copy(packed, ["tiny"], cache, told.append) as copy:
         assert isinstance(copy.path, Path)
@@ -40,7 +40,7 @@ def test_a_copy_is_made_once_and_holds_the_same(packed: FeatureStore, s3: Loopba
 
 
 @pytest.mark.parametrize("layout", ["plain", "packed"])
-def test_a_stopped_copy_goes_on(
+def test_cached_copy__resumes_a_stopped_copy(
     layout: str, packed: FeatureStore, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = packed if layout == "packed" else filled(at(s3) / "plain" / "small.zarr")
@@ -62,7 +62,7 @@ def test_a_stopped_copy_goes_on(
     assert not {f"GET /{name.removeprefix('s3://')}" for name in came}.intersection(requests)
 
 
-def test_of_a_plain_store_only_what_is_needed_and_whole_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_cached_copy__of_a_plain_store_holds_only_what_is_needed(s3: LoopbackS3, tmp_path: Path) -> None:
     names = [*NAMES, "not yet.mp4", "Grüße 🎬\n#1?.zarr", ".hidden.mp4"]
     store = FeatureStore.create(at(s3) / "small.zarr", bare_dataset(names))
     with store.exclusive():
@@ -91,7 +91,7 @@ def test_of_a_plain_store_only_what_is_needed_and_whole_is_copied(s3: LoopbackS3
     assert not [request for request in requests if "not yet" in request and not request.endswith("zarr.json")]
 
 
-def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_cached_copy__of_a_packed_store_holds_only_what_is_needed(s3: LoopbackS3, tmp_path: Path) -> None:
     plain = filled(tmp_path / "small.zarr")
     with plain.exclusive():
         written = FeatureStore.open(plain.path, writable=True)
@@ -107,7 +107,7 @@ def test_of_a_packed_store_only_what_is_needed_is_copied(s3: LoopbackS3, tmp_pat
         assert (both.feature_sets(), both.content) == (["other", "tiny"], store.content)
 
 
-def test_keys_of_objects_that_lead_elsewhere_are_not_followed(
+def test_cached_copy__follows_no_keys_that_lead_out_of_its_folder(
     packed: FeatureStore, s3: LoopbackS3, tmp_path: Path
 ) -> None:
     boto3 = pytest.importorskip("boto3")
@@ -140,7 +140,7 @@ def test_keys_of_objects_that_lead_elsewhere_are_not_followed(
         ("plain", "labels/permutations/c/", "checksum"),
     ],
 )
-def test_what_comes_damaged_is_told_and_not_kept(
+def test_cached_copy__reports_and_drops_what_arrives_damaged(
     layout: str, part: str, told: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = np.array([[0, 1], [1, 0]])
@@ -170,7 +170,7 @@ def test_what_comes_damaged_is_told_and_not_kept(
     assert layout == "packed" or not whole  # of a plain store, only what was damaged is asked for again
 
 
-def test_what_is_written_anew_after_a_stopped_copy_is_fetched_again(
+def test_cached_copy__fetches_again_what_was_rewritten_after_a_stop(
     s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, cache, read = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache"), FeatureStore.read
@@ -191,7 +191,7 @@ def test_what_is_written_anew_after_a_stopped_copy_is_fetched_again(
 
 
 @pytest.mark.parametrize("change", ["gone", "of another size"])
-def test_what_is_changed_while_it_is_copied_is_told(
+def test_cached_copy__reports_what_changes_while_it_is_copied(
     change: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, fetch = filled(at(s3) / "small.zarr"), RemoteFile.fetch
@@ -214,7 +214,7 @@ def test_what_is_changed_while_it_is_copied_is_told(
         pass
 
 
-def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_cached_copy__of_another_content_is_another_copy(s3: LoopbackS3, tmp_path: Path) -> None:
     store, cache = filled(at(s3) / "small.zarr"), Cache(tmp_path / "cache")
     with cached_copy(store, ["tiny"], cache, lambda _: None) as first:
         pass
@@ -225,7 +225,9 @@ def test_another_content_has_another_copy(s3: LoopbackS3, tmp_path: Path) -> Non
         np.testing.assert_array_equal(second.read("tiny", NAMES[0]).values, features(3).values)
 
 
-def test_what_is_larger_than_the_cache_is_read_where_it_is(packed: FeatureStore, tmp_path: Path) -> None:
+def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
+    packed: FeatureStore, tmp_path: Path
+) -> None:
     told = list[str]()
     with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
         assert same is packed
@@ -236,7 +238,7 @@ def test_what_is_larger_than_the_cache_is_read_where_it_is(packed: FeatureStore,
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_oldest_copy_that_nobody_reads_makes_room(
+def test_cached_copy__removes_the_oldest_copy_that_nobody_reads(
     s3: LoopbackS3, packed: FeatureStore, tmp_path: Path
 ) -> None:
     size = sum(said.bytes for name in NAMES if (said := packed.stored("tiny", name)))
@@ -257,13 +259,13 @@ def test_the_oldest_copy_that_nobody_reads_makes_room(
     assert any(words.startswith(f"removing the copy {first.path.parent}") for words in told)
 
 
-def test_a_store_on_this_machine_is_not_copied(tmp_path: Path) -> None:
+def test_cached_copy__leaves_a_local_store_where_it_is(tmp_path: Path) -> None:
     store = filled(tmp_path / "small.zarr")
     with cached_copy(store, ["tiny"], Cache(tmp_path / "cache"), print) as same:
         assert same is store
 
 
-def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder__follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("stores") == tmp_path / "vqafeat" / "stores"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -15,7 +15,7 @@ from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, u
 from vqafeat.store.zarr_io import failure_log_path
 
 
-def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_feature_store__is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
     remote, local = filled(at(s3) / "small.zarr"), filled(tmp_path / "small.zarr")
     assert content_digest(remote) == content_digest(local)
     assert (remote.feature_sets(), remote.complete_videos("tiny")) == (["tiny"], NAMES)
@@ -38,7 +38,7 @@ def test_a_store_is_written_read_and_verified_at_a_url(s3: LoopbackS3, tmp_path:
         remote.read("tiny", "d/e.mp4")
 
 
-def test_a_store_is_packed_to_a_url_and_opens_with_few_requests(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_pack_store__to_a_url_opens_with_few_requests(s3: LoopbackS3, tmp_path: Path) -> None:
     local = filled(tmp_path / "small.zarr")
     failure_log_path(local.path).write_text("{}\n")
     done = pack_store(local.path, at(s3) / "small.zarr")
@@ -66,7 +66,7 @@ def test_a_store_is_packed_to_a_url_and_opens_with_few_requests(s3: LoopbackS3, 
     assert unpack_store(packed.path, tmp_path / "back.zarr").digest == done.digest
 
 
-def test_a_damaged_shard_at_a_url_is_told_when_it_is_read(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_read__reports_a_damaged_shard_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
     packed = FeatureStore.open(pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr").path)
     shard = packed.path / "features/tiny/float16/values/c/0/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
@@ -78,7 +78,7 @@ def test_a_damaged_shard_at_a_url_is_told_when_it_is_read(s3: LoopbackS3, tmp_pa
         FeatureStore.open(packed.path).read("tiny", "a.mp4")
 
 
-def test_packing_in_place_is_refused_at_a_url(s3: LoopbackS3) -> None:
+def test_pack_store__refuses_packing_in_place_at_a_url(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
     with pytest.raises(
         StoreError,
@@ -89,7 +89,7 @@ def test_packing_in_place_is_refused_at_a_url(s3: LoopbackS3) -> None:
     assert content_digest(FeatureStore.open(store.path))
 
 
-def test_a_second_writer_at_a_url_is_refused(s3: LoopbackS3) -> None:
+def test_exclusive__refuses_a_second_writer_at_a_url(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
     with (
         store.exclusive(),
@@ -102,7 +102,7 @@ def test_a_second_writer_at_a_url_is_refused(s3: LoopbackS3) -> None:
         pass
 
 
-def test_busy_replies_are_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_feature_store__repeats_requests_on_busy_replies(s3: LoopbackS3, tmp_path: Path) -> None:
     pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr")
     packed = FeatureStore.open(at(s3) / "small.zarr")
     s3.refused = 3
@@ -110,7 +110,7 @@ def test_busy_replies_are_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
     assert s3.refused == 0
 
 
-def test_slow_replies_are_given_up_and_repeated(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_feature_store__gives_up_and_repeats_slow_replies(s3: LoopbackS3, tmp_path: Path) -> None:
     pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr")
     packed = FeatureStore.open(
         at(s3, 'config_kwargs={"read_timeout": 2, "retries": {"max_attempts": 3}}') / "small.zarr"
@@ -122,7 +122,7 @@ def test_slow_replies_are_given_up_and_repeated(s3: LoopbackS3, tmp_path: Path) 
     assert len(requests) >= 5  # four, and what was given up; a busy machine may be slow in others
 
 
-def test_what_stays_busy_or_cannot_be_reached_is_an_expected_error(
+def test_feature_store__unreachable_storage_is_a_store_error(
     s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once = 'config_kwargs={"connect_timeout": 1, "retries": {"max_attempts": 0}}'
@@ -140,7 +140,7 @@ def test_what_stays_busy_or_cannot_be_reached_is_an_expected_error(
     s3.refused = 0
 
 
-def test_the_failure_log_at_a_url_is_one_object(s3: LoopbackS3) -> None:
+def test_failure_log__at_a_url_is_one_object(s3: LoopbackS3) -> None:
     path = at(s3) / "small.failures.jsonl"
     failure_log = FailureLog(path, ["a"])
     for name in ("a", "b"):

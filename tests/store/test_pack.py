@@ -49,9 +49,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_packed_store_reads_as_the_plain_one_does(
-    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pack_store__reads_as_the_plain_store(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {(s, v): store.read(s, v) for s in store.feature_sets() for v in NAMES}
     dataset, times = store.dataset, {name: store.seconds(name) for name in NAMES}
     packed = small_shards(store, monkeypatch)
@@ -78,7 +76,7 @@ def test_a_packed_store_reads_as_the_plain_one_does(
     assert list(verify_store(packed)) == []
 
 
-def test_digests_are_equal_before_packing_packed_and_unpacked(store: FeatureStore) -> None:
+def test_content_digest__is_equal_plain_packed_and_unpacked(store: FeatureStore) -> None:
     before, nodes = content_digest(store), files(store.path)
     assert pack_store(store.path).digest == before
     assert content_digest(FeatureStore.open(store.path)) == before
@@ -90,7 +88,7 @@ def test_digests_are_equal_before_packing_packed_and_unpacked(store: FeatureStor
 
 
 @pytest.mark.parametrize("what", ["values", "frame", "seconds", "identity", "label"])
-def test_the_digest_follows_each_part_of_the_content(store: FeatureStore, what: str) -> None:
+def test_content_digest__follows_each_part_of_the_content(store: FeatureStore, what: str) -> None:
     before, written = content_digest(store), FeatureStore.open(store.path, writable=True)
     own = values_of(0)
     changes: dict[str, Callable[[], object]] = {
@@ -110,7 +108,7 @@ def test_the_digest_follows_each_part_of_the_content(store: FeatureStore, what: 
     assert content_digest(FeatureStore.open(store.path)) != before
 
 
-def test_plain_zarr_reads_a_packed_store(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pack_store__is_readable_by_plain_zarr(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     small_shards(store, monkeypatch)
     root = zarr.open(store.path, mode="r")
     table = json.loads(bytes(root["features/tiny/videos"][...]))
@@ -121,7 +119,7 @@ def test_plain_zarr_reads_a_packed_store(store: FeatureStore, monkeypatch: pytes
         np.testing.assert_array_equal(values[start : start + rows], values_of(NAMES.index(name)).values)
 
 
-def test_shards_are_bounded_and_a_read_opens_those_of_its_video(
+def test_pack_store__bounds_shards_and_reads_those_of_the_video(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = small_shards(store, monkeypatch)
@@ -134,12 +132,12 @@ def test_shards_are_bounded_and_a_read_opens_those_of_its_video(
     assert rows._opened.cache_info().currsize == 2
 
 
-def test_rows_in_one_chunk_are_a_map_of_the_shard(store: FeatureStore) -> None:
+def test_read__maps_rows_that_are_in_one_chunk(store: FeatureStore) -> None:
     pack_store(store.path)
     assert isinstance(FeatureStore.open(store.path).read("tiny", "d.mp4").values, np.memmap)
 
 
-def test_writing_to_a_packed_store_is_refused_with_the_next_step(store: FeatureStore) -> None:
+def test_packed_store__refuses_writing_with_the_next_step(store: FeatureStore) -> None:
     pack_store(store.path)
     packed = FeatureStore.open(store.path)
     for write in (
@@ -156,7 +154,7 @@ def test_writing_to_a_packed_store_is_refused_with_the_next_step(store: FeatureS
             write()
 
 
-def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(
+def test_pack_store__refuses_an_incomplete_store_or_leaves_out_the_rest(
     store: FeatureStore, tmp_path: Path
 ) -> None:
     FeatureStore.open(store.path, writable=True).write_frames("a.mp4", frame_table(10, sha256="another file"))
@@ -178,7 +176,7 @@ def test_an_incomplete_store_is_refused_or_packed_without_what_is_missing(
 
 
 @pytest.mark.parametrize("node", ["values/c/0/0", "frame/c/0"])
-def test_a_damaged_plain_video_is_not_packed_with_a_new_check_sum(store: FeatureStore, node: str) -> None:
+def test_pack_store__never_packs_damage_under_a_new_check_sum(store: FeatureStore, node: str) -> None:
     chunk = store.path / "features" / "tiny" / "d.mp4" / node
     chunk.write_bytes(bytes([chunk.read_bytes()[0] ^ 1]) + chunk.read_bytes()[1:])
     with pytest.raises(StoreError, match="does not have its check sum"):
@@ -187,7 +185,7 @@ def test_a_damaged_plain_video_is_not_packed_with_a_new_check_sum(store: Feature
     assert [words[:10] for words in pack_store(store.path, skip_missing=True).left_out] == ["tiny/d.mp4"]
 
 
-def test_damaged_frame_times_leave_out_what_depends_on_them(store: FeatureStore) -> None:
+def test_pack_store__damaged_times_leave_out_what_depends_on_them(store: FeatureStore) -> None:
     chunk = store.path / "frames" / "d.mp4" / "c" / "0"
     chunk.write_bytes(b"\x01" + chunk.read_bytes()[1:])
     with pytest.raises(StoreError, match=r"frames/d.mp4/c/0' does not have its check sum"):
@@ -197,7 +195,7 @@ def test_damaged_frame_times_leave_out_what_depends_on_them(store: FeatureStore)
     assert FeatureStore.open(store.path).complete_videos("tiny:other@full") == NAMES
 
 
-def test_verify_names_the_videos_of_a_damaged_shard(
+def test_verify_store__names_the_videos_of_a_damaged_shard(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = small_shards(store, monkeypatch)
@@ -223,14 +221,14 @@ def test_verify_names_the_videos_of_a_damaged_shard(
     assert any(problem.startswith("frames/") for problem in verify_store(FeatureStore.open(store.path)))
 
 
-def test_a_damaged_table_is_told(store: FeatureStore) -> None:
+def test_packed_store__reports_a_damaged_table(store: FeatureStore) -> None:
     pack_store(store.path)
     (store.path / "features" / "tiny" / "videos" / "c" / "0").write_bytes(b"nonsense")
     with pytest.raises(StoreError, match=r"table 'features/tiny/videos' .* cannot be read"):
         FeatureStore.open(store.path).complete_videos("tiny")
 
 
-def test_a_damaged_packed_store_unpacks_what_is_whole(
+def test_unpack_store__of_a_damaged_store_gives_what_is_whole(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = small_shards(store, monkeypatch)
@@ -243,7 +241,7 @@ def test_a_damaged_packed_store_unpacks_what_is_whole(
     assert FeatureStore.open(store.path, writable=True).complete_videos("tiny") == NAMES[1:]
 
 
-def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pack_store__a_stop_loses_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before, rename = content_digest(store), Path.rename
 
     def stopped(*arguments: object) -> None:
@@ -279,7 +277,7 @@ def test_a_stop_while_packing_loses_nothing(store: FeatureStore, monkeypatch: py
     }
 
 
-def test_what_differs_after_packing_is_not_swapped_in(
+def test_pack_store__does_not_swap_in_a_different_result(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = pack._ShardWriter.append
@@ -291,14 +289,14 @@ def test_what_differs_after_packing_is_not_swapped_in(
     assert FeatureStore.open(store.path).layout.name == "plain"
 
 
-def test_a_store_that_is_packed_already_is_left_as_it_is(store: FeatureStore) -> None:
+def test_pack_store__leaves_a_packed_store_as_it_is(store: FeatureStore) -> None:
     assert not pack_store(store.path).found
     assert pack_store(store.path).found
     assert not unpack_store(store.path).found
     assert unpack_store(store.path).found
 
 
-def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path) -> None:
+def test_pack_store__refuses_wrong_paths_and_sizes(store: FeatureStore, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"--out '.*' exists already; name another place, or delete it"):
         pack_store(store.path, tmp_path)
     with pytest.raises(
@@ -317,7 +315,7 @@ def test_wrong_places_and_sizes_are_refused(store: FeatureStore, tmp_path: Path)
         pack.PackResult(store.path, "ab", 0)
 
 
-def test_a_store_without_frame_times_or_videos_is_packed(tmp_path: Path) -> None:
+def test_pack_store__takes_a_store_without_frame_times_or_videos(tmp_path: Path) -> None:
     made = FeatureStore.create(tmp_path / "bare.zarr", bare_dataset(["a"]))
     made.add_feature_set("tiny", IDENTITY)
     done = pack_store(made.path, skip_missing=True)

@@ -37,7 +37,7 @@ def fill(store: FeatureStore, video: str = "a.mp4", seed: int = 0) -> VideoFeatu
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_what_is_written_is_read_by_mapping_and_by_plain_zarr(store: FeatureStore, dtype: type) -> None:
+def test_read__by_mapping_and_by_plain_zarr_gives_what_was_written(store: FeatureStore, dtype: type) -> None:
     written = features(dtype=dtype)
     store.write_frames("b/c.mp4", frame_table())
     store.write_features("tiny", "b/c.mp4", written, "aa")
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_by_mapping_and_by_plain_zarr(store: FeatureStor
     assert plain["features/tiny/b%2Fc.mp4/values"].nchunks == 1
 
 
-def test_all_zero_rows_are_written_out(store: FeatureStore) -> None:
+def test_write_features__writes_out_rows_of_zeros(store: FeatureStore) -> None:
     store.write_frames("a.mp4", frame_table())
     store.write_features(
         "tiny", "a.mp4", VideoFeatures(np.zeros((4, 6), np.float16), np.arange(4, dtype=np.int32)), "aa"
@@ -60,7 +60,7 @@ def test_all_zero_rows_are_written_out(store: FeatureStore) -> None:
     assert list(verify_store(store)) == []
 
 
-def test_labels_travel_with_the_store(tmp_path: Path) -> None:
+def test_create__stores_the_labels(tmp_path: Path) -> None:
     dataset = replace(bare_dataset(["a", "b", "c"]), stored_permutations=np.array([[2, 0], [1, 1], [0, 2]]))
     FeatureStore.create(tmp_path / "small.zarr", dataset)
     found = FeatureStore.open(tmp_path / "small.zarr").dataset
@@ -74,7 +74,7 @@ def test_labels_travel_with_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.stored_permutations, dataset.stored_permutations)
 
 
-def test_labels_are_renewed_and_features_kept_when_the_labels_change(store: FeatureStore) -> None:
+def test_create__renews_changed_labels_and_keeps_features(store: FeatureStore) -> None:
     fill(store)
     more = bare_dataset(["a.mp4", "b/c.mp4", "d.mp4"])
     again = FeatureStore.create(store.path, more)
@@ -82,7 +82,7 @@ def test_labels_are_renewed_and_features_kept_when_the_labels_change(store: Feat
     assert again.complete_videos("tiny") == ["a.mp4"]
 
 
-def test_labels_of_another_data_set_with_the_same_name_are_refused(store: FeatureStore) -> None:
+def test_create__refuses_another_data_set_of_the_same_name(store: FeatureStore) -> None:
     with pytest.raises(
         StoreError, match=r"holds another data set called 'small': 0 of its 2 videos are in the new one"
     ):
@@ -97,7 +97,7 @@ def test_labels_of_another_data_set_with_the_same_name_are_refused(store: Featur
     assert FeatureStore.open(store.path).dataset.videos[0].name == "a.mp4"
 
 
-def test_damaged_metadata_is_told_and_never_taken_for_whole(store: FeatureStore) -> None:
+def test_verify_store__reports_damaged_metadata(store: FeatureStore) -> None:
     fill(store)
     node = store.path / "features" / "tiny" / "a.mp4" / "zarr.json"
     node.write_text("")
@@ -118,7 +118,7 @@ def test_damaged_metadata_is_told_and_never_taken_for_whole(store: FeatureStore)
         FeatureStore.open(store.path)
 
 
-def test_a_video_counts_only_when_its_mark_is_there(store: FeatureStore) -> None:
+def test_is_complete__needs_the_mark(store: FeatureStore) -> None:
     fill(store)
     group = zarr.open_group(store.path / "features" / "tiny" / "a.mp4")
     group.attrs.put({key: value for key, value in group.attrs.items() if key != "complete"})
@@ -130,20 +130,20 @@ def test_a_video_counts_only_when_its_mark_is_there(store: FeatureStore) -> None
     assert any("not complete" in problem for problem in verify_store(store))
 
 
-def test_features_of_a_replaced_file_no_longer_count(store: FeatureStore) -> None:
+def test_is_complete__is_false_for_features_of_a_replaced_file(store: FeatureStore) -> None:
     fill(store)
     store.write_frames("a.mp4", frame_table(sha256="bb"))
     assert not store.is_complete("tiny", "a.mp4")
     assert any("made from another file" in problem for problem in verify_store(store))
 
 
-def test_a_stop_while_frames_are_rewritten_leaves_nothing_that_looks_whole(store: FeatureStore) -> None:
+def test_is_complete__is_false_after_a_stop_while_frames_are_rewritten(store: FeatureStore) -> None:
     fill(store)
     shutil.rmtree(store.path / "frames" / "a.mp4")
     assert not store.is_complete("tiny", "a.mp4")
 
 
-def test_another_identity_is_refused_and_both_are_printed(store: FeatureStore) -> None:
+def test_add_feature_set__refuses_another_identity_and_prints_both(store: FeatureStore) -> None:
     store.add_feature_set("tiny", replace(IDENTITY, weights="other words", origin="elsewhere"))
     with pytest.raises(
         IdentityError, match=r"weights_sha256: 'ab' against 'cd'; decoder: 'PyAV' against 'new'"
@@ -151,7 +151,7 @@ def test_another_identity_is_refused_and_both_are_printed(store: FeatureStore) -
         store.add_feature_set("tiny", replace(IDENTITY, weights_sha256="cd", decoder="new"))
 
 
-def test_identity_survives_json_and_its_digest_follows_the_compared_fields() -> None:
+def test_feature_set_identity__survives_json_and_digests_what_is_compared() -> None:
     assert FeatureSetIdentity.from_dict(IDENTITY.as_dict()) == IDENTITY
     assert replace(IDENTITY, weights="x").digest() == IDENTITY.digest()
     assert replace(IDENTITY, view="crops").digest() != IDENTITY.digest()
@@ -159,7 +159,7 @@ def test_identity_survives_json_and_its_digest_follows_the_compared_fields() -> 
         replace(IDENTITY, channels=0)
 
 
-def test_a_flipped_byte_a_cut_chunk_and_a_missing_one_are_found(store: FeatureStore) -> None:
+def test_verify_store__finds_flipped_bytes_cut_chunks_and_missing_ones(store: FeatureStore) -> None:
     chunk = store.path / "features" / "tiny" / "a.mp4" / "values" / "c" / "0" / "0"
     for damage in (lambda data: bytes([data[0] ^ 1]) + data[1:], lambda data: data[:-6]):
         fill(store)
@@ -174,7 +174,7 @@ def test_a_flipped_byte_a_cut_chunk_and_a_missing_one_are_found(store: FeatureSt
         store.read("tiny", "a.mp4")
 
 
-def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
+def test_write_features__refuses_rows_that_do_not_fit(store: FeatureStore) -> None:
     with pytest.raises(StoreError, match="not finite as float16; store them with --dtype float32"):
         store.write_features(
             "tiny", "a.mp4", VideoFeatures(np.full((1, 6), np.inf, np.float16), np.zeros(1, np.int32)), "aa"
@@ -196,7 +196,9 @@ def test_rows_that_do_not_fit_are_refused(store: FeatureStore) -> None:
         FrameTable(np.zeros(1), {})
 
 
-def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: FeatureStore) -> None:
+def test_feature_store__wrong_stores_are_named_with_the_next_step(
+    tmp_path: Path, store: FeatureStore
+) -> None:
     with pytest.raises(
         StoreError, match=r"no feature store at .*none.zarr' \(there are .*small.zarr\); make one with"
     ):
@@ -225,7 +227,7 @@ def test_wrong_stores_are_named_with_the_next_step(tmp_path: Path, store: Featur
         "a\\b",
     ],
 )
-def test_no_key_leaves_its_folder(name: str) -> None:
+def test_store_key__never_leaves_its_folder(name: str) -> None:
     key = store_key(name)
     assert "/" not in key
     assert len(key.encode()) <= 200
@@ -236,7 +238,7 @@ def test_no_key_leaves_its_folder(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [".hidden", "__init__", "a\nb.mp4", "é😀.mp4", "x" * 255, "😀" * 60, "a%2Fb", "a/b/c.mp4"]
 )
-def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> None:
+def test_feature_store__stores_awkward_names(tmp_path: Path, name: str) -> None:
     store = FeatureStore.create(store_path(tmp_path, "small"), bare_dataset([name]))
     store.add_feature_set("tiny", IDENTITY)
     written = fill(store, name)
@@ -245,7 +247,7 @@ def test_awkward_names_are_stored_and_found_again(tmp_path: Path, name: str) -> 
     assert {path.name for path in tmp_path.iterdir()} <= {"small.zarr", "small.lock", "small.writers.lock"}
 
 
-def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> None:
+def test_exclusive__refuses_a_second_writer_and_removes_partial_files(store: FeatureStore) -> None:
     leftover = store.path / "features" / "zarr.0123.partial"
     leftover.touch()
     with store.exclusive():
@@ -259,12 +261,12 @@ def test_two_writers_are_refused_and_leftovers_swept(store: FeatureStore) -> Non
         pass
 
 
-def test_different_names_have_different_keys() -> None:
+def test_store_key__differs_for_different_names() -> None:
     names = ["a/b", "a%2Fb", "a\\b", "a:b", "x" * 230 + "1", "x" * 230 + "2", "..", "%2E.", "__a", "_a"]
     assert len({store_key(name) for name in names}) == len(names)
 
 
-def test_a_run_waits_for_those_who_write_for_a_killed_one(
+def test_exclusive__waits_for_the_workers_of_a_killed_run(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
@@ -275,7 +277,7 @@ def test_a_run_waits_for_those_who_write_for_a_killed_one(
         pass
 
 
-def test_what_dead_writers_left_is_swept_when_all_are_gone(
+def test_remove_partial_files_after_workers__waits_for_all_workers(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.1)
@@ -290,9 +292,7 @@ def test_what_dead_writers_left_is_swept_when_all_are_gone(
         assert not leftover.exists()
 
 
-def test_a_store_that_cannot_be_written_to_is_refused_in_one_sentence(
-    store: FeatureStore, tmp_path: Path
-) -> None:
+def test_exclusive__refuses_a_store_that_cannot_be_written(store: FeatureStore, tmp_path: Path) -> None:
     (tmp_path / "small.lock").unlink()
     (tmp_path / "small.lock").mkdir()  # as nobody may write there, the superuser neither
     with (
