@@ -101,7 +101,7 @@ def recurrent(x: Tensor, w: Weights) -> Tensor:
 @pytest.mark.parametrize(
     ("fusion", "attention", "catm"), list(product(EXPECTED, (True, False), (True, False)))
 )
-def test_every_variant_scores_as_its_equations_say(fusion: str, attention: bool, catm: bool) -> None:
+def test_a2inet__every_variant_equals_its_equations(fusion: str, attention: bool, catm: bool) -> None:
     torch.manual_seed(0)
     head = (
         build_head("a2inet", 6, {**SMALL, "fusion": fusion, "attention": attention, "catm": catm})
@@ -122,11 +122,11 @@ def test_every_variant_scores_as_its_equations_say(fusion: str, attention: bool,
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
 
 
-def test_the_equations_cover_the_registry() -> None:
+def test_fusions__each_has_its_equation_here() -> None:
     assert set(EXPECTED) == set(FUSIONS)
 
 
-def test_a_single_frame_and_still_frames_have_finite_scores_and_gradients() -> None:
+def test_a2inet__is_finite_for_a_single_frame_and_for_still_frames() -> None:
     head = build_head("a2inet", 6, SMALL).double()
     frames = torch.ones(4, 6, dtype=torch.float64).requires_grad_()
     head(frames, torch.tensor([1, 3])).sum().backward()
@@ -134,7 +134,7 @@ def test_a_single_frame_and_still_frames_have_finite_scores_and_gradients() -> N
     assert torch.isfinite(frames.grad).all()
 
 
-def test_statistics_of_the_frames_reach_both_branches() -> None:
+def test_a2inet__standardises_both_branches() -> None:
     head = build_head("a2inet", 6, SMALL)
     assert isinstance(head, NeuralHead)
     head.standardise_by(torch.arange(6.0), torch.arange(1.0, 7.0))
@@ -142,7 +142,9 @@ def test_statistics_of_the_frames_reach_both_branches() -> None:
     assert (first.mean.tolist(), second.deviation.tolist()) == ([0.0, 1.0], [3.0, 4.0, 5.0, 6.0])
 
 
-def test_the_fit_fills_in_where_the_first_feature_set_ends(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__sets_first_channels_to_the_width_of_the_first_feature_set(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     options = {key: value for key, value in SMALL.items() if key != "first_channels"}
     run = small_fit(
         make_store(), tmp_path / "run", head="a2inet", feature_sets="sparse+tiny", options=options
@@ -158,7 +160,7 @@ def test_the_fit_fills_in_where_the_first_feature_set_ends(make_store: MakeStore
     assert not (tmp_path / "other").exists()
 
 
-def test_sizes_are_checked() -> None:
+def test_a2inet__refuses_wrong_options() -> None:
     for wrong in (0, 6, 7, -1):
         with pytest.raises(
             ArgumentError,
@@ -175,5 +177,5 @@ def test_sizes_are_checked() -> None:
         build_head("a2inet", 6, {**SMALL, "catm": 1})
 
 
-def test_the_gates_of_a_short_video_keep_its_length() -> None:
+def test_temporal_gates__keep_the_length_of_a_short_video() -> None:
     assert TemporalGates(4, 2, 5)(torch.zeros(2, 8)).shape == (2, 8)

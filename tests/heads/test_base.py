@@ -61,12 +61,12 @@ def frames_of(lengths: list[int]) -> Tensor:
     return torch.randn(sum(lengths), 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def test_the_tiny_variants_cover_the_registry() -> None:
+def test_heads__each_has_a_tiny_variant_here() -> None:
     assert set(TINY) == set(HEADS)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_padding_and_company_change_nothing(name: str) -> None:
+def test_head__scores_a_video_alike_alone_and_padded_in_a_batch(name: str) -> None:
     head, frames = tiny(name), frames_of(LENGTHS)
     together, curves = head(frames, torch.tensor(LENGTHS)), head.frame_scores(frames, torch.tensor(LENGTHS))
     assert together.shape == (4,)
@@ -80,7 +80,7 @@ def test_padding_and_company_change_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if name not in BOUNDED])
-def test_a_score_is_the_mean_of_the_frame_scores(name: str) -> None:
+def test_head__video_score_is_the_mean_of_the_frame_scores(name: str) -> None:
     head, frames = tiny(name), frames_of([20])
     torch.testing.assert_close(
         head(frames, torch.tensor([20]))[0], head.frame_scores(frames, torch.tensor([20])).mean()
@@ -88,39 +88,39 @@ def test_a_score_is_the_mean_of_the_frame_scores(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_gradients(name: str) -> None:
+def test_head__gradients_equal_finite_differences(name: str) -> None:
     head, frames = tiny(name), frames_of([4, 7]).requires_grad_()
     assert torch.autograd.gradcheck(lambda values: head(values, torch.tensor([4, 7])), (frames,))
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_parameter_counts(name: str) -> None:
+def test_build_head__counts_of_parameters(name: str) -> None:
     head = build_head(name, 4096, {"first_channels": 2048} if name == "a2inet" else {})
     assert sum(parameter.numel() for parameter in head.parameters()) == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_only_heads_without_temporal_model_are_blind_to_the_order_of_frames(name: str) -> None:
+def test_head__without_temporal_model_ignores_the_order_of_frames(name: str) -> None:
     blind = name in {"no-time", "svr"}
     head, frames, length = tiny(name), frames_of([20]), torch.tensor([20])
     difference = (head(frames, length) - head(frames.flip(0), length)).abs().item()
     assert (difference < 1e-12) is blind
 
 
-def test_subjective_heads_pool_the_raw_scores() -> None:
+def test_sub_gru__pools_the_raw_scores_with_hysteresis() -> None:
     head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
     expected = released_hysteresis(head.raw_frame_scores(frames, lengths), lengths)
     torch.testing.assert_close(head.frame_scores(frames, lengths), expected)
 
 
-def test_the_pooling_variant_is_an_option() -> None:
+def test_sub_gru__pooling_is_an_option() -> None:
     torch.manual_seed(0)
     other = build_head("sub-gru", 6, {**TINY["sub-gru"], "pooling": "paper"}).double()
     frames, length = frames_of([20]), torch.tensor([20])
     assert (other(frames, length) - tiny("sub-gru")(frames, length)).abs().item() > 1e-6
 
 
-def test_standardisation_is_folded_into_the_matrix() -> None:
+def test_frame_reduction__folds_the_standardisation_into_its_matrix() -> None:
     torch.manual_seed(0)
     reduction, frames = FrameReduction(6, 4).double(), frames_of([9])
     mean, deviation = frames.mean(0) + 2, frames.std(0) * 3
@@ -135,7 +135,7 @@ def test_standardisation_is_folded_into_the_matrix() -> None:
 
 
 @pytest.mark.parametrize("with_frames", [True, False], ids=["of-frames-too", "of-weights-alone"])
-def test_without_statistics_the_reduction_is_the_plain_layer_and_has_its_gradients(with_frames: bool) -> None:
+def test_frame_reduction__without_statistics_is_a_linear_layer(with_frames: bool) -> None:
     torch.manual_seed(0)
     reduction, frames = FrameReduction(6, 4).double(), frames_of([9]).requires_grad_(with_frames)
     wanted = [*reduction.linear.parameters(), *([frames] if with_frames else [])]
@@ -146,7 +146,7 @@ def test_without_statistics_the_reduction_is_the_plain_layer_and_has_its_gradien
     torch.testing.assert_close(own, plain, atol=1e-12, rtol=0)
 
 
-def test_start_at_moves_the_untrained_scores() -> None:
+def test_init_output_bias__moves_the_untrained_scores() -> None:
     head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
     assert isinstance(head, NeuralHead)
     before, bias = head(frames, lengths), head.score.bias.item()
@@ -154,7 +154,7 @@ def test_start_at_moves_the_untrained_scores() -> None:
     torch.testing.assert_close(head(frames, lengths) - 0.6, before - bias)
 
 
-def test_options_are_resolved_and_checked() -> None:
+def test_head_options__resolves_and_refuses() -> None:
     assert head_options("sub-gru", {"beta": 0.3}) == {
         "reduced": 128,
         "hidden": 32,
@@ -176,7 +176,7 @@ def test_options_are_resolved_and_checked() -> None:
         build_head("sub-gru", 6, {"window": 0})
 
 
-def test_options_are_read_from_text() -> None:
+def test_options_from_text__reads_and_refuses() -> None:
     given = ["fusion=fgin", "catm=no", "attention=yes", "width=64", "beta=0.25"]
     expected = {"fusion": "fgin", "catm": False, "attention": True, "width": 64, "beta": 0.25}
     assert options_from_text("a2inet", given) == expected

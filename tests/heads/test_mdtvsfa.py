@@ -41,7 +41,7 @@ def logistic(value: float) -> float:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
+def test_outputs__relative_mapped_and_aligned_equal_the_equations(name: str) -> None:
     head = head_of(name, datasets="a+b", scale_of="b")
     with torch.no_grad():
         head.slopes.copy_(torch.tensor([2.0, 3.0]))
@@ -60,7 +60,7 @@ def test_the_three_scores_follow_from_the_pooled_quality(name: str) -> None:
     assert torch.equal(head(frames(), LENGTHS), found.aligned)
 
 
-def test_frame_scores_lie_on_the_scale_of_the_score() -> None:
+def test_frame_scores__are_on_the_scale_of_the_score() -> None:
     head = head_of("mdtvsfa")
     head.init_from_labels(torch.tensor([1.0, 4.0, 2.0]), torch.tensor([0, 0, 0]))
     alone, length = frames()[:1], torch.tensor([1])
@@ -71,7 +71,7 @@ def test_frame_scores_lie_on_the_scale_of_the_score() -> None:
     assert curve.max() < inside[1]
 
 
-def test_lines_start_at_the_range_of_the_training_labels_and_the_logistic_s_end_is_frozen() -> None:
+def test_init_from_labels__starts_at_the_label_range_and_freezes_the_end() -> None:
     sequences = tiny_sequences()
     split = Split(tuple(range(10)), (), tuple(range(10, 20)))
     recipe = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=1, label_scale="largest-of-dataset")
@@ -85,7 +85,7 @@ def test_lines_start_at_the_range_of_the_training_labels_and_the_logistic_s_end_
     assert moved["slopes"].item() != result.weights["slopes"].item()
 
 
-def test_all_four_parameters_are_learnt_where_asked_for() -> None:
+def test_four_parameters__are_all_learnt_when_requested() -> None:
     # Li et al. equation 13; the released code freezes the last two
     split = Split(tuple(range(10)), (), tuple(range(10, 20)))
     options = {**SMALL["mdtvsfa"], "four_parameters": True}
@@ -94,14 +94,14 @@ def test_all_four_parameters_are_learnt_where_asked_for() -> None:
     assert weights["stretch.bias"].item() != 0.0
 
 
-def test_each_data_set_starts_its_own_line() -> None:
+def test_init_from_labels__gives_each_data_set_its_own_line() -> None:
     head = head_of("mdtvsfa", datasets="a+b")
     head.init_from_labels(torch.tensor([1.0, 4.0, 0.2, 0.5, 0.9]), torch.tensor([0, 0, 1, 1, 1]))
     assert head.slopes.tolist() == pytest.approx([3.0, 0.7])
     assert head.offsets.tolist() == pytest.approx([1.0, 0.2])
 
 
-def test_within_a_data_set_the_three_scores_measure_alike() -> None:
+def test_outputs__have_equal_correlations_within_a_data_set() -> None:
     head = head_of("mdtvsfa")
     head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
     found = head.outputs(torch.randn(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
@@ -114,7 +114,7 @@ def test_within_a_data_set_the_three_scores_measure_alike() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_it_learns_and_starts_at_the_mean_label(name: str) -> None:
+def test_train__learns_and_starts_at_the_mean_label(name: str) -> None:
     sequences = tiny_sequences()
     split = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
     recipe = Recipe("own", learning_rate=0.02, batch_size=4, epochs=25, start_at_mean=True)
@@ -126,7 +126,7 @@ def test_it_learns_and_starts_at_the_mean_label(name: str) -> None:
 
 
 @pytest.mark.parametrize("label", [2.0, 2.5, 3.1])
-def test_start_at_moves_the_scores_to_the_label(label: float) -> None:
+def test_init_output_bias__moves_the_scores_to_the_label(label: float) -> None:
     head = head_of("mdtvsfa")
     assert isinstance(head, NeuralHead)
     head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
@@ -137,7 +137,7 @@ def test_start_at_moves_the_scores_to_the_label(label: float) -> None:
     assert head(frames()[:1], torch.tensor([1])).item() == pytest.approx(label, abs=1e-5)
 
 
-def test_names_of_data_sets_are_checked() -> None:
+def test_build_head__refuses_wrong_names_of_data_sets() -> None:
     with pytest.raises(ArgumentError, match=r"scale_of is 'c'; the head has scales of a, b"):
         head_of("mdtvsfa", datasets="a+b", scale_of="c")
     with pytest.raises(ArgumentError, match=r"scale_of is 'c'; the head has scales of no named data set"):

@@ -48,13 +48,15 @@ def ragged(dtype: torch.dtype, scale: float = 3.0) -> tuple[torch.Tensor, torch.
     ), lengths
 
 
-def test_every_variant_has_a_loop() -> None:
+def test_poolings__each_has_a_loop_here() -> None:
     assert set(POOLINGS) == set(LOOPS)
 
 
 @pytest.mark.parametrize("variant", LOOPS)
 @pytest.mark.parametrize(("window", "beta"), [(12, 0.5), (1, 0.3), (5, 0.9), (60, 0.5)])
-def test_equals_the_loop_for_lengths_1_to_40_in_one_batch(variant: str, window: int, beta: float) -> None:
+def test_poolings__equal_the_loop_for_lengths_1_to_40_in_one_batch(
+    variant: str, window: int, beta: float
+) -> None:
     quality, lengths = ragged(torch.float64)
     pooled = POOLINGS.get(variant)(quality, lengths, window, beta)
     for row, length in enumerate(lengths.tolist()):
@@ -66,7 +68,7 @@ def test_equals_the_loop_for_lengths_1_to_40_in_one_batch(variant: str, window: 
 
 
 @pytest.mark.parametrize("variant", LOOPS)
-def test_float32_is_exact_to_1e_6_for_sensible_scores(variant: str) -> None:
+def test_poolings__float32_is_exact_to_1e_6_for_sensible_scores(variant: str) -> None:
     quality, lengths = ragged(torch.float32, scale=0.5)
     pool = POOLINGS.get(variant)
     torch.testing.assert_close(
@@ -76,7 +78,7 @@ def test_float32_is_exact_to_1e_6_for_sensible_scores(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", LOOPS)
 @pytest.mark.parametrize("offset", [-1000.0, 1000.0])
-def test_far_scores_do_not_overflow(variant: str, offset: float) -> None:
+def test_poolings__do_not_overflow_on_far_scores(variant: str, offset: float) -> None:
     # the weights e^−q know differences only: an offset goes straight through
     quality, lengths = ragged(torch.float64, scale=1.0)
     pool = POOLINGS.get(variant)
@@ -89,7 +91,7 @@ def test_far_scores_do_not_overflow(variant: str, offset: float) -> None:
 
 
 @pytest.mark.parametrize("variant", LOOPS)
-def test_gradients(variant: str) -> None:
+def test_poolings__gradients_equal_finite_differences(variant: str) -> None:
     quality = torch.randn(
         3, 17, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True
     )
@@ -101,19 +103,19 @@ def test_gradients(variant: str) -> None:
 
 
 @pytest.mark.parametrize("pool", [released_hysteresis, paper_hysteresis])
-def test_a_constant_quality_stays(pool: object) -> None:
+def test_poolings__keep_a_constant_quality(pool: object) -> None:
     assert callable(pool)
     torch.testing.assert_close(pool(torch.full((1, 30), 0.7), torch.tensor([30])), torch.full((1, 30), 0.7))
 
 
-def test_masked_mean_sees_own_frames_only() -> None:
+def test_masked_mean__reads_the_own_frames_only() -> None:
     values = torch.tensor([[1.0, 3.0, math.nan], [2.0, 4.0, 9.0]])
     torch.testing.assert_close(masked_mean(values, torch.tensor([2, 3])), torch.tensor([2.0, 5.0]))
 
 
 @pytest.mark.parametrize("width", [(), (3,)])
 @pytest.mark.parametrize("time_first", [False, True])
-def test_padding_is_that_of_pytorch_there_and_back(width: tuple[int, ...], time_first: bool) -> None:
+def test_padded__equals_pytorch_there_and_back(width: tuple[int, ...], time_first: bool) -> None:
     lengths = torch.tensor([2, 5, 1])
     flat = torch.randn(8, *width, dtype=torch.float64, requires_grad=True)
     same = flat.detach().clone().requires_grad_()

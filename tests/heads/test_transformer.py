@@ -52,7 +52,7 @@ def layer(x: Tensor, w: dict[str, Tensor], name: str, heads: int) -> Tensor:
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "none"])
-def test_a_video_beside_a_longer_one_scores_as_the_equations_say(positions: str) -> None:
+def test_transformer__equals_the_equations_next_to_a_longer_video(positions: str) -> None:
     torch.manual_seed(1)
     head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": positions}).double().eval()
     weights = dict(head.state_dict())
@@ -68,13 +68,13 @@ def test_a_video_beside_a_longer_one_scores_as_the_equations_say(positions: str)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
 
 
-def test_positions_of_an_odd_width_and_of_long_videos() -> None:
+def test_sinusoids__of_an_odd_width_and_of_long_videos() -> None:
     waves = sinusoids(4096, 5)
     assert waves.shape == (4096, 5)
     assert waves[4095, 4].item() == pytest.approx(math.sin(4095 / 10000**0.8), abs=1e-12)
 
 
-def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -> None:
+def test_transformer__without_positions_follows_permuted_frames() -> None:
     head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": "none"}).double().eval()
     frames, length = torch.randn(9, 6, dtype=torch.float64), torch.tensor([9])
     torch.testing.assert_close(
@@ -82,7 +82,7 @@ def test_without_positions_the_raw_scores_follow_the_frames_wherever_they_go() -
     )
 
 
-def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
+def test_transformer__dropout_follows_the_training_seed_alone() -> None:
     def trained(seed: int, dropout: float = 0.2) -> TrainingResult:
         return finish(
             train(
@@ -107,7 +107,7 @@ def test_dropout_is_drawn_from_the_seed_of_the_training_alone() -> None:
     assert first.curve != trained(3, dropout=0.0).curve
 
 
-def test_frames_are_not_dropped_alike_in_every_epoch() -> None:
+def test_transformer__dropout_differs_between_epochs() -> None:
     still = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=3)
     losses = [
         record.loss
@@ -118,7 +118,7 @@ def test_frames_are_not_dropped_alike_in_every_epoch() -> None:
     assert len(np.unique(np.round(losses, 6))) == 3
 
 
-def test_sizes_are_checked() -> None:
+def test_transformer__refuses_wrong_options() -> None:
     with pytest.raises(
         ArgumentError,
         match=r"layers = 2, attention_heads = 3, reduced = 4: .* share the reduced channels evenly",
