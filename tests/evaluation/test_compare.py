@@ -111,7 +111,7 @@ def three_runs(tmp_path: Path) -> list[Path]:
     ]
 
 
-def test_all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
+def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     folders = three_runs(tmp_path)
     found = quick(folders)
     assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
@@ -136,7 +136,7 @@ def test_all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     )
 
 
-def test_the_interval_is_of_the_mean_difference_over_the_splits(tmp_path: Path) -> None:
+def test_compare_runs__interval_is_of_the_mean_difference_over_splits(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
     found = compare_runs(
         [write_run(tmp_path / "a", one), write_run(tmp_path / "b", dict(reversed(two.items())))],
@@ -160,7 +160,9 @@ def test_the_interval_is_of_the_mean_difference_over_the_splits(tmp_path: Path) 
     [("plcc", plcc), ("rmse", rmse), ("plcc_plain", plcc), ("rmse_plain", rmse), ("rmse_calibrated", rmse)],
 )
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic", "none"])
-def test_a_mapping_stays_as_it_was_fitted(tmp_path: Path, measure: str, rule: Measure, mapping: str) -> None:
+def test_compare_runs__keeps_the_fitted_mapping(
+    tmp_path: Path, measure: str, rule: Measure, mapping: str
+) -> None:
     # a curve between predictions and labels, so that the mapping moves both measures
     one, two = (
         {key: float(np.exp(value)) for key, value in drawn_splits(noise, seed).items()}
@@ -184,7 +186,7 @@ def test_a_mapping_stays_as_it_was_fitted(tmp_path: Path, measure: str, rule: Me
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(*shown, rule, 100), abs=1e-5)
 
 
-def test_where_no_mapping_is_fitted_the_interval_is_of_what_the_run_recorded(tmp_path: Path) -> None:
+def test_compare_runs__without_a_mapping_uses_what_the_run_recorded(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
     # 12 videos are too few for the increasing logistic, which then leaves predictions as they are
     plain = [
@@ -205,7 +207,7 @@ def test_where_no_mapping_is_fitted_the_interval_is_of_what_the_run_recorded(tmp
     assert pair.interval.difference == pair.comparison.test.mean_difference
 
 
-def test_calibrated_scores_have_an_interval(tmp_path: Path) -> None:
+def test_compare_runs__calibrated_scores_have_an_interval(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
     runs = [write_run(tmp_path / name, scores) for name, scores in (("a", one), ("b", two))]
     line = {"slope": 0.5, "offset": 1.0, "low": 1.0, "high": 5.0, "part": "train", "videos": 9, "note": ""}
@@ -219,7 +221,7 @@ def test_calibrated_scores_have_an_interval(tmp_path: Path) -> None:
     assert (pair.interval.low, pair.interval.high) == pytest.approx(redrawn(*shown, rmse, 100), abs=1e-12)
 
 
-def test_runs_of_an_earlier_version_have_the_measures_that_they_did_not_record(tmp_path: Path) -> None:
+def test_compare_runs__computes_measures_that_earlier_versions_lack(tmp_path: Path) -> None:
     runs = three_runs(tmp_path)[:2]
     assert "plcc_plain" not in json.loads((runs[0] / "metrics.json").read_text())
     for measure in EVERY_MEASURE:
@@ -252,7 +254,7 @@ def mixed_run(folder: Path, noise: float, seed: int) -> Path:
     return measured(folder)
 
 
-def test_on_several_data_sets_each_is_measured_by_itself(tmp_path: Path) -> None:
+def test_compare_runs__measures_each_of_several_data_sets_by_itself(tmp_path: Path) -> None:
     runs = [mixed_run(tmp_path / name, noise, seed) for name, noise, seed in (("a", 0.3, 1), ("b", 1.5, 2))]
     one, two = drawn_splits(0.3, 1), drawn_splits(1.5, 2)
     for measure, rule in (("srocc", srocc), ("plcc", plcc)):
@@ -275,7 +277,7 @@ def test_on_several_data_sets_each_is_measured_by_itself(tmp_path: Path) -> None
         assert pair.interval.note == "there is no mean over data sets whose label scales differ"
 
 
-def test_a_baseline_takes_each_other_run_and_need_not_be_named_twice(tmp_path: Path) -> None:
+def test_compare_runs__a_baseline_is_compared_with_each_other_run(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
     found = quick([a, b], test="wilcoxon", measure="krocc", baseline=c)
     assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
@@ -290,7 +292,7 @@ def test_a_baseline_takes_each_other_run_and_need_not_be_named_twice(tmp_path: P
     assert [pair.comparison for pair in among.pairs] == [pair.comparison for pair in found.pairs]
 
 
-def test_a_split_without_a_number_is_left_out(tmp_path: Path) -> None:
+def test_compare_runs__leaves_out_a_split_without_a_number(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", scores_of(0.3, 1))
     constant = {key: 2.0 if key[0] == 1 else value for key, value in scores_of(1.0, 5).items()}
     b = write_run(tmp_path / "b", constant)
@@ -320,7 +322,7 @@ def test_a_split_without_a_number_is_left_out(tmp_path: Path) -> None:
     assert "rmse_calibrated" in quick([a, b], measure="rmse").as_dict()["runs"]["b"]
 
 
-def test_one_split_gives_no_p_and_says_why(tmp_path: Path) -> None:
+def test_compare_runs__one_split_gives_no_p_and_says_why(tmp_path: Path) -> None:
     folders = [
         write_run(tmp_path / name, scores_of(0.5, seed, splits=1)) for name, seed in (("a", 1), ("b", 2))
     ]
@@ -330,7 +332,7 @@ def test_one_split_gives_no_p_and_says_why(tmp_path: Path) -> None:
     assert pair.interval.low <= pair.interval.difference <= pair.interval.high
 
 
-def test_what_runs_noted_is_kept_and_scores_may_have_scales_of_their_own(tmp_path: Path) -> None:
+def test_compare_runs__keeps_notes_and_takes_scores_on_any_scale(tmp_path: Path) -> None:
     scores = scores_of(0.3, 1)
     a = write_run(tmp_path / "a", scores, recipe={"loss": "plcc"})
     # the same order in each split, on another scale in each
@@ -350,7 +352,7 @@ def test_what_runs_noted_is_kept_and_scores_may_have_scales_of_their_own(tmp_pat
     assert (interval.difference, interval.low, interval.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
-def test_metrics_that_do_not_follow_from_the_predictions_are_noted(tmp_path: Path) -> None:
+def test_compare_runs__notes_metrics_that_differ_from_the_predictions(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     metrics = json.loads((a / "metrics.json").read_text())
     metrics["srocc"]["values"][0] -= 0.4
@@ -364,7 +366,7 @@ def test_metrics_that_do_not_follow_from_the_predictions_are_noted(tmp_path: Pat
     )
 
 
-def test_runs_that_are_not_comparable_are_told(tmp_path: Path) -> None:
+def test_compare_runs__refuses_runs_that_are_not_comparable(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     other = write_run(tmp_path / "other", scores_of(0.3, 1), dataset="konvid")
     with pytest.raises(
@@ -396,7 +398,7 @@ def test_runs_that_are_not_comparable_are_told(tmp_path: Path) -> None:
     assert quick([a, mapped]).videos == 27
 
 
-def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
+def test_compare_runs__refuses_wrong_arguments(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     twin = write_run(tmp_path / "elsewhere" / "a", scores_of(0.3, 1))
     with pytest.raises(
@@ -416,7 +418,7 @@ def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
         compare_runs([a, b], resamples=0)
 
 
-def test_damaged_runs_are_told(tmp_path: Path) -> None:
+def test_compare_runs__reports_damaged_runs(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
     metrics = json.loads((a / "metrics.json").read_text())
     (a / "metrics.json").write_text(json.dumps({"srocc": {"values": [0.5]}}))
@@ -471,7 +473,9 @@ def two_runs(make_store: MakeStore, tmp_path: Path) -> tuple[Path, Path]:
     ).folder
 
 
-def test_kappa_is_the_best_on_validation_and_measured_on_test(make_store: MakeStore, tmp_path: Path) -> None:
+def test_ensemble__kappa_is_selected_on_validation_and_measured_on_test(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     one, two = two_runs(make_store, tmp_path)
     found = ensemble(one, two)
     for split in range(2):
@@ -495,7 +499,7 @@ def test_kappa_is_the_best_on_validation_and_measured_on_test(make_store: MakeSt
     assert found.chosen == "highest SROCC on each split's validation part"
 
 
-def test_a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tmp_path: Path) -> None:
+def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tmp_path: Path) -> None:
     one, two = two_runs(make_store, tmp_path)
     found = ensemble(one, two, kappa=1.0, mapping="none")
     np.testing.assert_allclose(
@@ -506,12 +510,14 @@ def test_a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tmp_path: Pa
         ensemble(one, two, kappa=1.5)
 
 
-def test_of_equally_good_kappas_the_one_closest_to_a_half(make_store: MakeStore, tmp_path: Path) -> None:
+def test_ensemble__of_equal_kappas_takes_the_one_closest_to_a_half(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).folder
     assert ensemble(run, run).kappas == (0.5, 0.5)
 
 
-def test_runs_that_do_not_fit_together_are_told(make_store: MakeStore, tmp_path: Path) -> None:
+def test_ensemble__refuses_runs_that_do_not_fit_together(make_store: MakeStore, tmp_path: Path) -> None:
     one, _ = two_runs(make_store, tmp_path)
     other = small_fit(make_store(), tmp_path / "other", splits=SPLITS).folder
     with pytest.raises(
@@ -539,7 +545,7 @@ def test_runs_that_do_not_fit_together_are_told(make_store: MakeStore, tmp_path:
         ensemble(one, tmp_path / "nothing")
 
 
-def test_constant_scores_and_imported_heads_are_no_choice(make_store: MakeStore, tmp_path: Path) -> None:
+def test_ensemble__refuses_constant_scores_and_imported_heads(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).folder
     with (run / "predictions.csv").open(newline="") as file:
         rows = [{**row, "prediction": "1.0"} for row in csv.DictReader(file)]

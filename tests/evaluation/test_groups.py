@@ -67,7 +67,7 @@ def groups_by(
     )
 
 
-def test_each_group_is_measured_head_by_head() -> None:
+def test_measure_subsets__measures_each_group_head_by_head() -> None:
     names = [f"v{row}" for row in range(12)]
     dataset = dataset_of(names)
     sizes = {name: (1920, 1080) if row % 2 else (1280, 720) for row, name in enumerate(names)}
@@ -90,7 +90,7 @@ def test_each_group_is_measured_head_by_head() -> None:
         assert group.summary.srocc.mean == pytest.approx(np.mean(group.summary.srocc.values))
 
 
-def test_fewer_than_three_videos_are_a_note_and_no_number(tmp_path: Path) -> None:
+def test_measure_subsets__fewer_than_three_videos_are_a_note(tmp_path: Path) -> None:
     names = [f"v{row}" for row in range(8)]
     (tmp_path / "g.csv").write_text(
         "video,group\n" + "".join(f"v{row},{'rare' if row < 3 else 'common'}\n" for row in range(7)) + "v7,\n"
@@ -127,13 +127,15 @@ def test_fewer_than_three_videos_are_a_note_and_no_number(tmp_path: Path) -> Non
         ((3840, 2160), "other", ">1080p"),
     ],
 )
-def test_the_borders_of_resolution(size: tuple[int, int], li: str, short: str) -> None:
+def test_groups_by__resolution_and_short_side_have_the_stated_borders(
+    size: tuple[int, int], li: str, short: str
+) -> None:
     dataset = dataset_of(["v"])
     assert groups_by("resolution", dataset, {"v": size}).of == {"v": li}
     assert groups_by("short-side", dataset, {"v": size}).of == {"v": short}
 
 
-def test_the_classes_are_those_of_table_7(shared_data: Path) -> None:
+def test_groups_by__resolution_classes_equal_table_7(shared_data: Path) -> None:
     sizes: dict[str, tuple[int, int]] = {}
     for file in SIZES:
         with (shared_data / "labels" / file).open(newline="") as lines:
@@ -149,7 +151,7 @@ def test_the_classes_are_those_of_table_7(shared_data: Path) -> None:
     assert sum(surplus) <= 57
 
 
-def test_content_classes_come_from_the_names_of_youtube_ugc(shared_data: Path) -> None:
+def test_groups_by__class_comes_from_the_names_of_youtube_ugc(shared_data: Path) -> None:
     with (shared_data / "labels" / "YOUTUBE_UGC_metadata.csv").open(newline="") as lines:
         listed = {f"{row['vid']}.mkv": row["category"] for row in csv.DictReader(lines)}
     assert groups_by("class", dataset_of(list(listed), "youtube-ugc")).of == listed
@@ -168,7 +170,7 @@ def test_content_classes_come_from_the_names_of_youtube_ugc(shared_data: Path) -
             groups_by("class", dataset_of(["v"], name))
 
 
-def test_quality_is_parted_in_the_middle_or_at_a_given_label() -> None:
+def test_groups_by__quality_is_divided_in_the_middle_or_at_a_label() -> None:
     dataset = dataset_of([f"v{row}" for row in range(5)])  # labels 1, 2, 3, 4, 5 on 1 to 5
     middle = groups_by("quality", dataset)
     assert [middle.of[f"v{row}"] for row in range(5)] == ["low", "low", "high", "high", "high"]
@@ -182,7 +184,7 @@ def test_quality_is_parted_in_the_middle_or_at_a_given_label() -> None:
         groups_by("quality", dataset, quality_threshold=50)
 
 
-def test_what_videos_lack_is_told_with_a_name(make_store: MakeStore) -> None:
+def test_groups_by__names_what_videos_lack(make_store: MakeStore) -> None:
     dataset = dataset_of(["a", "b"], parts=["test", None])
     with pytest.raises(ArgumentError, match=r"1 of the 2 measured videos lack an official part \(first: b\)"):
         groups_by("part", dataset)
@@ -196,7 +198,7 @@ def test_what_videos_lack_is_told_with_a_name(make_store: MakeStore) -> None:
         measure_subsets(evaluation, store, "resolution")
 
 
-def test_groupings_and_files_are_checked(tmp_path: Path) -> None:
+def test_measure_subsets__refuses_wrong_groupings_and_files(tmp_path: Path) -> None:
     dataset = dataset_of([f"v{row}" for row in range(4)])
     evaluation, source = evaluation_of(dataset, [[f"v{row}" for row in range(4)]]), Sized(dataset, {})
     path = tmp_path / "g.csv"
@@ -262,7 +264,7 @@ def parted_store(tmp_path: Path) -> FeatureStore:
 OFFICIAL = [Split(tuple(range(6)), (6, 7, 8), tuple(range(9, 14)))]
 
 
-def test_the_other_official_test_part_is_measured_with_the_same_head(
+def test_evaluate__measures_the_other_official_part_with_the_same_head(
     parted_store: FeatureStore, tmp_path: Path
 ) -> None:
     run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL)
@@ -284,7 +286,7 @@ def test_the_other_official_test_part_is_measured_with_the_same_head(
     assert [group.name for group in measure_subsets(found, parted_store, "part").groups] == ["test-1080p"]
 
 
-def test_videos_that_a_head_was_fitted_on_are_refused(
+def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
     parted_store: FeatureStore, make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL).folder
@@ -315,7 +317,7 @@ def test_videos_that_a_head_was_fitted_on_are_refused(
         evaluate(run, make_store(name="other"), part="test")
 
 
-def test_what_flatters_a_measured_part_is_noted(parted_store: FeatureStore, tmp_path: Path) -> None:
+def test_evaluate__notes_what_flatters_a_measured_part(parted_store: FeatureStore, tmp_path: Path) -> None:
     # clip 9 is tested and shows the scene of clip 8
     leaking = small_fit(
         parted_store, tmp_path / "leaking", splits=[Split((0, 1, 8), (), (14, 15, 16))]

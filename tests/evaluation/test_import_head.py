@@ -50,7 +50,7 @@ def vsfa(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.mark.parametrize(("video", "expected"), [(0, 3.91498), (20, 3.35773), (40, 2.43061)])
-def test_recorded_scores_of_float32_features(
+def test_import_head__vsfa_gives_the_recorded_scores(
     vsfa: Model, shared_data: Path, video: int, expected: float
 ) -> None:
     features = np.load(shared_data / "vsfa-cache" / f"{video}_resnet-50_res5c.npy")
@@ -58,7 +58,7 @@ def test_recorded_scores_of_float32_features(
     assert vsfa.frame_scores(features).shape == (len(features),)
 
 
-def test_recorded_srocc_on_58_videos(vsfa: Model, shared_data: Path) -> None:
+def test_import_head__vsfa_gives_the_recorded_srocc_on_58_videos(vsfa: Model, shared_data: Path) -> None:
     folder = shared_data / "konvid58"
     numbers = sorted(path.name.split("_")[0] for path in folder.glob("*_score.npy"))
     scores = [
@@ -69,7 +69,7 @@ def test_recorded_srocc_on_58_videos(vsfa: Model, shared_data: Path) -> None:
     assert spearmanr(scores, mos).statistic == pytest.approx(0.861, abs=5e-4)
 
 
-def test_a_small_head_imports(tmp_path: Path) -> None:
+def test_import_head__a_small_head(tmp_path: Path) -> None:
     torch.save(small_released(), tmp_path / "head.pt")
     folder = import_head(
         tmp_path / "head.pt", tmp_path / "run", score_scale=2.0, dataset="own", mos_range=(0.0, 2.0)
@@ -93,14 +93,16 @@ def test_a_small_head_imports(tmp_path: Path) -> None:
         import_head(tmp_path / "head.pt", tmp_path / "other", score_scale=0)
 
 
-def test_a_pickle_that_needs_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_read_state_dict__refuses_a_pickle_that_needs_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"a": NeedsCode()}, tmp_path / "code.pt")
     with pytest.raises(WeightsError, match="needs code to load, which could do anything"):
         read_state_dict(tmp_path / "code.pt")
     assert capsys.readouterr().out == ""
 
 
-def test_files_that_are_no_weights_are_told(tmp_path: Path) -> None:
+def test_read_state_dict__refuses_files_that_are_no_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none.pt' does not exist; name a .pth, .pt or .safetensors file"):
         read_state_dict(tmp_path / "none.pt")
     torch.save(small_released(), tmp_path / "cut.pt")
@@ -115,7 +117,7 @@ def test_files_that_are_no_weights_are_told(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "list.pt")
 
 
-def test_other_layouts_are_told_by_their_first_names(tmp_path: Path) -> None:
+def test_import_head__names_the_first_keys_of_other_layouts(tmp_path: Path) -> None:
     wrong = small_released(**{"Ldr.weight": torch.zeros(1)})
     del wrong["q.bias"]
     torch.save(wrong, tmp_path / "wrong.pt")
@@ -190,9 +192,7 @@ def three_scores(
 @pytest.mark.parametrize(
     ("letter", "dataset"), [("K", "konvid"), ("C", "cvd2014"), ("L", "live-qualcomm"), ("N", "live-vqc")]
 )
-def test_heads_of_mixed_data_sets_score_as_the_equations_say(
-    tmp_path: Path, letter: str, dataset: str
-) -> None:
+def test_import_head__mdtvsfa_equals_the_equations(tmp_path: Path, letter: str, dataset: str) -> None:
     released = small_mdtvsfa()
     torch.save(released, tmp_path / "MDTVSFA.pt")
     model = Model.load(
@@ -220,7 +220,7 @@ def test_heads_of_mixed_data_sets_score_as_the_equations_say(
     )
 
 
-def test_a_head_of_one_data_set_and_fused_features(tmp_path: Path) -> None:
+def test_import_head__of_one_data_set_and_of_fused_features(tmp_path: Path) -> None:
     torch.save(small_mdtvsfa("Y", channels=4608), tmp_path / "head.pt")
     with pytest.raises(
         ArgumentError,
@@ -242,7 +242,7 @@ def test_a_head_of_one_data_set_and_fused_features(tmp_path: Path) -> None:
     assert math.isfinite(model.score(np.ones((3, 4608), np.float32)))
 
 
-def test_damaged_layouts_of_mixed_heads_are_told(tmp_path: Path) -> None:
+def test_import_head__reports_damaged_mdtvsfa_layouts(tmp_path: Path) -> None:
     torch.save(
         {name: value for name, value in small_mdtvsfa().items() if name != "nlm.2.bias"}, tmp_path / "cut.pt"
     )

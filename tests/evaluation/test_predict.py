@@ -44,7 +44,7 @@ def config_of(folder: Path) -> RunConfig:
     return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
 
-def test_a_training_video_is_known_by_its_digest(checks: ScoreChecks, model: Model) -> None:
+def test_held_out__knows_a_training_video_by_its_digest(checks: ScoreChecks, model: Model) -> None:
     # video 9 trains both heads, 15 is tested by head 0 and trains head 1, 12 validates head 0 and trains head
     # 1
     assert checks.held_out(f"{9:064}", (0, 1)) == ()
@@ -61,7 +61,7 @@ def test_a_training_video_is_known_by_its_digest(checks: ScoreChecks, model: Mod
     assert warning == "it is the training or validation video 'clip,9.mp4': 2 of 2 heads were fitted on it"
 
 
-def test_heads_disagree_where_they_differ_by_more_than_their_error(checks: ScoreChecks, model: Model) -> None:
+def test_warnings__heads_that_differ_by_more_than_their_error(checks: ScoreChecks, model: Model) -> None:
     assert 0 < checks.rmse < 5
     apart = np.array([3.0, 3.0 + 2 * checks.rmse])
     (warning,) = checks.warnings("new", (0, 1), apart, HERE, model)
@@ -72,7 +72,7 @@ def test_heads_disagree_where_they_differ_by_more_than_their_error(checks: Score
     assert ScoreChecks({}).warnings("new", (0, 1), apart, HERE, model) == ()
 
 
-def test_features_outside_of_training_are_reported(checks: ScoreChecks, model: Model) -> None:
+def test_warnings__features_outside_of_training(checks: ScoreChecks, model: Model) -> None:
     assert checks.warnings("new", (0, 1), AGREED, HERE, model) == ()
     (warning,) = checks.warnings("new", (0, 1), AGREED, HERE + np.float16(9), model)
     assert warning.startswith("its features are outside of what training saw: ")
@@ -83,7 +83,7 @@ def test_features_outside_of_training_are_reported(checks: ScoreChecks, model: M
     assert warning.endswith("2.5 times as far from the training videos as the farthest of them")
 
 
-def test_runs_of_version_1_know_no_digests(shared_data: Path) -> None:
+def test_score_checks__runs_of_version_1_know_no_digests(shared_data: Path) -> None:
     folder = shared_data / "v1" / "runs" / "sub-gru"
     if not folder.is_dir():
         pytest.skip(f"runs of version 1 are absent: {folder}")
@@ -92,7 +92,7 @@ def test_runs_of_version_1_know_no_digests(shared_data: Path) -> None:
     assert checks.rmse > 0
 
 
-def test_one_file_under_two_names_is_held_out_by_no_head_that_saw_either(folder: Path) -> None:
+def test_held_out__one_file_under_two_names_counts_for_both(folder: Path) -> None:
     # video 15 trains head 1 alone, 9 trains both
     recorded = read_json(folder / "splits.json")
     recorded["sha256"]["clip,15.mp4"] = recorded["sha256"]["clip,9.mp4"]
@@ -100,16 +100,16 @@ def test_one_file_under_two_names_is_held_out_by_no_head_that_saw_either(folder:
     assert ScoreChecks.read(folder, config_of(folder), "tiny").held_out(f"{9:064}", (0, 1)) == ()
 
 
-def test_a_test_part_that_chose_the_epoch_is_not_held_out(timed_store: FeatureStore, tmp_path: Path) -> None:
+def test_held_out__excludes_a_test_part_that_selected_the_epoch(
+    timed_store: FeatureStore, tmp_path: Path
+) -> None:
     chosen = small_fit(
         timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}
     ).folder
     assert ScoreChecks.read(chosen, config_of(chosen), "tiny").held_out(f"{15:064}", (0, 1)) == ()
 
 
-def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(
-    checks: ScoreChecks, model: Model
-) -> None:
+def test_warnings__scores_at_an_end_and_heads_that_rank_backwards(checks: ScoreChecks, model: Model) -> None:
     assert model.calibrations is not None
     model.calibrations = tuple(
         replace(one, note="the head's scores run against the labels") for one in model.calibrations
@@ -121,7 +121,7 @@ def test_scores_at_an_end_and_heads_that_rank_backwards_are_reported(
     )
 
 
-def test_outputs_that_are_not_calibrated_are_only_held_against_the_range(
+def test_warnings__uncalibrated_outputs_are_compared_with_the_range_alone(
     checks: ScoreChecks, folder: Path
 ) -> None:
     plain = Model.load(folder, calibrated=False)
@@ -130,7 +130,7 @@ def test_outputs_that_are_not_calibrated_are_only_held_against_the_range(
     )
 
 
-def test_a_run_that_knows_no_files_cannot_tell_what_is_held_out(folder: Path) -> None:
+def test_scorer__refuses_held_out_of_a_run_that_knows_no_files(folder: Path) -> None:
     with pytest.raises(
         ArgumentError,
         match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit",
