@@ -49,7 +49,7 @@ def study_of_distances(make_table: MakeTable, printed: str) -> PaperTable:
     return make_table(rows, columns, run=run, plot="bars", digits=2, tolerance={"distance": 1e-5})
 
 
-def test_images_and_videos_are_taken_together(
+def test_run_table__coral_distance_takes_images_and_videos_together(
     make_table: MakeTable, make_set: MakeSet, tmp_path: Path
 ) -> None:
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:3"})
@@ -90,7 +90,7 @@ def test_images_and_videos_are_taken_together(
     assert all("are of different weights" in failure for failure in other.failures)
 
 
-def test_a_distance_names_its_images(make_table: MakeTable) -> None:
+def test_table_of__a_coral_distance_names_its_images(make_table: MakeTable) -> None:
     run = {"datasets": "konvid", "features": "resnet50", "kind": "coral", "measure": "distance"}
     with pytest.raises(DatasetError, match="images is empty; name the sets"):
         make_table([{"name": "a"}], [{"name": "b"}], run=run)

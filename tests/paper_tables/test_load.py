@@ -33,7 +33,7 @@ def value(name: str, row: str, column: str) -> Published:
     return found[0].published
 
 
-def test_all_tables_are_there_in_order() -> None:
+def test_table_names__are_complete_and_in_order() -> None:
     assert sorted(table_names()) == sorted(ASKED_FOR)
     assert table_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
     assert [name for name in table_names() if name.startswith("li-")][-4:] == [
@@ -45,7 +45,7 @@ def test_all_tables_are_there_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
-def test_each_shipped_study_says_what_it_needs(name: str) -> None:
+def test_load_table__every_shipped_table_says_what_it_needs(name: str) -> None:
     table = load_table(name)
     assert table.caption
     assert table.tolerance or not any(
@@ -84,7 +84,7 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("name", "row", "column", "number", "std"), PRINTED)
-def test_published_values_are_those_of_the_papers(
+def test_load_table__published_values_equal_the_papers(
     name: str, row: str, column: str, number: float, std: float | None
 ) -> None:
     found = value(name, row, column)
@@ -103,7 +103,9 @@ def test_published_values_are_those_of_the_papers(
         ("a2inet-2", (208, 234, 585, 1142, 1200)),
     ],
 )
-def test_published_averages_follow_from_the_published_values(name: str, weights: tuple[int, ...]) -> None:
+def test_load_table__published_averages_follow_from_the_published_values(
+    name: str, weights: tuple[int, ...]
+) -> None:
     table = load_table(name)
     for number, heading in enumerate(table.rows):
         values = [
@@ -115,7 +117,7 @@ def test_published_averages_follow_from_the_published_values(name: str, weights:
                 assert np.average(own, weights=weights) == pytest.approx(average, abs=4e-3), heading.name
 
 
-def test_a_number_as_papers_print_it() -> None:
+def test_published__parses_numbers_as_papers_print_them() -> None:
     assert Published.parse("-") is None
     assert Published.parse("0.804±0.060") == Published(0.804, 0.060, "0.804 ± 0.060")
     starred, about, negative = (Published.parse(text) for text in ("0.687*", "~0.8", "-1.2e-5"))
@@ -129,7 +131,7 @@ def test_a_number_as_papers_print_it() -> None:
         Published.parse("0,8")
 
 
-def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeTable) -> None:
+def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTable) -> None:
     table = make_table(
         [{"name": "a", "head": "avg-gru", "overrides": {"epochs": 3}}],
         columns=[{"name": "K", "measure": "krocc", "head": "no-time"}],
@@ -177,19 +179,19 @@ def test_settings_are_joined_from_run_row_group_and_column(make_table: MakeTable
         ({"overrides": {"epochs": "many"}}, r"epochs is 'many'"),
     ],
 )
-def test_what_is_refused(make_table: MakeTable, row: dict[str, Any], words: str) -> None:
+def test_table_of__refuses_wrong_rows(make_table: MakeTable, row: dict[str, Any], words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         make_table([{"name": "a", **row}])
 
 
-def test_a_plot_that_does_not_exist_is_refused(make_table: MakeTable) -> None:
+def test_table_of__refuses_an_unknown_plot(make_table: MakeTable) -> None:
     with pytest.raises(
         DatasetError, match=r"plot is 'pie'; it has to be one of lines-over-columns, lines-over-rows, scatter"
     ):
         make_table([{"name": "a"}], plot="pie")
 
 
-def test_own_files_and_unknown_names(tmp_path: Path) -> None:
+def test_load_table__refuses_unknown_names_and_reads_own_files(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown table 'li-41': did you mean .*li-14"):
         load_table("li-41")
     with pytest.raises(DatasetError, match=r"cannot be read .*; give the path of a \.toml file"):
@@ -205,7 +207,7 @@ def test_own_files_and_unknown_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", table_names())
-def test_tables_of_papers_name_the_papers_own_mapping(name: str) -> None:
+def test_load_table__tables_of_papers_name_the_mapping_of_the_paper(name: str) -> None:
     mapped = [
         cell.request.mapping
         for cell in load_table(name).cells

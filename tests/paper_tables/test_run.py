@@ -47,7 +47,9 @@ def value(result: TableResult, row: int, column: int = 0) -> float:
     return result.row(row)[column].value
 
 
-def test_fits_differences_and_paired_tests(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
+def test_run_table__fits_differences_and_paired_tests(
+    make_table: MakeTable, stores: Path, tmp_path: Path
+) -> None:
     against = {"against": {"head": "no-time"}}
     table = make_table(
         [
@@ -69,7 +71,7 @@ def test_fits_differences_and_paired_tests(make_table: MakeTable, stores: Path, 
     assert sorted(tmp_path.iterdir()) == folders, "runs that were finished are found"
 
 
-def test_averages_over_data_sets_and_what_is_missing(
+def test_run_table__averages_over_data_sets_and_marks_what_is_missing(
     make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     groups = [{"name": name, "datasets": name} for name in ("konvid", "live-vqc")]
@@ -89,7 +91,7 @@ def test_averages_over_data_sets_and_what_is_missing(
     assert lacking.reasons == ("live-vqc is not among --dataset konvid",)
 
 
-def test_the_commands_that_make_what_is_missing(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
+def test_commands_for__make_what_is_missing(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     rows = [
         {"name": "a", "features": "iqa-resnet50+slowfast-fast"},
         {"name": "b", "features": "resnet50"},
@@ -109,7 +111,7 @@ def test_the_commands_that_make_what_is_missing(make_table: MakeTable, stores: P
     assert not list(tmp_path.iterdir())
 
 
-def test_across_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
+def test_run_table__tests_across_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
     from vqafeat.evaluation.model import Model
     from vqafeat.store import FeatureStore
 
@@ -125,7 +127,9 @@ def test_across_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -
     assert found == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
 
 
-def test_groups_of_videos_over_data_sets(make_table: MakeTable, stores: Path, tmp_path: Path) -> None:
+def test_run_table__groups_of_videos_over_data_sets(
+    make_table: MakeTable, stores: Path, tmp_path: Path
+) -> None:
     run = {
         "datasets": ["konvid", "live-vqc"],
         "head": "mdtvsfa",
@@ -151,7 +155,7 @@ def test_groups_of_videos_over_data_sets(make_table: MakeTable, stores: Path, tm
     assert "1 of 1 splits have no value" in " ".join(notes(result))
 
 
-def test_a_cell_that_fails_does_not_stop_the_others(
+def test_run_table__a_cell_that_fails_does_not_stop_the_others(
     make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     two = [{"name": "S", "measure": "srocc"}, {"name": "K", "measure": "krocc"}]
@@ -165,7 +169,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(
     assert np.isfinite(value(result, 1))
 
 
-def test_check_holds_differences_against_the_tolerance(
+def test_check__compares_differences_with_the_tolerance(
     make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     measured = value(filled(make_table([{"name": "a", "head": "no-time"}]), stores, tmp_path), 0)
@@ -188,7 +192,7 @@ def test_check_holds_differences_against_the_tolerance(
         check(TableResult(result.table, result.cells, stands_in=True))
 
 
-def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
+def test_average__weighs_each_cell_by_its_measured_videos() -> None:
     def summary(srocc: float, tested: int) -> MetricsSummary:
         return MetricsSummary.of([Metrics(srocc, 0.5, 0.5, 1.0, 0.5, 1.0, tested)] * 10)
 
@@ -207,7 +211,7 @@ def test_an_average_weighs_each_cell_by_the_videos_that_it_measured() -> None:
     assert plain.mean == pytest.approx(0.76)
 
 
-def test_plcc_without_a_mapping_stands_next_to_the_mapped_one(
+def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     make_table: MakeTable, stores: Path, tmp_path: Path
 ) -> None:
     table = make_table(
@@ -244,7 +248,7 @@ def recorded_study(make_table: MakeTable, **more: Any) -> PaperTable:
     return make_table(rows, groups=groups, recorded=recorded)
 
 
-def test_recorded_predictions_fill_their_row(make_table: MakeTable, tmp_path: Path) -> None:
+def test_recorded_result__fills_its_row(make_table: MakeTable, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {}
     for key, videos in (("K", 20), ("N", 10)):
@@ -283,7 +287,7 @@ def test_recorded_predictions_fill_their_row(make_table: MakeTable, tmp_path: Pa
         recorded_study(make_table, unlike={"cvd2014": "others"})
 
 
-def test_recorded_predictions_that_do_not_fit_are_refused(make_table: MakeTable, tmp_path: Path) -> None:
+def test_recorded_result__refuses_predictions_that_do_not_fit(make_table: MakeTable, tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     np.savez(tmp_path / "short.npz", **{"K/00/sq": np.arange(3.0)})
     table = recorded_study(make_table)
@@ -298,7 +302,7 @@ def test_recorded_predictions_that_do_not_fit_are_refused(make_table: MakeTable,
 @pytest.mark.parametrize(
     ("name", "columns"), [("li-3", (0, 1, 2, 3)), ("li-4", (0, 1, 2, 3)), ("li-13", (0, 2, 4, 6))]
 )
-def test_the_authors_own_predictions_give_the_printed_values(
+def test_recorded_result__of_the_authors_gives_the_printed_values(
     shared_data: Path, name: str, columns: tuple[int, ...]
 ) -> None:
     from vqafeat.paper_tables.load import load_table

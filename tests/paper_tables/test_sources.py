@@ -24,7 +24,7 @@ def small_stores(stores: Path) -> StandInShelf:
     return StandInShelf(FeatureStore.open(stores / "demo.zarr"))
 
 
-def test_several_data_sets_share_the_contents(stores: Path) -> None:
+def test_stand_in_shelf__several_data_sets_share_the_contents(stores: Path) -> None:
     parts = [source.dataset for source in small_stores(stores).sources(["cvd2014", "konvid", "lsvq"])]
     contents = [{video.content for video in part.videos} for part in parts]
     assert [len(own) for own in contents] == [4, 4, 4]
@@ -38,7 +38,7 @@ def test_several_data_sets_share_the_contents(stores: Path) -> None:
         small_stores(stores).sources(["a", "b", "c", "d", "e"])
 
 
-def test_a_request_becomes_small(stores: Path) -> None:
+def test_adapt__makes_a_request_small(stores: Path) -> None:
     found = small_stores(stores).adapt(
         RunRequest(("konvid",), "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored")
     )
@@ -65,11 +65,11 @@ def filled(name: str, stores: Path, runs: Path) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_tables_of_several_kinds_are_filled(name: str, stores: Path, tmp_path: Path) -> None:
+def test_run_table__fills_tables_of_several_kinds(name: str, stores: Path, tmp_path: Path) -> None:
     filled(name, stores, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", table_names())
-def test_every_table_is_filled(name: str, stores: Path, tmp_path: Path) -> None:
+def test_run_table__fills_every_table(name: str, stores: Path, tmp_path: Path) -> None:
     filled(name, stores, tmp_path)
