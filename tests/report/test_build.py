@@ -57,7 +57,7 @@ def data_in(page: str) -> Any:
 # -----------------------------------------------------------------------------------------------------------------
 
 
-def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
+def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     page = data_in(rendered(build_report([folder], tmp_path)))
     (told,) = page["runs"]
@@ -90,7 +90,7 @@ def test_scores_and_metrics_are_the_runs_own(tmp_path: Path) -> None:
     ("mapping", "videos"),
     [("logistic", 40), ("logistic-increasing", 40), ("logistic-increasing", 200), ("none", 40)],
 )
-def test_an_error_is_calibrated_score_minus_label_under_every_mapping(
+def test_build_report__error_is_calibrated_score_minus_label(
     tmp_path: Path, mapping: str, videos: int
 ) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
@@ -109,7 +109,7 @@ def test_an_error_is_calibrated_score_minus_label_under_every_mapping(
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "none"])
-def test_increasing_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
+def test_build_report__fits_increasing_logistics_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
     own = [
         row
@@ -124,7 +124,7 @@ def test_increasing_logistics_are_fitted_to_calibrated_scores(tmp_path: Path, ma
     )
 
 
-def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None:
+def test_build_report__gives_the_reason_where_no_logistic_is_fitted(tmp_path: Path) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
     every, *splits = told.fitted
     assert (every.split, len(every.tau), every.note) == (-1, 4, "")
@@ -135,7 +135,7 @@ def test_where_no_logistic_is_fitted_the_reason_is_there(tmp_path: Path) -> None
     )
 
 
-def test_what_calibration_warns_of_is_a_note(tmp_path: Path) -> None:
+def test_build_report__notes_what_the_calibration_warns_of(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "calibration.json"
     values = json.loads(path.read_text())
@@ -147,7 +147,7 @@ def test_what_calibration_warns_of_is_a_note(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sub-gru", "svr", "mdtvsfa", "no-time"])
-def test_runs_of_an_earlier_version_open(shared_data: Path, tmp_path: Path, name: str) -> None:
+def test_build_report__opens_runs_of_an_earlier_version(shared_data: Path, tmp_path: Path, name: str) -> None:
     old = shared_data / "v1"
     if not (old / "runs" / name).is_dir():
         pytest.skip(f"runs of an earlier version are absent: {old / 'runs' / name}")
@@ -167,7 +167,7 @@ def test_runs_of_an_earlier_version_open(shared_data: Path, tmp_path: Path, name
     assert (told["summary"]["few_videos"], told["few_videos"][:24]) == (True, "measured on only 7 test ")
 
 
-def test_videos_of_several_data_sets_have_their_own_names(tmp_path: Path) -> None:
+def test_build_report__names_videos_of_several_data_sets(tmp_path: Path) -> None:
     (told,) = build_report([recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))], tmp_path).runs
     assert {(video.dataset, video.name[:1], video.content[:5]) for video in told.videos} == {
         ("konvid", "v", "scene"),
@@ -177,7 +177,9 @@ def test_videos_of_several_data_sets_have_their_own_names(tmp_path: Path) -> Non
     assert list(told.summary.datasets) == ["konvid", "cvd2014"]
 
 
-def test_curves_are_of_the_heads_that_tested_the_video(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_build_report__curves_are_of_the_heads_that_tested_the_video(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     folder, store_folder = fitted
     (told,) = build_report([folder], tmp_path, store=store_folder, curves=3).runs
     assert len(told.frames) == 3
@@ -199,7 +201,7 @@ def test_curves_are_of_the_heads_that_tested_the_video(fitted: tuple[Path, Path]
     np.testing.assert_allclose(curve.seconds, seconds - seconds[0], atol=1e-4)
 
 
-def test_frames_have_calibrated_scores_whose_mean_is_the_videos(
+def test_build_report__the_mean_of_a_frame_curve_is_the_score_of_the_video(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (told,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
@@ -215,7 +217,7 @@ def test_frames_have_calibrated_scores_whose_mean_is_the_videos(
         )
 
 
-def test_curves_are_shared_among_data_sets(tmp_path: Path) -> None:
+def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))
     (told,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
     assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], (
@@ -248,7 +250,7 @@ def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
     return folder
 
 
-def test_without_a_store_the_reason_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_build_report__without_a_store_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     (told,) = build_report([fitted[0]], tmp_path).runs
     tested = {
         told.videos[video].name
@@ -261,7 +263,7 @@ def test_without_a_store_the_reason_names_the_option(fitted: tuple[Path, Path], 
     }
 
 
-def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(
+def test_build_report__a_video_without_a_curve_has_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
@@ -278,7 +280,9 @@ def test_a_video_beyond_the_worst_or_in_no_test_part_has_a_reason(
     assert all(reasons_of(told)[name].startswith("With --curves 0") for name in tested)
 
 
-def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_build_report__a_video_without_whole_features_has_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     shutil.copytree(fitted[1], tmp_path / "features")
     FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True).forget("night/clip 3.mp4")
     (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
@@ -290,7 +294,9 @@ def test_a_video_without_whole_features_has_a_reason(fitted: tuple[Path, Path], 
     )
 
 
-def test_one_damaged_video_leaves_the_curves_of_the_others(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_build_report__one_damaged_video_leaves_the_curves_of_the_others(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     shutil.copytree(fitted[1], tmp_path / "features")
     values = (
         tmp_path / "features" / "tiny.zarr" / "features" / "tiny" / store_key("night/clip 3.mp4") / "values"
@@ -302,7 +308,9 @@ def test_one_damaged_video_leaves_the_curves_of_the_others(fitted: tuple[Path, P
     assert reasons_of(told)["night/clip 3.mp4"].startswith("No score of each frame: ")
 
 
-def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_build_report__a_missing_store_is_a_note_and_a_reason(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
     (told,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
     assert told.frames == ()
     (note,) = (note for note in told.notes if "no scores of frames for 'tiny': no feature store at" in note)
@@ -310,7 +318,7 @@ def test_a_missing_store_is_a_note_and_a_reason(fitted: tuple[Path, Path], tmp_p
     assert reasons_of(told)[names()[5]] == NOT_TESTED
 
 
-def test_a_store_of_another_identity_is_a_note_and_a_reason(
+def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder = changed_run(tmp_path / "changed", fitted[0], view="half")
@@ -323,7 +331,7 @@ def test_a_store_of_another_identity_is_a_note_and_a_reason(
     assert "features 'tiny' were computed differently than in training" in reasons_of(told)[names()[0]]
 
 
-def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
+def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
     told = run_of(fitted[0], "a")
     with pytest.raises(
         ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
@@ -337,7 +345,7 @@ def test_a_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
 # ------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
+def test_build_report__leaves_out_and_reports_rows_without_a_score(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines()
@@ -348,7 +356,7 @@ def test_rows_without_a_score_are_left_out_and_told(tmp_path: Path) -> None:
     assert told.notes == ("1 of 120 rows without a score left out",)
 
 
-def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
+def test_rendered__the_same_runs_give_the_same_page(tmp_path: Path) -> None:
     folders = [recorded_run(tmp_path / name / "run", noise=noise) for name, noise in (("a", 0.3), ("b", 0.9))]
     first, second = (rendered(build_report(folders, tmp_path)) for _ in range(2))
     assert first == second
@@ -361,7 +369,7 @@ def test_the_same_runs_give_the_same_page(tmp_path: Path) -> None:
 # -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_rendered__names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     page = rendered(build_report([fitted[0]], tmp_path, title="<b>&\"'</title>"))
     assert NASTY not in page
     assert ENDING not in page
@@ -371,7 +379,7 @@ def test_names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Pat
     assert {NASTY, ENDING} < set(told["videos"]["name"])
 
 
-def test_json_in_html_escapes_what_html_and_scripts_read() -> None:
+def test_json_in_html__escapes_what_html_and_scripts_read() -> None:
     values = {
         "<": "</script><!--",
         "amp": "&lt;",
@@ -385,7 +393,7 @@ def test_json_in_html_escapes_what_html_and_scripts_read() -> None:
     assert json.loads(text) == {**values, "nan": None}
 
 
-def test_the_policy_lets_in_the_pages_own_parts_alone(tmp_path: Path) -> None:
+def test_rendered__policy_allows_the_parts_of_the_page_alone(tmp_path: Path) -> None:
     page = rendered(build_report([recorded_run(tmp_path / "a")], tmp_path))
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert policy is not None
@@ -406,7 +414,7 @@ def test_the_policy_lets_in_the_pages_own_parts_alone(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def test_files_are_found_by_path_basename_and_canonical_name(tmp_path: Path) -> None:
+def test_video_folder__finds_files_by_path_basename_and_canonical_name(tmp_path: Path) -> None:
     root = tmp_path / "my videos"
     for name in (
         "night/clip #1.mp4",
@@ -435,7 +443,7 @@ def write_clip_at(path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_build_report__refuses_wrong_arguments(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     with pytest.raises(ArgumentError, match="runs are none; name at least one run folder"):
         build_report([], tmp_path)
@@ -454,7 +462,7 @@ def test_refusals(tmp_path: Path) -> None:
         build_report([folder], tmp_path, videos=folder)
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+def test_build_report__refuses_what_is_no_finished_run(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="is no run folder, or its fit did not finish"):
         build_report([tmp_path], tmp_path)
     folder = recorded_run(tmp_path / "a")
@@ -471,7 +479,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
         build_report([folder], tmp_path)
 
 
-def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None:
+def test_build_report__refuses_a_run_without_test_scores(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     path = folder / "predictions.csv"
     lines = [
@@ -482,7 +490,7 @@ def test_a_run_without_test_scores_has_nothing_to_report(tmp_path: Path) -> None
         build_report([folder], tmp_path)
 
 
-def test_parts_of_a_page_check_themselves() -> None:
+def test_report__parts_refuse_wrong_values() -> None:
     with pytest.raises(ArgumentError, match="columns of a score table have the lengths"):
         ScoreTable((0, 1), ("test",), (0,), (1.0,), (1.0,), (0.0,))
     with pytest.raises(
@@ -503,7 +511,7 @@ def test_parts_of_a_page_check_themselves() -> None:
         Report("title", ())
 
 
-def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
+def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
     folder, out = recorded_run(tmp_path / "a"), tmp_path / "pages" / "report.html"
     write_clip(tmp_path / "v0003.mp4", noise_frames(2))
     ended = run("report", folder, "--out", out, "--videos", tmp_path, "--title", "A study")
@@ -520,7 +528,7 @@ def test_the_command_writes_and_does_not_replace(run: Run, tmp_path: Path) -> No
     assert (ended.code, "is no run folder" in ended.err) == (1, True)
 
 
-def test_writing_makes_the_folder(tmp_path: Path) -> None:
+def test_write_report__makes_the_folder(tmp_path: Path) -> None:
     page = build_report([recorded_run(tmp_path / "a")], tmp_path)
     assert write_report(page, tmp_path / "deep" / "page.html").read_text(encoding="utf-8") == rendered(page)
 
@@ -541,7 +549,7 @@ def written_table(stores: Path, folder: Path, make_table: Callable[..., PaperTab
     return path
 
 
-def test_a_table_comes_with_its_runs(
+def test_build_report__a_table_comes_with_its_runs(
     make_table: Callable[..., PaperTable], stores: Path, tmp_path: Path
 ) -> None:
     other = recorded_run(tmp_path / "other")
@@ -561,7 +569,7 @@ def test_a_table_comes_with_its_runs(
     assert (alone["runs"], alone["tables"][0]["rows"][0]["cells"][0]["runs"]) == ([], [])
 
 
-def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:
+def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> None:
     ended = run("report", "li-14", "--out", tmp_path / "page.html")
     assert ended.code == 1
     assert (
@@ -589,7 +597,7 @@ def test_what_is_no_table_is_refused(run: Run, tmp_path: Path) -> None:
         ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
 
 
-def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[list[float], list[float]]] = []
     monkeypatch.setattr(
         plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1]
@@ -603,7 +611,7 @@ def test_plots_are_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.Monk
     )
 
 
-def test_plots_of_runs(run: Run, tmp_path: Path) -> None:
+def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
     ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
     drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())

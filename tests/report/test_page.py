@@ -112,7 +112,7 @@ def numbers(texts: list[str]) -> list[float]:
     return [float(text.replace("−", "-").replace("+", "")) for text in texts]
 
 
-def test_the_largest_errors_come_first_and_columns_sort(
+def test_page__largest_errors_come_first_and_columns_sort(
     opened: Callable[..., Page], large_page: Path
 ) -> None:
     page = opened(large_page)
@@ -136,7 +136,7 @@ def test_the_largest_errors_come_first_and_columns_sort(
     ("run", "part", "split"),
     [("large", "test", "-1"), ("large", "all", "-1"), ("large", "train", "4"), ("two", "test", "0")],
 )
-def test_score_minus_label_is_the_error_in_all_that_is_shown(
+def test_page__error_is_score_minus_label_everywhere(
     opened: Callable[..., Page], large_page: Path, run: str, part: str, split: str
 ) -> None:
     page = opened(large_page)
@@ -175,7 +175,9 @@ def test_score_minus_label_is_the_error_in_all_that_is_shown(
         assert f"{own - label_:+.3f}" == f"{wrong:+.3f}"
 
 
-def test_the_chosen_video_has_the_heads_own_output(opened: Callable[..., Page], large_page: Path) -> None:
+def test_page__the_selected_video_shows_the_output_of_the_head(
+    opened: Callable[..., Page], large_page: Path
+) -> None:
     page = opened(large_page)
     page.fill("#text", "v0005")
     titles = [title.strip("▲▼") for title in page.locator("#chosen-table th").all_inner_texts()]
@@ -199,7 +201,7 @@ DRAWN_AGAIN = """() => {
 }"""
 
 
-def test_the_scatter_has_the_line_of_equal_score_and_label(
+def test_page__scatter_has_the_line_of_equal_score_and_label(
     opened: Callable[..., Page], large_page: Path
 ) -> None:
     page = opened(large_page)
@@ -224,7 +226,7 @@ def test_the_scatter_has_the_line_of_equal_score_and_label(
     assert "videos are too few for the mapping 'logistic-increasing'" in caption
 
 
-def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(
+def test_page__plain_and_calibrated_measures_are_next_to_the_mapped_ones(
     opened: Callable[..., Page], large_page: Path
 ) -> None:
     page = opened(large_page)
@@ -263,7 +265,7 @@ def test_plain_and_calibrated_measures_stand_next_to_the_mapped_ones(
     )
 
 
-def test_sorting_and_filtering_many_videos_does_not_lag(
+def test_page__sorting_and_filtering_many_videos_is_quick(
     opened: Callable[..., Page], large_page: Path
 ) -> None:
     page = opened(large_page)
@@ -281,7 +283,7 @@ def test_sorting_and_filtering_many_videos_does_not_lag(
     assert page.locator("#count").inner_text() == "100 videos, 1000 scores"
 
 
-def test_filters_narrow_scatter_and_table(opened: Callable[..., Page], large_page: Path) -> None:
+def test_page__filters_narrow_scatter_and_table(opened: Callable[..., Page], large_page: Path) -> None:
     page = opened(large_page)
     page.fill("#text", "v0003")
     assert column(page, 1) == ["v0003.mp4"]
@@ -315,7 +317,7 @@ def point_of(page: Page, video: str) -> tuple[float, float]:
     return box["x"] + (tip["x"] - box["x"] - 14), tip["y"] + tip["height"] / 2
 
 
-def test_pointing_tells_and_clicking_opens(opened: Callable[..., Page], large_page: Path) -> None:
+def test_page__pointing_shows_and_clicking_opens(opened: Callable[..., Page], large_page: Path) -> None:
     page = opened(large_page)
     page.evaluate("document.getElementById('scores').scrollIntoView()")
     x, y = point_of(page, "v0005")
@@ -332,7 +334,7 @@ def test_pointing_tells_and_clicking_opens(opened: Callable[..., Page], large_pa
     assert page.locator("#chosen-table tbody tr").count() == 10
 
 
-def test_a_video_plays_and_its_curve_follows_and_seeks(
+def test_page__a_video_plays_and_its_curve_follows_and_seeks(
     opened: Callable[..., Page], fitted_page: Path
 ) -> None:
     page = opened(fitted_page)
@@ -351,7 +353,7 @@ def test_a_video_plays_and_its_curve_follows_and_seeks(
     assert "score of longer" in page.locator("#chosen-facts").inner_text()
 
 
-def test_where_a_video_has_no_curve_the_page_says_why(
+def test_page__says_why_a_video_has_no_curve(
     opened: Callable[..., Page], fitted_page: Path, large_page: Path
 ) -> None:
     page = opened(fitted_page)
@@ -369,7 +371,7 @@ def test_where_a_video_has_no_curve_the_page_says_why(
     assert page.locator("#frames-box").is_hidden()
 
 
-def test_an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_page: Path) -> None:
+def test_page__an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_page: Path) -> None:
     page = opened(fitted_page)
     button = page.get_by_role("button", name=NASTY)
     button.click()
@@ -380,7 +382,7 @@ def test_an_unpleasant_name_is_only_text(opened: Callable[..., Page], fitted_pag
     assert not {"+0.000", "−0.000"} & set(column(page, 6)), "nothing has no sign"
 
 
-def test_keys_reach_everything(opened: Callable[..., Page], fitted_page: Path) -> None:
+def test_page__keys_reach_everything(opened: Callable[..., Page], fitted_page: Path) -> None:
     page = opened(fitted_page)
     assert page.locator(f"{SHOWN} button[tabindex='0']").count() == 1, (
         "the table is one stop, its rows are walked with arrows"
@@ -402,7 +404,7 @@ def test_keys_reach_everything(opened: Callable[..., Page], fitted_page: Path) -
     assert outline == "solid"
 
 
-def test_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: Path) -> None:
+def test_page__has_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: Path) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     page = opened(fitted_page, color_scheme="dark", reduced_motion="reduce")
     assert page.evaluate(ground) == "rgb(20, 23, 28)"
@@ -419,12 +421,14 @@ def test_light_dark_and_little_motion(opened: Callable[..., Page], fitted_page: 
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
-def test_a_narrow_window_does_not_scroll_sideways(opened: Callable[..., Page], fitted_page: Path) -> None:
+def test_page__a_narrow_window_does_not_scroll_sideways(
+    opened: Callable[..., Page], fitted_page: Path
+) -> None:
     page = opened(fitted_page, viewport={"width": 380, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_path: Path) -> None:
+def test_page__a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_path: Path) -> None:
     runs = tuple(recorded_run(tmp_path / name) for name in ("first", "second"))
     rows = tuple((name, (ReportCell(text, value, run),)) for name, text, value, run in (
         ("a", "0.7 (0.6, +0.1)", 0.7, (1,)), (NASTY, "0.9 †", 0.9, ()), ("c", "–", None, ()), ("d", "0.8", 0.8, (0,)),
@@ -442,7 +446,7 @@ def test_a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_pa
     assert page.locator("#training-run").inner_text() == "of second"
 
 
-def test_a_table_without_runs_stands_alone(opened: Callable[..., Page], tmp_path: Path) -> None:
+def test_page__shows_a_table_without_runs(opened: Callable[..., Page], tmp_path: Path) -> None:
     table = ReportTable("own", "Quoted", (), ("SROCC",), (("a", (ReportCell("0.9 †", 0.9),)),))
     page = opened(write_report(Report("only a table", (), (table,)), tmp_path / "page.html"), "#tables table")
     assert page.locator("h1").inner_text() == "only a table"
