@@ -32,21 +32,23 @@ def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (("--backend", "ray", "--ray-workers", "0"), "ray-workers is 0; it has to be at least 1"),
     ],
 )
-def test_options_of_the_other_backend_are_refused(
+def test_extract__refuses_options_of_the_other_backend(
     run: Run, extract: list[str], options: tuple[str, ...], told: str
 ) -> None:
     ended = run(*extract, *options)
     assert (ended.code, told in ended.err) == (1, True), ended.err
 
 
-def test_an_unknown_backend_is_refused_and_its_former_spelling_works(run: Run, extract: list[str]) -> None:
+def test_extract__refuses_an_unknown_backend_and_takes_the_former_spelling(
+    run: Run, extract: list[str]
+) -> None:
     ended = run(*extract, "--backend", "spark")
     assert (ended.code, "'spark' is not one of 'local', 'ray'" in ended.err) == (2, True), ended.err
     ended = run(*extract, "--engine=ray", "--device", "cpu")
     assert (ended.code, "the backend is 'ray'" in ended.err) == (1, True), ended.err
 
 
-def test_jobs_of_a_fit_are_for_one_machine(run: Run) -> None:
+def test_fit__jobs_are_for_one_machine(run: Run) -> None:
     ended = run("fit", "--backend", "ray", "--jobs", 2)
     assert (ended.code, "jobs is '2', which is for one machine, but the backend is 'ray'" in ended.err) == (
         1,
@@ -59,7 +61,7 @@ def test_jobs_of_a_fit_are_for_one_machine(run: Run) -> None:
     )
 
 
-def test_without_ray_the_extra_is_named_and_nothing_is_lost(
+def test_extract__without_ray_names_the_extra_and_loses_nothing(
     run: Run, extract: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

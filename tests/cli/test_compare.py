@@ -15,7 +15,7 @@ from tests.helpers.recorded_runs import MOS, VIDEOS, scores_of, write_run
 SIGNED = re.compile(r"[+-]\d\.\d{3}")
 
 
-def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
+def test_compare__prints_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
     a, b = write_run(tmp_path / "good", scores_of(0.3, 1)), write_run(tmp_path / "bad", scores_of(2.0, 2))
     ended = run("compare", a, b, "--resamples", 50)
     assert ended.code == 0, ended.err
@@ -44,7 +44,7 @@ def test_a_table_of_runs_and_of_pairs(run: Run, tmp_path: Path) -> None:
     assert len(lines) == 8
 
 
-def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Run, tmp_path: Path) -> None:
+def test_compare__difference_is_of_splits_and_not_of_mean_predictions(run: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = [(split, int(row)) for split in range(6) for row in rng.choice(VIDEOS, 24, replace=False)]
     # the first run ranks each split well, but its scale differs between splits; the second ranks all splits
@@ -71,7 +71,7 @@ def test_a_pair_has_one_difference_though_mean_predictions_say_otherwise(run: Ru
     assert [pair["interval"]["low"], pair["interval"]["high"]] == pytest.approx(shown[1:], abs=5e-4)
 
 
-def test_plain_and_calibrated_measures_stand_in_the_table(run: Run, tmp_path: Path) -> None:
+def test_compare__plain_and_calibrated_measures_are_in_the_table(run: Run, tmp_path: Path) -> None:
     folders = [
         write_run(tmp_path / name, scores_of(0.5, seed, splits=2))
         for name, seed in (("a", 1), ("b", 2), ("c", 3))
@@ -119,7 +119,7 @@ def test_plain_and_calibrated_measures_stand_in_the_table(run: Run, tmp_path: Pa
     ("arguments", "code", "words"),
     [([], 2, "Missing argument"), (["nothing", "nowhere"], 1, "is no run folder")],
 )
-def test_what_is_no_run_is_told(
+def test_compare__refuses_what_is_no_run(
     run: Run, tmp_path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     ended = run("compare", *(tmp_path / name for name in arguments))

@@ -22,7 +22,7 @@ def shown(splits: int, epochs: int | None, records: list[tuple[int, float]]) -> 
     return text.getvalue().split("\r")[-1]
 
 
-def test_epochs_speed_and_the_latest_curve() -> None:
+def test_fit_progress__shows_epochs_speed_and_the_latest_curve() -> None:
     line = shown(3, 4, [(0, 0.1), (1, -0.2), (1, 0.8), (1, 0.3)])
     assert "4 of 12 epochs in 2 of 3 splits, " in line
     assert float(line.split(" splits, ")[1].split(" epochs/s")[0]) > 0
@@ -30,7 +30,7 @@ def test_epochs_speed_and_the_latest_curve() -> None:
     assert "split 1: validation SROCC ▁█▅ 0.300, best 0.800" in line
 
 
-def test_unknown_totals_and_curves_without_a_number_are_said_as_such() -> None:
+def test_fit_progress__says_unknown_totals_and_curves_without_a_number() -> None:
     assert "2 epochs in 1 of 2 splits" in shown(2, None, [(0, 0.5), (0, 0.5)])
     assert "split 0: no validation SROCC" in shown(2, 5, [(0, nan)])
     assert "split 0: validation SROCC ▁ █  –, best 0.700" in shown(
@@ -38,7 +38,7 @@ def test_unknown_totals_and_curves_without_a_number_are_said_as_such() -> None:
     )
 
 
-def test_nothing_is_shown_without_a_terminal() -> None:
+def test_fit_progress__shows_nothing_without_a_terminal() -> None:
     text = StringIO()
     with fit_progress(2, 5, Console(file=text, force_terminal=False)) as progress:
         assert progress is None
@@ -56,16 +56,16 @@ def test_nothing_is_shown_without_a_terminal() -> None:
         ([], ""),
     ],
 )
-def test_a_curve_in_one_line(values: list[float], line: str) -> None:
+def test_sparkline__draws_a_curve_in_one_line(values: list[float], line: str) -> None:
     assert sparkline(values) == line
 
 
-def test_long_curves_are_averaged() -> None:
+def test_sparkline__averages_long_curves() -> None:
     # 0 … 99 in four stretches: their means 12, 37, 62, 87 lie at 0, 1/3, 2/3 and 1
     assert sparkline(range(100), width=4) == "▁▃▆█"
 
 
-def test_epochs_follow_the_recipe_unless_asked_for() -> None:
+def test_epochs_of__follow_the_recipe_unless_given() -> None:
     assert epochs_of("sub-gru", "vsfa", None) == 2000
     assert epochs_of("sub-gru", "vsfa", 7) == 7
     assert epochs_of("svr", "vsfa", None) is None

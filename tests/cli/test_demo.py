@@ -25,9 +25,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tiny_backbone: None) -> None:
 
 
 @pytest.mark.usefixtures("small_demo")
-def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(
-    run: Run, tmp_path: Path
-) -> None:
+def test_demo__runs_whole_and_scores_by_heads_that_did_not_see_the_video(run: Run, tmp_path: Path) -> None:
     ended = run("demo", "--out", tmp_path / "out", "--weights", "random")
     assert ended.code == 0, ended.err
     for word in (
@@ -53,7 +51,7 @@ def test_the_demo_runs_whole_and_scores_a_video_by_heads_that_did_not_see_it(
     assert again.out.splitlines()[-6:] == ended.out.splitlines()[-6:]
 
 
-def test_the_demo_names_the_extra_where_its_weights_are_absent(
+def test_demo__names_the_extra_where_its_weights_are_absent(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

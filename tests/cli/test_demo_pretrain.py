@@ -33,7 +33,7 @@ class VideosReachedError(Exception):
 
 
 @pytest.mark.usefixtures("small")
-def test_images_training_and_repeats(
+def test_demo_pretrain__makes_images_trains_and_repeats(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def reached(*arguments: object) -> None:
@@ -59,7 +59,7 @@ def test_images_training_and_repeats(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-def test_the_demo_runs_whole(run: Run, tmp_path: Path) -> None:
+def test_demo_pretrain__runs_whole(run: Run, tmp_path: Path) -> None:
     ended = run("demo-pretrain", "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     said = " ".join(ended.out.split()).replace("mean -", "mean ")

@@ -26,7 +26,7 @@ def extract(run: Run, labels: Path, *options: object) -> tuple[int, str]:
     return ended.code, ended.out + ended.err
 
 
-def test_several_networks_with_views_and_frames_in_one_pass(run: Run, labels: Path) -> None:
+def test_extract__several_networks_views_and_frames_in_one_pass(run: Run, labels: Path) -> None:
     names = ["squeezenet1_0@uniform128", "resnet18:stages@crops768", "slowfast-fast:kinetics"]
     code, told = extract(
         run,
@@ -63,7 +63,7 @@ def test_several_networks_with_views_and_frames_in_one_pass(run: Run, labels: Pa
         assert words in shown
 
 
-def test_the_number_of_processes_and_the_batch_change_nothing(run: Run, labels: Path) -> None:
+def test_extract__workers_and_batch_change_nothing(run: Run, labels: Path) -> None:
     found = []
     for number, options in enumerate(
         (("--workers", 0), ("--workers", 3, "--batch", 7), ("--device", "cpu", "--batch", 1))
@@ -75,7 +75,7 @@ def test_the_number_of_processes_and_the_batch_change_nothing(run: Run, labels: 
     np.testing.assert_array_equal(found[0], found[2])
 
 
-def test_bf16_is_another_identity(run: Run, labels: Path) -> None:
+def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
     assert extract(run, labels, "--backbone", "squeezenet1_0")[0] == 0
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16")
     assert code == 1
@@ -101,7 +101,9 @@ def test_bf16_is_another_identity(run: Run, labels: Path) -> None:
         (("--timeout", "0"), "timeout is 0.0 seconds; it has to be positive"),
     ],
 )
-def test_what_cannot_be_used_is_refused(run: Run, labels: Path, options: tuple[str, ...], words: str) -> None:
+def test_extract__refuses_what_cannot_be_used(
+    run: Run, labels: Path, options: tuple[str, ...], words: str
+) -> None:
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cpu", *options)
     assert code == 1
     assert words in told
@@ -109,12 +111,12 @@ def test_what_cannot_be_used_is_refused(run: Run, labels: Path, options: tuple[s
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused(run: Run, labels: Path) -> None:
+def test_extract__refuses_an_absent_gpu(run: Run, labels: Path) -> None:
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cuda:1")
     assert (code, "device is 'cuda:1', but PyTorch finds no CUDA device here; use 'cpu'" in told) == (1, True)
 
 
-def test_a_video_beyond_the_memory_goes_to_the_failure_log(run: Run, labels: Path) -> None:
+def test_extract__logs_a_video_beyond_the_memory(run: Run, labels: Path) -> None:
     code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--memory", "100M")
     assert code == 3
     assert "over-memory: " in told
@@ -122,7 +124,7 @@ def test_a_video_beyond_the_memory_goes_to_the_failure_log(run: Run, labels: Pat
     assert "give --memory" in told
 
 
-def test_views_are_listed(run: Run) -> None:
+def test_list__views_and_backbones(run: Run) -> None:
     listed = run("list", "views").out
     assert [line.split()[0] for line in listed.splitlines()] == [
         "@full",

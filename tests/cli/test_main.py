@@ -19,7 +19,7 @@ def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str
 
 
 @pytest.mark.parametrize("command", commands(cli), ids=" ".join)
-def test_every_command_and_option_has_help_with_an_example(run: Run, command: tuple[str, ...]) -> None:
+def test_help__every_command_and_option_has_an_example(run: Run, command: tuple[str, ...]) -> None:
     ended = run(*command, "--help")
     assert ended.code == 0
     assert "Example" in ended.out
@@ -33,7 +33,7 @@ def test_every_command_and_option_has_help_with_an_example(run: Run, command: tu
     ] == []
 
 
-def test_help_does_not_wait_for_heavy_imports() -> None:
+def test_help__does_not_wait_for_heavy_imports() -> None:
     heavy = (
         "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"
     )
@@ -41,7 +41,7 @@ def test_help_does_not_wait_for_heavy_imports() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_version_and_names(run: Run) -> None:
+def test_list__version_and_names(run: Run) -> None:
     assert run("--version").out.strip() == f"vqafeat, version {__version__}"
     datasets = run("list", "datasets").out
     assert [line.split()[0] for line in datasets.splitlines()] == [
@@ -77,7 +77,7 @@ def test_version_and_names(run: Run) -> None:
     assert [line.split()[0] for line in groupings] == ["resolution", "short-side", "class", "quality", "part"]
 
 
-def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:
+def test_main__an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:
     ended = run("fit", "--store", tmp_path)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("Error: the store ")
@@ -88,13 +88,13 @@ def test_an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: 
 @pytest.mark.parametrize(
     "arguments", [["fit", "--splits", "0"], ["extract"], ["nonsense"], ["extract", "--dtype", "int8"]]
 )
-def test_wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
+def test_main__wrong_usage_is_exit_code_2(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert ended.code == 2
     assert "Usage:" in ended.err
 
 
-def test_an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main__an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -104,7 +104,7 @@ def test_an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch
     assert "the same command goes on from there" in ended.err
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError
 

@@ -25,7 +25,7 @@ def extracted(run: Run, data: Path, *options: object) -> None:
     )
 
 
-def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
+def test_fit__reads_a_packed_store_at_a_url_from_a_copy(
     run: Run, here: Path, data: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
@@ -61,9 +61,7 @@ def test_a_packed_store_at_a_url_is_fitted_from_a_copy(
     assert not any(SECRET.encode() in path.read_bytes() for path in here.rglob("*") if path.is_file())
 
 
-def test_extraction_to_a_url_is_resumed_and_has_its_failure_log_there(
-    run: Run, here: Path, s3: LoopbackS3
-) -> None:
+def test_extract__to_a_url_resumes_and_logs_failures_there(run: Run, here: Path, s3: LoopbackS3) -> None:
     for index in range(2):
         write_clip(here / f"v{index}.mp4", noise_frames(6, 64, 48, seed=index))
     (here / "v2.mp4").write_bytes(b"no video")
@@ -81,7 +79,7 @@ def test_extraction_to_a_url_is_resumed_and_has_its_failure_log_there(
     assert run("verify", "s3://bucket/features/mine.zarr", *store[2:]).code == 0
 
 
-def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
+def test_extract__fetches_videos_at_a_url_once_to_the_same_store(
     run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
@@ -141,7 +139,7 @@ def test_videos_at_a_url_are_fetched_once_and_give_the_store_of_local_ones(
     assert not any(SECRET in ended.out + ended.err for ended in (first, again, checked, nowhere))
 
 
-def test_tables_and_distances_of_a_store_at_a_url(
+def test_table__and_coral_read_a_store_at_a_url(
     run: Run, here: Path, s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
@@ -162,7 +160,7 @@ def test_tables_and_distances_of_a_store_at_a_url(
     assert (there.code, there.out) == (0, run("coral", "local/konvid.zarr", *domains).out)
 
 
-def test_credentials_and_label_files_at_a_url_are_refused(run: Run) -> None:
+def test_url__with_credentials_or_for_label_files_is_refused(run: Run) -> None:
     ended = run("fit", "--store", "s3://bucket/features", "--storage-option", "secret=HIDDEN")
     assert (ended.code, "looks like a credential" in ended.err, "HIDDEN" in ended.err) == (1, True, False)
     ended = run("extract", "--dataset", "konvid", "--backbone", "resnet18", "--root", "s3://bucket/videos")

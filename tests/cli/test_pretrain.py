@@ -27,7 +27,7 @@ SMALL = (
 )
 
 
-def test_a_network_is_trained_and_can_be_extracted_with(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
+def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
     out = tmp_path / "iqa-tiny.safetensors"
     command = (
         "pretrain",
@@ -70,7 +70,7 @@ def test_a_network_is_trained_and_can_be_extracted_with(run: Run, make_set: Make
         (("--epochs", "0"), "epochs is 0; it has to be at least 1"),
     ],
 )
-def test_wrong_arguments_are_one_sentence_before_work_starts(
+def test_pretrain__refuses_wrong_arguments_before_work_starts(
     run: Run, make_set: MakeSet, tmp_path: Path, changes: tuple[str, str], message: str
 ) -> None:
     given = {
@@ -90,7 +90,7 @@ def test_wrong_arguments_are_one_sentence_before_work_starts(
     assert not list(tmp_path.glob("x*"))
 
 
-def test_bad_images_are_refused_before_work_starts(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
+def test_pretrain__refuses_bad_images_before_work_starts(run: Run, make_set: MakeSet, tmp_path: Path) -> None:
     scores = make_set(20)
     (scores.parent / "03.png").unlink()
     (scores.parent / "04.png").write_text("no image")
@@ -112,7 +112,7 @@ def test_bad_images_are_refused_before_work_starts(run: Run, make_set: MakeSet, 
     assert "04.png' is no image that Pillow reads" in ended.err
 
 
-def test_distances_of_images_and_stores(
+def test_coral__prints_distances_of_images_and_stores(
     run: Run, make_set: MakeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = make_set(6, "a"), make_set(7, "b")
@@ -141,7 +141,7 @@ def test_distances_of_images_and_stores(
     assert (missing.code, "no feature store at" in missing.err) == (1, True)
 
 
-def test_names_are_listed(run: Run) -> None:
+def test_list__image_sets_and_pretraining_recipes(run: Run) -> None:
     sets = run("list", "image-sets").out.splitlines()
     assert [line.split()[0] for line in sets] == ["bid", "clive", "koniq", "spaq", "kadid"]
     assert "20000 pairs" in sets[0]

@@ -30,7 +30,7 @@ def fitted(run: Run, data: Path) -> None:
     assert run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1).code == 0
 
 
-def test_extract_twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
+def test_extract__twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
     first = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     assert first.code == 0
     assert (
@@ -60,7 +60,7 @@ def test_extract_twice_then_show_and_verify(run: Run, here: Path, data: Path) ->
     assert "features/squeezenet1_0/v3.mp4/values: cannot be read" in damaged.out
 
 
-def test_a_packed_store_serves_every_command_and_is_turned_back(run: Run, here: Path, data: Path) -> None:
+def test_pack__serves_every_command_and_unpack_restores(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1, "--json")
     plain = run(*fit, "--out", "runs/plain")
@@ -90,7 +90,7 @@ def test_a_packed_store_serves_every_command_and_is_turned_back(run: Run, here: 
     assert "0 videos extracted" in run(*again).out
 
 
-def test_packing_names_what_it_leaves_out(run: Run, here: Path, data: Path) -> None:
+def test_pack__names_what_it_leaves_out(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     (here / "features/mine.zarr/features/squeezenet1_0/v3.mp4/zarr.json").unlink()
     refused = run("pack", "features/mine.zarr", "--out", "packed/mine.zarr")
@@ -103,7 +103,7 @@ def test_packing_names_what_it_leaves_out(run: Run, here: Path, data: Path) -> N
     assert "left out: squeezenet1_0/v3.mp4: not complete" in done.err
 
 
-def test_a_failed_video_is_exit_code_3_with_the_failure_log_named(run: Run, here: Path) -> None:
+def test_extract__a_failed_video_is_exit_code_3_and_names_the_log(run: Run, here: Path) -> None:
     write_clip(here / "good.mp4", noise_frames(3))
     (here / "bad.mp4").write_bytes(b"")
     (here / "own.csv").write_text("video,mos\ngood.mp4,1\nbad.mp4,2\n")
@@ -122,7 +122,7 @@ def test_a_failed_video_is_exit_code_3_with_the_failure_log_named(run: Run, here
     assert "missing: 'lost.mp4' was not found" in skipped.err
 
 
-def test_a_known_data_set_without_videos_names_the_next_step(
+def test_extract__a_known_data_set_without_videos_names_the_next_step(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VQAFEAT_DATA", raising=False)
@@ -134,7 +134,7 @@ def test_a_known_data_set_without_videos_names_the_next_step(
     assert (ended.code, "does not exist" in ended.err) == (1, True)
 
 
-def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
+def test_fit__then_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     again = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
     ended = run(*again)
@@ -198,7 +198,7 @@ def test_fit_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
     )
 
 
-def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, data: Path) -> None:
+def test_show__says_where_a_video_and_its_rows_came_from(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     shown = run("show", "features", "--video", "v1.mp4").out
     assert f"sha256 {hashlib.sha256((data / 'v1.mp4').read_bytes()).hexdigest()}" in shown
@@ -219,9 +219,7 @@ def test_show_says_where_a_video_and_its_rows_came_from(run: Run, here: Path, da
     ) == (1, True)
 
 
-def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(
-    run: Run, here: Path, data: Path
-) -> None:
+def test_fit__takes_losses_and_select_and_notes_what_flatters(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1)
     mixed = ("--loss", "plcc+srcc", "--soft-rank", "kl", "--soft-rank-strength", 0.1, "--loss-weight", 0.5)
@@ -248,7 +246,7 @@ def test_losses_and_the_selecting_part_are_options_and_what_flatters_is_noted(
     )
 
 
-def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Path, data: Path) -> None:
+def test_predict__new_videos_equal_those_from_the_store(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     with (folder / "predictions.csv").open() as file:
@@ -272,7 +270,7 @@ def test_predictions_of_new_videos_equal_those_from_the_store(run: Run, here: Pa
     assert (own["scale"], own["calibrated"]) == ("MOS of mine, 1.015 to 4.08, not calibrated", False)
 
 
-def test_predict_says_which_heads_saw_a_video_and_asks_the_others(run: Run, here: Path, data: Path) -> None:
+def test_predict__says_which_heads_saw_a_video_and_uses_the_others(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
     splits = json.loads((folder / "splits.json").read_text())["splits"]
@@ -298,7 +296,7 @@ def test_predict_says_which_heads_saw_a_video_and_asks_the_others(run: Run, here
     assert "every head was fitted on this video, so none can score it as held out" in refused.err
 
 
-def test_predict_writes_curves_and_steps_over_bad_videos(run: Run, here: Path, data: Path) -> None:
+def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     videos = here / "new"
     videos.mkdir()
@@ -338,7 +336,7 @@ def curve_of(path: Path) -> list[tuple[int, float, float]]:
         ]
 
 
-def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
+def test_fit__sampled_and_shuffled_frames_up_to_the_prediction(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1)
     ended = run(*fit, "--order", "OS", "--sampling", "sample-2", "--draws", 3, "--out", "runs/os")
@@ -378,7 +376,7 @@ def test_sampled_and_shuffled_frames_from_fit_to_prediction(run: Run, here: Path
         assert sum(value for _, _, value in curve) / 9 == pytest.approx(score, abs=1e-6)
 
 
-def test_a_frame_rate_from_fit_to_prediction(run: Run, here: Path, data: Path) -> None:
+def test_fit__a_frame_rate_up_to_the_prediction(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     ended = run(
         "fit",
@@ -409,7 +407,7 @@ def test_a_frame_rate_from_fit_to_prediction(run: Run, here: Path, data: Path) -
     assert (pointless.code, "draws is 2, but nothing is drawn in testing" in pointless.err) == (1, True)
 
 
-def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path, data: Path) -> None:
+def test_predict__reads_raw_video_by_the_given_geometry(run: Run, here: Path, data: Path) -> None:
     fitted(run, data)
     for folder in ("one", "two"):
         (here / folder).mkdir()
@@ -438,7 +436,7 @@ def test_raw_video_is_scored_by_the_geometry_that_is_given(run: Run, here: Path,
     ]
 
 
-def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
+def test_fit__official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
     parts = ["train"] * 10 + ["test"] * 5 + ["test-1080p"] * 5
     rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 200},{part}\n" for index, part in enumerate(parts))
     for index in range(VIDEO_COUNT):
@@ -496,7 +494,7 @@ def test_official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -
     assert "unknown grouping 'clas': did you mean class?" in run(*evaluate, "--by", "clas").err
 
 
-def test_features_of_a_manifest_are_fitted_without_its_label_files(run: Run, here: Path, data: Path) -> None:
+def test_fit__features_of_a_manifest_need_no_label_files(run: Run, here: Path, data: Path) -> None:
     (here / "own.toml").write_text(
         'title = "Own"\nscore_name = "MOS"\nmos_range = [0.0, 5.0]\n\n[[labels]]\nfile = "mine.csv"\nreader '
         '= "own"\n'
@@ -511,7 +509,7 @@ def test_features_of_a_manifest_are_fitted_without_its_label_files(run: Run, her
     assert ended.code == 0, ended.err
 
 
-def test_folders_without_a_store_are_told(run: Run, here: Path, data: Path) -> None:
+def test_show__and_verify_report_folders_without_a_store(run: Run, here: Path, data: Path) -> None:
     assert (run("show", here).code, "no feature store at" in run("show", here).err) == (1, True)
     extracted(run, data)
     assert run("verify", "features").code == 0
@@ -521,7 +519,7 @@ def test_folders_without_a_store_are_told(run: Run, here: Path, data: Path) -> N
     )
 
 
-def test_released_files_import_and_show_their_known_figures(run: Run, here: Path, shared_data: Path) -> None:
+def test_import__released_files_give_their_known_figures(run: Run, here: Path, shared_data: Path) -> None:
     assert run("import", "vsfa", shared_data / "konvid58", "--dataset", "konvid58").out.startswith(
         "features/konvid58.zarr: 58 videos imported"
     )
@@ -540,7 +538,7 @@ def test_released_files_import_and_show_their_known_figures(run: Run, here: Path
     assert "234 videos imported as 'CVD2014_ResNet-50_feature', 4096 channels" in matrix.out
 
 
-def test_several_stores_ask_for_a_name(run: Run, here: Path, data: Path) -> None:
+def test_fit__requests_a_name_among_several_stores(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     assert (
         run("extract", "--dataset", data / "mine.csv", "--backbone", "resnet18", "--weights", "random").code
@@ -552,7 +550,7 @@ def test_several_stores_ask_for_a_name(run: Run, here: Path, data: Path) -> None
     assert "make them with `vqafeat extract --dataset konvid" in run("fit", "--dataset", "konvid").err
 
 
-def test_two_runs_are_blended(run: Run, here: Path, data: Path) -> None:
+def test_ensemble__blends_two_runs(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("--splits", 2, "--seed", 3)
     assert run("fit", "--head", "no-time", "--epochs", 2, "--jobs", 1, *fit).code == 0

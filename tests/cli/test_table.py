@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "features"
 
 
-def test_without_data_a_table_says_what_to_do(run: Run, tmp_path: Path) -> None:
+def test_table__without_data_says_what_to_do(run: Run, tmp_path: Path) -> None:
     ended = run("table", "fontanel-1", "--store", tmp_path / "none")
     assert ended.code == 0
     assert "### Table 1 of Fontanel et al." in ended.out
@@ -30,7 +30,7 @@ def test_without_data_a_table_says_what_to_do(run: Run, tmp_path: Path) -> None:
     assert found[0]["cells"][0]["published"] == 0.659
 
 
-def test_measured_beside_published_and_checked(run: Run, store: Path, tmp_path: Path) -> None:
+def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path, tmp_path: Path) -> None:
     given = ("table", tmp_path / "own.toml", "--store", store, "--runs", tmp_path / "runs", "--jobs", 1)
     found = json.loads(run(*given, "--json").out)["cells"][0]
     kept = json.loads((tmp_path / "runs" / "konvid-resnet18-no-time" / "metrics.json").read_text())
@@ -57,12 +57,12 @@ def test_measured_beside_published_and_checked(run: Run, store: Path, tmp_path: 
         (["li-5", "--recorded", "x.npz"], 1, "has no [recorded] part"),
     ],
 )
-def test_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> None:
+def test_table__refuses_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> None:
     ended = run("table", *arguments)
     assert (ended.code, words in ended.err) == (code, True)
 
 
-def test_tables_are_listed_and_each_is_a_make_target(run: Run) -> None:
+def test_list__tables_are_all_make_targets(run: Run) -> None:
     listed = run("list", "tables").out.splitlines()
     assert [line.split()[0] for line in listed] == table_names()
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
