@@ -43,7 +43,9 @@ def whole_seconds(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> flo
 
 
 @pytest.mark.parametrize("seed", range(DRIVER))
-def test_the_driver(whole: Whole, whole_seconds: float, tmp_path: Path, seed: int) -> None:
+def test_extract_dataset__survives_a_killed_main_process(
+    whole: Whole, whole_seconds: float, tmp_path: Path, seed: int
+) -> None:
     store = tmp_path / "v.zarr"
     process = killed_writers.started(killed_writers.plain, whole.videos, store, 1)
     time.sleep(share_of(seed, 1) * whole_seconds)
@@ -64,7 +66,7 @@ def file_events(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @pytest.mark.parametrize("seed", range(WRITER))
-def test_the_writer_between_any_two_operations(
+def test_extract_dataset__survives_a_kill_between_any_two_writes(
     whole: Whole, file_events: int, tmp_path: Path, seed: int
 ) -> None:
     # one moment of each twentieth, so that the first and the last steps are met too
@@ -98,7 +100,7 @@ def kill_a_child(named: bytes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(DECODER))
-def test_a_decoder(whole: Whole, tmp_path: Path, seed: int) -> None:
+def test_extract_dataset__survives_killed_decoders(whole: Whole, tmp_path: Path, seed: int) -> None:
     dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
     killing = KillingChildren(seed, b"decoding", 0.4)
     summary = extract_dataset(
@@ -114,7 +116,9 @@ def test_a_decoder(whole: Whole, tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(SHARE))
-def test_a_process_of_a_device(whole: Whole, tmp_path: Path, seed: int) -> None:
+def test_extract_on_devices__survives_a_killed_process_of_a_device(
+    whole: Whole, tmp_path: Path, seed: int
+) -> None:
     dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
     request = ExtractorSpec(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
     devices = [torch.device("cpu")] * 2

@@ -28,7 +28,9 @@ def refused_or_done(videos: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize("round_number", range(5))
-def test_two_runs_that_start_together(whole: Whole, tmp_path: Path, round_number: int) -> None:
+def test_extract_dataset__two_runs_that_start_together(
+    whole: Whole, tmp_path: Path, round_number: int
+) -> None:
     store = tmp_path / "v.zarr"
     both = [killed_writers.started(refused_or_done, whole.videos, store) for _ in range(2)]
     for process in both:
@@ -47,7 +49,7 @@ def spread(videos: Path, store: Path) -> None:
     )
 
 
-def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: Path) -> None:
+def test_extract_on_devices__waits_for_the_processes_of_a_killed_run(whole: Whole, tmp_path: Path) -> None:
     store = tmp_path / "v.zarr"
     process = killed_writers.started(spread, whole.videos, store)
     while process.is_alive() and not (store / "frames").exists():
@@ -57,7 +59,7 @@ def test_a_run_waits_for_the_processes_of_a_killed_one(whole: Whole, tmp_path: P
     whole.resumed(store)
 
 
-def test_orphans_that_do_not_end_are_told_of(
+def test_exclusive__reports_orphans_that_do_not_end(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vqafeat.store.lock._ORPHANS_SECONDS", 0.2)
