@@ -43,7 +43,7 @@ def read(reader: str, path: Path, options: object = NoOptions()) -> tuple[LabelR
     return LABEL_READERS.get(reader).read(path, options).rows
 
 
-def test_the_readers_are_registered_by_name() -> None:
+def test_label_readers__are_registered_by_name() -> None:
     assert set(LABEL_READERS) == {"path-duration-fps-mos", "info-mat", "mat5", "table", "own"}
     with pytest.raises(UnknownNameError, match="unknown label reader 'info_mat': did you mean info-mat"):
         LABEL_READERS.get("info_mat")
@@ -54,9 +54,7 @@ def test_the_readers_are_registered_by_name() -> None:
 
 
 @pytest.mark.parametrize("index", [INDEX, INDEX.T], ids=["as-released", "transposed"])
-def test_info_mat_gives_names_scores_and_zero_based_permutations_by_column(
-    tmp_path: Path, index: np.ndarray
-) -> None:
+def test_info_mat__gives_names_scores_and_zero_based_permutations(tmp_path: Path, index: np.ndarray) -> None:
     path = write_info_mat(tmp_path / "x.mat", NAMES, [1.5, 2.5, 3.5], index)
     read_rows = LABEL_READERS.get("info-mat").read(path, NoOptions())
     assert [(row.raw_name, row.mos) for row in read_rows.rows] == list(
@@ -67,7 +65,7 @@ def test_info_mat_gives_names_scores_and_zero_based_permutations_by_column(
     assert read_rows.permutations.dtype == np.int64
 
 
-def test_info_mat_refuses_what_it_is_not(tmp_path: Path) -> None:
+def test_info_mat__refuses_other_files(tmp_path: Path) -> None:
     text = tmp_path / "text.mat"
     text.write_text("no HDF5")
     with pytest.raises(
@@ -90,7 +88,7 @@ def test_info_mat_refuses_what_it_is_not(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_mat5_reads_cells_as_live_vqc_ships_them(tmp_path: Path) -> None:
+def test_mat5__reads_cells_as_in_live_vqc(tmp_path: Path) -> None:
     cells = np.empty((3, 1), dtype=object)
     cells[:, 0] = NAMES
     savemat(tmp_path / "data.mat", {"video_list": cells, "mos": np.array([[80.2], [57.3], [12.0]])})
@@ -98,7 +96,7 @@ def test_mat5_reads_cells_as_live_vqc_ships_them(tmp_path: Path) -> None:
     assert [(row.raw_name, row.mos) for row in rows] == list(zip(NAMES, [80.2, 57.3, 12.0], strict=True))
 
 
-def test_mat5_steps_into_structures_as_live_qualcomm_ships_them(tmp_path: Path) -> None:
+def test_mat5__reads_structures_as_in_live_qualcomm(tmp_path: Path) -> None:
     cells = np.empty((3, 1), dtype=object)
     cells[:, 0] = NAMES
     savemat(
@@ -131,7 +129,7 @@ def test_mat5_steps_into_structures_as_live_qualcomm_ships_them(tmp_path: Path) 
         read("mat5", tmp_path / "q.mat", Mat5Options("qualcommVideoData.vidNames", "mos"))
 
 
-def test_mat5_refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
+def test_mat5__refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.mat").write_text("no MATLAB file at all, but long enough for its header " * 4)
     write_info_mat(tmp_path / "new.mat", NAMES, [1.0, 2.0, 3.0], INDEX)
     for name in ("text.mat", "new.mat"):
@@ -141,7 +139,7 @@ def test_mat5_refuses_the_newer_format_and_other_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_mat5_refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool, share: float) -> None:
+def test_mat5__refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool, share: float) -> None:
     savemat(
         tmp_path / "x.mat",
         {"mos": np.random.default_rng(0).random(100), "video_list": NAMES},
@@ -157,7 +155,7 @@ def test_mat5_refuses_a_file_that_is_cut_short(tmp_path: Path, compressed: bool,
 
 
 @pytest.mark.parametrize("error", [UnboundLocalError, IndexError, zlib.error, OSError])
-def test_mat5_refuses_whatever_the_parser_falls_over(
+def test_mat5__refuses_a_file_on_which_the_parser_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def falls(*arguments: object, **options: object) -> None:
@@ -171,7 +169,7 @@ def test_mat5_refuses_whatever_the_parser_falls_over(
         read("mat5", tmp_path / "x.mat", Mat5Options("names", "mos"))
 
 
-def test_mat5_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+def test_mat5__does_not_call_damaged_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"gone\.mat' cannot be read \(No such file or directory\); give the path of"
     ):
@@ -182,9 +180,7 @@ def test_mat5_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> Non
 # --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_table_reads_semicolons_decimal_commas_and_passes_blank_rows_as_cvd2014_ships_them(
-    tmp_path: Path,
-) -> None:
+def test_table__reads_semicolons_decimal_commas_and_blank_rows(tmp_path: Path) -> None:
     path = tmp_path / "Realignment_MOS.csv"
     path.write_text(
         "Content;File_name;Realignment "
@@ -197,9 +193,7 @@ def test_table_reads_semicolons_decimal_commas_and_passes_blank_rows_as_cvd2014_
     ]
 
 
-def test_table_takes_the_first_column_that_is_there_maps_parts_and_leaves_out_rows_below_the_least(
-    tmp_path: Path,
-) -> None:
+def test_table__takes_the_first_column_maps_parts_and_drops_empty_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels_train_test.csv"
     path.write_text(
         "\ufeffname,height,mos,frame_number,is_test\na/1,1,50.5,240,False\na/2,1,60,1,False\na/3,1,,240.0,True\n"
@@ -216,7 +210,7 @@ def test_table_takes_the_first_column_that_is_there_maps_parts_and_leaves_out_ro
     assert (second.raw_name, second.split, math.isnan(second.mos)) == ("a/3", "test", True)
 
 
-def test_table_names_columns_lines_and_cells_that_are_wrong(tmp_path: Path) -> None:
+def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     options = TableOptions(video=("vid",), mos=("MOSFull", "MOS full"))
     path.write_text("vid,MOS\na,1\n")
@@ -256,7 +250,7 @@ def test_table_names_columns_lines_and_cells_that_are_wrong(tmp_path: Path) -> N
 # ----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_own_reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
+def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text('split,mos,video,content\ntrain,3.5,"a, b.mp4",x\n,2,c.mp4,\n')
     assert read("own", path) == (LabelRow("a, b.mp4", 3.5, "x", "train"), LabelRow("c.mp4", 2.0, None, None))
@@ -275,7 +269,7 @@ def test_own_reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
         ("video,content", r"no column 'mos'"),
     ],
 )
-def test_own_refuses_other_columns(tmp_path: Path, header: str, message: str) -> None:
+def test_own__refuses_other_columns(tmp_path: Path, header: str, message: str) -> None:
     path = tmp_path / "own.csv"
     path.write_text(f"{header}\na.mp4,1\n")
     with pytest.raises(DatasetError, match=message):
@@ -286,7 +280,7 @@ def test_own_refuses_other_columns(tmp_path: Path, header: str, message: str) ->
 # ----------------------------------------------------------------------------------------------------------
 
 
-def test_lines_without_a_header_keep_commas_in_paths_and_name_short_lines(tmp_path: Path) -> None:
+def test_path_duration_fps_mos__keeps_commas_and_names_short_lines(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("yfcc-batch1/747.mp4, -1, -1, 67.75\na, b/1.mp4,10.0,30,50.9\n\n")
     assert [(row.raw_name, row.mos) for row in read("path-duration-fps-mos", path)] == [
@@ -301,7 +295,7 @@ def test_lines_without_a_header_keep_commas_in_paths_and_name_short_lines(tmp_pa
 @pytest.mark.parametrize(
     "sheet", ["worksheets/sheet3.xml", "/xl/worksheets/sheet3.xml"], ids=["relative", "absolute"]
 )
-def test_the_first_sheet_is_read_with_its_gaps(tmp_path: Path, sheet: str) -> None:
+def test_read_workbook__reads_the_first_sheet_with_its_gaps(tmp_path: Path, sheet: str) -> None:
     wide = ["x"] * 27
     path = write_workbook(
         tmp_path / "a.xlsx", [["name", "a < b", None, "c"], [None, 4.25, "ä"], [], wide], sheet
@@ -312,7 +306,7 @@ def test_the_first_sheet_is_read_with_its_gaps(tmp_path: Path, sheet: str) -> No
     assert table.rows[1] == (4, tuple(wide))
 
 
-def test_formatted_and_inline_text_is_text(tmp_path: Path) -> None:
+def test_read_workbook__takes_formatted_and_inline_text_for_text(tmp_path: Path) -> None:
     path = write_workbook(tmp_path / "a.xlsx", [["h"]])
     space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     parts = {
@@ -330,7 +324,7 @@ def test_formatted_and_inline_text_is_text(tmp_path: Path) -> None:
     assert read_workbook(path).header == ("one word", "two", "three")
 
 
-def test_what_is_no_workbook_is_refused_with_the_next_step(
+def test_read_workbook__refuses_other_files_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
@@ -355,7 +349,7 @@ def test_what_is_no_workbook_is_refused_with_the_next_step(
         read_workbook(path)
 
 
-def test_a_document_type_is_refused_before_its_entities_grow(tmp_path: Path) -> None:
+def test_read_workbook__refuses_a_document_type_before_its_entities_grow(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     with ZipFile(path, "w") as file:
         file.writestr("xl/workbook.xml", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')

@@ -85,7 +85,7 @@ def made(*names: str, files: FileRules | None = None, **more: Any) -> Dataset:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def test_shipped_manifests_load_and_say_what_they_must() -> None:
+def test_load_manifest__reads_every_shipped_manifest() -> None:
     assert manifest_names() == SHIPPED
     for name in SHIPPED:
         manifest = load_manifest(name)
@@ -118,7 +118,7 @@ def test_shipped_manifests_load_and_say_what_they_must() -> None:
         ("live-apv", "LIVE-APV_scores.csv", 315, 45, 16.8903, 72.5813),
     ],
 )
-def test_real_label_files_show_the_published_figures(
+def test_load_dataset__real_label_files_give_the_published_figures(
     shared_data: Path, name: str, file: str, videos: int, contents: int, low: float, high: float
 ) -> None:
     dataset = load_dataset(name, labels=shared_data / "labels" / file)
@@ -131,7 +131,7 @@ def test_real_label_files_show_the_published_figures(
     assert all(dataset.files.canonical(video.name) == video.name for video in dataset.videos)
 
 
-def test_every_real_label_file_is_known_to_a_manifest(shared_data: Path) -> None:
+def test_manifests__know_every_real_label_file(shared_data: Path) -> None:
     known = {
         Path(file).name for name in SHIPPED for entry in load_manifest(name).labels for file in entry.file
     }
@@ -146,7 +146,7 @@ def test_every_real_label_file_is_known_to_a_manifest(shared_data: Path) -> None
         ("youtube-ugc", "YouTube-UGCinfo.mat", "YOUTUBE_UGC_metadata.csv", 0),
     ],
 )
-def test_lists_of_one_data_set_agree_on_names_and_labels(
+def test_load_dataset__lists_of_one_data_set_agree(
     shared_data: Path, name: str, one: str, other: str, tolerance: float
 ) -> None:
     first = {
@@ -160,7 +160,7 @@ def test_lists_of_one_data_set_agree_on_names_and_labels(
     assert max(abs(mos - second[video]) for video, mos in first.items()) <= tolerance
 
 
-def test_lsvq_lists_are_combined_into_one_set_with_official_parts(shared_data: Path) -> None:
+def test_load_dataset__combines_the_lsvq_lists_with_official_parts(shared_data: Path) -> None:
     folder = shared_data / "labels"
     dataset = load_dataset("lsvq", labels=[folder / "LSVQ_labels_test.txt", folder / "LSVQ_labels_1080p.txt"])
     parts = [video.split for video in dataset.videos]
@@ -174,7 +174,7 @@ def test_lsvq_lists_are_combined_into_one_set_with_official_parts(shared_data: P
         load_dataset("lsvq", labels=[folder / "LSVQ_labels_1080p.txt", folder / "LSVQ_labels.txt"])
 
 
-def test_konvid_mini_loads_and_is_located(shared_data: Path) -> None:
+def test_load_dataset__loads_and_locates_konvid_mini(shared_data: Path) -> None:
     path = str(shared_data / "konvid-mini" / "mos.csv")
     dataset = load_dataset(path)
     assert (dataset.name, len(dataset.videos), dataset.mos_range) == ("konvid-mini", 14, (2.26, 4.64))
@@ -191,7 +191,7 @@ def test_konvid_mini_loads_and_is_located(shared_data: Path) -> None:
     assert found.dataset.stored_permutations.shape == (14, 1000)
 
 
-def test_live_apv_takes_the_frame_rate_from_the_name(shared_data: Path) -> None:
+def test_load_dataset__live_apv_takes_the_frame_rate_from_the_name(shared_data: Path) -> None:
     dataset = load_dataset("live-apv", labels=shared_data / "labels" / "LIVE-APV_scores.csv")
     rates = {
         video.name: geometry.frame_rate_hz
@@ -220,7 +220,7 @@ def shipped_like(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["konvid", "cvd2014"])
-def test_shipped_lists_are_found_read_and_counted(tmp_path: Path, name: str) -> None:
+def test_load_dataset__finds_reads_and_counts_shipped_lists(tmp_path: Path, name: str) -> None:
     shipped_like(name, tmp_path)
     known = {"konvid": 1200, "cvd2014": 234}[name]
     with pytest.raises(
@@ -230,7 +230,7 @@ def test_shipped_lists_are_found_read_and_counted(tmp_path: Path, name: str) -> 
         load_dataset(name, root=tmp_path)
 
 
-def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_load_dataset__takes_a_list_without_a_known_count_as_it_is(tmp_path: Path) -> None:
     shipped_like("youtube-ugc", tmp_path)
     dataset = load_dataset("youtube-ugc", root=tmp_path)
     assert [(video.name, video.mos) for video in dataset.videos] == [
@@ -262,11 +262,13 @@ def test_a_list_without_a_known_count_is_taken_as_it_is(tmp_path: Path) -> None:
         ("live-vqc", "3339962845.mp4", None),
     ],
 )
-def test_listed_names_become_canonical_ones(name: str, raw_name: str, canonical: str | None) -> None:
+def test_canonical__listed_names_become_canonical_ones(
+    name: str, raw_name: str, canonical: str | None
+) -> None:
     assert load_manifest(name).files.canonical(raw_name) == canonical
 
 
-def test_manifests_are_found_inside_a_wheel_and_beside_the_package(
+def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert manifest.manifest_folder() == Path(package.__file__).parents[2] / "manifests"
@@ -345,7 +347,7 @@ def test_manifests_are_found_inside_a_wheel_and_beside_the_package(
         ("[[labels]]", "[labels]", r"\{.*\} must be a list"),
     ],
 )
-def test_manifests_are_refused_with_the_key_and_what_is_allowed(
+def test_load_manifest__refuses_with_the_key_and_what_is_allowed(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     assert old in MANIFEST
@@ -354,7 +356,7 @@ def test_manifests_are_refused_with_the_key_and_what_is_allowed(
         load_manifest(path)
 
 
-def test_a_manifest_without_lists_or_without_a_file_is_refused(tmp_path: Path) -> None:
+def test_load_manifest__refuses_a_manifest_without_lists_or_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no \[\[labels\]\]; name at least one label list"):
         load_manifest(own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0]))
     with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' cannot be read"):
@@ -363,7 +365,7 @@ def test_a_manifest_without_lists_or_without_a_file_is_refused(tmp_path: Path) -
         load_manifest(own_manifest(tmp_path, MANIFEST.replace('["mos.csv", "old.csv"]', "[]")))
 
 
-def test_raw_geometry_has_exceptions_by_name(tmp_path: Path) -> None:
+def test_raw_geometry__has_exceptions_by_name(tmp_path: Path) -> None:
     raw = "[raw]\nwidth = 8\nheight = 4\npixel_format = 'yuv420p'\nframe_rate_hz = 30\n"
     raw += "[[raw.where]]\npattern = '^2'\nframe_rate_hz = 25\nwidth = 16\n"
     dataset = load_dataset(own_manifest(tmp_path, MANIFEST.replace("[content]", raw + "[content]")))
@@ -379,7 +381,7 @@ def test_raw_geometry_has_exceptions_by_name(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------
 
 
-def test_own_manifest_loads_from_its_folder_and_from_labels_below_it(tmp_path: Path) -> None:
+def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
     dataset = load_dataset(path)
     assert (dataset.name, dataset.title, dataset.scale, dataset.label_list) == (
@@ -441,14 +443,12 @@ def test_own_manifest_loads_from_its_folder_and_from_labels_below_it(tmp_path: P
         ),
     ],
 )
-def test_rows_that_are_not_what_they_should_be_are_counted_and_named(
-    tmp_path: Path, labels: str, message: str
-) -> None:
+def test_load_dataset__counts_and_names_wrong_rows(tmp_path: Path, labels: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_dataset(own_manifest(tmp_path, labels=labels))
 
 
-def test_rounding_of_published_ranges_is_forgiven(tmp_path: Path) -> None:
+def test_load_dataset__allows_the_rounding_of_published_ranges(tmp_path: Path) -> None:
     assert (
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.00009"))).videos[2].mos == 4.00009
     )
@@ -456,7 +456,7 @@ def test_rounding_of_published_ranges_is_forgiven(tmp_path: Path) -> None:
         load_dataset(own_manifest(tmp_path, labels=LABELS.replace("4.0", "4.0002")))
 
 
-def test_a_content_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
+def test_load_dataset__refuses_an_unknown_content(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"the content of '11\.mp4' cannot be told; \[content\] pattern does not match it"
     ):
@@ -467,7 +467,7 @@ def test_a_content_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_label_file_the_places_the_names_and_the_next_step_are_told(
+def test_load_dataset__without_a_label_file_names_paths_and_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (
@@ -496,14 +496,14 @@ def test_without_a_label_file_the_places_the_names_and_the_next_step_are_told(
         load_dataset("konvid", labels=tmp_path)
 
 
-def test_names_of_label_files_are_case_exact(tmp_path: Path) -> None:
+def test_load_dataset__names_of_label_files_are_case_exact(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
     (tmp_path / "mos.csv").rename(tmp_path / "MOS.csv")
     with pytest.raises(DatasetError, match=r"looked for mos\.csv, old\.csv"):
         load_dataset(path)
 
 
-def test_label_files_that_are_named_must_exist_and_be_known(tmp_path: Path) -> None:
+def test_load_dataset__refuses_label_files_that_are_absent_or_unknown(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
     with pytest.raises(
         DatasetError,
@@ -521,7 +521,7 @@ def test_label_files_that_are_named_must_exist_and_be_known(tmp_path: Path) -> N
         load_dataset(path, labels=[])
 
 
-def test_a_part_of_a_known_data_set_is_a_csv_of_one_s_own(tmp_path: Path) -> None:
+def test_load_dataset__takes_a_part_of_a_known_data_set_as_an_own_csv(tmp_path: Path) -> None:
     path = own_manifest(tmp_path)
     dataset = load_dataset(path, labels=Path(own_csv(tmp_path, "video,mos\n21_x.mp4,2\n", "part.csv")))
     assert [(video.name, video.content) for video in dataset.videos] == [("21.mp4", "2")]
@@ -529,7 +529,7 @@ def test_a_part_of_a_known_data_set_is_a_csv_of_one_s_own(tmp_path: Path) -> Non
         load_dataset(path, labels=Path(own_csv(tmp_path, "video,mos\n21_x.mp4,50\n", "part.csv")))
 
 
-def test_joined_lists_are_taken_whole_or_by_name(tmp_path: Path) -> None:
+def test_load_dataset__takes_joined_lists_whole_or_by_name(tmp_path: Path) -> None:
     lists = """
 [[labels]]
 file = "a.txt"
@@ -566,7 +566,7 @@ videos = 1
         load_dataset(path)
 
 
-def test_unknown_names_and_folders_are_told_apart(tmp_path: Path) -> None:
+def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) -> None:
     with pytest.raises(
         UnknownNameError,
         match=r"unknown data set 'konvd': did you mean konvid\?.* One's own is the path of a \.csv",
@@ -582,7 +582,7 @@ def test_unknown_names_and_folders_are_told_apart(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def test_own_csv_is_a_data_set(tmp_path: Path) -> None:
+def test_own_csv__is_a_data_set(tmp_path: Path) -> None:
     dataset = load_dataset(
         own_csv(tmp_path, "video,mos,content,split\n./a.mp4,1,x,train\nsub\\b.mp4,3.5,,\n")
     )
@@ -596,7 +596,7 @@ def test_own_csv_is_a_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stem", ["mos", "labels", "Scores"])
-def test_own_csv_of_a_generic_name_is_called_after_its_folder(
+def test_own_csv__of_a_generic_name_is_named_after_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
 ) -> None:
     folder = tmp_path / "holiday"
@@ -624,12 +624,12 @@ def test_own_csv_of_a_generic_name_is_called_after_its_folder(
         ("", r"holds no rows"),
     ],
 )
-def test_own_csv_rows_are_checked(tmp_path: Path, rows: str, message: str) -> None:
+def test_own_csv__refuses_wrong_rows(tmp_path: Path, rows: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_dataset(own_csv(tmp_path, f"video,mos\n{rows}"))
 
 
-def test_own_csv_refuses_unknown_splits_labels_beside_it_and_absent_files(tmp_path: Path) -> None:
+def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path: Path) -> None:
     path = own_csv(tmp_path, "video,mos,split\na.mp4,1,dev\n")
     with pytest.raises(
         DatasetError,
@@ -649,7 +649,7 @@ def test_own_csv_refuses_unknown_splits_labels_beside_it_and_absent_files(tmp_pa
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def test_video_and_geometry_check_themselves() -> None:
+def test_video__and_raw_geometry_refuse_wrong_values() -> None:
     with pytest.raises(
         DatasetError, match=r"video name '/a\.mp4' is an absolute path; names are relative POSIX paths"
     ):
@@ -673,7 +673,7 @@ def test_video_and_geometry_check_themselves() -> None:
         RawGeometry(2, 2, "", 30.0)
 
 
-def test_dataset_checks_itself() -> None:
+def test_dataset__refuses_wrong_values() -> None:
     dataset = made("a", "b", "c")
     with pytest.raises(DatasetError, match="data set 'made' has no videos"):
         replace(dataset, videos=())
@@ -686,7 +686,7 @@ def test_dataset_checks_itself() -> None:
             replace(dataset, stored_permutations=bad)
 
 
-def test_subset_keeps_the_order_of_permutations_among_what_is_left() -> None:
+def test_subset__keeps_the_order_of_permutations() -> None:
     permutations = np.array([[3, 0], [1, 3], [0, 2], [2, 1]])
     dataset = made("a", "b", "c", "d", stored_permutations=permutations)
     smaller = dataset.subset([3, 0, 1])
@@ -698,7 +698,7 @@ def test_subset_keeps_the_order_of_permutations_among_what_is_left() -> None:
     assert smaller.digest == dataset_digest(smaller) != dataset_digest(dataset)
 
 
-def test_digest_depends_on_what_defines_the_data_set_and_on_nothing_else(tmp_path: Path) -> None:
+def test_dataset_digest__depends_on_what_defines_the_data_set_alone(tmp_path: Path) -> None:
     dataset = load_dataset(own_manifest(tmp_path))
     assert dataset.digest == dataset_digest(dataset) == load_dataset(own_manifest(tmp_path)).digest
     assert len(dataset.digest) == 64
@@ -729,7 +729,7 @@ def located_at(dataset: Dataset, root: Path) -> list[str]:
     ]
 
 
-def test_files_are_found_by_path_folder_basename_and_key(tmp_path: Path) -> None:
+def test_locate_videos__finds_by_path_folder_basename_and_key(tmp_path: Path) -> None:
     root = touch(
         tmp_path,
         "x/a.mp4",
@@ -749,7 +749,7 @@ def test_files_are_found_by_path_folder_basename_and_key(tmp_path: Path) -> None
     ]
 
 
-def test_the_exact_path_wins_over_the_same_basename_elsewhere(tmp_path: Path) -> None:
+def test_locate_videos__prefers_the_exact_path(tmp_path: Path) -> None:
     root = touch(tmp_path, "a.mp4", "copy/a.mp4", "clips/b.mp4", "copy/b.mp4")
     assert located_at(made("a.mp4", "b.mp4", files=FileRules(folders=("clips",))), root) == [
         "a.mp4",
@@ -757,7 +757,7 @@ def test_the_exact_path_wins_over_the_same_basename_elsewhere(tmp_path: Path) ->
     ]
 
 
-def test_names_without_an_ending_and_with_dots_are_found(tmp_path: Path) -> None:
+def test_locate_videos__finds_names_without_an_ending_and_with_dots(tmp_path: Path) -> None:
     root = touch(tmp_path, "clip.v1.mp4", "clip.v2.avi", "odd.xyz")
     assert located_at(made("clip.v1", "clip.v2", "odd.xyz"), root) == [
         "clip.v1.mp4",
@@ -766,7 +766,7 @@ def test_names_without_an_ending_and_with_dots_are_found(tmp_path: Path) -> None
     ]
 
 
-def test_the_manifest_s_pattern_finds_files_of_another_release(tmp_path: Path) -> None:
+def test_locate_videos__finds_files_of_another_release_by_the_pattern(tmp_path: Path) -> None:
     root = touch(
         tmp_path,
         "KoNViD_1k_videos/3339962845_original_centercrop_960x540_8s.mp4",
@@ -785,7 +785,7 @@ def test_the_manifest_s_pattern_finds_files_of_another_release(tmp_path: Path) -
     ) == ["h264/Gaming_720P-25aa_crf_10_ss_00_t_20.0.mp4", "Gaming/720P/Gaming_720P-25ba.mkv"]
 
 
-def test_missing_videos_are_an_error_or_are_left_out(tmp_path: Path) -> None:
+def test_locate_videos__missing_videos_are_an_error_or_left_out(tmp_path: Path) -> None:
     root = touch(tmp_path, "b.mp4")
     dataset = made("a.mp4", "b.mp4", "c.mp4")
     message = r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4; put them there, .*--root DIR, .*--skip-missing"
@@ -804,7 +804,7 @@ def test_missing_videos_are_an_error_or_are_left_out(tmp_path: Path) -> None:
         locate_videos(dataset, root / "nowhere")
 
 
-def test_ambiguous_files_are_refused_even_when_missing_ones_are_skipped(tmp_path: Path) -> None:
+def test_locate_videos__refuses_ambiguous_files_even_when_skipping(tmp_path: Path) -> None:
     root = touch(tmp_path, "x/a.mp4", "y/a.mp4", "b.mkv", "b.avi", "c.mp4")
     for missing in ("error", "skip"):
         with pytest.raises(
@@ -815,7 +815,7 @@ def test_ambiguous_files_are_refused_even_when_missing_ones_are_skipped(tmp_path
             locate_videos(made("a.mp4", "b.mp4", "c.mp4"), root, missing=missing)  # type: ignore[arg-type]
 
 
-def test_a_lone_file_is_not_given_to_several_videos(tmp_path: Path) -> None:
+def test_locate_videos__never_gives_one_file_to_several_videos(tmp_path: Path) -> None:
     root = touch(tmp_path, "1.mp4", "clips/2.mp4")
     with pytest.raises(DatasetError, match=r"2 of 2 videos are missing"):
         locate_videos(made("a/1.mp4", "b/1.mp4"), root)
@@ -827,7 +827,7 @@ def test_a_lone_file_is_not_given_to_several_videos(tmp_path: Path) -> None:
         locate_videos(made("2.mp4", "clips/2.mp4", files=FileRules(folders=("clips",))), root)
 
 
-def test_exact_paths_only_does_not_take_another_folder_s_file(tmp_path: Path) -> None:
+def test_locate_videos__exact_paths_only_takes_no_file_of_another_folder(tmp_path: Path) -> None:
     root = touch(tmp_path, "LSVQ/ia-batch1/722.mp4")
     rules = load_manifest("lsvq").files
     assert located_at(made("ia-batch1/722.mp4", files=rules), root) == ["LSVQ/ia-batch1/722.mp4"]
@@ -835,7 +835,7 @@ def test_exact_paths_only_does_not_take_another_folder_s_file(tmp_path: Path) ->
         locate_videos(made("yfcc-batch1/722.mp4", files=rules), root)
 
 
-def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+def test_locate_videos__follows_linked_folders_once(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "a.mp4")
     elsewhere = touch(tmp_path / "disk", "b.mp4")
     try:
@@ -846,17 +846,19 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert located_at(made("a.mp4", "b.mp4"), root) == ["a.mp4", "link/b.mp4"]
 
 
-def test_a_located_data_set_has_all_paths() -> None:
+def test_located__refuses_videos_without_a_path() -> None:
     with pytest.raises(DatasetError, match="2 videos have no path: a, b; locate them first"):
         Located(made("a", "b"))
 
 
-def test_stores_and_hidden_folders_are_not_searched(tmp_path: Path) -> None:
+def test_locate_videos__does_not_search_stores_and_hidden_folders(tmp_path: Path) -> None:
     root = touch(tmp_path, "videos/a.mp4", "features/made.zarr/a.mp4", ".trash/a.mp4", "videos/._b.mp4")
     assert located_at(made("a.mp4"), root) == ["videos/a.mp4"]
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locate_videos__reports_a_folder_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -867,7 +869,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
         locate_videos(made("a.mp4"), tmp_path)
 
 
-def test_a_raw_geometry_is_written_in_one_word() -> None:
+def test_raw_geometry__parse_reads_one_word() -> None:
     assert RawGeometry.parse("1920x1080:yuvj420p@29.97") == RawGeometry(1920, 1080, "yuvj420p", 29.97)
     for text in ("1920x1080", "1920x1080:yuv420p", "x:yuv420p@30", "1920x1080:yuv420p@fast"):
         with pytest.raises(
