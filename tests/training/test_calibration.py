@@ -31,7 +31,7 @@ def table_of(folder: Path) -> list[dict[str, str]]:
 
 
 class TestFitCalibration:
-    def test_outputs_on_another_scale_get_the_shrunk_least_squares_line(self) -> None:
+    def test_fit_calibration__shrinks_the_least_squares_line_on_another_scale(self) -> None:
         rng = np.random.default_rng(0)
         mos = rng.uniform(1.5, 4.5, 12)
         outputs = 20 * mos - 7 + rng.normal(scale=15, size=12)
@@ -42,14 +42,14 @@ class TestFitCalibration:
         assert found.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.2)
         assert (found.part, found.videos, found.note) == ("validation", 12, "")
 
-    def test_outputs_on_the_labels_scale_are_left_nearly_as_they_are(self) -> None:
+    def test_fit_calibration__hardly_changes_outputs_on_the_label_scale(self) -> None:
         rng = np.random.default_rng(1)
         mos = rng.uniform(1.5, 4.5, 12)
         outputs = mos + rng.normal(scale=0.1, size=12)
         found = fit_calibration(outputs, mos, RANGE, "validation")
         np.testing.assert_allclose(found.scores(outputs), outputs, atol=0.05)
 
-    def test_the_share_of_the_output_has_the_least_left_out_error(self) -> None:
+    def test_fit_calibration__minimises_the_left_out_error(self) -> None:
         rng = np.random.default_rng(2)
         mos = rng.uniform(1.5, 4.5, 15)
         outputs = 0.6 * mos + 1.6 + rng.normal(scale=0.4, size=15)
@@ -72,7 +72,7 @@ class TestFitCalibration:
             (share + (1 - share) * slope, (1 - share) * offset), abs=1e-3
         )
 
-    def test_the_lines_without_each_video_are_those_fitted_without_it(self) -> None:
+    def test_left_out_scores__equal_lines_fitted_without_each_video(self) -> None:
         rng = np.random.default_rng(3)
         outputs = rng.normal(1e6, 3, 9)
         outputs[1:] = np.where(rng.random(8) < 0.5, outputs[1:], outputs[1])
@@ -87,24 +87,24 @@ class TestFitCalibration:
         found = _left_out_scores(np.array([5.0, 2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
         assert found[0] == pytest.approx(3.0)
 
-    def test_a_handful_of_videos_does_not_undo_a_head_on_the_labels_scale(self) -> None:
+    def test_fit_calibration__few_videos_do_not_undo_a_head_on_the_label_scale(self) -> None:
         outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])
         prior, free = (fit_calibration(outputs, mos, RANGE, "validation", scaled) for scaled in (True, False))
         assert free.slope + 0.05 < prior.slope < 1
         far = fit_calibration(1000 * outputs, mos, RANGE, "validation", on_label_scale=True)
         assert far.slope < 1e-3
 
-    def test_scores_never_leave_the_label_scale(self) -> None:
+    def test_calibration__scores_never_leave_the_label_range(self) -> None:
         found = fit_calibration([2.0, 3.0, 4.0], [2.0, 3.0, 4.0], RANGE, "validation")
         assert found.scores([-1e9, 1e9]).tolist() == [1.0, 5.0]
 
-    def test_falling_outputs_keep_their_order_with_a_note(self) -> None:
+    def test_fit_calibration__keeps_the_order_of_falling_outputs_with_a_note(self) -> None:
         found = fit_calibration([3.0, 2.0, 1.0], [2.0, 3.0, 4.0], RANGE, "validation")
         assert found.slope >= 0.1
         assert found.note == "the head's scores run against the labels of its 3 validation videos"
 
     @pytest.mark.parametrize("outputs", [[2.0, 2.0, 2.0], [np.nan, 7.0, np.nan]])
-    def test_equal_outputs_become_the_mean_label(self, outputs: list[float]) -> None:
+    def test_fit_calibration__maps_equal_outputs_to_the_mean_label(self, outputs: list[float]) -> None:
         found = fit_calibration(outputs, [2.0, 3.0, 4.0], RANGE, "train")
         assert found.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
         assert "one score" in found.note
@@ -113,7 +113,7 @@ class TestFitCalibration:
         ("outputs", "mos", "why"),
         [([2.0] * 3, [1.0, 2.0, 3.0], "one score"), ([1.0, 2.0, 3.0], [2.0] * 3, "one label")],
     )
-    def test_where_no_line_is_fitted_a_head_on_the_labels_scale_stays_as_it_is(
+    def test_fit_calibration__without_a_line_keeps_outputs_on_the_label_scale(
         self, outputs: list[float], mos: list[float], why: str
     ) -> None:
         found = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
@@ -121,11 +121,11 @@ class TestFitCalibration:
         assert why in found.note
         assert "so the head's output is taken as it is" in found.note
 
-    def test_no_video_at_all_gives_the_middle_of_the_range(self) -> None:
+    def test_fit_calibration__without_videos_gives_the_middle_of_the_range(self) -> None:
         assert fit_calibration([], [], RANGE, "train").scores(9.0) == 3.0
 
 
-def test_a_calibration_checks_itself() -> None:
+def test_calibration__refuses_wrong_values() -> None:
     with pytest.raises(
         ArgumentError, match=r"calibration -1 · output \+ 0 between 1 and 5: the slope has to be at least 0"
     ):
@@ -143,9 +143,7 @@ class TestRun:
     def config(folder: Path) -> RunConfig:
         return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
-    def test_each_head_is_calibrated_on_its_validation_part_or_else_on_its_training_part(
-        self, run: Path
-    ) -> None:
+    def test_fit__calibrates_on_the_validation_part_or_else_on_training(self, run: Path) -> None:
         (found,) = load_calibrations(run, self.config(run)) or ((),)
         rows = read_predictions(run, self.config(run))
         for split, part in enumerate(("validation", "train")):
@@ -159,7 +157,9 @@ class TestRun:
             )
             assert found[split] == expected
 
-    def test_test_labels_have_no_part_in_it(self, make_store: MakeStore, tmp_path: Path) -> None:
+    def test_fit__test_labels_do_not_change_the_calibration(
+        self, make_store: MakeStore, tmp_path: Path
+    ) -> None:
         store = make_store()
         first = small_fit(store, tmp_path / "first", splits=SPLITS[:1])
         moved = {
@@ -177,7 +177,7 @@ class TestRun:
             writer.writerows(rows)
         assert load_calibrations(second, first.config) == load_calibrations(first.folder, first.config)
 
-    def test_predictions_hold_the_heads_output_and_its_score(self, run: Path) -> None:
+    def test_predictions__hold_the_output_of_the_head_and_its_score(self, run: Path) -> None:
         (calibrations,) = load_calibrations(run, self.config(run)) or ((),)
         for row in table_of(run):
             assert float(row["score"]) == pytest.approx(
@@ -185,7 +185,7 @@ class TestRun:
             )
             assert -1 <= float(row["score"]) <= 5
 
-    def test_the_model_scores_as_the_run_did(self, run: Path) -> None:
+    def test_model__scores_as_the_run_did(self, run: Path) -> None:
         rows = {
             (row.split, row.video): row
             for row in read_predictions(run, self.config(run))
@@ -198,7 +198,7 @@ class TestRun:
         assert calibrated.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
         assert plain.scale == "MOS of tiny, -1 to 5, not calibrated"
 
-    def test_evaluate_gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
+    def test_evaluate__gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
         found = evaluate(run, make_store())
         expected = {
             (row.split, row.video): row.score
@@ -215,7 +215,7 @@ class TestRun:
             [np.sqrt(np.mean(np.square(own))) for own in errors]
         )
 
-    def test_a_run_without_the_file_is_calibrated_from_its_predictions(self, run: Path) -> None:
+    def test_load_calibrations__fits_them_from_the_predictions_of_old_runs(self, run: Path) -> None:
         expected, summary = load_calibrations(run, self.config(run)), read_metrics(run, self.config(run))
         (run / "calibration.json").unlink()
         table = [line.rsplit(",", 1)[0] for line in (run / "predictions.csv").read_text().splitlines()]
@@ -230,20 +230,20 @@ class TestRun:
         assert load_calibrations(run, self.config(run)) == expected
         assert read_metrics(run, self.config(run)).as_dict() == summary.as_dict()
 
-    def test_replacing_a_run_leaves_nothing_of_it(self, run: Path, make_store: MakeStore) -> None:
+    def test_fit__an_overwritten_run_leaves_nothing_behind(self, run: Path, make_store: MakeStore) -> None:
         before = (run / "training-features.safetensors").read_bytes()
         few = Split((0, 2, 4), (), tuple(range(10, 20)))
         small_fit(make_store(), run, splits=[few], overwrite=True)
         assert not (run / "training-features.safetensors").exists()
         assert before
 
-    def test_a_damaged_file_is_refused(self, run: Path) -> None:
+    def test_load_calibrations__refuses_a_damaged_file(self, run: Path) -> None:
         (run / "calibration.json").write_text(json.dumps({"tiny": [{"slope": 1}]}))
         with pytest.raises(WeightsError, match=r"calibration\.json' is damaged .*; run `vqafeat fit` again"):
             Model.load(run)
 
 
-def test_a_head_far_off_the_scale_is_brought_back(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__brings_back_a_head_far_off_the_label_scale(make_store: MakeStore, tmp_path: Path) -> None:
     # without a loss on the labels' scale the outputs are anywhere
     run = small_fit(
         make_store(),
@@ -257,7 +257,7 @@ def test_a_head_far_off_the_scale_is_brought_back(make_store: MakeStore, tmp_pat
 
 
 @pytest.mark.parametrize("head", ["sub-gru", "svr", "mdtvsfa", "no-time"])
-def test_runs_of_version_1_are_calibrated_and_keep_their_figures(shared_data: Path, head: str) -> None:
+def test_load_calibrations__runs_of_version_1_keep_their_figures(shared_data: Path, head: str) -> None:
     folder = shared_data / "v1" / "runs" / head
     if not folder.is_dir():
         pytest.skip(f"runs of version 1 are absent: {folder}")
@@ -272,7 +272,7 @@ def test_runs_of_version_1_are_calibrated_and_keep_their_figures(shared_data: Pa
     assert summary.rmse_calibrated.mean <= summary.rmse_plain.mean
 
 
-def test_all_labels_equal_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__refuses_equal_labels(make_store: MakeStore, tmp_path: Path) -> None:
     from vqafeat.datasets import Dataset, Video
     from vqafeat.errors import TrainingError
 

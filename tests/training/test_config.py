@@ -9,7 +9,7 @@ from vqafeat.losses import LossOptions
 from vqafeat.training.config import RECIPES, SCHEDULES, Recipe
 
 
-def test_vsfa_is_the_released_recipe() -> None:
+def test_recipes__vsfa_is_the_released_one() -> None:
     recipe = RECIPES.get("vsfa")
     assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.weight_decay) == (
         1e-5,
@@ -27,7 +27,7 @@ def test_vsfa_is_the_released_recipe() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(2000, 335), (12, 4), (1, 1)])
-def test_first_kept_epoch_is_the_released_condition(epochs: int, first: int) -> None:
+def test_first_checkpoint_epoch__is_the_released_condition(epochs: int, first: int) -> None:
     kept = [number + 1 for number in range(epochs) if number > epochs / 6]
     assert (
         RECIPES.get("vsfa").overridden({"epochs": epochs}).first_checkpoint_epoch()
@@ -36,17 +36,17 @@ def test_first_kept_epoch_is_the_released_condition(epochs: int, first: int) -> 
     )
 
 
-def test_every_recipe_names_itself() -> None:
+def test_recipes__are_named_by_their_key() -> None:
     assert {name: RECIPES.get(name).name for name in RECIPES} == {name: name for name in RECIPES}
 
 
-def test_cosine_goes_from_one_to_zero() -> None:
+def test_cosine__falls_from_one_to_zero() -> None:
     cosine = SCHEDULES.get("cosine")
     assert [cosine(done, 1) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
     assert cosine(1 / 3, 1) == pytest.approx(math.cos(math.pi / 6) ** 2)
 
 
-def test_step_follows_pytorch_s_steplr_as_the_released_code_steps_it() -> None:
+def test_step__equals_steplr_of_pytorch_as_in_the_released_code() -> None:
     recipe = RECIPES.get("li-released")
     optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimiser, step_size=recipe.epochs // 20, gamma=0.8)
@@ -60,19 +60,19 @@ def test_step_follows_pytorch_s_steplr_as_the_released_code_steps_it() -> None:
     assert [slower.rate(epoch, 0, 1) for epoch in (3, 4, 7)] == pytest.approx([5e-4, 1e-4, 2e-5])
 
 
-def test_the_rate_follows_the_share_of_steps() -> None:
+def test_rate__follows_the_share_of_steps() -> None:
     recipe = RECIPES.get("default").overridden({"schedule": "cosine", "epochs": 4})
     assert recipe.rate(3, 1, 2) == pytest.approx(1e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
     assert RECIPES.get("default").rate(7, 3, 9) == 1e-4
 
 
-def test_an_incomplete_batch_is_left_out_only_beside_full_ones() -> None:
+def test_videos_an_epoch__drops_an_incomplete_batch_next_to_full_ones_only() -> None:
     recipe = RECIPES.get("mdtvsfa")
     assert [recipe.videos_an_epoch(videos) for videos in (720, 32, 31, 1)] == [704, 32, 31, 1]
     assert RECIPES.get("vsfa").videos_an_epoch(721) == 721
 
 
-def test_recipes_of_papers() -> None:
+def test_recipes__equal_those_of_the_papers() -> None:
     rows = {
         name: (
             recipe.learning_rate,
@@ -103,7 +103,7 @@ def test_recipes_of_papers() -> None:
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
 
 
-def test_a_change_that_nothing_reads_is_refused() -> None:
+def test_overridden__refuses_a_change_that_nothing_reads() -> None:
     recipe = RECIPES.get("default")
     assert (
         recipe.overridden({"loss": "srcc", "soft_rank_strength": 0.1}).loss_options().soft_rank_strength
@@ -124,7 +124,7 @@ def test_a_change_that_nothing_reads_is_refused() -> None:
     assert RECIPES.get("li-released").overridden({"loss": "l1"}).soft_rank_strength == 1.0
 
 
-def test_overrides_are_checked() -> None:
+def test_overridden__refuses_wrong_values() -> None:
     recipe = RECIPES.get("default")
     assert recipe.overridden({"epochs": 3, "weight_decay": 1}).weight_decay == 1
     with pytest.raises(
@@ -150,12 +150,12 @@ def test_overrides_are_checked() -> None:
         ({"soft_rank_strength": -1.0}, "soft_rank_strength is -1.0; it has to be above 0"),
     ],
 )
-def test_a_recipe_checks_itself(change: dict[str, Any], message: str) -> None:
+def test_recipe__refuses_wrong_values(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         Recipe(**{"name": "own", "learning_rate": 1e-3, "batch_size": 4, "epochs": 2, **change})
 
 
-def test_unknown_names_in_a_recipe_are_refused() -> None:
+def test_recipe__refuses_unknown_names() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown loss 'l2'"):
         RECIPES.get("default").overridden({"loss": "l2"})
     with pytest.raises(UnknownNameError, match=r"unknown loss 'scc': did you mean srcc"):

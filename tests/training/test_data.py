@@ -28,7 +28,7 @@ def rows(values: list[list[float]], frame: list[int], dtype: type = np.float16) 
     return VideoFeatures(np.array(values, dtype=dtype), np.array(frame, dtype=np.int32))
 
 
-def test_a_batch_is_the_frames_one_after_another() -> None:
+def test_batch__is_the_frames_one_after_another() -> None:
     sequences = tiny_sequences(5)
     batch = Batcher(sequences).batch([3, 0])
     expected = np.concatenate([tiny_features(3), tiny_features(0)]).astype(np.float32)
@@ -37,12 +37,12 @@ def test_a_batch_is_the_frames_one_after_another() -> None:
     assert batch.rows == (3, 0)
 
 
-def test_batches_cover_all_rows_with_a_smaller_last_one() -> None:
+def test_batches__cover_all_rows_with_a_smaller_last_one() -> None:
     batches = Batcher(tiny_sequences(5)).batches(chunks([4, 2, 0, 1, 3], 2))
     assert [batch.rows for batch in batches] == [(4, 2), (0, 1), (3,)]
 
 
-def test_read_only_arrays_are_read_without_a_warning() -> None:
+def test_as_tensor__reads_read_only_arrays_without_a_warning() -> None:
     values = tiny_features(0)
     values.flags.writeable = False
     with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def test_read_only_arrays_are_read_without_a_warning() -> None:
         assert torch.equal(as_tensor(values), torch.tensor(values.tolist(), dtype=torch.float16))
 
 
-def test_sequences_check_themselves() -> None:
+def test_feature_dataset__refuses_wrong_values() -> None:
     good = {
         "names": ("a", "b"),
         "contents": ("x", "y"),
@@ -72,14 +72,14 @@ def test_sequences_check_themselves() -> None:
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
 
 
-def test_a_batch_checks_itself() -> None:
+def test_batch__refuses_wrong_values() -> None:
     with pytest.raises(
         ArgumentError, match=r"a batch of 1 videos with 3 frames does not fit frames of shape \(2, 4\)"
     ):
         Batch(torch.zeros(2, 4), torch.tensor([3]), (0,))
 
 
-def test_fusion_joins_at_shared_frames() -> None:
+def test_fuse__joins_at_shared_frames() -> None:
     first = rows([[0], [1], [2], [3]], [0, 1, 2, 3])
     second = rows([[10, 11], [30, 31], [50, 51]], [1, 3, 5])
     assert fuse([first, second], "v").values.tolist() == [[1, 10, 11], [3, 30, 31]]
@@ -88,7 +88,7 @@ def test_fusion_joins_at_shared_frames() -> None:
     assert fuse([first, rows([[7]], [2], np.float32)], "v").values.dtype == np.float32
 
 
-def test_fusion_without_a_shared_frame_is_refused() -> None:
+def test_fuse__refuses_sets_without_a_shared_frame() -> None:
     with pytest.raises(
         StoreError,
         match=r"video 'v': the feature sets to be joined share no decoded frame .*2 rows at frames 0–2, 1 "
@@ -97,14 +97,14 @@ def test_fusion_without_a_shared_frame_is_refused() -> None:
         fuse([rows([[0], [1]], [0, 2]), rows([[1]], [1])], "v")
 
 
-def test_names_of_a_fusion() -> None:
+def test_split_feature_sets__reads_and_refuses() -> None:
     assert split_feature_sets("resnet50 + slowfast-fast") == ("resnet50", "slowfast-fast")
     for wrong in ("a+", "a+a", ""):
         with pytest.raises(ArgumentError, match=r"have to be different and not empty"):
             split_feature_sets(wrong)
 
 
-def test_loading_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
+def test_load_sequences__loads_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
     store = make_store(4)
     loaded = load_sequences(store, "tiny")
     assert loaded.names == tuple(video.name for video in store.dataset.videos)
@@ -118,7 +118,7 @@ def test_loading_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
     assert fused.channels == 8
 
 
-def test_missing_videos_are_named(make_store: Callable[..., FeatureStore]) -> None:
+def test_load_sequences__names_missing_videos(make_store: Callable[..., FeatureStore]) -> None:
     store = make_store(5, missing=(1, 3))
     assert complete_rows(store, "tiny+sparse") == (0, 2, 4)
     with pytest.raises(
@@ -129,7 +129,7 @@ def test_missing_videos_are_named(make_store: Callable[..., FeatureStore]) -> No
         load_sequences(store, "tiny")
 
 
-def test_frames_of_a_batch_lie_off_the_powers_of_two() -> None:
+def test_batch__frames_avoid_strides_of_powers_of_two() -> None:
     channels = 4096
     sequences = FeatureDataset(("a",), ("a",), np.array([1.0]), [np.ones((3, channels), np.float16)])
     frames = Batcher(sequences).batch([0]).frames
@@ -138,7 +138,7 @@ def test_frames_of_a_batch_lie_off_the_powers_of_two() -> None:
 
 
 @pytest.mark.parametrize("feature_sets", ["tiny", "tiny+sparse"])
-def test_held_features_are_the_stored_ones(make_store: MakeStore, feature_sets: str) -> None:
+def test_to_shared_memory__holds_the_stored_features(make_store: MakeStore, feature_sets: str) -> None:
     stored = load_sequences(make_store(), feature_sets)
     inside = to_shared_memory(stored)
     assert isinstance(inside.features, SharedFeatures)
@@ -148,7 +148,7 @@ def test_held_features_are_the_stored_ones(make_store: MakeStore, feature_sets: 
     assert [len(values) for values in inside.features[3:5]] == list(stored.lengths[3:5])
 
 
-def test_what_does_not_fit_is_read_from_the_store(make_store: MakeStore) -> None:
+def test_to_shared_memory__reads_from_the_store_what_does_not_fit(make_store: MakeStore) -> None:
     stored = load_sequences(make_store(), "tiny")
     size = sum(stored.lengths) * 6 * 2
     assert to_shared_memory(stored, size - 1) is stored
@@ -159,7 +159,7 @@ def total(features: SharedFeatures, answer: "multiprocessing.SimpleQueue[float]"
     answer.put(float(sum(values.astype(np.float64).sum() for values in features)))
 
 
-def test_another_process_maps_the_same_memory() -> None:
+def test_to_shared_memory__is_mapped_by_another_process() -> None:
     sequences = to_shared_memory(tiny_sequences(5))
     features = sequences.features
     assert isinstance(features, SharedFeatures)
@@ -173,7 +173,7 @@ def test_another_process_maps_the_same_memory() -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_fit_does_not_depend_on_where_the_features_are(
+def test_fit__does_not_depend_on_where_the_features_are(
     make_store: MakeStore, tmp_path: Path, jobs: int
 ) -> None:
     inside = small_fit(make_store(), tmp_path / "inside", jobs=jobs, head="sub-lstm")
@@ -181,7 +181,7 @@ def test_a_fit_does_not_depend_on_where_the_features_are(
     assert files_of(inside.folder) == files_of(outside.folder)
 
 
-def test_batches_that_are_prepared_ahead_keep_their_frames(make_store: MakeStore) -> None:
+def test_batches__prepared_ahead_keep_their_frames(make_store: MakeStore) -> None:
     stored = load_sequences(make_store(), "tiny")
     ahead, plain = Batcher(stored), Batcher(to_shared_memory(stored))
     groups = chunks(range(20), 3)
@@ -190,13 +190,13 @@ def test_batches_that_are_prepared_ahead_keep_their_frames(make_store: MakeStore
         assert torch.equal(one.frames, two.frames)
 
 
-def test_an_error_of_the_reader_is_the_loops_own(make_store: MakeStore) -> None:
+def test_batches__raise_the_error_of_the_reader(make_store: MakeStore) -> None:
     batcher = Batcher(load_sequences(make_store(), "tiny"))
     with pytest.raises(IndexError):
         list(batcher.batches([[0], [99], [1]]))
 
 
-def test_buckets_hold_similar_lengths_and_all_videos() -> None:
+def test_bucketed__joins_similar_lengths_and_keeps_all_videos() -> None:
     lengths = np.random.default_rng(0).integers(10, 1000, 96).tolist()
     places = np.random.default_rng(1).permutation(96).tolist()
     generator = torch.Generator().manual_seed(0)

@@ -34,7 +34,7 @@ from vqafeat.training.parallel import split_seed
 from vqafeat.training.trainer import EpochRecord
 
 
-def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
     store, seen = make_store(), list[tuple[int, int]]()
 
     def watch(split: int, record: EpochRecord) -> None:
@@ -96,7 +96,7 @@ def test_the_run_folder(make_store: MakeStore, tmp_path: Path) -> None:
     assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
 
 
-def test_a_leak_of_content_is_recorded_and_noted(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__records_and_notes_a_leak_of_content(make_store: MakeStore, tmp_path: Path) -> None:
     # two videos a content: 0 and 1, 2 and 3, …
     store = make_store()
     splits = [SPLITS[0], Split((0, 2, 4), (), (1, 3, 6, 7))]
@@ -112,7 +112,7 @@ def test_a_leak_of_content_is_recorded_and_noted(make_store: MakeStore, tmp_path
     assert leak["note"] not in evaluate(run.folder, make_store(9, name="other")).summary.notes
 
 
-def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__marks_selection_on_the_test_part_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run", overrides={**FAST["overrides"], "select": "test"}, jobs=2)
     note = "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"
@@ -138,7 +138,7 @@ def test_selection_on_the_test_part_is_marked_everywhere(make_store: MakeStore, 
     assert (usual.folder / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
 
 
-def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__notes_a_loss_that_leaves_the_scale_open(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
     assert run.summary.notes == (
         "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on "
@@ -151,7 +151,7 @@ def test_a_loss_that_leaves_the_scale_open_is_told(make_store: MakeStore, tmp_pa
     )
 
 
-def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touched(
+def test_fit__refuses_too_few_test_videos_before_touching_the_folder(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match=r"the test part has 2 video"):
@@ -161,7 +161,7 @@ def test_too_few_test_videos_to_select_by_are_refused_before_the_folder_is_touch
     assert not (tmp_path / "run").exists()
 
 
-def test_results_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__does_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
     store, seen = make_store(), list[int]()
     small_fit(store, tmp_path / "one")
     small_fit(store, tmp_path / "two", jobs=2, progress=lambda split, record: seen.append(split))
@@ -169,14 +169,14 @@ def test_results_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) ->
     assert sorted(seen) == [0, 0, 0, 1, 1, 1]
 
 
-def test_an_error_in_another_process_arrives(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__raises_the_error_of_another_process(make_store: MakeStore, tmp_path: Path) -> None:
     splits = [SPLITS[0], Split(tuple(range(10)), (10, 11), tuple(range(15, 20)))]
     with pytest.raises(TrainingError, match=r"the validation part has 2"):
         small_fit(make_store(), tmp_path / "run", splits=splits, jobs=2)
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__splits_depend_on_each_other_by_rounding_alone(make_store: MakeStore, tmp_path: Path) -> None:
     both = small_fit(make_store(), tmp_path / "both")
     first = small_fit(make_store(name="tiny2"), tmp_path / "first", splits=SPLITS[:1])
     together = [row for row in both.predictions if row.split == 0]
@@ -187,7 +187,7 @@ def test_a_split_depends_on_the_others_by_rounding_alone(make_store: MakeStore, 
 
 
 @pytest.mark.parametrize("head", ["no-time", "avg-gru", "sub-lstm"])
-def test_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, head: str) -> None:
+def test_fit__takes_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, head: str) -> None:
     options = {"reduced": 4} if head == "no-time" else {"reduced": 4, "hidden": 3}
     run = small_fit(
         make_store(),
@@ -201,7 +201,7 @@ def test_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, h
     assert sorted(run.config.identities) == ["sparse", "tiny"]
 
 
-def test_missing_features_stop_or_are_skipped(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__stops_at_or_skips_missing_features(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store(missing=(3, 16))
     with pytest.raises(StoreError, match=r"2 of 20 videos of 'tiny' have no complete features"):
         small_fit(store, tmp_path / "run")
@@ -213,7 +213,7 @@ def test_missing_features_stop_or_are_skipped(make_store: MakeStore, tmp_path: P
         small_fit(make_store(missing=(15, 16, 17, 18), name="gaps"), tmp_path / "other", skip_missing=True)
 
 
-def test_arguments_are_checked(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__refuses_wrong_arguments(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     with pytest.raises(ArgumentError, match=r"splits is empty"):
         small_fit(store, tmp_path / "run", splits=[])
@@ -232,7 +232,7 @@ def test_arguments_are_checked(make_store: MakeStore, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_device_that_is_absent_is_refused(
+def test_fit__refuses_an_absent_device(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -242,7 +242,7 @@ def test_a_device_that_is_absent_is_refused(
         small_fit(make_store(), tmp_path / "run", device="cuda")
 
 
-def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__replaces_a_finished_run_only_when_requested(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     small_fit(store, tmp_path / "run")
     with pytest.raises(
@@ -260,7 +260,7 @@ def test_a_finished_run_is_not_replaced_unasked(make_store: MakeStore, tmp_path:
         small_fit(store, tmp_path / "else" / "thesis.tex")
 
 
-def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
+def test_model__scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     model = Model.load(run.folder)
     recorded = {(row.split, row.video): row.score for row in run.predictions}
@@ -278,7 +278,7 @@ def test_the_loaded_model_scores_as_the_fit_did(make_store: MakeStore, tmp_path:
     assert model.scale == "MOS of tiny, -1 to 5, calibrated on validation or training videos"
 
 
-def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
+def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) -> None:
     model = Model.load(small_fit(make_store(), tmp_path / "run").folder)
     with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model takes 6 \('tiny'\)"):
         model.score(tiny_features(0, channels=7))
@@ -297,7 +297,7 @@ def test_what_a_model_refuses(make_store: MakeStore, tmp_path: Path) -> None:
         model.check_identity("tiny", identity(view="crop"))
 
 
-def test_damaged_runs_are_told(make_store: MakeStore, tmp_path: Path) -> None:
+def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path) -> None:
     folder = small_fit(make_store(), tmp_path / "run").folder
     config = json.loads((folder / "config.json").read_text())
 
@@ -328,7 +328,7 @@ def test_damaged_runs_are_told(make_store: MakeStore, tmp_path: Path) -> None:
     told({}, "metrics.json' is missing: .* its fit did not finish")
 
 
-def test_evaluating_on_the_own_data_set_repeats_the_fit(make_store: MakeStore, tmp_path: Path) -> None:
+def test_evaluate__on_the_same_data_set_repeats_the_fit(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run")
     evaluation = evaluate(run.folder, store)
@@ -339,7 +339,7 @@ def test_evaluating_on_the_own_data_set_repeats_the_fit(make_store: MakeStore, t
     assert relabelled.summary.notes == ("the data set's labels or videos have changed since the fit",)
 
 
-def test_evaluating_on_another_data_set_takes_all_its_videos(make_store: MakeStore, tmp_path: Path) -> None:
+def test_evaluate__on_another_data_set_takes_all_its_videos(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     other = make_store(9, name="other", missing=(8,))
     with pytest.raises(StoreError, match=r"1 of 9 videos of 'other'"):
@@ -354,7 +354,9 @@ def test_evaluating_on_another_data_set_takes_all_its_videos(make_store: MakeSto
         evaluate(run.folder, make_store(15, digest="d3"))
 
 
-def test_features_made_otherwise_are_refused_unless_allowed(make_store: MakeStore, tmp_path: Path) -> None:
+def test_evaluate__refuses_features_computed_differently_unless_allowed(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     other = make_store(name="other", view="crop")
     with pytest.raises(IdentityError, match=r"view: 'full' against 'crop'.* pass --any-features"):
@@ -362,7 +364,7 @@ def test_features_made_otherwise_are_refused_unless_allowed(make_store: MakeStor
     assert evaluate(run.folder, other, any_features=True).summary.n == (20, 20)
 
 
-def test_more_videos_than_file_descriptors_are_fitted(make_store: MakeStore) -> None:
+def test_fit__takes_more_videos_than_file_descriptors(make_store: MakeStore) -> None:
     store = make_store(60)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = len(list(Path("/proc/self/fd").iterdir()))
@@ -377,7 +379,7 @@ def test_more_videos_than_file_descriptors_are_fitted(make_store: MakeStore) -> 
     assert sequences.lengths == tuple(len(tiny_features(number)) for number in range(60))
 
 
-def test_an_error_ends_a_fit_beside_one_that_goes_on_long(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__one_split_that_fails_ends_the_others(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     chunk = store.path / "features" / "tiny" / "clip,19.mp4" / "values" / "c" / "0" / "0"
     whole = chunk.read_bytes()
@@ -401,7 +403,7 @@ def test_an_error_ends_a_fit_beside_one_that_goes_on_long(make_store: MakeStore,
     assert time.monotonic() - start < 90
 
 
-def test_an_overwrite_that_cannot_start_leaves_the_finished_run(
+def test_fit__an_overwrite_that_cannot_start_keeps_the_finished_run(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run")
@@ -412,7 +414,7 @@ def test_an_overwrite_that_cannot_start_leaves_the_finished_run(
     assert files_of(run.folder) == before
 
 
-def test_options_that_a_head_or_a_machine_has_not_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__refuses_options_that_head_or_machine_lack(make_store: MakeStore, tmp_path: Path) -> None:
     options = {"head": "no-time", "options": {"reduced": 4}}
     with pytest.raises(ArgumentError, match="pooling"):
         small_fit(
@@ -426,7 +428,7 @@ def test_options_that_a_head_or_a_machine_has_not_are_refused(make_store: MakeSt
     assert not (tmp_path / "run").exists()
 
 
-def test_measuring_where_training_videos_lie_is_noted(make_store: MakeStore, tmp_path: Path) -> None:
+def test_evaluate__notes_training_videos_among_the_measured(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
     notes = evaluate(run.folder, make_store(name="other", digest="d2")).summary.notes
     assert any("20" in note and "training" in note for note in notes)

@@ -96,7 +96,7 @@ def numbered_fit(store: FeatureStore, out: Path, frame_input: FrameInput) -> Fit
         ("SS", {"train", "validation", "test"}),
     ],
 )
-def test_the_first_letter_is_training_and_validation_the_second_testing(
+def test_order__first_letter_is_training_and_validation_second_is_testing(
     numbered: FeatureStore, tmp_path: Path, seen: list[Seen], order: str, shuffled_parts: set[str]
 ) -> None:
     numbered_fit(numbered, tmp_path / "run", FrameInput(order))
@@ -113,7 +113,7 @@ def test_the_first_letter_is_training_and_validation_the_second_testing(
     assert all((rows == in_order) == ("test" not in shuffled_parts) for _, _, rows in seen)
 
 
-def test_training_draws_each_epoch_and_validation_once(
+def test_fit__samples_training_each_epoch_and_validation_once(
     numbered: FeatureStore, tmp_path: Path, seen: list[Seen]
 ) -> None:
     numbered_fit(numbered, tmp_path / "run", FrameInput("SS", "sample-4", 2))
@@ -133,7 +133,9 @@ def test_training_draws_each_epoch_and_validation_once(
     assert len(set(different.values())) == 10
 
 
-def test_sampling_all_in_order_is_the_fit_without_any(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__sampling_all_in_order_equals_the_fit_without_sampling(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     before = small_fit(make_store(), tmp_path / "before")
     after = small_fit(make_store(), tmp_path / "after", frame_input=FrameInput("OO", "sample-0"))
     assert before.predictions == after.predictions
@@ -141,7 +143,7 @@ def test_sampling_all_in_order_is_the_fit_without_any(make_store: MakeStore, tmp
     assert {name for name in mine if mine[name] != theirs[name]} == {"config.json"}
 
 
-def test_random_frames_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__random_frames_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
     small_fit(make_store(), tmp_path / "one", frame_input=RANDOM)
     small_fit(make_store(), tmp_path / "two", frame_input=RANDOM, jobs=2)
     small_fit(make_store(), tmp_path / "other", frame_input=RANDOM, seed=6)
@@ -149,7 +151,7 @@ def test_random_frames_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Pa
     assert files_of(tmp_path / "one")["predictions.csv"] != files_of(tmp_path / "other")["predictions.csv"]
 
 
-def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(
+def test_fit__kept_validation_srocc_equals_the_recorded_predictions(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
@@ -159,7 +161,7 @@ def test_the_kept_validation_srocc_is_that_of_the_recorded_predictions(
     assert because == f"highest validation SROCC ({found:.4f})"
 
 
-def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
     model = Model.load(run.folder, calibrated=False)
     for row in run.predictions:
@@ -175,7 +177,7 @@ def test_a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Pa
         assert row.prediction == pytest.approx(sum(scores) / 3, abs=1e-5)
 
 
-def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(
+def test_evaluate__repeats_the_fit_and_can_test_on_other_frames(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2))
@@ -198,7 +200,9 @@ def test_evaluating_repeats_the_fit_and_can_test_on_other_frames(
         evaluate(run.folder, make_store(), frame_changes={"order": "OO", "sampling": "all"})
 
 
-def test_frame_rates_need_times(make_store: MakeStore, timed_store: FeatureStore, tmp_path: Path) -> None:
+def test_fit__frame_rates_need_times(
+    make_store: MakeStore, timed_store: FeatureStore, tmp_path: Path
+) -> None:
     clock = FrameInput(sampling="rate-10")
     with pytest.raises(
         StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"
@@ -218,7 +222,7 @@ def test_frame_rates_need_times(make_store: MakeStore, timed_store: FeatureStore
     ).summary.n == (20, 20)
 
 
-def test_features_are_standardised_by_the_frames_that_can_be_taken() -> None:
+def test_frame_statistics__are_of_the_frames_that_can_be_sampled() -> None:
     sequences, recipe = (
         tiny_sequences(),
         Recipe("own", learning_rate=0.02, batch_size=4, epochs=1, standardise=True),
@@ -234,7 +238,7 @@ def test_features_are_standardised_by_the_frames_that_can_be_taken() -> None:
     np.testing.assert_allclose(mean.numpy(), firsts.mean(0), atol=1e-6)
 
 
-def test_a_run_records_its_frames(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__records_its_frames(make_store: MakeStore, tmp_path: Path) -> None:
     folder = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM, splits=SPLITS[:1]).folder
     values: dict[str, Any] = json.loads((folder / "config.json").read_text())
     assert values["frame_input"] == RANDOM.as_dict()
@@ -281,7 +285,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScoredVideo]:
     return score
 
 
-def test_a_curve_names_the_decoded_frames(
+def test_predict__a_curve_names_the_decoded_frames(
     timed_store: FeatureStore, tmp_path: Path, scored: Callable[..., ScoredVideo]
 ) -> None:
     folder = small_fit(
@@ -301,7 +305,7 @@ def test_a_curve_names_the_decoded_frames(
     assert video.score == pytest.approx(sum(value for _, value in expected) / 4)
 
 
-def test_a_video_whose_clock_goes_back_is_told_of_in_its_place(
+def test_predict__reports_a_video_whose_clock_goes_back(
     timed_store: FeatureStore, tmp_path: Path, scored: Callable[..., ScoredVideo]
 ) -> None:
     folder = small_fit(
@@ -315,7 +319,9 @@ def test_a_video_whose_clock_goes_back_is_told_of_in_its_place(
     assert told.value.kind == "cannot-sample"
 
 
-def test_shuffled_frames_leave_a_head_without_time_as_it_is(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__shuffled_frames_do_not_change_a_head_without_time(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
     runs = [
         small_fit(
             make_store(),

@@ -43,7 +43,7 @@ def rows_of(sampling: str, count: int, seconds: list[float] | None = None) -> li
 
 
 @pytest.mark.parametrize("name", ["all", "sample-0", "rate-own"])
-def test_all_takes_every_row_and_needs_no_times(name: str) -> None:
+def test_all__takes_every_row_and_needs_no_times(name: str) -> None:
     assert sampling_named(name).rows(video(5)) is None
     assert sampling_named(name).draw(video(5), np.random.default_rng(0)) is None
 
@@ -51,7 +51,7 @@ def test_all_takes_every_row_and_needs_no_times(name: str) -> None:
 @pytest.mark.parametrize(
     ("count", "size"), [(48, 16), (49, 16), (50, 4), (7, 4), (4, 4), (3, 4), (1, 16), (240, 8)]
 )
-def test_one_frame_of_each_cube(count: int, size: int) -> None:
+def test_sample__takes_one_frame_of_each_cube(count: int, size: int) -> None:
     cubes = []
     for first in range(0, count, size):
         whole = list(range(first, min(first + size, count)))
@@ -74,7 +74,7 @@ def test_one_frame_of_each_cube(count: int, size: int) -> None:
         assert [sorted(found) for found in seen] == cubes
 
 
-def test_rows_of_a_cube_are_equally_likely() -> None:
+def test_sample__rows_of_a_cube_are_equally_likely() -> None:
     generator = np.random.default_rng(2)
     drawn = Counter(int(sampling_named("sample-4").draw(video(7), generator)[1]) for _ in range(4000))  # type: ignore[index]
     # the first cube is rows 0 to 3, the second one rows 3 to 6
@@ -83,12 +83,12 @@ def test_rows_of_a_cube_are_equally_likely() -> None:
 
 
 @pytest.mark.parametrize(("count", "step"), [(10, 3), (9, 3), (1, 5), (6, 1)])
-def test_stride(count: int, step: int) -> None:
+def test_stride__takes_every_nth_row(count: int, step: int) -> None:
     assert rows_of(f"stride-{step}", count) == [row for row in range(count) if row % step == 0]
 
 
 @pytest.mark.parametrize(("count", "number"), [(240, 128), (10, 3), (3, 10), (5, 5), (300, 1)])
-def test_uniform_is_the_rule_of_extraction(count: int, number: int) -> None:
+def test_uniform__is_the_rule_of_extraction(count: int, number: int) -> None:
     assert rows_of(f"uniform-{number}", count) == uniform_frames(count, number)
     assert len(rows_of(f"uniform-{number}", count)) == min(count, number)
 
@@ -97,7 +97,7 @@ def test_uniform_is_the_rule_of_extraction(count: int, number: int) -> None:
     "rate", [Fraction(25), Fraction(20), Fraction(10), Fraction(5), Fraction(30), Fraction(40)]
 )
 @pytest.mark.parametrize("own", [Fraction(30), Fraction(25), Fraction(30000, 1001)])
-def test_rate_is_the_nearest_frame_of_a_steady_video(rate: Fraction, own: Fraction) -> None:
+def test_rate__takes_the_nearest_frame_of_a_steady_video(rate: Fraction, own: Fraction) -> None:
     times = [1 + number / own for number in range(240)]
     expected, tick = [], Fraction(0)
     while tick < times[-1] - times[0] + 1 / own / 2:
@@ -110,7 +110,7 @@ def test_rate_is_the_nearest_frame_of_a_steady_video(rate: Fraction, own: Fracti
 
 @pytest.mark.parametrize("rate", [25, 12.5, 5, 60, 0.5])
 @pytest.mark.parametrize("seed", range(5))
-def test_rate_is_the_nearest_frame_of_an_unsteady_video(rate: float, seed: int) -> None:
+def test_rate__takes_the_nearest_frame_of_an_unsteady_video(rate: float, seed: int) -> None:
     steps = np.random.default_rng(seed).uniform(0.005, 0.12, 90)
     times = np.concatenate([[0.7], 0.7 + np.cumsum(steps)]).tolist()
     rows, ticks = rows_of(f"rate-{rate:g}", 91, times), 0
@@ -122,20 +122,20 @@ def test_rate_is_the_nearest_frame_of_an_unsteady_video(rate: float, seed: int) 
     assert rows == sorted(rows)
 
 
-def test_a_clock_at_the_own_rate_keeps_all_frames_of_rounded_times() -> None:
+def test_rate__of_the_video_itself_keeps_all_frames_of_rounded_times() -> None:
     # Matroska rounds to milliseconds
     for own in (24, 25, 30, 50, 60):
         times = [round(number / own, 3) for number in range(300)]
         assert rows_of(f"rate-{own}", 300, times) == list(range(300))
 
 
-def test_the_clock_of_very_short_videos() -> None:
+def test_rate__of_very_short_videos() -> None:
     assert rows_of("rate-5", 1, [3.0]) == [0]
     assert rows_of("rate-5", 2, [0.0, 0.0]) == [0]
     assert rows_of("rate-10", 2, [0.0, 0.1]) == [0, 1]
 
 
-def test_what_time_cannot_be_told_by_is_refused() -> None:
+def test_rate__refuses_videos_without_usable_times() -> None:
     with pytest.raises(
         StoreError,
         match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known: .*`vqafeat "
@@ -164,7 +164,7 @@ def test_what_time_cannot_be_told_by_is_refused() -> None:
         "rate-1e3",
     ],
 )
-def test_samplings_that_no_rule_reads_are_refused(wrong: str) -> None:
+def test_sampling_named__refuses_unknown_samplings(wrong: str) -> None:
     with pytest.raises(
         ArgumentError,
         match=rf"sampling is '{wrong}'; it has to be all, sample-K, stride-N, uniform-N, rate-R, .*example "
@@ -174,7 +174,7 @@ def test_samplings_that_no_rule_reads_are_refused(wrong: str) -> None:
     assert list(SAMPLINGS) == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
 
 
-def test_a_frame_input_checks_itself() -> None:
+def test_frame_input__refuses_wrong_values() -> None:
     assert list(ORDERS) == ["OO", "OS", "SO", "SS"]
     with pytest.raises(UnknownNameError, match=r"unknown order 'SX'"):
         FrameInput("SX")
@@ -195,7 +195,7 @@ def test_a_frame_input_checks_itself() -> None:
     )
 
 
-def test_a_frame_input_as_json() -> None:
+def test_frame_input__survives_json() -> None:
     chosen = FrameInput("SO", "sample-16", 2)
     assert chosen.as_dict() == {
         "order": "SO",
@@ -213,7 +213,7 @@ def test_a_frame_input_as_json() -> None:
             FrameInput.from_dict({**chosen.as_dict(), **change})
 
 
-def test_only_the_testing_side_of_a_run_can_be_changed() -> None:
+def test_tested_otherwise__changes_the_testing_side_alone() -> None:
     assert FrameInput("SO", "all").tested_otherwise({"order": "SS", "draws": 4}) == FrameInput("SS", "all", 4)
     assert FrameInput("OS", "all").tested_otherwise({}) == FrameInput("OS", "all")
     with pytest.raises(
@@ -234,13 +234,13 @@ def drawn(frame_indices: Callable[[int], Any], row: int) -> list[int]:
     return list(rows.tolist())
 
 
-def test_whole_videos_in_order_are_not_touched() -> None:
+def test_frame_sampler__does_not_touch_whole_videos_in_order() -> None:
     draws = FrameSampler(WHOLE_VIDEOS, tiny_sequences(4))
     for frame_indices in (draws.training(3, 1), draws.validation(3), *draws.testing(3)):
         assert [frame_indices(row) for row in range(4)] == [None] * 4
 
 
-def test_a_shuffle_is_a_permutation_drawn_anew_each_epoch() -> None:
+def test_frame_sampler__shuffles_by_a_new_permutation_each_epoch() -> None:
     sequences = tiny_sequences(12)
     draws = FrameSampler(FrameInput("SS"), sequences)
     for row, length in enumerate(sequences.lengths):
@@ -262,7 +262,7 @@ def test_a_shuffle_is_a_permutation_drawn_anew_each_epoch() -> None:
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
-def test_every_permutation_is_as_likely() -> None:
+def test_frame_sampler__every_permutation_is_as_likely() -> None:
     sequences = FeatureDataset(("a",), ("a",), np.zeros(1), (np.zeros((3, 1), np.float32),))
     frame_indices = [FrameSampler(FrameInput("SO"), sequences).training(0, epoch) for epoch in range(3000)]
     found = Counter(tuple(drawn(pick, 0)) for pick in frame_indices)
@@ -270,7 +270,7 @@ def test_every_permutation_is_as_likely() -> None:
     assert all(abs(count - 500) < 100 for count in found.values())
 
 
-def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
+def test_frame_sampler__depends_on_the_video_and_not_on_its_row() -> None:
     whole = tiny_sequences(12)
     order = [7, 2, 11]
     part = FeatureDataset(
@@ -288,7 +288,7 @@ def test_a_draw_depends_on_the_video_and_not_on_its_place() -> None:
             assert drawn(many, row) == drawn(few, place)
 
 
-def test_sampling_comes_before_the_shuffle() -> None:
+def test_frame_sampler__samples_before_it_shuffles() -> None:
     sequences = tiny_sequences(12)
     long = int(np.argmax(sequences.lengths))
     shuffled = drawn(FrameSampler(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
@@ -302,7 +302,7 @@ def test_sampling_comes_before_the_shuffle() -> None:
     assert FrameSampler(FrameInput("SS", "sample-4"), sequences).candidate_indices(long) is None
 
 
-def test_folders_do_not_change_what_a_test_draws() -> None:
+def test_indices_in_testing__do_not_depend_on_folders() -> None:
     chosen = FrameInput("OS", "sample-4", 2)
     stored = [
         rows.tolist()
@@ -319,7 +319,7 @@ def test_folders_do_not_change_what_a_test_draws() -> None:
     assert stored[0] != stored[1]
 
 
-def test_a_batcher_takes_the_picked_rows() -> None:
+def test_batcher__takes_the_selected_rows() -> None:
     batcher = Batcher(tiny_sequences(5))
     whole = batcher.batch([3, 0]).frames.clone()
     frame_indices = {3: np.array([2, 0, 2]), 0: None}
@@ -334,7 +334,7 @@ def test_a_batcher_takes_the_picked_rows() -> None:
 # -----------------------------------------------------------------------------------------------------------------
 
 
-def test_times_are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
+def test_seconds__are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
     sequences = load_sequences(timed_store, "tiny+sparse")
     for row, name in enumerate(sequences.names):
         times = timed_store.seconds(name)
@@ -348,7 +348,7 @@ def test_times_are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore
     assert rows.tolist()[:3] == [int(np.argmin(abs(times - (times[0] + tick / 10)))) for tick in range(3)]
 
 
-def test_imported_features_have_no_times(make_store: Callable[..., FeatureStore]) -> None:
+def test_seconds__imported_features_have_none(make_store: Callable[..., FeatureStore]) -> None:
     sequences = load_sequences(make_store(3), "tiny")
     assert sequences.seconds(0) is None
     with pytest.raises(StoreError, match=r"'clip,0.mp4' are not known"):
@@ -356,7 +356,7 @@ def test_imported_features_have_no_times(make_store: Callable[..., FeatureStore]
     FrameSampler(FrameInput("SS", "sample-4"), sequences).check()
 
 
-def test_rows_behind_the_last_time_are_refused(timed_store: FeatureStore, tmp_path: Path) -> None:
+def test_seconds__refuse_rows_behind_the_last_time(timed_store: FeatureStore, tmp_path: Path) -> None:
     name = timed_store.dataset.videos[0].name
     length = len(tiny_features(0))
     writable = FeatureStore.open(timed_store.path, writable=True)

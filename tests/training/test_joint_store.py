@@ -58,7 +58,7 @@ def mixed_fit(source: JointStore, out: Path, **changes: Any) -> FittedRun:
     return fit(source, out=out, **values)
 
 
-def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
+def test_joint_store__reads_as_one_store(make_store: MakeStore) -> None:
     both = pickle.loads(pickle.dumps(mixture(make_store)))
     assert (both.dataset.name, len(both.dataset.videos), both.dataset.mos_range) == (
         "tiny+other",
@@ -75,7 +75,7 @@ def test_a_mixture_reads_as_one_store(make_store: MakeStore) -> None:
     assert both.seconds(video.name) is None
 
 
-def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
+def test_joint_store__refuses_what_cannot_be_mixed(make_store: MakeStore) -> None:
     with pytest.raises(
         ArgumentError, match=r"the data sets to be mixed are tiny, tiny; name at least two different ones"
     ):
@@ -91,16 +91,14 @@ def test_what_cannot_be_mixed(make_store: MakeStore) -> None:
         joint_splits([SPLITS, [SMALL]], SIZES)
 
 
-def test_splits_are_joined_part_by_part() -> None:
+def test_joint_splits__are_joined_part_by_part() -> None:
     (joint,) = splits()
     assert joint.train == (*range(10), 20, 21, 22)
     assert joint.validation == (*range(10, 15), 23, 24, 25)
     assert joint.test == (*range(15, 20), 26, 27, 28)
 
 
-def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again(
-    make_store: MakeStore,
-) -> None:
+def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeStore) -> None:
     sequences = load_sequences(mixture(make_store), "tiny")
     run = SplitTrainer(sequences, SplitTask(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
     batches = [batch.rows for batch in run.batches(1)]
@@ -122,7 +120,7 @@ def test_a_batch_takes_as_many_of_each_data_set_and_the_smaller_ones_begin_again
     assert sorted(row for batch in pooled.batches(1) for row in batch.rows) == list(splits()[0].train)
 
 
-def test_one_step_is_adam_on_the_combined_loss_of_both_scales(make_store: MakeStore) -> None:
+def test_split_trainer__one_step_is_adam_on_the_combined_loss(make_store: MakeStore) -> None:
     sequences = load_sequences(mixture(make_store), "tiny")
     split = Split((*range(3), 20, 21, 22), (), splits()[0].test)
     options = {**OPTIONS, "datasets": "tiny+other"}
@@ -156,7 +154,7 @@ def test_one_step_is_adam_on_the_combined_loss_of_both_scales(make_store: MakeSt
             torch.testing.assert_close(moved[large], -0.02 * parameter.grad[large].sign(), atol=1e-4, rtol=0)
 
 
-def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
     run = mixed_fit(source, tmp_path / "run", jobs=1)
     assert run.config.options["datasets"] == "tiny+other"
@@ -193,7 +191,7 @@ def test_each_data_set_is_scored_and_measured_on_its_own_scale(make_store: MakeS
         Model.load(run.folder, scale_of="third")
 
 
-def test_validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
     run = mixed_fit(mixture(make_store), tmp_path / "run", head="sub-gru", jobs=1)
     parts = [
         [row for row in run.predictions if row.part == "validation" and row.video.startswith(f"{name}/")]
@@ -205,7 +203,7 @@ def test_validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_pa
     assert float(kept[3]) == pytest.approx(np.mean(own), abs=1e-9)
 
 
-def test_the_processes_do_not_matter(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__mixed_sets_do_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
     twice = joint_splits([SPLITS, [SMALL, Split((0, 1, 3), (), (2, 4, 5))]], SIZES)
     one = mixed_fit(
         mixture(make_store), tmp_path / "one", splits=twice, head="mdtvsfa-transformer", options={}, jobs=1
@@ -216,7 +214,7 @@ def test_the_processes_do_not_matter(make_store: MakeStore, tmp_path: Path) -> N
     assert one.predictions == two.predictions
 
 
-def test_rescaling_trains_as_on_one_data_set(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__li_rescaled_trains_as_on_one_data_set(make_store: MakeStore, tmp_path: Path) -> None:
     changes = {"recipe": "li-rescaled", "overrides": {"epochs": 2, "batch_size": 4, "drop_last": False}}
     run = mixed_fit(mixture(make_store), tmp_path / "run", head="mdtvsfa", jobs=1, **changes)
     assert run.config.options["datasets"] == ""
@@ -230,7 +228,7 @@ def test_rescaling_trains_as_on_one_data_set(make_store: MakeStore, tmp_path: Pa
     assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
 
 
-def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__refuses_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
     with pytest.raises(
         ArgumentError,
@@ -252,7 +250,7 @@ def test_what_several_data_sets_do_not_allow(make_store: MakeStore, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-def test_runs_on_several_data_sets_are_compared(make_store: MakeStore, tmp_path: Path) -> None:
+def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
     source = mixture(make_store)
     twice = joint_splits(
         [

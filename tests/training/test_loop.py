@@ -38,12 +38,12 @@ def run(
     return finish(train(sequences or tiny_sequences(), split, "sub-gru", RECURRENT_OPTIONS, recipe, seed))
 
 
-def test_it_learns() -> None:
+def test_train__learns() -> None:
     result = run(recipe=replace(RECIPE, epochs=25))
     assert result.curve[-1].loss < 0.5 * result.curve[0].loss
 
 
-def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
+def test_train__the_same_seed_gives_the_same_weights() -> None:
     torch.manual_seed(7)
     first = run()
     after = torch.rand(1)
@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     assert first.curve != other.curve
 
 
-def test_the_kept_epoch_is_the_first_with_the_best_validation_srocc() -> None:
+def test_train__keeps_the_first_epoch_with_the_best_validation_srocc() -> None:
     result = run()
     sroccs = [record.validation_srocc for record in result.curve]
     assert result.kept_epoch == int(np.argmax(sroccs)) + 1
@@ -67,22 +67,22 @@ def test_the_kept_epoch_is_the_first_with_the_best_validation_srocc() -> None:
     assert spearmanr(scores, sequences.mos[10:15]).statistic == pytest.approx(max(sroccs), abs=1e-12)
 
 
-def test_no_epoch_is_kept_while_settling() -> None:
+def test_train__keeps_no_epoch_while_settling() -> None:
     assert run(recipe=replace(RECIPE, settling_fraction=0.9)).kept_epoch == RECIPE.epochs
 
 
-def test_without_a_validation_part_the_last_epoch_is_kept_and_that_is_said() -> None:
+def test_train__without_validation_keeps_the_last_epoch_and_says_so() -> None:
     result = run(Split(SPLIT.train, (), SPLIT.test))
     assert (result.kept_epoch, result.kept_because) == (8, "last epoch: there is no validation part")
     assert all(isnan(record.validation_srocc) for record in result.curve)
 
 
-def test_a_validation_part_with_more_frames_than_a_training_batch() -> None:
+def test_train__validation_with_more_frames_than_a_training_batch() -> None:
     # the memory that both share must serve training again after it grew in validation
     assert len(run(Split((0, 1), tuple(range(2, 18)), (18, 19)), replace(RECIPE, batch_size=1)).curve) == 8
 
 
-def test_constant_validation_predictions_are_no_choice() -> None:
+def test_train__constant_validation_predictions_select_no_epoch() -> None:
     sequences = tiny_sequences()
     features = tuple(
         np.zeros((4, 6), np.float16) if row >= 10 else values for row, values in enumerate(sequences.features)
@@ -93,7 +93,7 @@ def test_constant_validation_predictions_are_no_choice() -> None:
     )
 
 
-def test_one_step_is_adam_on_the_l1_loss() -> None:
+def test_train__one_step_is_adam_on_the_l1_loss() -> None:
     sequences = tiny_sequences()
     recipe = Recipe("own", learning_rate=0.01, batch_size=10, epochs=1, label_scale="largest-of-dataset")
     result = run(Split(SPLIT.train, (), SPLIT.test), recipe, sequences=sequences)
@@ -114,7 +114,7 @@ def test_one_step_is_adam_on_the_l1_loss() -> None:
         torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
 
 
-def test_a_mixture_trains_on_its_own_scale_and_options() -> None:
+def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
     recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
     result = run(recipe=recipe)
     assert result.lines[0].scale == 1
@@ -122,7 +122,7 @@ def test_a_mixture_trains_on_its_own_scale_and_options() -> None:
     assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
 
 
-def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train__leaves_out_an_incomplete_batch_if_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def counted(name: str, options: LossOptions) -> Loss:
@@ -135,7 +135,7 @@ def test_an_incomplete_batch_is_left_out_where_the_recipe_says_so(monkeypatch: p
     assert sizes == [4, 4, 2, 4, 4]
 
 
-def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() -> None:
+def test_train__selects_on_the_test_part_only_if_the_recipe_says_so() -> None:
     recipe = replace(RECIPE, select="test")
     result, usual = run(recipe=recipe), run()
     assert [record.validation_srocc for record in result.curve] == [
@@ -157,7 +157,7 @@ def test_the_epoch_is_chosen_on_the_test_part_only_where_the_recipe_says_so() ->
         run(Split(SPLIT.train, (), (15, 16)), recipe)
 
 
-def test_statistics_equal_numpy_over_all_frames_of_the_training_part() -> None:
+def test_frame_statistics__equal_numpy_over_the_training_frames() -> None:
     sequences = tiny_sequences()
     frames = np.concatenate([values.astype(np.float64) for values in sequences.features[:10]])
     mean, deviation = frame_statistics(sequences, range(10))
@@ -165,7 +165,7 @@ def test_statistics_equal_numpy_over_all_frames_of_the_training_part() -> None:
     np.testing.assert_allclose(deviation.numpy(), frames.std(0), rtol=1e-5)
 
 
-def test_nearly_constant_channels_are_not_blown_up() -> None:
+def test_frame_statistics__do_not_blow_up_nearly_constant_channels() -> None:
     sequences = tiny_sequences()
     for values in sequences.features:
         values[:, 1] = 3
@@ -178,14 +178,14 @@ def test_nearly_constant_channels_are_not_blown_up() -> None:
     assert frame_statistics(sequences, range(10))[1].tolist() == [1.0] * 6
 
 
-def test_statistics_are_part_of_the_weights() -> None:
+def test_train__statistics_are_part_of_the_weights() -> None:
     result = run(recipe=replace(RECIPE, standardise=True))
     mean, deviation = frame_statistics(tiny_sequences(), SPLIT.train)
     assert torch.equal(result.weights["reduce.mean"], mean)
     assert torch.equal(result.weights["reduce.deviation"], deviation)
 
 
-def test_a_loss_that_is_not_finite_names_step_and_videos() -> None:
+def test_train__a_loss_that_is_not_finite_names_step_and_videos() -> None:
     sequences = tiny_sequences()
     sequences.features[4][0, 0] = np.inf
     with pytest.raises(
@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_names_step_and_videos() -> None:
         run(recipe=replace(RECIPE, batch_size=16), sequences=sequences)
 
 
-def test_parts_that_do_not_fit_are_refused() -> None:
+def test_train__refuses_parts_that_do_not_fit() -> None:
     refused = r"the validation part has 2 video\(s\); choosing an epoch by SROCC takes at least 3. "
     helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
     with pytest.raises(TrainingError, match=helpful):

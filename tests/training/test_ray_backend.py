@@ -18,7 +18,7 @@ MORE = SPLITS * 4  # two groups
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 1], ids=["held", "read from the store"])
-def test_the_run_folder_is_that_of_one_process(
+def test_ray_backend__the_run_folder_is_that_of_one_process(
     cluster: Any, make_store: MakeStore, tmp_path: Path, memory_bytes: int | None
 ) -> None:
     expected, seen = small_fit(make_store(), tmp_path / "alone", splits=MORE), list[tuple[int, int]]()
@@ -34,7 +34,7 @@ def test_the_run_folder_is_that_of_one_process(
     assert sorted(seen) == [(split, epoch) for split in range(8) for epoch in (1, 2, 3)]
 
 
-def test_a_killed_task_goes_on(
+def test_ray_backend__a_killed_task_resumes(
     cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = small_fit(make_store(), tmp_path / "alone")
@@ -44,7 +44,7 @@ def test_a_killed_task_goes_on(
     assert files_of(run.folder) == files_of(expected.folder)
 
 
-def test_a_task_that_dies_each_time_is_told_of(
+def test_ray_backend__reports_a_task_that_dies_each_time(
     cluster: Any, make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.deadly_work)

@@ -21,7 +21,7 @@ from vqafeat.training.results import (
 )
 
 
-def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
+def test_write_csv__survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     rows = [["a,b", 0.1], ['quote "x"', 1 / 3], ["line\nbreak\r\nand more", 1e-17], ["plain", nan]]
     write_csv(tmp_path / "t.csv", ("name", "value"), rows)
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
@@ -31,13 +31,13 @@ def test_csv_survives_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     assert back[4][1] == ""
 
 
-def test_json_has_null_for_nan(tmp_path: Path) -> None:
+def test_write_json__has_null_for_nan(tmp_path: Path) -> None:
     write_json(tmp_path / "deep" / "t.json", {"a": [1.5, nan], "b": {"c": (nan,)}})
     assert json.loads((tmp_path / "deep" / "t.json").read_text()) == {"a": [1.5, None], "b": {"c": [None]}}
     assert read_json(tmp_path / "deep" / "t.json") == {"a": [1.5, None], "b": {"c": [None]}}
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
+def test_write_bytes__that_fails_keeps_the_old_file_and_no_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bytes(tmp_path / "f", b"old")
@@ -52,7 +52,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
     assert (tmp_path / "f").read_bytes() == b"old"
 
 
-def test_unreadable_files_are_told(tmp_path: Path) -> None:
+def test_read_json__reports_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError,
         match=r"metrics.json' is missing: .* is no run folder, or its fit did not finish; run `vqafeat fit` "
@@ -72,14 +72,14 @@ def test_unreadable_files_are_told(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.safetensors")
 
 
-def test_weights_come_back(tmp_path: Path) -> None:
+def test_read_weights__returns_what_was_written(tmp_path: Path) -> None:
     weights = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.tensor(1.0)}
     write_weights(weights_path(tmp_path, 7), weights)
     back = read_weights(tmp_path / "weights" / "split-07.safetensors")
     assert all(torch.equal(back[name], value) for name, value in weights.items())
 
 
-def test_weights_that_do_not_fit_are_named() -> None:
+def test_load_checked__names_weights_that_do_not_fit() -> None:
     network = torch.nn.Linear(3, 2)
     with pytest.raises(
         WeightsError,
@@ -89,12 +89,12 @@ def test_weights_that_do_not_fit_are_named() -> None:
         load_checked(network, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "weights in 'f'")
 
 
-def test_long_lists_are_cut() -> None:
+def test_summarize_problems__cuts_long_lists() -> None:
     assert summarize_problems(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
     assert summarize_problems(["a"]) == "a"
 
 
-def test_mean_sample_deviation_and_median() -> None:
+def test_summary__has_mean_sample_deviation_and_median() -> None:
     values = [0.1, 0.5, 0.9, 0.2]
     spread = Summary.of(values)
     assert (spread.mean, spread.std, spread.median) == pytest.approx(
@@ -103,7 +103,7 @@ def test_mean_sample_deviation_and_median() -> None:
     assert spread.values == tuple(values)
 
 
-def test_undefined_values_are_left_out_and_noted() -> None:
+def test_metrics_summary__leaves_out_and_notes_undefined_values() -> None:
     failed = "the logistic fit did not converge"
     metrics = [
         Metrics(0.5, 0.4, nan, nan, 0.6, 0.5, 11, failed),
@@ -120,18 +120,18 @@ def test_undefined_values_are_left_out_and_noted() -> None:
     assert set(summary.as_dict()["srocc"]) == {"mean", "std", "median", "values"}
 
 
-def test_nothing_measured_has_no_mean() -> None:
+def test_metrics_summary__of_nothing_has_no_mean() -> None:
     assert isnan(MetricsSummary.of([]).srocc.mean)
 
 
-def test_equal_notes_are_said_once_with_their_count() -> None:
+def test_metrics_summary__says_equal_notes_once_with_their_count() -> None:
     few = "too few"
     metrics = [Metrics(0.5, 0.4, 0.3, 0.2, 0.3, 0.2, 11, note) for note in (few, "", few, few, "odd")]
     assert MetricsSummary.of(metrics).notes == ("3 of 5 splits: too few", "split 4: odd")
     assert MetricsSummary.of(metrics[:1]).notes == ("too few",)
 
 
-def test_measuring_on_few_videos_is_marked() -> None:
+def test_metrics_summary__marks_measuring_on_few_videos() -> None:
     def summary(*counts: int) -> MetricsSummary:
         return MetricsSummary.of([Metrics(0.5, 0.4, 0.3, 0.2, 0.3, 0.2, count) for count in counts])
 

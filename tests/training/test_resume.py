@@ -32,7 +32,7 @@ def stopping_after(records: int) -> Callable[[int, EpochRecord], None]:
 
 @pytest.mark.parametrize("head", ["sub-gru", "transformer", "svr"])
 @pytest.mark.parametrize("records", [3, 5, 8])
-def test_a_stopped_fit_goes_on_to_the_same_files(
+def test_fit__resumes_a_stopped_run_to_the_same_files(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, records: int
 ) -> None:
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
@@ -57,7 +57,7 @@ def test_a_stopped_fit_goes_on_to_the_same_files(
     assert not (tmp_path / "run" / "state").exists()
 
 
-def test_what_was_trained_is_not_trained_again(
+def test_fit__does_not_train_again_what_was_trained(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "SPLITS_PER_GROUP", 1)
@@ -73,7 +73,7 @@ def test_what_was_trained_is_not_trained_again(
     assert seen == [(split, epoch) for split in (1, 2) for epoch in (1, 2, 3)]
 
 
-def test_states_are_written_no_more_often_than_needed(
+def test_checkpoint__is_written_no_more_often_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = trainer.Checkpoint(tmp_path / "state.pt")
@@ -86,7 +86,7 @@ def test_states_are_written_no_more_often_than_needed(
     assert checkpoint.read() == [{"epoch": 2}]
 
 
-def test_a_finished_run_is_found(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> None:
     first = small_fit(make_store(), tmp_path / "run")
     before = files_of(tmp_path / "run")
     again = small_fit(make_store(), tmp_path / "run", jobs=2, progress=stopping_after(1))
@@ -111,7 +111,7 @@ def test_a_finished_run_is_found(make_store: MakeStore, tmp_path: Path) -> None:
         {"feature_sets": "tiny+sparse"},
     ],
 )
-def test_another_configuration_is_another_run(
+def test_fit__another_configuration_is_another_run(
     make_store: MakeStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     small_fit(make_store(), tmp_path / "run")
@@ -125,9 +125,7 @@ def test_another_configuration_is_another_run(
     )
 
 
-def test_an_unfinished_run_of_another_configuration_is_not_lost(
-    make_store: MakeStore, tmp_path: Path
-) -> None:
+def test_fit__keeps_an_unfinished_run_of_another_configuration(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         small_fit(make_store(), tmp_path / "run", progress=stopping_after(1))
     with pytest.raises(ArgumentError, match=r"holds an unfinished run of another configuration"):
@@ -135,7 +133,7 @@ def test_an_unfinished_run_of_another_configuration_is_not_lost(
     assert small_fit(make_store(), tmp_path / "run", seed=9, overwrite=True).config.seed == 9
 
 
-def test_changed_labels_are_another_run(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__changed_labels_are_another_run(make_store: MakeStore, tmp_path: Path) -> None:
     small_fit(make_store(), tmp_path / "run")
     with pytest.raises(ArgumentError, match=r"another configuration"):
         small_fit(make_store(digest="d2"), tmp_path / "run")

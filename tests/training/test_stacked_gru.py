@@ -26,7 +26,7 @@ def recurrences(
 
 
 @pytest.mark.parametrize("sizes", [[(7, 3)], [(7, 3), (7, 3)], [(9, 2), (4, 5), (1, 1)]])
-def test_states_and_gradients_are_those_of_each_gru_alone(sizes: list[tuple[int, int]]) -> None:
+def test_stacked_states__equal_each_gru_alone_with_gradients(sizes: list[tuple[int, int]]) -> None:
     networks = recurrences(len(sizes))
     inputs = [torch.randn(*size, 5, dtype=torch.float64, requires_grad=True) for size in sizes]
     weights = [torch.randn(*size, 4, dtype=torch.float64) for size in sizes]
@@ -50,14 +50,14 @@ def test_states_and_gradients_are_those_of_each_gru_alone(sizes: list[tuple[int,
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_stacked_gru__gradients_equal_finite_differences() -> None:
     torch.manual_seed(1)
     shapes = [(2, 4, 3, 2), (2, 6, 2), (2, 6, 2), (2, 6), (2, 6)]
     values = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     assert torch.autograd.gradcheck(StackedGRU.apply, values)
 
 
-def test_inputs_without_gradients_take_none() -> None:
+def test_stacked_states__take_inputs_without_gradients() -> None:
     (network,) = recurrences(1)
     states = stacked_states([network], [torch.randn(3, 2, 5, dtype=torch.float64)])[0]
     states.sum().backward()
@@ -65,7 +65,7 @@ def test_inputs_without_gradients_take_none() -> None:
 
 
 @pytest.mark.parametrize("head", ["sub-gru", "avg-gru", "mdtvsfa", "sub-lstm", "no-time"])
-def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> None:
+def test_train_splits__together_end_as_each_alone(head: str) -> None:
     random = np.random.default_rng(0)
     features = [random.normal(size=(length, 6)).astype(np.float32) for length in random.integers(3, 20, 24)]
     mos = np.array([float(values.mean()) for values in features]) * 4 + 3
@@ -95,7 +95,7 @@ def test_runs_that_train_together_end_as_those_that_train_alone(head: str) -> No
         np.testing.assert_allclose(curve, [record.loss for _, record in own], rtol=1e-4)
 
 
-def test_runs_of_different_lengths_do_not_train_together() -> None:
+def test_train_splits__refuse_recipes_of_different_lengths() -> None:
     sequences = tiny_sequences()
     split, recipe = Split((0, 1, 2), (), (3, 4)), Recipe("own", 0.01, 4, 2)
     loop = train_splits(

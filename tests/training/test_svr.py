@@ -50,7 +50,7 @@ def means_of(sequences: FeatureDataset) -> np.ndarray:
     return np.stack([values.astype(np.float64).mean(0) for values in sequences.features])
 
 
-def test_choice_and_scores_equal_a_grid_search_by_scikit_learn() -> None:
+def test_train_svr__equals_a_grid_search_by_scikit_learn() -> None:
     sequences = tiny_sequences(40)
     means, mos = means_of(sequences), sequences.mos
     fitted, left_out, tested = (list(rows) for rows in (SPLIT.train, SPLIT.validation, SPLIT.test))
@@ -68,9 +68,7 @@ def test_choice_and_scores_equal_a_grid_search_by_scikit_learn() -> None:
     np.testing.assert_allclose(scores_of(result, sequences, SPLIT.test), expected, atol=1e-5)
 
 
-def test_once_no_coefficient_is_bound_a_larger_c_is_not_fitted_and_need_not_be(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_train_svr__fits_no_larger_c_once_no_coefficient_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), rng.normal(size=30)
     distances = np.square(features[:, None] - features).sum(2)
@@ -95,7 +93,7 @@ def test_once_no_coefficient_is_bound_a_larger_c_is_not_fitted_and_need_not_be(
     assert found.srocc == pytest.approx(max(every.values()), abs=1e-12)
 
 
-def test_without_a_validation_part_contents_are_left_out_by_seed() -> None:
+def test_train_svr__without_validation_leaves_out_contents_by_seed() -> None:
     sequences = tiny_sequences(40)
     split = Split(tuple(range(30)), (), tuple(range(30, 40)))
     first, again = trained(sequences, split, seed=2**40 + 1), trained(sequences, split, seed=2**40 + 1)
@@ -120,7 +118,7 @@ def test_without_a_validation_part_contents_are_left_out_by_seed() -> None:
     assert f"({spearmanr(left_out, sequences.mos[:30]).statistic:.4f})" in first.kept_because
 
 
-def test_a_share_of_the_training_part_can_be_chosen_on() -> None:
+def test_train_svr__can_select_on_a_share_of_the_training_part() -> None:
     sequences = tiny_sequences(40)
     split = Split(tuple(range(30)), (), tuple(range(30, 40)))
     result = trained(sequences, split, seed=5, held_out=0.2)
@@ -147,7 +145,7 @@ def test_a_share_of_the_training_part_can_be_chosen_on() -> None:
     assert any(tuple(row) in support for row in means[scored])  # the fit itself is on the whole part
 
 
-def test_labels_are_not_rescaled_but_the_weights_are() -> None:
+def test_train_svr__rescales_the_weights_and_not_the_labels() -> None:
     sequences = tiny_sequences(40)
     result = trained(sequences)
     assert result.lines[0].scale == sequences.mos[:20].max()
@@ -155,7 +153,7 @@ def test_labels_are_not_rescaled_but_the_weights_are() -> None:
     assert result.weights["coefficients"].abs().max().item() * result.lines[0].scale <= c * (1 + 1e-9)
 
 
-def test_what_cannot_be_fitted_is_told() -> None:
+def test_train_svr__reports_what_cannot_be_fitted() -> None:
     sequences = tiny_sequences(10)
     with pytest.raises(
         TrainingError, match=r"the training part has 2 videos of one content and there is no validation part"
@@ -186,7 +184,7 @@ def test_what_cannot_be_fitted_is_told() -> None:
         build_head("svr", 6, {"held_out": 1.0})
 
 
-def test_a_run_is_fitted_saved_loaded_and_measured(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__svr_is_fitted_saved_loaded_and_measured(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run", **FIT)
     config = json.loads((run.folder / "config.json").read_text())
@@ -208,13 +206,13 @@ def test_a_run_is_fitted_saved_loaded_and_measured(make_store: MakeStore, tmp_pa
     assert len({len(head.support) for head in model.heads}) == 2
 
 
-def test_a_run_does_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__svr_does_not_depend_on_jobs(make_store: MakeStore, tmp_path: Path) -> None:
     small_fit(make_store(), tmp_path / "one", **FIT)
     small_fit(make_store(), tmp_path / "two", **FIT, jobs=2)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 
-def test_what_means_nothing_to_it_is_refused(make_store: MakeStore, tmp_path: Path) -> None:
+def test_fit__svr_refuses_what_it_does_not_read(make_store: MakeStore, tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError,
         match=r"head 'svr' is not trained by gradients, so epochs, loss mean\(s\) nothing to it; leave it "
@@ -231,7 +229,7 @@ def test_what_means_nothing_to_it_is_refused(make_store: MakeStore, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-def test_damaged_weights_are_told(make_store: MakeStore, tmp_path: Path) -> None:
+def test_model_load__reports_damaged_svr_weights(make_store: MakeStore, tmp_path: Path) -> None:
     folder = small_fit(make_store(), tmp_path / "run", **FIT).folder
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "channels": 7}))
@@ -256,7 +254,7 @@ def sroccs(sequences: FeatureDataset, splits: list[Split], **options: float) -> 
 
 
 @pytest.mark.slow
-def test_the_known_figure_of_cvd2014(shared_data: Path) -> None:
+def test_train_svr__gives_the_known_figure_of_cvd2014(shared_data: Path) -> None:
     dataset, sequences = published(shared_data, "CVD2014_ResNet-50_feature.mat", "cvd2014", "CVD2014info.mat")
     found = sroccs(sequences, [make_split(dataset, "stored", SplitRequest(run)) for run in range(100)])
     assert np.mean(found) == pytest.approx(0.842, abs=0.005)
@@ -271,7 +269,7 @@ def test_the_known_figure_of_cvd2014(shared_data: Path) -> None:
         ("LIVE_VQC_BRISQUE_feats.mat", "live-vqc", "LIVE_VQC_metadata.csv", 0.595, 0.012),
     ],
 )
-def test_the_known_figures_of_brisque(
+def test_train_svr__gives_the_known_figures_of_brisque(
     shared_data: Path, features: str, dataset: str, labels: str, expected: float, tolerance: float
 ) -> None:
     _, sequences = published(shared_data, features, dataset, labels)
@@ -286,7 +284,7 @@ def test_the_known_figures_of_brisque(
     assert np.median(sroccs(sequences, splits, held_out=0.2)) == pytest.approx(expected, abs=tolerance)
 
 
-def test_scores_do_not_depend_on_company() -> None:
+def test_svr__scores_do_not_depend_on_the_batch() -> None:
     sequences = tiny_sequences(40)
     result = trained(sequences)
     alone = np.concatenate([scores_of(result, sequences, (row,)) for row in range(40)])

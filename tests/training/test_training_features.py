@@ -25,7 +25,7 @@ def expected_farthest(means: np.ndarray) -> float:
     return max(map(distance, range(len(means))))
 
 
-def test_the_farthest_training_video_is_found_with_each_left_out() -> None:
+def test_training_features__find_the_farthest_video_with_each_left_out() -> None:
     sequences, rows = tiny_sequences(20), tuple(range(0, 20, 2))
     found = TrainingFeatures.of(sequences, rows)
     assert found is not None
@@ -36,14 +36,14 @@ def test_the_farthest_training_video_is_found_with_each_left_out() -> None:
     assert max(found.relative_distance(sequences.features[row]) for row in rows) < 1
 
 
-def test_a_video_unlike_all_others_is_farther_than_each() -> None:
+def test_relative_distance__of_a_video_unlike_all_others_is_large() -> None:
     sequences = tiny_sequences(20)
     found = TrainingFeatures.of(sequences, range(20))
     assert found is not None
     assert found.relative_distance(sequences.features[3] + np.float16(9)) > 3
 
 
-def test_it_survives_its_file(tmp_path: Path) -> None:
+def test_training_features__survive_their_file(tmp_path: Path) -> None:
     found = TrainingFeatures.of(tiny_sequences(20), range(20))
     assert found is not None
     write_training_features(tmp_path, found)
@@ -57,13 +57,13 @@ def test_it_survives_its_file(tmp_path: Path) -> None:
         read_training_features(tmp_path)
 
 
-def test_few_or_equal_videos_say_nothing() -> None:
+def test_training_features__of_few_or_equal_videos_are_none() -> None:
     sequences = tiny_sequences(20)
     assert TrainingFeatures.of(sequences, range(3)) is None
     alike = replace(sequences, features=(sequences.features[0],) * 20)
     assert TrainingFeatures.of(alike, range(20)) is None
 
 
-def test_they_check_themselves() -> None:
+def test_training_features__refuse_wrong_values() -> None:
     with pytest.raises(ArgumentError, match="need a mean and a deviation above 0"):
         TrainingFeatures(np.zeros(2), np.zeros(2), 1.0)
