@@ -28,7 +28,7 @@ RANDOM = np.random.default_rng(0)
 FIRST, SECOND = RANDOM.normal(size=(30, 6)), RANDOM.normal(3, 2, size=(40, 6))
 
 
-def test_the_distance_is_that_of_the_covariances() -> None:
+def test_coral_distance__equals_numpy_covariances() -> None:
     difference = np.cov(FIRST, rowvar=False) - np.cov(SECOND, rowvar=False)
     assert coral_distance(FIRST, SECOND) == pytest.approx(
         np.linalg.norm(difference, "fro") ** 2 / (4 * 6**2), rel=1e-12
@@ -37,7 +37,7 @@ def test_the_distance_is_that_of_the_covariances() -> None:
     assert coral_distance(FIRST, FIRST + 7) == pytest.approx(0, abs=1e-24)  # means do not count
 
 
-def test_features_that_cannot_be_compared_are_refused() -> None:
+def test_coral_distance__refuses_features_that_cannot_be_compared() -> None:
     with pytest.raises(
         ArgumentError, match="features of 6 and 5 channels cannot be compared; take them from one network"
     ):
@@ -53,7 +53,7 @@ def test_features_that_cannot_be_compared_are_refused() -> None:
         DomainFeatures("a", np.where(np.arange(30)[:, None] == 4, np.nan, FIRST))
 
 
-def test_a_video_counts_with_its_mean(tmp_path: Path) -> None:
+def test_video_features__a_video_counts_with_its_mean(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "small.zarr", bare_dataset(["a", "b", "c"]))
     store.add_feature_set("tiny", FeatureSetIdentity("tiny", "ab", (), "", "", "", "", "", "", 4))
     rows = {
@@ -73,7 +73,7 @@ def test_a_video_counts_with_its_mean(tmp_path: Path) -> None:
         store_features(store.path, "other")
 
 
-def test_images_count_as_the_extraction_sees_a_frame(make_set: MakeSet) -> None:
+def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> None:
     name, paths = image_paths(f"mine={make_set(4)}")
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:2"})
     found = image_features(name, paths, extractor, torch.device("cpu"))
@@ -94,7 +94,7 @@ def test_images_count_as_the_extraction_sees_a_frame(make_set: MakeSet) -> None:
         image_features(name, paths, clips, torch.device("cpu"))
 
 
-def test_any_folder_of_images_is_a_domain(tmp_path: Path) -> None:
+def test_image_paths__takes_any_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     for place in ("b.png", "deep/a.JPG"):
         Image.new("RGB", (40, 40)).save(tmp_path / place)

@@ -14,12 +14,12 @@ from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 from vqafeat.pretraining.image_sets import ASSUMED_STD, IMAGE_SETS, load_image_set
 
 
-def test_the_readers_are_registered_with_the_papers_numbers() -> None:
+def test_image_sets__have_the_numbers_of_pairs_of_the_papers() -> None:
     pairs = {name: IMAGE_SETS.get(name).pairs for name in IMAGE_SETS}
     assert pairs == {"bid": 20_000, "clive": 40_000, "koniq": 90_000, "spaq": 100_000, "kadid": None}
 
 
-def test_bid_has_the_deviation_of_its_grades(tmp_path: Path) -> None:
+def test_bid__has_the_deviation_of_its_grades(tmp_path: Path) -> None:
     header = ["Image", "Average", None, "Subject 1", "Subject 2", "Subject 3"]
     rows = [header, [1.0, 3.0, None, 2.0, 4.0, None], [590.0, 4.5, None, 4.0, 4.5, 5.0]]
     write_workbook(tmp_path / "DatabaseGrades.xlsx", rows)
@@ -55,7 +55,7 @@ def write_clive(root: Path, names: list[str], mos: list[float], std: list[float]
     savemat(root / "Data" / "AllStdDev_release.mat", {"AllStdDev_release": np.array([std])})
 
 
-def test_clive_leaves_out_its_seven_training_images(tmp_path: Path) -> None:
+def test_clive__leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     names = [*(f"t{number}.bmp" for number in range(1, 8)), "3.bmp", "4.JPG"]
     write_clive(tmp_path / "a", names, [*range(7), 63.96, 25.33], [*range(7), 19.0, 14.5])
     images = load_image_set(f"clive={tmp_path / 'a'}").images
@@ -79,7 +79,7 @@ def test_clive_leaves_out_its_seven_training_images(tmp_path: Path) -> None:
         load_image_set(f"clive={tmp_path / 'b'}")
 
 
-def test_koniq_takes_the_mean_rating_and_its_deviation(tmp_path: Path) -> None:
+def test_koniq__takes_the_mean_rating_and_its_deviation(tmp_path: Path) -> None:
     (tmp_path / "1024x768").mkdir()
     (tmp_path / "koniq10k_scores_and_distributions.csv").write_text(
         '"image_name","c1","c2","c3","c4","c5","c_total","MOS","SD","MOS_zscore"\n"10004473376.jpg",0,0,25,73,7,105,3.8286,0.5274,77.38\n'
@@ -88,7 +88,7 @@ def test_koniq_takes_the_mean_rating_and_its_deviation(tmp_path: Path) -> None:
     assert (image.path, image.mos, image.std) == (tmp_path / "1024x768" / "10004473376.jpg", 3.8286, 0.5274)
 
 
-def test_spaq_says_what_stands_for_the_deviations_it_does_not_ship(tmp_path: Path) -> None:
+def test_spaq__says_what_replaces_the_deviations_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "TestImage").mkdir()
     folder = tmp_path / "Annotations"
     write_workbook(
@@ -107,7 +107,7 @@ def test_spaq_says_what_stands_for_the_deviations_it_does_not_ship(tmp_path: Pat
     assert (found.images[0].std, found.std_source) == (11.5, "column Std")
 
 
-def test_kadid_is_higher_for_better_images_and_grouped_by_reference(tmp_path: Path) -> None:
+def test_kadid__is_higher_for_better_images_and_grouped_by_reference(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "dmos.csv").write_text(
         "dist_img,ref_img,dmos,var\nI01_01_01.png,I01.png,4.57,0.496\nI01_01_02.png,I01.png,4.33,0.869\n"
@@ -125,7 +125,7 @@ def test_kadid_is_higher_for_better_images_and_grouped_by_reference(tmp_path: Pa
         assert abs(as_variance - round(as_variance)) > 0.3
 
 
-def test_one_s_own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
+def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
     path = make_set(4)
     found = load_image_set(f"mine={path}")
     assert (found.name, len(found.images)) == ("mine", 4)
@@ -161,15 +161,13 @@ def test_one_s_own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
         ("image,mos,std\n", "lists no images"),
     ],
 )
-def test_labels_that_cannot_be_used_are_refused_with_their_image(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_load_image_set__refuses_labels_with_their_image(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(DatasetError, match=message):
         load_image_set(f"mine={tmp_path / 'bad.csv'}")
 
 
-def test_arguments_that_name_no_set(tmp_path: Path) -> None:
+def test_load_image_set__refuses_arguments_that_name_no_set(tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError,
         match=r"--images koniq has to be NAME=FOLDER with a known set \(bid, clive, koniq, spaq, kadid\)",

@@ -28,12 +28,12 @@ def saved(path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
-def test_rgb_is_left_as_it_is(tmp_path: Path) -> None:
+def test_read_picture__leaves_rgb_as_it_is(tmp_path: Path) -> None:
     found = read_picture(saved(tmp_path / "a.png", Image.fromarray(RGB)))
     np.testing.assert_array_equal(np.asarray(found), RGB)
 
 
-def test_grey_palette_cmyk_and_opaque_alpha_become_rgb(tmp_path: Path) -> None:
+def test_read_picture__makes_rgb_of_grey_palette_cmyk_and_opaque_alpha(tmp_path: Path) -> None:
     grey = saved(tmp_path / "grey.png", Image.fromarray(RGB[..., 0]))
     np.testing.assert_array_equal(np.asarray(read_picture(grey)), np.repeat(RGB[..., :1], 3, axis=2))
     palette = Image.fromarray(RGB // 64 * 64).convert("P", palette=Image.Palette.ADAPTIVE)
@@ -52,7 +52,7 @@ def test_grey_palette_cmyk_and_opaque_alpha_become_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read_picture(saved(tmp_path / "opaque.png", opaque))), RGB)
 
 
-def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+def test_read_picture__makes_eight_bits_of_sixteen(tmp_path: Path) -> None:
     values = np.array([[0, 1, 128, 129, 32768, 65407, 65535]], dtype=np.uint16)
     found = np.asarray(read_picture(saved(tmp_path / "deep.png", Image.fromarray(values))))
     np.testing.assert_array_equal(found[0, :, 0], np.rint(values[0] / 257))
@@ -60,7 +60,7 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read_picture(tiff)), found)
 
 
-def test_exif_turns_the_picture(tmp_path: Path) -> None:
+def test_read_picture__turns_by_exif(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown by turning clockwise by 90 degrees
     path = saved(tmp_path / "turned.png", Image.fromarray(RGB), exif=exif)
@@ -88,13 +88,13 @@ def write_bad(folder: Path) -> dict[str, str]:
     }
 
 
-def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_read_picture__names_what_cannot_be_used(tmp_path: Path) -> None:
     for name, message in write_bad(tmp_path).items():
         with pytest.raises(DatasetError, match=message):
             read_picture(tmp_path / name)
 
 
-def test_all_bad_images_are_found_before_work_starts(tmp_path: Path) -> None:
+def test_check_pictures__finds_all_bad_images_before_work_starts(tmp_path: Path) -> None:
     bad = write_bad(tmp_path)
     good = [saved(tmp_path / f"{number}.jpg", Image.fromarray(RGB)) for number in range(5)]
     told: list[int] = []
@@ -108,7 +108,7 @@ def test_all_bad_images_are_found_before_work_starts(tmp_path: Path) -> None:
         check_pictures(paths, 2)
 
 
-def test_every_mode_that_is_taken_can_be_converted() -> None:
+def test_conversions__convert_every_mode_that_is_taken() -> None:
     makeable = [
         mode for mode in CONVERSIONS if mode not in ("I;16L", "I;16N", "I;16B", "PA", "La", "RGBa", "RGBX")
     ]
@@ -130,7 +130,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)
         ((200, 300), (384, 576), (200, 300)),  # no crop fits into it: enlarged
     ],
 )
-def test_images_are_made_smaller_and_enlarged_only_for_a_crop(
+def test_preparations__enlarge_images_only_for_a_crop(
     size: tuple[int, int], training: object, validation: object
 ) -> None:
     rule = PREPARATIONS.get("crop")
@@ -138,14 +138,14 @@ def test_images_are_made_smaller_and_enlarged_only_for_a_crop(
     assert PREPARATIONS.get("square").training_size(size, SIDES) == (384, 384)
 
 
-def test_resizing_is_torchvision_s() -> None:
+def test_resized__equals_torchvision() -> None:
     image = Image.fromarray(PIXELS)
     size = PREPARATIONS.get("crop").training_size(image.size, Sides(40, 32, 40))
     expected = functional.resize(image, 40)
     np.testing.assert_array_equal(np.asarray(resized(image, size)), np.asarray(expected))
 
 
-def test_crops_are_parts_of_the_image_and_half_of_them_are_mirrored() -> None:
+def test_cut__crops_are_parts_of_the_image_and_half_are_mirrored() -> None:
     image = Image.fromarray(PIXELS)
     everywhere = torch.from_numpy(PIXELS).unfold(0, 16, 1).unfold(1, 16, 1).permute(0, 1, 3, 4, 2)
     mirrored = 0
@@ -167,7 +167,7 @@ def test_crops_are_parts_of_the_image_and_half_of_them_are_mirrored() -> None:
     )
 
 
-def test_the_recipes_are_the_papers() -> None:
+def test_pretraining_recipes__equal_those_of_the_papers() -> None:
     released, paper = PRETRAINING_RECIPES.get("li-released"), PRETRAINING_RECIPES.get("li-paper")
     assert [released.pairs_a_step(epoch) for epoch in (1, 3, 4, 12)] == [128, 128, 32, 32]
     assert [released.head_alone(epoch) for epoch in (1, 3, 4)] == [True, True, False]
@@ -195,6 +195,6 @@ def test_the_recipes_are_the_papers() -> None:
         ({"epoch": 3}, "recipe 'li-released' has no value 'epoch'; it has learning_rate, "),
     ],
 )
-def test_values_that_are_not_allowed(changes: dict[str, int], message: str) -> None:
+def test_overridden__refuses_wrong_values(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         PRETRAINING_RECIPES.get("li-released").overridden(changes)

@@ -17,13 +17,13 @@ LABELS = PairLabels(
 )
 
 
-def test_preference_is_the_normal_distribution_of_the_difference() -> None:
+def test_preference__is_the_normal_distribution_of_the_difference() -> None:
     found = preference(MEAN1 - MEAN2, STD1.square() + STD2.square()).numpy()
     expected = norm.cdf(MEAN1.numpy(), loc=MEAN2.numpy(), scale=np.hypot(STD1.numpy(), STD2.numpy()))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_fidelity_follows_the_equation_and_is_smallest_where_both_agree() -> None:
+def test_fidelity_loss__equals_the_equation_and_is_least_at_agreement() -> None:
     predicted = torch.rand(7, dtype=torch.float64)
     p, q = LABELS.probability.numpy(), predicted.numpy()
     expected = np.mean(
@@ -51,7 +51,7 @@ def equation(
 
 
 @pytest.mark.parametrize("margin", [0.025, 0.3])
-def test_both_terms_follow_the_equations(margin: float) -> None:
+def test_pair_loss__both_terms_equal_the_equations(margin: float) -> None:
     loss = pair_loss((MEAN1, STD1), (MEAN2, STD2), LABELS, margin, detach_variance=False)
     fidelity, hinge = equation(MEAN1.numpy(), STD1.numpy(), MEAN2.numpy(), STD2.numpy(), margin)
     assert loss.fidelity.item() == pytest.approx(fidelity, abs=1e-7)
@@ -59,7 +59,7 @@ def test_both_terms_follow_the_equations(margin: float) -> None:
     assert loss.total.item() == loss.fidelity.item() + loss.hinge.item()
 
 
-def test_the_gradient_is_right_where_the_variance_is_part_of_it() -> None:
+def test_pair_loss__gradient_is_right_with_the_variance_included() -> None:
     def total(
         mean1: torch.Tensor, std1: torch.Tensor, mean2: torch.Tensor, std2: torch.Tensor
     ) -> torch.Tensor:
@@ -69,7 +69,7 @@ def test_the_gradient_is_right_where_the_variance_is_part_of_it() -> None:
     assert gradcheck(total, inputs)
 
 
-def test_a_detached_variance_teaches_the_deviations_by_the_hinge_alone() -> None:
+def test_pair_loss__a_detached_variance_leaves_deviations_to_the_hinge() -> None:
     gradients = {}
     for detached in (True, False):
         std1, std2, mean = (
@@ -87,7 +87,7 @@ def test_a_detached_variance_teaches_the_deviations_by_the_hinge_alone() -> None
     torch.testing.assert_close(gradients[False][1], gradients[True][1])
 
 
-def test_labels_of_a_batch_belong_together() -> None:
+def test_pair_labels__refuse_different_shapes() -> None:
     with pytest.raises(
         ArgumentError, match=r"probability has shape \(3,\), std_order \(2,\); both have to be \(pair,\)"
     ):

@@ -18,7 +18,7 @@ from vqafeat.pretraining.network import quality_backbone, start_network, weights
 IMAGES = torch.randint(0, 256, (5, 20, 28, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_mean_and_deviation_come_from_the_pooled_last_stage() -> None:
+def test_quality_network__mean_and_deviation_come_from_the_last_stage() -> None:
     network = start_network("tiny", "random:3", 7).network.eval()
     scaled = (IMAGES.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(
         IMAGENET_STD
@@ -31,7 +31,7 @@ def test_mean_and_deviation_come_from_the_pooled_last_stage() -> None:
     torch.testing.assert_close(std, softplus(expected[:, 1]))
 
 
-def test_the_start_follows_its_seeds_alone() -> None:
+def test_start_network__follows_its_seeds_alone() -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     first, again = start_network("tiny", "random:3", 7), start_network("tiny", "random:3", 7)
@@ -44,7 +44,7 @@ def test_the_start_follows_its_seeds_alone() -> None:
     assert first.weights == "random, seed 3"
 
 
-def test_every_image_can_start_with_one_deviation() -> None:
+def test_start_network__can_start_with_one_deviation_for_every_image() -> None:
     network = start_network("tiny", "random:3", 7, start_std=2.5).network.eval()
     torch.testing.assert_close(network(IMAGES)[1], torch.full((5,), 2.5))
     torch.testing.assert_close(
@@ -52,7 +52,7 @@ def test_every_image_can_start_with_one_deviation() -> None:
     )
 
 
-def test_the_head_alone_can_learn() -> None:
+def test_train_head_alone__trains_the_head_alone() -> None:
     network = start_network("tiny", "random", 0).network
     for alone in (True, False):
         network.zero_grad()
@@ -62,7 +62,7 @@ def test_the_head_alone_can_learn() -> None:
         assert network.fc.weight.grad is not None
 
 
-def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
+def test_start_network__reads_a_file_in_every_layout(tmp_path: Path) -> None:
     torch.manual_seed(4)
     plain = {key: value for key, value in TinyResNet().state_dict().items() if not key.startswith("fc.")}
     # UNIQUE's and Li et al.'s: DataParallel, the backbone with the classifier that was replaced, the quality
@@ -84,7 +84,7 @@ def test_training_can_start_from_a_file_in_every_layout(tmp_path: Path) -> None:
         start_network("tiny", str(tmp_path / "wrong.pth"), 0)
 
 
-def test_the_weights_file_is_the_extraction_s(tmp_path: Path) -> None:
+def test_weights_of__give_the_features_of_the_trained_backbone(tmp_path: Path) -> None:
     """On a real ResNet: the file holds UNIQUE's names, and its features are those of the trained backbone."""
     network = start_network("resnet18", "random:5", 0).network
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_weights_file_is_the_extraction_s(tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_only_networks_with_a_quality_name_are_trained() -> None:
+def test_quality_backbone__refuses_networks_without_a_quality_name() -> None:
     assert quality_backbone("resnet50").name == quality_backbone("iqa-resnet50").name == "iqa-resnet50"
     with pytest.raises(
         ArgumentError,

@@ -25,12 +25,12 @@ def image_set(contents: list[str], name: str = "mine") -> ImageSet:
 
 
 @pytest.mark.parametrize("items", [2, 3, 7, 40])
-def test_all_pairs_are_each_pair_once(items: int) -> None:
+def test_different_pairs__all_are_each_pair_once(items: int) -> None:
     found = different_pairs(items, 10**6, np.random.default_rng(0))
     assert sorted(map(tuple, found.tolist())) == sorted(combinations(range(items), 2))
 
 
-def test_drawn_pairs_are_different_and_even() -> None:
+def test_different_pairs__are_different_and_even() -> None:
     found = different_pairs(9000, 100_000, np.random.default_rng(0))
     assert len({tuple(pair) for pair in found.tolist()}) == 100_000
     assert (found[:, 0] < found[:, 1]).all()
@@ -42,14 +42,14 @@ def test_drawn_pairs_are_different_and_even() -> None:
     assert counts.std() == pytest.approx(np.sqrt(22.2), rel=0.05)
 
 
-def test_pairs_are_of_one_set_s_training_images_in_either_order() -> None:
+def test_draw_pairs__are_of_the_training_images_of_one_set_in_either_order() -> None:
     (drawn,) = draw_pairs([image_set([str(row) for row in range(50)])], {"mine": 300}, 20, 0)
     assert (len(drawn.training), len(drawn.validation), drawn.rows.shape) == (40, 10, (300, 2))
     assert not set(drawn.rows.ravel()) & set(drawn.validation)
     assert 100 < (drawn.rows[:, 0] < drawn.rows[:, 1]).sum() < 200
 
 
-def test_probability_and_order_follow_the_labels() -> None:
+def test_draw_pairs__probability_and_order_follow_the_labels() -> None:
     (drawn,) = draw_pairs([image_set([str(row) for row in range(20)])], {"mine": 30}, 20, 0)
     images = drawn.image_set.images
     for (first, second), probability, order in zip(
@@ -64,7 +64,7 @@ def test_probability_and_order_follow_the_labels() -> None:
     assert not certain.std_order.any()
 
 
-def test_contents_stay_together_and_draws_do_not_depend_on_company() -> None:
+def test_draw_pairs__keeps_contents_together_and_ignores_other_sets() -> None:
     first, second = (
         image_set([f"c{row // 5}" for row in range(50)]),
         image_set([str(row) for row in range(30)], "other"),
@@ -79,14 +79,14 @@ def test_contents_stay_together_and_draws_do_not_depend_on_company() -> None:
     assert alone.validation != other.validation or not np.array_equal(alone.rows, other.rows)
 
 
-def test_the_papers_numbers_are_the_default() -> None:
+def test_draw_pairs__takes_the_numbers_of_the_papers_by_default() -> None:
     (drawn,) = draw_pairs([image_set([str(row) for row in range(586)], "bid")], {}, 20, 0)
     assert len(drawn.rows) == 20_000
     (asked,) = draw_pairs([image_set([str(row) for row in range(586)], "bid")], {}, 20, 0, default_pairs=7)
     assert len(asked.rows) == 7
 
 
-def test_sets_that_are_too_small_are_refused_by_name(make_set: MakeSet) -> None:
+def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
     single = load_image_set(f"lonely={make_set(1)}")
     with pytest.raises(
         DatasetError,
@@ -127,12 +127,12 @@ def test_sets_that_are_too_small_are_refused_by_name(make_set: MakeSet) -> None:
         ),
     ],
 )
-def test_arguments_that_are_not_allowed(call: Callable[[ImageSet], object], message: str) -> None:
+def test_draw_pairs__refuses_wrong_arguments(call: Callable[[ImageSet], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(image_set([str(row) for row in range(30)]))
 
 
-def test_numbers_of_pairs_are_for_one_set_or_for_all() -> None:
+def test_parse_pairs__for_one_set_or_for_all() -> None:
     assert parse_pairs(("bid=20", "100", "koniq=3")) == ({"bid": 20, "koniq": 3}, 100)
     for wrong in ("bid=", "bid=0", "many", "=3", "-1"):
         with pytest.raises(ArgumentError, match=rf"--pairs {wrong} has to be NUMBER or NAME=NUMBER"):

@@ -41,7 +41,7 @@ def finished(asked: PretrainingRequest, stop_after: int = 0) -> PretrainedNetwor
             return None
 
 
-def test_the_file_loads_as_the_quality_network_and_its_card_tells_all(
+def test_pretrain__writes_a_quality_network_and_its_model_card(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "made" / "iqa-tiny.safetensors"
@@ -67,7 +67,7 @@ def test_the_file_loads_as_the_quality_network_and_its_card_tells_all(
     assert sorted(path.name for path in out.parent.iterdir()) == ["iqa-tiny.json", "iqa-tiny.safetensors"]
 
 
-def test_a_stopped_run_gives_the_same_file(
+def test_pretrain__resumes_a_stopped_run_to_the_same_file(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
@@ -81,7 +81,7 @@ def test_a_stopped_run_gives_the_same_file(
     assert not checkpoint_path(resumed).exists()
 
 
-def test_the_kept_epoch_is_the_one_in_the_file(
+def test_pretrain__writes_the_kept_epoch(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     made = finished(request(drawn, recipe, tmp_path / "all.safetensors"))
@@ -93,7 +93,7 @@ def test_the_kept_epoch_is_the_one_in_the_file(
     assert all((first[key] == second[key]).all() for key in first)
 
 
-def test_finished_files_and_wrong_names_are_refused(
+def test_pretrain__refuses_finished_files_and_wrong_names(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "net.safetensors"

@@ -75,7 +75,7 @@ def long(recipe: PretrainingRecipe) -> PretrainingRecipe:
     return recipe.overridden({"epochs": 10, "learning_rate": 1e-2, "decay": 0.8})
 
 
-def test_it_learns_to_rank_images_that_were_held_out(drawn: Sets, long: PretrainingRecipe) -> None:
+def test_trainer__learns_to_rank_held_out_images(drawn: Sets, long: PretrainingRecipe) -> None:
     result, _, records = run(drawn, long)
     assert result is not None
     assert records[-1].fidelity < 0.6 * records[0].fidelity
@@ -94,7 +94,9 @@ def test_it_learns_to_rank_images_that_were_held_out(drawn: Sets, long: Pretrain
     assert result.kept_epoch == best.epoch
 
 
-def test_deviations_separate_noisy_labels_from_clean_ones(make_set: MakeSet, long: PretrainingRecipe) -> None:
+def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
+    make_set: MakeSet, long: PretrainingRecipe
+) -> None:
     sets = draw_pairs([load_image_set(f"mine={make_set(40)}")], {"mine": 200}, 25, 0)
     result, _, _ = run(sets, long.overridden({"margin": 0.3}))
     assert result is not None
@@ -106,7 +108,7 @@ def test_deviations_separate_noisy_labels_from_clean_ones(make_set: MakeSet, lon
     assert deviation[noisy].min() > deviation[~noisy].max()
 
 
-def test_a_run_repeats_itself_with_any_number_of_workers(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_trainer__repeats_itself_with_any_number_of_workers(drawn: Sets, recipe: PretrainingRecipe) -> None:
     first, steps, _ = run(drawn, recipe)
     assert_same(first, run(drawn, recipe)[0])
     assert_same(first, run(drawn, recipe, ComputeOptions(workers=2))[0])
@@ -124,7 +126,7 @@ def test_a_run_repeats_itself_with_any_number_of_workers(drawn: Sets, recipe: Pr
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_a_stopped_run_resumes_to_the_same_weights(
+def test_trainer__resumes_a_stopped_run_to_the_same_weights(
     drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path, stop_after: int
 ) -> None:
     whole, _, _ = run(drawn, recipe)
@@ -134,7 +136,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     assert_same(whole, resumed)
 
 
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(
+def test_trainer__refuses_a_checkpoint_of_another_run_or_a_damaged_one(
     drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     path = tmp_path / "net.safetensors.checkpoint"
@@ -152,7 +154,7 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(
         run(drawn, recipe, checkpoint=path)
 
 
-def test_the_first_phase_moves_the_head_and_nothing_else_but_statistics(
+def test_trainer__first_phase_moves_the_head_and_statistics_alone(
     drawn: Sets, recipe: PretrainingRecipe
 ) -> None:
     start = start_network("tiny", "random:1", 0).network.state_dict()
@@ -163,7 +165,7 @@ def test_the_first_phase_moves_the_head_and_nothing_else_but_statistics(
     assert all(key.startswith("fc.") or "running" in key or "num_batches" in key for key in moved)
 
 
-def test_without_validation_the_last_epoch_is_kept(
+def test_trainer__without_validation_keeps_the_last_epoch(
     small_set: object, recipe: PretrainingRecipe, make_set: MakeSet
 ) -> None:
     sets = draw_pairs([load_image_set(f"other={make_set(9, 'other')}")], {}, 0, 0)
@@ -178,7 +180,7 @@ def test_without_validation_the_last_epoch_is_kept(
     assert np.isnan(mean_srocc({"a": 0.5, "b": float("nan")}))
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_images(
+def test_trainer__a_loss_that_is_not_finite_names_step_and_images(
     drawn: Sets, recipe: PretrainingRecipe
 ) -> None:
     with pytest.raises(
@@ -188,7 +190,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_images(
         run(drawn, recipe.overridden({"head_epochs": 1, "learning_rate": 1e30}))
 
 
-def test_an_image_that_breaks_during_the_training_is_named(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_trainer__names_an_image_that_breaks_during_the_training(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
     image = drawn[0].image_set.images[drawn[0].training[0]]
     image.path.write_bytes(image.path.read_bytes()[:60])
     for workers in (0, 1):
@@ -202,7 +206,7 @@ def one_batch(drawn: Sets, recipe: PretrainingRecipe) -> PairBatch:
     return next(PairLoader(drawn, recipe, 0, 0).batches(1))
 
 
-def test_batches_hold_the_crops_of_their_pairs_in_a_new_order_each_epoch(
+def test_pair_loader__gives_its_pairs_in_a_new_order_each_epoch(
     drawn: Sets, recipe: PretrainingRecipe
 ) -> None:
     loader = PairLoader(drawn, recipe, 0, 0)
@@ -217,7 +221,7 @@ def test_batches_hold_the_crops_of_their_pairs_in_a_new_order_each_epoch(
     assert paths[:2] == [str(drawn[0].image_set.images[row].path) for row in (first, second)]
 
 
-def test_several_sets_keep_their_own_images(make_set: MakeSet, recipe: PretrainingRecipe) -> None:
+def test_pair_loader__several_sets_keep_their_images(make_set: MakeSet, recipe: PretrainingRecipe) -> None:
     sets = draw_pairs(
         [load_image_set(f"{name}={make_set(count, name)}") for name, count in (("a", 20), ("b", 24))],
         {},
@@ -237,7 +241,9 @@ def gradients(network: QualityNetwork) -> dict[str, Tensor]:
     return {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
 
 
-def test_two_devices_give_the_gradient_of_their_shares(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
+    drawn: Sets, recipe: PretrainingRecipe
+) -> None:
     """Batch norms see each share alone, so the sum is that of the halves, weighted by their sizes."""
     batch = one_batch(drawn, recipe)
     halves = [slice(0, 5), slice(5, 11)]
@@ -272,7 +278,7 @@ def test_two_devices_give_the_gradient_of_their_shares(drawn: Sets, recipe: Pret
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
-def test_copies_follow_the_network(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_data_parallel__copies_follow_the_network(drawn: Sets, recipe: PretrainingRecipe) -> None:
     spread, _, records = run(drawn, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert spread is not None
     assert all(np.isfinite(record.fidelity) for record in records)
@@ -286,7 +292,7 @@ def test_copies_follow_the_network(drawn: Sets, recipe: PretrainingRecipe) -> No
     assert torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
 
 
-def test_mixed_precision_computes_in_bfloat16_and_keeps_its_weights_whole(
+def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
     drawn: Sets, recipe: PretrainingRecipe
 ) -> None:
     batch = one_batch(drawn, recipe)
@@ -305,7 +311,7 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_its_weights_whole(
     assert {value.dtype for value in result.weights.values()} == {torch.float32, torch.int64}
 
 
-def test_what_computing_does_not_allow() -> None:
+def test_compute_options__refuse_wrong_values() -> None:
     with pytest.raises(ArgumentError, match=r"at least one device and 0 workers are needed"):
         ComputeOptions(())
     with pytest.raises(
@@ -314,7 +320,7 @@ def test_what_computing_does_not_allow() -> None:
         ComputeOptions((CPU, torch.device("cuda")))
 
 
-def test_pair_accuracy_counts_pairs_in_the_labels_order() -> None:
+def test_pair_accuracy__counts_pairs_in_the_order_of_the_labels() -> None:
     mos = [1.0, 2.0, 3.0, 3.0]
     means = [0.1, 0.3, 0.2, 0.3]
     right = [
@@ -324,7 +330,7 @@ def test_pair_accuracy_counts_pairs_in_the_labels_order() -> None:
     assert all(pair_accuracy(scores, mos) == 0.5 for scores in ([0, 0, 0, 0], [float(x) * 0 for x in mos]))
 
 
-def test_steps_say_how_fast_they_are(drawn: Sets, recipe: PretrainingRecipe) -> None:
+def test_trainer__steps_report_their_speed(drawn: Sets, recipe: PretrainingRecipe) -> None:
     _, steps, records = run(drawn, recipe)
     assert all(step.images_per_second > 0 for step in steps)
     assert [record.pairs for record in records] == [40] * 3
