@@ -25,7 +25,7 @@ def first_luma(camera: Camera) -> NDArray[np.float64]:
     return np.asarray(camera.render(np.zeros(1)).luma[0], dtype=np.float64)
 
 
-def test_a_still_camera_sees_what_ffmpeg_converts() -> None:
+def test_camera__a_still_one_sees_what_ffmpeg_converts() -> None:
     crop = np.ascontiguousarray(load_sample_image("china.jpg")[TOP : TOP + HEIGHT_PX, LEFT : LEFT + WIDTH_PX])
     expected = (
         av.VideoFrame.from_ndarray(crop, format="rgb24").to_ndarray(format="yuv420p").astype(np.float64)
@@ -38,7 +38,7 @@ def test_a_still_camera_sees_what_ffmpeg_converts() -> None:
     assert np.abs(chroma - expected[HEIGHT_PX:]).mean() < 2
 
 
-def test_a_mirrored_camera_sees_the_other_side() -> None:
+def test_camera__a_mirrored_one_sees_the_other_side() -> None:
     width = 640
     mirrored = replace(
         STILL,
@@ -50,7 +50,7 @@ def test_a_mirrored_camera_sees_the_other_side() -> None:
 
 
 @pytest.mark.parametrize("shift_px", [0.1, 0.25, 0.5])
-def test_shifts_are_finer_than_a_pixel(shift_px: float) -> None:
+def test_camera__shifts_are_finer_than_a_pixel(shift_px: float) -> None:
     wide = replace(STILL, photograph="flower.jpg", first_zoom=0.5, last_zoom=0.5)
     there = (CENTRE[0] + shift_px * 0.5, CENTRE[1])
     still, moved = first_luma(wide), first_luma(replace(wide, first_centre_px=there, last_centre_px=there))
@@ -62,7 +62,7 @@ def test_shifts_are_finer_than_a_pixel(shift_px: float) -> None:
     )
 
 
-def test_wide_windows_do_not_alias() -> None:
+def test_camera__wide_windows_do_not_alias() -> None:
     middle = (LEFT + WIDTH_PX - 0.5, TOP + HEIGHT_PX - 0.5)
     wide = replace(
         STILL,
@@ -78,7 +78,7 @@ def test_wide_windows_do_not_alias() -> None:
     assert np.abs(seen - averaged).mean() < 0.4 * np.abs(area[::2, ::2] - averaged).mean()
 
 
-def test_contents_share_out_photographs_rates_and_moves() -> None:
+def test_plan_camera__contents_share_photographs_rates_and_moves() -> None:
     cameras = [plan_camera(0, content) for content in range(12)]
     assert Counter(camera.photograph for camera in cameras) == {"china.jpg": 6, "flower.jpg": 6}
     assert Counter(camera.frame_rate_hz for camera in cameras) == {24: 4, 25: 4, 30: 4}
@@ -87,7 +87,7 @@ def test_contents_share_out_photographs_rates_and_moves() -> None:
 
 
 @pytest.mark.parametrize("content", range(12))
-def test_every_camera_moves_all_the_time(content: int) -> None:
+def test_plan_camera__moves_all_the_time(content: int) -> None:
     camera = plan_camera(0, content)
     seconds = np.arange(0, 2, 0.25)
     earlier, later = camera.render(seconds), camera.render(seconds + 1 / camera.frame_rate_hz)
@@ -95,12 +95,12 @@ def test_every_camera_moves_all_the_time(content: int) -> None:
     assert earlier.luma.std() > 15
 
 
-def test_the_seed_decides() -> None:
+def test_plan_camera__follows_the_seed() -> None:
     assert plan_camera(3, 5) == plan_camera(3, 5)
     assert plan_camera(3, 5) != plan_camera(4, 5)
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_camera__refuses_wrong_arguments() -> None:
     with pytest.raises(
         ArgumentError, match="content is 12: the two photographs give 12 contents, numbered from 0"
     ):

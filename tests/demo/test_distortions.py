@@ -37,7 +37,7 @@ def holds(shown: NDArray[np.int64]) -> list[int]:
     return [len(list(group)) for _, group in groupby(shown.tolist())]
 
 
-def test_the_kinds_are_those_of_live_apv() -> None:
+def test_kinds__are_those_of_live_apv() -> None:
     assert sorted(KINDS.names()) == [
         "aliasing",
         "compression",
@@ -50,31 +50,31 @@ def test_the_kinds_are_those_of_live_apv() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pristine"])
-def test_scores_fall_with_severity_from_the_pristine_one(kind: str) -> None:
+def test_proxy_score__falls_with_severity_from_the_pristine_one(kind: str) -> None:
     scores = [proxy_score(kind, severity) for severity in range(6)]
     assert scores[0] == proxy_score("pristine", 0) == 90
     assert all(milder > harsher for milder, harsher in pairwise(scores))
     assert scores[-1] > 0
 
 
-def test_each_kind_has_its_own_slope() -> None:
+def test_kinds__each_has_its_own_slope() -> None:
     assert len({KINDS.get(kind).slope for kind in KINDS}) == len(KINDS.names())
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_severity_zero_changes_nothing(clip: Clip, kind: str) -> None:
+def test_kinds__severity_zero_changes_nothing(clip: Clip, kind: str) -> None:
     if KINDS.get(kind).alter is KINDS.get("pristine").alter and KINDS.get(kind).shown is every_frame:
         np.testing.assert_array_equal(distorted(clip, kind, 0).luma, pristine_luma(clip))
     assert KINDS.get(kind).crf(0) == 8
 
 
-def test_only_compression_leaves_its_work_to_the_encoder() -> None:
+def test_kinds__compression_alone_leaves_its_work_to_the_encoder() -> None:
     assert [kind for kind in KINDS if KINDS.get(kind).amount_is_crf] == ["compression"]
     assert [KINDS.get("compression").crf(severity) for severity in SEVERITIES] == [32, 36, 40, 44, 48]
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_aliasing_adds_high_frequencies_that_a_low_pass_would_have_spared(clip: Clip, severity: int) -> None:
+def test_aliasing__adds_high_frequencies_that_a_low_pass_would_remove(clip: Clip, severity: int) -> None:
     def high_frequencies(luma: NDArray[np.float64]) -> float:
         window = np.hanning(luma.shape[2]) * np.hanning(luma.shape[1])[:, None]
         power = (np.abs(np.fft.fft2((luma - luma.mean()) * window)) ** 2).mean(0)
@@ -91,7 +91,7 @@ def test_aliasing_adds_high_frequencies_that_a_low_pass_would_have_spared(clip: 
     assert high_frequencies(aliased) > 1.5 * high_frequencies(filtered)
 
 
-def test_aliasing_grows_with_severity(clip: Clip) -> None:
+def test_aliasing__grows_with_severity(clip: Clip) -> None:
     errors = [
         float(np.abs(distorted(clip, "aliasing", severity).luma - pristine_luma(clip)).mean())
         for severity in SEVERITIES
@@ -99,13 +99,13 @@ def test_aliasing_grows_with_severity(clip: Clip) -> None:
     assert all(milder < harsher for milder, harsher in pairwise(errors))
 
 
-def test_aliasing_only_repeats_pristine_samples(clip: Clip) -> None:
+def test_aliasing__only_repeats_pristine_samples(clip: Clip) -> None:
     luma = distorted(clip, "aliasing", 2).luma
     np.testing.assert_array_equal(luma[:, 1::2, 1::2], pristine_luma(clip)[:, 1::2, 1::2])
     np.testing.assert_array_equal(luma[:, 1::2, 1::2], luma[:, ::2, ::2])
 
 
-def test_interlacing_combs_more_with_severity(clip: Clip) -> None:
+def test_interlacing__combs_more_with_severity(clip: Clip) -> None:
     def comb(luma: NDArray[np.float64]) -> float:
         return float(np.abs(luma[:, 1:-1:2] - (luma[:, :-2:2] + luma[:, 2::2]) / 2).mean())
 
@@ -116,7 +116,7 @@ def test_interlacing_combs_more_with_severity(clip: Clip) -> None:
 
 
 @pytest.mark.parametrize(("severity", "distance"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 6)])
-def test_interlacing_weaves_two_moments(clip: Clip, severity: int, distance: int) -> None:
+def test_interlacing__weaves_two_moments(clip: Clip, severity: int, distance: int) -> None:
     luma = distorted(clip, "interlacing", severity).luma
     np.testing.assert_array_equal(luma[:, ::2], clip.fields.luma[: 2 * FRAMES : 2, ::2])
     np.testing.assert_array_equal(luma[:, 1::2], clip.fields.luma[distance : 2 * FRAMES + distance : 2, 1::2])
@@ -125,7 +125,7 @@ def test_interlacing_weaves_two_moments(clip: Clip, severity: int, distance: int
 @pytest.mark.parametrize(
     ("severity", "cadence"), [(1, (2, 1)), (2, (3, 2)), (3, (4, 3)), (4, (5, 4)), (5, (6, 5))]
 )
-def test_judder_holds_pictures_for_unequal_times(severity: int, cadence: tuple[int, int]) -> None:
+def test_judder__holds_pictures_for_unequal_times(severity: int, cadence: tuple[int, int]) -> None:
     kind = KINDS.get("judder")
     shown = kind.shown(66, kind.amount(severity), np.random.default_rng(0))
     repeated = holds(shown)[:-1]
@@ -133,7 +133,7 @@ def test_judder_holds_pictures_for_unequal_times(severity: int, cadence: tuple[i
     assert set(np.diff(np.unique(shown))) == {sum(cadence)}
 
 
-def test_flicker_moves_the_mean_luma_at_six_hertz(clip: Clip) -> None:
+def test_flicker__moves_the_mean_luma_at_six_hertz(clip: Clip) -> None:
     depths = []
     for severity in SEVERITIES:
         luma = distorted(clip, "flicker", severity).luma.astype(np.float64)
@@ -145,13 +145,13 @@ def test_flicker_moves_the_mean_luma_at_six_hertz(clip: Clip) -> None:
     assert depths[0] == pytest.approx(KINDS.get("flicker").amount(1), rel=0.15)
 
 
-def test_flicker_leaves_colour_alone(clip: Clip) -> None:
+def test_flicker__leaves_colour_alone(clip: Clip) -> None:
     np.testing.assert_array_equal(distorted(clip, "flicker", 5).cb, clip.fields.cb[: 2 * FRAMES : 2])
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("frames", [12, 48, 60, 300])
-def test_frame_drop_loses_the_share_and_comes_back_in_time(severity: int, frames: int) -> None:
+def test_frame_drop__loses_its_share_and_returns_in_time(severity: int, frames: int) -> None:
     kind = KINDS.get("frame-drop")
     for seed in range(20):
         shown = kind.shown(frames, kind.amount(severity), np.random.default_rng(seed))
@@ -164,14 +164,14 @@ def test_frame_drop_loses_the_share_and_comes_back_in_time(severity: int, frames
         assert max(holds(shown)) <= 5
 
 
-def test_frame_drop_follows_its_generator() -> None:
+def test_frame_drop__follows_its_generator() -> None:
     kind = KINDS.get("frame-drop")
     first, again, other = (kind.shown(60, 0.25, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_bad_arguments_are_refused(clip: Clip) -> None:
+def test_proxy_score__refuses_wrong_arguments(clip: Clip) -> None:
     with pytest.raises(ArgumentError, match="severity is 6: this kind allows 0 to 5"):
         proxy_score("flicker", 6)
     with pytest.raises(ArgumentError, match="severity is 1: this kind allows 0 to 0"):

@@ -22,7 +22,9 @@ def pictures() -> Pictures:
 
 
 @pytest.mark.parametrize("rate_hz", [24, 25, 30])
-def test_frames_and_rate_are_those_asked_for(tmp_path: Path, pictures: Pictures, rate_hz: int) -> None:
+def test_write_h264__frames_and_rate_are_those_requested(
+    tmp_path: Path, pictures: Pictures, rate_hz: int
+) -> None:
     write_h264(tmp_path / "clip.mp4", pictures, rate_hz, NEAR_LOSSLESS_CRF)
     with av.open(tmp_path / "clip.mp4") as container:
         stream = container.streams.video[0]
@@ -36,7 +38,7 @@ def test_frames_and_rate_are_those_asked_for(tmp_path: Path, pictures: Pictures,
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_near_lossless_means_near_lossless(tmp_path: Path, pictures: Pictures) -> None:
+def test_write_h264__near_lossless_is_near_lossless(tmp_path: Path, pictures: Pictures) -> None:
     write_h264(tmp_path / "clip.mp4", pictures, 24, NEAR_LOSSLESS_CRF)
     with av.open(tmp_path / "clip.mp4") as container:
         decoded = np.stack([frame.to_ndarray() for frame in container.decode(video=0)])
@@ -45,7 +47,9 @@ def test_near_lossless_means_near_lossless(tmp_path: Path, pictures: Pictures) -
     assert 10 * np.log10(255**2 / error) > 46
 
 
-def test_files_shrink_and_pictures_worsen_with_severity(tmp_path: Path, pictures: Pictures) -> None:
+def test_write_h264__files_shrink_and_pictures_worsen_with_severity(
+    tmp_path: Path, pictures: Pictures
+) -> None:
     sizes, errors = [], []
     for severity in range(6):
         path = tmp_path / f"{severity}.mp4"

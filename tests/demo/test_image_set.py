@@ -31,7 +31,7 @@ def version(kind: str, severity: int, content: int = 0) -> np.ndarray:
     return render(0, ImageVersion("", content, kind, severity, 0.0, 0.0)).astype(float)
 
 
-def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None:
+def test_make_image_demo__is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None:
     first, second = make_image_demo(tmp_path / "a", contents=2), make_image_demo(tmp_path / "b", contents=2)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [(tmp_path / "a" / name).read_bytes() for name in files] == [
@@ -50,7 +50,7 @@ def test_the_set_is_made_once_and_the_same_from_its_seed(tmp_path: Path) -> None
     assert (second.parent / rows[3]["image"]).is_file()
 
 
-def test_labels_follow_severity_and_disputed_kinds_have_the_larger_deviations() -> None:
+def test_plan_image_versions__labels_follow_severity_and_kind() -> None:
     versions = plan_image_versions(ImageDemoSettings())
     assert len(versions) == MOST_IMAGE_CONTENTS * 16
     for kind in IMAGE_KINDS:
@@ -64,7 +64,7 @@ def test_labels_follow_severity_and_disputed_kinds_have_the_larger_deviations() 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in IMAGE_KINDS if kind != "pristine"])
-def test_each_step_takes_a_picture_further_from_the_pristine_one(kind: str) -> None:
+def test_image_kinds__each_step_is_further_from_the_pristine_one(kind: str) -> None:
     pristine = version("pristine", 0)
     # the mean over a neighbourhood for noise, whose draws differ from step to step
     distances = [
@@ -76,12 +76,12 @@ def test_each_step_takes_a_picture_further_from_the_pristine_one(kind: str) -> N
     assert min(distances) > 0.3
 
 
-def test_places_do_not_overlap() -> None:
+def test_plan_image_versions__crops_do_not_overlap() -> None:
     crops = [version("pristine", 0, content) for content in range(MOST_IMAGE_CONTENTS)]
     assert len({crop.tobytes() for crop in crops}) == MOST_IMAGE_CONTENTS
 
 
-def test_folders_and_settings_that_are_not_allowed(tmp_path: Path) -> None:
+def test_make_image_demo__refuses_wrong_folders_and_settings(tmp_path: Path) -> None:
     with pytest.raises(
         ArgumentError, match=f"contents is 99: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"
     ):

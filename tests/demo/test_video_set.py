@@ -52,19 +52,19 @@ def decoded_luma(path: Path) -> NDArray[np.float64]:
         )
 
 
-def test_the_same_seed_gives_the_same_bytes(demo: Path, tmp_path: Path) -> None:
+def test_make_demo__the_same_seed_gives_the_same_bytes(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "again", contents=1, seconds=SECONDS)
     assert contents_of(tmp_path / "again") == contents_of(demo)
 
 
-def test_another_seed_gives_another_set(demo: Path, tmp_path: Path) -> None:
+def test_make_demo__another_seed_gives_another_set(demo: Path, tmp_path: Path) -> None:
     make_demo(tmp_path / "other", seed=1, contents=1, seconds=SECONDS)
     ours, theirs = contents_of(demo), contents_of(tmp_path / "other")
     assert list(ours) == list(theirs)
     assert all(ours[name] != theirs[name] for name in ours if name.endswith(".mp4"))
 
 
-def test_labels_are_an_own_data_set(demo: Path) -> None:
+def test_make_demo__labels_are_an_own_data_set(demo: Path) -> None:
     labels = rows(demo / "labels.csv")
     assert list(labels[0]) == ["video", "mos", "content"]
     assert [row["video"] for row in labels] == [
@@ -77,7 +77,7 @@ def test_labels_are_an_own_data_set(demo: Path) -> None:
     assert (DEMO_NAME, SCORE_NAME, SCORE_RANGE) == ("demo", "proxy score", (0.0, 100.0))
 
 
-def test_videos_decode_to_what_versions_csv_claims(demo: Path) -> None:
+def test_make_demo__videos_decode_to_what_versions_csv_claims(demo: Path) -> None:
     for row in rows(demo / "versions.csv"):
         with av.open(demo / row["video"]) as container:
             assert container.streams.video[0].average_rate == int(row["frame_rate_hz"])
@@ -90,7 +90,7 @@ def test_videos_decode_to_what_versions_csv_claims(demo: Path) -> None:
         assert float(row["proxy_score_before_noise"]) == proxy_score(row["kind"], int(row["severity"]))
 
 
-def test_a_finished_set_is_found_again(own_copy: Path) -> None:
+def test_make_demo__finds_a_finished_set(own_copy: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in own_copy.rglob("*")}
     calls: list[tuple[int, int]] = []
     assert (
@@ -103,7 +103,7 @@ def test_a_finished_set_is_found_again(own_copy: Path) -> None:
     assert not calls
 
 
-def test_an_interrupted_set_is_completed(
+def test_make_demo__completes_an_interrupted_set(
     own_copy: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
@@ -127,7 +127,7 @@ def test_an_interrupted_set_is_completed(
     assert {name: (root / "videos" / name).stat().st_mtime_ns for name in written} == kept
 
 
-def test_missing_and_changed_videos_are_made_again(own_copy: Path, demo: Path) -> None:
+def test_make_demo__makes_missing_and_changed_videos_again(own_copy: Path, demo: Path) -> None:
     (own_copy / "videos/c01_judder.mp4").unlink()
     (own_copy / "videos/c01_flicker.mp4").write_bytes(b"not a video")
     untouched = (own_copy / "videos/c01_pristine.mp4").stat().st_mtime_ns
@@ -138,7 +138,7 @@ def test_missing_and_changed_videos_are_made_again(own_copy: Path, demo: Path) -
     assert calls == [(13, 13)]
 
 
-def test_a_set_of_other_settings_is_not_overwritten(own_copy: Path) -> None:
+def test_make_demo__does_not_overwrite_a_set_of_other_settings(own_copy: Path) -> None:
     with pytest.raises(
         DatasetError,
         match=r"holds a demo with .*'seed': 0.*, not .*'seed': 1.*: delete the folder or choose another one",
@@ -146,7 +146,7 @@ def test_a_set_of_other_settings_is_not_overwritten(own_copy: Path) -> None:
         make_demo(own_copy, seed=1, contents=1, seconds=SECONDS)
 
 
-def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
+def test_make_demo__does_not_overwrite_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("video,mos\n", encoding="utf-8")
     with pytest.raises(
         DatasetError,
@@ -156,13 +156,13 @@ def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"settings": {}, "sha256": 3})])
-def test_a_damaged_marker_is_told(tmp_path: Path, text: str) -> None:
+def test_make_demo__reports_a_damaged_marker(tmp_path: Path, text: str) -> None:
     (tmp_path / "demo.json").write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=r"demo.json is not the marker of a demo .*: delete the folder"):
         make_demo(tmp_path)
 
 
-def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+def test_make_demo__refuses_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
         make_demo(tmp_path, seed=-1)
     with pytest.raises(ArgumentError, match="contents is 13: the two photographs give 1 to 12"):
@@ -179,7 +179,7 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         make_demo(tmp_path / "file")
 
 
-def test_the_full_set_is_twelve_contents_in_thirteen_versions() -> None:
+def test_plan_versions__are_twelve_contents_in_thirteen_versions() -> None:
     versions = plan_versions(DemoSettings())
     assert len(versions) == len({version.video for version in versions}) == 156
     assert Counter(version.content for version in versions) == dict.fromkeys(range(12), 13)
@@ -195,7 +195,7 @@ def test_the_full_set_is_twelve_contents_in_thirteen_versions() -> None:
         )
 
 
-def test_one_severity_a_kind_gives_the_first_of_the_versions() -> None:
+def test_plan_versions__one_severity_a_kind_gives_the_first_versions() -> None:
     few, many = plan_versions(DemoSettings(severities=1)), plan_versions(DemoSettings())
     assert len(few) == 84
     assert [(v.video, v.proxy_score) for v in few] == [
@@ -203,7 +203,7 @@ def test_one_severity_a_kind_gives_the_first_of_the_versions() -> None:
     ]
 
 
-def test_labels_stay_near_the_documented_function() -> None:
+def test_plan_versions__labels_stay_near_the_documented_function() -> None:
     versions = plan_versions(DemoSettings())
     noise = np.array(
         [version.proxy_score - proxy_score(version.kind, version.severity) for version in versions]
@@ -213,7 +213,7 @@ def test_labels_stay_near_the_documented_function() -> None:
     assert len({version.proxy_score for version in versions}) > 140
 
 
-def test_the_first_contents_do_not_depend_on_how_many_follow() -> None:
+def test_plan_versions__first_contents_do_not_depend_on_how_many_follow() -> None:
     few, many = plan_versions(DemoSettings(contents=2)), plan_versions(DemoSettings(contents=12))
     assert [(v.video, v.severity, v.proxy_score) for v in few] == [
         (v.video, v.severity, v.proxy_score) for v in many[:26]
