@@ -51,7 +51,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_the_floors_above(module: str) -> None:
+def test_modules__import_only_from_the_floors_above(module: str) -> None:
     own = module.split("/", maxsplit=1)[0].removesuffix(".py")
     assert own in FLOOR_OF, f"{own} has no floor; give it one here and in the design"
     names = imported(PACKAGE / module)
@@ -79,13 +79,13 @@ def functions(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
-def test_functions_are_short(path: Path) -> None:
+def test_functions__are_short(path: Path) -> None:
     long = {name for name, whole, body in functions(path) if whole > LONGEST_FUNCTION or body > LONGEST_BODY}
     allowed = {name for place, name in LONG_STILL if place == path.relative_to(PACKAGE.parent).as_posix()}
     assert long == allowed, "divide a long function, and take one that is short again off the list"
 
 
-def test_small_files_are_plug_ins_or_commands() -> None:
+def test_small_files__are_plug_ins_or_commands() -> None:
     small = {
         path.name
         for path in SOURCES
@@ -96,7 +96,7 @@ def test_small_files_are_plug_ins_or_commands() -> None:
     assert small <= SMALL_FILES, "a file this small is a part of another one"
 
 
-def test_a_decoding_process_starts_without_torch() -> None:
+def test_decoding_process__starts_without_torch() -> None:
     """It would cost each of them seconds of its start and hundreds of megabytes."""
     code = "import sys, vqafeat.video.worker; print(*sorted({'torch', 'scipy', 'zarr', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -22,7 +22,7 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
         ([SKIPPED], "NOT DONE: the network here reaches no list of weaknesses, so none of 1", 0),
     ],
 )
-def test_what_was_looked_up_is_told(
+def test_audit__reports_what_was_looked_up(
     tmp_path: Path, found: list[dict[str, Any]], words: str, code: int
 ) -> None:
     (tmp_path / "audit.json").write_text(json.dumps({"dependencies": found}))
@@ -32,7 +32,7 @@ def test_what_was_looked_up_is_told(
     assert (ended.returncode, words in ended.stdout) == (code, True), ended.stdout
 
 
-def test_an_audit_that_left_nothing_was_not_done(tmp_path: Path) -> None:
+def test_audit__that_left_nothing_was_not_done(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, AUDIT, tmp_path / "none.json"], capture_output=True, text=True, check=True
     )

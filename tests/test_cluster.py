@@ -22,12 +22,12 @@ from vqafeat.errors import ArgumentError, ClusterError
         ({"patience_seconds": 0.0}, "patience is 0 seconds; it has to be positive"),
     ],
 )
-def test_what_cannot_be_asked(asked: dict[str, Any], told: str) -> None:
+def test_cluster_options__refuse_wrong_values(asked: dict[str, Any], told: str) -> None:
     with pytest.raises(ArgumentError, match=told):
         ClusterOptions(**asked)
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connected__without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(
@@ -38,7 +38,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
-def test_a_cluster_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connected__reports_a_cluster_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**options: Any) -> None:
         assert options["address"] == "192.0.2.1:6379"
         raise ConnectionError("Could not find any running Ray instance.\nThis goes on.")
@@ -49,7 +49,7 @@ def test_a_cluster_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
-def test_what_ray_tells_keeps_out_of_results(
+def test_connected__keeps_what_ray_prints_out_of_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cluster, "ray_module", lambda: SimpleNamespace(is_initialized=lambda: True))
@@ -59,7 +59,7 @@ def test_what_ray_tells_keeps_out_of_results(
     assert (found.out, found.err) == ("", "(raylet) a worker died\n")
 
 
-def test_as_many_workers_as_each_machine_holds() -> None:
+def test_workers_that_fit__are_as_many_as_each_machine_holds() -> None:
     nodes = [
         {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 2.0}},
         {"Alive": True, "Resources": {"CPU": 7.0, "GPU": 1.0}},
@@ -75,7 +75,7 @@ def test_as_many_workers_as_each_machine_holds() -> None:
         workers_that_fit(nodes, ClusterOptions(gpus_per_worker=4))
 
 
-def test_a_machine_without_the_shared_folder_is_named(tmp_path: Any) -> None:
+def test_enter__names_a_machine_without_the_shared_folder(tmp_path: Any) -> None:
     with pytest.raises(
         ClusterError,
         match=r"of the cluster cannot enter '.*absent' \(No such file or directory\); all machines have to "
@@ -84,7 +84,7 @@ def test_a_machine_without_the_shared_folder_is_named(tmp_path: Any) -> None:
         enter(tmp_path / "absent")
 
 
-def test_the_reason_of_a_long_error() -> None:
+def test_reason__shortens_a_long_error() -> None:
     assert reason(
         RuntimeError(
             "The actor died.\n\n  File x\n\x1b[36mModuleNotFoundError\x1b[39m: No module named 'vqafeat'"

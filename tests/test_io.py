@@ -26,12 +26,12 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, ""])
-def test_text_comes_back_as_it_was(text: str) -> None:
+def test_escape_formula__is_undone_by_unescape_formula(text: str) -> None:
     assert unescape_formula(escape_formula(text)) == text
     assert not escape_formula(text).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-def test_predictions_hold_no_formula_and_read_the_same(tmp_path: Path) -> None:
+def test_write_predictions__holds_no_formula_and_reads_the_same(tmp_path: Path) -> None:
     rows = [Prediction(0, "test", name, name, -1.5, -2.5) for name in HOSTILE]
     write_predictions(tmp_path, rows)
     assert repr(read_rows(tmp_path)) == repr(rows)  # the score that was not written is NaN
@@ -40,7 +40,7 @@ def test_predictions_hold_no_formula_and_read_the_same(tmp_path: Path) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
 
 
-def test_files_of_absurd_size_are_refused(tmp_path: Path) -> None:
+def test_reading__refuses_files_of_absurd_size(tmp_path: Path) -> None:
     for name, read in (
         ("big.csv", text_of),
         ("big.csv", lambda path: load_dataset(str(path))),

@@ -34,7 +34,7 @@ def noisy_pair(count: int = 60, seed: int = 3) -> tuple[Values, Values]:
     return scores, 20 + 60 / (1 + np.exp(-(scores - 0.4) / 0.12)) + rng.normal(0, 4, count)
 
 
-def test_recorded_metrics_of_all_hundred_runs(recorded: Recorded) -> None:
+def test_evaluate_predictions__equals_the_recorded_metrics_of_hundred_runs(recorded: Recorded) -> None:
     assert len(recorded) == 100
     for name, run in recorded.items():
         srocc, krocc, plcc, rmse = run["metrics"]
@@ -50,7 +50,7 @@ def test_recorded_metrics_of_all_hundred_runs(recorded: Recorded) -> None:
     ("database", "summary", "printed"),
     [("C", np.mean, 0.8630), ("L", np.mean, 0.8055), ("K", np.median, 0.8362), ("N", np.median, 0.8412)],
 )
-def test_first_ten_runs_give_the_printed_srocc(
+def test_evaluate_predictions__first_ten_runs_give_the_printed_srocc(
     recorded: Recorded, database: str, summary: np.ufunc, printed: float
 ) -> None:
     runs = [recorded[f"{database}/{number:02d}"] for number in range(10)]
@@ -59,7 +59,7 @@ def test_first_ten_runs_give_the_printed_srocc(
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
-def test_logistic_reaches_what_the_released_equation_reaches(recorded: Recorded, mapping: str) -> None:
+def test_logistic__is_as_close_as_the_released_equation(recorded: Recorded, mapping: str) -> None:
     absolute = mapping == "logistic-li"
 
     def equation(x: Values, b1: float, b2: float, b3: float, b4: float) -> Values:
@@ -76,7 +76,7 @@ def test_logistic_reaches_what_the_released_equation_reaches(recorded: Recorded,
         assert not found.note
 
 
-def test_logistic_recovers_the_parameters_it_was_made_from() -> None:
+def test_logistic__recovers_the_parameters_that_made_the_labels() -> None:
     scores = np.linspace(-3.0, 9.0, 80)
     t1, t2, t3, t4 = 83.0, 12.5, 2.2, 1.7
     labels = (t1 - t2) / (1 + np.exp(-(scores - t3) / t4)) + t2
@@ -90,7 +90,7 @@ def test_logistic_recovers_the_parameters_it_was_made_from() -> None:
         assert agreement.rmse == pytest.approx(0, abs=1e-5)
 
 
-def test_correlations_equal_scipy_with_ties() -> None:
+def test_evaluate_predictions__correlations_equal_scipy_with_ties() -> None:
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 12, 90).astype(float), rng.integers(0, 9, 90).astype(float)
     found = evaluate_predictions(scores, labels, "none")
@@ -105,7 +105,7 @@ def test_correlations_equal_scipy_with_ties() -> None:
     ("factor", "shift"), [(1e-9, 0.0), (1e9, 0.0), (1.0, 1e6), (1e120, 0.0), (1e-120, 0.0)]
 )
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic"])
-def test_mappings_do_not_depend_on_the_scale_of_predictions(
+def test_mappings__do_not_depend_on_the_scale_of_predictions(
     factor: float, shift: float, mapping: str
 ) -> None:
     scores, labels = noisy_pair()
@@ -116,7 +116,7 @@ def test_mappings_do_not_depend_on_the_scale_of_predictions(
     assert (found.plcc, found.rmse) == pytest.approx((expected.plcc, expected.rmse), rel=1e-5)
 
 
-def test_metrics_do_not_depend_on_the_scale_of_labels() -> None:
+def test_evaluate_predictions__does_not_depend_on_the_scale_of_labels() -> None:
     scores, labels = noisy_pair()
     expected, found = evaluate_predictions(scores, labels), evaluate_predictions(scores, labels * 1e7 - 3e8)
     assert found.plcc == pytest.approx(expected.plcc, rel=1e-6)
@@ -124,7 +124,7 @@ def test_metrics_do_not_depend_on_the_scale_of_labels() -> None:
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
-def test_a_falling_curve_is_fitted_and_told(mapping: str) -> None:
+def test_logistic__fits_and_notes_a_falling_curve(mapping: str) -> None:
     scores, labels = noisy_pair()
     rising, falling = (
         evaluate_predictions(scores, labels, mapping),
@@ -136,21 +136,21 @@ def test_a_falling_curve_is_fitted_and_told(mapping: str) -> None:
     assert not rising.note
 
 
-def test_outliers_do_not_overflow() -> None:
+def test_logistic_li__outliers_do_not_overflow() -> None:
     scores, labels = noisy_pair()
     scores[0], scores[1] = 1e5, -1e5
     found = evaluate_predictions(scores, labels, "logistic-li")
     assert math.isfinite(found.plcc)
 
 
-def test_a_straight_line_is_a_logistic_in_the_limit() -> None:
+def test_logistic_increasing__fits_a_straight_line_in_the_limit() -> None:
     scores = np.linspace(0, 10, 50)
     found = evaluate_predictions(scores, 3 * scores + 1)
     assert found.plcc == pytest.approx(1, abs=1e-3)
     assert not found.note
 
 
-def test_a_fit_stuck_in_a_step_is_told() -> None:
+def test_logistic_li__notes_a_fit_stuck_in_a_step() -> None:
     scores, labels = noisy_pair()
     found = evaluate_predictions(scores * 1e6, 50 * scores, "logistic-li")
     assert "local minimum" in found.note
@@ -158,7 +158,7 @@ def test_a_fit_stuck_in_a_step_is_told() -> None:
 
 
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic", "logistic-li", "none"])
-def test_constant_predictions_give_no_correlation(mapping: str) -> None:
+def test_evaluate_predictions__constant_predictions_give_no_correlation(mapping: str) -> None:
     labels = np.linspace(1, 5, 20)
     found = evaluate_predictions(np.full(20, 0.1) * 3, labels, mapping)
     assert all(math.isnan(value) for value in (found.srocc, found.krocc, found.plcc))
@@ -166,18 +166,18 @@ def test_constant_predictions_give_no_correlation(mapping: str) -> None:
     assert "constant predictions" in found.note
 
 
-def test_constant_up_to_rounding_is_constant() -> None:
+def test_evaluate_predictions__constant_up_to_rounding_is_constant() -> None:
     scores = np.where(np.arange(20) % 2, 0.1 + 0.2, 0.3)
     assert "constant predictions" in evaluate_predictions(scores, np.linspace(1, 5, 20)).note
 
 
-def test_constant_labels_give_no_correlation() -> None:
+def test_evaluate_predictions__constant_labels_give_no_correlation() -> None:
     found = evaluate_predictions([1.0, 2.0, 3.0, 4.0, 5.0], [2.0] * 5)
     assert math.isnan(found.srocc)
     assert "constant labels" in found.note
 
 
-def test_a_fit_that_runs_out_of_evaluations_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logistic__a_fit_that_runs_out_of_evaluations_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vqafeat.metrics.MOST_EVALUATIONS", 2)
     scores, labels = noisy_pair()
     found, fit = evaluate_predictions(scores, labels, "logistic"), fit_logistic(scores, labels, "logistic")
@@ -189,26 +189,26 @@ def test_a_fit_that_runs_out_of_evaluations_is_no_number(monkeypatch: pytest.Mon
     assert np.isnan(fit.mapped(scores)).all()
 
 
-def test_a_curve_no_better_than_a_constant_is_no_number() -> None:
+def test_logistic_li__a_curve_no_better_than_a_constant_is_no_number() -> None:
     scores = np.random.default_rng(1).normal(size=48) * 1e-150
     found = evaluate_predictions(scores, np.random.default_rng(2).uniform(0, 100, 48), "logistic-li")
     assert math.isnan(found.plcc)
     assert "did not converge" in found.note
 
 
-def test_three_values_are_too_few_for_the_logistic() -> None:
+def test_logistic__three_videos_are_too_few() -> None:
     found = evaluate_predictions([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], "logistic")
     assert found.srocc == pytest.approx(0.5)
     assert math.isnan(found.plcc)
     assert "3 videos are too few" in found.note
 
 
-def test_two_values_correlate() -> None:
+def test_evaluate_predictions__two_videos_correlate() -> None:
     found = evaluate_predictions([1, 2], [5, 4], "none")
     assert (found.srocc, found.krocc, found.plcc) == pytest.approx((-1, -1, -1))
 
 
-def test_mapped_keeps_the_shape() -> None:
+def test_mapped__keeps_the_shape() -> None:
     scores, labels = noisy_pair()
     assert fit_logistic(scores, labels).mapped(np.zeros((3, 4))).shape == (3, 4)
 
@@ -241,19 +241,21 @@ def test_mapped_keeps_the_shape() -> None:
         ),
     ],
 )
-def test_bad_input_is_refused(predictions: list[float], mos: list[float], message: str) -> None:
+def test_evaluate_predictions__and_fit_logistic_refuse_wrong_input(
+    predictions: list[float], mos: list[float], message: str
+) -> None:
     for measure in (evaluate_predictions, fit_logistic):
         with pytest.raises(ArgumentError, match=message):
             measure(predictions, mos)
 
 
-def test_unknown_mapping_names_its_neighbours() -> None:
+def test_mappings__an_unknown_one_names_its_neighbours() -> None:
     with pytest.raises(UnknownNameError, match="unknown mapping 'logistc': did you mean logistic"):
         evaluate_predictions([1, 2], [1, 2], "logistc")
     assert MAPPINGS.names() == ["logistic-increasing", "logistic", "logistic-li", "none"]
 
 
-def test_there_is_no_fit_without_a_mapping() -> None:
+def test_fit_logistic__refuses_the_mapping_none() -> None:
     with pytest.raises(
         ArgumentError,
         match="mapping 'none' fits nothing: choose one of logistic-increasing, logistic, logistic-li",
@@ -261,14 +263,14 @@ def test_there_is_no_fit_without_a_mapping() -> None:
         fit_logistic([1, 2, 3, 4], [1, 2, 3, 4], "none")
 
 
-def test_metrics_check_themselves() -> None:
+def test_metrics__refuse_wrong_values() -> None:
     with pytest.raises(ArgumentError, match="n of Metrics is 1: at least 2"):
         Metrics(0.5, 0.5, 0.5, 1.0, 0.5, 1.0, 1)
     with pytest.raises(ArgumentError, match="plcc of Metrics is NaN and note is empty: say why"):
         Metrics(0.5, 0.5, math.nan, 1.0, 0.5, 1.0, 5)
 
 
-def test_fits_check_themselves() -> None:
+def test_logistic_fit__refuses_wrong_values() -> None:
     with pytest.raises(ArgumentError, match=r"tau of a converged LogisticFit is .*: all four must be finite"):
         LogisticFit((math.nan, 0.0, 0.0, 1.0), converged=True)
     with pytest.raises(ArgumentError, match="note of a LogisticFit that did not converge is empty"):
@@ -280,9 +282,7 @@ class TestIncreasingLogistic:
     fitted.
     """
 
-    def test_it_is_as_close_as_the_released_logistic_on_recorded_predictions(
-        self, recorded: Recorded
-    ) -> None:
+    def test_logistic_increasing__is_as_close_as_the_released_logistic(self, recorded: Recorded) -> None:
         closer = []
         for name, run in recorded.items():
             found, released = (
@@ -298,7 +298,7 @@ class TestIncreasingLogistic:
         step = fit_logistic(recorded["C/08"]["rq"], recorded["C/08"]["sq"], "logistic")
         assert step.tau[3] < np.std(recorded["C/08"]["rq"]) / 40
 
-    def test_twelve_videos_are_too_few(self) -> None:
+    def test_logistic_increasing__twelve_videos_are_too_few(self) -> None:
         scores, labels = noisy_pair(12)
         found = evaluate_predictions(scores, labels)
         assert found.plcc == found.plcc_plain == pytest.approx(stats.pearsonr(scores, labels).statistic)
@@ -310,14 +310,14 @@ class TestIncreasingLogistic:
         )
         assert not evaluate_predictions(*noisy_pair(20)).note
 
-    def test_predictions_against_the_labels_keep_their_sign(self) -> None:
+    def test_logistic_increasing__keeps_the_sign_of_falling_predictions(self) -> None:
         scores, labels = noisy_pair()
         found = evaluate_predictions(-scores, labels)
         assert found.srocc < 0
         assert found.plcc == found.plcc_plain < 0
         assert found.note.startswith("the predictions run against the labels, which no increasing curve fits")
 
-    def test_the_curve_rises_and_takes_no_step(self) -> None:
+    def test_logistic_increasing__rises_and_takes_no_step(self) -> None:
         for seed in range(20):
             rng = np.random.default_rng(seed)
             labels = rng.normal(size=24)
@@ -329,7 +329,7 @@ class TestIncreasingLogistic:
             assert (np.diff(fit.mapped(grid)) >= 0).all()
             assert fit.tau[3] >= 0.5 * np.std(scores) * (1 - 1e-9)
 
-    def test_it_starts_from_several_points(self) -> None:
+    def test_logistic_increasing__starts_from_several_points(self) -> None:
         # a rise at the far end, which one start in the middle misses
         rng = np.random.default_rng(4)
         scores = np.concatenate([rng.uniform(0, 1, 60), rng.uniform(9, 10, 6)])

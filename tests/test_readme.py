@@ -23,7 +23,7 @@ def shown(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
 
 
-def test_a_backbone_a_head_and_a_loss_are_one_file_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme__a_backbone_a_head_and_a_loss_are_one_file_each(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in (BACKBONES, HEADS, LOSSES):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))  # type: ignore[attr-defined]
     blocks = shown("python")
@@ -44,14 +44,14 @@ def test_a_backbone_a_head_and_a_loss_are_one_file_each(monkeypatch: pytest.Monk
     )
 
 
-def test_a_table_is_one_file() -> None:
+def test_readme__a_table_is_one_file() -> None:
     (block,) = shown("toml")
     study = table_of(tomllib.loads(block), "mine")
     assert [len(study.rows), len(study.columns), study.tolerance] == [2, 2, {"srocc": 0.02}]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links__lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     assert links
     for link in links:

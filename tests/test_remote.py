@@ -9,7 +9,7 @@ from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.remote import parse_path, remove_tree
 
 
-def test_a_path_is_a_local_folder(tmp_path: Path) -> None:
+def test_parse_path__a_path_is_a_local_folder(tmp_path: Path) -> None:
     assert parse_path(str(tmp_path)) == tmp_path
     (tmp_path / "own" / "deep").mkdir(parents=True)
     remove_tree(tmp_path / "own")
@@ -20,7 +20,7 @@ def test_a_path_is_a_local_folder(tmp_path: Path) -> None:
         parse_path("features", ["anon=true"])
 
 
-def test_a_url_keeps_its_options() -> None:
+def test_parse_path__a_url_keeps_its_options() -> None:
     pytest.importorskip("s3fs")
     pytest.importorskip("upath")
     place = parse_path("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
@@ -47,7 +47,7 @@ def test_a_url_keeps_its_options() -> None:
         "endpoint_url=http://me:HIDDEN@127.0.0.1",
     ],
 )
-def test_credentials_in_options_are_refused_without_being_repeated(option: str) -> None:
+def test_parse_path__refuses_credentials_in_options_and_never_repeats_them(option: str) -> None:
     with pytest.raises(
         ArgumentError, match=r"looks like a credential.*set it in the environment: AWS_ACCESS_KEY_ID"
     ) as told:
@@ -56,7 +56,7 @@ def test_credentials_in_options_are_refused_without_being_repeated(option: str) 
 
 
 @pytest.mark.parametrize("url", ["s3://me:HIDDEN@bucket/prefix", "s3://bucket/prefix?signature=HIDDEN"])
-def test_credentials_in_urls_are_refused_without_being_repeated(url: str) -> None:
+def test_parse_path__refuses_credentials_in_urls_and_never_repeats_them(url: str) -> None:
     with pytest.raises(
         ArgumentError, match=r"holds a user or a query.*Credentials come from the environment"
     ) as told:
@@ -64,7 +64,7 @@ def test_credentials_in_urls_are_refused_without_being_repeated(url: str) -> Non
     assert "HIDDEN" not in str(told.value)
 
 
-def test_other_urls_and_malformed_options_are_refused() -> None:
+def test_parse_path__refuses_other_urls_and_malformed_options() -> None:
     pytest.importorskip("s3fs")
     with pytest.raises(
         ArgumentError, match=r"--storage-option config_kwargs=5 is no JSON object, as config_kwargs=\{"
@@ -77,7 +77,7 @@ def test_other_urls_and_malformed_options_are_refused() -> None:
     assert "HIDDEN" not in str(told.value)
 
 
-def test_what_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parse_path__names_the_command_for_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(
         ArgumentError, match=r"need 's3fs', not installed here; run: pip install 'vqafeat\[s3\]'"

@@ -43,7 +43,7 @@ def made(
 # ----------------------------------------------------------------------------------------------------------------
 
 
-def test_split_checks_itself() -> None:
+def test_split__refuses_wrong_values() -> None:
     assert Split((0, 1), (), (2,)).sizes == (2, 0, 1)
     with pytest.raises(
         DatasetError, match="split of 0/1/1 rows: training and test part need at least one row"
@@ -59,7 +59,7 @@ def test_split_checks_itself() -> None:
         Split((-1,), (), (0,))
 
 
-def test_ratio_is_parsed_and_refused() -> None:
+def test_ratio__parses_and_refuses() -> None:
     assert Ratio.parse("60/20/20") == Ratio(60, 20, 20)
     assert Ratio.parse("80/20") == Ratio(80, 0, 20)
     for text in ("80", "a/b", "60/20/10/10", "-80/180", "0.8/0.2"):
@@ -82,7 +82,7 @@ def test_ratio_is_parsed_and_refused() -> None:
         (234, "int", (140, 47, 47)),
     ],
 )
-def test_released_cuts(count: int, rounding: Rounding, sizes: tuple[int, int, int]) -> None:
+def test_cuts__equal_the_released_code(count: int, rounding: Rounding, sizes: tuple[int, int, int]) -> None:
     first, second = Ratio.parse("60/20/20").cuts(count, rounding)
     assert (first, second - first, count - second) == sizes
     permutations = np.random.default_rng(0).permutation(count)[:, None]
@@ -93,7 +93,7 @@ def test_released_cuts(count: int, rounding: Rounding, sizes: tuple[int, int, in
 # -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> None:
+def test_stored_split__takes_the_column_and_refuses_absent_runs() -> None:
     permutations = np.array([[4, 0], [3, 1], [2, 2], [1, 3], [0, 4]])
     assert stored_split(permutations, 0) == Split((2, 3, 4), (1,), (0,))
     assert stored_split(permutations, 1) == Split((0, 1, 2), (3,), (4,))
@@ -118,7 +118,7 @@ def test_stored_split_takes_the_column_and_refuses_runs_that_are_not_there() -> 
         ("Y", "youtube-ugc", "YouTube-UGCinfo.mat"),
     ],
 )
-def test_stored_splits_give_the_recorded_test_labels_of_li_et_al(
+def test_stored_split__gives_the_recorded_test_labels_of_li_et_al(
     shared_data: Path, letter: str, name: str, file: str
 ) -> None:
     dataset = load_dataset(name, labels=shared_data / "labels" / file)
@@ -132,7 +132,7 @@ def test_stored_splits_give_the_recorded_test_labels_of_li_et_al(
             assert sum(split.sizes) == len(mos)
 
 
-def test_vsfa_cuts_of_konvid(shared_data: Path) -> None:
+def test_make_split__stored_cuts_konvid_as_vsfa(shared_data: Path) -> None:
     dataset = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
     assert make_split(dataset, "stored", SplitRequest(rounding="ceil")).sizes == (721, 239, 240)
     assert make_split(dataset, "stored", SplitRequest(rounding="int")).sizes == (720, 240, 240)
@@ -146,7 +146,7 @@ def as_names(split: Split, names: list[str]) -> list[set[str]]:
     return [{names[row] for row in part} for part in (split.train, split.validation, split.test)]
 
 
-def test_video_splits_follow_the_seed_and_the_names_not_the_order_of_rows() -> None:
+def test_video_split__follows_seed_and_names_and_not_the_order_of_rows() -> None:
     split = video_split(NAMES, seed=3)
     assert split.sizes == (60, 20, 20)
     assert split == video_split(NAMES, seed=3)
@@ -156,14 +156,14 @@ def test_video_splits_follow_the_seed_and_the_names_not_the_order_of_rows() -> N
     assert video_split(NAMES, seed=3, ratio="80/20").sizes == (80, 0, 20)
 
 
-def test_video_split_is_numpy_s_permutation_of_the_sorted_names() -> None:
+def test_video_split__is_the_numpy_permutation_of_the_sorted_names() -> None:
     drawn = np.random.default_rng(3).permutation(100)
     assert video_split(NAMES, seed=3) == Split(
         *(tuple(sorted(part.tolist())) for part in np.split(drawn, [60, 80]))
     )
 
 
-def test_content_splits_keep_contents_whole_and_count_contents() -> None:
+def test_content_split__keeps_contents_whole_and_counts_contents() -> None:
     contents = [f"c{row % 45:02d}" for row in range(315)]
     split = content_split(contents, seed=1)
     assert split.sizes == (27 * 7, 9 * 7, 9 * 7)
@@ -177,11 +177,11 @@ def test_content_splits_keep_contents_whole_and_count_contents() -> None:
     assert content_split(contents, seed=1) != content_split(contents, seed=2)
 
 
-def test_content_split_equals_video_split_where_each_video_is_its_own_content() -> None:
+def test_content_split__equals_video_split_where_contents_are_videos() -> None:
     assert content_split(NAMES, seed=7) == video_split(NAMES, seed=7)
 
 
-def test_content_split_refuses_too_few_contents() -> None:
+def test_content_split__refuses_too_few_contents() -> None:
     assert content_split(["a", "a", "b", "c"], seed=0).sizes != (0, 0, 0)
     with pytest.raises(
         DatasetError, match=r"2 contents cannot be divided 60/20/20 by content \(1/0/1\); use --ratio 80/20"
@@ -193,11 +193,11 @@ def test_content_split_refuses_too_few_contents() -> None:
         content_split(["a", "a"], seed=0, ratio="80/20")
 
 
-def test_shared_contents_are_named() -> None:
+def test_shared_contents__are_named() -> None:
     assert shared_contents(Split((0, 1), (2,), (3, 4)), ["a", "b", "c", "b", "c"]) == ("b",)
 
 
-def test_video_level_splits_leak_content_and_grouped_ones_do_not(shared_data: Path) -> None:
+def test_make_split__video_level_splits_leak_content_and_grouped_do_not(shared_data: Path) -> None:
     dataset = load_dataset("cvd2014", labels=shared_data / "labels" / "CVD2014info.mat")
     contents = [video.content for video in dataset.videos]
     assert len(shared_contents(make_split(dataset, "stored", SplitRequest()), contents)) == 5
@@ -214,7 +214,7 @@ def test_video_level_splits_leak_content_and_grouped_ones_do_not(shared_data: Pa
 # -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_official_parts_with_validation_drawn_from_training() -> None:
+def test_official_split__takes_validation_from_training() -> None:
     splits = ["train"] * 10 + ["test"] * 3 + ["test-1080p"] * 2 + [None]
     names = [f"n{row}" for row in range(16)]
     assert official_split(splits, names, seed=0) == Split(tuple(range(10)), (), (10, 11, 12))
@@ -228,7 +228,7 @@ def test_official_parts_with_validation_drawn_from_training() -> None:
     ) == Split((0,), (1,), (2,))
 
 
-def test_official_parts_that_are_not_there() -> None:
+def test_official_split__refuses_absent_parts() -> None:
     with pytest.raises(
         DatasetError,
         match=r"no video is in the official part train or test \(parts: none\); read the lists that hold it",
@@ -244,7 +244,7 @@ def test_official_parts_that_are_not_there() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_protocol_splits_a_set_that_has_everything() -> None:
+def test_split_protocols__each_splits_a_set_that_has_everything() -> None:
     permutations = np.stack([np.random.default_rng(run).permutation(20) for run in range(3)], axis=1)
     dataset = made([f"c{row // 2}" for row in range(20)], ["train"] * 14 + ["test"] * 6, permutations)
     for protocol in SPLIT_PROTOCOLS:
@@ -259,7 +259,7 @@ def test_every_protocol_splits_a_set_that_has_everything() -> None:
         make_split(dataset, "contents", SplitRequest())
 
 
-def test_requests_check_themselves() -> None:
+def test_split_request__refuses_wrong_values() -> None:
     with pytest.raises(ArgumentError, match="run -1 and seed 0 must be 0 or more"):
         SplitRequest(run=-1)
     with pytest.raises(ArgumentError, match="ratio '80' must be"):
@@ -269,14 +269,14 @@ def test_requests_check_themselves() -> None:
 CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]
 
 
-def test_a_split_that_leaks() -> None:
+def test_leak__counts_videos_and_contents_seen_in_training() -> None:
     # a is in training and test, b in validation and test, c in test alone
     assert Leak.of(Split((0, 6), (2,), (1, 3, 4, 5, 7)), CONTENTS) == Leak(
         test_videos=5, seen_videos=2, test_contents=4, seen_contents=2
     )
 
 
-def test_the_note_tells_the_worst_split() -> None:
+def test_leakage_report__note_names_the_worst_split() -> None:
     splits = [Split((0,), (), (1, 2)), Split((0,), (), (1,)), Split((0,), (), (2, 3))]
     report = LeakageReport.of(splits, CONTENTS)
     assert report.note.startswith(
@@ -290,7 +290,7 @@ def test_the_note_tells_the_worst_split() -> None:
     }
 
 
-def test_grouped_splits_do_not_leak_and_drawn_videos_do() -> None:
+def test_leakage_report__video_splits_leak_and_content_splits_do_not() -> None:
     contents = [f"c{row % 45}" for row in range(315)]
     assert LeakageReport.of([content_split(contents, seed) for seed in range(5)], contents).note == ""
     drawn = LeakageReport.of([video_split([f"v{row}" for row in range(315)], 0)], contents)

@@ -31,7 +31,7 @@ FIRST = RNG.normal(0.8, 0.02, 10)
 SECOND = FIRST - RNG.normal(0.01, 0.01, 10)
 
 
-def test_paired_tests_equal_scipy() -> None:
+def test_paired_test__equals_scipy() -> None:
     expected = ttest_rel(FIRST, SECOND)
     found = paired_test(FIRST, SECOND)
     assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
@@ -46,7 +46,7 @@ def test_paired_tests_equal_scipy() -> None:
     assert (found.statistic, found.p, found.note) == (ranked.statistic, pytest.approx(ranked.pvalue), "")
 
 
-def test_student_s_own_example() -> None:
+def test_paired_test__equals_the_example_of_student() -> None:
     # "The probable error of a mean" (1908): hours of sleep gained with two drugs; t = 4.06 on 9 degrees of
     # freedom
     dextro = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -56,7 +56,7 @@ def test_student_s_own_example() -> None:
     assert found.p == pytest.approx(0.00283, abs=1e-5)
 
 
-def test_pairs_with_nan_are_left_out_and_counted() -> None:
+def test_paired_test__leaves_out_and_counts_pairs_with_nan() -> None:
     first, second = FIRST.copy(), SECOND.copy()
     first[3], second[[3, 7]] = nan, nan
     kept = [row for row in range(10) if row not in (3, 7)]
@@ -93,20 +93,20 @@ def test_pairs_with_nan_are_left_out_and_counted() -> None:
         ),
     ],
 )
-def test_where_a_test_is_not_defined_it_says_why(
+def test_paired_test__says_why_a_test_is_not_defined(
     first: list[float], second: list[float], name: str, pairs: int, note: str
 ) -> None:
     found = paired_test(first, second, name)
     assert (isnan(found.p), isnan(found.statistic), found.pairs, found.note) == (True, True, pairs, note)
 
 
-def test_wilcoxon_says_how_small_its_p_can_be() -> None:
+def test_paired_test__wilcoxon_says_how_small_its_p_can_be() -> None:
     found = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
     assert found.note == "with 4 pairs that differ p is never below 0.125"
     assert found.p >= 0.125
 
 
-def test_series_are_checked() -> None:
+def test_paired_test__refuses_wrong_series() -> None:
     with pytest.raises(
         ArgumentError, match=r"numbers of values differ \(first 3, second 2\): give one for each run or video"
     ):
@@ -125,13 +125,13 @@ def test_series_are_checked() -> None:
         Interval("srocc", nan, nan, nan, 0.95, 0, 0)
 
 
-def test_holm_by_hand() -> None:
+def test_holm__equals_a_computation_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([0.01, nan, 0.5, 0.9]) == pytest.approx((0.03, nan, 1.0, 1.0), nan_ok=True)
     assert holm([]) == ()
 
 
-def test_holm_rejects_what_the_stepwise_procedure_rejects() -> None:
+def test_holm__rejects_what_the_stepwise_procedure_rejects() -> None:
     rng = np.random.default_rng(1)
     for level in (0.01, 0.05, 0.2):
         p_values = rng.uniform(0, 0.1, 7).tolist()
@@ -145,7 +145,7 @@ def test_holm_rejects_what_the_stepwise_procedure_rejects() -> None:
         } == rejected
 
 
-def test_several_series_are_compared() -> None:
+def test_compare__compares_several_series() -> None:
     series = {"gru": FIRST, "lstm": SECOND, "none": FIRST - 0.05 + RNG.normal(0, 0.01, 10)}
     found = compare(series)
     assert [(item.first, item.second) for item in found] == [
@@ -248,7 +248,7 @@ def by_hand(
 
 @pytest.mark.parametrize("measure", list(SCIPY))
 @pytest.mark.parametrize("steps", [2, 7, 10**6])
-def test_measures_of_counted_videos_equal_scipy_on_repeated_ones(measure: str, steps: int) -> None:
+def test_weighted_measures__equal_scipy_on_repeated_videos(measure: str, steps: int) -> None:
     rng = np.random.default_rng(steps)
     for videos in (2, 5, 23):
         predictions, mos = rng.integers(0, steps, (2, videos)) / 4 + 1000.1
@@ -263,7 +263,7 @@ def test_measures_of_counted_videos_equal_scipy_on_repeated_ones(measure: str, s
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
-def test_an_interval_of_one_split_equals_scipy(measure: str) -> None:
+def test_bootstrap_paired_difference__of_one_split_equals_scipy(measure: str) -> None:
     split, rule = one_split(), SCIPY[measure]
 
     def difference(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> float:
@@ -293,7 +293,7 @@ def test_an_interval_of_one_split_equals_scipy(measure: str) -> None:
 
 @pytest.mark.parametrize("measure", list(SCIPY))
 @pytest.mark.parametrize("groups", [1, 2])
-def test_an_interval_over_splits_redraws_each_video_once_for_all_of_them(measure: str, groups: int) -> None:
+def test_bootstrap_paired_difference__redraws_a_video_once_for_all_splits(measure: str, groups: int) -> None:
     splits = overlapping_splits(4, 15, 30, groups)
     estimate, values = by_hand(splits, SCIPY[measure], resamples=150)
     found = bootstrap_paired_difference(splits, measure, resamples=150)
@@ -305,7 +305,7 @@ def test_an_interval_over_splits_redraws_each_video_once_for_all_of_them(measure
     )
 
 
-def test_the_difference_is_that_of_the_paired_test() -> None:
+def test_bootstrap_paired_difference__difference_equals_the_paired_test() -> None:
     splits = overlapping_splits(5, 12, 20)
     series = [
         [SCIPY["krocc"](getattr(split, name), split.mos) for split in splits] for name in ("first", "second")
@@ -315,7 +315,9 @@ def test_the_difference_is_that_of_the_paired_test() -> None:
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
-def test_what_is_held_at_once_does_not_matter(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_paired_difference__does_not_depend_on_the_chunk_size(
+    measure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     splits = overlapping_splits(3, 15, 30)
     whole = bootstrap_paired_difference(splits, measure, resamples=50)
     monkeypatch.setattr(statistics, "_CHUNK", 100)
@@ -324,7 +326,7 @@ def test_what_is_held_at_once_does_not_matter(measure: str, monkeypatch: pytest.
     assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=1e-14)
 
 
-def test_intervals_follow_the_seed_and_narrow_with_confidence() -> None:
+def test_bootstrap_paired_difference__follows_the_seed_and_the_confidence() -> None:
     splits = [one_split()]
     found = bootstrap_paired_difference(splits, resamples=300)
     assert found == bootstrap_paired_difference(splits, resamples=300)
@@ -336,7 +338,7 @@ def test_intervals_follow_the_seed_and_narrow_with_confidence() -> None:
     assert (same.difference, same.low, same.high, same.note) == (0, 0, 0, "")
 
 
-def test_an_interval_that_does_not_contain_the_difference_says_so() -> None:
+def test_bootstrap_paired_difference__notes_an_interval_that_misses_it() -> None:
     found = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
     assert not found.low <= found.difference <= found.high
     assert (
@@ -345,7 +347,7 @@ def test_an_interval_that_does_not_contain_the_difference_says_so() -> None:
     )
 
 
-def test_splits_and_resamples_without_measure_are_left_out() -> None:
+def test_bootstrap_paired_difference__leaves_out_draws_without_measure() -> None:
     split = one_split(4)
     found = bootstrap_paired_difference([split])
     # 4 of the 256 draws of four from four are one video four times
@@ -370,7 +372,7 @@ def test_splits_and_resamples_without_measure_are_left_out() -> None:
     assert (found.videos, found.note.split(";")[0]) == (40, "1 of 2 splits left out: NaN")
 
 
-def test_where_there_is_no_interval_it_says_why() -> None:
+def test_bootstrap_paired_difference__says_why_there_is_no_interval() -> None:
     few = PairedSplit(np.array([1.0, 2]), np.array([2.0, 1]), np.array([1.0, 2]), np.array([0, 1]))
     found = bootstrap_paired_difference([few])
     assert (isnan(found.low), found.difference, found.resamples) == (True, 2, 0)
@@ -385,7 +387,7 @@ def test_where_there_is_no_interval_it_says_why() -> None:
     assert not isnan(bootstrap_paired_difference([constant], "rmse").low)
 
 
-def test_arguments_of_intervals_are_checked() -> None:
+def test_bootstrap_paired_difference__refuses_wrong_arguments() -> None:
     split = one_split()
     for change in ({"confidence": 1.0}, {"resamples": 0}, {"seed": -1}):
         with pytest.raises(

@@ -21,24 +21,26 @@ from vqafeat.system import anonymous_file, free_bytes, parse_bytes
         (" 3 T ", 3 << 40),
     ],
 )
-def test_amounts_are_read(text: str, amount: int) -> None:
+def test_parse_bytes__reads_amounts(text: str, amount: int) -> None:
     assert parse_bytes(text) == amount
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "1.5X", "0", "0G", "1 2", "1e9"])
-def test_other_amounts_are_refused(text: str) -> None:
+def test_parse_bytes__refuses_other_amounts(text: str) -> None:
     with pytest.raises(ArgumentError, match=r"write an amount such as 1500M, 1\.5G or 16G"):
         parse_bytes(text)
 
 
-def test_what_is_free_is_below_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_bytes__are_below_the_memory_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 50 << 20 < free_bytes() <= there
     monkeypatch.setattr(system, "_MEMINFO", tmp_path / "none")
     assert free_bytes() == there // 2
 
 
-def test_memory_without_a_name_has_its_size() -> None:
+def test_anonymous_file__has_its_size() -> None:
     descriptor = anonymous_file(12345, "test")
     try:
         assert os.fstat(descriptor).st_size == 12345
