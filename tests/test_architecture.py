@@ -1,6 +1,7 @@
 """The floors of the house: data walks one way, and a module imports only from the rows above its own."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ FLOORS = [
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 COMMAND_LINE = PACKAGE.parent / "cli" / "vqafeat_cli"
 LONGEST_FUNCTION, LONGEST_BODY, SMALLEST_FILE = 70, 40, 60
+LONGEST_TEST_NAME = 70
 # a fit is spelled out by its parameters, in the package and again as options
 LONG_STILL = {("cli/vqafeat_cli/fit.py", "fit"), ("vqafeat/training/fit.py", "fit")}
 PLUG_INS = {"backbones", "vqafeat_cli"}
@@ -120,3 +122,11 @@ def test_test_modules__share_code_by_helpers_alone() -> None:
 def test_test_folders__are_packages() -> None:
     folders = {path.parent for path in TESTS.rglob("test_*.py")}
     assert {folder.name for folder in folders if not (folder / "__init__.py").exists()} == set()
+
+
+def test_tests__are_named_after_what_they_test() -> None:
+    names = [
+        name for path in TESTS.rglob("test_*.py") for name, *_ in functions(path) if name.startswith("test_")
+    ]
+    named = re.compile(r"test_[a-z0-9]+(_[a-z0-9]+)*__[a-z0-9]+(_[a-z0-9]+)*")
+    assert [name for name in names if not named.fullmatch(name) or len(name) > LONGEST_TEST_NAME] == []
