@@ -6,15 +6,19 @@ import csv
 import json
 import shutil
 from collections import Counter
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from vqafeat.demo import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
-from vqafeat.demo.distortions import KINDS, proxy_score
+from vqafeat.demo.camera import Pictures, plan_camera
+from vqafeat.demo.distortions import KINDS, NEAR_LOSSLESS_CRF, proxy_score
 from vqafeat.demo.video_set import DemoSettings, plan_versions, write_h264
 from vqafeat.errors import ArgumentError, DatasetError
 
@@ -218,3 +222,51 @@ def test_plan_versions__first_contents_do_not_depend_on_how_many_follow() -> Non
     assert [(v.video, v.severity, v.proxy_score) for v in few] == [
         (v.video, v.severity, v.proxy_score) for v in many[:26]
     ]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    return plan_camera(0, 0).render(np.arange(FRAMES) / 24)
+
+
+@pytest.mark.parametrize("rate_hz", [24, 25, 30])
+def test_write_h264__frames_and_rate_are_those_requested(
+    tmp_path: Path, pictures: Pictures, rate_hz: int
+) -> None:
+    write_h264(tmp_path / "clip.mp4", pictures, rate_hz, NEAR_LOSSLESS_CRF)
+    with av.open(tmp_path / "clip.mp4") as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == Fraction(rate_hz)
+        assert (stream.frames, stream.codec_context.name, stream.pix_fmt) == (FRAMES, "h264", "yuv420p")
+        frames = list(container.decode(stream))
+        assert [frame.time for frame in frames] == pytest.approx(
+            [number / rate_hz for number in range(FRAMES)]
+        )
+        assert (frames[0].color_range, frames[0].colorspace) == (ColorRange.MPEG, Colorspace.SMPTE170M)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_write_h264__near_lossless_is_near_lossless(tmp_path: Path, pictures: Pictures) -> None:
+    write_h264(tmp_path / "clip.mp4", pictures, 24, NEAR_LOSSLESS_CRF)
+    with av.open(tmp_path / "clip.mp4") as container:
+        decoded = np.stack([frame.to_ndarray() for frame in container.decode(video=0)])
+    luma = decoded[:, : pictures.luma.shape[1]].astype(np.float64)
+    error = np.mean((luma - pictures.luma) ** 2)
+    assert 10 * np.log10(255**2 / error) > 46
+
+
+def test_write_h264__files_shrink_and_pictures_worsen_with_severity(
+    tmp_path: Path, pictures: Pictures
+) -> None:
+    sizes, errors = [], []
+    for severity in range(6):
+        path = tmp_path / f"{severity}.mp4"
+        write_h264(path, pictures, 24, KINDS.get("compression").crf(severity))
+        sizes.append(path.stat().st_size)
+        with av.open(path) as container:
+            luma = np.stack(
+                [frame.to_ndarray()[: pictures.luma.shape[1]] for frame in container.decode(video=0)]
+            )
+        errors.append(float(np.mean((luma.astype(np.float64) - pictures.luma) ** 2)))
+    assert all(milder > harsher for milder, harsher in pairwise(sizes))
+    assert all(milder < harsher for milder, harsher in pairwise(errors))
