@@ -30,6 +30,22 @@ def fitted(run: Run, data: Path) -> None:
     assert run("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1).code == 0
 
 
+AVG_GRU = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
+
+
+@pytest.fixture
+def avg_gru(run: Run, here: Path, data: Path) -> Path:
+    """Return the run folder of the command `AVG_GRU`, in the working directory."""
+    extracted(run, data)
+    kept = data.with_suffix(".runs")
+    if not kept.exists():
+        assert run(*AVG_GRU).code == 0
+        shutil.copytree("runs", kept)
+    else:
+        shutil.copytree(kept, "runs")
+    return here / "runs" / "mine-squeezenet1_0-avg-gru"
+
+
 def test_extract__twice_then_show_and_verify(run: Run, here: Path, data: Path) -> None:
     first = run("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     assert first.code == 0
@@ -60,7 +76,7 @@ def test_extract__twice_then_show_and_verify(run: Run, here: Path, data: Path) -
     assert "features/squeezenet1_0/v3.mp4/values: cannot be read" in damaged.out
 
 
-def test_pack__serves_every_command_and_unpack_restores(run: Run, here: Path, data: Path) -> None:
+def test_pack__keeps_the_content_and_what_is_fitted_from_it(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
     fit = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 2, "--jobs", 1, "--json")
     plain = run(*fit, "--out", "runs/plain")
@@ -76,6 +92,11 @@ def test_pack__serves_every_command_and_unpack_restores(run: Run, here: Path, da
     assert run(*fit, "--out", "runs/packed").out == plain.out
     assert run("evaluate", "runs/plain", "--json").out == run("evaluate", "runs/packed", "--json").out
     assert run("report", "runs/packed", "--store", "features", "--out", "page.html").code == 0
+
+
+def test_extract__refuses_a_packed_store_until_it_is_unpacked(run: Run, here: Path, data: Path) -> None:
+    extracted(run, data)
+    assert run("pack", "features/mine.zarr").code == 0
     again = ("extract", "--dataset", data / "mine.csv", "--backbone", "squeezenet1_0", *WEIGHTS)
     refused = run(*again)
     assert refused.code == 1
@@ -134,17 +155,26 @@ def test_extract__a_known_data_set_without_videos_names_the_next_step(
     assert (ended.code, "does not exist" in ended.err) == (1, True)
 
 
-def test_fit__then_evaluate_and_predict(run: Run, here: Path, data: Path) -> None:
+def test_fit__prints_splits_figures_and_their_few_videos(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
-    again = ("fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1)
-    ended = run(*again)
+    ended = run(*AVG_GRU)
     assert ended.code == 0, ended.err
     assert (
         "avg-gru on squeezenet1_0 of mine: 2 splits, content, 60/20/20, seed 0; no content shared"
         in ended.out
     )
-    folder = here / "runs" / "mine-squeezenet1_0-avg-gru"
-    assert {path.name for path in folder.iterdir()} == {
+    assert "RMSE, calibrated" in ended.out
+    # four test videos a split are few, and each figure says so where it stands
+    assert re.search(r"  SROCC .* \*\n", ended.out)
+    assert (
+        "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly"
+        in ended.out
+    )
+    assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out
+
+
+def test_fit__writes_the_run_folder(avg_gru: Path) -> None:
+    assert {path.name for path in avg_gru.iterdir()} == {
         "calibration.json",
         "config.json",
         "splits.json",
@@ -154,47 +184,49 @@ def test_fit__then_evaluate_and_predict(run: Run, here: Path, data: Path) -> Non
         "training-features.safetensors",
         "weights",
     }
-    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in run(*again).out
-    refused = run(*again, "--epochs", 2, "--out", folder)
+
+
+def test_fit__finds_a_finished_run_and_refuses_another_in_its_folder(run: Run, avg_gru: Path) -> None:
+    found = run(*AVG_GRU)
+    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in found.out
+    refused = run(*AVG_GRU, "--epochs", 2, "--out", avg_gru)
     assert (refused.code, "holds a finished run of another configuration" in refused.err) == (1, True)
-    found = json.loads(
-        run(
-            "fit", "--head", "avg-gru", "--splits", 2, "--epochs", 3, "--jobs", 1, "--overwrite", "--json"
-        ).out
-    )
+
+
+def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> None:
+    found = json.loads(run(*AVG_GRU, "--overwrite", "--json").out)
     assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n"}
     assert set(found["srocc"]) == {"mean", "std", "median", "values"}
-    measured = json.loads(run("evaluate", folder, "--json").out)
+    measured = json.loads(run("evaluate", avg_gru, "--json").out)
     assert set(measured) >= {"srocc", "krocc", "plcc", "rmse", "n"}
     assert measured["srocc"] == pytest.approx(found["srocc"]["mean"], abs=1e-9)
-    assert "the test parts of its own 2 splits" in run("evaluate", folder).out
-    shown = run("show", folder).out
-    assert f"{folder}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
+    for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
+        assert measured[name] == pytest.approx(found[name]["mean"], abs=1e-5)
+    assert (found["few_videos"], measured["few_videos"]) == (True, True)
+    assert "the test parts of its own 2 splits" in run("evaluate", avg_gru).out
+
+
+def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:
+    found, shown = json.loads(run(*AVG_GRU, "--json").out), run("show", avg_gru).out
+    assert f"{avg_gru}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
     assert (
         "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after "
         "mapping 'logistic-increasing'" in shown
     )
     assert f"  SROCC            {found['srocc']['mean']:6.3f}" in shown
-    for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
-        assert measured[name] == pytest.approx(found[name]["mean"], abs=1e-5)
-    assert ("RMSE, calibrated" in ended.out, "RMSE, calibrated" in shown) == (True, True)
-    # four test videos a split are few, and each figure says so where it stands
-    assert (found["few_videos"], measured["few_videos"]) == (True, True)
-    assert re.search(r"  SROCC .* \*\n", ended.out)
-    assert (
-        "  * measured on only 4 test videos a split: with fewer than 20, one video moves a figure visibly"
-        in ended.out
-    )
-    assert "note: 2 of 2 splits: 4 videos are too few for the mapping 'logistic-increasing'" in ended.out
+    assert "RMSE, calibrated" in shown
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
     assert re.search(r"  scores +mine: calibrated on validation videos, 4 a split", shown)
-    assert json.loads((folder / "config.json").read_text())["splits_digest"] in shown
-    assert run("show", folder, "--digest").code == 2
-    (folder / "metrics.json").unlink()
+    assert json.loads((avg_gru / "config.json").read_text())["splits_digest"] in shown
+    assert run("show", avg_gru, "--digest").code == 2
+
+
+def test_show__a_run_that_did_not_finish(run: Run, avg_gru: Path) -> None:
+    (avg_gru / "metrics.json").unlink()
     assert (
         "metrics.json is missing: the fit did not finish; the same command goes on with it"
-        in run("show", folder).out
+        in run("show", avg_gru).out
     )
 
 
@@ -436,7 +468,12 @@ def test_predict__reads_raw_video_by_the_given_geometry(run: Run, here: Path, da
     ]
 
 
-def test_fit__official_parts_are_fitted_and_named(run: Run, here: Path, data: Path) -> None:
+EVALUATE_OFFICIAL = ("evaluate", "runs/official-squeezenet1_0-no-time", "--store", "features/official.zarr")
+
+
+@pytest.fixture
+def official(run: Run, here: Path, data: Path) -> str:
+    """Fit a set with official parts, and return what the command printed."""
     parts = ["train"] * 10 + ["test"] * 5 + ["test-1080p"] * 5
     rows = "".join(f"v{index}.mp4,{4 - index % 4 + index / 200},{part}\n" for index, part in enumerate(parts))
     for index in range(VIDEO_COUNT):
@@ -460,25 +497,36 @@ def test_fit__official_parts_are_fitted_and_named(run: Run, here: Path, data: Pa
     )
     ended = run(*fit, "--validation-share", 0.3, "--store", "features/official.zarr")
     assert ended.code == 0, ended.err
-    assert "official, tested on 'test-1080p', 0.3 of training for validation" in ended.out
-    assert "on 5 test videos a split" in ended.out
-    evaluate = ("evaluate", "runs/official-squeezenet1_0-no-time", "--store", "features/official.zarr")
-    other = run(*evaluate, "--videos", "test", "--by", "resolution")
+    return ended.out
+
+
+def test_fit__names_the_official_part_that_it_tests_on(official: str) -> None:
+    assert "official, tested on 'test-1080p', 0.3 of training for validation" in official
+    assert "on 5 test videos a split" in official
+
+
+@pytest.mark.usefixtures("official")
+def test_evaluate__another_official_part(run: Run) -> None:
+    other = run(*EVALUATE_OFFICIAL, "--videos", "test", "--by", "resolution")
     assert other.code == 0, other.err
     assert "on all 5 videos of the official part 'test' of 'official'; mean over 1 heads" in other.out
     # the clips are 64x48
     assert [line.split()[:3] for line in other.out.splitlines() if line.startswith("  <=480p")] == [
         ["<=480p", "5", "*"]
     ]
-    refused = run(*evaluate, "--videos", "train")
+    refused = run(*EVALUATE_OFFICIAL, "--videos", "train")
     assert (
         refused.code,
         "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err,
     ) == (1, True)
+
+
+@pytest.mark.usefixtures("official")
+def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
     (here / "groups.csv").write_text(
         "video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20))
     )
-    found = json.loads(run(*evaluate, "--by", "groups.csv", "--json").out)
+    found = json.loads(run(*EVALUATE_OFFICIAL, "--by", "groups.csv", "--json").out)
     assert {name: group["n"] for name, group in found["groups"].items()} == {"1": 3, "0": 2}
     assert found["groups"]["0"]["srocc"] is None
     assert "fewer than 3 of the group's videos" in found["groups"]["0"]["notes"][0]
@@ -488,10 +536,14 @@ def test_fit__official_parts_are_fitted_and_named(run: Run, here: Path, data: Pa
         5,
         found["srocc"],
     )
-    low = run(*evaluate, "--by", "quality", "--quality-threshold", 3)
+
+
+@pytest.mark.usefixtures("official")
+def test_evaluate__by_quality_and_unknown_groupings(run: Run) -> None:
+    low = run(*EVALUATE_OFFICIAL, "--by", "quality", "--quality-threshold", 3)
     assert "by quality: low is MOS below 3, high the rest; mean ± std (median) over the heads" in low.out
-    assert run(*evaluate, "--quality-threshold", 3).code == 2
-    assert "unknown grouping 'clas': did you mean class?" in run(*evaluate, "--by", "clas").err
+    assert run(*EVALUATE_OFFICIAL, "--quality-threshold", 3).code == 2
+    assert "unknown grouping 'clas': did you mean class?" in run(*EVALUATE_OFFICIAL, "--by", "clas").err
 
 
 def test_fit__features_of_a_manifest_need_no_label_files(run: Run, here: Path, data: Path) -> None:
