@@ -41,40 +41,34 @@ def test_help__does_not_wait_for_heavy_imports() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_list__version_and_names(run: Run) -> None:
+def test_version__is_printed(run: Run) -> None:
     assert run("--version").out.strip() == f"vqafeat, version {__version__}"
-    datasets = run("list", "datasets").out
-    assert [line.split()[0] for line in datasets.splitlines()] == [
-        "cvd2014",
-        "demo",
-        "konvid",
-        "live-apv",
-        "live-qualcomm",
-        "live-vqc",
-        "lsvq",
-        "youtube-ugc",
-    ]
-    assert {"resnet18", "resnet50", "squeezenet1_0"} <= {
-        line.split()[0] for line in run("list", "backbones").out.splitlines()
-    }
-    assert {"no-time", "avg-gru", "sub-gru", "sub-lstm"} <= {
-        line.split()[0] for line in run("list", "heads").out.splitlines()
-    }
-    assert [line.split()[0] for line in run("list", "losses").out.splitlines()] == [
-        "l1",
-        "plcc",
-        "srcc",
-        "rank-mdtvsfa",
-        "rank",
-    ]
-    assert {"vsfa", "default", "mdtvsfa", "li-released", "fang", "a2inet"} <= {
-        line.split()[0] for line in run("list", "recipes").out.splitlines()
-    }
-    samplings = run("list", "samplings").out.splitlines()
-    assert [line.split()[0] for line in samplings] == ["all", "sample-K", "stride-N", "uniform-N", "rate-R"]
-    assert [line.split()[0] for line in run("list", "orders").out.splitlines()] == ["OO", "OS", "SO", "SS"]
-    groupings = run("list", "groupings").out.splitlines()
-    assert [line.split()[0] for line in groupings] == ["resolution", "short-side", "class", "quality", "part"]
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("datasets", "cvd2014 demo konvid live-apv live-qualcomm live-vqc lsvq youtube-ugc"),
+        ("losses", "l1 plcc srcc rank-mdtvsfa rank"),
+        ("samplings", "all sample-K stride-N uniform-N rate-R"),
+        ("orders", "OO OS SO SS"),
+        ("groupings", "resolution short-side class quality part"),
+    ],
+)
+def test_list__prints_all_names_in_order(run: Run, what: str, names: str) -> None:
+    assert [line.split()[0] for line in run("list", what).out.splitlines()] == names.split()
+
+
+@pytest.mark.parametrize(
+    ("what", "some"),
+    [
+        ("backbones", "resnet18 resnet50 squeezenet1_0"),
+        ("heads", "no-time avg-gru sub-gru sub-lstm"),
+        ("recipes", "vsfa default mdtvsfa li-released fang a2inet"),
+    ],
+)
+def test_list__prints_these_names_among_others(run: Run, what: str, some: str) -> None:
+    assert set(some.split()) <= {line.split()[0] for line in run("list", what).out.splitlines()}
 
 
 def test_main__an_expected_error_is_one_sentence_with_exit_code_1(run: Run, tmp_path: object) -> None:

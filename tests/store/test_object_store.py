@@ -38,11 +38,19 @@ def test_feature_store__is_written_read_and_verified_at_a_url(s3: LoopbackS3, tm
         remote.read("tiny", "d/e.mp4")
 
 
-def test_pack_store__to_a_url_opens_with_few_requests(s3: LoopbackS3, tmp_path: Path) -> None:
+def test_pack_store__to_a_url_keeps_content_and_failure_log(s3: LoopbackS3, tmp_path: Path) -> None:
     local = filled(tmp_path / "small.zarr")
     failure_log_path(local.path).write_text("{}\n")
     done = pack_store(local.path, at(s3) / "small.zarr")
     assert failure_log_path(done.path).read_text() == "{}\n"
+    packed = FeatureStore.open(at(s3) / "small.zarr")
+    assert (packed.content, content_digest(packed)) == (done.digest, done.digest)
+    assert list(verify_store(packed)) == []
+    assert unpack_store(packed.path, tmp_path / "back.zarr").digest == done.digest
+
+
+def test_read__of_a_packed_store_at_a_url_takes_few_requests(s3: LoopbackS3, tmp_path: Path) -> None:
+    pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr")
     with s3.seen() as requests:
         packed = FeatureStore.open(at(s3) / "small.zarr")
         assert (packed.feature_sets(), packed.complete_videos("tiny"), packed.dataset.name) == (
@@ -61,9 +69,6 @@ def test_pack_store__to_a_url_opens_with_few_requests(s3: LoopbackS3, tmp_path: 
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(packed)).read("tiny", "a.mp4").values, first.values
     )
-    assert (packed.content, content_digest(packed)) == (done.digest, done.digest)
-    assert list(verify_store(packed)) == []
-    assert unpack_store(packed.path, tmp_path / "back.zarr").digest == done.digest
 
 
 def test_read__reports_a_damaged_shard_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
