@@ -40,7 +40,6 @@ def made(
 
 
 # --- Split and Ratio
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_split__refuses_wrong_values() -> None:
@@ -90,7 +89,6 @@ def test_cuts__equal_the_released_code(count: int, rounding: Rounding, sizes: tu
 
 
 # --- stored
-# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_stored_split__takes_the_column_and_refuses_absent_runs() -> None:
@@ -139,7 +137,6 @@ def test_make_split__stored_cuts_konvid_as_vsfa(shared_data: Path) -> None:
 
 
 # --- seeded
-# -------------------------------------------------------------------------------------------------------------------------
 
 
 def as_names(split: Split, names: list[str]) -> list[set[str]]:
@@ -211,7 +208,6 @@ def test_make_split__video_level_splits_leak_content_and_grouped_do_not(shared_d
 
 
 # --- official
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 def test_official_split__takes_validation_from_training() -> None:
@@ -241,7 +237,6 @@ def test_official_split__refuses_absent_parts() -> None:
 
 
 # --- protocols
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_split_protocols__each_splits_a_set_that_has_everything() -> None:

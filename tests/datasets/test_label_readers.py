@@ -50,7 +50,6 @@ def test_label_readers__are_registered_by_name() -> None:
 
 
 # --- info-mat
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", [INDEX, INDEX.T], ids=["as-released", "transposed"])
@@ -85,7 +84,6 @@ def test_info_mat__refuses_other_files(tmp_path: Path) -> None:
 
 
 # --- mat5
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_mat5__reads_cells_as_in_live_vqc(tmp_path: Path) -> None:
@@ -177,7 +175,6 @@ def test_mat5__does_not_call_damaged_what_cannot_be_opened(tmp_path: Path) -> No
 
 
 # --- table
-# --------------------------------------------------------------------------------------------------------------------------
 
 
 def test_table__reads_semicolons_decimal_commas_and_blank_rows(tmp_path: Path) -> None:
@@ -247,7 +244,6 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
 
 
 # --- own
-# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
@@ -277,7 +273,6 @@ def test_own__refuses_other_columns(tmp_path: Path, header: str, message: str) -
 
 
 # --- path-duration-fps-mos
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_path_duration_fps_mos__keeps_commas_and_names_short_lines(tmp_path: Path) -> None:

@@ -82,7 +82,6 @@ def made(*names: str, files: FileRules | None = None, **more: Any) -> Dataset:
 
 
 # --- the shipped manifests
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_load_manifest__reads_every_shipped_manifest() -> None:
@@ -279,7 +278,6 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
 
 
 # --- the schema
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -378,7 +376,6 @@ def test_raw_geometry__has_exceptions_by_name(tmp_path: Path) -> None:
 
 
 # --- checks on loading
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path: Path) -> None:
@@ -464,7 +461,6 @@ def test_load_dataset__refuses_an_unknown_content(tmp_path: Path) -> None:
 
 
 # --- which label file
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_load_dataset__without_a_label_file_names_paths_and_the_next_step(
@@ -579,7 +575,6 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
 
 
 # --- one's own CSV
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_own_csv__is_a_data_set(tmp_path: Path) -> None:
@@ -646,7 +641,6 @@ def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path:
 
 
 # --- the dataclasses
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_video__and_raw_geometry_refuse_wrong_values() -> None:
@@ -718,7 +712,6 @@ def test_dataset_digest__depends_on_what_defines_the_data_set_alone(tmp_path: Pa
 
 
 # --- finding files
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def located_at(dataset: Dataset, root: Path) -> list[str]:

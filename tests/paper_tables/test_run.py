@@ -231,7 +231,6 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
 
 
 # --- recorded predictions
-# -------------------------------------------------------------------------------------------------------------
 
 
 def recorded_study(make_table: MakeTable, **more: Any) -> PaperTable:

@@ -54,7 +54,6 @@ def data_in(page: str) -> Any:
 
 
 # --- what the page says
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -> None:
@@ -233,7 +232,6 @@ def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
 
 
 # --- why a video has no curve
-# -----------------------------------------------------------------------------------------------------------
 
 
 def reasons_of(told: ReportRun) -> dict[str, str]:
@@ -342,7 +340,6 @@ def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Pa
 
 
 # --- notes
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_build_report__leaves_out_and_reports_rows_without_a_score(tmp_path: Path) -> None:
@@ -366,7 +363,6 @@ def test_rendered__the_same_runs_give_the_same_page(tmp_path: Path) -> None:
 
 
 # --- safety
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_rendered__names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp_path: Path) -> None:
@@ -411,7 +407,6 @@ def test_rendered__policy_allows_the_parts_of_the_page_alone(tmp_path: Path) -> 
 
 
 # --- files of videos
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_video_folder__finds_files_by_path_basename_and_canonical_name(tmp_path: Path) -> None:
@@ -440,7 +435,6 @@ def write_clip_at(path: Path) -> None:
 
 
 # --- refusals
-# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def test_build_report__refuses_wrong_arguments(tmp_path: Path) -> None:
@@ -534,7 +528,6 @@ def test_write_report__makes_the_folder(tmp_path: Path) -> None:
 
 
 # --- tables and plots
-# -------------------------------------------------------------------------------------------------------------------
 
 
 def written_table(stores: Path, folder: Path, make_table: Callable[..., PaperTable]) -> Path:

@@ -225,7 +225,6 @@ def test_tested_otherwise__changes_the_testing_side_alone() -> None:
 
 
 # --- draws of the videos of a fit
-# -----------------------------------------------------------------------------------------------------
 
 
 def drawn(frame_indices: Callable[[int], Any], row: int) -> list[int]:
@@ -331,7 +330,6 @@ def test_batcher__takes_the_selected_rows() -> None:
 
 
 # --- times in a store
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_seconds__are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
