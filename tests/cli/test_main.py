@@ -37,7 +37,8 @@ def test_help__does_not_wait_for_heavy_imports() -> None:
     heavy = (
         "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"
     )
-    code = f"import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['fit', '--help'])\nfinally:\n    assert not {heavy}, {heavy}"
+    code = "import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['fit', '--help'])\nfinally:\n"
+    code += f"    assert not {heavy}, {heavy}"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 

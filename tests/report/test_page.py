@@ -192,7 +192,8 @@ def test_page__the_selected_video_shows_the_output_of_the_head(
 
 
 DRAWN_AGAIN = """() => {
-    const canvas = CanvasRenderingContext2D.prototype, { fillText, setLineDash } = canvas, texts = [], dashes = [];
+    const canvas = CanvasRenderingContext2D.prototype, { fillText, setLineDash } = canvas;
+    const texts = [], dashes = [];
     canvas.fillText = function (text, ...rest) { texts.push(text); fillText.call(this, text, ...rest); };
     canvas.setLineDash = function (dash) { dashes.push(dash.length); setLineDash.call(this, dash); };
     document.getElementById("theme").click();
@@ -271,8 +272,9 @@ def test_page__sorting_and_filtering_many_videos_is_quick(
     page = opened(large_page)
     page.select_option("#part", label="all")
     assert page.locator("#count").inner_text() == "1200 videos, 12000 scores"
-    sort = "() => { const start = performance.now(); document.querySelectorAll('#videos-table th button')[3].click();"
-    search = "() => { const start = performance.now(); const box = document.getElementById('text'); box.value = 'v01';"
+    start = "() => { const start = performance.now(); "
+    sort = start + "document.querySelectorAll('#videos-table th button')[3].click();"
+    search = start + "const box = document.getElementById('text'); box.value = 'v01';"
     search += " box.dispatchEvent(new Event('input', {bubbles: true}));"
     laid_out = " document.body.offsetHeight; return performance.now() - start; }"
     times = {
@@ -431,7 +433,8 @@ def test_page__a_narrow_window_does_not_scroll_sideways(
 def test_page__a_table_sorts_and_leads_to_its_runs(opened: Callable[..., Page], tmp_path: Path) -> None:
     runs = tuple(recorded_run(tmp_path / name) for name in ("first", "second"))
     rows = tuple((name, (ReportCell(text, value, run),)) for name, text, value, run in (
-        ("a", "0.7 (0.6, +0.1)", 0.7, (1,)), (NASTY, "0.9 †", 0.9, ()), ("c", "–", None, ()), ("d", "0.8", 0.8, (0,)),
+        ("a", "0.7 (0.6, +0.1)", 0.7, (1,)), (NASTY, "0.9 †", 0.9, ()),
+        ("c", "–", None, ()), ("d", "0.8", 0.8, (0,)),
     ))  # fmt: skip
     table = ReportTable("own", "Table 1 of ours: <i>heads</i>", ("A <b>note</b>.",), ("SROCC",), rows)
     report = build_report(runs, tmp_path)

@@ -25,9 +25,9 @@ REFUSED = {
     "no_frames.wmv": ("no-frames", "no frame that decodes"),
 }
 WHOLE = [
-    "rotated_90.mov", "rotated_180.mov", "h264_10bit.mp4", "bt709_full_range.mp4", "av1.mkv", "slow_motion_vfr.mp4", "edit_list_yuv444.mp4",
-    "hdr10_av1.mp4", "mpeg4.avi", "fps_1000.flv", "no_fps.ts", "h263.3gp", "animated.gif", "sar_128_117.mp4", "fragmented.mp4",
-    "one_frame_8x8.webm",
+    "rotated_90.mov", "rotated_180.mov", "h264_10bit.mp4", "bt709_full_range.mp4", "av1.mkv",
+    "slow_motion_vfr.mp4", "edit_list_yuv444.mp4", "hdr10_av1.mp4", "mpeg4.avi", "fps_1000.flv", "no_fps.ts",
+    "h263.3gp", "animated.gif", "sar_128_117.mp4", "fragmented.mp4", "one_frame_8x8.webm",
 ]  # fmt: skip
 # swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the matrix
 MATRICES = {
