@@ -1,6 +1,4 @@
-"""What all tests share: where the real data lies, and one thread a test so that results do not depend on the
-machine's cores.
-"""
+"""What all tests share: real data, an object store, and one thread, so that cores do not change results."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ pytest_plugins = (
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the checkout; the test is skipped where it is absent."""
+    """The folder of real data next to the checkout; the test is skipped where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real data is absent: {SHARED_DATA} (set VQAFEAT_SHARED_DATA)")
     return SHARED_DATA

@@ -15,7 +15,7 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
 
 
 @pytest.mark.parametrize(
-    ("found", "words", "code"),
+    ("dependencies", "words", "code"),
     [
         ([SOUND, SKIPPED], "1 dependencies looked up, 1 could not be, 0 known weaknesses", 0),
         ([SOUND, WEAK], "b 2: PYSEC-1", 1),
@@ -23,9 +23,9 @@ SKIPPED = {"name": "c", "skip_reason": "not found"}
     ],
 )
 def test_audit__reports_what_was_looked_up(
-    tmp_path: Path, found: list[dict[str, Any]], words: str, code: int
+    tmp_path: Path, dependencies: list[dict[str, Any]], words: str, code: int
 ) -> None:
-    (tmp_path / "audit.json").write_text(json.dumps({"dependencies": found}))
+    (tmp_path / "audit.json").write_text(json.dumps({"dependencies": dependencies}))
     ended = subprocess.run(
         [sys.executable, AUDIT, tmp_path / "audit.json"], capture_output=True, text=True, check=False
     )

@@ -7,7 +7,7 @@ import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import Watching, tree
+from tests.helpers.extractions import RecordedProgress, tree
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import ArgumentError
 from vqafeat.extraction.extract import run_extraction
@@ -24,7 +24,7 @@ def test_run_extraction__one_device_or_two_leave_the_same_store(tmp_path: Path) 
     for count in (1, 2):
         store = FeatureStore.create(tmp_path / str(count) / "v.zarr", dataset)
         work = Extraction(dataset, store, REQUEST.build(), REQUEST, devices=[torch.device("cpu")] * count)
-        assert run_extraction(work, Watching()).extracted == 2
+        assert run_extraction(work, RecordedProgress()).extracted == 2
         trees.append(tree(store.path))
     assert trees[0] == trees[1]
 

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers import crashing_decoder
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import NAMES, RANDOM, Watching, run, tree
+from tests.helpers.extractions import NAMES, RANDOM, RecordedProgress, run, tree
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import DatasetError, IdentityError, StoreError
@@ -178,15 +178,15 @@ def test_extract_dataset__refuses_videos_without_a_path(videos: Path, tmp_path: 
 
 
 def test_extract_dataset__reports_progress_video_by_video(videos: Path, tmp_path: Path) -> None:
-    dataset, watching = csv_dataset(videos, NAMES), Watching()
+    dataset, progress = csv_dataset(videos, NAMES), RecordedProgress()
     extract_dataset(
         dataset,
         FeatureStore.create(tmp_path / "v.zarr", dataset),
         build_extractors(["squeezenet1_0"], RANDOM),
-        progress=watching,
+        progress=progress,
     )
-    assert [item for item in watching.told if isinstance(item, str)] == NAMES
-    assert [item for item in watching.told if isinstance(item, int)] == [1, 2, 3]
+    assert [item for item in progress.events if isinstance(item, str)] == NAMES
+    assert [item for item in progress.events if isinstance(item, int)] == [1, 2, 3]
 
 
 KILLED = """

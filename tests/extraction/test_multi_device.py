@@ -11,7 +11,7 @@ import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import Watching, tree
+from tests.helpers.extractions import RecordedProgress, tree
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
@@ -35,7 +35,9 @@ def dataset(tmp_path: Path) -> Dataset:
     return csv_dataset(folder, NAMES)
 
 
-def spread(dataset: Dataset, store: FeatureStore, watching: Watching | None = None) -> ExtractionSummary:
+def spread(
+    dataset: Dataset, store: FeatureStore, progress: RecordedProgress | None = None
+) -> ExtractionSummary:
     return extract_on_devices(
         dataset,
         store,
@@ -43,20 +45,20 @@ def spread(dataset: Dataset, store: FeatureStore, watching: Watching | None = No
         REQUEST,
         [CPU, CPU],
         resources=Resources(workers=2),
-        progress=watching or Watching(),
+        progress=progress or RecordedProgress(),
     )
 
 
 def test_extract_on_devices__two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) -> None:
     alone = FeatureStore.create(tmp_path / "alone" / "videos.zarr", dataset)
     expected = extract_dataset(dataset, alone, REQUEST.build())
-    store, watching = FeatureStore.create(tmp_path / "spread" / "videos.zarr", dataset), Watching()
-    summary = spread(dataset, store, watching)
+    store, progress = FeatureStore.create(tmp_path / "spread" / "videos.zarr", dataset), RecordedProgress()
+    summary = spread(dataset, store, progress)
     assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, expected.frames)
     assert [failure.video for failure in summary.failures] == ["1.mp4"]
     assert read_failure_log(failure_log_path(store)) == list(summary.failures)
     assert tree(store.path) == tree(alone.path)
-    assert {told for told in watching.told if isinstance(told, str)} == set(NAMES)
+    assert {event for event in progress.events if isinstance(event, str)} == set(NAMES)
 
 
 def test_shares__divide_videos_by_size_and_lose_none(dataset: Dataset) -> None:

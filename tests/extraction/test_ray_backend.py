@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.crashing_extraction_worker import DEADLY, DEADLY_ONCE, DyingWorker
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import Watching, tree
+from tests.helpers.extractions import RecordedProgress, tree
 from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, RawGeometry
@@ -51,16 +51,16 @@ def new_store(dataset: Dataset, folder: Path) -> FeatureStore:
 def spread(
     dataset: Dataset,
     store: FeatureStore,
-    watching: Watching | None = None,
+    progress: RecordedProgress | None = None,
     request: ExtractorSpec = REQUEST,
     **asked: Any,
 ) -> ExtractionSummary:
     work = Extraction(dataset, store, REQUEST.build(), request, cluster=ClusterOptions(**asked))
-    return run_extraction(work, watching or Watching())
+    return run_extraction(work, progress or RecordedProgress())
 
 
-def handed_out(watching: Watching) -> list[str]:
-    return [told for told in watching.told if isinstance(told, str)]
+def handed_out(progress: RecordedProgress) -> list[str]:
+    return [event for event in progress.events if isinstance(event, str)]
 
 
 def test_ray_backend__two_workers_leave_the_store_of_one_process(cluster: Any, tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_ray_backend__two_workers_leave_the_store_of_one_process(cluster: Any, t
     assert path is not None
     path.write_bytes(b"no video")
     expected = alone(dataset, tmp_path)
-    store, watching = new_store(dataset, tmp_path), Watching()
-    summary = spread(dataset, store, watching)
+    store, progress = new_store(dataset, tmp_path), RecordedProgress()
+    summary = spread(dataset, store, progress)
     assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, 4 + 12 + 16 + 20)
     assert [failure.kind for failure in summary.failures] == ["cannot-open"]
     assert read_failure_log(failure_log_path(store)) == list(summary.failures)
     assert tree(store.path) == expected
-    assert handed_out(watching) == ["4.mp4", "3.mp4", "2.mp4", "0.mp4", "1.mp4"]
+    assert handed_out(progress) == ["4.mp4", "3.mp4", "2.mp4", "0.mp4", "1.mp4"]
     path.unlink()
     again = spread(dataset, store)
     assert (again.extracted, again.skipped, [failure.kind for failure in again.failures]) == (
@@ -90,14 +90,14 @@ def test_ray_backend__a_killed_worker_costs_the_deadly_video_alone(
 ) -> None:
     dataset = clips(tmp_path / "videos", [*NAMES[:3], DEADLY_ONCE, DEADLY])
     monkeypatch.setattr(ray_backend, "ExtractionWorker", DyingWorker)
-    store, watching = new_store(dataset, tmp_path), Watching()
-    summary = spread(dataset, store, watching, retries=1)
+    store, progress = new_store(dataset, tmp_path), RecordedProgress()
+    summary = spread(dataset, store, progress, retries=1)
     assert (summary.extracted, summary.skipped) == (4, 0)
     (failure,) = summary.failures
     assert (failure.video, failure.kind) == (DEADLY, "worker-died")
     assert "was in work on 2 worker(s) that died, the last because: " in failure.message
     assert read_failure_log(failure_log_path(store)) == [failure]
-    assert Counter(handed_out(watching)) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
+    assert Counter(handed_out(progress)) == {**dict.fromkeys(NAMES[:3], 1), DEADLY_ONCE: 2, DEADLY: 2}
     assert (tmp_path / "videos" / "died").read_text().split() == ["died"] * 3
     assert not list(store.path.rglob("*.partial"))
     monkeypatch.undo()
@@ -105,7 +105,7 @@ def test_ray_backend__a_killed_worker_costs_the_deadly_video_alone(
     assert tree(store.path) == alone(dataset, tmp_path)
 
 
-class RemovingNode(Watching):
+class RemovingNode(RecordedProgress):
     """Kills a machine once each of three workers has a video."""
 
     def __init__(self, cluster: Any, node: Any) -> None:
@@ -122,10 +122,10 @@ def test_ray_backend__a_machine_that_dies_loses_nothing(cluster: Any, tmp_path: 
     dataset = clips(tmp_path / "videos", [f"{index}.mp4" for index in range(7)], frames=90)
     node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
     cluster.wait_for_nodes()
-    store, watching = new_store(dataset, tmp_path), RemovingNode(cluster, node)
-    summary = spread(dataset, store, watching, workers=3)
+    store, progress = new_store(dataset, tmp_path), RemovingNode(cluster, node)
+    summary = spread(dataset, store, progress, workers=3)
     assert (summary.extracted, summary.failures) == (7, ())
-    assert set(handed_out(watching)) == {video.name for video in dataset.videos}
+    assert set(handed_out(progress)) == {video.name for video in dataset.videos}
     assert tree(store.path) == alone(dataset, tmp_path)
 
 

@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object) -> Ended:
         with pytest.raises(SystemExit) as left:
             main([str(argument) for argument in arguments])
-        found = capsys.readouterr()
-        return Ended(int(left.value.code or 0), found.out, found.err)
+        printed = capsys.readouterr()
+        return Ended(int(left.value.code or 0), printed.out, printed.err)
 
     return call

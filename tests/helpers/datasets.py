@@ -18,7 +18,7 @@ def bare_dataset(names: list[str], name: str = "small") -> Dataset:
 
 
 def csv_dataset(folder: Path, names: list[str]) -> Dataset:
-    """One's own data set: a CSV over files that lie in `folder`, located."""
+    """An own data set: a CSV over the files in `folder`, located."""
     rows = "".join(f"{name},{index}.5\n" for index, name in enumerate(names))
     (folder / "scores.csv").write_text("video,mos\n" + rows)
     return locate_videos(load_dataset(str(folder / "scores.csv")), folder).dataset

@@ -30,12 +30,12 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-class Watching(NullProgress):
+class RecordedProgress(NullProgress):
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.events: list[object] = []
 
     def video(self, name: str) -> None:
-        self.told.append(name)
+        self.events.append(name)
 
     def done(self, summary: ExtractionSummary) -> None:
-        self.told.append(summary.extracted)
+        self.events.append(summary.extracted)

@@ -29,8 +29,8 @@ class TinyResNet(nn.Module):
         self.fc = nn.Linear(16, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.fc(self.avgpool(self.layer4(self.conv1(images))).flatten(1))
-        return found
+        scores: Tensor = self.fc(self.avgpool(self.layer4(self.conv1(images))).flatten(1))
+        return scores
 
 
 @pytest.fixture

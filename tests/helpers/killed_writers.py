@@ -25,7 +25,7 @@ from vqafeat.system import process_context
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
 FEATURE_SETS = ("squeezenet1_0", "squeezenet1_0@uniform128")
-# what the system is asked to do with files; each is a moment to be killed at
+# audit events of operations on files: the moments of a kill
 FILE_EVENTS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "shutil.rmtree"}
 
 

@@ -1,6 +1,4 @@
-"""A Ray of two cores on this machine, for all tests of the engines; they are skipped where Ray is not
-installed.
-"""
+"""A Ray cluster of two cores on this machine; tests that need it are skipped where Ray is absent."""
 
 import os
 from collections.abc import Iterator
@@ -14,9 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster of one machine with two cores; tests may add machines, and it looks after them every half
-    second.
-    """
+    """A cluster of one machine with two cores; tests may add machines. It checks them every half second."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install vqafeat[ray]")
     utils = pytest.importorskip("ray.cluster_utils", reason="this Ray has no clusters of one machine")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # without it Ray warns of a change to come

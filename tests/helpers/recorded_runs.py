@@ -1,4 +1,4 @@
-"""Run folders as a fit leaves them, with predictions chosen by the test instead of a head."""
+"""Run folders as a fit writes them, with predictions given by the test instead of a head."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def test_rows(split: int) -> list[int]:
+def tested_rows(split: int) -> list[int]:
     """Twelve videos; those of neighbouring splits overlap in part."""
     return [(5 * split + step) % VIDEOS for step in range(12)]
 
@@ -44,7 +44,7 @@ def scores_of(noise: float, seed: int, splits: int = 4) -> dict[tuple[int, int],
     return {
         (split, row): float(MOS[row] + rng.normal(scale=noise))
         for split in range(splits)
-        for row in test_rows(split)
+        for row in tested_rows(split)
     }
 
 
@@ -75,12 +75,12 @@ def write_run(
 
 
 def _metrics(scores: dict[tuple[int, int], float], numbers: list[int]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: {"values": []} for name in ("srocc", "krocc", "plcc", "rmse")}
+    metrics: dict[str, Any] = {name: {"values": []} for name in ("srocc", "krocc", "plcc", "rmse")}
     for number in numbers:
         rows = [row for split, row in scores if split == number]
         predicted = np.array([scores[number, row] for row in rows])
         defined = bool(np.ptp(predicted))
         for name, rule in (("srocc", spearmanr), ("krocc", kendalltau), ("plcc", pearsonr)):
-            found[name]["values"].append(float(rule(predicted, MOS[rows]).statistic) if defined else None)
-        found["rmse"]["values"].append(float(np.sqrt(np.mean((predicted - MOS[rows]) ** 2))))
-    return {**found, "n": [sum(split == number for split, _ in scores) for number in numbers], "notes": []}
+            metrics[name]["values"].append(float(rule(predicted, MOS[rows]).statistic) if defined else None)
+        metrics["rmse"]["values"].append(float(np.sqrt(np.mean((predicted - MOS[rows]) ** 2))))
+    return {**metrics, "n": [sum(split == number for split, _ in scores) for number in numbers], "notes": []}

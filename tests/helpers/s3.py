@@ -65,9 +65,9 @@ class LoopbackS3:
     @contextmanager
     def seen(self) -> Iterator[list[str]]:
         """Lend a list that holds the requests of the block at its end."""
-        start, found = len(self.requests), list[str]()
-        yield found
-        found += self.requests[start:]
+        start, seen = len(self.requests), list[str]()
+        yield seen
+        seen += self.requests[start:]
 
 
 @contextmanager
@@ -83,20 +83,20 @@ def loopback_s3(bucket: str = "bucket") -> Iterator[LoopbackS3]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 
-    found = LoopbackS3()
-    application = found.around(DomainDispatcherApplication(create_backend_app))
+    served = LoopbackS3()
+    application = served.around(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}"
+    served.url = f"http://127.0.0.1:{server.server_port}"
     # what an earlier server of this process held is moto's own, and global
-    urllib.request.urlopen(f"{found.url}/moto-api/reset", data=b"").close()
-    client = boto3.client("s3", endpoint_url=found.url)
+    urllib.request.urlopen(f"{served.url}/moto-api/reset", data=b"").close()
+    client = boto3.client("s3", endpoint_url=served.url)
     client.create_bucket(Bucket=bucket)
     client.close()
     try:
-        yield found
+        yield served
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""A tiny store that stands in for all data sets, and small studies."""
+"""A tiny store in place of all data sets, and small tables."""
 
 from collections.abc import Callable
 from functools import cache
@@ -86,7 +86,7 @@ def _quick() -> dict[str, Any]:
 
 @pytest.fixture
 def make_table() -> MakeTable:
-    """Return a maker of studies with one column for SROCC, unless columns are given."""
+    """Return a maker of tables, with one column for SROCC unless columns are given."""
 
     def make(
         rows: list[dict[str, Any]], columns: list[dict[str, Any]] | None = None, **others: Any

@@ -46,11 +46,11 @@ def write_workbook(path: Path, rows: Sequence[Sequence[Cell]], sheet: str = "wor
     return path
 
 
-def _cell(value: str | float, place: str, strings: list[str]) -> str:
+def _cell(value: str | float, reference: str, strings: list[str]) -> str:
     if isinstance(value, str):
         strings.append(value)
-        return f'<c r="{place}" t="s"><v>{len(strings) - 1}</v></c>'
-    return f'<c r="{place}"><v>{value!r}</v></c>'
+        return f'<c r="{reference}" t="s"><v>{len(strings) - 1}</v></c>'
+    return f'<c r="{reference}"><v>{value!r}</v></c>'
 
 
 def _letters(column: int) -> str:
