@@ -1,4 +1,4 @@
-"""Splits: against the released permutations, against recorded test parts, and on small sets made by hand."""
+"""Splits against the released permutations, recorded test parts and sets made by hand; leaks by hand."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which frames temporal networks see, against Li et al.'s loop and the rule of cubes, at every length."""
+"""What every backbone keeps to, frames of clips against Li et al.'s loop, and pooling in float64."""
 
 from itertools import pairwise
 

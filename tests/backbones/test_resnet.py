@@ -1,4 +1,4 @@
-"""ResNets against torchvision's whole networks."""
+"""ResNets against torchvision's whole networks, and quality-aware weights in every published layout."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Label readers, each on a small file in the layout that the data set or the released code writes."""
+"""Label readers and workbooks, each on a small file in the layout of the data set."""
 
 import math
 import zlib

@@ -1,6 +1,4 @@
-"""The embedded data set as it lies on disk: the same bytes from the same seed, and what versions.csv claims
-is what decodes.
-"""
+"""The embedded data set: the same bytes from the same seed, decoded as versions.csv claims."""
 
 import csv
 import json

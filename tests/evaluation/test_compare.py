@@ -1,6 +1,4 @@
-"""Runs held against each other: SciPy's tests on SciPy's measures, Holm by hand, and what cannot be
-compared.
-"""
+"""Compared and blended runs against SciPy's tests and measures, and Holm by hand."""
 
 import csv
 import json

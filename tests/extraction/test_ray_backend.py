@@ -1,4 +1,4 @@
-"""Ray's workers leave the store of one process; what kills them is tried again, then told."""
+"""Ray workers write the store of one process; what kills them is repeated, then reported."""
 
 from collections import Counter
 from dataclasses import replace

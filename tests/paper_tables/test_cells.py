@@ -1,4 +1,4 @@
-"""The distance of images to videos in a table, against NumPy's covariance of features computed one by one."""
+"""CORAL cells of a table against NumPy's covariance of features computed one by one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Image files of every kind as 8-bit RGB, and those that are refused by name."""
+"""Image files as 8-bit RGB, sizes and crops against torchvision, and recipes of the pre-training."""
 
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Training recipes against the released code and the papers."""
+
 import math
 from typing import Any
 

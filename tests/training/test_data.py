@@ -1,3 +1,5 @@
+"""Features from store to batch: fusion, shared memory, and batches."""
+
 import multiprocessing
 import warnings
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Files of a run folder, and summaries over splits."""
+
 import csv
 import json
 from math import isnan, nan

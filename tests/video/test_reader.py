@@ -1,4 +1,4 @@
-"""Decoding against the recorded facts of odd files and FFmpeg's integer conversion written out anew."""
+"""Decoding against the facts of odd files and FFmpeg's integer conversion written out; limits."""
 
 import csv
 import resource
