@@ -40,7 +40,7 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
     def watch(split: int, record: EpochRecord) -> None:
         seen.append((split, record.epoch))
 
-    run = small_fit(store, tmp_path / "run", progress=watch, split_kind="by hand")
+    run = small_fit(store, tmp_path / "run", progress=watch)
     assert sorted(files_of(run.folder)) == [
         "calibration.json",
         "config.json",
@@ -53,6 +53,10 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
         "weights/split-01.safetensors",
     ]
     assert sorted(seen) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
+
+
+def test_fit__metrics_follow_from_the_predictions(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
     with (run.folder / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction", "score"]
@@ -74,6 +78,11 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
     assert metrics["n"] == [5, 8]
     assert metrics["kept_because"][1] == "last epoch: there is no validation part"
     assert metrics["kept_epochs"] == list(run.kept_epochs)
+
+
+def test_fit__records_its_configuration(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    run = small_fit(store, tmp_path / "run", split_kind="by hand")
     config = json.loads((run.folder / "config.json").read_text())
     assert (
         config["head"],
@@ -92,6 +101,10 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
         max(store.dataset.videos[row].mos for row in split.train) for split in SPLITS
     ]
     assert config["identities"]["tiny"]["network"] == "tiny"
+
+
+def test_fit__records_its_splits(make_store: MakeStore, tmp_path: Path) -> None:
+    run = small_fit(make_store(), tmp_path / "run")
     splits = json.loads((run.folder / "splits.json").read_text())
     assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
 

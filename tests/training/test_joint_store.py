@@ -175,6 +175,10 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
     assert np.isnan(run.summary.rmse.mean)
     assert any("weighted by their test videos" in note for note in run.summary.notes)
     assert set(json.loads((run.folder / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
+
+
+def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore, tmp_path: Path) -> None:
+    run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1)
     # both sets hold the same clips under the same names, of a third one nothing was seen
     third = evaluate(run.folder, make_store(9, name="third"))
     assert third.measured_on == "all 9 videos of 'third'"
