@@ -103,8 +103,10 @@ def process_context(preloaded: Sequence[str]) -> BaseContext:
 def main_module_hidden() -> Iterator[None]:
     """Start processes that do not run the user's script again, which a script without a main guard needs."""
     main = sys.modules["__main__"]
-    hidden = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
-    vars(main)["__spec__"] = None
+    hidden: dict[str, object] = {
+        name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)
+    }
+    main.__spec__ = None
     try:
         yield
     finally:

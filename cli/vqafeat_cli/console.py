@@ -154,16 +154,6 @@ def _cell(value: float) -> str:
     return f"{value:6.3f}" if isfinite(value) else "     –"
 
 
-def epochs_of(head: str, recipe: str, asked_for: int | None) -> int | None:
-    """Return the epochs of each split, or None for a head that is not trained in epochs."""
-    from vqafeat.training.config import RECIPES
-    from vqafeat.training.loop import trainer_of
-
-    if not trainer_of(head).is_gradient_based:
-        return None
-    return RECIPES.get(recipe).epochs if asked_for is None else asked_for
-
-
 @contextmanager
 def fit_progress(
     splits: int, epochs: int | None = None, console: Console | None = None

@@ -26,7 +26,9 @@ from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
-from vqafeat.training.fit import FittedRun, drawn_splits, fit
+from vqafeat.training.config import FitConfig
+from vqafeat.training.fit import fit
+from vqafeat.training.run import Run
 from vqafeat_cli.console import fit_progress, run_shown, shown_progress
 
 BACKBONE, RECIPE, PAIRS, HELD_OUT_PERCENT = "resnet18", "demo", 1500, 25
@@ -83,7 +85,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     )
     before, after = (_fitted(store, name, out, seed) for name in (BACKBONE, made.backbone))
     for words, run in (("without pre-training", before), ("with pre-training", after)):
-        srocc = run.summary.srocc
+        srocc = run.metrics.srocc
         click.echo(
             f"     {BACKBONE} {words:22} mean {srocc.mean:.3f}   std {srocc.std:.3f}   median "
             f"{srocc.median:.3f}"
@@ -161,20 +163,9 @@ def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
     return store
 
 
-def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.datasets, "content", SPLITS, seed, "60/20/20", FIT_RECIPE)
-    jobs = min(usual_workers(), SPLITS)
+def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> Run:
+    config = FitConfig(features, HEAD, recipe=FIT_RECIPE, splits=SPLITS, seed=seed)
+    folder = out / "runs" / f"{HEAD}-{features}"
     with fit_progress(SPLITS) as progress:
-        return fit(
-            store,
-            features,
-            HEAD,
-            drawn.splits,
-            out / "runs" / f"{HEAD}-{features}",
-            recipe=FIT_RECIPE,
-            seed=seed,
-            jobs=jobs,
-            split_kind=drawn.words,
-            overwrite=True,
-            progress=progress,
-        )
+        jobs = min(usual_workers(), SPLITS)
+        return fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)

@@ -16,9 +16,11 @@ from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.extraction.loop import extract_dataset
 from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
-from vqafeat.training.fit import FittedRun, drawn_splits, fit
+from vqafeat.training.config import FitConfig
+from vqafeat.training.fit import fit
 from vqafeat.training.parallel import one_thread
-from vqafeat_cli.console import epochs_of, fit_progress, metrics_lines, shown_progress
+from vqafeat.training.run import Run
+from vqafeat_cli.console import fit_progress, metrics_lines, shown_progress
 from vqafeat_cli.predict import score_text
 
 BACKBONE, FEATURES = "efficientnet-lite0", "efficientnet-lite0:stages"
@@ -38,22 +40,22 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     store = _extracted(labels, out, weights)
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
     run = _fitted(store, out, seed)
-    for line in metrics_lines(run.summary, run.config.mapping):
+    for line in metrics_lines(run.metrics, run.config.mapping):
         click.echo(line)
     video = held_out_video(run, store.dataset.videos)
     path = labels.parent / video.name
-    checks = ScoreChecks.read(run.folder, run.config, DEMO_NAME)
-    scored = Scorer(Model.load(run.folder), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
+    checks = ScoreChecks.read(run.path, run.config, DEMO_NAME)
+    scored = Scorer(Model.load(run.path), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
     click.echo(
         f"4/5  one clip, scored by the {len(scored.splits)} of {SPLITS} heads that were not fitted on it: "
         f"{path}"
     )
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
     plot = _plotted(run, out / "demo.png")
-    click.echo(f"5/5  plot: {plot}\n     run folder: {run.folder}   features: {store.path}")
+    click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
 
 
-def held_out_video(run: FittedRun, videos: Sequence[Video]) -> Video:
+def held_out_video(run: Run, videos: Sequence[Video]) -> Video:
     """Return the video that most splits test; of several, the one whose label is closest to the middle of all
     labels.
     """
@@ -85,26 +87,14 @@ def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> Feat
     return store
 
 
-def _fitted(store: FeatureStore, out: Path, seed: int) -> FittedRun:
-    drawn = drawn_splits(store.datasets, "content", SPLITS, seed, "60/20/20", RECIPE)
+def _fitted(store: FeatureStore, out: Path, seed: int) -> Run:
+    config = FitConfig(FEATURES, HEAD, recipe=RECIPE, splits=SPLITS, seed=seed)
     jobs = min(len(os.sched_getaffinity(0)), SPLITS)
-    with fit_progress(SPLITS, epochs_of(HEAD, RECIPE, None)) as progress:
-        return fit(
-            store,
-            FEATURES,
-            HEAD,
-            drawn.splits,
-            out / "runs" / HEAD,
-            recipe=RECIPE,
-            seed=seed,
-            jobs=jobs,
-            split_kind=drawn.words,
-            overwrite=True,
-            progress=progress,
-        )
+    with fit_progress(SPLITS, config.epochs) as progress:
+        return fit(store, config, out / "runs" / HEAD, jobs=jobs, overwrite=True, progress=progress)
 
 
-def _plotted(run: FittedRun, path: Path) -> Path:
+def _plotted(run: Run, path: Path) -> Path:
     tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
     return plot_scores(

@@ -2,8 +2,9 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,9 @@ from vqafeat_cli.options import (
     split_options,
     store_option,
 )
+
+if TYPE_CHECKING:
+    from vqafeat.training.run import Run
 
 
 @click.command()
@@ -164,39 +168,26 @@ from vqafeat_cli.options import (
 )
 @json_option
 def fit(
-    head: str,
-    options: tuple[str, ...],
     datasets: tuple[str, ...],
-    features: str | None,
     store: StorePath,
     cache: str | None,
-    recipe: str,
-    order: str,
-    sampling: str,
-    draws: int,
-    splits: int,
-    protocol: str,
-    ratio: str,
-    test_part: str,
-    validation_share: float,
-    seed: int,
-    mapping: str,
+    features: str | None,
+    options: tuple[str, ...],
     jobs: int | None,
     device: str | None,
     backend: str,
     memory: str | None,
-    skip_missing: bool,
     any_features: bool,
     out: Path | None,
     overwrite: bool,
     json: bool,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Train a head on stored features, once for each split, and measure it on the test parts.
 
     The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve. The same
-    command again goes on with a fit that was stopped, and does not repeat one that is finished. Several data
-    sets are trained on together, each with a loss of its own.
+    command again resumes a fit that was stopped, and does not repeat one that is finished. Several data sets
+    are trained on together, each with its own loss.
 
     \b
     Examples:
@@ -212,48 +203,49 @@ def fit(
     from vqafeat.heads import options_from_text
     from vqafeat.system import parse_bytes
     from vqafeat.training import fit as training
-    from vqafeat.training.fit import drawn_splits
-    from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
-    from vqafeat_cli.console import epochs_of, fit_progress, metrics_lines
+    from vqafeat.training.config import FitConfig
+    from vqafeat_cli.console import fit_progress
     from vqafeat_cli.stores import chosen_features, open_stores, with_local_copies
 
-    asked, overrides = split_options(given)
-    wanted = cluster(backend, asked, {"device": device, "jobs": jobs})
+    cluster_values, values = split_options(values)
+    ray = cluster(backend, cluster_values, {"device": device, "jobs": jobs})
     source = open_stores(store, datasets, any_features)
-    feature_sets = chosen_features(source, features)
-    name = source.dataset.name
-    folder = out or Path("runs") / f"{name}-{feature_sets}-{head}".replace("/", "_")
-    frame_input = FrameInput(order, sampling, draws)
-    drawn = drawn_splits(source.datasets, protocol, splits, seed, ratio, recipe, test_part, validation_share)
-    with ExitStack() as stack, fit_progress(splits, epochs_of(head, recipe, overrides["epochs"])) as progress:
+    known = {item.name for item in fields(FitConfig)}
+    config = FitConfig(
+        features=chosen_features(source, features),
+        options=options_from_text(values["head"], options),
+        overrides={key: value for key, value in values.items() if key not in known and value is not None},
+        **{key: value for key, value in values.items() if key in known},
+    )
+    with ExitStack() as stack, fit_progress(config.splits, config.epochs) as progress:
         run = training.fit(
-            with_local_copies(stack, source, feature_sets, cache),
-            feature_sets,
-            head,
-            drawn.splits,
-            folder,
-            recipe=recipe,
-            overrides={key: value for key, value in overrides.items() if value is not None},
-            options=options_from_text(head, options),
-            seed=seed,
-            jobs=jobs or min(len(os.sched_getaffinity(0)), splits),
-            mapping=mapping,
-            split_kind=drawn.words,
-            skip_missing=skip_missing,
+            with_local_copies(stack, source, config.features, cache),
+            config,
+            out or Path("runs") / config.folder_name(source.dataset.name),
+            jobs=jobs or min(len(os.sched_getaffinity(0)), config.splits),
             overwrite=overwrite,
             device=device or "cpu",
-            frame_input=frame_input,
             memory_bytes=None if memory is None else parse_bytes(memory),
             reuse=out is None,
-            cluster=wanted,
+            cluster=ray,
             progress=progress,
         )
     if json:
-        click.echo(json_text(run.summary.as_dict()))
-        return
-    click.echo(f"{head} on {feature_sets} of {name}: {len(drawn.splits)} splits, {drawn.words}")
-    if frame_input != WHOLE_VIDEOS:
-        click.echo(f"  frames: {frame_input.words}")
-    for line in metrics_lines(run.summary, mapping):
+        click.echo(json_text(run.metrics.as_dict()))
+    else:
+        _print_run(run)
+
+
+def _print_run(run: "Run") -> None:
+    from vqafeat.training.frame_sampling import WHOLE_VIDEOS
+    from vqafeat_cli.console import metrics_lines
+
+    config = run.config
+    click.echo(
+        f"{config.head} on {config.feature_sets} of {config.dataset}: {config.splits} splits, {config.split_kind}"
+    )
+    if config.frame_input != WHOLE_VIDEOS:
+        click.echo(f"  frames: {config.frame_input.words}")
+    for line in metrics_lines(run.metrics, config.mapping):
         click.echo(line)
-    click.echo(f"run folder: {run.folder}{' (finished before, not repeated)' if run.found else ''}")
+    click.echo(f"run folder: {run.path}{' (finished before, not repeated)' if run.found else ''}")

@@ -31,8 +31,8 @@ from vqafeat.paper_tables.sources import DemoStores
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import fit_calibration
+from vqafeat.training.config import FitConfig, is_gradient_based
 from vqafeat.training.fit import fit
-from vqafeat.training.loop import trainer_of
 from vqafeat.training.predictions import Prediction
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -71,7 +71,7 @@ def tested(
     splits = [
         make_split(store.dataset, "content", SplitRequest(run, ratio=RATIOS[name])) for run in range(SPLITS)
     ]
-    changes = overrides if trainer_of(head).is_gradient_based else {}
+    changes = overrides if is_gradient_based(head) else {}
     source: Any = store
     options: dict[str, Any] = {}
     if head == "a2inet":  # its two branches read the one feature set
@@ -80,7 +80,8 @@ def tested(
             f"{feature_set}+{feature_set}-again",
             {"width": 32},
         )
-    run = fit(source, feature_set, head, splits, folder, overrides=changes, options=options, jobs=jobs)
+    config = FitConfig(feature_set, head, options, overrides=changes)
+    run = fit(source, config, folder, splits=splits, jobs=jobs)
     return [row for row in run.predictions if row.part == "test"]
 
 

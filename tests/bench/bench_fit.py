@@ -14,8 +14,8 @@ from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.statistics import compare
 from vqafeat.store import FeatureStore
+from vqafeat.training.config import FitConfig
 from vqafeat.training.fit import fit
-from vqafeat.training.frame_sampling import FrameInput
 
 FEATURES = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
 SPLITS = 10
@@ -24,10 +24,8 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "heads": {
         name: {"head": name} for name in ("sub-gru", "no-time", "avg-gru", "sub-lstm", "transformer", "svr")
     },
-    "orders": {name: {"frame_input": FrameInput(name)} for name in ("OO", "OS", "SO", "SS")},
-    "samplings": {
-        name: {"frame_input": FrameInput("OO", name)} for name in ("all", "sample-4", "sample-8", "sample-16")
-    },
+    "orders": {name: {"order": name} for name in ("OO", "OS", "SO", "SS")},
+    "samplings": {name: {"sampling": name} for name in ("all", "sample-4", "sample-8", "sample-16")},
     "losses": {
         "l1": {},
         "plcc": {"overrides": {"loss": "plcc"}},
@@ -54,11 +52,9 @@ def main() -> None:
             series = {}
             for name, choice in GROUPS[group].items():
                 start = time.perf_counter()
-                given = {"head": "sub-gru", **choice}
-                run = fit(
-                    store, "resnet50", splits=splits, out=Path(folder) / group / name, jobs=JOBS, **given
-                )
-                srocc = run.summary.srocc
+                config = FitConfig(**{"features": "resnet50", **choice})
+                run = fit(store, config, Path(folder) / group / name, splits=splits, jobs=JOBS)
+                srocc = run.metrics.srocc
                 series[name] = srocc.values
                 seconds = time.perf_counter() - start
                 print(

@@ -20,7 +20,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training import batching
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.data import FeatureDataset, load_sequences, to_shared_memory
+from vqafeat.training.data import FeatureDataset, load_features, to_shared_memory
 from vqafeat.training.loop import train_splits
 from vqafeat.training.trainer import SplitTask
 
@@ -73,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = RECIPES.get("default")
     with tempfile.TemporaryDirectory() as folder:
-        stored = load_sequences(made(Path(folder), given.videos), "made")
+        stored = load_features(made(Path(folder), given.videos), "made")
         inside = to_shared_memory(stored, 1 << 40)
         ahead = batching.PREPARED_AHEAD
         print(

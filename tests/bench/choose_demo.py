@@ -23,9 +23,10 @@ from bench_calibration import DATA, konvid58
 
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
-from vqafeat.training.fit import FittedRun, fit
-from vqafeat.training.loop import trainer_of
+from vqafeat.training.config import FitConfig, is_gradient_based
+from vqafeat.training.fit import fit
 from vqafeat.training.results import CURVE
+from vqafeat.training.run import Run
 
 # head, changes to the recipe `demo`
 DEMO: list[tuple[str, dict[str, Any]]] = [
@@ -56,31 +57,23 @@ class Fits:
         """Fit a candidate and return its row of the table."""
         (feature_set,) = self.store.feature_sets()
         splits = [make_split(self.store.dataset, "content", SplitRequest(run)) for run in range(self.splits)]
-        overrides = changes if trainer_of(head).is_gradient_based else {}
+        overrides = changes if is_gradient_based(head) else {}
         with tempfile.TemporaryDirectory() as folder:
-            run = fit(
-                self.store,
-                feature_set,
-                head,
-                splits,
-                Path(folder),
-                recipe=recipe,
-                overrides=overrides,
-                jobs=self.jobs,
-            )
+            config = FitConfig(feature_set, head, recipe=recipe, overrides=overrides)
+            run = fit(self.store, config, folder, splits=splits, jobs=self.jobs)
             validation = validation_text(run)
         low, high = self.store.dataset.mos_range
         outputs = np.array([row.prediction for row in run.predictions if row.part == "test"])
         outside = 100 * np.mean((outputs < low) | (outputs > high))
         words = ", ".join(f"{name} {value}" for name, value in changes.items()) or f"recipe {recipe}"
-        srocc, plcc = run.summary.srocc, run.summary.plcc
+        srocc, plcc = run.metrics.srocc, run.metrics.plcc
         return f"| {head} | {words} | {validation} | {srocc.mean:.3f} ± {srocc.std:.3f} | {plcc.mean:.3f} | {outside:.0f} % |"
 
 
-def validation_text(run: FittedRun) -> str:
+def validation_text(run: Run) -> str:
     """Return the validation SROCC, of the kept epochs and of the last five, each the mean over the splits."""
     curves: dict[str, list[float]] = {}
-    with (run.folder / CURVE).open(newline="") as file:
+    with (run.path / CURVE).open(newline="") as file:
         for row in csv.DictReader(file):
             curves.setdefault(row["split"], []).append(float(row["validation_srocc"] or "nan"))
     if not curves:

@@ -27,8 +27,8 @@ from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES, Recipe
 from vqafeat.training.data import FeatureDataset
-from vqafeat.training.loop import predict, train_splits
-from vqafeat.training.trainer import SplitTask
+from vqafeat.training.loop import train_splits
+from vqafeat.training.trainer import SplitTask, predict
 
 PLAIN: dict[str, Any] = {
     "batch_size": 16,

@@ -5,9 +5,9 @@ from math import nan
 
 import pytest
 from rich.console import Console
-from vqafeat_cli.console import epochs_of, fit_progress, sparkline
+from vqafeat_cli.console import fit_progress, sparkline
 
-from vqafeat.training.loop import EpochRecord
+from vqafeat.training.trainer import EpochRecord
 
 
 def shown(splits: int, epochs: int | None, records: list[tuple[int, float]]) -> str:
@@ -63,9 +63,3 @@ def test_sparkline__draws_a_curve_in_one_line(values: list[float], line: str) ->
 def test_sparkline__averages_long_curves() -> None:
     # 0 … 99 in four stretches: their means 12, 37, 62, 87 lie at 0, 1/3, 2/3 and 1
     assert sparkline(range(100), width=4) == "▁▃▆█"
-
-
-def test_epochs_of__follow_the_recipe_unless_given() -> None:
-    assert epochs_of("sub-gru", "vsfa", None) == 2000
-    assert epochs_of("sub-gru", "vsfa", 7) == 7
-    assert epochs_of("svr", "vsfa", None) is None

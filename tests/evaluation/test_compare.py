@@ -464,11 +464,11 @@ def rows_of(folder: Path, split: int, part: str) -> tuple[np.ndarray, np.ndarray
 
 
 def two_runs(make_store: MakeStore, tmp_path: Path) -> tuple[Path, Path]:
-    one = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).folder
+    one = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).path
     options = {"reduced": 4, "layers": 1, "feed_forward": 5}
     return one, small_fit(
         make_store(), tmp_path / "two", head="transformer", options=options, splits=WITH_VALIDATION
-    ).folder
+    ).path
 
 
 def test_ensemble__kappa_is_selected_on_validation_and_measured_on_test(
@@ -511,13 +511,13 @@ def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tm
 def test_ensemble__of_equal_kappas_takes_the_one_closest_to_a_half(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
-    run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).folder
+    run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).path
     assert ensemble(run, run).kappas == (0.5, 0.5)
 
 
 def test_ensemble__refuses_runs_that_do_not_fit_together(make_store: MakeStore, tmp_path: Path) -> None:
     one, _ = two_runs(make_store, tmp_path)
-    other = small_fit(make_store(), tmp_path / "other", splits=SPLITS).folder
+    other = small_fit(make_store(), tmp_path / "other", splits=SPLITS).path
     with pytest.raises(
         ArgumentError,
         match=r"split 1 has other train videos in '.*other' than in '.*one'; fit both with the same splits",
@@ -528,12 +528,12 @@ def test_ensemble__refuses_runs_that_do_not_fit_together(make_store: MakeStore, 
         match=r"split 1 has 0 validation video\(s\), too few to choose kappa on; .* or give --kappa",
     ):
         ensemble(other, other)
-    fewer = small_fit(make_store(), tmp_path / "fewer", splits=SPLITS[:1]).folder
+    fewer = small_fit(make_store(), tmp_path / "fewer", splits=SPLITS[:1]).path
     with pytest.raises(
         ArgumentError, match=r"'.*one' has 2 splits, '.*fewer' 1; fit both with the same splits"
     ):
         ensemble(one, fewer)
-    foreign = small_fit(make_store(name="foreign"), tmp_path / "foreign", splits=WITH_VALIDATION).folder
+    foreign = small_fit(make_store(name="foreign"), tmp_path / "foreign", splits=WITH_VALIDATION).path
     with pytest.raises(
         ArgumentError,
         match=r"dataset of '.*one' is 'tiny', of '.*foreign' 'foreign'; blend runs on one data set and",
@@ -544,7 +544,7 @@ def test_ensemble__refuses_runs_that_do_not_fit_together(make_store: MakeStore, 
 
 
 def test_ensemble__refuses_constant_scores_and_imported_heads(make_store: MakeStore, tmp_path: Path) -> None:
-    run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).folder
+    run = small_fit(make_store(), tmp_path / "one", splits=WITH_VALIDATION).path
     with (run / "predictions.csv").open(newline="") as file:
         rows = [{**row, "prediction": "1.0"} for row in csv.DictReader(file)]
     write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
@@ -555,6 +555,6 @@ def test_ensemble__refuses_constant_scores_and_imported_heads(make_store: MakeSt
         ensemble(run, run)
     (run / "predictions.csv").unlink()
     with pytest.raises(
-        WeightsError, match=r"has no predictions on splits of its own \(an imported head has none\)"
+        WeightsError, match=r"has no predictions on its own splits \(an imported head has none\)"
     ):
         ensemble(run, run)

@@ -272,14 +272,14 @@ def test_evaluate__measures_the_other_official_part_with_the_same_head(
     other = small_fit(
         parted_store, tmp_path / "other", splits=[Split(tuple(range(6)), (6, 7, 8), tuple(range(14, 20)))]
     )
-    found = evaluate(run.folder, parted_store, part="test-1080p")
+    found = evaluate(run.path, parted_store, part="test-1080p")
     assert found.measured_on == "all 6 videos of the official part 'test-1080p' of 'tiny'"
     expected = {row.video: row.prediction for row in other.predictions if row.part == "test"}
     assert {row.video: row.prediction for row in found.predictions} == pytest.approx(expected, abs=1e-5)
-    assert found.summary.srocc.values == pytest.approx(other.summary.srocc.values)
-    same = evaluate(run.folder, parted_store, part="test")
+    assert found.summary.srocc.values == pytest.approx(other.metrics.srocc.values)
+    same = evaluate(run.path, parted_store, part="test")
     assert [row.video for row in same.predictions] == [
-        row.video for row in evaluate(run.folder, parted_store).predictions
+        row.video for row in evaluate(run.path, parted_store).predictions
     ]
     by_size = measure_subsets(found, parted_store, "resolution").groups
     assert [(group.name, group.videos) for group in by_size] == [("1080p", 6)]
@@ -289,7 +289,7 @@ def test_evaluate__measures_the_other_official_part_with_the_same_head(
 def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
     parted_store: FeatureStore, make_store: MakeStore, tmp_path: Path
 ) -> None:
-    run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL).folder
+    run = small_fit(parted_store, tmp_path / "run", splits=OFFICIAL).path
     with pytest.raises(
         ArgumentError,
         match=r"9 of the 9 videos of the part 'train' were in the training or validation part of the run's "
@@ -298,7 +298,7 @@ def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
         evaluate(run, parted_store, part="train")
     mixed = small_fit(
         parted_store, tmp_path / "mixed", splits=[*OFFICIAL, Split((0, 15), (16, 17, 18), (10, 19))]
-    ).folder
+    ).path
     with pytest.raises(
         ArgumentError,
         match=r"4 of the 6 videos of the part 'test-1080p' were in .* head 1 \(first: clip,15.mp4\)",
@@ -319,13 +319,11 @@ def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
 
 def test_evaluate__notes_what_flatters_a_measured_part(parted_store: FeatureStore, tmp_path: Path) -> None:
     # clip 9 is tested and shows the scene of clip 8
-    leaking = small_fit(
-        parted_store, tmp_path / "leaking", splits=[Split((0, 1, 8), (), (14, 15, 16))]
-    ).folder
+    leaking = small_fit(parted_store, tmp_path / "leaking", splits=[Split((0, 1, 8), (), (14, 15, 16))]).path
     (note,) = evaluate(leaking, parted_store, part="test").summary.notes
     assert note.startswith("content leaks in 1 of 1 splits: up to 1 of 5 test videos (1 of 3 contents)")
     assert evaluate(leaking, parted_store, part="test-1080p").summary.notes == ()
     overrides = {"epochs": 2, "select": "test"}
-    selected = small_fit(parted_store, tmp_path / "selected", splits=OFFICIAL, overrides=overrides).folder
+    selected = small_fit(parted_store, tmp_path / "selected", splits=OFFICIAL, overrides=overrides).path
     assert any("select=test" in note for note in evaluate(selected, parted_store, part="test").summary.notes)
     assert evaluate(selected, parted_store, part="test-1080p").summary.notes == ()

@@ -24,7 +24,7 @@ AGREED, HERE = np.array([3.0, 3.1]), tiny_features(0)
 
 @pytest.fixture
 def folder(timed_store: FeatureStore, tmp_path: Path) -> Path:
-    return small_fit(timed_store, tmp_path / "run").folder
+    return small_fit(timed_store, tmp_path / "run").path
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_held_out__excludes_a_test_part_that_selected_the_epoch(
 ) -> None:
     chosen = small_fit(
         timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}
-    ).folder
+    ).path
     assert ScoreChecks.read(chosen, config_of(chosen), "tiny").held_out(f"{15:064}", (0, 1)) == ()
 
 

@@ -146,11 +146,9 @@ def test_fit__sets_first_channels_to_the_width_of_the_first_feature_set(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     options = {key: value for key, value in SMALL.items() if key != "first_channels"}
-    run = small_fit(
-        make_store(), tmp_path / "run", head="a2inet", feature_sets="sparse+tiny", options=options
-    )
+    run = small_fit(make_store(), tmp_path / "run", head="a2inet", features="sparse+tiny", options=options)
     assert (run.config.options["first_channels"], run.config.channels) == (2, 8)
-    model = Model.load(run.folder)
+    model = Model.load(run.path)
     assert np.isfinite(model.score(np.ones((5, 8), np.float32)))
     with pytest.raises(
         ArgumentError,

@@ -16,7 +16,7 @@ from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
-from vqafeat.training.loop import predict
+from vqafeat.training.trainer import predict
 
 SMALL = {
     "mdtvsfa": {"reduced": 4, "hidden": 3},

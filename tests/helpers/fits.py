@@ -1,11 +1,15 @@
 """Fits of a second on tiny stores, and the files they leave."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vqafeat.splits import Split
-from vqafeat.store import FeatureStore
-from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.config import FitConfig
+from vqafeat.training.data import FeatureReader
+from vqafeat.training.fit import fit
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
+from vqafeat.training.run import Run
 
 SPLITS = [
     Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20))),
@@ -19,18 +23,19 @@ FAST: dict[str, Any] = {
     "options": {"reduced": 4, "hidden": 3},
     "mapping": "none",
 }
+IN_CONFIG = {item.name for item in fields(FitConfig)} - {"splits"}
 
 
-def small_fit(store: FeatureStore, out: Path, **changes: Any) -> FittedRun:
-    values: dict[str, Any] = {
-        "feature_sets": "tiny",
-        "head": "sub-gru",
-        "splits": SPLITS,
-        "seed": 5,
-        **FAST,
-        **changes,
-    }
-    return fit(store, out=out, **values)
+def fit_with(store: FeatureReader, out: Path, values: dict[str, Any]) -> Run:
+    """Fit with values of `FitConfig`, the frames given as `frame_input`, and arguments of `fit`."""
+    frames: FrameInput = values.pop("frame_input", WHOLE_VIDEOS)
+    values |= {"order": frames.order, "sampling": frames.sampling, "draws": frames.draws}
+    config = FitConfig(**{key: value for key, value in values.items() if key in IN_CONFIG})
+    return fit(store, config, out, **{key: value for key, value in values.items() if key not in IN_CONFIG})
+
+
+def small_fit(store: FeatureReader, out: Path, **changes: Any) -> Run:
+    return fit_with(store, out, {"features": "tiny", "splits": SPLITS, "seed": 5, **FAST, **changes})
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

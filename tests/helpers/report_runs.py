@@ -19,7 +19,8 @@ from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.training.calibration import write_calibrations
-from vqafeat.training.fit import fit
+from vqafeat.training.config import FitConfig
+from vqafeat.training.fit import DrawnSplits, fit
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
@@ -66,15 +67,8 @@ def fitted_run(folder: Path, name: str = "fitted", epochs: int = 2) -> tuple[Pat
         store.write_frames(video.name, FrameTable(tiny_seconds(number), {"sha256": f"{number:064}"}))
         store.write_features("tiny", video.name, VideoFeatures(values, frames), f"{number:064}")
     run = folder / "runs" / name
-    fit(
-        FeatureStore.open(store.path),
-        "tiny",
-        "no-time",
-        SPLITS,
-        run,
-        overrides={"epochs": epochs},
-        split_kind="by hand",
-    )
+    config = FitConfig("tiny", "no-time", overrides={"epochs": epochs})
+    fit(FeatureStore.open(store.path), config, run, splits=DrawnSplits(tuple(SPLITS), "by hand"))
     return run, folder / "features"
 
 

@@ -8,8 +8,7 @@ from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
-from vqafeat.training.loop import train_splits
-from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult
+from vqafeat.training.trainer import EpochRecord, SplitTask, SplitTrainer, TrainingResult
 
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}
@@ -17,25 +16,18 @@ TRANSFORMER_OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_fo
 
 
 def train(
-    sequences: FeatureDataset,
+    data: FeatureDataset,
     split: Split,
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    lines: tuple[LabelScaling, ...] | None = None,
+    label_scalings: tuple[LabelScaling, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
-    together = train_splits(
-        sequences, [SplitTask(split, seed, lines)], head_name, options, recipe, frame_input=frame_input
-    )
-    while True:
-        try:
-            yield next(together)[1]
-        except StopIteration as end:
-            (result,) = end.value
-            assert isinstance(result, TrainingResult)
-            return result
+    task = SplitTask(split, seed, label_scalings)
+    return SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train()
+
 
 
 def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:

@@ -13,7 +13,7 @@ from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.load import load_table, table_names
 from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import StandInShelf
-from vqafeat.paper_tables.table import RunRequest
+from vqafeat.paper_tables.table import TableFit
 from vqafeat.store import FeatureStore
 
 # one of each kind of cell; the slow test takes them all
@@ -40,11 +40,13 @@ def test_stand_in_shelf__several_data_sets_share_the_contents(stores: Path) -> N
 
 def test_adapt__makes_a_request_small(stores: Path) -> None:
     found = small_stores(stores).adapt(
-        RunRequest(("konvid",), "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored")
+        TableFit(
+            "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored", datasets=("konvid",)
+        )
     )
     assert (found.features, found.protocol, found.splits) == ("resnet18+resnet18-again", "content", 2)
     assert (found.overrides, found.options) == ({"epochs": 2}, {"width": 32})
-    plain = small_stores(stores).adapt(RunRequest(("konvid",), "resnet50", "svr", splits=1))
+    plain = small_stores(stores).adapt(TableFit("resnet50", "svr", splits=1, datasets=("konvid",)))
     assert (plain.features, plain.splits, plain.overrides) == ("resnet18", 1, {})
     assert set(HEADS) >= {"a2inet", "svr"}
 

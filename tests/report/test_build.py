@@ -39,7 +39,7 @@ from vqafeat.report.page import (
 )
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
-from vqafeat.training.data import load_sequences
+from vqafeat.training.data import load_features
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_build_report__curves_are_of_the_heads_that_tested_the_video(
     store = FeatureStore.open(store_folder / "tiny.zarr")
     number = names().index(video.name)
     expected = Model.load(folder).frame_scores(
-        load_sequences(store, "tiny").features[number], curve.splits[0]
+        load_features(store, "tiny").features[number], curve.splits[0]
     )
     np.testing.assert_allclose(curve.scores, expected, rtol=1e-5)
     seconds = store.seconds(video.name)

@@ -137,7 +137,7 @@ def test_calibration__refuses_wrong_values() -> None:
 class TestRun:
     @pytest.fixture
     def run(self, make_store: MakeStore, tmp_path: Path) -> Path:
-        return small_fit(make_store(), tmp_path / "run").folder
+        return small_fit(make_store(), tmp_path / "run").path
 
     @staticmethod
     def config(folder: Path) -> RunConfig:
@@ -165,17 +165,17 @@ class TestRun:
         moved = {
             video.name: video.mos + 2 * (number >= 15) for number, video in enumerate(store.dataset.videos)
         }
-        rows = table_of(first.folder)
+        rows = table_of(first.path)
         for row in rows:
             row["mos"] = str(moved[row["video"]])
         second = tmp_path / "second"
-        shutil.copytree(first.folder, second)
+        shutil.copytree(first.path, second)
         (second / "calibration.json").unlink()
         with (second / "predictions.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        assert load_calibrations(second, first.config) == load_calibrations(first.folder, first.config)
+        assert load_calibrations(second, first.config) == load_calibrations(first.path, first.config)
 
     def test_predictions__hold_the_output_of_the_head_and_its_score(self, run: Path) -> None:
         (calibrations,) = load_calibrations(run, self.config(run)) or ((),)
@@ -253,7 +253,7 @@ def test_fit__brings_back_a_head_far_off_the_label_scale(make_store: MakeStore, 
     tested = [row for row in run.predictions if row.part == "test"]
     assert any(not -1 <= row.prediction <= 5 for row in tested)
     assert all(-1 <= row.score <= 5 for row in tested)
-    assert run.summary.rmse_calibrated.mean < run.summary.rmse_plain.mean
+    assert run.metrics.rmse_calibrated.mean < run.metrics.rmse_plain.mean
 
 
 @pytest.mark.parametrize("head", ["sub-gru", "svr", "mdtvsfa", "no-time"])

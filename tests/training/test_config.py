@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.errors import ArgumentError, UnknownNameError, VqafeatError
 from vqafeat.losses import LossOptions
-from vqafeat.training.config import RECIPES, SCHEDULES, Recipe
+from vqafeat.training.config import RECIPES, SCHEDULES, FitConfig, Recipe
 
 
 def test_recipes__vsfa_is_the_released_one() -> None:
@@ -43,7 +43,7 @@ def test_recipes__are_named_by_their_key() -> None:
 
 
 def test_cosine__falls_from_one_to_zero() -> None:
-    cosine = SCHEDULES.get("cosine")
+    cosine = SCHEDULES["cosine"]
     assert [cosine(done, 1) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
     assert cosine(1 / 3, 1) == pytest.approx(math.cos(math.pi / 6) ** 2)
 
@@ -164,3 +164,27 @@ def test_recipe__refuses_unknown_names() -> None:
         RECIPES.get("default").overridden({"loss": "plcc+scc"})
     with pytest.raises(UnknownNameError, match=r"unknown selection 'tests': did you mean test"):
         RECIPES.get("default").overridden({"select": "tests"})
+
+
+def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
+    assert FitConfig(recipe="vsfa").epochs == 2000
+    assert FitConfig(recipe="vsfa", overrides={"epochs": 7}).epochs == 7
+    assert FitConfig(head="svr", recipe="vsfa").epochs is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"splits": 0}, "splits is 0; it has to be at least 1"),
+        ({"head": "subgru"}, "unknown head 'subgru'"),
+        ({"options": {"width": 3}}, "width"),
+        ({"protocol": "scene"}, "unknown split protocol 'scene'"),
+        ({"ratio": "60/60"}, "ratio 60/0/60 must be"),
+        ({"features": "a+a"}, "have to be different"),
+        ({"head": "svr", "overrides": {"epochs": 2}}, "not trained by gradients"),
+        ({"draws": 2}, "draws is 2, but nothing is drawn"),
+    ],
+)
+def test_fit_config__checks_itself(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(VqafeatError, match=message):
+        FitConfig(**values)

@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from tests.helpers.fits import files_of, small_fit
 from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures
-from vqafeat.training.batching import Batch, Batcher, as_tensor, bucketed, chunks
+from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
 from vqafeat.training.data import (
     FeatureDataset,
     SharedFeatures,
+    as_tensor,
+    collate,
     complete_rows,
     fuse,
-    load_sequences,
+    load_features,
     split_feature_sets,
     to_shared_memory,
 )
@@ -63,7 +66,7 @@ def test_feature_dataset__refuses_wrong_values() -> None:
     with pytest.raises(ArgumentError, match=r"one name, content, MOS and feature array a video"):
         FeatureDataset(**{**good, "names": ("a",)})
     with pytest.raises(
-        ArgumentError, match=r"names of sequences have to be unique, got 'a' more than once \(1 such names\)"
+        ArgumentError, match=r"names of videos have to be unique, got 'a' more than once \(1 such names\)"
     ):
         FeatureDataset(**{**good, "names": ("a", "a")})
     with pytest.raises(ArgumentError, match=r"mos has to be .* finite"):
@@ -106,21 +109,21 @@ def test_split_feature_sets__reads_and_refuses() -> None:
             split_feature_sets(wrong)
 
 
-def test_load_sequences__loads_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
+def test_load_features__loads_from_a_store(make_store: Callable[..., FeatureStore]) -> None:
     store = make_store(4)
-    loaded = load_sequences(store, "tiny")
+    loaded = load_features(store, "tiny")
     assert loaded.names == tuple(video.name for video in store.dataset.videos)
     assert loaded.contents == ("scene 0", "scene 0", "scene 1", "scene 1")
     assert loaded.mos.tolist() == [video.mos for video in store.dataset.videos]
     for number, values in enumerate(loaded.features):
         np.testing.assert_array_equal(values, tiny_features(number))
         assert isinstance(values, np.memmap)
-    fused = load_sequences(store, "tiny+sparse", rows=[2])
+    fused = load_features(store, "tiny+sparse", rows=[2])
     np.testing.assert_array_equal(fused.features[0][:, :6], tiny_features(2)[::2])
     assert fused.channels == 8
 
 
-def test_load_sequences__names_missing_videos(make_store: Callable[..., FeatureStore]) -> None:
+def test_load_features__names_missing_videos(make_store: Callable[..., FeatureStore]) -> None:
     store = make_store(5, missing=(1, 3))
     assert complete_rows(store, "tiny+sparse") == (0, 2, 4)
     with pytest.raises(
@@ -128,7 +131,7 @@ def test_load_sequences__names_missing_videos(make_store: Callable[..., FeatureS
         match=r"2 of 5 videos of 'tiny' have no complete features 'tiny' \(first: clip,1.mp4, clip,3.mp4\); "
         r"run",
     ):
-        load_sequences(store, "tiny")
+        load_features(store, "tiny")
 
 
 def test_batch__frames_avoid_strides_of_powers_of_two() -> None:
@@ -141,17 +144,17 @@ def test_batch__frames_avoid_strides_of_powers_of_two() -> None:
 
 @pytest.mark.parametrize("feature_sets", ["tiny", "tiny+sparse"])
 def test_to_shared_memory__holds_the_stored_features(make_store: MakeStore, feature_sets: str) -> None:
-    stored = load_sequences(make_store(), feature_sets)
+    stored = load_features(make_store(), feature_sets)
     inside = to_shared_memory(stored)
     assert isinstance(inside.features, SharedFeatures)
     assert inside.dtype == (np.float16 if feature_sets == "tiny" else np.float32)
     for own, values in zip(inside.features, stored.features, strict=True):
         np.testing.assert_array_equal(own, values)
-    assert [len(values) for values in inside.features[3:5]] == list(stored.lengths[3:5])
+    assert [len(inside.features[row]) for row in (3, 4)] == list(stored.lengths[3:5])
 
 
 def test_to_shared_memory__reads_from_the_store_what_does_not_fit(make_store: MakeStore) -> None:
-    stored = load_sequences(make_store(), "tiny")
+    stored = load_features(make_store(), "tiny")
     size = sum(stored.lengths) * 6 * 2
     assert to_shared_memory(stored, size - 1) is stored
     assert to_shared_memory(stored, size) is not stored
@@ -180,11 +183,11 @@ def test_fit__does_not_depend_on_where_the_features_are(
 ) -> None:
     inside = small_fit(make_store(), tmp_path / "inside", jobs=jobs, head="sub-lstm")
     outside = small_fit(make_store(), tmp_path / "outside", jobs=jobs, head="sub-lstm", memory_bytes=1)
-    assert files_of(inside.folder) == files_of(outside.folder)
+    assert files_of(inside.path) == files_of(outside.path)
 
 
 def test_batches__prepared_ahead_keep_their_frames(make_store: MakeStore) -> None:
-    stored = load_sequences(make_store(), "tiny")
+    stored = load_features(make_store(), "tiny")
     ahead, plain = Batcher(stored), Batcher(to_shared_memory(stored))
     groups = chunks(range(20), 3)
     for one, two in zip(ahead.batches(groups), plain.batches(groups), strict=True):
@@ -193,7 +196,7 @@ def test_batches__prepared_ahead_keep_their_frames(make_store: MakeStore) -> Non
 
 
 def test_batches__raise_the_error_of_the_reader(make_store: MakeStore) -> None:
-    batcher = Batcher(load_sequences(make_store(), "tiny"))
+    batcher = Batcher(load_features(make_store(), "tiny"))
     with pytest.raises(IndexError):
         list(batcher.batches([[0], [99], [1]]))
 
@@ -214,3 +217,24 @@ def test_bucketed__joins_similar_lengths_and_keeps_all_videos() -> None:
     # windows of 32 videos are sorted by themselves, so that which videos meet still depends on the draw
     first = set(places[:32])
     assert sum(set(group) <= first for group in sorted_ones) == 4
+
+
+def test_feature_dataset__is_a_torch_dataset(make_store: Callable[..., FeatureStore]) -> None:
+    store = make_store(5)
+    data = load_features(store, "tiny")
+    frames, mos = data[-1]
+    assert torch.equal(frames, torch.from_numpy(tiny_features(4)).float())
+    assert mos == store.dataset.videos[4].mos
+    assert repr(data) == (
+        f"<FeatureDataset tiny: 5 videos, {min(data.lengths)} to {max(data.lengths)} frames of 6 channels "
+        "(float16, read from the store)>"
+    )
+    batches = list(DataLoader(data, batch_size=3, collate_fn=collate))
+    padded, lengths, labels = batches[1]
+    assert padded.shape == (2, max(data.lengths[3:]), 6)
+    assert lengths.tolist() == list(data.lengths[3:])
+    assert torch.equal(padded[0, : lengths[0]], data[3][0])
+    assert not padded[0, lengths[0] :].any()
+    assert labels.tolist() == pytest.approx([video.mos for video in store.dataset.videos[3:]])
+    with pytest.raises(StoreError, match=r"holds the feature sets sparse, tiny; name one"):
+        load_features(store)

@@ -27,9 +27,12 @@ from vqafeat.errors import (
 )
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
+from vqafeat.heads import HEADS
+from vqafeat.registry import load_plugin
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
-from vqafeat.training.data import load_sequences
+from vqafeat.training.data import load_features
+from vqafeat.training.fit import DrawnSplits
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.trainer import EpochRecord
 
@@ -41,7 +44,7 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
         seen.append((split, record.epoch))
 
     run = small_fit(store, tmp_path / "run", progress=watch)
-    assert sorted(files_of(run.folder)) == [
+    assert sorted(files_of(run.path)) == [
         "calibration.json",
         "config.json",
         "curve.csv",
@@ -57,12 +60,12 @@ def test_fit__writes_the_run_folder(make_store: MakeStore, tmp_path: Path) -> No
 
 def test_fit__metrics_follow_from_the_predictions(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    with (run.folder / "predictions.csv").open(newline="") as file:
+    with (run.path / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "part", "video", "content", "mos", "prediction", "score"]
     assert [(row["split"], row["part"]) for row in rows].count(("0", "test")) == 5
     assert len(rows) == 40
-    metrics = json.loads((run.folder / "metrics.json").read_text())
+    metrics = json.loads((run.path / "metrics.json").read_text())
     for number in range(2):
         own = [row for row in rows if row["split"] == str(number) and row["part"] == "test"]
         scores, mos = [float(row["prediction"]) for row in own], [float(row["mos"]) for row in own]
@@ -82,8 +85,8 @@ def test_fit__metrics_follow_from_the_predictions(make_store: MakeStore, tmp_pat
 
 def test_fit__records_its_configuration(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
-    run = small_fit(store, tmp_path / "run", split_kind="by hand")
-    config = json.loads((run.folder / "config.json").read_text())
+    run = small_fit(store, tmp_path / "run", splits=DrawnSplits(tuple(SPLITS), "by hand"))
+    config = json.loads((run.path / "config.json").read_text())
     assert (
         config["head"],
         config["options"]["hidden"],
@@ -105,7 +108,7 @@ def test_fit__records_its_configuration(make_store: MakeStore, tmp_path: Path) -
 
 def test_fit__records_its_splits(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    splits = json.loads((run.folder / "splits.json").read_text())
+    splits = json.loads((run.path / "splits.json").read_text())
     assert splits["splits"][0]["test"] == [f"clip,{row}.mp4" for row in range(15, 20)]
 
 
@@ -114,50 +117,50 @@ def test_fit__records_and_notes_a_leak_of_content(make_store: MakeStore, tmp_pat
     store = make_store()
     splits = [SPLITS[0], Split((0, 2, 4), (), (1, 3, 6, 7))]
     run = small_fit(store, tmp_path / "run", splits=splits)
-    leak = json.loads((run.folder / "splits.json").read_text())["leak"]
+    leak = json.loads((run.path / "splits.json").read_text())["leak"]
     assert leak["splits"] == [
         {"test_videos": 5, "seen_videos": 0, "test_contents": 3, "seen_contents": 0},
         {"test_videos": 4, "seen_videos": 2, "test_contents": 3, "seen_contents": 2},
     ]
-    assert run.summary.notes == (leak["note"],)
+    assert run.metrics.notes == (leak["note"],)
     assert "in 1 of 2 splits: up to 2 of 4 test videos (2 of 3 contents)" in leak["note"]
-    assert evaluate(run.folder, store).summary.notes == (leak["note"],)
-    assert leak["note"] not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+    assert evaluate(run.path, store).summary.notes == (leak["note"],)
+    assert leak["note"] not in evaluate(run.path, make_store(9, name="other")).summary.notes
 
 
 def test_fit__marks_selection_on_the_test_part_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run", overrides={**FAST["overrides"], "select": "test"}, jobs=2)
     note = "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run"
-    assert run.summary.notes == (note,)
-    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert run.metrics.notes == (note,)
+    metrics = json.loads((run.path / "metrics.json").read_text())
     assert metrics["notes"] == [note]
     assert all(reason.startswith("highest test SROCC") for reason in metrics["kept_because"])
-    assert json.loads((run.folder / "config.json").read_text())["recipe"]["select"] == "test"
-    with (run.folder / "curve.csv").open(newline="") as file:
+    assert json.loads((run.path / "config.json").read_text())["recipe"]["select"] == "test"
+    with (run.path / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["split", "epoch", "loss", "validation_srocc", "test_srocc"]
     kept = {(row["split"], row["epoch"]): float(row["test_srocc"]) for row in rows}
     assert kept["0", str(run.kept_epochs[0])] == max(
         srocc for (split, _), srocc in kept.items() if split == "0"
     )
-    assert run.summary.srocc.values == pytest.approx(
+    assert run.metrics.srocc.values == pytest.approx(
         [kept[str(split), str(epoch)] for split, epoch in enumerate(run.kept_epochs)]
     )
-    assert evaluate(run.folder, store).summary.notes == (note,)
-    assert note not in evaluate(run.folder, make_store(9, name="other")).summary.notes
+    assert evaluate(run.path, store).summary.notes == (note,)
+    assert note not in evaluate(run.path, make_store(9, name="other")).summary.notes
     usual = small_fit(store, tmp_path / "usual")
-    assert usual.summary.notes == ()
-    assert (usual.folder / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
+    assert usual.metrics.notes == ()
+    assert (usual.path / "curve.csv").read_text().splitlines()[0] == "split,epoch,loss,validation_srocc"
 
 
 def test_fit__notes_a_loss_that_leaves_the_scale_open(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", overrides={**FAST["overrides"], "loss": "plcc+srcc"})
-    assert run.summary.notes == (
+    assert run.metrics.notes == (
         "the loss 'plcc+srcc' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale",
     )
-    uncalibrated = Model.load(run.folder, calibrated=False)
+    uncalibrated = Model.load(run.path, calibrated=False)
     assert (
         uncalibrated.scale
         == "not calibrated: a scale that the loss 'plcc+srcc' leaves open, rising with MOS of tiny, -1 to 5"
@@ -203,12 +206,7 @@ def test_fit__splits_depend_on_each_other_by_rounding_alone(make_store: MakeStor
 def test_fit__takes_other_heads_and_fused_features(make_store: MakeStore, tmp_path: Path, head: str) -> None:
     options = {"reduced": 4} if head == "no-time" else {"reduced": 4, "hidden": 3}
     run = small_fit(
-        make_store(),
-        tmp_path / "run",
-        head=head,
-        feature_sets="tiny+sparse",
-        options=options,
-        splits=SPLITS[:1],
+        make_store(), tmp_path / "run", head=head, features="tiny+sparse", options=options, splits=SPLITS[:1]
     )
     assert run.config.channels == 8
     assert sorted(run.config.identities) == ["sparse", "tiny"]
@@ -219,9 +217,9 @@ def test_fit__stops_at_or_skips_missing_features(make_store: MakeStore, tmp_path
     with pytest.raises(StoreError, match=r"2 of 20 videos of 'tiny' have no complete features"):
         small_fit(store, tmp_path / "run")
     run = small_fit(store, tmp_path / "run", skip_missing=True)
-    assert run.summary.n == (4, 7)
-    assert run.summary.notes == ("2 video(s) without complete features left out",)
-    assert json.loads((run.folder / "splits.json").read_text())["skipped"] == ["clip,3.mp4", "clip,16.mp4"]
+    assert run.metrics.n == (4, 7)
+    assert run.metrics.notes == ("2 video(s) without complete features left out",)
+    assert json.loads((run.path / "splits.json").read_text())["skipped"] == ["clip,3.mp4", "clip,16.mp4"]
     with pytest.raises(TrainingError, match=r"split 0 has 10 training, 1 test video\(s\) with features"):
         small_fit(make_store(missing=(15, 16, 17, 18), name="gaps"), tmp_path / "other", skip_missing=True)
 
@@ -230,8 +228,10 @@ def test_fit__refuses_wrong_arguments(make_store: MakeStore, tmp_path: Path) -> 
     store = make_store()
     with pytest.raises(ArgumentError, match=r"splits is empty"):
         small_fit(store, tmp_path / "run", splits=[])
-    with pytest.raises(ArgumentError, match=r"jobs is 0 and seed is 5; jobs has to be at least 1"):
+    with pytest.raises(ArgumentError, match=r"jobs is 0; it has to be at least 1"):
         small_fit(store, tmp_path / "run", jobs=0)
+    with pytest.raises(ArgumentError, match=r"seed is -1; it has to be at least 0"):
+        small_fit(store, tmp_path / "run", seed=-1)
     with pytest.raises(
         TrainingError, match=r"a split names video 20, 'tiny' has 0 to 19; use splits of this data set"
     ):
@@ -275,7 +275,7 @@ def test_fit__replaces_a_finished_run_only_when_requested(make_store: MakeStore,
 
 def test_model__scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    model = Model.load(run.folder)
+    model = Model.load(run.path)
     recorded = {(row.split, row.video): row.score for row in run.predictions}
     for split in range(2):
         assert model.score(tiny_features(17), split) == pytest.approx(
@@ -292,7 +292,7 @@ def test_model__scores_as_the_fit_did(make_store: MakeStore, tmp_path: Path) -> 
 
 
 def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) -> None:
-    model = Model.load(small_fit(make_store(), tmp_path / "run").folder)
+    model = Model.load(small_fit(make_store(), tmp_path / "run").path)
     with pytest.raises(ArgumentError, match=r"the features have 7 channels, the model takes 6 \('tiny'\)"):
         model.score(tiny_features(0, channels=7))
     with pytest.raises(ArgumentError, match=r"features of 'the video' are float64"):
@@ -311,7 +311,7 @@ def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) ->
 
 
 def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path) -> None:
-    folder = small_fit(make_store(), tmp_path / "run").folder
+    folder = small_fit(make_store(), tmp_path / "run").path
     config = json.loads((folder / "config.json").read_text())
 
     def told(changes: dict[str, Any], message: str) -> None:
@@ -344,11 +344,11 @@ def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path)
 def test_evaluate__on_the_same_data_set_repeats_the_fit(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run")
-    evaluation = evaluate(run.folder, store)
+    evaluation = evaluate(run.path, store)
     assert evaluation.measured_on == "the test parts of its own 2 splits of 'tiny'"
-    assert evaluation.summary.srocc.values == pytest.approx(run.summary.srocc.values)
-    assert evaluation.summary.rmse.values == pytest.approx(run.summary.rmse.values, abs=1e-5)
-    relabelled = evaluate(run.folder, make_store(digest="d2"))
+    assert evaluation.summary.srocc.values == pytest.approx(run.metrics.srocc.values)
+    assert evaluation.summary.rmse.values == pytest.approx(run.metrics.rmse.values, abs=1e-5)
+    relabelled = evaluate(run.path, make_store(digest="d2"))
     assert relabelled.summary.notes == ("the data set's labels or videos have changed since the fit",)
 
 
@@ -356,15 +356,15 @@ def test_evaluate__on_another_data_set_takes_all_its_videos(make_store: MakeStor
     run = small_fit(make_store(), tmp_path / "run")
     other = make_store(9, name="other", missing=(8,))
     with pytest.raises(StoreError, match=r"1 of 9 videos of 'other'"):
-        evaluate(run.folder, other)
-    evaluation = evaluate(run.folder, other, skip_missing=True, mapping="logistic")
+        evaluate(run.path, other)
+    evaluation = evaluate(run.path, other, skip_missing=True, mapping="logistic")
     assert evaluation.measured_on == "all 9 videos of 'other'"
     assert evaluation.summary.n == (8, 8)
     assert evaluation.summary.notes[0] == "1 video(s) without complete features left out"
     with pytest.raises(
         ArgumentError, match=r"5 test videos of the run are not in .* use its own store, or fit again"
     ):
-        evaluate(run.folder, make_store(15, digest="d3"))
+        evaluate(run.path, make_store(15, digest="d3"))
 
 
 def test_evaluate__refuses_features_computed_differently_unless_allowed(
@@ -373,8 +373,8 @@ def test_evaluate__refuses_features_computed_differently_unless_allowed(
     run = small_fit(make_store(), tmp_path / "run")
     other = make_store(name="other", view="crop")
     with pytest.raises(IdentityError, match=r"view: 'full' against 'crop'.* pass --any-features"):
-        evaluate(run.folder, other)
-    assert evaluate(run.folder, other, any_features=True).summary.n == (20, 20)
+        evaluate(run.path, other)
+    assert evaluate(run.path, other, any_features=True).summary.n == (20, 20)
 
 
 def test_fit__takes_more_videos_than_file_descriptors(make_store: MakeStore) -> None:
@@ -383,7 +383,7 @@ def test_fit__takes_more_videos_than_file_descriptors(make_store: MakeStore) -> 
     opened = len(list(Path("/proc/self/fd").iterdir()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 12, hard))
     try:
-        sequences = load_sequences(store, "tiny")
+        sequences = load_features(store, "tiny")
         batches = list(Batcher(sequences).batches([range(60)]))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -420,11 +420,11 @@ def test_fit__an_overwrite_that_cannot_start_keeps_the_finished_run(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    before = files_of(run.folder)
+    before = files_of(run.path)
     too_small = Split(tuple(range(10)), (10, 11), (15, 16))
     with pytest.raises(TrainingError, match="the validation part has 2 video"):
-        small_fit(make_store(), run.folder, splits=[SPLITS[0], too_small], overwrite=True)
-    assert files_of(run.folder) == before
+        small_fit(make_store(), run.path, splits=[SPLITS[0], too_small], overwrite=True)
+    assert files_of(run.path) == before
 
 
 def test_fit__refuses_options_that_head_or_machine_lack(make_store: MakeStore, tmp_path: Path) -> None:
@@ -443,7 +443,24 @@ def test_fit__refuses_options_that_head_or_machine_lack(make_store: MakeStore, t
 
 def test_evaluate__notes_training_videos_among_the_measured(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run")
-    notes = evaluate(run.folder, make_store(name="other", digest="d2")).summary.notes
+    notes = evaluate(run.path, make_store(name="other", digest="d2")).summary.notes
     assert any("20" in note and "training" in note for note in notes)
     with pytest.raises(StoreError):
-        evaluate(run.folder, make_store(name="empty", missing=tuple(range(20))), skip_missing=True)
+        evaluate(run.path, make_store(name="empty", missing=tuple(range(20))), skip_missing=True)
+
+
+def test_fit__trains_a_head_of_this_process_in_workers(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        "from vqafeat.heads import HEADS\nfrom vqafeat.heads.recurrent import NoTime\n\n\n"
+        "@HEADS.register('no-time-again')\nclass Again(NoTime):\n    'No time.'\n"
+    )
+    load_plugin(plugin)
+    options = {"head": "no-time-again", "options": {"reduced": 4}}
+    one = small_fit(make_store(), tmp_path / "one", **options)
+    two = small_fit(make_store(), tmp_path / "two", jobs=2, **options)
+    assert files_of(one.path) == files_of(two.path)

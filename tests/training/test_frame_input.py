@@ -29,9 +29,10 @@ from vqafeat.io import json_text
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
-from vqafeat.training.config import Recipe
-from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.config import FitConfig, Recipe
+from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import FrameInput, VideoRows, indices_in_testing
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.trainer import frame_statistics
 
@@ -72,19 +73,11 @@ def numbered(tmp_path: Path) -> FeatureStore:
     return FeatureStore.open(store.path)
 
 
-def numbered_fit(store: FeatureStore, out: Path, frame_input: FrameInput) -> FittedRun:
+def numbered_fit(store: FeatureStore, out: Path, frame_input: FrameInput) -> Run:
+    frames = {"order": frame_input.order, "sampling": frame_input.sampling, "draws": frame_input.draws}
     overrides = {"epochs": EPOCHS, "batch_size": 2}
-    return fit(
-        store,
-        "tiny",
-        "no-time",
-        [PARTS],
-        out,
-        overrides=overrides,
-        options={"reduced": 4},
-        mapping="none",
-        frame_input=frame_input,
-    )
+    config = FitConfig("tiny", "no-time", {"reduced": 4}, overrides=overrides, mapping="none", **frames)
+    return fit(store, config, out, splits=[PARTS])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +132,7 @@ def test_fit__sampling_all_in_order_equals_the_fit_without_sampling(
     before = small_fit(make_store(), tmp_path / "before")
     after = small_fit(make_store(), tmp_path / "after", frame_input=FrameInput("OO", "sample-0"))
     assert before.predictions == after.predictions
-    mine, theirs = files_of(before.folder), files_of(after.folder)
+    mine, theirs = files_of(before.path), files_of(after.path)
     assert {name for name in mine if mine[name] != theirs[name]} == {"config.json"}
 
 
@@ -156,14 +149,14 @@ def test_fit__kept_validation_srocc_equals_the_recorded_predictions(
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
     kept = [row for row in run.predictions if row.split == 0 and row.part == "validation"]
-    because = json.loads((run.folder / "metrics.json").read_text())["kept_because"][0]
+    because = json.loads((run.path / "metrics.json").read_text())["kept_because"][0]
     found = spearmanr([row.prediction for row in kept], [row.mos for row in kept]).statistic
     assert because == f"highest validation SROCC ({found:.4f})"
 
 
 def test_fit__a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
-    model = Model.load(run.folder, calibrated=False)
+    model = Model.load(run.path, calibrated=False)
     for row in run.predictions:
         if row.part != "test":
             continue
@@ -181,12 +174,12 @@ def test_evaluate__repeats_the_fit_and_can_test_on_other_frames(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     run = small_fit(make_store(), tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2))
-    again = evaluate(run.folder, make_store())
+    again = evaluate(run.path, make_store())
     tested = [row.prediction for row in run.predictions if row.part == "test"]
     assert [row.prediction for row in again.predictions] == pytest.approx(tested, abs=1e-5)
     assert again.summary.notes == ()
-    other = evaluate(run.folder, make_store(), frame_changes={"order": "OO", "sampling": "all", "draws": 1})
-    model = Model.load(run.folder, calibrated=False)
+    other = evaluate(run.path, make_store(), frame_changes={"order": "OO", "sampling": "all", "draws": 1})
+    model = Model.load(run.path, calibrated=False)
     for row in other.predictions:
         features = tiny_features(int(row.video.split(",")[1].removesuffix(".mp4")))
         assert row.prediction == pytest.approx(model.score(features, row.split), abs=1e-6)
@@ -195,9 +188,9 @@ def test_evaluate__repeats_the_fit_and_can_test_on_other_frames(
         "original order), sampling all",
     )
     with pytest.raises(ArgumentError, match=r"order is 'SO', but the run was trained in order 'OS'"):
-        evaluate(run.folder, make_store(), frame_changes={"order": "SO"})
+        evaluate(run.path, make_store(), frame_changes={"order": "SO"})
     with pytest.raises(ArgumentError, match=r"draws is 2, but nothing is drawn in testing"):
-        evaluate(run.folder, make_store(), frame_changes={"order": "OO", "sampling": "all"})
+        evaluate(run.path, make_store(), frame_changes={"order": "OO", "sampling": "all"})
 
 
 def test_fit__frame_rates_need_times(
@@ -212,14 +205,15 @@ def test_fit__frame_rates_need_times(
     run = small_fit(timed_store, tmp_path / "run", frame_input=clock)
     small_fit(timed_store, tmp_path / "two", frame_input=clock, jobs=2)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "two")
-    assert evaluate(run.folder, timed_store).summary.srocc.values == pytest.approx(run.summary.srocc.values)
+    assert evaluate(run.path, timed_store).summary.srocc.values == pytest.approx(run.metrics.srocc.values)
     with pytest.raises(
         StoreError, match=r"sampling is 'rate-10', but the times of the frames of 'clip,0.mp4' are not known"
     ):
-        evaluate(run.folder, make_store(name="other"))
-    assert evaluate(
-        run.folder, make_store(name="other"), frame_changes={"sampling": "rate-own"}
-    ).summary.n == (20, 20)
+        evaluate(run.path, make_store(name="other"))
+    assert evaluate(run.path, make_store(name="other"), frame_changes={"sampling": "rate-own"}).summary.n == (
+        20,
+        20,
+    )
 
 
 def test_frame_statistics__are_of_the_frames_that_can_be_sampled() -> None:
@@ -239,7 +233,7 @@ def test_frame_statistics__are_of_the_frames_that_can_be_sampled() -> None:
 
 
 def test_fit__records_its_frames(make_store: MakeStore, tmp_path: Path) -> None:
-    folder = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM, splits=SPLITS[:1]).folder
+    folder = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM, splits=SPLITS[:1]).path
     values: dict[str, Any] = json.loads((folder / "config.json").read_text())
     assert values["frame_input"] == RANDOM.as_dict()
     assert Model.load(folder).config.frame_input == RANDOM
@@ -290,7 +284,7 @@ def test_predict__a_curve_names_the_decoded_frames(
 ) -> None:
     folder = small_fit(
         timed_store, tmp_path / "run", frame_input=FrameInput("OS", "sample-2", 2), splits=SPLITS[:1]
-    ).folder
+    ).path
     rows = VideoFeatures(tiny_features(1)[:3].copy(), np.array([0, 4, 8], np.int32))
     seconds = [number**2 / 100 for number in range(10)]
     video = scored(folder, rows, seconds)
@@ -310,7 +304,7 @@ def test_predict__reports_a_video_whose_clock_goes_back(
 ) -> None:
     folder = small_fit(
         timed_store, tmp_path / "run", frame_input=FrameInput(sampling="rate-10"), splits=SPLITS[:1]
-    ).folder
+    ).path
     rows = VideoFeatures(tiny_features(1)[:3].copy(), np.arange(3, dtype=np.int32))
     with pytest.raises(
         VideoError, match=r"the times of the frames of 'new.mp4' go back behind row 0"

@@ -17,7 +17,7 @@ from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsE
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.training.batching import Batcher
-from vqafeat.training.data import FeatureDataset, load_sequences
+from vqafeat.training.data import FeatureDataset, load_features
 from vqafeat.training.frame_sampling import (
     ORDERS,
     SAMPLINGS,
@@ -333,7 +333,7 @@ def test_batcher__takes_the_selected_rows() -> None:
 
 
 def test_seconds__are_those_of_the_frames_behind_the_rows(timed_store: FeatureStore) -> None:
-    sequences = load_sequences(timed_store, "tiny+sparse")
+    sequences = load_features(timed_store, "tiny+sparse")
     for row, name in enumerate(sequences.names):
         times = timed_store.seconds(name)
         assert times is not None
@@ -347,7 +347,7 @@ def test_seconds__are_those_of_the_frames_behind_the_rows(timed_store: FeatureSt
 
 
 def test_seconds__imported_features_have_none(make_store: Callable[..., FeatureStore]) -> None:
-    sequences = load_sequences(make_store(3), "tiny")
+    sequences = load_features(make_store(3), "tiny")
     assert sequences.seconds(0) is None
     with pytest.raises(StoreError, match=r"'clip,0.mp4' are not known"):
         FrameSampler(FrameInput(sampling="rate-5"), sequences).check()
@@ -365,4 +365,4 @@ def test_seconds__refuse_rows_behind_the_last_time(timed_store: FeatureStore, tm
         match=rf"'clip,0.mp4' has times of {length} frames, but its features 'tiny' reach frame {length}; "
         rf"extract",
     ):
-        load_sequences(timed_store, "tiny").seconds(0)
+        load_features(timed_store, "tiny").seconds(0)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from tests.helpers.fits import FAST, SPLITS
+from tests.helpers.fits import FAST, SPLITS, fit_with
 from tests.helpers.stores import MakeStore, tiny_features
 from tests.helpers.train_alone import train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
@@ -24,10 +24,10 @@ from vqafeat.heads import build_head
 from vqafeat.losses import build_loss
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import load_sequences
-from vqafeat.training.fit import FittedRun, fit
+from vqafeat.training.data import load_features
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
 from vqafeat.training.joint_store import JointStore, joint_splits
+from vqafeat.training.run import Run
 from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 OPTIONS = {"reduced": 4, "hidden": 3}
@@ -46,16 +46,16 @@ def splits() -> list[Split]:
     return joint_splits([SPLITS[:1], [SMALL]], SIZES)
 
 
-def mixed_fit(source: JointStore, out: Path, **changes: Any) -> FittedRun:
+def mixed_fit(source: JointStore, out: Path, **changes: Any) -> Run:
     values: dict[str, Any] = {
-        "feature_sets": "tiny",
+        "features": "tiny",
         "head": "mdtvsfa",
         "splits": splits(),
         "seed": 5,
         **FAST,
         **changes,
     }
-    return fit(source, out=out, **values)
+    return fit_with(source, out, values)
 
 
 def test_joint_store__reads_as_one_store(make_store: MakeStore) -> None:
@@ -99,7 +99,7 @@ def test_joint_splits__are_joined_part_by_part() -> None:
 
 
 def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeStore) -> None:
-    sequences = load_sequences(mixture(make_store), "tiny")
+    sequences = load_features(mixture(make_store), "tiny")
     run = SplitTrainer(sequences, SplitTask(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
     batches = [batch.rows for batch in run.batches(1)]
     assert [len(rows) for rows in batches] == [8, 8, 4]
@@ -121,7 +121,7 @@ def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeSt
 
 
 def test_split_trainer__one_step_is_adam_on_the_combined_loss(make_store: MakeStore) -> None:
-    sequences = load_sequences(mixture(make_store), "tiny")
+    sequences = load_features(mixture(make_store), "tiny")
     split = Split((*range(3), 20, 21, 22), (), splits()[0].test)
     options = {**OPTIONS, "datasets": "tiny+other"}
     loop = train(sequences, split, "mdtvsfa", options, replace(RECIPE, epochs=1), 3)
@@ -163,24 +163,24 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
         rows = [row for row in run.predictions if row.part == "test" and row.video.startswith(f"{name}/")]
         assert len(rows) == count
         sroccs[name] = spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic
-        assert run.summary.datasets[name].srocc.values == pytest.approx((sroccs[name],))
-        model = Model.load(run.folder, scale_of=name)
+        assert run.metrics.datasets[name].srocc.values == pytest.approx((sroccs[name],))
+        model = Model.load(run.path, scale_of=name)
         assert model.scale == f"MOS of {name}, -1 to 5, calibrated on validation videos"
         own = source.read("tiny", rows[0].video).values
         assert model.score(own, 0) == pytest.approx(rows[0].score, abs=1e-5)
-        found = evaluate(run.folder, make_store(SIZES[name == "other"], name=name))
+        found = evaluate(run.path, make_store(SIZES[name == "other"], name=name))
         assert found.measured_on == f"the test parts of its own 1 splits of '{name}'"
         assert found.summary.srocc.values == pytest.approx((sroccs[name],))
-    assert run.summary.srocc.values == pytest.approx(((5 * sroccs["tiny"] + 3 * sroccs["other"]) / 8,))
-    assert np.isnan(run.summary.rmse.mean)
-    assert any("weighted by their test videos" in note for note in run.summary.notes)
-    assert set(json.loads((run.folder / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
+    assert run.metrics.srocc.values == pytest.approx(((5 * sroccs["tiny"] + 3 * sroccs["other"]) / 8,))
+    assert np.isnan(run.metrics.rmse.mean)
+    assert any("weighted by their test videos" in note for note in run.metrics.notes)
+    assert set(json.loads((run.path / "metrics.json").read_text())["datasets"]) == {"tiny", "other"}
 
 
 def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore, tmp_path: Path) -> None:
     run = mixed_fit(mixture(make_store), tmp_path / "run", jobs=1)
     # both sets hold the same clips under the same names, of a third one nothing was seen
-    third = evaluate(run.folder, make_store(9, name="third"))
+    third = evaluate(run.path, make_store(9, name="third"))
     assert third.measured_on == "all 9 videos of 'third'"
     # scores are on the scale of 'tiny', labels on that of 'third'
     assert all(np.isnan(getattr(third.summary, name).mean) for name in ("rmse_plain", "rmse_calibrated"))
@@ -192,7 +192,7 @@ def test_evaluate__on_a_third_data_set_has_no_label_scale(make_store: MakeStore,
     with pytest.raises(
         ArgumentError, match=r"the run has no label scale of 'third'; it was trained on tiny, other"
     ):
-        Model.load(run.folder, scale_of="third")
+        Model.load(run.path, scale_of="third")
 
 
 def test_fit__validation_is_the_mean_over_the_data_sets(make_store: MakeStore, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_fit__validation_is_the_mean_over_the_data_sets(make_store: MakeStore, t
         for name in ("tiny", "other")
     ]
     own = [spearmanr([row.prediction for row in rows], [row.mos for row in rows]).statistic for rows in parts]
-    text = (run.folder / "curve.csv").read_text().splitlines()
+    text = (run.path / "curve.csv").read_text().splitlines()
     kept = text[run.kept_epochs[0]].split(",")
     assert float(kept[3]) == pytest.approx(np.mean(own), abs=1e-9)
 
@@ -227,7 +227,7 @@ def test_fit__li_rescaled_trains_as_on_one_data_set(make_store: MakeStore, tmp_p
     assert [(line.scale, line.shift) for line in lines] == [
         pytest.approx((np.ptp(own), min(own))) for own in mos
     ]
-    model = Model.load(run.folder, scale_of="other")
+    model = Model.load(run.path, scale_of="other")
     rows = [row for row in run.predictions if row.video == "other/clip,7.mp4" and row.part == "test"]
     assert model.score(tiny_features(7), 0) == pytest.approx(rows[0].score, abs=1e-5)
 
@@ -267,9 +267,9 @@ def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Pat
         mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1)
         for name in ("no-time", "avg-gru")
     ]
-    found = compare_runs([run.folder for run in runs])
+    found = compare_runs([run.path for run in runs])
     (pair,) = found.pairs
-    expected = np.mean(np.subtract(runs[0].summary.srocc.values, runs[1].summary.srocc.values))
+    expected = np.mean(np.subtract(runs[0].metrics.srocc.values, runs[1].metrics.srocc.values))
     assert pair.comparison.test.mean_difference == pytest.approx(expected)
     assert pair.interval is not None
     assert pair.interval.difference == pair.comparison.test.mean_difference

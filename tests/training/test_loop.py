@@ -18,8 +18,7 @@ from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset
-from vqafeat.training.loop import predict
-from vqafeat.training.trainer import TrainingResult, frame_statistics
+from vqafeat.training.trainer import TrainingResult, frame_statistics, predict
 
 RECIPE = Recipe(
     "own",
@@ -109,7 +108,7 @@ def test_train__one_step_is_adam_on_the_l1_loss() -> None:
     loss.backward()
     optimiser.step()
     assert result.curve[0].loss == pytest.approx(loss.item(), abs=1e-6)
-    assert result.lines[0].scale == sequences.mos.max()
+    assert result.label_scalings[0].scale == sequences.mos.max()
     for name, value in head.state_dict().items():
         torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
 
@@ -117,7 +116,7 @@ def test_train__one_step_is_adam_on_the_l1_loss() -> None:
 def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
     recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
     result = run(recipe=recipe)
-    assert result.lines[0].scale == 1
+    assert result.label_scalings[0].scale == 1
     assert result.curve[-1].loss < 0.5 * result.curve[0].loss
     assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
 

@@ -30,7 +30,7 @@ def test_ray_backend__the_run_folder_is_that_of_one_process(
         memory_bytes=memory_bytes,
         progress=lambda split, record: seen.append((split, record.epoch)),
     )
-    assert files_of(run.folder) == files_of(expected.folder)
+    assert files_of(run.path) == files_of(expected.path)
     assert sorted(seen) == [(split, epoch) for split in range(8) for epoch in (1, 2, 3)]
 
 
@@ -41,7 +41,7 @@ def test_ray_backend__a_killed_task_resumes(
     monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.dying_work)
     run = small_fit(make_store(), tmp_path / "spread", cluster=ClusterOptions(retries=1))
     assert (tmp_path / "died").exists()
-    assert files_of(run.folder) == files_of(expected.folder)
+    assert files_of(run.path) == files_of(expected.path)
 
 
 def test_ray_backend__reports_a_task_that_dies_each_time(
@@ -50,7 +50,7 @@ def test_ray_backend__reports_a_task_that_dies_each_time(
     monkeypatch.setattr(ray_backend, "_worker_main", crashing_fit_worker.deadly_work)
     with pytest.raises(
         TrainingError,
-        match=r"a worker of the fit died 2 times, the last because: .* goes on from what the others",
+        match=r"a worker of the fit died 2 times, the last because: .* resumes from what the others",
     ):
         small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()

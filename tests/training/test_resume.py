@@ -52,7 +52,7 @@ def test_fit__resumes_a_stopped_run_to_the_same_files(
         progress=lambda split, record: again.append((split, record.epoch)),
         **changes,
     )
-    assert files_of(run.folder) == files_of(whole.folder)
+    assert files_of(run.path) == files_of(whole.path)
     assert not run.found
     assert not (tmp_path / "run" / "state").exists()
 
@@ -91,8 +91,8 @@ def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> Non
     before = files_of(tmp_path / "run")
     again = small_fit(make_store(), tmp_path / "run", jobs=2, progress=stopping_after(1))
     assert again.found
-    assert (again.summary, again.predictions, again.kept_epochs) == (
-        first.summary,
+    assert (again.metrics, again.predictions, again.kept_epochs) == (
+        first.metrics,
         first.predictions,
         first.kept_epochs,
     )
@@ -108,7 +108,7 @@ def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> Non
         {"options": {"reduced": 4, "hidden": 2}},
         {"splits": SPLITS[:1]},
         {"mapping": "logistic"},
-        {"feature_sets": "tiny+sparse"},
+        {"features": "tiny+sparse"},
     ],
 )
 def test_fit__another_configuration_is_another_run(
@@ -118,10 +118,10 @@ def test_fit__another_configuration_is_another_run(
     with pytest.raises(ArgumentError, match=r"holds a finished run of another configuration"):
         small_fit(make_store(), tmp_path / "run", **change)
     beside = small_fit(make_store(), tmp_path / "run", reuse=True, **change)
-    assert beside.folder.name == f"run-{beside.config.digest[:8]}"
+    assert beside.path.name == f"run-{beside.config.digest[:8]}"
     assert (
-        small_fit(make_store(), tmp_path / "run", reuse=True, progress=stopping_after(1), **change).folder
-        == beside.folder
+        small_fit(make_store(), tmp_path / "run", reuse=True, progress=stopping_after(1), **change).path
+        == beside.path
     )
 
 

@@ -80,11 +80,11 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
     # splits, seeds and options of the recipe in one computation
     swept = replace(recipe, learning_rate=3e-3, batch_size=5, loss="plcc+l1", label_scale="range-of-training")
-    assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
-    assignments += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
-    records, together = finished(train_splits(sequences, assignments, head, {}, recipe))
-    for number, assignment in enumerate(assignments):
-        own, (alone,) = finished(train_splits(sequences, [assignment], head, {}, recipe))
+    tasks = [SplitTask(split, seed) for seed, split in enumerate(splits)]
+    tasks += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
+    records, together = finished(train_splits(sequences, tasks, head, {}, recipe))
+    for number, task in enumerate(tasks):
+        own, (alone,) = finished(train_splits(sequences, [task], head, {}, recipe))
         assert together[number].kept_epoch == alone.kept_epoch
         for name, value in alone.weights.items():
             # Adam makes whole steps of gradients that the bounded score leaves near rounding
@@ -106,7 +106,7 @@ def test_train_splits__refuse_recipes_of_different_lengths() -> None:
         recipe,
     )
     with pytest.raises(
-        TrainingError, match=r"the runs have 2, 3 epochs; runs that train together need as many"
+        TrainingError, match=r"the splits have 2, 3 epochs; splits that train together need the same"
     ):
         next(loop)
 

@@ -26,10 +26,9 @@ from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES
 from vqafeat.training.data import FeatureDataset
-from vqafeat.training.loop import predict
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
-from vqafeat.training.trainer import TrainingResult
+from vqafeat.training.trainer import TrainingResult, predict
 
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
@@ -43,7 +42,7 @@ def scores_of(result: TrainingResult, sequences: FeatureDataset, rows: tuple[int
     head = build_head("svr", sequences.channels)
     head.resize_buffers(result.weights)
     head.load_state_dict(result.weights)
-    return predict(head, Batcher(sequences), rows) * result.lines[0].scale
+    return predict(head, Batcher(sequences), rows) * result.label_scalings[0].scale
 
 
 def means_of(sequences: FeatureDataset) -> np.ndarray:
@@ -148,9 +147,11 @@ def test_train_svr__can_select_on_a_share_of_the_training_part() -> None:
 def test_train_svr__rescales_the_weights_and_not_the_labels() -> None:
     sequences = tiny_sequences(40)
     result = trained(sequences)
-    assert result.lines[0].scale == sequences.mos[:20].max()
+    assert result.label_scalings[0].scale == sequences.mos[:20].max()
     c = float(result.kept_because.split(",")[0].removeprefix("C = "))
-    assert result.weights["coefficients"].abs().max().item() * result.lines[0].scale <= c * (1 + 1e-9)
+    assert result.weights["coefficients"].abs().max().item() * result.label_scalings[0].scale <= c * (
+        1 + 1e-9
+    )
 
 
 def test_train_svr__reports_what_cannot_be_fitted() -> None:
@@ -187,22 +188,22 @@ def test_train_svr__reports_what_cannot_be_fitted() -> None:
 def test_fit__svr_is_fitted_saved_loaded_and_measured(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     run = small_fit(store, tmp_path / "run", **FIT)
-    config = json.loads((run.folder / "config.json").read_text())
+    config = json.loads((run.path / "config.json").read_text())
     assert (config["head"], config["options"], config["recipe"]) == (
         "svr",
         {"epsilon": 0.1, "folds": 5, "held_out": 0.0},
         {},
     )
-    assert (run.folder / "curve.csv").read_text() == "split,epoch,loss,validation_srocc\n"
-    assert json.loads((run.folder / "metrics.json").read_text())["kept_because"][0].startswith("C = ")
-    assert {path.suffix for path in (run.folder / "weights").iterdir()} == {".safetensors"}
-    model = Model.load(run.folder, calibrated=False)
+    assert (run.path / "curve.csv").read_text() == "split,epoch,loss,validation_srocc\n"
+    assert json.loads((run.path / "metrics.json").read_text())["kept_because"][0].startswith("C = ")
+    assert {path.suffix for path in (run.path / "weights").iterdir()} == {".safetensors"}
+    model = Model.load(run.path, calibrated=False)
     recorded = {(row.split, row.video): row.prediction for row in run.predictions}
     assert model.score(tiny_features(17), 1) == pytest.approx(recorded[1, "clip,17.mp4"], abs=1e-12)
     np.testing.assert_allclose(
         model.frame_scores(tiny_features(17), 1), recorded[1, "clip,17.mp4"], atol=1e-12
     )
-    assert evaluate(run.folder, store).summary.srocc.values == run.summary.srocc.values
+    assert evaluate(run.path, store).summary.srocc.values == run.metrics.srocc.values
     assert len({len(head.support) for head in model.heads}) == 2
 
 
@@ -230,7 +231,7 @@ def test_fit__svr_refuses_what_it_does_not_read(make_store: MakeStore, tmp_path:
 
 
 def test_model_load__reports_damaged_svr_weights(make_store: MakeStore, tmp_path: Path) -> None:
-    folder = small_fit(make_store(), tmp_path / "run", **FIT).folder
+    folder = small_fit(make_store(), tmp_path / "run", **FIT).path
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "channels": 7}))
     with pytest.raises(WeightsError, match=r"support is \(\d+, 6\) in place of \(\d+, 7\)"):

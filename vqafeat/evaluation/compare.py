@@ -15,9 +15,9 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction, read_metrics, summarise
+from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
-from vqafeat.training.run import FinishedRun, check_same
+from vqafeat.training.run import Run, check_same
 
 _READ_AFTER_A_MAPPING = ("plcc", "rmse")
 # measure → those of the same kind that are read without the mapping
@@ -151,7 +151,7 @@ def _among(folder: Path, folders: Sequence[Path]) -> bool:
     return folder.resolve() in {item.resolve() for item in folders}
 
 
-def _named(folders: Sequence[Path]) -> dict[str, FinishedRun]:
+def _named(folders: Sequence[Path]) -> dict[str, Run]:
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
         same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
@@ -163,25 +163,25 @@ def _named(folders: Sequence[Path]) -> dict[str, FinishedRun]:
             f"{len(folders)} run(s) were given ({', '.join(names) or 'none'}); a comparison takes at least "
             f"two."
         )
-    return {name: FinishedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
+    return {name: Run(folder).check_finished() for name, folder in zip(names, folders, strict=True)}
 
 
-def _check_same_mapping(one: FinishedRun, two: FinishedRun, measure: str) -> None:
+def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
     if measure in _READ_AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
         raise ArgumentError(
-            f"{measure} of '{one.folder}' is read after the mapping '{one.config.mapping}', of "
-            f"'{two.folder}' after "
+            f"{measure} of '{one.path}' is read after the mapping '{one.config.mapping}', of "
+            f"'{two.path}' after "
             f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same "
             f"--mapping."
         )
 
 
-def _summary(run: FinishedRun, measure: str) -> MetricsSummary:
+def _summary(run: Run, measure: str) -> MetricsSummary:
     """Return the metrics of a run, whose measure has one value a split."""
-    found = read_metrics(run.folder, run.config)
+    found = run.metrics
     if len(getattr(found, measure).values) != len(run.splits):
         raise WeightsError(
-            f"'{run.folder / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the "
+            f"'{run.path / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the "
             f"run; run `vqafeat fit` again."
         )
     return found
@@ -200,7 +200,7 @@ class _TestPart:
     groups: NDArray[np.intp]
 
 
-def _test_parts(run: FinishedRun) -> list[_TestPart]:
+def _test_parts(run: Run) -> list[_TestPart]:
     # one order of videos for every pair, whatever the order in a run's files
     numbers = {
         video: number
@@ -209,7 +209,7 @@ def _test_parts(run: FinishedRun) -> list[_TestPart]:
     names, parts = [one.name for one in run.config.datasets], []
     for number, split in enumerate(run.splits):
         videos = tuple(sorted(split["test"]))
-        mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
+        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
         groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
         parts.append(
             _TestPart(
@@ -219,18 +219,18 @@ def _test_parts(run: FinishedRun) -> list[_TestPart]:
     return parts
 
 
-def _values(run: FinishedRun, part: _TestPart, measure: str) -> Values:
+def _values(run: Run, part: _TestPart, measure: str) -> Values:
     """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated
     score.
     """
-    rows = [run.rows[part.split, "test", video] for video in part.videos]
+    rows = [run.held_out[part.split, "test", video] for video in part.videos]
     found = np.array(
         [row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64
     )
     if not np.isfinite(found).all():
         video = part.videos[int(np.flatnonzero(~np.isfinite(found))[0])]
         raise WeightsError(
-            f"'{run.folder / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` "
+            f"'{run.path / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` "
             f"again."
         )
     if measure in _READ_AFTER_A_MAPPING:
@@ -328,7 +328,7 @@ def ensemble(
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
-    one, two = FinishedRun.read(first), FinishedRun.read(second)
+    one, two = Run(first).check_finished(), Run(second).check_finished()
     check_same(one, two, verb="blend")
     kappas = [kappa if kappa is not None else _chosen(one, two, number) for number in range(len(one.splits))]
     predictions = tuple(
@@ -341,7 +341,7 @@ def ensemble(
     )
 
 
-def _chosen(one: FinishedRun, two: FinishedRun, number: int) -> float:
+def _chosen(one: Run, two: Run, number: int) -> float:
     if len(one.splits[number]["validation"]) < _FEWEST_TO_CHOOSE:
         raise ArgumentError(
             f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to "
@@ -368,10 +368,10 @@ def _chosen(one: FinishedRun, two: FinishedRun, number: int) -> float:
     )
 
 
-def _blended(one: FinishedRun, two: FinishedRun, number: int, part: str, kappa: float) -> list[Prediction]:
+def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
-        own, other = one.rows[number, part, video], two.rows[number, part, video]
+        own, other = one.held_out[number, part, video], two.held_out[number, part, video]
         score = kappa * own.prediction + (1 - kappa) * other.prediction
         blended.append(Prediction(number, part, video, own.content, own.mos, score))
     return blended

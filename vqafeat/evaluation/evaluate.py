@@ -18,7 +18,7 @@ from vqafeat.training.data import (
     FeatureReader,
     FrameSelector,
     complete_rows,
-    load_sequences,
+    load_features,
     split_feature_sets,
     take,
 )
@@ -106,7 +106,7 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
 
 def _selection_note(videos: Sequence[str], splits: NamedSplits, config: RunConfig) -> str:
     tested = {name for split in splits for name in split["test"]}
-    return SELECTIONS.get(config.recipe.get("select", "validation")).note if tested & set(videos) else ""
+    return SELECTIONS[config.recipe.get("select", "validation")] if tested & set(videos) else ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def evaluate(
     rows = _rows_to_measure(source, sets, wanted, skip_missing)
     if len(rows) < len(wanted):
         notes.append(f"{len(wanted) - len(rows)} video(s) without complete features left out")
-    sequences = load_sequences(source, sets, rows)
+    sequences = load_features(source, sets, rows)
     if not own:
         scale, labels = model.trained_on.name, source.dataset.name
         notes.append(
@@ -250,7 +250,7 @@ def _notes_of_the_fit(recorded: Mapping[str, Any], model: Model) -> list[str]:
     none of it.
     """
     leak = recorded.get("leak", {}).get("note", "")
-    selection = SELECTIONS.get(model.config.recipe.get("select", "validation")).note
+    selection = SELECTIONS[model.config.recipe.get("select", "validation")]
     return [note for note in (leak, selection) if note]
 
 

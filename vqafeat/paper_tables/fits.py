@@ -1,16 +1,17 @@
 """Where the fits of a table are made, or found where they were made before."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vqafeat.errors import VqafeatError
 from vqafeat.paper_tables.sources import FeatureStores
-from vqafeat.paper_tables.table import RunRequest
+from vqafeat.paper_tables.table import TableFit
 from vqafeat.training.data import FeatureReader
-from vqafeat.training.fit import FittedRun, drawn_splits, fit
+from vqafeat.training.fit import fit
 from vqafeat.training.joint_store import JointStore
 from vqafeat.training.parallel import Progress
+from vqafeat.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class FitCache:
     weights: Mapping[str, str] = field(default_factory=dict)
     near: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
     progress: Progress | None = None
-    _done: dict[str, "FittedRun | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
+    _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
-    def fit(self, request: RunRequest, beside: Sequence[str] = ()) -> FittedRun:
+    def fit(self, request: TableFit, beside: Sequence[str] = ()) -> Run:
         """Return the run that is asked for, whose data sets are used together with those `beside`; each is
         asked of the disk once.
 
@@ -58,51 +59,29 @@ class FitCache:
             raise found
         return found
 
-    def _fitted(self, request: RunRequest, beside: Sequence[str]) -> FittedRun:
-        asked = self.stores.adapt(request)
-        source = self._joined(
-            self._near((*request.datasets, *beside), asked.features)[: len(request.datasets)]
-        )
-        drawn = drawn_splits(
-            source.datasets,
-            asked.protocol,
-            asked.splits,
-            asked.seed,
-            asked.ratio,
-            asked.recipe,
-            asked.test_part,
-            asked.validation_share,
-        )
-        named = asked.changed({"datasets": [member.name for member in source.datasets]})
+    def _fitted(self, request: TableFit, beside: Sequence[str]) -> Run:
+        config = self.stores.adapt(request).config
+        stores = self._near((*request.datasets, *beside), config.features)[: len(request.datasets)]
+        store = self._joined(stores)
         return fit(
-            source,
-            asked.features,
-            asked.head,
-            drawn.splits,
-            self.runs / named.folder,
-            recipe=asked.recipe,
-            overrides=asked.overrides,
-            options=asked.options,
-            seed=asked.seed,
-            jobs=min(self.jobs, asked.splits),
-            mapping=asked.mapping,
-            split_kind=drawn.words,
-            skip_missing=self.skip_missing,
+            store,
+            replace(config, skip_missing=self.skip_missing or config.skip_missing),
+            self.runs / config.folder_name(store.dataset.name),
+            jobs=min(self.jobs, config.splits),
             device=self.device,
-            frame_input=asked.frame_input,
             reuse=True,
             progress=self.progress,
         )
 
-    def datasets(self, request: RunRequest) -> list[FeatureReader]:
+    def datasets(self, request: TableFit) -> list[FeatureReader]:
         """Return the stores that the request is fitted on, one a data set."""
         return self._near(request.datasets, self.stores.adapt(request).features)
 
-    def source(self, request: RunRequest) -> FeatureReader:
+    def source(self, request: TableFit) -> FeatureReader:
         """Return them as one."""
         return self._joined(self.datasets(request))
 
-    def beside(self, request: RunRequest, names: Sequence[str]) -> list[FeatureReader]:
+    def beside(self, request: TableFit, names: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of other data sets that are used together with the request's."""
         return self._near((*request.datasets, *names), self.stores.adapt(request).features)[
             len(request.datasets) :

@@ -11,7 +11,7 @@ column [[rows]]     name, group, published    and what holds for the row; `publi
 which they had other videos than the print
 
 What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a
-`RunRequest`, `kind` with a table of that name for its options, `measure`, `statistic`, and `quoted = true`
+`TableFit`, `kind` with a table of that name for its options, `measure`, `statistic`, and `quoted = true`
 for what is quoted and not run.
 """
 
@@ -29,9 +29,9 @@ from vqafeat.io import read_text_limited
 from vqafeat.paper_tables.cells import CELL_TYPES
 from vqafeat.paper_tables.figures import FIGURES
 from vqafeat.paper_tables.sources import check_feature_sets
-from vqafeat.paper_tables.table import Cell, Heading, PaperTable, Published, Recorded, RunRequest
+from vqafeat.paper_tables.table import Cell, Heading, PaperTable, Published, Recorded, TableFit
 
-_REQUEST = tuple(item.name for item in fields(RunRequest))
+_REQUEST = tuple(item.name for item in fields(TableFit))
 _SETTINGS = (*_REQUEST, "kind", "measure", "statistic", "quoted")
 
 
@@ -195,7 +195,7 @@ def _cell(
         if quoted:
             return Cell(row, column, kind, None, measure, settings["statistic"], None, published)
         options = build(rule.options, settings.get(kind, {}), f"[{kind}]")
-        request = build(RunRequest, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
+        request = build(TableFit, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
         if measure not in rule.measures:
             raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(rule.measures)}.")
         if rule.fits:

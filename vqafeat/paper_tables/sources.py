@@ -15,12 +15,12 @@ from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
 from vqafeat.heads import head_options
-from vqafeat.paper_tables.table import RequiredFeatures, RunRequest
+from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
+from vqafeat.training.config import is_gradient_based
 from vqafeat.training.data import FUSION_SIGN, FeatureReader
-from vqafeat.training.loop import trainer_of
 
 
 class FeatureStores(Protocol):
@@ -40,7 +40,7 @@ class FeatureStores(Protocol):
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
 
-    def adapt(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: TableFit) -> TableFit:
         """Return the request as it can be run here."""
 
 
@@ -78,7 +78,7 @@ class StoreShelf:
         """Return the stores of data sets that are used together."""
         return [self._open(dataset) for dataset in datasets]
 
-    def adapt(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: TableFit) -> TableFit:
         """Return the request as it is."""
         return request
 
@@ -104,7 +104,7 @@ def _weights(feature_sets: Sequence[str]) -> str:
     )
 
 
-def check_feature_sets(request: RunRequest) -> None:
+def check_feature_sets(request: TableFit) -> None:
     """Refuse feature sets that no network here makes.
 
     Raises:
@@ -261,7 +261,7 @@ class StandInShelf:
             DemoStores(self._store, self._feature_set, part, len(datasets)) for part in range(len(datasets))
         ]
 
-    def adapt(self, request: RunRequest) -> RunRequest:
+    def adapt(self, request: TableFit) -> TableFit:
         """Return the request with the one feature set, few splits and few epochs."""
         options = head_options(request.head)
         branches = "first_channels" in options
@@ -272,6 +272,6 @@ class StandInShelf:
             "protocol": "official" if request.protocol == "official" else "content",
             "splits": min(SPLITS, request.splits),
             "options": {"width": WIDTH} if branches else {},
-            "overrides": {"epochs": EPOCHS} if trainer_of(request.head).is_gradient_based else {},
+            "overrides": {"epochs": EPOCHS} if is_gradient_based(request.head) else {},
         }
         return request.changed(changes)

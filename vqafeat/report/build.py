@@ -29,50 +29,20 @@ from vqafeat.report.page import (
 )
 from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
-from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import calibration_notes
 from vqafeat.training.data import fuse, split_feature_sets, take
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
-from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
+from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import CURVE
-from vqafeat.training.run import FinishedRun
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
 Facts = dict[str, list[tuple[str, str]]]
 
 
-def describe_run(config: RunConfig, folder: str) -> Facts:
-    """Return what a run's configuration records, group by group, in words; groups without a value are left
-    out.
-    """
-    run = {
-        "folder": folder,
-        "origin": config.origin,
-        "head": config.head,
-        "feature sets": config.feature_sets,
-        "channels": config.channels,
-        "frames": config.frame_input.words,
-        "seed": config.seed,
-        "splits": f"{config.splits}, {config.split_kind}",
-        "digest of the splits": config.splits_digest,
-        "mapping before PLCC and RMSE": config.mapping,
-        "digest of the configuration": config.digest,
-    }
-    groups: dict[str, Mapping[str, Any]] = {
-        "Run": run,
-        "Recipe": config.recipe,
-        "Head options": config.options,
-    }
-    for name, identity in config.identities.items():
-        groups[f"Features {name}"] = {
-            **identity,
-            "digest of the identity": FeatureSetIdentity.from_dict(identity).digest(),
-        }
-    for one in config.datasets:
-        scale = f"{one.mos_range[0]:g} to {one.mos_range[1]:g}"
-        groups[f"Data set {one.name}"] = {"labels": one.score_name, "range": scale, "digest": one.digest}
-    groups["Software"] = config.versions
-    return {group: rows for group, values in groups.items() if (rows := _rows(values))}
+def describe_run(run: Run) -> Facts:
+    """Return what a run's configuration records, in words; groups without a value are left out."""
+    return {group: rows for group, values in run.describe().items() if (rows := _rows(values))}
 
 
 def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -336,9 +306,8 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
     Raises:
         WeightsError: the folder is no finished run, is damaged, or holds no score.
     """
-    recorded = FinishedRun.read(folder)
-    config = recorded.config
-    predictions = read_predictions(folder, config)
+    recorded = Run(folder).check_finished()
+    config, predictions = recorded.config, recorded.predictions
     scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
     if not any(row.part == "test" for row in scored):
         raise WeightsError(
@@ -348,7 +317,7 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
     videos, places = _videos(scored, config, files)
     left_out = len(predictions) - len(scored)
     left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
-    calibrations, summary = load_calibrations(folder, config) or (), read_metrics(folder, config)
+    calibrations, summary = recorded.calibrations or (), recorded.metrics
     # a fit notes them among its metrics, an earlier version did not
     new_notes = [note for note in calibration_notes(config, calibrations) if note not in summary.notes]
     return ReportRun(
@@ -363,8 +332,8 @@ def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportR
         videos=videos,
         scores=_table(scored, places),
         fitted=_fitted(scored, [videos[place].dataset for place in places], config),
-        training=_training(folder, recorded.metrics.get("kept_epochs", [])),
-        facts=describe_run(config, str(folder)),
+        training=_training(folder, recorded.kept_epochs),
+        facts=describe_run(recorded),
         no_frames=(NO_STORE,) * len(videos),
         notes=(*left_out_note, *new_notes),
     )

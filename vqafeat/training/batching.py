@@ -2,22 +2,19 @@
 pays.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, take
+from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
 # floats left free behind each frame, one line of a processor's caches: it spreads rows over all lines, while
@@ -51,24 +48,22 @@ class Batch:
 
 
 class Batcher:
-    """Makes batches of `sequences`; each reuses the memory of an earlier one, which saves a quarter of the
+    """Makes batches of `data`; each reuses the memory of an earlier one, which saves a quarter of the
     time that filling it takes.
 
     Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread while
     the last batch is in use.
     """
 
-    def __init__(self, sequences: FeatureDataset, device: str = "cpu") -> None:
-        self.sequences = sequences
+    def __init__(self, data: FeatureDataset, device: str = "cpu") -> None:
+        self.data = data
         self.device = torch.device(device)
         self._picks: FrameSelector = all_frames
-        streamed = isinstance(sequences.features, StoredFeatures)
+        streamed = isinstance(data.features, StoredFeatures)
         self._ahead = PREPARED_AHEAD if streamed or self.device.type == "cuda" else 0
         # a GPU takes them as they are stored, half the bytes; a processor multiplies in float32
         self._dtype = (
-            torch.float32
-            if self.device.type == "cpu"
-            else torch.from_numpy(np.empty(0, sequences.dtype)).dtype
+            torch.float32 if self.device.type == "cpu" else torch.from_numpy(np.empty(0, data.dtype)).dtype
         )
         self._gap = GAP if self.device.type == "cpu" else 0  # a GPU takes one whole piece of memory
         # one that is in use, one that is being filled, and those that wait
@@ -89,16 +84,16 @@ class Batcher:
         """
         picked = [self._picks(row) for row in rows]
         lengths = [
-            self.sequences.lengths[row] if taken is None else len(taken)
+            self.data.lengths[row] if taken is None else len(taken)
             for row, taken in zip(rows, picked, strict=True)
         ]
         frames = self._space(sum(lengths))
         for part, row, taken in zip(torch.split(frames, lengths), rows, picked, strict=True):
-            part.copy_(as_tensor(take(self.sequences.features[row], taken)))
+            part.copy_(as_tensor(take(self.data.features[row], taken)))
         return Batch(frames.to(self.device).float(), torch.tensor(lengths, device=self.device), tuple(rows))
 
     def batches(self, chosen: Iterable[Sequence[int]]) -> Iterator[Batch]:
-        """Yield a batch of each group of videos, as positions in the sequences."""
+        """Yield a batch of each group of videos, as positions in the data."""
         if not self._ahead:
             yield from map(self.batch, chosen)
             return
@@ -112,7 +107,7 @@ class Batcher:
                 yield waiting.popleft().result()
 
     def _space(self, frames: int) -> Tensor:
-        place, channels = next(self._places), self.sequences.channels
+        place, channels = next(self._places), self.data.channels
         if len(self._memory[place]) < frames:
             self._memory[place] = torch.empty(frames, channels + self._gap, dtype=self._dtype)
         return self._memory[place][:frames, :channels]
@@ -145,14 +140,3 @@ def bucketed(
     ]
     groups = chunks(ordered, size)
     return [groups[number] for number in torch.randperm(len(groups), generator=generator).tolist()]
-
-
-def as_tensor(values: npt.NDArray[Any]) -> Tensor:
-    """Return a tensor over the array's own memory, to be read only; maps of a store's files are not
-    writable.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="The given NumPy array is not writable", category=UserWarning
-        )
-        return torch.from_numpy(values)

@@ -1,21 +1,49 @@
-"""Recipes: named sets of everything that decides how a head is trained."""
+"""`FitConfig`, which describes a fit, and recipes: named sets of values that decide how a head is trained."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from math import cos, isfinite, pi
 from typing import Any
 
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import HEADS
+from vqafeat.heads.base import resolved_options
 from vqafeat.heads.pooling import POOLINGS
 from vqafeat.losses import LABEL_SCALES, LOSSES, MIXINGS, LossOptions, options_read_by
-from vqafeat.registry import Registry, keyword_options
+from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
+from vqafeat.registry import Registry, keyword_options, named
+from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
+from vqafeat.training.data import split_feature_sets
+from vqafeat.training.frame_sampling import FrameInput
 
-# (share of the optimiser's steps that are behind, epoch from 1) → factor of the learning rate; options are
-# values of the recipe
-Schedule = Callable[..., float]
 
-SCHEDULES: Registry[Schedule] = Registry("schedule")
-SPLIT_ROUNDINGS = ("ceil", "int")
+def constant(done: float, epoch: int) -> float:
+    """Keep the learning rate."""
+    return 1.0
+
+
+def cosine(done: float, epoch: int) -> float:
+    """Lower the learning rate to 0 along half a cosine."""
+    return 0.5 * (1 + cos(pi * done))
+
+
+def step(done: float, epoch: int, *, decay: float = 0.8, decay_every: int = 2) -> float:
+    """Multiply the learning rate by `decay` after every `decay_every` epochs, as StepLR in the released
+    main.py of MDTVSFA and Li et al.
+    """
+    return decay ** ((epoch - 1) // decay_every)
+
+
+# (share of the optimiser's steps that are done, epoch from 1) → factor of the learning rate; keyword options
+# are values of the recipe
+SCHEDULES: dict[str, Callable[..., float]] = {"none": constant, "cosine": cosine, "step": step}
+# part of the split whose SROCC selects the epoch → what a reader of the metrics has to know
+SELECTIONS = {
+    "validation": "",
+    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
+}
+_SPLIT_ROUNDINGS = ("ceil", "int")
 _AT_LEAST = {
     "batch_size": 1,
     "epochs": 1,
@@ -26,85 +54,30 @@ _AT_LEAST = {
 }
 
 
-@SCHEDULES.register("none")
-def constant(done: float, epoch: int) -> float:
-    """Keep the learning rate."""
-    return 1.0
-
-
-@SCHEDULES.register("cosine")
-def cosine(done: float, epoch: int) -> float:
-    """Lower the learning rate to 0 along half a cosine; `done` is the share of the optimiser's steps that are
-    behind.
-    """
-    return 0.5 * (1 + cos(pi * done))
-
-
-@SCHEDULES.register("step")
-def step(done: float, epoch: int, *, decay: float = 0.8, decay_every: int = 2) -> float:
-    """Multiply the learning rate by `decay` after every `decay_every` epochs, as StepLR in the released
-    main.py of MDTVSFA and Li et al.
-    """
-    return decay ** ((epoch - 1) // decay_every)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part whose SROCC chooses the epoch that is kept.
-
-    Attributes:
-        part: of the split.
-        note: what a reader of the metrics has to know; empty where there is nothing.
-    """
-
-    part: str
-    note: str = ""
-
-
-SELECTIONS: Registry[Selection] = Registry("selection")
-SELECTIONS.add("validation", Selection("validation"))
-SELECTIONS.add(
-    "test",
-    Selection(
-        "test",
-        "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
-    ),
-)
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a head is trained; the optimiser is Adam.
 
     Attributes:
-        name: the recipe's name.
-        learning_rate: at the start.
         weight_decay: decoupled from the gradient (AdamW); with 0 it is plain Adam.
-        batch_size: videos a step; of each data set, where each has a loss of its own.
+        batch_size: videos a step; of each data set, where each has its own loss.
         epochs: passes over the training part, of the largest data set where there are several.
-        schedule: how the learning rate changes from step to step.
         loss: on scaled labels.
         label_scale: what labels are divided by.
         pooling: variant of the hysteresis pooling, for the heads that have it.
         standardise: bring features to mean 0 and deviation 1 over the training part's frames.
-        start_at_mean: let the untrained head's scores lie about the training part's mean label.
+        start_at_mean: make the untrained head's scores start at the training part's mean label.
         settling_fraction: share of the epochs at the start from which none is kept.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
-        soft_rank: see `LossOptions`, as the next three; read by the losses that have it.
-        soft_rank_strength: see there.
-        loss_weight: see there.
-        ranks_read: see there.
-        decay: of the schedule "step".
-        decay_every: epochs, of the schedule "step".
-        drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one;
-            others in each epoch.
-        select: part whose SROCC chooses the epoch, "validation", or "test" to repeat a table that was made
-            so.
+        soft_rank, soft_rank_strength, loss_weight, ranks_read: see `LossOptions`.
+        decay, decay_every: factor and epochs of the schedule "step".
+        drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
+        select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
         mixing: how several data sets share a training: "losses", one each, combined; or "pooled", as one data
             set.
         bucket_batches: videos of similar length share a batch: this many batches' worth of an epoch's
             shuffled videos are sorted by length at a time, and the batches shuffled again; 1 leaves the order
-            as drawn. Saves recurrences the steps behind short videos' ends.
+            as drawn. It saves a recurrence the steps after the end of short videos.
     """
 
     name: str
@@ -132,14 +105,16 @@ class Recipe:
     bucket_batches: int = 1
 
     def __post_init__(self) -> None:
-        named = ((SCHEDULES, self.schedule), (LABEL_SCALES, self.label_scale), (POOLINGS, self.pooling))
-        for registry, name in (*named, (SELECTIONS, self.select), (MIXINGS, self.mixing)):
-            registry.get(name)
+        LABEL_SCALES.get(self.label_scale)
+        POOLINGS.get(self.pooling)
+        MIXINGS.get(self.mixing)
         options_read_by(self.loss)
         self.loss_options()
-        if self.split_rounding not in SPLIT_ROUNDINGS:
+        named("schedule", self.schedule, SCHEDULES)
+        named("selection", self.select, SELECTIONS)
+        if self.split_rounding not in _SPLIT_ROUNDINGS:
             raise ArgumentError(
-                f"split_rounding is '{self.split_rounding}'; allowed are {' and '.join(SPLIT_ROUNDINGS)}."
+                f"split_rounding is '{self.split_rounding}'; allowed are {' and '.join(_SPLIT_ROUNDINGS)}."
             )
         if not self.learning_rate > 0 or not isfinite(self.learning_rate):
             raise ArgumentError(
@@ -152,8 +127,7 @@ class Recipe:
             raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.8.")
         if self.settling_fraction >= 1:
             raise ArgumentError(
-                f"settling_fraction is {self.settling_fraction}; it has to be below 1, or no epoch could be "
-                f"kept."
+                f"settling_fraction is {self.settling_fraction}; it has to be below 1, or no epoch could be kept."
             )
 
     def first_checkpoint_epoch(self) -> int:
@@ -165,14 +139,13 @@ class Recipe:
         return min(int(self.settling_fraction * self.epochs) + 2, self.epochs)
 
     def loss_options(self) -> LossOptions:
-        """Return the values that concern losses."""
         return LossOptions.among(asdict(self))
 
     def rate(self, epoch: int, batch: int, batches: int) -> float:
         """Return the learning rate of a batch, counted from 0, among the batches of an epoch, counted from
         1.
         """
-        schedule = SCHEDULES.get(self.schedule)
+        schedule = SCHEDULES[self.schedule]
         done = ((epoch - 1) * batches + batch) / (self.epochs * batches)
         return self.learning_rate * schedule(
             done, epoch, **{name: getattr(self, name) for name in keyword_options(schedule)}
@@ -184,12 +157,7 @@ class Recipe:
         return videos - left or videos
 
     def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
-        """Return this recipe with some values changed.
-
-        Raises:
-            ArgumentError: there is no such value, it is of another kind, or neither the loss nor the schedule
-                reads it.
-        """
+        """Return this recipe with some values changed."""
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
             if key not in own or key == "name":
@@ -208,11 +176,11 @@ class Recipe:
         return changed
 
     def _refuse_unread(self, changes: Mapping[str, Any]) -> None:
-        """Refuse a change that would change nothing, of a value that only some losses or schedules read."""
+        """Refuse a change of a value that neither the loss nor the schedule reads."""
         readers = {name: options_read_by(name) for name in LOSSES}
-        readers |= {name: frozenset(keyword_options(SCHEDULES.get(name))) for name in SCHEDULES}
+        readers |= {name: frozenset(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
         readers["losses joined by +"] = frozenset({"loss_weight"})
-        read = {*options_read_by(self.loss), *keyword_options(SCHEDULES.get(self.schedule))}
+        read = {*options_read_by(self.loss), *keyword_options(SCHEDULES[self.schedule])}
         for key, value in changes.items():
             able = [name for name, options in readers.items() if key in options]
             if able and key not in read:
@@ -223,7 +191,7 @@ class Recipe:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
+        """Return the values as JSON stores them."""
         return asdict(self)
 
 
@@ -331,3 +299,88 @@ RECIPES.add(
         start_at_mean=True,
     ),
 )
+
+
+def is_gradient_based(head: str) -> bool:
+    """Return whether the optimiser, epochs and loss of a recipe apply to the head of that name."""
+    return HEADS.get(head).trainer == "epochs"
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """A fit: everything that decides its numbers, apart from the stored features themselves.
+
+    Attributes:
+        features: feature sets joined by `+`; empty for the only one that the store has.
+        head: name of the head.
+        options: options of the head that differ from its defaults.
+        recipe: name of the recipe.
+        overrides: values of the recipe to change; `pooling` only for a head that has it.
+        splits: how many are drawn, each with its own head.
+        protocol: how splits are drawn: content, video, stored or official.
+        ratio: training/validation/test share.
+        test_part, validation_share: of an official split; the share where no validation part is published.
+        seed: of splits and training.
+        mapping: applied before PLCC and RMSE; see `vqafeat.metrics`.
+        order, sampling, draws: the frames that the head sees; see `FrameInput`.
+        skip_missing: leave out videos without complete features instead of refusing to start.
+    """
+
+    features: str = ""
+    head: str = "sub-gru"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = "default"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    splits: int = 10
+    protocol: str = "content"
+    ratio: str = "60/20/20"
+    test_part: str = "test"
+    validation_share: float = 0.2
+    seed: int = 0
+    mapping: str = DEFAULT_MAPPING
+    order: str = "OO"
+    sampling: str = "all"
+    draws: int = 1
+    skip_missing: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("splits", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ArgumentError(f"{name} is {getattr(self, name)}; it has to be at least {least}.")
+        SPLIT_PROTOCOLS.get(self.protocol)
+        MAPPINGS.get(self.mapping)
+        Ratio.parse(self.ratio)
+        if self.features:
+            split_feature_sets(self.features)
+        if self.overrides and not is_gradient_based(self.head):
+            raise ArgumentError(
+                f"head '{self.head}' is not trained by gradients, so {', '.join(self.overrides)} mean(s) nothing "
+                "to it; leave it out, or train another head."
+            )
+        _ = self.frame_input, self.head_options
+
+    @cached_property
+    def resolved_recipe(self) -> Recipe:
+        """The recipe with its overrides."""
+        return RECIPES.get(self.recipe).overridden(self.overrides)
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of each split; None where the head is not trained in epochs."""
+        return self.resolved_recipe.epochs if is_gradient_based(self.head) else None
+
+    @cached_property
+    def head_options(self) -> dict[str, Any]:
+        """All options of the head."""
+        return resolved_options(
+            self.head, self.options, self.resolved_recipe.pooling, "pooling" in self.overrides
+        )
+
+    @cached_property
+    def frame_input(self) -> FrameInput:
+        """The frames that the head sees."""
+        return FrameInput(self.order, self.sampling, self.draws)
+
+    def folder_name(self, dataset: str) -> str:
+        """Return the usual name of the run folder of this fit on a data set."""
+        return f"{dataset}-{self.features}-{self.head}".replace("/", "_")

@@ -351,15 +351,15 @@ class _Stage(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class FrameSampler:
-    """The rows that the videos of `sequences` give at each stage of a fit.
+    """The rows that the videos of `data` give at each stage of a fit.
 
     Attributes:
         frame_input: sampling and order.
-        sequences: the features.
+        data: the features.
     """
 
     frame_input: FrameInput
-    sequences: FeatureDataset
+    data: FeatureDataset
 
     def check(self) -> None:
         """Refuse features that cannot be sampled so.
@@ -367,7 +367,7 @@ class FrameSampler:
         Raises:
             StoreError: a video lacks what the sampling is made by.
         """
-        for row in range(len(self.sequences)):
+        for row in range(len(self.data)):
             self.candidate_indices(row)
 
     def candidate_indices(self, row: int) -> Index | None:
@@ -397,9 +397,7 @@ class FrameSampler:
         return _tested_rows(self.frame_input, self._video(row), seed, draw)
 
     def _video(self, row: int) -> VideoRows:
-        return VideoRows(
-            self.sequences.names[row], self.sequences.lengths[row], partial(self.sequences.seconds, row)
-        )
+        return VideoRows(self.data.names[row], self.data.lengths[row], partial(self.data.seconds, row))
 
 
 def indices_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:

@@ -1,4 +1,4 @@
-"""The splits of one fit, one after another or spread over processes, with the same results either way."""
+"""The splits of a fit, one after another or in several processes, with the same results either way."""
 
 import json
 import os
@@ -7,31 +7,59 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, astuple, dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from vqafeat.cluster import ClusterOptions
-from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.heads import Head, build_head
+from vqafeat.errors import TrainingError
+from vqafeat.heads import HEADS, Head, build_head
 from vqafeat.io import write_bytes
 from vqafeat.losses import MIXINGS, LabelScaling
+from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.splits import Split
 from vqafeat.system import process_context
 from vqafeat.training.batching import Batcher
-from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset, FeatureReader, SharedFeatures, load_sequences
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
-from vqafeat.training.loop import predict, trainer_of
+from vqafeat.training.config import FitConfig
+from vqafeat.training.data import FeatureDataset, FeatureReader, SharedFeatures, load_features
+from vqafeat.training.frame_sampling import FrameSampler
+from vqafeat.training.loop import TRAINERS
 from vqafeat.training.results import STATE, weights_path, write_weights
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult
+from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, predict
+
+# called with a split's number and each epoch's record
+Progress = Callable[[int, EpochRecord], None]
+# of a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
+SPLITS_PER_GROUP = 5
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What all splits of a fit share; small, so that it can be sent to another process.
+
+    Attributes:
+        store: the feature store, which another process opens again.
+        config: with all of the head's options and the features' names.
+        rows: the videos in use, as positions in the data set; splits count within them.
+        label_scalings: split by split, data set by data set.
+        devices: as PyTorch names them; the groups of splits take turns.
+        out: the run folder, where weights go.
+        plugins: registered in this process, for others.
+    """
+
+    store: FeatureReader
+    config: FitConfig
+    rows: tuple[int, ...]
+    label_scalings: tuple[tuple[LabelScaling, ...], ...]
+    devices: tuple[str, ...]
+    out: Path
+    plugins: bytes = field(default_factory=pickled_plugins, repr=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +72,7 @@ class SplitGroup:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What one split leaves beside its weights file.
+    """What training on one split gives, apart from its weights file.
 
     Attributes:
         scores: part → scores of its videos on the data set's scale, in the order of the split.
@@ -60,20 +88,15 @@ class SplitResult:
 
 
 class GroupCheckpoint:
-    """The files of a group below a run folder: states between epochs, and outcomes once it is done.
-
-    Args:
-        out: the run folder.
-        number: of the group.
-    """
+    """A group's files in a run folder: states between epochs, and results once it is done."""
 
     def __init__(self, out: Path, number: int) -> None:
         self._done = out / STATE / f"group-{number:02d}.json"
         self._between = out / STATE / f"group-{number:02d}.pt"
         self.checkpoint = Checkpoint(self._between)
 
-    def outcomes(self) -> list[SplitResult] | None:
-        """Return the outcomes of a group that is done, or None."""
+    def results(self) -> list[SplitResult] | None:
+        """Return the results of a group that is done, or None."""
         if not self._done.is_file():
             return None
         return [
@@ -86,49 +109,12 @@ class GroupCheckpoint:
             for own in json.loads(self._done.read_bytes())
         ]
 
-    def finish(self, outcomes: list[SplitResult]) -> None:
-        """Keep the outcomes; the states between epochs are of no more use."""
+    def finish(self, results: list[SplitResult]) -> None:
+        """Write the results and remove the states between epochs."""
         # NaN stays NaN here, since nobody else reads it
-        told = [{**asdict(own), "curve": [astuple(record) for record in own.curve]} for own in outcomes]
-        write_bytes(self._done, json.dumps(told).encode())
+        values = [{**asdict(own), "curve": [astuple(record) for record in own.curve]} for own in results]
+        write_bytes(self._done, json.dumps(values).encode())
         self._between.unlink(missing_ok=True)
-
-
-Progress = Callable[[int, EpochRecord], None]
-
-SPLITS_PER_GROUP = 5  # most of what is to be gained, at five batches' memory; fixed, since the company moves results by rounding
-_SECONDS_BETWEEN_LOOKS = 0.2
-
-
-@dataclass(frozen=True)
-class FitJob:
-    """What all splits of a fit share; small, so that it can be sent to another process.
-
-    Attributes:
-        source: the feature store, which another process opens again.
-        feature_sets: one name, or several joined by `+`.
-        rows: the videos in use, as positions in the data set; splits count within them.
-        head: name of the head.
-        options: all of its options.
-        recipe: how it is trained.
-        lines: split by split, data set by data set: how a head's output becomes a score.
-        seed: of the whole fit.
-        devices: as PyTorch names them; the groups of splits take turns.
-        out: the run folder, where weights go.
-        frame_input: the frames that are taken.
-    """
-
-    source: FeatureReader
-    feature_sets: str
-    rows: tuple[int, ...]
-    head: str
-    options: dict[str, Any]
-    recipe: Recipe
-    lines: tuple[tuple[LabelScaling, ...], ...]
-    seed: int
-    devices: tuple[str, ...]
-    out: Path
-    frame_input: FrameInput = WHOLE_VIDEOS
 
 
 def split_seed(seed: int, number: int) -> int:
@@ -136,146 +122,124 @@ def split_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def fit_splits(
-    sequences: FeatureDataset,
+def run_fit(
+    data: FeatureDataset,
     splits: Sequence[Split],
-    plan: FitJob,
+    job: FitJob,
     jobs: int,
-    progress: Progress | None = None,
+    cluster: ClusterOptions | None,
+    progress: Progress | None,
 ) -> list[SplitResult]:
     """Train a head on each split and write its weights; what a stopped fit in the same folder finished is not
-    done again.
+    repeated.
 
-    Splits train in groups of a fixed number, each on one CPU thread, so that the results do not depend on
-    `jobs`.
-
-    Args:
-        sequences: the features; other processes share them where they are held in memory.
-        splits: rows count within `sequences`.
-        plan: what the splits share.
-        jobs: processes.
-        progress: called with the split's number and each epoch's record, in this process.
-
-    Raises:
-        TrainingError: a fit went astray, or a process was killed.
+    Each split trains on one CPU thread, so that the results do not depend on `jobs`.
     """
-    groups = groups_of(sequences, splits, plan)
+    if cluster is not None:
+        from vqafeat.training.ray_backend import fit_on_ray
+
+        return fit_on_ray(data, splits, job, cluster, progress)
+    groups = groups_of(data, splits, job)
     jobs = min(jobs, len(groups))
     if jobs > 1:
-        return _run_in_pool(sequences, groups, plan, jobs, progress)
+        return _run_in_pool(data, groups, job, jobs, progress)
     with one_thread():
-        return [outcome for group in groups for outcome in fit_group(sequences, group, plan, progress)]
+        return [result for group in groups for result in fit_group(data, group, job, progress)]
 
 
-def groups_of(sequences: FeatureDataset, splits: Sequence[Split], plan: FitJob) -> list[SplitGroup]:
-    """Return the splits in groups that train together, of a number that follows from the head alone."""
-    size = (
-        SPLITS_PER_GROUP if build_head_on_meta(plan, sequences.channels).core.supports_batched_training else 1
-    )
-    numbered = list(enumerate(splits))
-    return [
-        SplitGroup(start // size, dict(numbered[start : start + size]))
-        for start in range(0, len(numbered), size)
-    ]
-
-
-def build_head_on_meta(plan: FitJob, channels: int) -> Head:
-    """Return the plan's head without memory behind it, which tells what it is and whether its options are
-    allowed.
+def groups_of(data: FeatureDataset, splits: Sequence[Split], job: FitJob) -> list[SplitGroup]:
+    """Return the splits in groups that train together, of a number that follows from head and device: on a
+    CPU, where that gains nothing, each by itself.
     """
+    batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
+    size = SPLITS_PER_GROUP if batched and job.devices[0] != "cpu" else 1
+    numbered = list(enumerate(splits))
+    starts = range(0, len(numbered), size)
+    return [SplitGroup(start // size, dict(numbered[start : start + size])) for start in starts]
+
+
+def build_head_on_meta(config: FitConfig, channels: int) -> Head:
+    """Return the head without memory for its weights, which shows whether its options are allowed."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return build_head(plan.head, channels, plan.options)
+        return build_head(config.head, channels, config.options)
 
 
 def fit_group(
-    sequences: FeatureDataset, group: SplitGroup, plan: FitJob, progress: Progress | None
+    data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress | None
 ) -> list[SplitResult]:
-    """Train the heads of several splits together, write the kept weights, and score all parts: the test part
-    as in testing.
-    """
-    state = GroupCheckpoint(plan.out, group.number)
-    if (done := state.outcomes()) is not None:
+    """Train a head on each split of a group, write the kept weights, and score all parts."""
+    state = GroupCheckpoint(job.out, group.number)
+    if (done := state.results()) is not None:
         return done
-    numbers, device = list(group.splits), plan.devices[group.number % len(plan.devices)]
-    assignments = [
-        SplitTask(group.splits[number], split_seed(plan.seed, number), plan.lines[number])
+    config, numbers = job.config, list(group.splits)
+    device = job.devices[group.number % len(job.devices)]
+    tasks = [
+        SplitTask(group.splits[number], split_seed(config.seed, number), job.label_scalings[number])
         for number in numbers
     ]
-    train = trainer_of(plan.head).train
-    loop = train(
-        sequences,
-        assignments,
-        plan.head,
-        plan.options,
-        plan.recipe,
+    loop = TRAINERS[HEADS.get(config.head).trainer](
+        data,
+        tasks,
+        config.head,
+        config.options,
+        config.resolved_recipe,
         device,
-        plan.frame_input,
+        config.frame_input,
         state.checkpoint,
     )
     while True:
         try:
-            place, record = next(loop)
+            index, record = next(loop)
         except StopIteration as end:
-            results: list[TrainingResult] = end.value
+            trained: list[TrainingResult] = end.value
             break
         if progress is not None:
-            progress(numbers[place], record)
-    outcomes = [
-        _outcome(sequences, group.splits[number], plan, number, result, device)
-        for number, result in zip(numbers, results, strict=True)
+            progress(numbers[index], record)
+    results = [
+        _scored(data, group.splits[number], job, number, result, device)
+        for number, result in zip(numbers, trained, strict=True)
     ]
-    state.finish(outcomes)
-    return outcomes
+    state.finish(results)
+    return results
 
 
-def _outcome(
-    sequences: FeatureDataset, split: Split, plan: FitJob, number: int, result: TrainingResult, device: str
+def _scored(
+    data: FeatureDataset, split: Split, job: FitJob, number: int, result: TrainingResult, device: str
 ) -> SplitResult:
-    write_weights(weights_path(plan.out, number), result.weights)
-    head = build_head(plan.head, sequences.channels, plan.options)
+    """Write the weights of a split and score its parts: the test part as in testing, by the mean over draws."""
+    config = job.config
+    write_weights(weights_path(job.out, number), result.weights)
+    head = build_head(config.head, data.channels, config.options)
     head.resize_buffers(result.weights)
     head.load_state_dict(result.weights)
     head.to(device)
-    batcher, groups = (
-        Batcher(sequences, device),
-        torch.from_numpy(MIXINGS.get(plan.recipe.mixing)(sequences.dataset_of)).to(device),
-    )
-    draws = FrameSampler(plan.frame_input, sequences)
-    as_validated, as_tested = (draws.validation(split_seed(plan.seed, number)),), draws.testing(plan.seed)
-    parts = {
-        "train": (split.train, as_validated),
-        "validation": (split.validation, as_validated),
-        "test": (split.test, as_tested),
-    }
-    scores = {}
-    for part, (rows, drawn) in parts.items():
-        outputs = np.mean(
-            [predict(head, batcher.taking(frame_indices), rows, groups) for frame_indices in drawn], axis=0
-        )
-        on_scale = [
-            result.lines[sequences.dataset_of[row]].scores(output)
-            for row, output in zip(rows, outputs, strict=True)
-        ]
-        scores[part] = tuple(float(score) for score in on_scale)
-    return SplitResult(scores, result.kept_epoch, result.kept_because, result.curve)
+    batcher, sampler = Batcher(data, device), FrameSampler(config.frame_input, data)
+    groups = torch.from_numpy(MIXINGS.get(config.resolved_recipe.mixing)(data.dataset_of)).to(device)
+
+    def scores(part: str) -> tuple[float, ...]:
+        rows = getattr(split, part)
+        validated = (sampler.validation(split_seed(config.seed, number)),)
+        draws = sampler.testing(config.seed) if part == "test" else validated
+        outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
+        scalings = (result.label_scalings[data.dataset_of[row]] for row in rows)
+        return tuple(float(own.scores(output)) for own, output in zip(scalings, outputs, strict=True))
+
+    parts = {part: scores(part) for part in ("train", "validation", "test")}
+    return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)
 
 
 def _run_in_pool(
-    sequences: FeatureDataset,
-    groups: Sequence[SplitGroup],
-    plan: FitJob,
-    jobs: int,
-    progress: Progress | None,
+    data: FeatureDataset, groups: Sequence[SplitGroup], job: FitJob, jobs: int, progress: Progress | None
 ) -> list[SplitResult]:
     context = process_context([__name__, "vqafeat.store"])
-    news: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
+    records: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
     try:
-        with _pool(jobs, context, news, plan, sequences) as pool:
+        with _pool(jobs, context, records, job, data) as pool:
             futures = [pool.submit(_worker_main, group) for group in groups]
-            for number, record in _drain_progress(futures, news):
+            for number, record in _drain_progress(futures, records):
                 if progress is not None:
                     progress(number, record)
-            return [outcome for future in futures for outcome in future.result()]
+            return [result for future in futures for result in future.result()]
     except BrokenProcessPool as error:
         raise TrainingError(
             f"a process of the fit was killed from outside, often for want of memory; try again with fewer "
@@ -287,18 +251,15 @@ def _run_in_pool(
 def _pool(
     jobs: int,
     context: BaseContext,
-    news: "SimpleQueue[tuple[int, EpochRecord]]",
-    plan: FitJob,
-    sequences: FeatureDataset,
+    records: "SimpleQueue[tuple[int, EpochRecord]]",
+    job: FitJob,
+    data: FeatureDataset,
 ) -> Iterator[ProcessPoolExecutor]:
-    """Lend a pool of workers; if anything goes wrong they end at once, whatever they are at, since nobody
-    reads their news any more.
-    """
+    """Lend a pool of workers; if anything goes wrong they end at once, since nobody reads their records."""
     theirs, ours = context.Pipe(duplex=False)
-    features = sequences.features if isinstance(sequences.features, SharedFeatures) else None
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_start_worker, initargs=(news, theirs, plan, features)
-    )
+    features = data.features if isinstance(data.features, SharedFeatures) else None
+    arguments = (records, theirs, job, features)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=arguments)
     try:
         yield pool
         pool.shutdown()
@@ -309,59 +270,63 @@ def _pool(
 
 
 def _drain_progress(
-    futures: Sequence["Future[list[SplitResult]]"], news: "SimpleQueue[tuple[int, EpochRecord]]"
+    futures: Sequence["Future[list[SplitResult]]"], records: "SimpleQueue[tuple[int, EpochRecord]]"
 ) -> Iterator[tuple[int, EpochRecord]]:
     open_futures = set(futures)
     while open_futures:
         done, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
-        while not news.empty():
-            yield news.get()
-        for future in futures:
-            if future in done:
-                future.result()
+        while not records.empty():
+            yield records.get()
+        for future in done:
+            future.result()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _WorkerState:
-    """What a worker has at hand for all groups."""
+    """What a worker process keeps for all groups."""
 
-    news: "SimpleQueue[tuple[int, EpochRecord]]"
-    plan: FitJob
+    records: "SimpleQueue[tuple[int, EpochRecord]]"
+    job: FitJob
     features: SharedFeatures | None
-
-    @cached_property
-    def sequences(self) -> FeatureDataset:
-        stored = load_sequences(self.plan.source, self.plan.feature_sets, self.plan.rows)
-        return stored if self.features is None else replace(stored, features=self.features)
+    data: FeatureDataset | None = None
 
 
-_desk: _WorkerState | None = None
+_state: _WorkerState | None = None
 
 
 def _start_worker(
-    news: "SimpleQueue[tuple[int, EpochRecord]]",
+    records: "SimpleQueue[tuple[int, EpochRecord]]",
     parent: Connection,
-    plan: FitJob,
+    job: FitJob,
     features: SharedFeatures | None,
 ) -> None:
-    global _desk  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
+    global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
     torch.set_num_threads(1)
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
-    _desk = _WorkerState(news, plan, features)
+    _state = _WorkerState(records, job, features)
 
 
 def _exit_with_parent(parent: Connection) -> None:
-    """End this process as soon as the parent closes its end of the pipe, or is gone itself."""
+    """End this process as soon as the parent closes its end of the pipe, or ends itself."""
     parent.poll(None)
     os._exit(1)
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
-    assert _desk is not None
-    news = _desk.news
-    return fit_group(
-        _desk.sequences, group, _desk.plan, lambda split_number, record: news.put((split_number, record))
-    )
+    assert _state is not None
+    job, records = _state.job, _state.records
+    if _state.data is None:
+        _state.data = worker_data(job, _state.features)
+    return fit_group(_state.data, group, job, lambda number, record: records.put((number, record)))
+
+
+def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:
+    """Return the data of a fit in a worker process, from memory where the features are shared, with the
+    plug-ins of the process that started it installed.
+    """
+    install_plugins(job.plugins)
+    data = load_features(job.store, job.config.features, job.rows)
+    return data if features is None else replace(data, features=features)
 
 
 @contextmanager
@@ -373,40 +338,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """The splits of one fit, as they are handed to a backend.
-
-    Attributes:
-        sequences: the features.
-        splits: rows count within `sequences`.
-        plan: what the splits share.
-        jobs: processes of this machine.
-        cluster: the Ray cluster whose machines train; None trains on this machine.
-
-    Raises:
-        ArgumentError: there is no split, or no process.
-    """
-
-    sequences: FeatureDataset
-    splits: Sequence[Split]
-    plan: FitJob
-    jobs: int
-    cluster: ClusterOptions | None = None
-
-    def __post_init__(self) -> None:
-        if not self.splits or self.jobs < 1:
-            raise ArgumentError(
-                f"a fit has {len(self.splits)} splits and {self.jobs} jobs; it takes at least 1 of each."
-            )
-
-
-def run_fit(work: Fit, progress: Progress | None) -> list[SplitResult]:
-    """Train all splits; raises as `fit_splits` and `fit_on_ray` do."""
-    if work.cluster is not None:
-        from vqafeat.training.ray_backend import fit_on_ray
-
-        return fit_on_ray(work, work.cluster, progress)
-    return fit_splits(work.sequences, work.splits, work.plan, work.jobs, progress)

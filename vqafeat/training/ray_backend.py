@@ -1,9 +1,7 @@
-"""The engine beyond one machine: each group of splits is a task of Ray's, which places it and tries it again
-where a machine dies.
-"""
+"""Training beyond one machine: each group of splits is a Ray task, repeated where a machine dies."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ import numpy.typing as npt
 
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
-from vqafeat.training.data import SharedFeatures, load_sequences
+from vqafeat.splits import Split
+from vqafeat.training.data import FeatureDataset, SharedFeatures
 from vqafeat.training.parallel import (
-    Fit,
     FitJob,
     Progress,
     SplitGroup,
@@ -22,120 +20,110 @@ from vqafeat.training.parallel import (
     fit_group,
     groups_of,
     one_thread,
+    worker_data,
 )
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class _LentBlock:
-    """Memory of Ray's object store, which all workers of a machine map."""
-
-    values: npt.NDArray[np.uint8]
-
-
-def fit_on_ray(given: Fit, cluster: ClusterOptions, progress: Progress | None) -> list[SplitResult]:
-    """Train on the machines of a Ray cluster; features and the run folder lie on a file system that all of
+def fit_on_ray(
+    data: FeatureDataset,
+    splits: Sequence[Split],
+    job: FitJob,
+    cluster: ClusterOptions,
+    progress: Progress | None,
+) -> list[SplitResult]:
+    """Train on the machines of a Ray cluster; features and the run folder are on a file system that all of
     them share.
 
-    A task that is tried again goes on from the state that its group left in the run folder.
-
-    Raises:
-        ClusterError: Ray is not installed, the cluster cannot be reached, or no machine holds a worker.
-        TrainingError: a fit went astray, or its worker died time after time.
+    A repeated task resumes from the state that its group left in the run folder.
     """
-    groups = groups_of(given.sequences, given.splits, given.plan)
+    groups = groups_of(data, splits, job)
     with connected(cluster) as ray:
         from ray.util.queue import Queue
 
-        news = Queue(actor_options={"num_cpus": 0})
+        records = Queue(actor_options={"num_cpus": 0})
         try:
-            return _Groups(ray, given, cluster, news, progress).follow(groups)
+            return _Groups(ray, data, job, cluster, records, progress).run(groups)
         finally:
-            news.shutdown()
+            records.shutdown()
 
 
 class _Groups:
-    """Groups on their way; no more are handed out at once than the cluster holds."""
+    """Submits groups, no more at once than the cluster holds."""
 
     def __init__(
-        self, ray: Any, given: Fit, cluster: ClusterOptions, news: Any, progress: Progress | None
+        self,
+        ray: Any,
+        data: FeatureDataset,
+        job: FitJob,
+        cluster: ClusterOptions,
+        records: Any,
+        progress: Progress | None,
     ) -> None:
-        self._ray, self._given, self._cluster, self._news, self._progress = (
-            ray,
-            given,
-            cluster,
-            news,
-            progress,
-        )
-        self._most = workers_that_fit(ray.nodes(), cluster)
+        self._ray, self._job, self._cluster, self._records = ray, job, cluster, records
+        self._progress, self._most = progress, workers_that_fit(ray.nodes(), cluster)
         self._task = ray.remote(_worker_main).options(
             num_cpus=cluster.cpus_per_worker, num_gpus=cluster.gpus_per_worker, max_retries=cluster.retries
         )
-        features = given.sequences.features
-        self._held = features if isinstance(features, SharedFeatures) else None
-        # one copy a machine, whatever the number of its workers
-        self._values = None if self._held is None else ray.put(self._held.block.values)
+        shared = data.features if isinstance(data.features, SharedFeatures) else None
+        self._layout = None if shared is None else shared.layout
+        # one copy a machine in Ray's object store, whatever the number of its workers
+        self._block = None if shared is None else ray.put(shared.block)
 
-    def follow(self, groups: list[SplitGroup]) -> list[SplitResult]:
-        todo, busy, found = deque(groups), dict[Any, int](), dict[int, list[SplitResult]]()
-        while todo or busy:
-            while todo and len(busy) < self._most:
-                group = todo.popleft()
-                busy[self._start(group)] = group.number
+    def run(self, groups: list[SplitGroup]) -> list[SplitResult]:
+        waiting, busy, results = deque(groups), dict[Any, int](), dict[int, list[SplitResult]]()
+        while waiting or busy:
+            while waiting and len(busy) < self._most:
+                group = waiting.popleft()
+                busy[self._submit(group)] = group.number
             done, _ = self._ray.wait(list(busy), timeout=_SECONDS_BETWEEN_LOOKS)
-            self._tell()
+            self._report_progress()
             for reference in done:
-                found[busy.pop(reference)] = self._outcomes(reference)
-        self._tell()
-        return [outcome for group in groups for outcome in found[group.number]]
+                results[busy.pop(reference)] = self._results(reference)
+        self._report_progress()
+        return [result for group in groups for result in results[group.number]]
 
-    def _start(self, group: SplitGroup) -> Any:
-        bare = None if self._held is None else replace(self._held, block=_LentBlock(np.empty(0, np.uint8)))
-        return self._task.remote(Path.cwd(), self._given.plan, group, self._values, bare, self._news)
+    def _submit(self, group: SplitGroup) -> Any:
+        return self._task.remote(Path.cwd(), self._job, group, self._block, self._layout, self._records)
 
-    def _outcomes(self, reference: Any) -> list[SplitResult]:
+    def _results(self, reference: Any) -> list[SplitResult]:
         errors = self._ray.exceptions
-        try:
-            outcomes: list[SplitResult] = result_of(self._ray, reference)
-        except (
+        died = (
             errors.WorkerCrashedError,
             errors.NodeDiedError,
             errors.OutOfMemoryError,
             errors.ObjectLostError,
-        ) as error:
+        )
+        try:
+            results: list[SplitResult] = result_of(self._ray, reference)
+        except died as error:
+            retries = self._cluster.retries
+            times = "once" if retries == 0 else f"{retries + 1} times"
             raise TrainingError(
-                f"a worker of the fit died {_times(self._cluster)}, the last because: {reason(error)}; the "
-                f"same command goes on "
+                f"a worker of the fit died {times}, the last because: {reason(error)}; the same command resumes "
                 "from what the others have done, with more --retries if need be."
             ) from error
-        return outcomes
+        return results
 
-    def _tell(self) -> None:
-        while waiting := self._news.size():
-            for number, record in self._news.get_nowait_batch(waiting):
+    def _report_progress(self) -> None:
+        while count := self._records.size():
+            for number, record in self._records.get_nowait_batch(count):
                 if self._progress is not None:
                     self._progress(number, record)
 
 
-def _times(cluster: ClusterOptions) -> str:
-    return "once" if cluster.retries == 0 else f"{cluster.retries + 1} times"
-
-
 def _worker_main(
     folder: Path,
-    plan: FitJob,
+    job: FitJob,
     group: SplitGroup,
-    values: npt.NDArray[np.uint8] | None,
-    held: SharedFeatures | None,
-    news: Any,
+    block: npt.NDArray[np.uint8] | None,
+    layout: tuple[tuple[int, ...], int, np.dtype[Any]] | None,
+    records: Any,
 ) -> list[SplitResult]:
     """Train a group in a process of the cluster."""
     enter(folder)
-    sequences = load_sequences(plan.source, plan.feature_sets, plan.rows)
-    if values is not None and held is not None:
-        sequences = replace(sequences, features=replace(held, block=_LentBlock(values)))
+    features = None if block is None or layout is None else SharedFeatures(*layout, block)
     with one_thread():
-        return fit_group(
-            sequences, group, plan, lambda split_number, record: news.put((split_number, record))
-        )
+        data = worker_data(job, features)
+        return fit_group(data, group, job, lambda number, record: records.put((number, record)))

@@ -1,13 +1,15 @@
-"""Everything that decides a run, as its folder keeps it."""
+"""A run folder: read, opened for writing, and compared with another one."""
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.training.predictions import Prediction, read_predictions
+from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.training.calibration import Calibrations
+from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
 from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
@@ -17,69 +19,181 @@ from vqafeat.training.results import (
     STATE,
     TRAINING_FEATURES,
     WEIGHTS,
+    MetricsSummary,
     read_json,
 )
 from vqafeat.training.run_config import RunConfig
 
+PARTS = ("train", "validation", "test")
+_OUTSIDE_TRAINING = ("validation", "test")
 _DIGITS = 8
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Where a run goes.
+class Run:
+    """What `fit` leaves in a folder: configuration, splits, predictions, metrics and weights.
+
+    Files are read when they are needed, and once.
 
     Attributes:
-        path: the folder.
-        finished: it holds this very run already.
-    """
-
-    path: Path
-    finished: bool
-
-
-def open_run_folder(out: Path, config: RunConfig, overwrite: bool, reuse: bool) -> RunFolder:
-    """Return the folder of a run, ready to be written to, or with that run finished or stopped half-way in
-    it.
-
-    Args:
-        out: the folder that is asked for.
-        config: of the run.
-        overwrite: what `out` holds of a run is removed.
-        elsewhere: where another run has `out`, this one is looked for beside it, and else goes to a folder
-            named after its digest.
+        path: the run folder.
+        config: everything that decided the run; without it, read from the folder.
+        found: the run was finished before, by the same configuration, and not repeated.
 
     Raises:
-        ArgumentError: the folder holds something else.
+        WeightsError: a file of the folder is missing or damaged; any attribute may raise it.
     """
-    if out.exists() and not out.is_dir():
-        raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
-    if overwrite:
+
+    def __init__(self, path: str | Path, config: RunConfig | None = None, found: bool = False) -> None:
+        self.path, self.found = Path(path), found
+        where = self.path / CONFIG
+        self.config = config or RunConfig.from_dict(read_json(where), f"'{where}'")
+
+    def __repr__(self) -> str:
+        config = self.config
+        if not self.finished:
+            state = "not finished"
+        elif self.metrics.n:
+            state = f"SROCC {self.metrics.srocc.mean:.3f}"
+        else:
+            state = "not measured"
+        what = f"{config.head} on {config.feature_sets} of {config.dataset}"
+        return f"<Run '{self.path}': {what}, {config.splits} splits, {state}>"
+
+    @classmethod
+    def open(cls, out: Path, config: RunConfig, overwrite: bool, reuse: bool) -> "Run":
+        """Return a run with that configuration whose folder can be written to, or that is finished already.
+
+        Args:
+            out: the requested folder.
+            config: of the run.
+            overwrite: remove what `out` holds of a run.
+            reuse: where `out` holds another run, look for this one in the folders next to it, and else take a
+                folder named after its digest.
+
+        Raises:
+            ArgumentError: the folder holds something else.
+        """
+        if out.exists() and not out.is_dir():
+            raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
+        if overwrite:
+            _refuse_foreign(out)
+            _clear(out)
+            return cls(out, config)
+        if reuse:
+            out = _reusable(out, config)
         _refuse_foreign(out)
-        _clear(out)
-        return RunFolder(out, finished=False)
-    if reuse:
-        beside = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
-        same = [path for path in beside if _digest(path) == config.digest]
-        finished = [path for path in same if (path / METRICS).is_file()]
-        taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
-        out = next(
-            iter([*finished, *same]), out.with_name(f"{out.name}-{config.digest[:_DIGITS]}") if taken else out
-        )
-    _refuse_foreign(out)
-    same_run, finished_run = _digest(out) == config.digest, (out / METRICS).is_file()
-    if (out / CONFIG).is_file() and not same_run:
-        state = "a finished run" if finished_run else "an unfinished run"
-        raise ArgumentError(
-            f"'{out}' holds {state} of another configuration; name another folder with --out, or replace it "
-            f"with --overwrite."
-        )
-    return RunFolder(out, finished_run and same_run)
+        same_run, finished = _digest(out) == config.digest, (out / METRICS).is_file()
+        if (out / CONFIG).is_file() and not same_run:
+            state = "a finished run" if finished else "an unfinished run"
+            raise ArgumentError(
+                f"'{out}' holds {state} of another configuration; name another folder with --out, or replace "
+                "it with --overwrite."
+            )
+        return cls(out, config, found=finished and same_run)
+
+    @property
+    def finished(self) -> bool:
+        """Whether metrics.json, which is written last, exists."""
+        return (self.path / METRICS).is_file()
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """One epoch a split, counted from 1; 0 where the head is not trained in epochs."""
+        return tuple(read_json(self.path / METRICS).get("kept_epochs", ()))
+
+    @cached_property
+    def metrics(self) -> MetricsSummary:
+        """Metrics of the test parts, one value a split."""
+        return read_metrics(self.path, self.config)
+
+    @cached_property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Predictions for all parts of all splits; `vars(prediction)` of each makes a data frame's row."""
+        return read_predictions(self.path, self.config)
+
+    @cached_property
+    def calibrations(self) -> Calibrations | None:
+        """The calibration of each data set and split; None for an imported head."""
+        return load_calibrations(self.path, self.config)
+
+    @cached_property
+    def splits(self) -> list[dict[str, list[str]]]:
+        """One a head: part → names of its videos."""
+        splits: list[dict[str, list[str]]] = read_json(self.path / SPLITS)["splits"]
+        return splits
+
+    @cached_property
+    def held_out(self) -> Mapping[tuple[int, str, str], Prediction]:
+        """(split, part, video) → prediction, of the validation and test parts."""
+        rows = {
+            (row.split, row.part, row.video): row for row in self.predictions if row.part in _OUTSIDE_TRAINING
+        }
+        named = [
+            (number, part, video)
+            for number, split in enumerate(self.splits)
+            for part in _OUTSIDE_TRAINING
+            for video in split[part]
+        ]
+        missing = [key for key in named if key not in rows]
+        if missing:
+            number, part, video = missing[0]
+            raise WeightsError(
+                f"'{self.path / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' names "
+                f"(first: {video}, {part} part of split {number}); run `vqafeat fit` again."
+            )
+        return rows
+
+    def check_finished(self) -> "Run":
+        """Return this run; refuse one that `vqafeat fit` did not finish, or whose predictions are missing."""
+        read_json(self.path / METRICS)
+        if not self.splits or not (self.path / PREDICTIONS).is_file():
+            raise WeightsError(
+                f"'{self.path}' has no predictions on its own splits (an imported head has none); give runs of "
+                "`vqafeat fit`."
+            )
+        _ = self.held_out
+        return self
+
+    def describe(self) -> dict[str, Mapping[str, Any]]:
+        """Return what decided the run, as names and values in groups."""
+        config = self.config
+        run = {
+            "folder": str(self.path),
+            "origin": config.origin,
+            "head": config.head,
+            "feature sets": config.feature_sets,
+            "channels": config.channels,
+            "frames": config.frame_input.words,
+            "seed": config.seed,
+            "splits": f"{config.splits}, {config.split_kind}",
+            "digest of the splits": config.splits_digest,
+            "mapping before PLCC and RMSE": config.mapping,
+            "digest of the configuration": config.digest,
+        }
+        groups = {"Run": run, "Recipe": config.recipe, "Head options": config.options}
+        for name, identity in config.identities.items():
+            digest = FeatureSetIdentity.from_dict(identity).digest()
+            groups[f"Features {name}"] = {**identity, "digest of the identity": digest}
+        for one in config.datasets:
+            scale = f"{one.mos_range[0]:g} to {one.mos_range[1]:g}"
+            groups[f"Data set {one.name}"] = {"labels": one.score_name, "range": scale, "digest": one.digest}
+        return {**groups, "Software": config.versions}
+
+
+def _reusable(out: Path, config: RunConfig) -> Path:
+    """Return the folder of this run, finished or not, at `out` or next to it, or else a free one."""
+    candidates = [out, *sorted(path.parent for path in out.parent.glob(f"*/{CONFIG}"))]
+    same = [path for path in candidates if _digest(path) == config.digest]
+    finished = [path for path in same if (path / METRICS).is_file()]
+    taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
+    free = out.with_name(f"{out.name}-{config.digest[:_DIGITS]}") if taken else out
+    return next(iter([*finished, *same]), free)
 
 
 def _digest(folder: Path) -> str | None:
     """Return the digest of the run in a folder, or None where there is none that this vqafeat reads."""
     try:
-        return RunConfig.from_dict(read_json(folder / CONFIG), str(folder)).digest
+        return Run(folder).config.digest
     except WeightsError:
         return None
 
@@ -90,80 +204,14 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Remove what would be taken for part of a run; its mark of completeness goes first."""
+    """Remove what would be taken for part of a run; its mark of completeness first."""
     for name in (METRICS, CALIBRATION, TRAINING_FEATURES):
         (out / name).unlink(missing_ok=True)
     for folder in (WEIGHTS, STATE):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 
-PARTS = ("train", "validation", "test")
-_OUTSIDE_TRAINING = ("validation", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedRun:
-    """A finished run as its folder tells it.
-
-    Attributes:
-        folder: the run folder.
-        config: everything that decided the run.
-        metrics: what metrics.json holds.
-        splits: one a head: part → names of its videos.
-        rows: (split, part, video) → the score, of the validation and test parts.
-
-    Raises:
-        WeightsError: a video of a validation or test part has no score.
-    """
-
-    folder: Path
-    config: RunConfig
-    metrics: Mapping[str, Any]
-    splits: Sequence[Mapping[str, list[str]]]
-    rows: Mapping[tuple[int, str, str], Prediction]
-
-    def __post_init__(self) -> None:
-        named = [
-            (number, part, video)
-            for number, split in enumerate(self.splits)
-            for part in _OUTSIDE_TRAINING
-            for video in split[part]
-        ]
-        missing = [key for key in named if key not in self.rows]
-        if missing:
-            number, part, video = missing[0]
-            raise WeightsError(
-                f"'{self.folder / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' "
-                f"names (first: {video}, {part} "
-                f"part of split {number}); run `vqafeat fit` again."
-            )
-
-    @classmethod
-    def read(cls, folder: Path) -> "FinishedRun":
-        """Read a run folder.
-
-        Raises:
-            WeightsError: it is no finished run of `vqafeat fit`, or a file of it is damaged.
-        """
-        metrics = read_json(folder / METRICS)
-        config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
-        splits = read_json(folder / SPLITS)["splits"]
-        if not splits or not (folder / PREDICTIONS).is_file():
-            raise WeightsError(
-                f"'{folder}' has no predictions on splits of its own (an imported head has none); give runs "
-                f"of `vqafeat fit`."
-            )
-        rows = {
-            (row.split, row.part, row.video): row
-            for row in read_predictions(folder, config)
-            if row.part in _OUTSIDE_TRAINING
-        }
-        return cls(folder, config, metrics, splits, rows)
-
-
-def check_same(
-    one: FinishedRun, two: FinishedRun, parts: Sequence[str] = PARTS, verb: str = "compare"
-) -> None:
+def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
     """Refuse two runs that are not on the same videos of the same data set with the same labels.
 
     Args:
@@ -179,18 +227,18 @@ def check_same(
         values = getattr(one.config, name), getattr(two.config, name)
         if values[0] != values[1]:
             raise ArgumentError(
-                f"{name} of '{one.folder}' is {values[0]!r}, of '{two.folder}' {values[1]!r}; {verb} runs "
+                f"{name} of '{one.path}' is {values[0]!r}, of '{two.path}' {values[1]!r}; {verb} runs "
                 f"on one data set and label list."
             )
     if len(one.splits) != len(two.splits):
         raise ArgumentError(
-            f"'{one.folder}' has {len(one.splits)} splits, '{two.folder}' {len(two.splits)}; fit both with "
+            f"'{one.path}' has {len(one.splits)} splits, '{two.path}' {len(two.splits)}; fit both with "
             f"the same splits."
         )
     for number, (own, other) in enumerate(zip(one.splits, two.splits, strict=True)):
         for part in parts:
             if sorted(own[part]) != sorted(other[part]):
                 raise ArgumentError(
-                    f"split {number} has other {part} videos in '{two.folder}' than in '{one.folder}'; "
+                    f"split {number} has other {part} videos in '{two.path}' than in '{one.path}'; "
                     "fit both with the same splits and seed."
                 )

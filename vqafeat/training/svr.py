@@ -56,13 +56,13 @@ class Fold:
 
 
 def train_svr(
-    sequences: FeatureDataset,
+    data: FeatureDataset,
     split: Split,
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    lines: tuple[LabelScaling, ...] | None = None,
+    label_scalings: tuple[LabelScaling, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> TrainingResult:
     """Fit a support vector regression on one split.
@@ -74,13 +74,13 @@ def train_svr(
     seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
 
     Args:
-        sequences: the features and labels.
-        split: rows count within `sequences`.
+        data: the features and labels.
+        split: rows count within `data`.
         head_name: "svr".
         options: of the head.
         recipe: its label scale alone matters, where no factor is given.
         seed: of this split; it draws the folds.
-        lines: how the head's output becomes a score.
+        label_scalings: how the head's output becomes a score.
         frame_input: the frames that are averaged; random ones are drawn once. Their order means nothing here.
 
     Raises:
@@ -89,34 +89,34 @@ def train_svr(
         ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a
             share is held out beside a validation part.
     """
-    check_parts(split, sequences, recipe)
-    if len(sequences.dataset_names) > 1:
+    check_parts(split, data, recipe)
+    if len(data.dataset_names) > 1:
         raise ArgumentError(
             f"head '{head_name}' knows one label scale, but the videos are from "
-            f"{' and '.join(sequences.dataset_names)}; "
+            f"{' and '.join(data.dataset_names)}; "
             "fit it on one data set, or train another head on several."
         )
-    (line,) = lines or fit_label_scaling(
-        recipe.label_scale, sequences.dataset_names, sequences.dataset_of, sequences.mos, split.train
+    (scaling,) = label_scalings or fit_label_scaling(
+        recipe.label_scale, data.dataset_names, data.dataset_of, data.mos, split.train
     )
     resolved = head_options(head_name, options)
     rows = np.array([*split.train, *split.validation])
     frame_indices = (
-        all_frames if frame_input == WHOLE_VIDEOS else FrameSampler(frame_input, sequences).validation(seed)
+        all_frames if frame_input == WHOLE_VIDEOS else FrameSampler(frame_input, data).validation(seed)
     )
-    means = finite_means(sequences, rows, frame_indices)
+    means = finite_means(data, rows, frame_indices)
     train = np.arange(len(split.train))
     scaler = MinMaxScaler().fit(means[train])
     scaled = scaler.transform(means)
-    folds = _folds(sequences, split, resolved["folds"], resolved["held_out"], seed)
+    folds = _folds(data, split, resolved["folds"], resolved["held_out"], seed)
     distances = euclidean_distances(scaled, squared=True)
-    labels = sequences.mos[rows]
+    labels = data.mos[rows]
     best = grid_search(distances, labels, folds, resolved["epsilon"])
     model = _fitted(np.exp(-best.gamma * distances), labels, train, best.c, resolved["epsilon"])
     weights = {
         "support": _tensor(scaled[train[model.support_]]),
-        "coefficients": _tensor(model.dual_coef_[0] / line.scale),
-        "intercept": _tensor((model.intercept_[0] - line.shift) / line.scale),
+        "coefficients": _tensor(model.dual_coef_[0] / scaling.scale),
+        "intercept": _tensor((model.intercept_[0] - scaling.shift) / scaling.scale),
         "gamma": _tensor(best.gamma),
         "scale": _tensor(scaler.scale_),
         "shift": _tensor(scaler.min_),
@@ -128,12 +128,12 @@ def train_svr(
     )
     where = "validation" if split.validation else f"left-out ({how}, there is no validation part)"
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
-    return TrainingResult(weights, (line,), 0, reason, ())
+    return TrainingResult(weights, (scaling,), 0, reason, ())
 
 
 def train_svrs(
-    sequences: FeatureDataset,
-    assignments: Iterable[SplitTask],
+    data: FeatureDataset,
+    tasks: Iterable[SplitTask],
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
@@ -148,8 +148,8 @@ def train_svrs(
     """
     yield from ()
     return [
-        train_svr(sequences, one.split, head_name, options, recipe, one.seed, one.lines, frame_input)
-        for one in assignments
+        train_svr(data, one.split, head_name, options, recipe, one.seed, one.label_scalings, frame_input)
+        for one in tasks
     ]
 
 
@@ -202,7 +202,7 @@ def _fitted(kernel: Values, labels: Values, rows: Rows, c: float, epsilon: float
     return SVR(kernel="precomputed", C=c, epsilon=epsilon).fit(kernel[np.ix_(rows, rows)], labels[rows])
 
 
-def _folds(sequences: FeatureDataset, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
+def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed: int) -> list[Fold]:
     train = np.arange(len(split.train))
     if split.validation and held_out:
         raise ArgumentError(
@@ -212,7 +212,7 @@ def _folds(sequences: FeatureDataset, split: Split, folds: int, held_out: float,
         )
     if split.validation:
         return [Fold(train, len(train) + np.arange(len(split.validation)))]
-    contents = [sequences.contents[row] for row in split.train]
+    contents = [data.contents[row] for row in split.train]
     count = len(set(contents))
     if count < 2:
         raise TrainingError(
@@ -230,18 +230,16 @@ def _folds(sequences: FeatureDataset, split: Split, folds: int, held_out: float,
     return [Fold(train[fitted], train[scored]) for fitted, scored in drawn]
 
 
-def finite_means(sequences: FeatureDataset, rows: Rows, frame_indices: FrameSelector = all_frames) -> Values:
+def finite_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector = all_frames) -> Values:
     """Return (row, channel): the mean over the picked frames of each video in `rows`.
 
     Raises:
         TrainingError: a video's features are not finite.
     """
     means = (
-        _video_means(sequences)[rows]
-        if frame_indices is all_frames
-        else _picked_means(sequences, rows, frame_indices)
+        _video_means(data)[rows] if frame_indices is all_frames else _picked_means(data, rows, frame_indices)
     )
-    bad = [sequences.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
+    bad = [data.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
     if bad:
         raise TrainingError(
             f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them "
@@ -251,14 +249,14 @@ def finite_means(sequences: FeatureDataset, rows: Rows, frame_indices: FrameSele
 
 
 @lru_cache(maxsize=1)
-def _video_means(sequences: FeatureDataset) -> Values:
+def _video_means(data: FeatureDataset) -> Values:
     """Return (video, channel); kept for the next splits of the same fit, so that features are read once."""
-    return np.stack([np.mean(values, axis=0, dtype=np.float64) for values in sequences.features])
+    return np.stack([np.mean(values, axis=0, dtype=np.float64) for values in data.features])
 
 
-def _picked_means(sequences: FeatureDataset, rows: Rows, frame_indices: FrameSelector) -> Values:
+def _picked_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector) -> Values:
     return np.stack(
-        [np.mean(take(sequences.features[row], frame_indices(row)), axis=0, dtype=np.float64) for row in rows]
+        [np.mean(take(data.features[row], frame_indices(row)), axis=0, dtype=np.float64) for row in rows]
     )
 
 

@@ -1,10 +1,11 @@
-"""One head on one split: its weights, its optimiser, its order of videos."""
+"""`SplitTrainer`: train one head on one split."""
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +16,32 @@ from torch import Tensor
 from vqafeat.errors import TrainingError
 from vqafeat.heads import Head, NeuralHead, build_head
 from vqafeat.io import write_bytes
-from vqafeat.losses import MIXINGS, LabelScaling, build_loss, fit_label_scaling
+from vqafeat.losses import MIXINGS, LabelScaling, build_loss, fit_label_scaling, softmax_weighted_sum
+from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
-from vqafeat.training.batching import Batch, Batcher, as_tensor, bucketed
-from vqafeat.training.config import SELECTIONS, Recipe
-from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, take
-from vqafeat.training.frame_sampling import FrameInput, FrameSampler
+from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
+from vqafeat.training.config import Recipe
+from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, as_tensor, take
+from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 
+FEWEST_FOR_SROCC = 3
+SECONDS_BETWEEN = 60.0
+VIDEOS_SCORED_AT_ONCE = 16
 # below this share of the median channel's deviation a channel counts as nearly constant: one odd video must
 # not blow it up
 _SMALLEST_DEVIATION = 0.1
 
 
 def frame_statistics(
-    sequences: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
+    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
 ) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the picked frames of the videos in `rows`, without
-    `frame_indices` over all of them.
+    """Return (channel,) mean and deviation over the selected frames of the videos in `rows`.
 
     Deviations below a tenth of the median channel's are raised to it.
     """
-    counts, means, squares = (
-        0,
-        torch.zeros(sequences.channels, dtype=torch.float64),
-        torch.zeros(sequences.channels, dtype=torch.float64),
-    )
-    for frames in _frames_of(sequences, rows, frame_indices):
+    counts, means, squares = 0, *torch.zeros(2, data.channels, dtype=torch.float64)
+    for row in rows:
+        frames = as_tensor(take(data.features[row], frame_indices(row))).float()
         variance, mean = torch.var_mean(frames, dim=0, correction=0)
         gap, total = mean.double() - means, counts + len(frames)
         squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
@@ -49,49 +50,30 @@ def frame_statistics(
     deviation = (squares / counts).sqrt()
     varying = deviation[deviation > 0]
     if len(varying) == 0:
-        return means.float(), torch.ones(sequences.channels)
+        return means.float(), torch.ones(data.channels)
     return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
 
 
-def _frames_of(
-    sequences: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector
-) -> Iterator[Tensor]:
-    return (as_tensor(take(sequences.features[row], frame_indices(row))).float() for row in rows)
+@dataclass(frozen=True)
+class SplitTask:
+    """A split to train on, and what may differ between splits that are trained together.
 
-
-def init_head(
-    sequences: FeatureDataset,
-    split: Split,
-    head_name: str,
-    options: Mapping[str, Any],
-    recipe: Recipe,
-    labels: Tensor,
-    groups: Tensor,
-    seed: int,
-    candidate_indices: FrameSelector,
-) -> NeuralHead:
-    """Return an untrained head, seeded, that has seen what its recipe lets it see of the training part.
-
-    Args:
-        labels: (video,) scaled labels of all videos.
-        groups: (video,) number of the data set that a video's label scale belongs to.
-        reachable: the rows that training can pick.
+    Attributes:
+        split: rows count within the data.
+        seed: of this split.
+        label_scalings: one a data set; without them, those that the recipe's label scale finds in the data.
+        recipe: of this split; without it, the one that all share. All have the same number of epochs.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = build_head(head_name, sequences.channels, options)
-    assert isinstance(head, NeuralHead)
-    head.init_from_labels(labels[list(split.train)], groups[list(split.train)])
-    if recipe.standardise:
-        head.standardise_by(*frame_statistics(sequences, split.train, candidate_indices))
-    if recipe.start_at_mean:
-        head.init_output_bias(float(labels[list(split.train)].mean()))
-    return head
+
+    split: Split
+    seed: int
+    label_scalings: tuple[LabelScaling, ...] | None = None
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the curve.
+    """One row of the training curve.
 
     Attributes:
         epoch: counted from 1.
@@ -109,38 +91,21 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What a finished fit of one split leaves.
+    """What training on one split gives.
 
     Attributes:
         weights: state dict of the kept epoch.
-        lines: data set by data set, how the head's output becomes a score.
+        label_scalings: data set by data set, how the head's output becomes a score.
         kept_epoch: counted from 1; 0 where the head is not trained in epochs.
         kept_because: in words.
         curve: one record an epoch.
     """
 
     weights: dict[str, Tensor]
-    lines: tuple[LabelScaling, ...]
+    label_scalings: tuple[LabelScaling, ...]
     kept_epoch: int
     kept_because: str
     curve: tuple[EpochRecord, ...]
-
-
-@dataclass(frozen=True)
-class SplitTask:
-    """What tells one run of a head from the others that are trained beside it.
-
-    Attributes:
-        split: rows count within the sequences.
-        seed: of this split.
-        lines: one a data set; without them, what the recipe's label scale finds in the sequences.
-        recipe: of this run alone, of as many epochs as the others'; without it, the one that all share.
-    """
-
-    split: Split
-    seed: int
-    lines: tuple[LabelScaling, ...] | None = None
-    recipe: Recipe | None = None
 
 
 class BestCheckpoint:
@@ -149,233 +114,46 @@ class BestCheckpoint:
     """
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
-        self._first = recipe.first_checkpoint_epoch()
-        self._part = SELECTIONS.get(recipe.select).part
+        self._first, self._part = recipe.first_checkpoint_epoch(), recipe.select
         self._has_part = bool(getattr(split, self._part))
         self._best = -inf
         self._kept: tuple[int, dict[str, Tensor]] | None = None
         self.curve: list[EpochRecord] = []
 
     def update(self, record: EpochRecord, head: Head) -> None:
-        """Take an epoch's record, and its weights where they are the best so far."""
+        """Add an epoch's record, and keep its weights where they are the best so far."""
         self.curve.append(record)
         srocc = getattr(record, f"{self._part}_srocc")
         if self._has_part and record.epoch >= self._first and srocc > self._best:
-            self._best = srocc
-            self._kept = record.epoch, copied(head)
+            self._best, self._kept = srocc, (record.epoch, _copied(head))
 
-    def result(self, head: Head, lines: tuple[LabelScaling, ...]) -> TrainingResult:
-        """Return what is kept, of a head after its last epoch."""
+    def result(self, head: Head, label_scalings: tuple[LabelScaling, ...]) -> TrainingResult:
+        """Return what is kept of a head after its last epoch."""
         if self._kept is not None:
             epoch, weights = self._kept
-            return TrainingResult(
-                weights, lines, epoch, f"highest {self._part} SROCC ({self._best:.4f})", tuple(self.curve)
-            )
-        missing = (
-            f"{self._part} SROCC was never defined" if self._has_part else f"there is no {self._part} part"
-        )
-        return TrainingResult(
-            copied(head), lines, len(self.curve), f"last epoch: {missing}", tuple(self.curve)
-        )
+            because = f"highest {self._part} SROCC ({self._best:.4f})"
+        else:
+            epoch, weights = len(self.curve), _copied(head)
+            missing = f"{self._part} SROCC was never defined"
+            because = f"last epoch: {missing if self._has_part else f'there is no {self._part} part'}"
+        return TrainingResult(weights, label_scalings, epoch, because, tuple(self.curve))
 
-    def state(self) -> dict[str, Any]:
-        """Return what `load_state_dict` goes on from."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` resumes from."""
         return {"best": self._best, "kept": self._kept, "curve": [astuple(record) for record in self.curve]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the `state` of a stopped training was."""
+        """Resume a stopped training."""
         self._best, self._kept = state["best"], state["kept"]
         self.curve = [EpochRecord(*values) for values in state["curve"]]
 
 
-def copied(head: Head) -> dict[str, Tensor]:
-    """Return a head's weights as they are now."""
+def _copied(head: Head) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
 
 
-FEWEST_FOR_SROCC = 3
-
-
-class SplitTrainer:
-    """One head on one split, as a training loop needs it.
-
-    Attributes:
-        split: rows count within the sequences.
-        seed: of this split.
-        recipe: how it is trained.
-        head: on the training's device.
-        labels: (video,) float32, as the loss sees them.
-        groups: (video,) int64, the data set whose label scale and loss a video belongs to.
-        lines: data set by data set, how the head's output becomes a score.
-        loss: of the videos of one data set.
-        batcher: makes its batches.
-        keeper: of the best epoch.
-    """
-
-    def __init__(
-        self,
-        sequences: FeatureDataset,
-        assignment: SplitTask,
-        head_name: str,
-        options: Mapping[str, Any],
-        recipe: Recipe,
-        device: str,
-        frame_input: FrameInput,
-    ) -> None:
-        self.split, self.seed, self.recipe = assignment.split, assignment.seed, recipe
-        self.loss = build_loss(recipe.loss, recipe.loss_options())
-        check_parts(self.split, sequences, recipe)
-        names, numbers, mos = sequences.dataset_names, sequences.dataset_of, sequences.mos
-        self.lines = assignment.lines or tuple(
-            fit_label_scaling(recipe.label_scale, names, numbers, mos, self.split.train)
-        )
-        scaled = np.empty_like(mos)
-        for number, line in enumerate(self.lines):
-            scaled[numbers == number] = line.scaled(mos[numbers == number])
-        self.labels = torch.from_numpy(scaled).float().to(device)
-        self.groups = torch.from_numpy(MIXINGS.get(recipe.mixing)(numbers)).to(device)
-        self._draws = FrameSampler(frame_input, sequences)
-        candidate_indices = self._draws.candidate_indices
-        self.head = init_head(
-            sequences,
-            self.split,
-            head_name,
-            options,
-            recipe,
-            self.labels,
-            self.groups,
-            self.seed,
-            candidate_indices,
-        ).to(device)
-        self.batcher = Batcher(sequences, device)
-        self.keeper = BestCheckpoint(recipe, self.split)
-        self._optimiser = torch.optim.AdamW(
-            self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-        self._generator = torch.Generator().manual_seed(self.seed)
-        train = np.array(self.split.train)
-        of_train = MIXINGS.get(recipe.mixing)(numbers)[train]
-        self._trained = [train[of_train == group] for group in np.unique(of_train)]
-        self._longest = max(len(rows) for rows in self._trained)
-        self._places = recipe.videos_an_epoch(self._longest)
-        self._steps = -(-self._places // recipe.batch_size)
-        own = sequences.lengths
-        self._lengths = [max(own[row] for row in self._at(place)) for place in range(self._longest)]
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the training part in an order of its own: of each data set as many videos, one data set after
-        another in a batch.
-
-        An epoch is as long as the largest data set; the smaller ones begin again, as `VQADataset.__getitem__`
-        in the released VQAdataset.py of MDTVSFA.
-        """
-        places = torch.randperm(self._longest, generator=self._generator).tolist()[: self._places]
-        groups = bucketed(
-            places, self._lengths, self.recipe.batch_size, self.recipe.bucket_batches, self._generator
-        )
-        # all videos of one data set, then all of the next
-        chosen = (
-            [row for of_dataset in zip(*map(self._at, group), strict=True) for row in of_dataset]
-            for group in groups
-        )
-        return self.batcher.taking(self._draws.training(self.seed, epoch)).batches(chosen)
-
-    def _at(self, place: int) -> list[int]:
-        """Return the video of each data set whose turn is at a place of an epoch."""
-        return [int(rows[place % len(rows)]) for rows in self._trained]
-
-    @property
-    def losses(self) -> int:
-        """How many data sets have a loss of their own."""
-        return len(self._trained)
-
-    def step(self, epoch: int, number: int) -> None:
-        """Let the optimiser take the step `number`, counted from 0, of an epoch."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.rate(epoch, number, self._steps)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
-
-    def frame_indices(self, part: str) -> FrameSelector:
-        """Return the rows of each video that "validation" or "test" takes during training."""
-        return (
-            self._draws.validation(self.seed) if part == "validation" else self._draws.testing(self.seed)[0]
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Return what `load_state_dict` goes on from, to the bit."""
-        optimiser, generator = self._optimiser.state_dict(), self._generator.get_state()
-        return {
-            "head": self.head.state_dict(),
-            "optimiser": optimiser,
-            "generator": generator,
-            "keeper": self.keeper.state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the `state` of a stopped training was."""
-        self.head.load_state_dict(state["head"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._generator.set_state(state["generator"])
-        self.keeper.load_state_dict(state["keeper"])
-
-
-def dataset_numbers(sequences: FeatureDataset, groups: Tensor, batch: Batch) -> Tensor | None:
-    """Return (batch,) the data set of each video of a batch, or None where there is one alone and a head's
-    own choice holds.
-    """
-    return groups[list(batch.rows)] if len(sequences.dataset_names) > 1 else None
-
-
-def check_parts(split: Split, sequences: FeatureDataset, recipe: Recipe) -> None:
-    """Refuse a split that cannot be trained on.
-
-    Raises:
-        TrainingError: the part that is to choose an epoch is too small in a data set, all training labels of
-            one are equal, or a row is not among the videos.
-    """
-    videos = len(sequences)
-    beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
-    if beyond:
-        raise TrainingError(
-            f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of "
-            f"this data set."
-        )
-    for number, name in enumerate(sequences.dataset_names):
-        of = f" of '{name}'" if len(sequences.dataset_names) > 1 else ""
-        test, validation = (
-            sum(sequences.dataset_of[row] == number for row in part)
-            for part in (split.test, split.validation)
-        )
-        labels = sequences.mos[[row for row in split.train if sequences.dataset_of[row] == number]]
-        if len(labels) > 1 and np.ptp(labels) == 0:
-            raise TrainingError(
-                f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
-                f"to learn; "
-                "look at the label list."
-            )
-        if recipe.select == "test" and test < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the test part{of} has {test} video(s); choosing an epoch by its SROCC takes at least "
-                f"{FEWEST_FOR_SROCC}. "
-                "Use --select validation, or a larger test share, as --ratio 40/30/30."
-            )
-        if split.validation and validation < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the validation part{of} has {validation} video(s); choosing an epoch by SROCC takes at "
-                f"least {FEWEST_FOR_SROCC}. "
-                "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20 for none, which keeps "
-                "the last epoch."
-            )
-
-
-SECONDS_BETWEEN = 60.0
-
-
 class Checkpoint:
-    """A file that holds the states of runs that train together, as they were at most a minute and an epoch
-    ago.
-    """
+    """A file with the states of trainers, at most a minute and an epoch old, to resume a stopped fit from."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._last = path, time.monotonic()
@@ -395,3 +173,266 @@ class Checkpoint:
         torch.save(states(), content)
         write_bytes(self._path, content.getvalue())
         self._last = time.monotonic()
+
+
+class SplitTrainer:
+    """Trains one head on one split; `train` is the loop.
+
+    The seed decides weights, the order of videos, the drawn frames and dropout: the same seed, machine and
+    number of threads give the same weights.
+
+    Attributes:
+        data: features and labels of all parts.
+        head: on the training's device.
+        labels: (video,) float32, as the loss sees them.
+        groups: (video,) int64, the data set whose loss and label scale a video belongs to.
+        label_scalings: data set by data set, how the head's output becomes a score.
+        best: the best epoch so far.
+    """
+
+    def __init__(
+        self,
+        data: FeatureDataset,
+        task: SplitTask,
+        head_name: str,
+        options: Mapping[str, Any],
+        recipe: Recipe,
+        device: str = "cpu",
+        frame_input: FrameInput = WHOLE_VIDEOS,
+    ) -> None:
+        self.data, self.split, self.seed = data, task.split, task.seed
+        self.recipe = recipe = task.recipe or recipe
+        check_parts(self.split, data, recipe)
+        names, numbers, train = data.dataset_names, data.dataset_of, np.array(self.split.train)
+        self.label_scalings = task.label_scalings or tuple(
+            fit_label_scaling(recipe.label_scale, names, numbers, data.mos, self.split.train)
+        )
+        scaled = np.empty_like(data.mos)
+        for number, scaling in enumerate(self.label_scalings):
+            scaled[numbers == number] = scaling.scaled(data.mos[numbers == number])
+        groups = MIXINGS.get(recipe.mixing)(numbers)
+        self.labels = torch.from_numpy(scaled).float().to(device)
+        self.groups = torch.from_numpy(groups).to(device)
+        self._sampler, self._batcher = FrameSampler(frame_input, data), Batcher(data, device)
+        self._loss = build_loss(recipe.loss, recipe.loss_options())
+        self._rows = [train[groups[train] == group] for group in np.unique(groups[train])]
+        self._longest = max(len(rows) for rows in self._rows)
+        self._used = recipe.videos_an_epoch(self._longest)
+        self._steps = -(-self._used // recipe.batch_size)
+        self._lengths = [max(data.lengths[row] for row in self._at(turn)) for turn in range(self._longest)]
+        self.head = self._new_head(head_name, options).to(device)
+        self._generator = torch.Generator().manual_seed(self.seed)
+        self._optimiser = torch.optim.AdamW(
+            self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.best = BestCheckpoint(recipe, self.split)
+
+    def _new_head(self, name: str, options: Mapping[str, Any]) -> NeuralHead:
+        """Return an untrained head that has seen what the recipe lets it see of the training part."""
+        train = list(self.split.train)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            head = build_head(name, self.data.channels, options)
+        assert isinstance(head, NeuralHead)
+        head.init_from_labels(self.labels[train], self.groups[train])
+        if self.recipe.standardise:
+            head.standardise_by(*frame_statistics(self.data, train, self._sampler.candidate_indices))
+        if self.recipe.start_at_mean:
+            head.init_output_bias(float(self.labels[train].mean()))
+        return head
+
+    def train(self, checkpoint: Checkpoint | None = None) -> Generator[EpochRecord, None, TrainingResult]:
+        """Train for the recipe's epochs, yielding each one's record; return the best epoch's weights."""
+        self.resume(checkpoint.read()[:1] if checkpoint is not None else [])
+        yield from self.best.curve
+        for epoch in range(len(self.best.curve) + 1, self.recipe.epochs + 1):
+            losses = []
+            self.head.train()
+            for number, batch in enumerate(self.batches(epoch)):
+                with self._seeded(epoch, number):
+                    scores = self.head.core(batch.frames, batch.lengths)
+                loss = self.loss(batch, scores, epoch, number)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.step(epoch, number)
+                losses.append(loss.item())
+            yield self.end_epoch(epoch, losses, self._validate("validation"), self._validate("test"))
+            if checkpoint is not None:
+                checkpoint.save_if_due(lambda: [self.state_dict()])
+        return self.result()
+
+    def resume(self, states: Sequence[dict[str, Any]]) -> None:
+        """Resume from the state of a stopped training, if there is one."""
+        for state in states:
+            self.load_state_dict(state)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the training part in a new order: of each data set as many videos, one data set after another
+        in a batch.
+
+        An epoch is as long as the largest data set; the smaller ones begin again, as `VQADataset.__getitem__`
+        in the released VQAdataset.py of MDTVSFA.
+        """
+        turns = torch.randperm(self._longest, generator=self._generator).tolist()[: self._used]
+        size, windows = self.recipe.batch_size, self.recipe.bucket_batches
+        groups = bucketed(turns, self._lengths, size, windows, self._generator)
+        rows = (
+            [row for of_dataset in zip(*map(self._at, group), strict=True) for row in of_dataset]
+            for group in groups
+        )
+        return self._batcher.taking(self._sampler.training(self.seed, epoch)).batches(rows)
+
+    def _at(self, turn: int) -> list[int]:
+        """Return the video of each data set at a turn of an epoch."""
+        return [int(rows[turn % len(rows)]) for rows in self._rows]
+
+    @contextmanager
+    def _seeded(self, epoch: int, number: int) -> Iterator[None]:
+        """Draw what a head drops in a step from the split's seed; leave the global generators as they were."""
+        seed = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1, np.uint64)[0]
+        device = self._batcher.device
+        with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
+            torch.manual_seed(int(seed))
+            yield
+
+    def loss(self, batch: Batch, scores: Tensor, epoch: int, number: int) -> Tensor:
+        """Return the loss of a batch by its (video,) core scores; of several data sets, their losses combined."""
+        outputs = self.head.outputs(scores, self._datasets_of(batch)).parts(len(self._rows))
+        labels = self.labels[list(batch.rows)].view(len(self._rows), -1)
+        loss = softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
+        if not isfinite(loss.item()):
+            videos = ", ".join(self.data.names[row] for row in batch.rows)
+            raise TrainingError(
+                f"the loss became {loss.item()} in epoch {epoch}, step {number + 1}, on the videos {videos}; look "
+                f"at their features with `vqafeat verify`, or lower --learning-rate ({self.recipe.learning_rate:g})."
+            )
+        return loss
+
+    def _datasets_of(self, batch: Batch) -> Tensor | None:
+        return dataset_numbers(self.data, self.groups, batch)
+
+    def step(self, epoch: int, number: int) -> None:
+        """Take the optimiser's step `number`, counted from 0, of an epoch."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.recipe.rate(epoch, number, self._steps)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+
+    def part_batches(self, part: str) -> Iterator[Batch]:
+        """Yield a part in its order; of the test part nothing unless the recipe selects by it."""
+        rows = () if part == "test" and self.recipe.select != "test" else getattr(self.split, part)
+        sampler = self._sampler
+        frames = sampler.validation(self.seed) if part == "validation" else sampler.testing(self.seed)[0]
+        return self._batcher.taking(frames).batches(chunks(rows, VIDEOS_SCORED_AT_ONCE))
+
+    @torch.no_grad()
+    def _validate(self, part: str) -> float:
+        self.head.eval()
+        batches = self.part_batches(part)
+        return self.srocc(
+            part, [self.relative(one, self.head.core(one.frames, one.lengths)) for one in batches]
+        )
+
+    def relative(self, batch: Batch, scores: Tensor) -> Tensor:
+        """Return the (video,) outputs that SROCC is read on, by the core's scores of a batch."""
+        return self.head.outputs(scores, self._datasets_of(batch)).relative.cpu()
+
+    def srocc(self, part: str, outputs: Sequence[Tensor]) -> float:
+        """Return the SROCC of a part, the mean over its data sets; NaN without outputs or where it is not
+        defined.
+        """
+        scores = torch.cat(list(outputs)).double().numpy() if outputs else np.array([nan])
+        if not np.isfinite(scores).all():
+            return nan
+        rows = np.array(getattr(self.split, part))
+        numbers, mos = self.data.dataset_of[rows], self.data.mos[rows]
+        sroccs = [
+            evaluate_predictions(scores[numbers == one], mos[numbers == one], mapping="none").srocc
+            for one in np.unique(numbers)
+        ]
+        return float(np.mean(sroccs))
+
+    def end_epoch(self, epoch: int, losses: Sequence[float], validated: float, tested: float) -> EpochRecord:
+        """Record an epoch, and keep its weights where they are the best so far."""
+        record = EpochRecord(epoch, float(np.mean(losses)), validated, tested)
+        self.best.update(record, self.head)
+        return record
+
+    def result(self) -> TrainingResult:
+        """Return the best epoch."""
+        return self.best.result(self.head, self.label_scalings)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` resumes from, to the bit."""
+        return {
+            "head": self.head.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "best": self.best.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume a stopped training."""
+        self.head.load_state_dict(state["head"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self.best.load_state_dict(state["best"])
+
+
+@torch.no_grad()
+def predict(
+    head: Head, batcher: Batcher, rows: Sequence[int], groups: Tensor | None = None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return (video,) scores of the videos in `rows`, on the label scale that the head was trained on.
+
+    Args:
+        head: on the batcher's device.
+        batcher: makes batches of them.
+        rows: positions in the batcher's data.
+        groups: (video,) of all data, the data set whose scale each video's score is for; without it, the
+            head's usual one.
+    """
+    head.eval()
+    scores = []
+    for batch in batcher.batches(chunks(rows, VIDEOS_SCORED_AT_ONCE)):
+        numbers = None if groups is None else dataset_numbers(batcher.data, groups, batch)
+        scores.append(head.outputs(head.core(batch.frames, batch.lengths), numbers).aligned.cpu())
+    return torch.cat(scores).double().numpy() if scores else np.empty(0)
+
+
+def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tensor | None:
+    """Return (batch,) the data set of each video; None where there is only one."""
+    return groups[list(batch.rows)] if len(data.dataset_names) > 1 else None
+
+
+def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
+    """Refuse a split that cannot be trained on: a part that is to select an epoch is too small in a data set,
+    all training labels of one are equal, or a row is not among the videos.
+    """
+    videos = len(data)
+    beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
+    if beyond:
+        raise TrainingError(
+            f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of this data "
+            "set."
+        )
+    for number, name in enumerate(data.dataset_names):
+        of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
+        parts = (split.train, split.validation, split.test)
+        train, validation, test = ([row for row in part if data.dataset_of[row] == number] for part in parts)
+        labels = data.mos[train]
+        if len(labels) > 1 and np.ptp(labels) == 0:
+            raise TrainingError(
+                f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing to "
+                "learn; look at the label list."
+            )
+        if recipe.select == "test" and len(test) < FEWEST_FOR_SROCC:
+            raise TrainingError(
+                f"the test part{of} has {len(test)} video(s); choosing an epoch by its SROCC takes at least "
+                f"{FEWEST_FOR_SROCC}. Use --select validation, or a larger test share, as --ratio 40/30/30."
+            )
+        if split.validation and len(validation) < FEWEST_FOR_SROCC:
+            raise TrainingError(
+                f"the validation part{of} has {len(validation)} video(s); choosing an epoch by SROCC takes at "
+                f"least {FEWEST_FOR_SROCC}. Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20 "
+                "for none, which keeps the last epoch."
+            )

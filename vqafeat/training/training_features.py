@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.training.batching import as_tensor
-from vqafeat.training.data import FeatureDataset
+from vqafeat.training.data import FeatureDataset, as_tensor
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
 
 _MOST_VIDEOS = 1000
@@ -49,14 +48,14 @@ class TrainingFeatures:
             )
 
     @classmethod
-    def of(cls, sequences: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
+    def of(cls, data: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
         """Return those of the videos in `rows`, of at most 1000 of them; None where they are too few, or all
         alike.
         """
         chosen = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
         if len(chosen) < _FEWEST_VIDEOS:
             return None
-        means = np.stack([_frame_mean(sequences.features[row]) for row in chosen])
+        means = np.stack([_frame_mean(data.features[row]) for row in chosen])
         count, offsets = len(means), means - means.mean(axis=0)
         squares = (offsets**2).sum(axis=0)
         deviation = _floored(np.sqrt(squares / (count - 1)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.paper_tables.fits import FitCache
-from vqafeat.paper_tables.table import Cell, RequiredFeatures, RunRequest
+from vqafeat.paper_tables.table import Cell, RequiredFeatures, TableFit
 from vqafeat.registry import Registry
 from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Summary
 
@@ -74,7 +74,7 @@ class Task:
     expected: int = 0
 
     @property
-    def request(self) -> RunRequest:
+    def request(self) -> TableFit:
         """What the cell asks to be trained."""
         assert self.cell.request is not None
         return self.cell.request

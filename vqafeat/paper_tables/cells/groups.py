@@ -9,10 +9,10 @@ from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.groups import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
-from vqafeat.training.fit import FittedRun
 from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
+from vqafeat.training.run import Run
 
 # labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
 _COMMON = (1.0, 5.0)
@@ -65,7 +65,7 @@ def measure_subset(task: Task) -> Measured:
         if few
         else ()
     )
-    return Measured(Summary.of(values), len(scaled) / len(by_split), (run.folder,), notes)
+    return Measured(Summary.of(values), len(scaled) / len(by_split), (run.path,), notes)
 
 
 def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:
@@ -75,7 +75,7 @@ def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:
     return float(getattr(found, measure))
 
 
-def _on_common_range(run: FittedRun, rows: list[Prediction]) -> list[Prediction]:
+def _on_common_range(run: Run, rows: list[Prediction]) -> list[Prediction]:
     """Return the rows with labels and scores brought from each data set's range to the common one."""
     datasets, found = run.config.datasets, []
     for one in datasets:

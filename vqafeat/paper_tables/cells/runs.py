@@ -48,8 +48,8 @@ def measure_fit(task: Task) -> Measured:
         )
     run = task.fits.fit(request)
     # by position: a stand-in has other names
-    summary = list(run.summary.datasets.values())[request.datasets.index(member)] if member else run.summary
-    return Measured.of(summary, task.cell.measure, (run.folder,))
+    summary = list(run.metrics.datasets.values())[request.datasets.index(member)] if member else run.metrics
+    return Measured.of(summary, task.cell.measure, (run.path,))
 
 
 CELL_TYPES.add("fit", CellType("a head on the splits of a data set", measure_fit, OneMember))
@@ -82,8 +82,8 @@ def measure_cross(task: Task) -> Measured:
     beside = (task.cell.options.test,)
     run = task.fits.fit(task.request, beside)
     source = task.fits.beside(task.request, beside)[0]
-    found = evaluate(run.folder, source, mapping=task.request.mapping, skip_missing=task.fits.skip_missing)
-    return Measured.of(found.summary, task.cell.measure, (run.folder,))
+    found = evaluate(run.path, source, mapping=task.request.mapping, skip_missing=task.fits.skip_missing)
+    return Measured.of(found.summary, task.cell.measure, (run.path,))
 
 
 CELL_TYPES.add(
@@ -113,9 +113,9 @@ def measure_part(task: Task) -> Measured:
     run = task.fits.fit(task.request)
     part, source = task.cell.options.name, task.fits.source(task.request)
     found = evaluate(
-        run.folder, source, mapping=task.request.mapping, part=part, skip_missing=task.fits.skip_missing
+        run.path, source, mapping=task.request.mapping, part=part, skip_missing=task.fits.skip_missing
     )
-    return Measured.of(found.summary, task.cell.measure, (run.folder,))
+    return Measured.of(found.summary, task.cell.measure, (run.path,))
 
 
 CELL_TYPES.add("part", CellType("measured on another official part", measure_part, OfficialPart))
@@ -142,10 +142,10 @@ def _tested(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
     runs = [
         task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.against))
     ]
-    first, second = (getattr(run.summary, measure).values for run in runs)
+    first, second = (getattr(run.metrics, measure).values for run in runs)
     found = paired_test(first, second, test)
     notes = (found.note,) if found.note else ()
-    return found, Measured.single(found.p, tuple(run.folder for run in runs), notes)
+    return found, Measured.single(found.p, tuple(run.path for run in runs), notes)
 
 
 def measure_paired(task: Task) -> Measured:
@@ -199,9 +199,9 @@ def measure_ensemble(task: Task) -> Measured:
     first, second = (
         task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.second))
     )
-    found = ensemble(first.folder, second.folder, mapping=task.request.mapping)
+    found = ensemble(first.path, second.path, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
-    measured = Measured.of(found.summary, task.cell.measure, (first.folder, second.folder))
+    measured = Measured.of(found.summary, task.cell.measure, (first.path, second.path))
     return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.chosen})"))
 
 
