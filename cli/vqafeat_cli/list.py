@@ -68,13 +68,13 @@ def _recipes() -> Iterable[tuple[str, str]]:
 def _samplings() -> Iterable[tuple[str, str]]:
     from vqafeat.training.frame_sampling import SAMPLINGS
 
-    return ((form, SAMPLINGS.get(form).described) for form in SAMPLINGS)
+    return ((form, words) for form, (_, words) in SAMPLINGS.items())
 
 
 def _orders() -> Iterable[tuple[str, str]]:
     from vqafeat.training.frame_sampling import ORDERS
 
-    return ((name, ORDERS.get(name).described) for name in ORDERS)
+    return ORDERS.items()
 
 
 def _groupings() -> Iterable[tuple[str, str]]:
