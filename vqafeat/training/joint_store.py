@@ -20,151 +20,128 @@ _INSIDE = "/"
 
 
 class JointStore:
-    """Feature stores of different data sets, read as one.
+    """At least two feature stores of different data sets, read as one.
 
     A video is named after its data set too, as in `konvid/123.mp4`, and so is its content; labels stay on the
-    scales of their own data sets.
-
-    Args:
-        sources: at least two, of different data sets.
-        any_features: allow feature sets that were computed differently in one store than in another.
-
-    Raises:
-        ArgumentError: there are fewer, or two of one name.
+    scales of their own data sets. With `any_features`, feature sets may be computed differently in one store
+    than in another.
     """
 
-    def __init__(self, sources: Sequence[FeatureReader], any_features: bool = False) -> None:
-        names = [source.dataset.name for source in sources]
-        if len(sources) < 2 or len(set(names)) < len(names):
+    def __init__(self, stores: Sequence[FeatureReader], any_features: bool = False) -> None:
+        names = [store.dataset.name for store in stores]
+        if len(stores) < 2 or len(set(names)) < len(names):
             raise ArgumentError(
-                f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different "
-                f"ones."
+                f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different ones."
             )
         self._any_features = any_features
-        self._sources = {source.dataset.name: source for source in sources}
+        self._stores = {store.dataset.name: store for store in stores}
+
+    def __repr__(self) -> str:
+        return f"<JointStore of {', '.join(map(repr, self._stores.values()))}>"
 
     def replaced(self, replace: Callable[[Any], FeatureReader]) -> "JointStore":
-        """Return a mixture of what `replace` makes of each source."""
-        return JointStore([replace(source) for source in self._sources.values()], self._any_features)
+        """Return a joint store of what `replace` makes of each store."""
+        return JointStore([replace(store) for store in self._stores.values()], self._any_features)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JointStore, (tuple(self._sources.values()), self._any_features)
+        return JointStore, (tuple(self._stores.values()), self._any_features)
 
     @property
     def path(self) -> StorePath:
-        """Where the first store lies."""
-        return next(iter(self._sources.values())).path
+        """Path of the first store."""
+        return next(iter(self._stores.values())).path
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """The data sets, whose labels lie on scales of their own."""
-        return tuple(source.dataset for source in self._sources.values())
+        """The data sets, each with its own label scale."""
+        return tuple(store.dataset for store in self._stores.values())
 
     @cached_property
     def member_numbers(self) -> npt.NDArray[np.intp]:
-        """(video,) which of the members each video belongs to."""
-        return np.repeat(np.arange(len(self.datasets)), [len(member.videos) for member in self.datasets])
+        """(video,) which of the data sets each video belongs to."""
+        return np.repeat(np.arange(len(self.datasets)), [len(dataset.videos) for dataset in self.datasets])
 
     @cached_property
     def dataset(self) -> Dataset:
         """All videos, in the order of the data sets."""
-        members = self.datasets
+        datasets = self.datasets
         videos = [
-            Video(
-                f"{member.name}{_INSIDE}{video.name}",
-                video.mos,
-                f"{member.name}{_INSIDE}{video.content}",
-                video.split,
-            )
-            for member in members
-            for video in member.videos
+            Video(f"{own.name}{_INSIDE}{one.name}", one.mos, f"{own.name}{_INSIDE}{one.content}", one.split)
+            for own in datasets
+            for one in own.videos
         ]
+        lows, highs = zip(*(own.mos_range for own in datasets), strict=True)
         joint = Dataset(
-            name=JOINT.join(member.name for member in members),
-            title=" and ".join(member.title for member in members),
-            score_name=" / ".join(dict.fromkeys(member.score_name for member in members)),
-            mos_range=(
-                min(member.mos_range[0] for member in members),
-                max(member.mos_range[1] for member in members),
-            ),
+            name=JOINT.join(own.name for own in datasets),
+            title=" and ".join(own.title for own in datasets),
+            score_name=" / ".join(dict.fromkeys(own.score_name for own in datasets)),
+            mos_range=(min(lows), max(highs)),
             videos=tuple(videos),
-            label_list=JOINT.join(member.label_list for member in members),
+            label_list=JOINT.join(own.label_list for own in datasets),
             digest="",
         )
         return Dataset(**{**vars(joint), "digest": dataset_digest(joint)})
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets that all stores have, sorted."""
-        return sorted(set.intersection(*(set(source.feature_sets()) for source in self._sources.values())))
+        return sorted(set.intersection(*(set(store.feature_sets()) for store in self._stores.values())))
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
-        """Return what the numbers of a feature set depend on, in the first store where others are allowed.
-
-        Raises:
-            IdentityError: it was computed differently in one of the stores.
-        """
-        first, *others = self._sources.items()
+        """Return what the numbers of a feature set depend on, in the first store where others are allowed."""
+        first, *others = self._stores.items()
         own = first[1].identity(feature_set)
-        for name, source in others:
-            if (other := source.identity(feature_set)) != own and not self._any_features:
+        for name, store in others:
+            if (other := store.identity(feature_set)) != own and not self._any_features:
                 raise IdentityError(
-                    f"feature set '{feature_set}' was computed differently for '{name}' than for "
-                    f"'{first[0]}': {own.differences(other)}. "
-                    "Extract both the same way, or pass --any-features if the difference does not matter."
+                    f"feature set '{feature_set}' was computed differently for '{name}' than for '{first[0]}': "
+                    f"{own.differences(other)}. Extract both the same way, or pass --any-features if the difference "
+                    "does not matter."
                 )
         return own
 
     def complete_videos(self, feature_set: str) -> list[str]:
-        """Return the videos whose rows are stored whole."""
+        """Return the videos whose features are stored completely."""
         return [
             f"{name}{_INSIDE}{video}"
-            for name, source in self._sources.items()
-            for video in source.complete_videos(feature_set)
+            for name, store in self._stores.items()
+            for video in store.complete_videos(feature_set)
         ]
 
     def read(self, feature_set: str, video: str) -> VideoFeatures:
-        """Return the rows of one video."""
-        source, own = self._located(video)
-        return source.read(feature_set, own)
+        """Return the features of one video."""
+        store, name = self._located(video)
+        return store.read(feature_set, name)
 
     def seconds(self, video: str) -> Seconds | None:
         """Return (decoded frame,) presentation times, or None where they are not known."""
-        source, own = self._located(video)
-        return source.seconds(own)
+        store, name = self._located(video)
+        return store.seconds(name)
 
     def source(self, video: str) -> dict[str, Any] | None:
         """Return the digest of a video's file and its size, or None where the file is not known."""
-        source, own = self._located(video)
-        return source.source(own)
+        store, name = self._located(video)
+        return store.source(name)
 
     def _located(self, video: str) -> tuple[FeatureReader, str]:
-        name, _, own = video.partition(_INSIDE)
-        return self._sources[name], own
+        dataset, _, name = video.partition(_INSIDE)
+        return self._stores[dataset], name
 
 
 def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> list[Split]:
-    """Return the splits of a mixture: the first of each data set together, the second of each, and so on.
+    """Return the splits of several data sets as one: the first of each together, the second of each, and so on.
 
     Args:
         members: each data set's splits, whose rows count within it.
         sizes: videos of each data set.
-
-    Raises:
-        ArgumentError: the data sets have different numbers of splits.
     """
-    if len({len(splits) for splits in members}) != 1:
-        raise ArgumentError(
-            f"the data sets have {', '.join(str(len(splits)) for splits in members)} splits; each needs as "
-            f"many."
-        )
+    counts = [len(splits) for splits in members]
+    if len(set(counts)) != 1:
+        raise ArgumentError(f"the data sets have {', '.join(map(str, counts))} splits; each needs as many.")
     starts = [0, *np.cumsum(sizes).tolist()]
 
     def joined(together: Sequence[Split], part: str) -> tuple[int, ...]:
-        return tuple(
-            start + row
-            for start, split in zip(starts, together, strict=False)
-            for row in getattr(split, part)
-        )
+        pairs = zip(starts, together, strict=False)
+        return tuple(start + row for start, split in pairs for row in getattr(split, part))
 
     return [
         Split(joined(together, "train"), joined(together, "validation"), joined(together, "test"))
@@ -174,14 +151,12 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
 
 def dataset_number(video: str, datasets: Sequence[str]) -> int:
     """Return which of a run's data sets a video is from; runs on several name it `konvid/123.mp4`."""
-    return (
-        0
-        if len(datasets) == 1
-        else next(number for number, name in enumerate(datasets) if strip_dataset_prefix([video], name))
-    )
+    if len(datasets) == 1:
+        return 0
+    return next(number for number, name in enumerate(datasets) if strip_dataset_prefix([video], name))
 
 
 def strip_dataset_prefix(names: Sequence[str], dataset: str) -> list[str]:
-    """Return the names that the videos of one data set of a mixture have in that data set."""
+    """Return the names that the videos of one of several data sets have in that data set."""
     prefix = f"{dataset}{_INSIDE}"
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

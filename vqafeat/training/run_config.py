@@ -33,14 +33,10 @@ class TrainingDataset:
     """A data set that a run was trained on, and its label scale.
 
     Attributes:
-        name: of the data set.
         digest: of its labels; empty where it is not known.
         score_name: what the labels are, for example "MOS".
         mos_range: smallest and largest label of the data set's scale.
         lines: one a split: how a head's output becomes a score.
-
-    Raises:
-        WeightsError: there is no line.
     """
 
     name: str
@@ -57,41 +53,32 @@ class TrainingDataset:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingDataset":
-        """Return what `dataclasses.asdict` made of one.
-
-        Raises:
-            WeightsError: a key is missing or unknown, or a line is none.
-        """
+        """Return what `dataclasses.asdict` made of one."""
         try:
             lines = tuple(LabelScaling(**line) for line in values["lines"])
             return cls(**{**values, "mos_range": tuple(values["mos_range"]), "lines": lines})
         except (TypeError, KeyError, ArgumentError) as error:
             raise WeightsError(
-                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit "
-                f"again."
+                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit again."
             ) from error
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run, resolved.
+    """Everything that decided a run, resolved.
 
     Attributes:
-        head: name in the registry of heads.
         options: all of the head's options.
-        recipe: all values of the recipe; empty for an imported head and for one that follows none.
+        recipe: all values of the recipe as stored; empty for an imported head and for one that follows none.
         seed: of the whole run; each split draws its own from it.
-        feature_sets: as given, for example `resnet50+slowfast-fast`.
+        feature_sets: for example `resnet50+slowfast-fast`.
         identities: feature set → what its numbers depend on; empty where it is not known (imported heads).
-        channels: width of a frame's features.
-        datasets: those that the heads were trained on.
+        channels: of a frame.
         split_kind: how the splits were drawn, in words.
-        mapping: what PLCC and RMSE are read after.
+        mapping: applied before PLCC and RMSE.
         origin: the command or file that the run comes from.
-        versions: of the software.
         frame_input: the frames that the heads were trained on and are tested on.
         splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
-        format_version: of the run folder.
     """
 
     head: str
@@ -136,33 +123,27 @@ class RunConfig:
 
     @property
     def splits(self) -> int:
-        """How many splits the run has, each with a head of its own."""
+        """How many splits the run has, each with its own head."""
         return len(self.datasets[0].lines)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that decides the run's numbers, software included; two runs of one digest are the
-        same run.
-        """
-        python = {"python": ""}  # its own version moves no number
+        """SHA-256 over all that decides the run's numbers, software included: the run's identity."""
+        python = {"python": ""}  # its version moves no number
         values = {**self.as_dict(), "origin": "", "versions": {**self.versions, **python}}
         return sha256(json_text(values).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
+        """Return the values as JSON stores them."""
         return {**asdict(self), "frame_input": self.frame_input.as_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
-        """Return the configuration that `as_dict` described.
-
-        Raises:
-            WeightsError: a key is missing or unknown.
-        """
+        """Return the configuration that `as_dict` described; `where` is named in messages."""
         if values.get("format_version") != FORMAT_VERSION:
             raise WeightsError(
-                f"{where} has format version {values.get('format_version')}, this vqafeat reads "
-                f"{FORMAT_VERSION}; fit again."
+                f"{where} has format version {values.get('format_version')}, this vqafeat reads {FORMAT_VERSION}; "
+                "fit again."
             )
         known = [item.name for item in fields(cls)]
         problems = [f"'{key}' is missing" for key in known if key not in values] + [
@@ -170,27 +151,19 @@ class RunConfig:
         ]
         if problems:
             raise WeightsError(
-                f"{where} is not a configuration that this vqafeat reads: {summarize_problems(problems)}. "
-                f"Fit again."
+                f"{where} is not a configuration that this vqafeat reads: {summarize_problems(problems)}. Fit again."
             )
         datasets = tuple(TrainingDataset.from_dict(one) for one in values["datasets"])
-        return cls(
-            **{**values, "datasets": datasets, "frame_input": FrameInput.from_dict(values["frame_input"])}
-        )
+        frame_input = FrameInput.from_dict(values["frame_input"])
+        return cls(**{**values, "datasets": datasets, "frame_input": frame_input})
 
 
 def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
-    """Return the data set of a run whose label scale is asked for; without a name, the first.
-
-    Raises:
-        ArgumentError: the run was not trained on it.
-    """
+    """Return the data set of a run with the requested label scale; without a name, the first."""
     if scale_of is None:
         return config.datasets[0]
-    found = [one for one in config.datasets if one.name == scale_of]
-    if not found:
-        raise ArgumentError(
-            f"the run has no label scale of '{scale_of}'; it was trained on "
-            f"{config.dataset.replace('+', ', ')}."
-        )
-    return found[0]
+    for dataset in config.datasets:
+        if dataset.name == scale_of:
+            return dataset
+    trained_on = config.dataset.replace("+", ", ")
+    raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")

@@ -1,8 +1,6 @@
-"""Several heads at once: one recurrence over stacked GRUs, with its own backward pass, in place of one after
-another.
+"""Several heads at once: one recurrence over stacked GRUs, with its own backward pass.
 
-A GRU of a few dozen units is bound by the overhead of its many small steps, which K heads in one computation
-share.
+A GRU of a few dozen units is bound by the launches of its many small steps, which K heads share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,32 +54,20 @@ class StackedGRU(torch.autograd.Function):
         own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
         reset, update = opened.chunk(2, 3)
         of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
-        steps = _steps(
-            own,
-            own_gates,
-            own_candidate,
-            of_gates,
-            of_candidate,
-            opened,
-            reset,
-            update,
-            candidates,
-            states[:-1],
-            states[1:],
-        )
+        outputs = (own, own_gates, own_candidate, opened, reset, update, candidates)
         for (
+            of_gate,
+            of_part,
+            state,
+            following,
             product,
             own_gate,
             own_part,
-            of_gate,
-            of_part,
             gate,
             open_reset,
             open_update,
             candidate,
-            state,
-            following,
-        ) in steps:
+        ) in _steps(of_gates, of_candidate, states[:-1], states[1:], *outputs):
             torch.baddbmm(bias, state, recurrent, out=product)
             torch.add(of_gate, own_gate, out=gate).sigmoid_()
             torch.addcmul(of_part, open_reset, own_part, out=candidate).tanh_()
@@ -128,18 +114,14 @@ class StackedGRU(torch.autograd.Function):
 
 
 def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield what each piece, (time, …), has at each step; taken apart at once, which costs a fraction of an
-    index at each.
-    """
+    """Yield what each piece, (time, …), has at each step: one `unbind` costs less than an index at each."""
     return zip(*(piece.unbind() for piece in pieces), strict=True)
 
 
 def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed
-    together.
+    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed together.
 
-    Batches may differ in length and number; what is filled up behind them reaches nothing, since the
-    recurrence runs forward.
+    Batches may differ in length and number: the recurrence runs forward, so that padding reaches nothing.
     """
     time, batch = max(len(item) for item in inputs), max(item.shape[1] for item in inputs)
     filled = torch.stack(
@@ -154,9 +136,7 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
 
 
 def batched_scores(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head, its own core, on its own batch: their GRUs are computed
-    together.
-    """
+    """Return (batch,) scores of each head, which is its own core, on its own batch."""
     recurrent = cast(Sequence[RecurrentHead], heads)
     reduced = [
         head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)
