@@ -43,14 +43,10 @@ class Calibration:
     """The line from one head's outputs to scores on one data set's label scale.
 
     Attributes:
-        slope, offset: of the line.
         low, high: range of the labels, which limits the scores.
         part: that the line was fitted on, "validation" or "train".
         videos: in that part.
         note: what a reader should know; empty where there is nothing.
-
-    Raises:
-        ArgumentError: the line falls, a number is not finite, or the range is upside down.
     """
 
     slope: float
@@ -65,17 +61,14 @@ class Calibration:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
         if not finite or self.slope < 0 or self.low > self.high:
             raise ArgumentError(
-                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the "
-                f"slope has to be at least 0, "
-                "the range in order, and all of them finite."
+                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the slope "
+                "has to be at least 0, the range in order, and all of them finite."
             )
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
         """Return scores on the label scale, of the shape of `outputs`."""
-        values: NDArray[np.float64] = np.clip(
-            self.slope * np.asarray(outputs, dtype=np.float64) + self.offset, self.low, self.high
-        )
-        return values
+        line = self.slope * np.asarray(outputs, dtype=np.float64) + self.offset
+        return np.asarray(np.clip(line, self.low, self.high))
 
 
 def fit_calibration(
@@ -85,12 +78,10 @@ def fit_calibration(
     part: str,
     on_label_scale: bool = False,
 ) -> Calibration:
-    """Fit the line from the (video,) outputs of a head to (video,) labels; see the module's docstring for the
-    rule.
+    """Fit the line from the (video,) outputs of a head to (video,) labels, as the module's docstring says.
 
     Args:
-        outputs: of the videos of `part`; those that are not finite are left out.
-        mos: their labels.
+        outputs, mos: of the videos of `part`; outputs that are not finite are left out.
         mos_range: smallest and largest label of the data set.
         part: "validation" or "train".
         on_label_scale: whether the loss brings outputs to the labels' scale.
@@ -100,25 +91,21 @@ def fit_calibration(
     x, y = x[kept], y[kept]
     if same := _what_is_equal(x, y, part):
         if on_label_scale:
-            return Calibration(
-                1.0, 0.0, *mos_range, part, x.size, f"{same}, so the head's output is taken as it is"
-            )
+            note = f"{same}, so the head's output is taken as it is"
+            return Calibration(1.0, 0.0, *mos_range, part, x.size, note)
         middle = float(y.mean()) if y.size else sum(mos_range) / 2
-        return Calibration(
-            0.0, middle, *mos_range, part, x.size, f"{same}, so the calibrated score is their mean label"
-        )
-    slope = float(_shrunk_slope(x.size, x.var(), y.var(), np.mean((x - x.mean()) * (y - y.mean()))))
+        note = f"{same}, so the calibrated score is their mean label"
+        return Calibration(0.0, middle, *mos_range, part, x.size, note)
+    covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
+    slope = float(_shrunk_slope(x.size, x.var(), y.var(), covariance))
     offset = float(y.mean() - slope * x.mean())
     left_out = _left_out_scores(x, y)
     prior = _PRIOR_VIDEOS * float(y.var()) if on_label_scale else 0.0
     squares = float(np.sum((x - left_out) ** 2)) + prior
-    share = (
-        float(np.clip((np.sum((y - left_out) * (x - left_out)) + prior) / squares, 0, 1))
-        if squares > 0
-        else 0.0
-    )
-    falls = float(np.mean((x - x.mean()) * (y - y.mean()))) < 0
-    note = f"the head's scores run against the labels of its {x.size} {part} videos" if falls else ""
+    product = np.sum((y - left_out) * (x - left_out)) + prior
+    share = float(np.clip(product / squares, 0, 1)) if squares > 0 else 0.0
+    against = f"the head's scores run against the labels of its {x.size} {part} videos"
+    note = against if covariance < 0 else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
 
 
@@ -181,25 +168,19 @@ def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibratio
 
 
 def read_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
-    """Return what calibration.json of a run folder holds, or None where there is no such file.
-
-    Raises:
-        WeightsError: the file is damaged.
-    """
+    """Return what calibration.json of a run folder holds, or None where there is no such file."""
     if not (folder / CALIBRATION).is_file():
         return None
     values = read_json(folder / CALIBRATION)
     try:
-        found = tuple(_read(values[one.name], config.splits) for one in config.datasets)
+        return tuple(_read(values[one.name], config.splits) for one in config.datasets)
     except (ArgumentError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"'{folder / CALIBRATION}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
         ) from error
-    return found
 
 
 def _read(values: Sequence[Mapping[str, Any]], splits: int) -> tuple[Calibration, ...]:
-    found = tuple(Calibration(**one) for one in values)
-    if len(found) != splits:
-        raise ValueError(f"{len(found)} calibrations for {splits} splits")
-    return found
+    if len(values) != splits:
+        raise ValueError(f"{len(values)} calibrations for {splits} splits")
+    return tuple(Calibration(**one) for one in values)

@@ -18,18 +18,16 @@ from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, Metri
 from vqafeat.training.run_config import RunConfig
 
 _COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
-
-
 _CALIBRATED_ON = ("validation", "train")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one split's head says of one video.
+    """One head's prediction for one video.
 
     Attributes:
-        prediction: the head's own output, on the label scale of the video's data set as far as the loss sees
-            to it.
+        prediction: the head's own output, on the label scale of the video's data set if the loss brings it
+            there.
         score: the calibrated score, on that label scale; NaN where there is no calibration.
     """
 
@@ -44,27 +42,18 @@ class Prediction:
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Write the table of a run folder."""
-    write_csv(
-        folder / PREDICTIONS, _COLUMNS, [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions]
-    )
+    rows = [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions]
+    write_csv(folder / PREDICTIONS, _COLUMNS, rows)
 
 
 def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
-    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
+    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none."""
     rows = read_rows(folder)
     return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
 
 
 def read_rows(folder: Path) -> list[Prediction]:
-    """Return the table of a run folder as it was predicted, without calibrated scores.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
+    """Return the table of a run folder without calibrated scores."""
     path = folder / PREDICTIONS
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -90,22 +79,19 @@ def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Ca
     or else the training part.
     """
     names = [one.name for one in config.datasets]
-    found: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
+    pairs: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
     for row in predictions:
-        found.setdefault((dataset_number(row.video, names), row.split, row.part), []).append(
-            (row.prediction, row.mos)
-        )
-
+        key = (dataset_number(row.video, names), row.split, row.part)
+        pairs.setdefault(key, []).append((row.prediction, row.mos))
     scaled = on_label_scale(config.recipe.get("loss", "l1"))
 
     def fitted(number: int, split: int) -> Calibration:
-        part = next((name for name in _CALIBRATED_ON if (number, split, name) in found), _CALIBRATED_ON[-1])
-        pairs = np.array(found.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
-        return fit_calibration(pairs[:, 0], pairs[:, 1], config.datasets[number].mos_range, part, scaled)
+        part = next((name for name in _CALIBRATED_ON if (number, split, name) in pairs), _CALIBRATED_ON[-1])
+        own = np.array(pairs.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
+        return fit_calibration(own[:, 0], own[:, 1], config.datasets[number].mos_range, part, scaled)
 
     return tuple(
-        tuple(fitted(number, split) for split in range(config.splits))
-        for number in range(len(config.datasets))
+        tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(names))
     )
 
 
@@ -114,20 +100,16 @@ def with_scores(
 ) -> tuple[Prediction, ...]:
     """Return the predictions with their calibrated scores."""
     names = [one.name for one in config.datasets]
-    return tuple(
-        replace(
-            row, score=float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))
-        )
-        for row in predictions
-    )
+
+    def score(row: Prediction) -> float:
+        return float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))
+
+    return tuple(replace(row, score=score(row)) for row in predictions)
 
 
 def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
     """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions,
     an imported head has none.
-
-    Raises:
-        WeightsError: a file is damaged.
     """
     stored = read_calibrations(folder, config)
     if stored is not None or not (folder / PREDICTIONS).is_file():
@@ -144,29 +126,19 @@ def summarise(
 ) -> MetricsSummary:
     """Return the metrics of the test parts, one value a split.
 
-    Args:
-        predictions: of all splits; those of other parts are left out.
-        splits: their number.
-        mapping: what PLCC and RMSE are read after.
-        notes: what a reader has to know.
-        datasets: where there are several, each is measured on its own scale, and the whole is their weighted
-            mean.
+    Of several data sets each is measured on its own scale, and the whole is their weighted mean.
     """
     tested = [row for row in predictions if row.part == "test"]
     if len(datasets) == 1:
         return _measured(tested, splits, mapping, notes)
     rows = {name: [row for row in tested if strip_dataset_prefix([row.video], name)] for name in datasets}
-    return MetricsSummary.weighted(
-        {name: _measured(own, splits, mapping, ()) for name, own in rows.items()}, notes
-    )
+    summaries = {name: _measured(own, splits, mapping, ()) for name, own in rows.items()}
+    return MetricsSummary.weighted(summaries, notes)
 
 
 def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
     """Return the metrics of a finished run; those that an earlier version did not write follow from its
     predictions.
-
-    Raises:
-        WeightsError: a file of the run is missing or damaged.
     """
     values = read_json(folder / METRICS)
     try:
@@ -175,11 +147,8 @@ def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
         raise WeightsError(
             f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
         ) from error
-    if (
-        not summary.n
-        or all(name in values for name in PLAIN_MEASURES)
-        or not (folder / PREDICTIONS).is_file()
-    ):
+    complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
+    if complete or not (folder / PREDICTIONS).is_file():
         return summary
     names = [one.name for one in config.datasets]
     rows = read_predictions(folder, config)

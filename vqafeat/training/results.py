@@ -1,6 +1,4 @@
-"""The files of a run folder, each written at once: beside its place, then renamed, so that none is ever half
-there.
-"""
+"""Names and files of a run folder, and `MetricsSummary`. Each file is written to a temporary one and renamed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,21 +17,13 @@ from vqafeat.errors import WeightsError
 from vqafeat.io import summarize_problems, write_bytes
 from vqafeat.metrics import FEW_VIDEOS, Metrics
 
-CONFIG, SPLITS, PREDICTIONS, CALIBRATION, TRAINING_FEATURES, METRICS, CURVE, WEIGHTS, STATE = (
-    "config.json",
-    "splits.json",
-    "predictions.csv",
-    "calibration.json",
-    "training-features.safetensors",
-    "metrics.json",
-    "curve.csv",
-    "weights",
-    "state",
-)
+CONFIG, SPLITS, METRICS, CALIBRATION = "config.json", "splits.json", "metrics.json", "calibration.json"
+PREDICTIONS, CURVE, TRAINING_FEATURES = "predictions.csv", "curve.csv", "training-features.safetensors"
+WEIGHTS, STATE = "weights", "state"  # folders
 
 
 def weights_path(folder: Path, split: int) -> Path:
-    """Return where a run keeps the weights of a split's head."""
+    """Return the path of the weights of a split's head."""
     return folder / WEIGHTS / f"split-{split:02d}.safetensors"
 
 
@@ -43,33 +33,24 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
-
-    Raises:
-        WeightsError: the file is missing or is no JSON object.
-    """
+    """Return the object in a JSON file of a run."""
     if not path.is_file():
         raise WeightsError(
-            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run "
-            f"`vqafeat fit` again."
+            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat fit` "
+            "again."
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"'{path}' is not JSON ({error}); run `vqafeat fit` again.") from error
     if not isinstance(values, dict):
-        raise WeightsError(
-            f"'{path}' holds a {type(values).__name__} in place of an object; run `vqafeat fit` again."
-        )
+        what = type(values).__name__
+        raise WeightsError(f"'{path}' holds a {what} in place of an object; run `vqafeat fit` again.")
     return values
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a safetensors file.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
+    """Return the state dict in a safetensors file."""
     if not path.is_file():
         raise WeightsError(f"weights file '{path}' is missing; run `vqafeat fit` again.")
     try:
@@ -79,11 +60,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict into a network after comparing every name and shape.
-
-    Raises:
-        WeightsError: they differ; the first differences are named.
-    """
+    """Load a state dict into a network after comparing every name and shape."""
     own = network.state_dict()
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is not of this network" for name in weights if name not in own]
@@ -98,7 +75,7 @@ def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
 
 
 MEASURES = ("srocc", "krocc", "plcc", "rmse")
-# Without a mapping: of a head's own output, and the error of the calibrated scores that `predict` prints.
+# without a mapping: of a head's own output, and the error of the calibrated scores that `predict` prints
 PLAIN_MEASURES = ("plcc_plain", "rmse_plain", "rmse_calibrated")
 EVERY_MEASURE = (*MEASURES, *PLAIN_MEASURES)
 _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
@@ -106,13 +83,12 @@ _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure over the runs.
+    """One measure over the splits.
 
     Attributes:
-        mean: over the runs where the measure is defined; NaN where it is nowhere.
-        std: sample deviation (n − 1) over the same runs; NaN with fewer than two.
-        median: over the same runs.
-        values: one a run, NaN where it is not defined.
+        mean, median: over the splits where the measure is defined; NaN where it is nowhere.
+        std: sample deviation (n − 1) over the same splits; NaN with fewer than two.
+        values: one a split, NaN where it is not defined.
     """
 
     mean: float
@@ -122,7 +98,7 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
-        """Return the spread of one value a run."""
+        """Return the summary of one value a split."""
         defined = [value for value in values if isfinite(value)]
         return cls(
             mean=float(np.mean(defined)) if defined else nan,
@@ -132,7 +108,7 @@ class Summary:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
+        """Return the values as JSON stores them."""
         return {"mean": self.mean, "std": self.std, "median": self.median, "values": list(self.values)}
 
 
@@ -141,12 +117,12 @@ UNKNOWN = Summary.of(())
 
 @dataclass(frozen=True)
 class MetricsSummary:
-    """SROCC, KROCC, PLCC and RMSE over the runs, and what to know about them.
+    """SROCC, KROCC, PLCC and RMSE over the splits, and what to know about them.
 
     Attributes:
         plcc, rmse: after the run's mapping.
-        n: videos that each run was measured on.
-        notes: for example that a logistic did not converge in a run, whose PLCC is then no part of the mean.
+        n: videos that each split was measured on.
+        notes: for example that a logistic did not converge in a split, which the mean of PLCC leaves out.
         plcc_plain, rmse_plain: of the heads' own output, without a mapping.
         rmse_calibrated: of the calibrated scores.
         datasets: of a run on several data sets, the summary of each.
@@ -167,14 +143,12 @@ class MetricsSummary:
     def of(
         cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()
     ) -> "MetricsSummary":
-        """Return the summary of one `Metrics` a run; each run's own note is kept with its number."""
-        own = numbered_notes([item.note for item in metrics])
-        spreads = {
-            name: Summary.of([getattr(item, name) for item in metrics])
-            for name in (*MEASURES, "plcc_plain", "rmse_plain")
-        }
-        spreads["rmse_calibrated"] = Summary.of(rmse_calibrated)
-        return cls(**spreads, n=tuple(item.n for item in metrics), notes=(*notes, *own), datasets={})
+        """Return the summary of one `Metrics` a split, whose notes are kept with its number."""
+        own_notes = numbered_notes([item.note for item in metrics])
+        names = (*MEASURES, "plcc_plain", "rmse_plain")
+        summaries = {name: Summary.of([getattr(item, name) for item in metrics]) for name in names}
+        summaries["rmse_calibrated"] = Summary.of(rmse_calibrated)
+        return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes))
 
     @classmethod
     def weighted(
@@ -182,48 +156,47 @@ class MetricsSummary:
     ) -> "MetricsSummary":
         """Return the mean over several data sets, each weighted by the number of its measured videos, as in
         Li et al., table VI.
-
-        RMSE has no mean, since each data set has a scale of its own.
         """
         counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
-        spreads = {name: Summary.of([nan] * counts.shape[1]) for name in _IN_LABELS_UNIT}
+        total = counts.sum(axis=0)
+        summaries = {name: Summary.of([nan] * len(total)) for name in _IN_LABELS_UNIT}
         for name in EVERY_MEASURE:
-            if name not in spreads:
+            if name not in summaries:
                 values = np.array([getattr(own, name).values for own in datasets.values()])
-                spreads[name] = Summary.of(((values * counts).sum(axis=0) / counts.sum(axis=0)).tolist())
-        own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
-        weights = "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales differ"
-        return cls(
-            **spreads,
-            n=tuple(counts.sum(axis=0).astype(int).tolist()),
-            notes=(*notes, weights, *own_notes),
-            datasets=datasets,
+                summaries[name] = Summary.of(((values * counts).sum(axis=0) / total).tolist())
+        weights = (
+            "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales "
+            "differ"
         )
+        own_notes = [f"{name}: {note}" for name, own in datasets.items() for note in own.notes]
+        n = tuple(total.astype(int).tolist())
+        return cls(**summaries, n=n, notes=(*notes, weights, *own_notes), datasets=datasets)
 
     @property
     def few_videos(self) -> str:
         """What a reader has to know where splits were measured on few videos; empty where none was."""
-        parts = self.datasets.values() or [self]
-        measured = [
+        few = [
             count
-            for own in parts
+            for own in self.datasets.values() or [self]
             for count, srocc in zip(own.n, own.srocc.values, strict=True)
-            if isfinite(srocc)
+            if isfinite(srocc) and count < FEW_VIDEOS
         ]
-        few = [count for count in measured if count < FEW_VIDEOS]
         if not few:
             return ""
         counts = f"{min(few)} to {max(few)}" if min(few) < max(few) else f"{min(few)}"
-        return f"measured on only {counts} test videos a split: with fewer than {FEW_VIDEOS}, one video moves a figure visibly"
+        return (
+            f"measured on only {counts} test videos a split: with fewer than {FEW_VIDEOS}, one video moves a "
+            "figure visibly"
+        )
 
     def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
-        """Return this summary with the measures of another one that no mapping is needed for."""
+        """Return this summary with those measures of another one that need no mapping."""
         datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
         return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
 
     def across_scales(self, mapping: str) -> "MetricsSummary":
-        """Return the summary of scores on another scale than the labels', whose RMSE means something after a
-        mapping alone.
+        """Return the summary of scores on another scale than the labels': RMSE means something only after a
+        mapping.
         """
         mapped = [
             nan if value == plain and mapping != "none" else value
@@ -233,40 +206,30 @@ class MetricsSummary:
         return replace(self, rmse=Summary.of(mapped), rmse_plain=unknown, rmse_calibrated=unknown)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        own: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
-        several = (
-            {"datasets": {name: summary.as_dict() for name, summary in self.datasets.items()}}
-            if self.datasets
-            else {}
-        )
-        return {
-            **own,
-            "n": list(self.n),
-            "few_videos": bool(self.few_videos),
-            "notes": list(self.notes),
-            **several,
-        }
+        """Return the values as JSON stores them."""
+        values: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
+        values |= {"n": list(self.n), "few_videos": bool(self.few_videos), "notes": list(self.notes)}
+        if self.datasets:
+            values["datasets"] = {name: summary.as_dict() for name, summary in self.datasets.items()}
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
         """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has
         fewer measures.
         """
-        there = [name for name in EVERY_MEASURE if name in values or name in MEASURES]
-        spreads = {
+        summaries = {
             name: Summary.of([nan if value is None else value for value in values[name]["values"]])
-            for name in there
+            for name in EVERY_MEASURE
+            if name in values or name in MEASURES
         }
         datasets = {name: cls.from_dict(own) for name, own in values.get("datasets", {}).items()}
-        return cls(**spreads, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
+        return cls(**summaries, n=tuple(values["n"]), notes=tuple(values["notes"]), datasets=datasets)
 
 
 def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
-    """Return the notes of numbered things, each once: `split 3: …` where one has it, `7 of 10 splits: …`
-    where several have.
-
-    The note of the only one has no number.
+    """Return each different note once: `split 3: …` where one split has it, `7 of 10 splits: …` where several
+    have; the note of an only split has no number.
     """
     numbers: dict[str, list[int]] = {}
     for number, note in enumerate(notes):
@@ -280,11 +243,3 @@ def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
         else f"{len(having)} of {len(notes)} {what}s: {note}"
         for note, having in numbers.items()
     ]
-
-
-# --- calibration
-# --------------------------------------------------------------------------------------------------------------------
-
-
-# --- metrics
-# ------------------------------------------------------------------------------------------------------------------------
