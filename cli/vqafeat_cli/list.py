@@ -44,13 +44,13 @@ def _heads() -> Iterable[tuple[str, str]]:
 def _losses() -> Iterable[tuple[str, str]]:
     from vqafeat.losses import LOSSES
 
-    return ((name, (LOSSES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LOSSES)
+    return ((name, LOSSES.get(name).described) for name in LOSSES)
 
 
 def _label_scales() -> Iterable[tuple[str, str]]:
     from vqafeat.losses import LABEL_SCALES
 
-    return ((name, (LABEL_SCALES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LABEL_SCALES)
+    return ((name, LABEL_SCALES.get(name).described) for name in LABEL_SCALES)
 
 
 def _recipes() -> Iterable[tuple[str, str]]:

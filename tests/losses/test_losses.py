@@ -289,9 +289,9 @@ def test_label_scales__equal_the_released_rules() -> None:
     assert {name: (line.scale, line.shift) for name, line in found.items()} == {
         name: pytest.approx(line) for name, line in expected.items()
     }
-    unit = found["unit-of-dataset"].scaled(mos)
+    unit = found["unit-of-dataset"].transform(mos)
     assert (unit.min(), unit.max()) == (0, 1)
-    np.testing.assert_allclose(found["unit-of-dataset"].scores(unit), mos)
+    np.testing.assert_allclose(found["unit-of-dataset"].inverse_transform(unit), mos)
 
 
 def test_fit_label_scaling__gives_each_data_set_its_own_line() -> None:
@@ -303,7 +303,7 @@ def test_fit_label_scaling__gives_each_data_set_its_own_line() -> None:
     ):
         fit_label_scaling("none", ("a", "b"), numbers, mos, [0, 2])
     with pytest.raises(
-        ArgumentError, match=r"label line with scale 0.0 and shift 1.0: the scale has to be above 0"
+        ArgumentError, match=r"label scaling with scale 0.0 and shift 1.0: the scale has to be above 0"
     ):
         LabelScaling(0.0, 1.0)
 

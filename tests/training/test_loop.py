@@ -12,7 +12,7 @@ from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
 from vqafeat.errors import TrainingError
 from vqafeat.heads import build_head
-from vqafeat.losses import Loss, LossOptions, build_loss
+from vqafeat.losses import LossFunction, LossOptions, build_loss
 from vqafeat.splits import Split
 from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher
@@ -124,7 +124,7 @@ def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
 def test_train__leaves_out_an_incomplete_batch_if_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def counted(name: str, options: LossOptions) -> Loss:
+    def counted(name: str, options: LossOptions) -> LossFunction:
         loss = build_loss(name, options)
         return lambda outputs, labels: sizes.append(len(labels)) or loss(outputs, labels)
 

@@ -122,7 +122,7 @@ class Model:
             outputs = [float(self.heads[number](frames, lengths)[0]) for number in asked]
         return np.array(
             [
-                self.trained_on.lines[number].scores(output)
+                self.trained_on.lines[number].inverse_transform(output)
                 for number, output in zip(asked, np.array(outputs), strict=True)
             ]
         )
@@ -160,7 +160,7 @@ class Model:
                     head.frame_scores(frames, lengths) if pooled else head.raw_frame_scores(frames, lengths)
                 )
                 total += self._calibrated(
-                    number, self.trained_on.lines[number].scores(scores[0].double().numpy())
+                    number, self.trained_on.lines[number].inverse_transform(scores[0].double().numpy())
                 )
         return total / len(asked)
 

@@ -1,6 +1,7 @@
-"""The parts of A2INet, each on the frames of one video, (time, channel)."""
+"""Head a2inet: cross-aware guided interaction and temporal modelling.
 
-from collections.abc import Callable
+Its parts work on the frames of one video, (time, channel).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +11,14 @@ from torch.nn.utils.rnn import pad_sequence
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
 from vqafeat.heads.pooling import SubjectivePooling
-from vqafeat.registry import Registry
+from vqafeat.registry import named
 
 # as in the released code of AdaIN: a channel that does not vary over time must not be divided by 0
 _EPSILON = 1e-5
 
-FUSIONS: Registry[Callable[[int], nn.Module]] = Registry("fusion")
-
 
 def moments(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over time; the variance is the population's, so that one frame has
-    0, plus 1e-5.
-    """
+    """Return (channel,) mean and deviation over time, √(population variance + 1e-5)."""
     variance, mean = torch.var_mean(frames, dim=0, correction=0)
     return mean, torch.sqrt(variance + _EPSILON)
 
@@ -56,90 +53,40 @@ class Guided(nn.Module):
         return guided
 
 
-@FUSIONS.register("concat")
-class Concat(nn.Module):
-    """Both branches side by side (A2INet, table 5)."""
+# fusion → whether the first and the second branch are deformed to the other one, and γ₁ of the learnt layers
+# that do it; without γ₁, AdaIN does it
+FUSIONS: dict[str, tuple[bool, bool, float | None]] = {
+    "concat": (False, False, None),  # both branches side by side (A2INet, table 5)
+    "concat-mlp": (False, False, None),  # then FC, ReLU and dropout (table 5)
+    "adain": (False, True, None),  # S→Q (table 6)
+    "adain-reverse": (True, False, None),  # Q→S (table 6)
+    "fgin": (False, True, 0.0),  # S→Q (equation 2 and table 6)
+    "fgin-reverse": (True, False, 0.0),  # Q→S (equation 2 and table 6)
+    "cgin": (True, True, 1.0),  # by the same γ_s and θ_s, f(F^q, F^s) ⊕ f(F^s, F^q) (equation 4)
+}
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        return torch.cat([first, second], dim=1)
+class Fusion(nn.Module):
+    """Both branches side by side, each as it is or deformed to the other one.
 
-
-@FUSIONS.register("concat-mlp")
-class ConcatMLP(Concat):
-    """Both branches side by side, then FC, ReLU and dropout (A2INet, table 5); width 2D and dropout 0.5,
-    which the paper leaves open.
+    The MLP of `concat-mlp` has width 2D and dropout 0.5, which the paper leaves open.
     """
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.ReLU(), nn.Dropout(0.5))
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        mixed: Tensor = self.mix(super().forward(first, second))
-        return mixed
-
-
-@FUSIONS.register("adain")
-class AdaIN(nn.Module):
-    """The second branch deformed to the first (S→Q), beside the first (A2INet, table 6)."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, name: str, width: int) -> None:
         super().__init__()
+        self.first_deformed, self.second_deformed, kept = named("fusion", name, FUSIONS)
+        self.guided = None if kept is None else Guided(width, kept)
+        self.mix: nn.Module | None = None
+        if name == "concat-mlp":
+            self.mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.ReLU(), nn.Dropout(0.5))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return (time, 2·width)."""
-        return torch.cat([first, adain(second, first)], dim=1)
-
-
-@FUSIONS.register("adain-reverse")
-class AdaINReverse(AdaIN):
-    """The first branch deformed to the second (Q→S), beside the second (A2INet, table 6)."""
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        return torch.cat([adain(first, second), second], dim=1)
-
-
-@FUSIONS.register("fgin")
-class FGIN(nn.Module):
-    """The second branch guided by the first (S→Q), beside the first (A2INet, equation 2 and table 6)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.guided = Guided(width)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        return torch.cat([first, self.guided(second, first)], dim=1)
-
-
-@FUSIONS.register("fgin-reverse")
-class FGINReverse(FGIN):
-    """The first branch guided by the second (Q→S), beside the second (A2INet, equation 2 and table 6)."""
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        return torch.cat([self.guided(first, second), second], dim=1)
-
-
-@FUSIONS.register("cgin")
-class CGIN(nn.Module):
-    """Each branch guided by the other with γ₁ = 1, by the same γ_s and θ_s, as equation 4 writes it: f(F^q,
-    F^s) ⊕ f(F^s, F^q).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.guided = Guided(width, kept=1.0)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return (time, 2·width)."""
-        return torch.cat([self.guided(first, second), self.guided(second, first)], dim=1)
+        deform = self.guided or adain
+        one = deform(first, second) if self.first_deformed else first
+        other = deform(second, first) if self.second_deformed else second
+        joined = torch.cat([one, other], dim=1)
+        return joined if self.mix is None else self.mix(joined)
 
 
 class Attention(nn.Module):
@@ -156,11 +103,11 @@ class Attention(nn.Module):
 
 
 class TemporalGates(nn.Module):
-    """FC to `width`, then quality saliency (maximum over time) and content variation (deviation over time)
-    beside each other (figure 3).
+    """FC to `width`, then quality saliency (maximum over time) next to content variation (deviation over
+    time; figure 3).
 
-    Each gate is Sigmoid(FC(ReLU(FC(pooled)))) and multiplies a temporal convolution of the frames; beyond a
-    video's ends lie zeros.
+    Each gate is Sigmoid(FC(ReLU(FC(pooled)))) and multiplies a temporal convolution of the frames, which is
+    padded with zeros.
     """
 
     def __init__(self, width: int, reduction: int, kernel: int) -> None:
@@ -192,27 +139,23 @@ class A2INet(NeuralHead):
     3; no code was released).
 
     The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s, spatial or
-    motion). What works along time works on one video at a time, so that neither padding nor a batch's other
-    videos come near it. Options switch the parts off for the paper's ablations: `fusion="concat"`,
+    motion). The parts along time see one video at a time, so that neither padding nor a batch's other videos
+    reach them. Options switch the parts off for the paper's ablations: `fusion="concat"`,
     `attention=False`, `catm=False` is its "Concat".
 
-    Where the paper is silent: the gates' reduction is 16, the temporal convolution's kernel 3; each block of
-    the CATM has its own gate and convolution (figure 3 draws two blocks); W_Q, W_K, W_V have no bias (the
-    paper has matrices); a one-way fusion is joined with the branch that guided it, so that what follows keeps
-    its width.
+    Choices where the paper is silent: the gates' reduction is 16, the temporal convolution's kernel 3; each
+    block of the CATM has its own gate and convolution (figure 3 draws two blocks); W_Q, W_K, W_V have no bias
+    (the paper has matrices); a one-way fusion is joined with the branch that guided it, so the width stays.
 
     Args:
         channels: width of both feature sets together.
         first_channels: width of the first one; `fit` fills it in.
-        fusion: concat, concat-mlp, adain, adain-reverse, fgin, fgin-reverse or cgin.
-        attention: whether there is global self-attention over the frames.
-        catm: whether there are the quality saliency and content variation blocks.
+        fusion: name in `FUSIONS`.
+        attention: use global self-attention over the frames.
+        catm: use the quality saliency and content variation blocks.
         width: D.
         gate_reduction: how much narrower the gates' middle layer is than D.
         kernel: of the temporal convolution, odd.
-
-    Raises:
-        ArgumentError: a size is not allowed.
     """
 
     def __init__(
@@ -237,7 +180,7 @@ class A2INet(NeuralHead):
         self.first_channels = first_channels
         self.first = FrameReduction(first_channels, width)
         self.second = FrameReduction(channels - first_channels, width)
-        self.fusion = FUSIONS.get(fusion)(width)
+        self.fusion = Fusion(fusion, width)
         self.attention = Attention(2 * width) if attention else nn.Identity()
         self.gates = TemporalGates(width, gate_reduction, kernel) if catm else nn.Identity()
         self.reduce = nn.Linear(2 * width, reduced)
@@ -258,23 +201,15 @@ class A2INet(NeuralHead):
         quality: Tensor = self.score(states)
         return quality[:, :, 0].T
 
-    def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): the pooled quality q′."""
-        return self.pool(self.raw_frame_scores(frames, lengths), lengths)
-
 
 def _check_sizes(channels: int, first_channels: int, width: int, gate_reduction: int, kernel: int) -> None:
     if not 0 < first_channels < channels:
         raise ArgumentError(
-            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the "
-            f"first of two fused feature sets, "
-            "which `vqafeat fit --features FIRST+SECOND` fills in."
+            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the first "
+            "of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
         )
     if kernel < 1 or kernel % 2 == 0:
-        raise ArgumentError(
-            f"kernel is {kernel}; it has to be odd, as 3, so that as many frames come out as go in."
-        )
+        raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
     if not 1 <= gate_reduction <= width:
-        raise ArgumentError(
-            f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}."
-        )
+        allowed = f"between 1 and the width, {width}"
+        raise ArgumentError(f"gate_reduction is {gate_reduction}; it has to be {allowed}.")

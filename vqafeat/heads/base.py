@@ -1,4 +1,4 @@
-"""What every head is: frame features in, a score for each frame and each video out."""
+"""Base classes of heads: frame features in, a score for each frame and each video out."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.pooling import masked_mean
+from vqafeat.heads.pooling import SubjectivePooling, masked_mean
 from vqafeat.registry import Registry
 
 
@@ -20,10 +20,9 @@ class Scores:
     """The scores of a batch of videos; most heads have one score, which then stands for all three.
 
     Attributes:
-        relative: (batch,) in (0, 1) where the head bounds it; SROCC and KROCC are read on it.
-        mapped: (batch,) a learnt logistic of the relative score; PLCC is read on it.
-        aligned: (batch,) the mapped score on the label scale of a data set; RMSE is read on it, and it is the
-            video's score.
+        relative: (batch,) in (0, 1) where the head bounds it; SROCC and KROCC are computed on it.
+        mapped: (batch,) a learnt logistic of the relative score; PLCC is computed on it.
+        aligned: (batch,) the mapped score on the label scale of a data set: the video's score, RMSE's input.
     """
 
     relative: Tensor
@@ -31,12 +30,10 @@ class Scores:
     aligned: Tensor
 
     def __post_init__(self) -> None:
-        shapes = {tuple(self.relative.shape), tuple(self.mapped.shape), tuple(self.aligned.shape)}
+        shapes = {tuple(values.shape) for values in vars(self).values()}
         if len(shapes) != 1 or self.relative.ndim != 1:
-            raise ArgumentError(
-                f"relative, mapped and aligned scores have to be (batch,) and of one size, got "
-                f"{sorted(shapes)}."
-            )
+            message = "relative, mapped and aligned scores have to be (batch,) and of one size, got"
+            raise ArgumentError(f"{message} {sorted(shapes)}.")
 
     @classmethod
     def same(cls, scores: Tensor) -> "Scores":
@@ -44,14 +41,14 @@ class Scores:
         return cls(scores, scores, scores)
 
     def parts(self, count: int) -> list["Scores"]:
-        """Return the outputs of equally large groups of videos that follow one another in the batch."""
+        """Return the scores of `count` equally large groups of videos, one after another in the batch."""
         columns = (values.view(count, -1).unbind() for values in (self.relative, self.mapped, self.aligned))
         return [Scores(*values) for values in zip(*columns, strict=True)]
 
 
 class WideProduct(torch.autograd.Function):
-    """`F.linear` without bias, forward a fifth faster for wide weights: MKL is slow to multiply by them as
-    they lie, (reduced, channel).
+    """`F.linear` without bias, whose forward pass is a fifth faster for wide weights: MKL is slow to multiply
+    by the stored layout, (reduced, channel).
     """
 
     @staticmethod
@@ -69,8 +66,7 @@ class WideProduct(torch.autograd.Function):
 
 
 class FrameReduction(nn.Module):
-    """FC over each frame's features, after their standardisation: (total frames, channel) → (total frames,
-    reduced).
+    """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
     The class `ANN` of the released VSFA.py with one layer, so without activation and dropout. Mean 0 and
     deviation 1, the start, make it exactly that; other values, from the training part, are part of the saved
@@ -85,65 +81,61 @@ class FrameReduction(nn.Module):
         self.linear = nn.Linear(channels, reduced)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("deviation", torch.ones(channels))
-        # known once, since looking at a matrix at each step costs a fiftieth of it
-        self._as_it_is = True
-        self.register_load_state_dict_post_hook(FrameReduction._look)  # type: ignore[no-untyped-call]
+        # found once, since a look at the statistics at each step costs a fiftieth of it
+        self._is_identity = True
+        self.register_load_state_dict_post_hook(FrameReduction._check)  # type: ignore[no-untyped-call]
 
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
         """Take (channel,) mean and deviation."""
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
-        self._look()
+        self._check()
 
-    def _look(self, *_: object) -> None:
-        self._as_it_is = not self.mean.any() and bool((self.deviation == 1).all())
+    def _check(self, *_: object) -> None:
+        self._is_identity = not self.mean.any() and bool((self.deviation == 1).all())
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return (total frames, reduced)."""
         weight: Tensor = self.linear.weight
         bias: Tensor = self.linear.bias
-        if not self._as_it_is:
+        if not self._is_identity:
             weight = weight / self.deviation
             bias = bias - weight @ self.mean
         return cast(Tensor, WideProduct.apply(frames, weight)) + bias
 
 
 class Head(nn.Module, ABC):
-    """Frame features in, a score for each frame and each video out; scores are on the label scale that the
-    head was trained on.
+    """Frame features in, a score for each frame and each video out, on the label scale of the training.
 
     Frames of several videos come one after another, (total frames, channel), with their (batch,) lengths;
-    nothing is computed for padding but what runs along time over the reduced features.
+    only what runs along time over the reduced features is computed for padding too.
     """
 
     supports_batched_training: ClassVar[bool] = False
-    """Whether several of them are trained in less time together than one after another (`vqafeat.training.stacked_gru`)."""
+    """Whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)."""
 
     trainer: ClassVar[str] = "epochs"
     """How it is trained: a name in the registry `vqafeat.training.loop.TRAINERS`."""
 
     @property
     def core(self) -> "Head":
-        """The head whose video scores `outputs` starts from; most heads are their own."""
+        """The head whose video scores `outputs` starts from; for most heads the head itself."""
         return self
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
-        """Return what the (batch,) video scores of the core say.
+        """Return the scores that follow from the (batch,) video scores of the core.
 
         Args:
-            scores: (batch,).
             dataset: (batch,) number of each video's data set, for the heads that know several label scales.
         """
         return Scores.same(scores)
 
     @abstractmethod
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): each frame's score before temporal pooling; undefined behind a video's
-        end.
-        """
+        """Return (batch, time): each frame's score before temporal pooling; undefined in padding."""
 
     def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): what the temporal pooling makes of the frames' own scores."""
+        """Return (batch, time): the raw frame scores after temporal pooling."""
         return raw
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -158,9 +150,7 @@ class Head(nn.Module, ABC):
         return masked_mean(self.frame_scores(frames, lengths), lengths)
 
     def resize_buffers(self, weights: Mapping[str, Tensor]) -> None:
-        """Give what grows with the training data the sizes that it has in a state dict; most heads have
-        nothing of the kind.
-        """
+        """Resize the buffers that grow with the training data to those of a state dict."""
         return
 
 
@@ -168,6 +158,12 @@ class NeuralHead(Head):
     """A head whose parameters are learnt by gradients, epoch by epoch."""
 
     score: nn.Linear
+    pool: SubjectivePooling | None = None
+    """The temporal pooling of the frame scores; a mean without one."""
+
+    def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): the pooled quality q′."""
+        return raw if self.pool is None else self.pool(raw, lengths)
 
     def reductions(self) -> list[FrameReduction]:
         """Return the layers that see the frames' channels, in the order of these channels."""
@@ -177,20 +173,18 @@ class NeuralHead(Head):
         """Take (channel,) mean and deviation of the frames that the head will be trained on."""
         layers = self.reductions()
         widths = [layer.linear.in_features for layer in layers]
-        for layer, own_mean, own_deviation in zip(
+        for layer, *statistics in zip(
             layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True
         ):
-            layer.standardise_by(own_mean, own_deviation)
+            layer.standardise_by(*statistics)
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
-        """Let the untrained head's scores lie about `label`."""
+        """Centre the untrained head's scores on `label`."""
         self.score.bias.fill_(label)
 
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Take the (video,) scaled labels of the training part and their data sets' numbers; most heads do
-        not start from them.
-        """
+        """Take the (video,) scaled labels of the training part and the numbers of their data sets."""
         return
 
 
@@ -199,10 +193,9 @@ _BOOLEANS = {"yes": True, "no": False}
 
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return all options of a head: the given ones, and its own values for the rest.
+    """Return all options of a head: the given ones, and the head's defaults for the rest.
 
     Raises:
-        UnknownNameError: there is no such head.
         ArgumentError: the head has no such option, or the value is of another kind.
     """
     parameters = dict(inspect.signature(HEADS.get(name)).parameters)
@@ -212,71 +205,56 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
         if key not in resolved:
             raise ArgumentError(f"head '{name}' has no option '{key}'; it has {', '.join(resolved)}.")
         if type(value) is not type(resolved[key]):
-            raise ArgumentError(
-                f"option '{key}' of head '{name}' is {value!r}; it has to be a "
-                f"{type(resolved[key]).__name__}, as {resolved[key]!r}."
-            )
+            allowed = f"a {type(resolved[key]).__name__}, as {resolved[key]!r}"
+            raise ArgumentError(f"option '{key}' of head '{name}' is {value!r}; it has to be {allowed}.")
         resolved[key] = value
     return resolved
 
 
 def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a head that are written as NAME=VALUE, each of the kind that its own value has;
-    yes and no are booleans.
+    """Return the options of a head that are written as NAME=VALUE; yes and no are booleans.
 
     Raises:
-        UnknownNameError: there is no such head.
         ArgumentError: the head has no such option, or the text is of another kind.
     """
-    defaults, found = head_options(name), dict[str, Any]()
+    defaults, options = head_options(name), dict[str, Any]()
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or key not in defaults:
-            raise ArgumentError(
-                f"option '{pair}': head '{name}' takes NAME=VALUE with one of {', '.join(defaults)}."
-            )
+            known = ", ".join(defaults)
+            raise ArgumentError(f"option '{pair}': head '{name}' takes NAME=VALUE with one of {known}.")
+        kind = type(defaults[key])
         try:
-            found[key] = _BOOLEANS[text] if isinstance(defaults[key], bool) else type(defaults[key])(text)
+            options[key] = _BOOLEANS[text] if kind is bool else kind(text)
         except (ValueError, KeyError):
-            allowed = (
-                "yes or no"
-                if isinstance(defaults[key], bool)
-                else f"a {type(defaults[key]).__name__}, as {defaults[key]!r}"
-            )
-            raise ArgumentError(
-                f"option '{key}' of head '{name}' is '{text}'; it has to be {allowed}."
-            ) from None
-    return found
+            allowed = "yes or no" if kind is bool else f"a {kind.__name__}, as {defaults[key]!r}"
+            message = f"option '{key}' of head '{name}' is '{text}'; it has to be {allowed}."
+            raise ArgumentError(message) from None
+    return options
 
 
 def build_head(name: str, channels: int, options: Mapping[str, Any] | None = None) -> Head:
-    """Return an untrained head for features of `channels` channels, initialised as PyTorch does by default
-    (so does the released code).
-    """
+    """Return an untrained head, initialised as PyTorch does by default (so does the released code)."""
     return HEADS.get(name)(channels, **head_options(name, options))
 
 
 def resolved_options(
-    head: str, options: Mapping[str, Any] | None, pooling: str, asked_for: bool = False
+    head: str, options: Mapping[str, Any] | None, pooling: str, required: bool = False
 ) -> dict[str, Any]:
-    """Return all options of a head; the recipe's pooling variant goes to the heads that have one, unless it
-    is given.
+    """Return all options of a head; the recipe's pooling variant goes to the heads that have one.
 
     Args:
-        head: name of the head.
-        options: the given ones.
-        pooling: the recipe's variant.
-        asked_for: the variant was named for this fit, and is not just the recipe's own.
+        pooling: the recipe's variant; one in `options` goes before it.
+        required: the variant was named for this fit, and is not just the recipe's.
 
     Raises:
-        ArgumentError: a variant was asked for and the head has no temporal pooling, or an option is not
-            allowed.
+        ArgumentError: a variant is required of a head without pooling, or an option is not allowed.
     """
-    defaults = head_options(head)
-    if asked_for and "pooling" not in defaults:
+    has_pooling = "pooling" in head_options(head)
+    if required and not has_pooling:
         able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
         raise ArgumentError(
             f"pooling is '{pooling}', but head '{head}' has no temporal pooling; leave it out, or use a "
             f"head with one: {able}."
         )
-    return head_options(head, {**({"pooling": pooling} if "pooling" in defaults else {}), **(options or {})})
+    return head_options(head, {**({"pooling": pooling} if has_pooling else {}), **(options or {})})

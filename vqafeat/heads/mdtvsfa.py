@@ -1,4 +1,4 @@
-"""Relative, mapped and aligned scores: what MDTVSFA and Li et al. put behind the temporal pooling."""
+"""Heads mdtvsfa and mdtvsfa-transformer: relative, mapped and aligned scores of MDTVSFA and Li et al."""
 
 import math
 
@@ -10,12 +10,11 @@ from vqafeat.heads.base import HEADS, Head, NeuralHead, Scores
 from vqafeat.heads.recurrent import SubGRU
 from vqafeat.heads.transformer import TransformerHead
 
-_SIGN = "+"
-_OPEN = 1e-3
+_OPEN = 1e-3  # keeps what goes into a logit off 0 and 1
 
 
 class AlignedHead(NeuralHead):
-    """A head with mean pooling at its end, and behind it sigmoid → logistic → one line a data set.
+    """A head with mean pooling, followed by sigmoid → logistic → one linear mapping a data set.
 
     Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022):
     relative = sigmoid(pooled), mapped = Linear–Sigmoid–Linear(relative), the first Linear starting at weight
@@ -27,25 +26,22 @@ class AlignedHead(NeuralHead):
     Within a data set the three rank alike and mapped and aligned correlate alike, as long as the learnt
     slopes stay positive.
 
-    The video's score is the aligned one of the data set `scale_of`. Frame scores are on the same scale, each
-    taken through the same functions by itself, so that their mean is close to the video's score, not equal to
-    it.
+    The video's score is the aligned one of the data set `scale_of`. Frame scores go through the same
+    functions one by one, so that their mean is close to the video's score, not equal to it.
 
     Args:
         inner: the head whose pooled quality is bounded.
-        datasets: names joined by `+`, each with a line of its own; empty for one that is not named.
+        datasets: names joined by `+`, each with its own linear mapping; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
-        four_parameters: learn all of the logistic, as the paper has it.
+        four_parameters: learn all of the logistic, as in the paper.
     """
 
     def __init__(self, inner: NeuralHead, datasets: str, scale_of: str, four_parameters: bool) -> None:
         super().__init__()
-        names = [name.strip() for name in datasets.split(_SIGN)]
+        names = [name.strip() for name in datasets.split("+")]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):
-            raise ArgumentError(
-                f"datasets is '{datasets}'; names joined by '{_SIGN}' have to be different and not empty, "
-                f"as in 'a+b'."
-            )
+            allowed = "names joined by '+' have to be different and not empty, as in 'a+b'"
+            raise ArgumentError(f"datasets is '{datasets}'; {allowed}.")
         if scale_of and scale_of not in names:
             known = ", ".join(names) if datasets else "no named data set"
             raise ArgumentError(f"scale_of is '{scale_of}'; the head has scales of {known}.")
@@ -54,17 +50,14 @@ class AlignedHead(NeuralHead):
         self.steepen, self.stretch = nn.Linear(1, 1), nn.Linear(1, 1)
         self.slopes = nn.Parameter(torch.ones(len(names)))
         self.offsets = nn.Parameter(torch.zeros(len(names)))
-        self._start_logistic()
-        self.stretch.requires_grad_(four_parameters)
-
-    @torch.no_grad()
-    def _start_logistic(self) -> None:
-        for layer, weight, bias in (
-            (self.steepen, 2 * math.sqrt(3), -math.sqrt(3)),
-            (self.stretch, 1.0, 0.0),
+        for parameter, value in (
+            (self.steepen.weight, 2 * math.sqrt(3)),
+            (self.steepen.bias, -math.sqrt(3)),
+            (self.stretch.weight, 1.0),
+            (self.stretch.bias, 0.0),
         ):
-            layer.weight.fill_(weight)
-            layer.bias.fill_(bias)
+            nn.init.constant_(parameter, value)
+        self.stretch.requires_grad_(four_parameters)
 
     @property
     def core(self) -> Head:
@@ -76,7 +69,7 @@ class AlignedHead(NeuralHead):
 
         Args:
             scores: (batch,), of `core`.
-            dataset: (batch,) int, which data set's line each video takes; without it, that of `scale_of`.
+            dataset: (batch,) int, whose mapping each video takes; without it, that of `scale_of`.
         """
         relative = torch.sigmoid(scores)
         mapped = self._mapped(relative)
@@ -97,10 +90,9 @@ class AlignedHead(NeuralHead):
 
     @torch.no_grad()
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Start each data set's line at the range and the minimum of its own among the (video,) scaled
-        labels.
+        """Start each data set's mapping at the range and the minimum of its (video,) scaled labels.
 
-        A head with several lines that sees one data set alone starts them all there.
+        A head with several mappings that sees one data set alone starts them all there.
         """
         for number in range(len(self.slopes)):
             own = labels[dataset == number] if bool(dataset.any()) else labels
@@ -109,11 +101,10 @@ class AlignedHead(NeuralHead):
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
-        """Let the untrained head's scores lie about `label`, or as near to it as the logistic reaches."""
-        wanted = (label - self.offsets[self.scale_number]) / self.slopes[self.scale_number]
-        relative = (
-            torch.logit(wanted.nan_to_num().clamp(_OPEN, 1 - _OPEN)) - self.steepen.bias
-        ) / self.steepen.weight[0]
+        """Centre the untrained head's scores on `label`, or as near to it as the logistic reaches."""
+        mapped = (label - self.offsets[self.scale_number]) / self.slopes[self.scale_number]
+        steep = torch.logit(mapped.nan_to_num().clamp(_OPEN, 1 - _OPEN))
+        relative = (steep - self.steepen.bias) / self.steepen.weight[0]
         self.inner.init_output_bias(float(torch.logit(relative.clamp(_OPEN, 1 - _OPEN))))
 
     def _mapped(self, relative: Tensor) -> Tensor:
@@ -121,16 +112,14 @@ class AlignedHead(NeuralHead):
         return mapped[..., 0]
 
     def _on_scale(self, quality: Tensor) -> Tensor:
-        return (
-            self.slopes[self.scale_number] * self._mapped(torch.sigmoid(quality))
-            + self.offsets[self.scale_number]
-        )
+        mapped = self._mapped(torch.sigmoid(quality))
+        return self.slopes[self.scale_number] * mapped + self.offsets[self.scale_number]
 
 
 @HEADS.register("mdtvsfa")
 class MDTVSFA(AlignedHead):
-    """VSFA's head with a bounded score, a learnt logistic and one line a data set (MDTVSFA, IJCV 2021; Li et
-    al., TCSVT 2022).
+    """VSFA's head with a bounded score, a learnt logistic and one linear mapping a data set (MDTVSFA, IJCV
+    2021; Li et al., TCSVT 2022).
     """
 
     def __init__(
@@ -145,9 +134,8 @@ class MDTVSFA(AlignedHead):
         scale_of: str = "",
         four_parameters: bool = False,
     ) -> None:
-        super().__init__(
-            SubGRU(channels, reduced, hidden, pooling, window, beta), datasets, scale_of, four_parameters
-        )
+        inner = SubGRU(channels, reduced, hidden, pooling, window, beta)
+        super().__init__(inner, datasets, scale_of, four_parameters)
 
 
 @HEADS.register("mdtvsfa-transformer")
@@ -170,16 +158,6 @@ class MDTVSFATransformer(AlignedHead):
         scale_of: str = "",
         four_parameters: bool = False,
     ) -> None:
-        inner = TransformerHead(
-            channels,
-            reduced,
-            layers,
-            attention_heads,
-            feed_forward,
-            dropout,
-            positions,
-            pooling,
-            window,
-            beta,
-        )
+        encoder = (reduced, layers, attention_heads, feed_forward, dropout, positions)
+        inner = TransformerHead(channels, *encoder, pooling, window, beta)
         super().__init__(inner, datasets, scale_of, four_parameters)

@@ -1,7 +1,7 @@
-"""From a quality for each frame to the quality of a video: hysteresis temporal pooling, vectorised over
-videos of different lengths.
+"""Hysteresis temporal pooling: from a quality for each frame to the quality of a video.
 
-Padding is never read: every function looks at a video's own frames and leaves 0 behind its end.
+Vectorised over videos of different lengths. Padding is never read: every function looks at a video's own
+frames and leaves 0 behind its end.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,12 @@ POOLINGS: Registry[Pooling] = Registry("pooling")
 
 @dataclass(frozen=True)
 class SubjectivePooling:
-    """A variant of hysteresis pooling with its numbers, as a head keeps it.
+    """A variant of hysteresis pooling with its numbers.
 
     Attributes:
         variant: name in `POOLINGS`.
         window: τ, in frames.
         beta: β, between 0 and 1.
-
-    Raises:
-        UnknownNameError: there is no such variant.
-        ArgumentError: a number is not allowed.
     """
 
     variant: str
@@ -40,10 +36,8 @@ class SubjectivePooling:
     def __post_init__(self) -> None:
         POOLINGS.get(self.variant)
         if self.window < 1 or not 0 <= self.beta <= 1:
-            raise ArgumentError(
-                f"window = {self.window}, beta = {self.beta}: the pooling window has to be at least 1 frame "
-                f"and beta between 0 and 1."
-            )
+            allowed = "the pooling window has to be at least 1 frame and beta between 0 and 1"
+            raise ArgumentError(f"window = {self.window}, beta = {self.beta}: {allowed}.")
 
     def __call__(self, quality: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the pooled quality of (batch, time) quality, 0 behind a video's end."""
@@ -56,21 +50,16 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
 
 
 def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
-    """Return (batch, time, …), or (time, batch, …), of (total frames, …): each video's frames, 0 behind its
-    end.
+    """Return (batch, time, …), or (time, batch, …), of (total frames, …), 0 behind a video's end.
 
-    What `pad_sequence` does, in one step there and one back instead of one a video.
+    It does what `pad_sequence` does, in one step there and one back instead of one a video.
     """
     batch, time = len(lengths), int(lengths.max())
     video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
-    places, shape = (
-        (moment * batch + video, (time, batch)) if time_first else (video * time + moment, (batch, time))
-    )
-    return (
-        flat.new_zeros(batch * time, *flat.shape[1:])
-        .index_copy(0, places, flat)
-        .view(*shape, *flat.shape[1:])
-    )
+    index = moment * batch + video if time_first else video * time + moment
+    shape = (time, batch) if time_first else (batch, time)
+    empty = flat.new_zeros(batch * time, *flat.shape[1:])
+    return empty.index_copy(0, index, flat).view(*shape, *flat.shape[1:])
 
 
 def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
@@ -88,18 +77,16 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
     paper excludes the frame from the memory and looks one frame further ahead.
 
     Args:
-        quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
+        quality: (batch, time), quality of each frame; values behind a video's length are ignored.
         lengths: (batch,) int.
-        window: frames that are looked at, τ.
+        window: τ, in frames.
         beta: weight of `current` (in the released code; the paper gives β to the memory).
 
     Returns:
         (batch, time) pooled quality, 0 behind a video's end.
     """
-    memory = -F.max_pool1d(F.pad(-quality[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[
-        :, 0
-    ]
-    return _blend(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
+    memory = _smallest_of_last(quality, window)
+    return _masked(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
 
 
 @POOLINGS.register("paper")
@@ -109,28 +96,20 @@ def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: f
 
     Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality
     where there is none before); current is the mean of the frame and the next `window` ones, weighted by e^−q
-    and cut at the video's end.
-
-    Args:
-        quality: (batch, time), quality of each frame; what lies behind a video's length is ignored.
-        lengths: (batch,) int.
-        window: τ.
-        beta: weight of the memory, β.
-
-    Returns:
-        (batch, time) pooled quality, 0 behind a video's end.
+    and cut at the video's end. `beta` is the weight of the memory; else as `released_hysteresis`.
     """
-    # the first frame, put before itself, is its own memory and adds nothing to the windows of the frames
-    # after it
+    # the first frame, put before itself, is its own memory and adds nothing to the windows after it
     before = torch.cat([quality[:, :1], quality[:, :-1]], dim=1)
-    memory = -F.max_pool1d(F.pad(-before[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
-    return _blend(beta * memory + (1 - beta) * _current(quality, lengths, window + 1), lengths)
+    memory = _smallest_of_last(before, window)
+    return _masked(beta * memory + (1 - beta) * _current(quality, lengths, window + 1), lengths)
+
+
+def _smallest_of_last(quality: Tensor, window: int) -> Tensor:
+    return -F.max_pool1d(F.pad(-quality[:, None], (window - 1, 0), value=-torch.inf), window, stride=1)[:, 0]
 
 
 def _current(quality: Tensor, lengths: Tensor, span: int) -> Tensor:
-    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the ones after it, `span` in all, stable
-    for any q.
-    """
+    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the `span` − 1 next ones, for any q."""
     mask = F.pad(frame_mask(lengths, quality.shape[1]), (0, span - 1))
     padded = F.pad(quality, (0, span - 1))
     # finite, for windows wholly behind the end, where a softmax over −∞ would be NaN and reach the gradients
@@ -139,5 +118,5 @@ def _current(quality: Tensor, lengths: Tensor, span: int) -> Tensor:
     return (weights * padded.masked_fill(~mask, 0).unfold(1, span, 1)).sum(dim=-1)
 
 
-def _blend(pooled: Tensor, lengths: Tensor) -> Tensor:
+def _masked(pooled: Tensor, lengths: Tensor) -> Tensor:
     return pooled.masked_fill(~frame_mask(lengths, pooled.shape[1]), 0)

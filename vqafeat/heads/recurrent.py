@@ -1,4 +1,6 @@
-"""What the recurrent heads share: FC → recurrence → FC to one quality a frame → temporal pooling."""
+"""Heads of VSFA and Fontanel et al.: FC → recurrence → FC to one quality a frame → temporal pooling."""
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -6,56 +8,9 @@ from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
 from vqafeat.heads.pooling import SubjectivePooling, padded
 
 
-class RecurrentHead(NeuralHead):
-    """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the
-    released VSFA.py.
-
-    The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own
-    frames.
-    """
-
-    recurrence: nn.GRU | nn.LSTM
-
-    def __init__(self, channels: int, reduced: int, hidden: int) -> None:
-        super().__init__()
-        self.reduce = FrameReduction(channels, reduced)
-        self.score = nn.Linear(hidden, 1)
-
-    def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): FC → recurrence → FC."""
-        return self.quality(self.recurrence(self.reduced(frames, lengths))[0])
-
-    def reduced(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (time, batch, reduced): what the recurrence reads, 0 behind a video's end."""
-        return padded(self.reduce(frames), lengths, time_first=True)
-
-    def quality(self, states: Tensor) -> Tensor:
-        """Return (batch, time) of the recurrence's (time, batch, hidden) states."""
-        quality: Tensor = self.score(states)
-        return quality[:, :, 0].T
-
-
-class SubjectiveHead(RecurrentHead):
-    """A recurrent head with subjectively-inspired (hysteresis) temporal pooling; the frame score is the
-    pooled quality q′.
-    """
-
-    def __init__(
-        self, channels: int, reduced: int, hidden: int, pooling: str, window: int, beta: float
-    ) -> None:
-        super().__init__(channels, reduced, hidden)
-        self.pool = SubjectivePooling(pooling, window, beta)
-
-    def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): the pooled quality q′."""
-        return self.pool(raw, lengths)
-
-
 @HEADS.register("no-time")
 class NoTime(NeuralHead):
-    """The head without temporal model that Fontanel et al. compare with (table 1): VSFA's two FC layers and a
-    mean.
-    """
+    """The head without temporal model in Fontanel et al. (table 1): VSFA's two FC layers and a mean."""
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
         super().__init__()
@@ -68,19 +23,45 @@ class NoTime(NeuralHead):
         return padded(quality[:, 0], lengths)
 
 
+class RecurrentHead(NeuralHead):
+    """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the
+    released VSFA.py.
+
+    The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own
+    frames.
+    """
+
+    cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU
+
+    def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
+        super().__init__()
+        self.reduce = FrameReduction(channels, reduced)
+        self.score = nn.Linear(hidden, 1)
+        self.recurrence = self.cell(reduced, hidden)
+
+    def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, time): FC → recurrence → FC."""
+        return self.quality(self.recurrence(self.reduced(frames, lengths))[0])
+
+    def reduced(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Return (time, batch, reduced): the input of the recurrence, 0 behind a video's end."""
+        return padded(self.reduce(frames), lengths, time_first=True)
+
+    def quality(self, states: Tensor) -> Tensor:
+        """Return (batch, time) of the recurrence's (time, batch, hidden) states."""
+        quality: Tensor = self.score(states)
+        return quality[:, :, 0].T
+
+
 @HEADS.register("avg-gru")
 class AvgGRU(RecurrentHead):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
     supports_batched_training = True
 
-    def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
-        super().__init__(channels, reduced, hidden)
-        self.recurrence = nn.GRU(reduced, hidden)
-
 
 @HEADS.register("sub-gru")
-class SubGRU(SubjectiveHead):
+class SubGRU(RecurrentHead):
     """VSFA as released; `pooling="paper"` follows the paper's equations instead of the released code."""
 
     supports_batched_training = True
@@ -94,22 +75,13 @@ class SubGRU(SubjectiveHead):
         window: int = 12,
         beta: float = 0.5,
     ) -> None:
-        super().__init__(channels, reduced, hidden, pooling, window, beta)
-        self.recurrence = nn.GRU(reduced, hidden)
+        super().__init__(channels, reduced, hidden)
+        self.pool = SubjectivePooling(pooling, window, beta)
 
 
 @HEADS.register("sub-lstm")
-class SubLSTM(SubjectiveHead):
+class SubLSTM(SubGRU):
     """VSFA with the cell swapped (Fontanel et al., table 1)."""
 
-    def __init__(
-        self,
-        channels: int,
-        reduced: int = 128,
-        hidden: int = 32,
-        pooling: str = "released",
-        window: int = 12,
-        beta: float = 0.5,
-    ) -> None:
-        super().__init__(channels, reduced, hidden, pooling, window, beta)
-        self.recurrence = nn.LSTM(reduced, hidden)
+    supports_batched_training = False
+    cell = nn.LSTM

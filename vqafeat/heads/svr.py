@@ -1,4 +1,4 @@
-"""svr: features averaged over a video's frames → RBF support vector regression; Li et al.'s S-Feature +
+"""Head svr: features averaged over a video's frames → RBF support vector regression; Li et al.'s S-Feature +
 SVR.
 """
 
@@ -17,12 +17,11 @@ class SVRHead(Head):
     """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022,
     table XIII).
 
-    Trained by `vqafeat.training.svr`; here is only the formula that scores: f(x) = Σ a_i exp(−γ ‖x − s_i‖²) +
-    b over the support vectors s_i. A video is scored as a whole, so each of its frames has the video's score.
-    All numbers are float64, as in libsvm.
+    `vqafeat.training.svr` trains it; this class holds the formula that scores: f(x) = Σ a_i
+    exp(−γ ‖x − s_i‖²) + b over the support vectors s_i. A video is scored as a whole, so each of its frames
+    has the video's score. All numbers are float64, as in libsvm.
 
     Args:
-        channels: width of a frame's features.
         epsilon: half-width of the tube without loss, in the labels' unit; 0.1 is what scikit-learn and so the
             released script uses.
         folds: of the cross-validation where there is no validation part.
@@ -43,24 +42,14 @@ class SVRHead(Head):
     def __init__(self, channels: int, epsilon: float = 0.1, folds: int = 5, held_out: float = 0.0) -> None:
         super().__init__()
         if not 0 <= epsilon < float("inf") or folds < 2 or not 0 <= held_out < 1:
-            raise ArgumentError(
-                f"epsilon = {epsilon}, folds = {folds}, held_out = {held_out}: epsilon has to be at least 0 "
-                f"and finite, folds at least 2, "
-                "and held_out a share below 1."
-            )
-        sizes = {
-            "support": (0, channels),
-            "coefficients": (0,),
-            "intercept": (),
-            "gamma": (),
-            "scale": (channels,),
-            "shift": (channels,),
-        }
-        for name, size in sizes.items():
+            allowed = "epsilon has to be at least 0 and finite, folds at least 2, held_out a share below 1"
+            raise ArgumentError(f"epsilon = {epsilon}, folds = {folds}, held_out = {held_out}: {allowed}.")
+        sizes = {"support": (0, channels), "coefficients": (0,), "intercept": (), "gamma": ()}
+        for name, size in {**sizes, "scale": (channels,), "shift": (channels,)}.items():
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
 
     def resize_buffers(self, weights: Mapping[str, Tensor]) -> None:
-        """Take as many support vectors as a state dict has."""
+        """Make room for as many support vectors as a state dict has."""
         count = len(weights["support"]) if "support" in weights and weights["support"].ndim else 0
         self.support = self.support.new_zeros((count, self.support.shape[1]))
         self.coefficients = self.coefficients.new_zeros(count)
@@ -68,11 +57,9 @@ class SVRHead(Head):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch,) float64: each video's score."""
         means = torch.stack([part.double().mean(dim=0) for part in torch.split(frames, lengths.tolist())])
-        # without the shortcut through a matrix product, whose rounding would depend on how many videos are
-        # scored together
-        distances = torch.cdist(
-            means * self.scale + self.shift, self.support, compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        # not by a matrix product, whose rounding would depend on how many videos are scored together
+        exact = "donot_use_mm_for_euclid_dist"
+        distances = torch.cdist(means * self.scale + self.shift, self.support, compute_mode=exact)
         kernel = torch.exp(-self.gamma * distances.square())
         scores: Tensor = (kernel * self.coefficients).sum(dim=1) + self.intercept
         return scores

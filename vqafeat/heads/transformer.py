@@ -1,4 +1,4 @@
-"""transformer: FC → Transformer encoder → FC to one quality a frame → subjective pooling; Li et al.'s
+"""Head transformer: FC → Transformer encoder → FC to one quality a frame → subjective pooling; Li et al.'s
 alternative to the GRU.
 """
 
@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
 from vqafeat.heads.pooling import SubjectivePooling, frame_mask, padded
-from vqafeat.registry import Registry
+from vqafeat.registry import named
 
-POSITIONS: Registry[bool] = Registry("kind of positions")
-POSITIONS.add("sinusoidal", True)
-POSITIONS.add("none", False)
+_POSITIONS = {"sinusoidal": True, "none": False}
 
 
 @HEADS.register("transformer")
@@ -22,7 +20,7 @@ class TransformerHead(NeuralHead):
     """VSFA with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, section IV-D and table XV).
 
     The paper gives 2 layers, feed-forward 2048, 2 heads and dropout 0.2; its released code has the GRU alone.
-    Chosen here, after the paper that it cites (Vaswani et al. 2017): layers of the default kind of PyTorch
+    The rest follows the paper that it cites (Vaswani et al. 2017): layers of the default kind of PyTorch
     (ReLU, normalisation after each residual sum), sinusoidal positions added to the reduced features, without
     which a frame's place in time would be unknown, and dropout inside the layers alone. `positions="none"`
     leaves them out.
@@ -45,7 +43,7 @@ class TransformerHead(NeuralHead):
         _check_sizes(reduced, layers, attention_heads, dropout)
         self.pool = SubjectivePooling(pooling, window, beta)
         self.reduce = FrameReduction(channels, reduced)
-        self.with_positions = POSITIONS.get(positions)
+        self.with_positions = named("kind of positions", positions, _POSITIONS)
         layer = nn.TransformerEncoderLayer(reduced, attention_heads, feed_forward, dropout, batch_first=True)
         # nested tensors are a prototype that warns; the mask does the same
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
@@ -60,27 +58,22 @@ class TransformerHead(NeuralHead):
         quality: Tensor = self.score(states)
         return quality[:, :, 0]
 
-    def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): the pooled quality q′."""
-        return self.pool(self.raw_frame_scores(frames, lengths), lengths)
-
 
 def sinusoids(time: int, width: int) -> Tensor:
     """Return (time, width) positions: sin(t / 10000^(2i/width)) in channel 2i, the cosine in channel 2i + 1
     (Vaswani et al. 2017, 3.5).
     """
-    place = torch.arange(time, dtype=torch.float64)[:, None]
+    position = torch.arange(time, dtype=torch.float64)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
-    waves = torch.stack([torch.sin(place * rate), torch.cos(place * rate)], dim=2)
+    waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2)
     return waves.flatten(1)[:, :width]
 
 
 def _check_sizes(reduced: int, layers: int, attention_heads: int, dropout: float) -> None:
     if layers < 1 or attention_heads < 1 or reduced % attention_heads:
         raise ArgumentError(
-            f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: there has to be "
-            f"at least 1 layer and 1 "
-            "attention head, and the attention heads have to share the reduced channels evenly."
+            f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: at least 1 layer "
+            "and 1 attention head are needed, and the heads have to share the reduced channels evenly."
         )
     if not 0 <= dropout < 1:
         raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, as 0.2.")

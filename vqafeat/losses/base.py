@@ -1,10 +1,9 @@
-"""What a loss is; losses found by name, joined, and given their options."""
+"""Losses by name, joined by `+`, with their options; how the losses of several data sets are combined."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,39 +13,73 @@ from torch import Tensor
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import Scores
 from vqafeat.losses.soft_rank import SOFT_RANKS
-from vqafeat.registry import Registry, keyword_options
+from vqafeat.registry import Registry, keyword_options, named
 
-Loss = Callable[[Scores, Tensor], Tensor]
-
-# (batch,) scores, (batch,) labels → scalar; what a loss takes by keyword alone is named as in `LossOptions`
-LOSSES: Registry[Callable[..., Tensor]] = Registry("loss")
-
-# names of the losses whose scores come to lie on the labels' own scale; the others fix no more than order,
-# line or distances
-ON_LABEL_SCALE: set[str] = set()
-
-# loss → the score that it reads, as in the released VQAloss.py of MDTVSFA and of Li et al.; the others read
-# the aligned one, on the labels' scale. The losses of order read what `LossOptions.ranks_read` says.
-READS: dict[str, str] = {}
-BY_OPTION = "ranks_read"
+BY_OPTION: Literal["ranks_read"] = "ranks_read"
 _SCORES = ("relative", "mapped", "aligned")
 
 
 @dataclass(frozen=True)
+class Loss:
+    """A loss of the scores of a batch, and what training has to know of it.
+
+    Attributes:
+        function: (batch,) scores, (batch,) labels → scalar; its keyword-only parameters are options, named as
+            in `LossOptions`.
+        input_score: the field of `Scores` that it reads, as in the released VQAloss.py of MDTVSFA and of Li
+            et al.; the losses of order read the one that `LossOptions.ranks_read` names.
+        is_calibrated: it brings scores to the labels' own scale; the others fix order, line or distances.
+    """
+
+    function: Callable[..., Tensor]
+    input_score: Literal["relative", "mapped", "aligned", "ranks_read"] = "aligned"
+    is_calibrated: bool = False
+
+    def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
+        """Return the loss of (batch,) scores and (batch,) labels."""
+        return self.function(scores, labels, **options)
+
+    @property
+    def described(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def options(self) -> set[str]:
+        """The names of the `LossOptions` that it reads."""
+        return {*keyword_options(self.function), *([BY_OPTION] if self.input_score == BY_OPTION else [])}
+
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+class LossRegistry(Registry[Loss]):
+    """The losses by name."""
+
+    def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
+        """Return a decorator that registers a function as a loss; `attributes` are those of `Loss`."""
+
+        def decorate(function: Function) -> Function:
+            self.add(name, Loss(function, **attributes))
+            return function
+
+        return decorate
+
+
+LOSSES = LossRegistry("loss")
+
+
+@dataclass(frozen=True)
 class LossOptions:
-    """What can be chosen about losses; each loss takes what concerns it.
+    """The options of all losses; each loss reads its own.
 
     Attributes:
         soft_rank: regularisation of the soft ranks, "l2" or "kl".
         soft_rank_strength: of that regularisation; small ranks truly, see `srcc_loss`.
-        loss_weight: of the second and each later part of a mixture; λ of Li et al. equation 16, η of A2INet
+        loss_weight: of each part of a mixture after the first; λ of Li et al. equation 16, η of A2INet
             equation 9.
         ranks_read: the score that the losses of order read: "relative" as in the released code, or "mapped"
             as in Li et al. equation 15.
-
-    Raises:
-        UnknownNameError: there is no such regularisation.
-        ArgumentError: a number or the name of a score is not allowed.
     """
 
     soft_rank: str = "l2"
@@ -55,15 +88,12 @@ class LossOptions:
     ranks_read: str = "relative"
 
     def __post_init__(self) -> None:
-        SOFT_RANKS.get(self.soft_rank)
-        if not (self.soft_rank_strength > 0 and isfinite(self.soft_rank_strength)):
-            raise ArgumentError(
-                f"soft_rank_strength is {self.soft_rank_strength}; it has to be above 0 and finite, as 0.1."
-            )
-        if not (self.loss_weight >= 0 and isfinite(self.loss_weight)):
-            raise ArgumentError(
-                f"loss_weight is {self.loss_weight}; it has to be at least 0 and finite, as 1."
-            )
+        named("soft rank", self.soft_rank, SOFT_RANKS)
+        strength, weight = self.soft_rank_strength, self.loss_weight
+        if not (strength > 0 and isfinite(strength)):
+            raise ArgumentError(f"soft_rank_strength is {strength}; it has to be above 0 and finite, as 0.1.")
+        if not (weight >= 0 and isfinite(weight)):
+            raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, as 1.")
         if self.ranks_read not in _SCORES:
             raise ArgumentError(f"ranks_read is '{self.ranks_read}'; allowed are {', '.join(_SCORES)}.")
 
@@ -83,55 +113,50 @@ def loss_parts(name: str) -> tuple[str, ...]:
     parts = tuple(name.split("+"))
     for part in parts:
         LOSSES.get(part)
-        if parts.count(part) > 1:
-            raise ArgumentError(
-                f"loss '{name}' names '{part}' {parts.count(part)} times; name it once, its share is "
-                f"loss_weight."
-            )
+        if count := parts.count(part) - 1:
+            message = f"loss '{name}' names '{part}' {count + 1} times; name it once"
+            raise ArgumentError(f"{message}, its share is loss_weight.")
     return parts
 
 
 def options_read_by(name: str) -> frozenset[str]:
     """Return the names of the options that a loss, or a mixture, reads."""
     parts = loss_parts(name)
-    own = {option for part in parts for option in keyword_options(LOSSES.get(part))}
-    own |= {BY_OPTION for part in parts if READS.get(part) == BY_OPTION}
-    return frozenset(own | {"loss_weight"} if len(parts) > 1 else own)
+    mixed = frozenset(["loss_weight"] if len(parts) > 1 else [])
+    return mixed.union(*(LOSSES.get(part).options for part in parts))
 
 
 def on_label_scale(name: str) -> bool:
     """Return whether a head that is trained with a loss, or a mixture, gives scores on the labels' scale."""
-    return not ON_LABEL_SCALE.isdisjoint(loss_parts(name))
+    return any(LOSSES.get(part).is_calibrated for part in loss_parts(name))
 
 
-def build_loss(name: str, options: LossOptions | None = None) -> Loss:
-    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one; each
-    reads its own score.
+# scores of a batch and its (batch,) labels → scalar
+LossFunction = Callable[[Scores, Tensor], Tensor]
 
-    Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; both with weight 1.
 
-    Raises:
-        UnknownNameError: a part is no loss.
-        ArgumentError: a part is named twice.
+def build_loss(name: str, options: LossOptions | None = None) -> LossFunction:
+    """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one.
+
+    Each reads its own score. Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9,
+    `l1+rank`; both with weight 1.
     """
-    chosen = options or LossOptions()
-    first, *later = (_reading(part, chosen) for part in loss_parts(name))
+    given = options or LossOptions()
+    first, *later = (_with_options(LOSSES.get(part), given) for part in loss_parts(name))
 
     def joined(outputs: Scores, labels: Tensor) -> Tensor:
         total = first(outputs, labels)
         for part in later:
-            total = total + chosen.loss_weight * part(outputs, labels)
+            total = total + given.loss_weight * part(outputs, labels)
         return total
 
     return joined
 
 
-def _reading(name: str, options: LossOptions) -> Loss:
-    loss = LOSSES.get(name)
-    given = partial(loss, **{key: getattr(options, key) for key in keyword_options(loss)})
-    read = READS.get(name, "aligned")
-    score = options.ranks_read if read == BY_OPTION else read
-    return lambda outputs, labels: given(getattr(outputs, score), labels)
+def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
+    keywords = {key: getattr(options, key) for key in keyword_options(loss.function)}
+    score = options.ranks_read if loss.input_score == BY_OPTION else loss.input_score
+    return lambda outputs, labels: loss(getattr(outputs, score), labels, **keywords)
 
 
 Numbers = npt.NDArray[np.intp]
@@ -143,26 +168,23 @@ MIXINGS: Registry[Callable[[Numbers], Numbers]] = Registry("mixing")
 
 @MIXINGS.register("losses")
 def per_dataset(dataset_of: Numbers) -> Numbers:
-    """Give each data set a loss of its own, and each batch as many videos of every data set (MDTVSFA, IJCV
-    2021, section 3.3).
+    """Give each data set its own loss, and each batch as many videos of every data set (MDTVSFA, IJCV 2021,
+    section 3.3).
     """
     return dataset_of
 
 
 @MIXINGS.register("pooled")
 def pooled(dataset_of: Numbers) -> Numbers:
-    """Train on all data sets as on one, whose labels a label scale such as unit-of-dataset has to bring
-    together.
-    """
+    """Train on all data sets as on one; a label scale such as unit-of-dataset has to make them alike."""
     return np.zeros_like(dataset_of)
 
 
 def softmax_weighted_sum(losses: Sequence[Tensor]) -> Tensor:
-    """Return Σ e^L·L / Σ e^L over the losses of the data sets: the larger a loss, the more it weighs. One
-    loss stays what it is.
+    """Return Σ e^L·L / Σ e^L over the losses of the data sets: the larger a loss, the more it weighs.
 
-    Source: `VQALoss.forward` in the released VQAloss.py of MDTVSFA and of Li et al.; the weights carry
-        gradients too.
+    One loss is returned as it is. Source: `VQALoss.forward` in the released VQAloss.py of MDTVSFA and of Li
+    et al.; the weights carry gradients too.
     """
     if len(losses) == 1:
         return losses[0]

@@ -1,10 +1,10 @@
-"""Pearson's correlation of a batch, defined where there is none to speak of."""
+"""The losses, from the equations and the released code of the papers."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqafeat.losses.base import BY_OPTION, LOSSES, ON_LABEL_SCALE, READS
+from vqafeat.losses.base import BY_OPTION, LOSSES
 from vqafeat.losses.soft_rank import soft_ranks
 
 # a spread below this many roundings of the largest value is none
@@ -18,16 +18,12 @@ def is_constant(values: Tensor) -> Tensor:
 
 
 def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
-    """Return Pearson's correlation of two (batch,) vectors, and 0 without any gradient where it is
-    `undefined`.
+    """Return Pearson's correlation of two (batch,) vectors; 0 without a gradient where it is `undefined`.
 
     The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8,
-    from which Adam's second moments take a thousand steps to recover. NaN and infinity stay NaN, wherever
-    they are.
+    from which Adam's second moments take a thousand steps to recover. NaN and infinity stay NaN.
 
     Args:
-        first: (batch,).
-        second: (batch,).
         undefined: bool scalar, true where one of the two is constant.
     """
     a, b = _unit(first, undefined), _unit(second, undefined)
@@ -42,20 +38,15 @@ def _unit(values: Tensor, undefined: Tensor) -> Tensor:
     return torch.where(undefined, centred * 0, centred / length)
 
 
-@LOSSES.register("l1")
+@LOSSES.register("l1", is_calibrated=True)
 def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the mean absolute difference of (batch,) scores and (batch,) scaled labels, as in VSFA (ACM MM
-    2019), section 3.4.
-
-    The same as equation 6 of A2INet.
+    2019), section 3.4; the same as equation 6 of A2INet.
     """
     return F.l1_loss(scores, labels)
 
 
-ON_LABEL_SCALE.add("l1")
-
-
-@LOSSES.register("plcc")
+@LOSSES.register("plcc", input_score="mapped")
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return (1 − PLCC) / 2 of (batch,) scores and (batch,) labels, in [0, 1]; 0.5 without a gradient where
     either is constant.
@@ -67,55 +58,44 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
 
-READS["plcc"] = "mapped"
-
-
-@LOSSES.register("srcc")
+@LOSSES.register("srcc", input_score=BY_OPTION)
 def srcc_loss(
     scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_rank_strength: float = 1.0
 ) -> Tensor:
     """Return 1 − Pearson's correlation of the soft ranks of (batch,) scores and labels; 1 without a gradient
     where either is constant.
 
-    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks the
-        scores and the labels as they
-    are, on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of values
-    whose neighbours in order are nowhere further apart than the strength is the value itself plus a constant
-    (any scores in [0, 1]; MOS from 1 to 5 in most batches). The released loss is then exactly 1 − PLCC, twice
-    `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in [0, 1] and 32 videos a
-    strength of about 0.01 ranks most of them.
+    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks scores
+    and labels on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of
+    values whose neighbours in order are nowhere further apart than the strength is the value itself plus a
+    constant (any scores in [0, 1]; MOS from 1 to 5 in most batches). The released loss is then exactly
+    1 − PLCC, twice `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in [0, 1]
+    and 32 videos a strength of about 0.01 ranks most of them.
 
     Args:
-        scores: (batch,).
         labels: (batch,); they are ranked softly too, on the scale that they come in.
         soft_rank: regularisation, "l2" or "kl".
         soft_rank_strength: above 0; towards 0 the ranks become the hard ones, and their gradients vanish.
     """
     undefined = is_constant(scores) | is_constant(labels)
-    # in float64, since weak scores lie close together beside ranks of up to the batch's size
+    # in float64, since weak scores are close together next to ranks of up to the batch's size
     ranks, label_ranks = (
         soft_ranks(values.double(), soft_rank, soft_rank_strength) for values in (scores, labels)
     )
     return (1 - correlation(ranks, label_ranks, undefined)).to(scores.dtype)
 
 
-READS["srcc"] = BY_OPTION
-
-
-@LOSSES.register("rank-mdtvsfa")
+@LOSSES.register("rank-mdtvsfa", input_score=BY_OPTION)
 def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,) scores and labels; 0
     for one video.
 
     Source: `loss_m` in the released VQAloss.py of MDTVSFA (IJCV 2021). There is no margin: equal scores cost
-        nothing and get no gradient.
+    nothing and get no gradient.
     """
     count = len(scores)
     wrong = F.relu((scores[:, None] - scores) * torch.sign(labels - labels[:, None]))
     return wrong.sum() / max(count * (count - 1), 1)
-
-
-READS["rank-mdtvsfa"] = BY_OPTION
 
 
 @LOSSES.register("rank")
@@ -124,8 +104,8 @@ def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     = 1 where y_i ≥ y_j, else −1.
 
     Source: A2INet equations 7 and 8; a video's pair with itself counts among the N² and costs nothing. The
-        margin is the labels' own
-    distance, so scores and labels have to share one scale; it keeps a gradient where all scores are equal.
+    margin is the labels' own distance, so scores and labels have to share one scale; it keeps a gradient
+    where all scores are equal.
     """
     distance = labels[:, None] - labels
     direction = torch.where(distance >= 0, 1.0, -1.0).to(scores.dtype)

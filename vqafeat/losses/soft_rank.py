@@ -8,8 +8,7 @@ within a block B the Jacobian is u_i·(δ_ij − u_j / Σ_B u) / ε with u = 1 f
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +18,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vqafeat.errors import ArgumentError
-from vqafeat.registry import Registry
+from vqafeat.registry import named
 
 Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Projection:
+class Projection(NamedTuple):
     """Soft ranks of values that were sorted from the largest.
 
     Attributes:
@@ -39,10 +37,6 @@ class Projection:
     starts: NDArray[np.int64]
 
 
-SOFT_RANKS: Registry[Callable[[Values], Projection]] = Registry("soft rank")
-
-
-@SOFT_RANKS.register("l2")
 def euclidean(falling: Values) -> Projection:
     """Return the projection of falling (batch,) values by Euclidean distance: the mean rank of a block, and
     the values' own distances.
@@ -51,25 +45,27 @@ def euclidean(falling: Values) -> Projection:
     return Projection(falling - fit.x, np.ones_like(falling), np.asarray(fit.blocks[:-1], dtype=np.int64))
 
 
-@SOFT_RANKS.register("kl")
 def entropic(falling: Values) -> Projection:
     """Return the projection of falling (batch,) values by relative entropy: a block shares out its ranks' sum
     by softmax.
     """
     targets, blocks = _hard_ranks(falling), list[tuple[int, float, float]]()
-    for start, (own, target) in enumerate(zip(falling.tolist(), np.log(targets).tolist(), strict=True)):
-        begin, level, room = start, own, target
+    for start, (value, target) in enumerate(zip(falling.tolist(), np.log(targets).tolist(), strict=True)):
+        begin, level, room = start, value, target
         # logarithms of sums, so that small strengths, which are large values here, do not overflow
         while blocks and blocks[-1][1] - blocks[-1][2] <= level - room:
-            begin, before, there = blocks.pop()
-            level, room = float(np.logaddexp(before, level)), float(np.logaddexp(there, room))
+            begin, level_before, room_before = blocks.pop()
+            level, room = float(np.logaddexp(level_before, level)), float(np.logaddexp(room_before, room))
         blocks.append((begin, level, room))
     starts = np.array([begin for begin, _, _ in blocks], dtype=np.int64)
     sizes = np.diff(starts, append=len(falling))
-    # against the block's own largest value, beside which nothing cancels
+    # relative to the block's own largest value, so that nothing cancels
     shares = np.exp(falling - np.repeat(falling[starts], sizes))
     ranks = shares * np.repeat(np.add.reduceat(targets, starts) / np.add.reduceat(shares, starts), sizes)
     return Projection(ranks, ranks, starts)
+
+
+SOFT_RANKS: dict[str, Callable[[Values], Projection]] = {"l2": euclidean, "kl": entropic}
 
 
 def _hard_ranks(falling: Values) -> Values:
@@ -85,24 +81,19 @@ class _SoftRanks(torch.autograd.Function):
         if np.isfinite(falling).all():
             ctx.projection = project(falling)
         else:
-            # what is not finite has no place in an order; the training loop tells the user when it sees the
-            # loss
+            # a value that is not finite has no rank; the training loop reports it when it sees the loss
             nothing = np.full_like(falling, np.nan)
             ctx.projection = Projection(nothing, nothing, np.zeros(1, dtype=np.int64))
-        return _as_tensor(_scattered(ctx.projection.ranks, ctx.order), values)
+        return _unsorted(ctx.projection.ranks, ctx.order, values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = gradients
-        own, slopes, starts = (
-            gradient.cpu().double().numpy()[ctx.order],
-            ctx.projection.slopes,
-            ctx.projection.starts,
-        )
-        means = np.add.reduceat(slopes * own, starts) / np.add.reduceat(slopes, starts)
-        falling = slopes * (own - np.repeat(means, np.diff(starts, append=len(own)))) / ctx.strength
-        return _as_tensor(_scattered(falling, ctx.order), gradient), None, None
+        (gradient,), (_, slopes, starts) = gradients, ctx.projection
+        falling = gradient.cpu().double().numpy()[ctx.order]
+        means = np.add.reduceat(slopes * falling, starts) / np.add.reduceat(slopes, starts)
+        products = slopes * (falling - np.repeat(means, np.diff(starts, append=len(falling)))) / ctx.strength
+        return _unsorted(products, ctx.order, gradient), None, None
 
 
 def soft_ranks(values: Tensor, regularisation: str = "l2", strength: float = 1.0) -> Tensor:
@@ -114,33 +105,25 @@ def soft_ranks(values: Tensor, regularisation: str = "l2", strength: float = 1.0
     in float64 on the CPU; NaN or infinity among the values make all ranks NaN.
 
     Args:
-        values: (batch,).
         regularisation: "l2" or "kl".
         strength: ε.
 
     Raises:
         ArgumentError: the values are not a vector, or the strength is not above 0.
-        UnknownNameError: there is no such regularisation.
     """
     if values.ndim != 1 or len(values) == 0:
-        raise ArgumentError(
-            f"values to be ranked have the shape {tuple(values.shape)}; give a vector of at least one, as a "
-            f"batch's scores."
-        )
+        message = f"values to be ranked have the shape {tuple(values.shape)}"
+        raise ArgumentError(f"{message}; give a vector of at least one, as a batch's scores.")
     if not 0 < strength < float("inf"):
-        raise ArgumentError(
-            f"strength of the soft ranks is {strength}; it has to be above 0 and finite, as 0.1."
-        )
-    ranks: Tensor = _SoftRanks.apply(values, SOFT_RANKS.get(regularisation), strength)
+        allowed = "it has to be above 0 and finite, as 0.1"
+        raise ArgumentError(f"strength of the soft ranks is {strength}; {allowed}.")
+    project = named("soft rank", regularisation, SOFT_RANKS)
+    ranks: Tensor = _SoftRanks.apply(values, project, strength)
     return ranks
 
 
-def _scattered(falling: Values, order: NDArray[np.int64]) -> Values:
-    """Return values in their own order that were sorted by `order`."""
-    own = np.empty_like(falling)
-    own[order] = falling
-    return own
-
-
-def _as_tensor(values: Values, like: Tensor) -> Tensor:
+def _unsorted(falling: Values, order: NDArray[np.int64], like: Tensor) -> Tensor:
+    """Return values that were sorted by `order` in their original order, as a tensor like another one."""
+    values = np.empty_like(falling)
+    values[order] = falling
     return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)

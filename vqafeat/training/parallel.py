@@ -222,7 +222,7 @@ def _scored(
         draws = sampler.testing(config.seed) if part == "test" else validated
         outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
         scalings = (result.label_scalings[data.dataset_of[row]] for row in rows)
-        return tuple(float(own.scores(output)) for own, output in zip(scalings, outputs, strict=True))
+        return tuple(float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True))
 
     parts = {part: scores(part) for part in ("train", "validation", "test")}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)

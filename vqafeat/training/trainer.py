@@ -209,7 +209,7 @@ class SplitTrainer:
         )
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(self.label_scalings):
-            scaled[numbers == number] = scaling.scaled(data.mos[numbers == number])
+            scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
         groups = MIXINGS.get(recipe.mixing)(numbers)
         self.labels = torch.from_numpy(scaled).float().to(device)
         self.groups = torch.from_numpy(groups).to(device)
