@@ -16,7 +16,7 @@ Labels = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelScaling:
-    """score on the data set's scale = head's output · scale + shift; the loss sees (label − shift) / scale."""
+    """score on the labels' scale = head's output · scale + shift; the loss sees (label − shift) / scale."""
 
     scale: float
     shift: float = 0.0
@@ -40,7 +40,7 @@ class LabelScale:
     """A rule that gives a data set its `LabelScaling`.
 
     Attributes:
-        described: in words.
+        described: in words, for `vqafeat list`.
         divisor: labels are divided by the largest, by largest − smallest, or by 1.
         of_training: the labels of the training part decide; otherwise those of all parts.
         from_smallest: the smallest label becomes 0.
@@ -82,27 +82,17 @@ class LabelScale:
 
 LABEL_SCALES: Registry[LabelScale] = Registry("label scale")
 for _name, _scale in {
-    # as the released VSFA.py; the test labels' maximum thus enters the training
-    "largest-of-dataset": LabelScale(
-        "Divide by the largest label of all parts (VSFA as released).", "largest"
-    ),
+    # the test labels' maximum enters the training, as in the released VSFA.py
+    "largest-of-dataset": LabelScale("Divide by the largest label of all parts (released VSFA).", "largest"),
     "largest-of-training": LabelScale("Divide by the largest label of the training part.", "largest", True),
     # `scale` in the released VQAdataset.py of MDTVSFA and of Li et al.
     "range-of-dataset": LabelScale(
-        "Divide by largest − smallest label of all parts (MDTVSFA and Li et al. as released).", "range"
+        "Divide by the range of all labels (released MDTVSFA, Li et al.).", "range"
     ),
-    "range-of-training": LabelScale(
-        "Divide by largest − smallest label of the training part.", "range", of_training=True
-    ),
+    "range-of-training": LabelScale("Divide by the range of the training part's labels.", "range", True),
     # the linear re-scaling that MDTVSFA and Li et al. compare with for several data sets
-    "unit-of-dataset": LabelScale(
-        "Bring the labels of all parts to [0, 1] (linear re-scaling of several data sets in MDTVSFA).",
-        "range",
-        from_smallest=True,
-    ),
-    "unit-of-training": LabelScale(
-        "Bring the labels of the training part to [0, 1].", "range", of_training=True, from_smallest=True
-    ),
+    "unit-of-dataset": LabelScale("Bring the labels of all parts to [0, 1].", "range", False, True),
+    "unit-of-training": LabelScale("Bring the labels of the training part to [0, 1].", "range", True, True),
     # as `spearmanr` in the released VQAloss.py of Li et al. does
     "none": LabelScale("Leave labels on the data set's own scale.", "one"),
 }.items():
