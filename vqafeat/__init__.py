@@ -85,11 +85,14 @@ def register_head(name: str) -> Callable[[Class], Class]:
     return HEADS.register(name)  # type: ignore[return-value]
 
 
-def register_loss(name: str) -> Callable[[Function], Function]:
-    """Return a decorator of a function (scores, labels) → loss, all tensors; `name` can be joined by `+`."""
+def register_loss(name: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Return a decorator of a function (scores, labels) → loss, all tensors; `name` can be joined by `+`.
+
+    Optional attributes are those of `vqafeat.losses.Loss`, for example `input_score="relative"`.
+    """
     from vqafeat.losses import LOSSES
 
-    return LOSSES.register(name)  # type: ignore[return-value]
+    return LOSSES.register(name, **attributes)
 
 
 def register_backbone(backbone: "Backbone") -> "Backbone":

@@ -44,7 +44,7 @@ def _heads() -> Iterable[tuple[str, str]]:
 def _losses() -> Iterable[tuple[str, str]]:
     from vqafeat.losses import LOSSES
 
-    return ((name, LOSSES.get(name).described) for name in LOSSES)
+    return ((name, (LOSSES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LOSSES)
 
 
 def _label_scales() -> Iterable[tuple[str, str]]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import vqafeat
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
 from vqafeat.heads.base import Scores
 from vqafeat.losses import (
@@ -25,6 +26,7 @@ from vqafeat.losses import (
     options_read_by,
     softmax_weighted_sum,
 )
+from vqafeat.losses.losses import l1_loss
 
 
 def batch(count: int = 9, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -253,6 +255,24 @@ def test_build_loss__gives_each_loss_the_score_that_it_reads() -> None:
         assert build_loss(name)(outputs, labels).item() == parts[name][place], name
     mapped = build_loss("plcc+srcc", LossOptions(ranks_read="mapped"))(outputs, labels).item()
     assert mapped == pytest.approx(parts["plcc"][1] + parts["srcc"][1], abs=1e-14)
+
+
+def test_register_loss__takes_what_the_loss_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(LOSSES, table, dict(getattr(LOSSES, table)))
+    scores, labels = batch()
+    for factor in (9, 2):  # as a notebook cell that is run twice, the second time changed
+
+        @vqafeat.register_loss("scaled", input_score="mapped", is_calibrated=True)
+        def scaled(scores: Tensor, labels: Tensor, factor: int = factor) -> Tensor:
+            """Return a scaled loss."""
+            return factor * l1_loss(scores, labels)
+
+    assert build_loss("scaled")(Scores(scores, labels + 3, scores), labels).item() == pytest.approx(6)
+    assert (on_label_scale("scaled"), LOSSES.get("scaled").__doc__) == (True, "Return a scaled loss.")
+    # the module decides whether worker processes are sent the loss
+    assert LOSSES._added["scaled"] == __name__
+    assert scaled(labels, labels).item() == 0
 
 
 def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:

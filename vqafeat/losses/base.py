@@ -35,14 +35,14 @@ class Loss:
     input_score: Literal["relative", "mapped", "aligned", "ranks_read"] = "aligned"
     is_calibrated: bool = False
 
+    def __post_init__(self) -> None:
+        # a loss is listed, and known again by a registry, as its function is
+        keys = ("__module__", "__qualname__", "__doc__")
+        vars(self).update({key: getattr(self.function, key) for key in keys})
+
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Return the loss of (batch,) scores and (batch,) labels."""
         return self.function(scores, labels, **options)
-
-    @property
-    def described(self) -> str:
-        """The first line of the function's docstring."""
-        return (self.function.__doc__ or "").strip().splitlines()[0]
 
     @property
     def options(self) -> set[str]:
@@ -57,10 +57,11 @@ class LossRegistry(Registry[Loss]):
     """The losses by name."""
 
     def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
-        """Return a decorator that registers a function as a loss; `attributes` are those of `Loss`."""
+        """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
 
         def decorate(function: Function) -> Function:
             self.add(name, Loss(function, **attributes))
+            self._added[name] = function.__module__
             return function
 
         return decorate
