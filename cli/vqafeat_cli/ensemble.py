@@ -33,10 +33,10 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
 
     found = blend(first, second, kappa=kappa, mapping=mapping)
     if json:
-        click.echo(json_text({**found.summary.as_dict(), "kappas": found.kappas, "chosen": found.chosen}))
+        click.echo(json_text({**found.summary.as_dict(), "kappas": found.kappas, "chosen": found.selection}))
         return
     click.echo(
-        f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.chosen})"
+        f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.selection})"
     )
     for line in metrics_lines(found.summary, found.mapping):
         click.echo(line)

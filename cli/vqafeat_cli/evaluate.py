@@ -11,7 +11,7 @@ from vqafeat.remote import StorePath
 from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
 
 if TYPE_CHECKING:
-    from vqafeat.evaluation.groups import Subsets
+    from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
 
@@ -102,7 +102,7 @@ def evaluate(
             part=part,
         )
     grouped = (
-        groups.measure_subsets(found, feature_store, by, quality_threshold=quality_threshold) if by else None
+        groups.evaluate_groups(found, feature_store, by, quality_threshold=quality_threshold) if by else None
     )
     if json:
         videos = len({row.video for row in found.predictions})
@@ -127,12 +127,12 @@ def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
     return {**means, "medians": medians, **counts, "notes": summary.notes}
 
 
-def _groups_as_json(grouped: "Subsets") -> dict[str, Any]:
+def _groups_as_json(grouped: "GroupEvaluation") -> dict[str, Any]:
     groups = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
     return {"by": grouped.by, "groups": groups, "ungrouped": grouped.ungrouped}
 
 
-def _group_lines(grouped: "Subsets", mapping: str) -> list[str]:
+def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
     from vqafeat_cli.console import aligned, shown_measures, spread_cell
 
     shown = shown_measures(mapping)

@@ -80,7 +80,7 @@ def _orders() -> Iterable[tuple[str, str]]:
 def _groupings() -> Iterable[tuple[str, str]]:
     from vqafeat.evaluation.groups import GROUPINGS
 
-    return ((name, GROUPINGS.get(name).described) for name in GROUPINGS)
+    return ((name, (GROUPINGS[name].__doc__ or "").strip().splitlines()[0].rstrip(".")) for name in GROUPINGS)
 
 
 def _image_sets() -> Iterable[tuple[str, str]]:

@@ -389,7 +389,7 @@ def test_compare_runs__refuses_runs_that_are_not_comparable(tmp_path: Path) -> N
     mapped = write_run(tmp_path / "mapped", scores_of(0.3, 1), mapping="logistic")
     with pytest.raises(
         ArgumentError,
-        match=r"plcc of '.*a' is read after the mapping 'none', of '.*mapped' after 'logistic'; compare "
+        match=r"plcc of '.*a' is computed after the mapping 'none', of '.*mapped' after 'logistic'; compare "
         r"srocc",
     ):
         quick([a, mapped], measure="plcc")
@@ -494,7 +494,7 @@ def test_ensemble__kappa_is_selected_on_validation_and_measured_on_test(
         assert found.summary.rmse.values[split] == pytest.approx(
             np.sqrt(np.mean((blended - mos) ** 2)), abs=1e-12
         )
-    assert found.chosen == "highest SROCC on each split's validation part"
+    assert found.selection == "highest SROCC on each split's validation part"
 
 
 def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tmp_path: Path) -> None:
@@ -503,7 +503,7 @@ def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tm
     np.testing.assert_allclose(
         [row.prediction for row in found.predictions if row.split == 0], rows_of(one, 0, "test")[0]
     )
-    assert (found.kappas, found.chosen) == ((1.0, 1.0), "given")
+    assert (found.kappas, found.selection) == ((1.0, 1.0), "given")
     with pytest.raises(ArgumentError, match=r"kappa is 1.5; it has to be between 0 and 1"):
         ensemble(one, two, kappa=1.5)
 

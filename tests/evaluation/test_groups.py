@@ -17,7 +17,7 @@ from tests.helpers.stores import MakeStore, identity, tiny_dataset, tiny_feature
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.evaluation.evaluate import Evaluation, Prediction, evaluate, summarise
-from vqafeat.evaluation.groups import GROUPINGS, GroupRequest, Groups, measure_subsets
+from vqafeat.evaluation.groups import Groups, evaluate_groups, group_videos
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures
@@ -62,9 +62,7 @@ def groups_by(
     name: str, dataset: Dataset, sizes: dict[str, tuple[int, int]] | None = None, **more: Any
 ) -> Groups:
     source: Any = Sized(dataset, sizes or {})
-    return GROUPINGS.get(name).group(
-        GroupRequest(source, tuple(video.name for video in dataset.videos), **more)
-    )
+    return group_videos(name, source, [video.name for video in dataset.videos], **more)
 
 
 def test_measure_subsets__measures_each_group_head_by_head() -> None:
@@ -72,7 +70,7 @@ def test_measure_subsets__measures_each_group_head_by_head() -> None:
     dataset = dataset_of(names)
     sizes = {name: (1920, 1080) if row % 2 else (1280, 720) for row, name in enumerate(names)}
     evaluation = evaluation_of(dataset, [names[:10], names[2:]])
-    found = measure_subsets(evaluation, Sized(dataset, sizes), "resolution")  # type: ignore[arg-type]
+    found = evaluate_groups(evaluation, Sized(dataset, sizes), "resolution")  # type: ignore[arg-type]
     assert [(group.name, group.videos, group.summary.n) for group in found.groups] == [
         ("1080p", 6, (5, 5)),
         ("720p", 6, (5, 5)),
@@ -97,7 +95,7 @@ def test_measure_subsets__fewer_than_three_videos_are_a_note(tmp_path: Path) -> 
     )
     dataset = dataset_of(names)
     evaluation = evaluation_of(dataset, [names, names[1:]], "logistic")
-    rare, common = measure_subsets(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).groups  # type: ignore[arg-type]
+    rare, common = evaluate_groups(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).groups  # type: ignore[arg-type]
     assert (rare.name, rare.videos, rare.summary.n) == ("rare", 3, (3, 2))
     assert isnan(rare.summary.srocc.values[1])
     assert rare.summary.srocc.mean == rare.summary.srocc.values[0]
@@ -110,7 +108,7 @@ def test_measure_subsets__fewer_than_three_videos_are_a_note(tmp_path: Path) -> 
         in rare.summary.notes[1]
     )
     assert (common.summary.n, common.videos) == ((4, 4), 4)
-    assert measure_subsets(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
+    assert evaluate_groups(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,7 @@ def test_groups_by__names_what_videos_lack(make_store: MakeStore) -> None:
         match=r"20 of the 20 measured videos lack a stored size of frames \(first: clip,0.mp4\); extract "
         r"instead of importing, or give a",
     ):
-        measure_subsets(evaluation, store, "resolution")
+        evaluate_groups(evaluation, store, "resolution")
 
 
 def test_measure_subsets__refuses_wrong_groupings_and_files(tmp_path: Path) -> None:
@@ -205,7 +203,7 @@ def test_measure_subsets__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
 
     def told(kind: type[Exception], message: str, by: str = str(path), **more: Any) -> None:
         with pytest.raises(kind, match=message):
-            measure_subsets(evaluation, source, by, **more)  # type: ignore[arg-type]
+            evaluate_groups(evaluation, source, by, **more)  # type: ignore[arg-type]
 
     told(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
     told(
@@ -281,9 +279,9 @@ def test_evaluate__measures_the_other_official_part_with_the_same_head(
     assert [row.video for row in same.predictions] == [
         row.video for row in evaluate(run.path, parted_store).predictions
     ]
-    by_size = measure_subsets(found, parted_store, "resolution").groups
+    by_size = evaluate_groups(found, parted_store, "resolution").groups
     assert [(group.name, group.videos) for group in by_size] == [("1080p", 6)]
-    assert [group.name for group in measure_subsets(found, parted_store, "part").groups] == ["test-1080p"]
+    assert [group.name for group in evaluate_groups(found, parted_store, "part").groups] == ["test-1080p"]
 
 
 def test_evaluate__refuses_videos_on_which_a_head_was_fitted(

@@ -1,4 +1,4 @@
-"""Runs held against each other on the videos that all of them were tested on."""
+"""Comparison of runs on the videos that all of them were tested on, and ensembles of two runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction, summarise
+from vqafeat.training.predictions import Prediction, read_metrics, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
-from vqafeat.training.run import Run, check_same
+from vqafeat.training.run import FinishedRun, check_same
 
-_READ_AFTER_A_MAPPING = ("plcc", "rmse")
-# measure → those of the same kind that are read without the mapping
+_AFTER_A_MAPPING = ("plcc", "rmse")
+# measure → those of the same kind without the mapping
 _SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")}
 _NO_MEAN = "there is no mean over data sets whose label scales differ"
 _SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
@@ -30,9 +30,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two runs compared: the paired test over the splits, and the interval of its mean difference over
-    redrawn videos.
-    """
+    """The paired test of two runs over the splits, and the bootstrap interval of its mean difference."""
 
     comparison: Comparison
     interval: Interval
@@ -54,11 +52,9 @@ class ComparedRuns:
     """Several runs of one data set, compared.
 
     Attributes:
-        dataset: that all of them are on.
-        measure: that is compared.
         test: name of the paired test.
-        videos: different ones in the test parts.
-        summaries: name → all measures of the test parts; a run goes by the name of its folder.
+        videos: number of different ones in the test parts.
+        summaries: name of a run's folder → all measures of the test parts.
         pairs: in the order of the runs, or each run against the baseline.
     """
 
@@ -76,21 +72,18 @@ class ComparedRuns:
 
     @property
     def shown_too(self) -> tuple[str, ...]:
-        """The measures that a reader needs with this one: those without its mapping."""
+        """The measures to show with this one: those without its mapping."""
         return _SHOWN_TOO.get(self.measure, ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        head = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
-        runs = {
-            name: {**spread.as_dict(), **self._more(self.summaries[name])}
-            for name, spread in self.runs.items()
-        }
-        return {**head, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
-
-    def _more(self, summary: MetricsSummary) -> dict[str, Any]:
-        plain = {name: getattr(summary, name).as_dict() for name in self.shown_too}
-        return {**plain, "few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
+        runs: dict[str, Any] = {}
+        for name, summary in self.summaries.items():
+            plain = {measure: getattr(summary, measure).as_dict() for measure in self.shown_too}
+            notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
+            runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
+        about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
+        return {**about, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
 
 
 def compare_runs(
@@ -113,20 +106,19 @@ def compare_runs(
 
     Args:
         folders: run folders of `vqafeat fit`, at least two with the baseline.
-        measure: one of `summary.EVERY_MEASURE`.
+        measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
         resamples: of the videos, for each interval.
 
     Raises:
         WeightsError: a folder is no finished run of `vqafeat fit`, or damaged.
-        ArgumentError: runs differ in data set, in a split's test videos or in what PLCC and RMSE are read
-            after, two folders go by one name, the measure is not known, or `resamples` is below 1.
-        UnknownNameError: there is no such test.
+        ArgumentError: the runs differ in data set, test videos or mapping, or an argument is not allowed.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
-    runs = _named([*folders, *([baseline] if baseline is not None and not _among(baseline, folders) else [])])
+    added = baseline is not None and baseline.resolve() not in {folder.resolve() for folder in folders}
+    runs = _read_runs([*folders, *([baseline] if baseline is not None and added else [])])
     for one, two in pairwise(runs.values()):
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
@@ -136,9 +128,7 @@ def compare_runs(
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     tested = compare(series, test, None if baseline is None else _name(baseline))
-    pairs = tuple(
-        ComparedPair(found, _interval(found, parts, measured, measure, resamples)) for found in tested
-    )
+    pairs = tuple(ComparedPair(one, _interval(one, parts, measured, measure, resamples)) for one in tested)
     videos = len({video for part in parts for video in part.videos})
     return ComparedRuns(first.config.dataset, measure, test, videos, summaries, pairs)
 
@@ -147,51 +137,39 @@ def _name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _among(folder: Path, folders: Sequence[Path]) -> bool:
-    return folder.resolve() in {item.resolve() for item in folders}
-
-
-def _named(folders: Sequence[Path]) -> dict[str, Run]:
+def _read_runs(folders: Sequence[Path]) -> dict[str, FinishedRun]:
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
         same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
-        raise ArgumentError(
-            f"{same} go by one name, '{twice[0]}'; give each run once, and rename folders of one name."
-        )
+        next_step = "give each run once, and rename folders of one name"
+        raise ArgumentError(f"{same} go by one name, '{twice[0]}'; {next_step}.")
     if len(folders) < 2:
-        raise ArgumentError(
-            f"{len(folders)} run(s) were given ({', '.join(names) or 'none'}); a comparison takes at least "
-            f"two."
-        )
-    return {name: Run(folder).check_finished() for name, folder in zip(names, folders, strict=True)}
+        given = f"{len(folders)} run(s) were given ({', '.join(names) or 'none'})"
+        raise ArgumentError(f"{given}; a comparison takes at least two.")
+    return {name: FinishedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
 
 
-def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
-    if measure in _READ_AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
+def _check_same_mapping(one: FinishedRun, two: FinishedRun, measure: str) -> None:
+    if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
         raise ArgumentError(
-            f"{measure} of '{one.path}' is read after the mapping '{one.config.mapping}', of "
-            f"'{two.path}' after "
-            f"'{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit both with the same "
-            f"--mapping."
+            f"{measure} of '{one.folder}' is computed after the mapping '{one.config.mapping}', of "
+            f"'{two.folder}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
+            "both with the same --mapping."
         )
 
 
-def _summary(run: Run, measure: str) -> MetricsSummary:
+def _summary(run: FinishedRun, measure: str) -> MetricsSummary:
     """Return the metrics of a run, whose measure has one value a split."""
-    found = run.metrics
-    if len(getattr(found, measure).values) != len(run.splits):
-        raise WeightsError(
-            f"'{run.path / METRICS}' has no values of '{measure}' for the {len(run.splits)} splits of the "
-            f"run; run `vqafeat fit` again."
-        )
-    return found
+    summary = read_metrics(run.folder, run.config)
+    if len(getattr(summary, measure).values) != len(run.splits):
+        missing = f"no values of '{measure}' for the {len(run.splits)} splits of the run"
+        raise WeightsError(f"'{run.folder / METRICS}' has {missing}; run `vqafeat fit` again.")
+    return summary
 
 
 @dataclass(frozen=True, eq=False)
 class _TestPart:
-    """The test part of one split: names, labels and numbers of its videos, and which of the run's data sets
-    each is from.
-    """
+    """The test part of one split: its videos, their labels and numbers, and the number of their data set."""
 
     split: int
     videos: tuple[str, ...]
@@ -200,50 +178,37 @@ class _TestPart:
     groups: NDArray[np.intp]
 
 
-def _test_parts(run: Run) -> list[_TestPart]:
+def _test_parts(run: FinishedRun) -> list[_TestPart]:
     # one order of videos for every pair, whatever the order in a run's files
-    numbers = {
-        video: number
-        for number, video in enumerate(sorted({video for split in run.splits for video in split["test"]}))
-    }
+    tested = sorted({video for split in run.splits for video in split["test"]})
+    numbers = {video: number for number, video in enumerate(tested)}
     names, parts = [one.name for one in run.config.datasets], []
     for number, split in enumerate(run.splits):
         videos = tuple(sorted(split["test"]))
-        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
+        mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
+        known = np.array([numbers[video] for video in videos], dtype=np.intp)
         groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
-        parts.append(
-            _TestPart(
-                number, videos, mos, np.array([numbers[video] for video in videos], dtype=np.intp), groups
-            )
-        )
+        parts.append(_TestPart(number, videos, mos, known, groups))
     return parts
 
 
-def _values(run: Run, part: _TestPart, measure: str) -> Values:
-    """Return (video,) what the measure is read on: a head's own output, mapped or not, or the calibrated
-    score.
-    """
-    rows = [run.held_out[part.split, "test", video] for video in part.videos]
-    found = np.array(
-        [row.score if measure == "rmse_calibrated" else row.prediction for row in rows], dtype=np.float64
-    )
-    if not np.isfinite(found).all():
-        video = part.videos[int(np.flatnonzero(~np.isfinite(found))[0])]
-        raise WeightsError(
-            f"'{run.path / PREDICTIONS}' has no score of '{video}', split {part.split}; run `vqafeat fit` "
-            f"again."
-        )
-    if measure in _READ_AFTER_A_MAPPING:
+def _values(run: FinishedRun, part: _TestPart, measure: str) -> Values:
+    """Return (video,) the measure's input: a head's own output, mapped or not, or the calibrated score."""
+    rows = [run.rows[part.split, "test", video] for video in part.videos]
+    field = "score" if measure == "rmse_calibrated" else "prediction"
+    values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
+    if not np.isfinite(values).all():
+        missing = f"no score of '{part.videos[int(np.isfinite(values).argmin())]}', split {part.split}"
+        raise WeightsError(f"'{run.folder / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
+    if measure in _AFTER_A_MAPPING:
         for group in np.unique(part.groups):
             own = part.groups == group
-            found[own] = _mapped(found[own], part.mos[own], run.config.mapping)
-    return found
+            values[own] = _mapped(values[own], part.mos[own], run.config.mapping)
+    return values
 
 
 def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
-    """Return predictions after a mapping, or as they are where the mapping's rule says so; NaN where it could
-    not be fitted.
-    """
+    """Return mapped predictions; where the fit fails, plain ones or NaN, by the rule of the mapping."""
     rule = MAPPINGS.get(mapping)
     if rule is None:
         return predictions
@@ -252,30 +217,29 @@ def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
 
 
 def _interval(
-    found: Comparison,
+    compared: Comparison,
     parts: Sequence[_TestPart],
     measured: Mapping[str, Sequence[Values]],
     measure: str,
     resamples: int,
 ) -> Interval:
-    """Return the interval of the difference that a paired test is of."""
+    """Return the bootstrap interval of the mean difference that a paired test recorded."""
     kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
     splits = [
         PairedSplit(first, second, part.mos, part.numbers, part.groups if several else None)
-        for part, first, second in zip(parts, measured[found.first], measured[found.second], strict=True)
+        for part, first, second in zip(
+            parts, measured[compared.first], measured[compared.second], strict=True
+        )
     ]
     interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
-    difference, own = found.test.mean_difference, interval.difference
+    difference, own = compared.test.mean_difference, interval.difference
     if several and kind == "rmse":
-        return replace(
-            interval, measure=measure, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN
-        )
+        none = replace(interval, difference=nan, low=nan, high=nan, note=_NO_MEAN)
+        return replace(none, measure=measure, resamples=0)
     notes = [interval.note] if interval.note else []
     if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
-        notes.append(
-            f"the difference is {difference:.6g} in {METRICS}, but {own:.6g} in {PREDICTIONS}, which the "
-            f"interval is of"
-        )
+        other = f"but {own:.6g} in {PREDICTIONS}, which the interval is of"
+        notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
     return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
 
 
@@ -292,14 +256,14 @@ class Ensemble:
 
     Attributes:
         kappas: one a split.
-        chosen: how they came about, in words.
+        selection: how they were chosen, in words.
         summary: metrics of the test parts, one value a split.
-        mapping: what PLCC and RMSE were read after.
+        mapping: what PLCC and RMSE are computed after.
         predictions: of the test parts.
     """
 
     kappas: tuple[float, ...]
-    chosen: str
+    selection: str
     summary: MetricsSummary
     mapping: str
     predictions: tuple[Prediction, ...]
@@ -308,8 +272,7 @@ class Ensemble:
 def ensemble(
     first: Path, second: Path, *, kappa: float | None = None, mapping: str | None = None
 ) -> Ensemble:
-    """Blend the scores that two runs left for the same splits of the same data set and measure them on the
-    test parts.
+    """Blend the scores of two runs on the same splits of a data set, and measure them on the test parts.
 
     Li et al. (TCSVT 2022), equation 17: Q = κ·Q_GRU + (1 − κ)·Q_Transformer. The paper gives one "best ratio"
     a data set and does not say what it was chosen on; here each split's κ, of 0, 0.01 … 1, is the one with
@@ -319,7 +282,7 @@ def ensemble(
         first: run folder whose scores have the weight κ.
         second: run folder of the same splits.
         kappa: for all splits; without it, chosen on validation.
-        mapping: what PLCC and RMSE are read after; without it, the first run's own.
+        mapping: what PLCC and RMSE are computed after; without it, the first run's own.
 
     Raises:
         WeightsError: a folder is no finished run.
@@ -328,50 +291,40 @@ def ensemble(
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
-    one, two = Run(first).check_finished(), Run(second).check_finished()
+    one, two = FinishedRun.read(first), FinishedRun.read(second)
     check_same(one, two, verb="blend")
-    kappas = [kappa if kappa is not None else _chosen(one, two, number) for number in range(len(one.splits))]
-    predictions = tuple(
-        row for number, value in enumerate(kappas) for row in _blended(one, two, number, "test", value)
-    )
-    chosen = "highest SROCC on each split's validation part" if kappa is None else "given"
-    read_after = mapping or one.config.mapping
-    return Ensemble(
-        tuple(kappas), chosen, summarise(predictions, len(kappas), read_after, []), read_after, predictions
-    )
+    numbers = range(len(one.splits))
+    kappas = tuple(_best_kappa(one, two, number) if kappa is None else kappa for number in numbers)
+    rows = tuple(row for number in numbers for row in _blended(one, two, number, "test", kappas[number]))
+    selection = "highest SROCC on each split's validation part" if kappa is None else "given"
+    mapping = mapping or one.config.mapping
+    return Ensemble(kappas, selection, summarise(rows, len(kappas), mapping, []), mapping, rows)
 
 
-def _chosen(one: Run, two: Run, number: int) -> float:
-    if len(one.splits[number]["validation"]) < _FEWEST_TO_CHOOSE:
+def _best_kappa(one: FinishedRun, two: FinishedRun, number: int) -> float:
+    videos = len(one.splits[number]["validation"])
+    if videos < _FEWEST_TO_CHOOSE:
         raise ArgumentError(
-            f"split {number} has {len(one.splits[number]['validation'])} validation video(s), too few to "
-            f"choose kappa on; "
-            "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa."
+            f"split {number} has {videos} validation video(s), too few to choose kappa on; fit with a larger "
+            "one (--ratio 60/20/20 or 40/30/30), or give --kappa."
         )
     sroccs = []
     for kappa in KAPPAS:
         rows = _blended(one, two, number, "validation", kappa)
-        sroccs.append(
-            evaluate_predictions(
-                [row.prediction for row in rows], [row.mos for row in rows], mapping="none"
-            ).srocc
-        )
+        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
+        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
     if np.isnan(sroccs).all():
-        raise ArgumentError(
-            f"the validation scores of split {number} are constant in both runs, so no kappa is best; give "
-            f"--kappa."
-        )
+        constant = f"the validation scores of split {number} are constant in both runs"
+        raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
     best = np.nanmax(sroccs) - _ROUNDING
-    return min(
-        (kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best),
-        key=lambda kappa: abs(kappa - 0.5),
-    )
+    tied = [kappa for kappa, srocc in zip(KAPPAS, sroccs, strict=True) if srocc >= best]
+    return min(tied, key=lambda kappa: abs(kappa - 0.5))
 
 
-def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
+def _blended(one: FinishedRun, two: FinishedRun, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
-        own, other = one.held_out[number, part, video], two.held_out[number, part, video]
+        own, other = one.rows[number, part, video], two.rows[number, part, video]
         score = kappa * own.prediction + (1 - kappa) * other.prediction
         blended.append(Prediction(number, part, video, own.content, own.mos, score))
     return blended

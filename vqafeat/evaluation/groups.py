@@ -1,5 +1,5 @@
 """The metrics of an evaluation for each group of its videos: by resolution, content class, quality, official
-part, or one's own CSV.
+part, or a CSV.
 """
 
 from bisect import bisect_left
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
+from typing import TypeVar
 
 from vqafeat.datasets import SPLIT_NAMES, load_manifest, manifest_names
 from vqafeat.datasets.dataset import duplicates, summarize
@@ -14,13 +15,15 @@ from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.registry import Registry
+from vqafeat.registry import named
 from vqafeat.training.data import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
 from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
 
+Value = TypeVar("Value")
 FEWEST_TO_MEASURE = 3
 CSV_COLUMNS = ("video", "group")
+_USE_CSV = "give the path of a CSV with the columns video,group"
 OTHER = "other"
 # table VII of Li et al., frames as shown: (class, whether a width and height belong to it)
 _LI_CLASSES: tuple[tuple[str, Callable[[int, int], bool]], ...] = (
@@ -33,31 +36,13 @@ _SHORT_SIDE_NAMES = ("<=480p", "<=720p", "<=1080p", ">1080p")
 
 
 @dataclass(frozen=True)
-class GroupRequest:
-    """What a grouping may look at.
-
-    Attributes:
-        source: the feature store that was measured on.
-        videos: names of those that were measured.
-        quality_threshold: label that parts low from high quality; None is the middle of the data set's range.
-    """
-
-    source: FeatureReader
-    videos: tuple[str, ...]
-    quality_threshold: float | None = None
-
-
-@dataclass(frozen=True)
 class Groups:
     """Which group each video is in.
 
     Attributes:
         words: what the groups are.
         order: of the groups when they are shown.
-        of: video → group; a video that is not there is in none.
-
-    Raises:
-        ArgumentError: a video's group is not in `order`.
+        of: video → group; a video that is missing is in none.
     """
 
     words: str
@@ -66,17 +51,13 @@ class Groups:
 
     def __post_init__(self) -> None:
         if strange := sorted(set(self.of.values()) - set(self.order)):
-            raise ArgumentError(
-                f"of names the groups {summarize(strange)}, which order ({', '.join(self.order)}) lacks; "
-                f"name each in it."
-            )
+            known = f"which order ({', '.join(self.order)}) lacks; name each in it"
+            raise ArgumentError(f"of names the groups {summarize(strange)}, {known}.")
 
 
 @dataclass(frozen=True)
 class GroupMetrics:
-    """The metrics of one group, one value a head; NaN where a head was measured on fewer than three of its
-    videos.
-    """
+    """The metrics of one group, one value a head; NaN for a head with fewer than three test videos in it."""
 
     name: str
     videos: int
@@ -84,31 +65,20 @@ class GroupMetrics:
 
 
 @dataclass(frozen=True)
-class Subsets:
+class GroupEvaluation:
     """An evaluation by groups.
 
     Attributes:
         by: name of the grouping, or path of the CSV.
         words: what the groups are.
         groups: those with measured videos.
-        ungrouped: measured videos that are in no group.
+        ungrouped: number of measured videos that are in no group.
     """
 
     by: str
     words: str
     groups: tuple[GroupMetrics, ...]
     ungrouped: int
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """A way to group videos, described for `vqafeat list groupings`."""
-
-    described: str
-    group: Callable[[GroupRequest], Groups]
-
-
-GROUPINGS: Registry[Grouping] = Registry("grouping")
 
 
 def check_grouping(by: str, quality_threshold: float | None = None) -> None:
@@ -119,15 +89,14 @@ def check_grouping(by: str, quality_threshold: float | None = None) -> None:
         UnknownNameError: there is no such grouping.
     """
     if _is_csv(by) and not Path(by).is_file():
-        raise ArgumentError(
-            f"by is '{by}', which is no file; give the path of a CSV, or one of {', '.join(GROUPINGS)}."
-        )
+        known = ", ".join(GROUPINGS)
+        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if not _is_csv(by):
-        GROUPINGS.get(by)
+        named("grouping", by, GROUPINGS)
     if quality_threshold is not None and by != "quality":
         raise ArgumentError(
             f"quality_threshold is {quality_threshold:g}, but the groups are by '{by}'; leave it out, or "
-            f"group by quality."
+            "group by quality."
         )
 
 
@@ -135,199 +104,170 @@ def _is_csv(by: str) -> bool:
     return by.lower().endswith(".csv")
 
 
-def measure_subsets(
+def evaluate_groups(
     evaluation: Evaluation, source: FeatureReader, by: str, *, quality_threshold: float | None = None
-) -> Subsets:
-    """Return the metrics of each group of the measured videos, head by head; PLCC's logistic is fitted on the
-    group alone.
+) -> GroupEvaluation:
+    """Return the metrics of each group of the measured videos; PLCC's logistic is fitted on the group alone.
 
     Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`) and IX
-        (`quality`).
+    (`quality`).
 
     Args:
         evaluation: of a run on `source`.
-        source: the feature store that was measured on.
         by: name of a grouping, or path of a CSV with the columns video,group.
-        quality_threshold: for `quality` alone.
+        quality_threshold: for `quality` alone; see `by_quality`.
 
     Raises:
-        ArgumentError: a measured video lacks what it is grouped by, the CSV is not as it should be, or the
-            threshold is not allowed.
-        UnknownNameError: there is no such grouping.
+        ArgumentError: a measured video lacks what it is grouped by, or as in `check_grouping`.
         DatasetError: the CSV cannot be read.
     """
+    videos = tuple(dict.fromkeys(row.video for row in evaluation.predictions))
+    grouped = group_videos(by, source, videos, quality_threshold)
+    groups = []
+    for name in grouped.order:
+        rows = [row for row in evaluation.predictions if grouped.of.get(row.video) == name]
+        if rows:
+            summary = group_metrics(rows, len(evaluation.summary.n), evaluation.mapping)
+            groups.append(GroupMetrics(name, len({row.video for row in rows}), summary))
+    return GroupEvaluation(by, grouped.words, tuple(groups), sum(video not in grouped.of for video in videos))
+
+
+def group_videos(
+    by: str, source: FeatureReader, videos: Sequence[str], quality_threshold: float | None = None
+) -> Groups:
+    """Return the groups of some videos of a store; arguments and errors as in `evaluate_groups`."""
     check_grouping(by, quality_threshold)
-    ask = GroupRequest(
-        source, tuple(dict.fromkeys(row.video for row in evaluation.predictions)), quality_threshold
-    )
-    found = _groups_of_csv(Path(by), ask) if _is_csv(by) else GROUPINGS.get(by).group(ask)
-    members = {name: [video for video in ask.videos if found.of.get(video) == name] for name in found.order}
-    groups = tuple(
-        GroupMetrics(name, len(videos), _summary(evaluation, videos))
-        for name, videos in members.items()
-        if videos
-    )
-    return Subsets(by, found.words, groups, sum(video not in found.of for video in ask.videos))
+    if _is_csv(by):
+        return _by_csv(source, videos, Path(by))
+    if by == "quality":
+        return by_quality(source, videos, quality_threshold)
+    return GROUPINGS[by](source, videos)
 
 
-def _summary(evaluation: Evaluation, videos: Sequence[str]) -> MetricsSummary:
-    heads, wanted = len(evaluation.summary.n), set(videos)
-    own: list[list[Prediction]] = [[] for _ in range(heads)]
-    for row in evaluation.predictions:
-        if row.video in wanted:
-            own[row.split].append(row)
+def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
+    """Return the metrics of some test videos head by head; NaN and a note for a head with under three."""
+    by_head = [[row for row in rows if row.split == head] for head in range(heads)]
     measured = {
-        head: evaluate_predictions(
-            [row.prediction for row in rows], [row.mos for row in rows], mapping=evaluation.mapping
-        )
-        for head, rows in enumerate(own)
-        if len(rows) >= FEWEST_TO_MEASURE
+        head: evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping)
+        for head, own in enumerate(by_head)
+        if len(own) >= FEWEST_TO_MEASURE
     }
-    few = heads - len(measured)
-    notes = (
-        [
-            f"{few} of {heads} heads not measured: fewer than {FEWEST_TO_MEASURE} of the group's videos are "
-            f"in the split"
-        ]
-        if few
-        else []
-    )
-    notes += numbered_notes([measured[head].note if head in measured else "" for head in range(heads)])
+    notes = numbered_notes([measured[head].note if head in measured else "" for head in range(heads)])
+    if few := heads - len(measured):
+        count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
+        notes.insert(0, f"{few} of {heads} heads not measured: {count}")
     spreads = {
-        name: Summary.of(
-            [getattr(measured[head], name) if head in measured else nan for head in range(heads)]
-        )
+        name: Summary.of([getattr(measured.get(head), name, nan) for head in range(heads)])
         for name in (*MEASURES, "plcc_plain", "rmse_plain")
     }
     spreads["rmse_calibrated"] = Summary.of(
-        [calibrated_rmse(rows) if head in measured else nan for head, rows in enumerate(own)]
+        [calibrated_rmse(own) if head in measured else nan for head, own in enumerate(by_head)]
     )
-    return MetricsSummary(**spreads, n=tuple(map(len, own)), notes=tuple(notes), datasets={})
+    return MetricsSummary(**spreads, n=tuple(map(len, by_head)), notes=tuple(notes), datasets={})
 
 
-# --- groupings
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _by_resolution(ask: GroupRequest) -> Groups:
-    """Group by the classes of table VII.
+def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:
+    """1080p, 720p, <=480p as in table VII of Li et al., and the others.
 
     With the 57 grey videos of YouTube-UGC left out, these borders give the paper's numbers, 427, 566 and 448
     videos, on the published sizes of KoNViD-1k, LIVE-VQC and YouTube-UGC; all other videos, among them the
     whole 540p of KoNViD-1k, are in none of its classes.
     """
-
-    def kind(size: tuple[int, int]) -> str:
-        return next((name for name, belongs in _LI_CLASSES if belongs(*size)), OTHER)
-
-    words = f"1080p is 1920x1080, 720p is 1280x720, <=480p fits in 720x480, as in table VII of Li et al.; '{OTHER}' are in none of these"
-    return Groups(
-        words,
-        (*(name for name, _ in _LI_CLASSES), OTHER),
-        {video: kind(size) for video, size in _sizes(ask).items()},
-    )
-
-
-def _by_short_side(ask: GroupRequest) -> Groups:
     of = {
-        video: _SHORT_SIDE_NAMES[bisect_left(_SHORT_SIDES, min(size))] for video, size in _sizes(ask).items()
+        video: next((name for name, belongs in _LI_CLASSES if belongs(*size)), OTHER)
+        for video, size in _sizes(source, videos).items()
     }
+    words = "1080p is 1920x1080, 720p is 1280x720, <=480p fits in 720x480, as in table VII of Li et al."
+    names = (*(name for name, _ in _LI_CLASSES), OTHER)
+    return Groups(f"{words}; '{OTHER}' are in none of these", names, of)
+
+
+def by_short_side(source: FeatureReader, videos: Sequence[str]) -> Groups:
+    """Shorter side at most 480, 720 or 1080 samples, or more."""
+    sizes = _sizes(source, videos).items()
+    of = {video: _SHORT_SIDE_NAMES[bisect_left(_SHORT_SIDES, min(size))] for video, size in sizes}
     return Groups("by the shorter side in samples, each class without the ones before", _SHORT_SIDE_NAMES, of)
 
 
-def _by_class(ask: GroupRequest) -> Groups:
-    dataset = ask.source.dataset.name
+def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
+    """Content class, where the data set's names hold it (youtube-ugc)."""
+    dataset = source.dataset.name
     manifest = load_manifest(dataset) if dataset in manifest_names() else None
     if manifest is None or not manifest.class_pattern:
         able = ", ".join(name for name in manifest_names() if load_manifest(name).class_pattern)
         raise ArgumentError(
             f"by is 'class', but names in '{dataset}' do not tell the content class (those of {able} do); "
-            "give the path of a CSV with the columns video,group."
+            f"{_USE_CSV}."
         )
-    found = {video: manifest.class_of(video) for video in ask.videos}
-    _refuse_without(
-        [video for video, name in found.items() if name is None], ask, "a content class in their name"
-    )
-    of = {video: name for video, name in found.items() if name is not None}
+    of = _complete({video: manifest.class_of(video) for video in videos}, "a content class in their name")
     return Groups(f"content classes that names in '{dataset}' hold", tuple(sorted(set(of.values()))), of)
 
 
-def _by_quality(ask: GroupRequest) -> Groups:
-    dataset = ask.source.dataset
+def by_quality(source: FeatureReader, videos: Sequence[str], threshold: float | None = None) -> Groups:
+    """Low and high, parted at a label.
+
+    Args:
+        threshold: the smallest high label; None is the middle of the data set's range.
+    """
+    dataset = source.dataset
     low, high = dataset.mos_range
-    threshold = (low + high) / 2 if ask.quality_threshold is None else ask.quality_threshold
+    threshold = (low + high) / 2 if threshold is None else threshold
     if not low < threshold <= high:
-        raise ArgumentError(
-            f"quality_threshold is {threshold:g}; it has to be above {low:g} and at most {high:g}, the "
-            f"range of '{dataset.name}'."
-        )
+        allowed = f"it has to be above {low:g} and at most {high:g}, the range of '{dataset.name}'"
+        raise ArgumentError(f"quality_threshold is {threshold:g}; {allowed}.")
     mos = {video.name: video.mos for video in dataset.videos}
-    of = {video: "low" if mos[video] < threshold else "high" for video in ask.videos}
+    of = {video: "low" if mos[video] < threshold else "high" for video in videos}
     return Groups(f"low is {dataset.score_name} below {threshold:g}, high the rest", ("low", "high"), of)
 
 
-def _by_part(ask: GroupRequest) -> Groups:
-    parts = {video.name: video.split for video in ask.source.dataset.videos}
-    _refuse_without([video for video in ask.videos if parts[video] is None], ask, "an official part")
-    of = {video: str(parts[video]) for video in ask.videos}
-    return Groups(f"official parts of '{ask.source.dataset.name}'", SPLIT_NAMES, of)
+def by_part(source: FeatureReader, videos: Sequence[str]) -> Groups:
+    """Official part of the data set."""
+    parts = {video.name: video.split for video in source.dataset.videos}
+    of = _complete({video: parts[video] for video in videos}, "an official part")
+    return Groups(f"official parts of '{source.dataset.name}'", SPLIT_NAMES, of)
 
 
-GROUPINGS.add(
-    "resolution", Grouping("1080p, 720p, <=480p as in table VII of Li et al., and the others", _by_resolution)
-)
-GROUPINGS.add(
-    "short-side", Grouping("shorter side at most 480, 720 or 1080 samples, or more", _by_short_side)
-)
-GROUPINGS.add("class", Grouping("content class, where the data set's names hold it (youtube-ugc)", _by_class))
-GROUPINGS.add("quality", Grouping("low and high, parted at a label", _by_quality))
-GROUPINGS.add("part", Grouping("official part of the data set", _by_part))
+GROUPINGS: dict[str, Callable[[FeatureReader, Sequence[str]], Groups]] = {
+    "resolution": by_resolution,
+    "short-side": by_short_side,
+    "class": by_class,
+    "quality": by_quality,
+    "part": by_part,
+}
 
 
-def _groups_of_csv(path: Path, ask: GroupRequest) -> Groups:
-    """Return the groups that a CSV with the columns video,group names; a video with an empty group is in
-    none.
-    """
+def _by_csv(source: FeatureReader, videos: Sequence[str], path: Path) -> Groups:
+    """Return the groups of a CSV with the columns video,group; a video with an empty group is in none."""
     table = read_table(path)
     if table.header != CSV_COLUMNS:
-        raise ArgumentError(
-            f"'{path}' has the columns {','.join(table.header)}; groups are a CSV with "
-            f"{','.join(CSV_COLUMNS)}."
-        )
+        columns = ",".join(table.header)
+        required = ",".join(CSV_COLUMNS)
+        raise ArgumentError(f"'{path}' has the columns {columns}; groups are a CSV with {required}.")
     rows = [(video, group) for _, (video, group) in table.rows]
     if twice := duplicates([video for video, _ in rows]):
-        raise ArgumentError(
-            f"'{path}' has more than one row for {len(twice)} video(s) (first: {twice[0]}); keep one row a "
-            f"video."
-        )
-    named = {video for video, _ in rows}
-    missing = [video for video in ask.videos if video not in named]
-    _refuse_without(
-        missing, ask, f"a row in '{path}'", "add them, with an empty group where they belong to none"
-    )
-    return Groups(
-        f"groups of '{path}'",
-        tuple(dict.fromkeys(group for _, group in rows if group)),
-        {v: g for v, g in rows if g},
-    )
+        count = f"more than one row for {len(twice)} video(s) (first: {twice[0]})"
+        raise ArgumentError(f"'{path}' has {count}; keep one row a video.")
+    group_of = dict(rows)
+    next_step = "add them, with an empty group where they belong to none"
+    _complete({video: group_of.get(video) for video in videos}, f"a row in '{path}'", next_step)
+    of = {video: group for video, group in rows if group}
+    return Groups(f"groups of '{path}'", tuple(dict.fromkeys(of.values())), of)
 
 
-def _sizes(ask: GroupRequest) -> dict[str, tuple[int, int]]:
+def _sizes(source: FeatureReader, videos: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return video → (width, height) in samples, as shown."""
-    known = {video: ask.source.source(video) or {} for video in ask.videos}
-    missing = [video for video, source in known.items() if not {"width", "height"} <= source.keys()]
-    _refuse_without(
-        missing,
-        ask,
-        "a stored size of frames",
-        "extract instead of importing, or give a CSV with the columns video,group",
-    )
-    return {video: (int(source["width"]), int(source["height"])) for video, source in known.items()}
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for video in videos:
+        known = source.source(video) or {}
+        has_size = {"width", "height"} <= known.keys()
+        sizes[video] = (int(known["width"]), int(known["height"])) if has_size else None
+    next_step = "extract instead of importing, or give a CSV with the columns video,group"
+    return _complete(sizes, "a stored size of frames", next_step)
 
 
-def _refuse_without(videos: Sequence[str], ask: GroupRequest, what: str, next_step: str = "") -> None:
-    if videos:
-        raise ArgumentError(
-            f"{len(videos)} of the {len(ask.videos)} measured videos lack {what} (first: {videos[0]}); "
-            f"{next_step or 'give the path of a CSV with the columns video,group'}."
-        )
+def _complete(values: Mapping[str, Value | None], what: str, next_step: str = _USE_CSV) -> dict[str, Value]:
+    """Return the values of the videos; refuse where a video has None."""
+    if missing := [video for video, value in values.items() if value is None]:
+        count = f"{len(missing)} of the {len(values)} measured videos lack {what} (first: {missing[0]})"
+        raise ArgumentError(f"{count}; {next_step}.")
+    return {video: value for video, value in values.items() if value is not None}

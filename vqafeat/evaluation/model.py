@@ -1,15 +1,8 @@
-"""A saved model: a run folder with one head a split; save, load, and score frames.
+"""A trained model: the heads of a run folder, one a split; load it, and score features or videos."""
 
-config.json       everything that decides the run, resolved      splits.json    the videos of each part, by
-name and SHA-256 predictions.csv   output and calibrated score of every video      curve.csv      split,
-epoch, loss, validation SROCC calibration.json  from each head's output to its score
-training-features.safetensors  where the training videos are metrics.json      of the test parts; written last
-weights/split-00.safetensors …
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,25 +12,35 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.heads import HEADS, Head, build_head
 from vqafeat.losses import on_label_scale
 from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.training.batching import as_tensor
 from vqafeat.training.calibration import Calibrations, calibration_words
-from vqafeat.training.data import as_tensor, checked_shape
+from vqafeat.training.data import Index, checked_shape, take
+from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import load_calibrations
 from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
 from vqafeat.training.run_config import RunConfig, chosen_scale
 
+if TYPE_CHECKING:
+    from vqafeat.datasets import RawGeometry
+    from vqafeat.evaluation.predict import ScoredVideo
+
+Values = npt.NDArray[np.float64]
+Splits = Sequence[int] | int | None
+"""Whose heads to use; None for all heads of the run."""
+Draws = Sequence[Index | None]
+"""Rows of a video that each draw takes, in the order in which a head sees them; None for all in order."""
+_WHOLE: Draws = (None,)
+
 
 class Model:
-    """The heads of a run, ready to score; scores are on the label scale of a data set that they were trained
-    on.
+    """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
 
     Args:
         config: the run's configuration.
         heads: one a split; of the heads that know several label scales, for that of `scale_of`.
         scale_of: the data set whose label scale scores are on; without it, the run's first.
         calibrations: of the run; without them, scores are the heads' own output.
-
-    Raises:
-        ArgumentError: there is another number of heads, or no such data set in the run.
+        folder: of the run.
     """
 
     def __init__(
@@ -46,18 +49,18 @@ class Model:
         heads: Sequence[Head],
         scale_of: str | None = None,
         calibrations: Calibrations | None = None,
+        folder: Path | None = None,
     ) -> None:
         if len(heads) != config.splits:
             raise ArgumentError(f"a run with {config.splits} splits needs as many heads, got {len(heads)}.")
-        self.config = config
+        self.config, self.folder = config, folder
         self.heads = tuple(head.eval() for head in heads)
         self.trained_on = chosen_scale(config, scale_of)
-        self.calibrations = (
-            None if calibrations is None else calibrations[config.datasets.index(self.trained_on)]
-        )
+        number = config.datasets.index(self.trained_on)
+        self.calibrations = None if calibrations is None else calibrations[number]
 
     @classmethod
-    def load(cls, folder: Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
+    def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
         """Load a finished run.
 
         Args:
@@ -66,35 +69,38 @@ class Model:
             calibrated: score on the label scale; otherwise scores are the heads' own output.
 
         Raises:
-            WeightsError: the folder is no finished run, or its weights are missing, damaged or do not fit the
-                head.
+            WeightsError: the folder is no finished run, or its weights are missing, damaged or do not fit.
             ArgumentError: the run was not trained on the data set `scale_of`.
         """
+        folder = Path(folder)
         read_json(folder / METRICS)
         config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
         if config.head not in HEADS:
-            raise WeightsError(
-                f"run '{folder}' has the head '{config.head}', which this vqafeat does not know; known are: "
-                f"{', '.join(HEADS)}."
-            )
+            unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not know"
+            raise WeightsError(f"{unknown}; known are: {', '.join(HEADS)}.")
+        options = dict(config.options)
         # an imported head keeps the scale that it was made for
-        several = len(config.datasets) > 1 and config.options.get("datasets")
-        scaled = {"scale_of": chosen_scale(config, scale_of).name} if several else {}
+        if len(config.datasets) > 1 and options.get("datasets"):
+            options["scale_of"] = chosen_scale(config, scale_of).name
         heads = []
         for split in range(config.splits):
             path = weights_path(folder, split)
-            head = build_head(config.head, config.channels, {**config.options, **scaled})
+            head = build_head(config.head, config.channels, options)
             weights = read_weights(path)
             head.resize_buffers(weights)
             load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
-        return cls(config, heads, scale_of, load_calibrations(folder, config) if calibrated else None)
+        calibrations = load_calibrations(folder, config) if calibrated else None
+        return cls(config, heads, scale_of, calibrations, folder)
+
+    def __repr__(self) -> str:
+        datasets = "+".join(one.name for one in self.config.datasets)
+        heads = f"{len(self.heads)} head{'s' * (len(self.heads) != 1)}"
+        return f"{self.config.head} on {self.config.feature_sets} of {datasets}, {heads}"
 
     @property
     def scale(self) -> str:
-        """What a score means, in words, for example "MOS of konvid, 1.22 to 4.64, calibrated on validation
-        videos".
-        """
+        """The meaning of a score, as "MOS of konvid, 1.22 to 4.64, calibrated on validation videos"."""
         low, high = self.trained_on.mos_range
         labels = f"{self.trained_on.score_name} of {self.trained_on.name}, {low:g} to {high:g}"
         loss = self.config.recipe.get("loss", "l1")
@@ -104,72 +110,122 @@ class Model:
             return f"{labels}, not calibrated"
         return f"not calibrated: a scale that the loss '{loss}' leaves open, rising with {labels}"
 
-    def outputs(
-        self, features: npt.NDArray[Any], splits: Sequence[int] | int | None = None
-    ) -> npt.NDArray[np.float64]:
-        """Return (head,) the heads' own outputs for one video, on the scale that their loss leaves.
+    def predict(
+        self,
+        video: str | Path,
+        weights: Mapping[str, str | Path] | None = None,
+        *,
+        split: int | None = None,
+        held_out: bool = False,
+        any_features: bool = False,
+        raw: "RawGeometry | None" = None,
+    ) -> "ScoredVideo":
+        """Decode a video and score it; see `Scorer`, which scores many without loading the networks again.
+
+        Args:
+            weights: backbone → weights, where the run does not record how to get them.
+            split: whose head to use; without it, the score is the mean over all.
+            held_out: score a training video only by the heads that were not fitted on it.
+            any_features: allow networks or decoders other than those of the training.
+            raw: how a .yuv file is read.
+        """
+        # imported here, since features are scored without decoders and networks
+        from vqafeat.evaluation.predict import ScoreChecks, Scorer
+
+        checks = None
+        if self.folder is not None:
+            checks = ScoreChecks.read(self.folder, self.config, self.trained_on.name)
+        return Scorer(self, weights or {}, split, any_features, checks, held_out).score(Path(video), raw)
+
+    def predict_features(
+        self,
+        frames: torch.Tensor | npt.NDArray[Any],
+        seconds: Values | None = None,
+        *,
+        name: str = "features",
+        splits: Splits = None,
+    ) -> float:
+        """Return the score of one video by its features: the mean over heads, on the frames that they take.
+
+        Args:
+            frames: (time, channel), of every frame that is stored.
+            seconds: (time,) presentation times, which sampling by rate needs.
+            name: of the video's file, which decides the frames of a random sampling.
+        """
+        features = frames.numpy(force=True) if isinstance(frames, torch.Tensor) else np.asarray(frames)
+        return self.score(features, splits, self.draws(name, len(features), seconds))
+
+    def draws(self, name: str, count: int, seconds: Values | None) -> Draws:
+        """Return the rows of a video that the heads take: those that a test takes.
+
+        Args:
+            name: of the video.
+            count: of its rows.
+            seconds: (row,) presentation times; None where they are not known.
+
+        Raises:
+            StoreError: the video lacks what the sampling is made by.
+        """
+        video = VideoRows(name, count, lambda: seconds)
+        return indices_in_testing(self.config.frame_input, video, self.config.seed)
+
+    def outputs(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> Values:
+        """Return (head,) the heads' own outputs for one video, the mean over draws, on the scale of the loss.
 
         Args:
             features: (frame, channel), float16 or float32.
-            splits: whose heads to use; without any, all heads of the run.
 
         Raises:
             ArgumentError: the features have another width than the heads, or there is no such split.
         """
-        frames, lengths = self._checked(features)
-        asked = self.splits_of(splits)
-        with torch.inference_mode():
-            outputs = [float(self.heads[number](frames, lengths)[0]) for number in asked]
-        return np.array(
-            [
-                self.trained_on.lines[number].inverse_transform(output)
-                for number, output in zip(asked, np.array(outputs), strict=True)
-            ]
-        )
+        numbers, results = self.splits_of(splits), []
+        for rows in draws:
+            frames, lengths = self._checked(take(features, rows))
+            with torch.inference_mode():
+                outputs = np.array([float(self.heads[number](frames, lengths)[0]) for number in numbers])
+            lines = (self.trained_on.lines[number] for number in numbers)
+            scaled = [line.inverse_transform(output) for line, output in zip(lines, outputs, strict=True)]
+            results.append(np.array(scaled))
+        return np.asarray(np.mean(results, axis=0))
 
-    def calibrated(
-        self, outputs: npt.NDArray[np.float64], splits: Sequence[int] | int | None = None
-    ) -> npt.NDArray[np.float64]:
+    def calibrated(self, outputs: Values, splits: Splits = None) -> Values:
         """Return the scores that (head,) outputs stand for; without calibrations, the outputs."""
         pairs = zip(self.splits_of(splits), outputs, strict=True)
         return np.array([float(self._calibrated(number, output)) for number, output in pairs])
 
-    def score(self, features: npt.NDArray[Any], splits: Sequence[int] | int | None = None) -> float:
+    def score(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> float:
         """Return the score of one video, the mean over heads; see `outputs`."""
-        return float(np.mean(self.calibrated(self.outputs(features, splits), splits)))
+        return float(np.mean(self.calibrated(self.outputs(features, splits, draws), splits)))
 
-    def frame_scores(
-        self, features: npt.NDArray[Any], splits: Sequence[int] | int | None = None, pooled: bool = True
-    ) -> npt.NDArray[np.float64]:
-        """Return (frame,) scores on the score's scale; where they are not `pooled` they are what goes into
-        the pooling.
+    def frame_scores(self, features: npt.NDArray[Any], splits: Splits = None, pooled: bool = True) -> Values:
+        """Return (frame,) scores on the score's scale; if not `pooled`, before the temporal pooling.
 
         The mean of the pooled ones is the video's score, unless the head bounds the pooled score or scores a
         video as a whole, or a calibrated score reaches an end of the label scale.
-
-        Raises:
-            ArgumentError: the features have another width than the heads, or there is no such split.
         """
         frames, lengths = self._checked(features)
-        total = np.zeros(len(features))
-        asked = self.splits_of(splits)
+        total, numbers = np.zeros(len(features)), self.splits_of(splits)
         with torch.inference_mode():
-            for number in asked:
-                head = self.heads[number]
-                scores = (
-                    head.frame_scores(frames, lengths) if pooled else head.raw_frame_scores(frames, lengths)
-                )
-                total += self._calibrated(
-                    number, self.trained_on.lines[number].inverse_transform(scores[0].double().numpy())
-                )
-        return total / len(asked)
+            for number in numbers:
+                head, line = self.heads[number], self.trained_on.lines[number]
+                scores = head.frame_scores if pooled else head.raw_frame_scores
+                outputs = scores(frames, lengths)[0].double().numpy()
+                total += self._calibrated(number, line.inverse_transform(outputs))
+        return total / len(numbers)
 
-    def _calibrated(self, split: int, outputs: Any) -> npt.NDArray[np.float64]:
-        return (
-            np.asarray(outputs, dtype=np.float64)
-            if self.calibrations is None
-            else self.calibrations[split].scores(outputs)
-        )
+    def frame_curve(
+        self, features: npt.NDArray[Any], splits: Splits, draws: Draws
+    ) -> tuple[npt.NDArray[np.intp], Values]:
+        """Return the rows that the draws take, rising, with repeats, and their scores."""
+        rows = np.concatenate([np.arange(len(features)) if draw is None else draw for draw in draws])
+        scores = np.concatenate([self.frame_scores(take(features, draw), splits) for draw in draws])
+        order = np.argsort(rows, kind="stable")
+        return rows[order], scores[order]
+
+    def _calibrated(self, split: int, outputs: Any) -> Values:
+        if self.calibrations is None:
+            return np.asarray(outputs, dtype=np.float64)
+        return self.calibrations[split].scores(outputs)
 
     def _checked(self, features: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the frames in float32 and their number, as heads take them."""
@@ -177,40 +233,43 @@ class Model:
         if channels != self.config.channels:
             raise ArgumentError(
                 f"the features have {channels} channels, the model takes {self.config.channels} "
-                f"('{self.config.feature_sets}'); "
-                "extract the feature sets that it was trained on."
+                f"('{self.config.feature_sets}'); extract the feature sets that it was trained on."
             )
         return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Refuse features that were computed differently than those that the heads were trained on; nothing
-        is known about imported heads.
+        """Refuse features that were computed differently than those of the training; nothing is known about
+        imported heads.
 
         Raises:
             IdentityError: they differ; each difference is named.
         """
         if feature_set not in self.config.identities:
             return
-        own = FeatureSetIdentity.from_dict(self.config.identities[feature_set])
-        if own != identity:
+        trained = FeatureSetIdentity.from_dict(self.config.identities[feature_set])
+        if trained != identity:
             raise IdentityError(
                 f"features '{feature_set}' were computed differently than in training; model against these: "
-                f"{own.differences(identity)}. "
-                "Extract them the model's way, or pass --any-features if the difference does not matter."
+                f"{trained.differences(identity)}. Extract them the model's way, or pass --any-features if "
+                "the difference does not matter."
             )
 
-    def splits_of(self, splits: Sequence[int] | int | None) -> tuple[int, ...]:
+    def splits_of(self, splits: Splits) -> tuple[int, ...]:
         """Return the numbers of the named splits, or of all without any.
 
         Raises:
             ArgumentError: there is no such split.
         """
-        asked = tuple(
-            range(len(self.heads)) if splits is None else [splits] if isinstance(splits, int) else splits
-        )
-        for split in asked:
-            if not 0 <= split < len(self.heads):
-                raise ArgumentError(
-                    f"split is {split}; the run has {len(self.heads)} (0 to {len(self.heads) - 1})."
-                )
-        return asked
+        count = len(self.heads)
+        if splits is None:
+            return tuple(range(count))
+        numbers = (splits,) if isinstance(splits, int) else tuple(splits)
+        for split in numbers:
+            if not 0 <= split < count:
+                raise ArgumentError(f"split is {split}; the run has {count} (0 to {count - 1}).")
+        return numbers
+
+
+def load_model(run: str | Path, scale_of: str | None = None, calibrated: bool = True) -> Model:
+    """Load the heads of a finished run; see `Model.load`."""
+    return Model.load(run, scale_of, calibrated)

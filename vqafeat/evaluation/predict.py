@@ -1,4 +1,4 @@
-"""Scores for new videos: the one place where stage 2 calls stage 1."""
+"""Scores of new videos: the one place where stage 2 calls stage 1."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,15 @@ from vqafeat.backbones.feature_set import (
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
-from vqafeat.evaluation.model import Model
+from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
-from vqafeat.training.data import fuse, split_feature_sets, take
-from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
+from vqafeat.training.data import fuse, split_feature_sets
 from vqafeat.training.predictions import read_metrics
 from vqafeat.training.results import METRICS, SPLITS, read_json
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.training_features import TrainingFeatures, read_training_features
+
+_UNSEEN: tuple[str, frozenset[int]] = ("", frozenset())
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,7 @@ class ScoreChecks:
 
     @classmethod
     def read(cls, folder: Path, config: RunConfig, dataset: str) -> "ScoreChecks":
-        """Read them from a finished run, for scores on the label scale of a data set; runs of an earlier
-        version know less.
+        """Read them from a finished run, for the label scale of a data set; earlier versions know less.
 
         Raises:
             WeightsError: a file of the run is missing or damaged.
@@ -74,16 +74,11 @@ class ScoreChecks:
 
     def held_out(self, sha256: str, splits: Sequence[int]) -> tuple[int, ...]:
         """Return those of the splits whose heads were not fitted on the file with this digest."""
-        _, seen = self.fitted_on.get(sha256, ("", frozenset[int]()))
+        _, seen = self.fitted_on.get(sha256, _UNSEEN)
         return tuple(number for number in splits if number not in seen)
 
     def warnings(
-        self,
-        sha256: str,
-        splits: Sequence[int],
-        scores: npt.NDArray[np.float64],
-        features: npt.NDArray[Any],
-        model: Model,
+        self, sha256: str, splits: Sequence[int], scores: Values, features: npt.NDArray[Any], model: Model
     ) -> tuple[str, ...]:
         """Return what a reader has to know before trusting a score.
 
@@ -94,45 +89,32 @@ class ScoreChecks:
             features: (frame, channel) of the video.
             model: that gave the scores.
         """
-        found = []
-        unseen = self.held_out(sha256, splits)
-        if len(unseen) < len(splits):
-            name, _ = self.fitted_on[sha256]
-            heads = (
-                "the head was"
-                if len(splits) == 1
-                else f"{len(splits) - len(unseen)} of {len(splits)} heads were"
-            )
+        messages, unseen = [], self.held_out(sha256, splits)
+        if seen := len(splits) - len(unseen):
+            heads = "the head was" if len(splits) == 1 else f"{seen} of {len(splits)} heads were"
+            video = f"it is the training or validation video '{self.fitted_on[sha256][0]}'"
             others = f"; --held-out takes the other {len(unseen)}" if unseen else ""
-            found.append(f"it is the training or validation video '{name}': {heads} fitted on it{others}")
-        found += self._of_scores(splits, scores, model)
+            messages.append(f"{video}: {heads} fitted on it{others}")
+        messages += self._warnings_of_scores(splits, scores, model)
         if self.features is not None and (distance := self.features.relative_distance(features)) > 1:
             far = f"{distance:.2g} times as far from the training videos as the farthest of them"
-            found.append(f"its features are outside of what training saw: {far}")
-        return tuple(found)
+            messages.append(f"its features are outside of what training saw: {far}")
+        return tuple(messages)
 
-    def _of_scores(self, splits: Sequence[int], scores: npt.NDArray[np.float64], model: Model) -> list[str]:
+    def _warnings_of_scores(self, splits: Sequence[int], scores: Values, model: Model) -> Iterator[str]:
         low, high = model.trained_on.mos_range
+        labels = f"the labels' range, {low:g} to {high:g}"
         if model.calibrations is None:
-            outside = int(np.sum((scores < low) | (scores > high)))
-            return (
-                [f"{outside} of {len(scores)} scores are outside of the labels' range, {low:g} to {high:g}"]
-                if outside
-                else []
-            )
-        found = []
+            if outside := int(np.sum((scores < low) | (scores > high))):
+                yield f"{outside} of {len(scores)} scores are outside of {labels}"
+            return
         std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
         if std > self.rmse:
-            found.append(
-                f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}"
-            )
+            yield f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}"
         if at_end := int(np.isin(scores, (low, high)).sum()):
-            found.append(
-                f"{at_end} of {len(scores)} scores are limited to an end of the labels' range, {low:g} to "
-                f"{high:g}"
-            )
+            yield f"{at_end} of {len(scores)} scores are limited to an end of {labels}"
         notes = Counter(model.calibrations[split].note for split in splits)
-        return found + [f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note]
+        yield from (f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note)
 
 
 @dataclass(frozen=True)
@@ -145,8 +127,8 @@ class ScoredVideo:
         splits: (head,) whose heads these are.
         scale: what a score means, in words.
         calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames: (frame,) indices of the decoded frames that the model took in, in the order of the video; one
-            that was drawn several times stands there as often.
+        frames: (frame,) rising indices of the decoded frames that the model took; one that was drawn several
+            times is repeated.
         seconds: (frame,) presentation time of these frames.
         frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
         warnings: what a reader has to know before trusting the score.
@@ -154,13 +136,13 @@ class ScoredVideo:
 
     path: Path
     score: float
-    head_scores: npt.NDArray[np.float64]
+    head_scores: Values
     splits: tuple[int, ...]
     scale: str
     calibrated: bool
     frames: npt.NDArray[np.int32]
-    seconds: npt.NDArray[np.float64]
-    frame_scores: npt.NDArray[np.float64]
+    seconds: Values
+    frame_scores: Values
     warnings: tuple[str, ...] = ()
 
     @property
@@ -168,18 +150,20 @@ class ScoredVideo:
         """The sample deviation (n − 1) over the heads; NaN where there is one head."""
         return float(np.std(self.head_scores, ddof=1)) if len(self.head_scores) > 1 else nan
 
+    def __repr__(self) -> str:
+        return f"{self.path}: {self.score:.4g} ({self.scale}), {len(self.frames)} frames"
+
 
 class Scorer:
     """A trained model with the networks that it needs.
 
     Args:
         model: from `Model.load`.
-        weights: backbone → weights, for those that the model's own record does not name or that lie
-            elsewhere.
+        weights: backbone → weights, where the model's record does not name them or their file has moved.
         split: whose head to use; without it, the score is the mean over all.
         any_features: allow networks or decoders other than those of the training.
         checks: from `ScoreChecks.read`; without them, nothing is known that could be warned of.
-        held_out: score a training video by the heads alone that were not fitted on it.
+        held_out: score a training video only by the heads that were not fitted on it.
 
     Raises:
         IdentityError: features would be computed differently than in training.
@@ -190,7 +174,7 @@ class Scorer:
     def __init__(
         self,
         model: Model,
-        weights: dict[str, str],
+        weights: Mapping[str, str | Path],
         split: int | None = None,
         any_features: bool = False,
         checks: ScoreChecks | None = None,
@@ -200,24 +184,23 @@ class Scorer:
         self._checks, self._held_out = checks or ScoreChecks({}), held_out
         if held_out and not self._checks.fitted_on:
             raise ArgumentError(
-                "held_out needs a run that knows the files of its videos; this one is of an earlier "
-                "version, imported, or on imported "
-                "features. Leave --held-out out, or fit again."
+                "held_out needs a run that knows the files of its videos; this one is of an earlier version, "
+                "imported, or on imported features. Leave --held-out out, or fit again."
             )
         names = split_feature_sets(model.config.feature_sets)
-        foreign = [name for name in backbone_names(names) if name not in BACKBONES]
-        if foreign:
+        if foreign := [name for name in backbone_names(names) if name not in BACKBONES]:
             raise ArgumentError(
                 f"the model was trained on features '{foreign[0]}', which no network here makes; "
                 "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
             )
-        chosen = {
-            backbone: weights.get(backbone) or _recorded_weights(model, backbone)
+        files = {
+            backbone: str(weights.get(backbone) or _recorded_weights(model, backbone))
             for backbone in backbone_names(names)
         }
-        self._extractors: list[FeatureExtractor] = [
-            build_extractors([name], chosen, *_recorded_precision(model, name))[0] for name in names
-        ]
+        self._extractors: list[FeatureExtractor] = []
+        for name in names:
+            precision = str(model.config.identities.get(name, {}).get("precision", ""))
+            self._extractors += build_extractors([name], files, *recorded_precision(precision))
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
@@ -236,51 +219,49 @@ class Scorer:
     def score_all(
         self, paths: Sequence[Path], raw: RawGeometry | None = None, resources: Resources | None = None
     ) -> Iterator[tuple[Path, ScoredVideo | VideoError]]:
-        """Decode each video once and score it; those that fail are told of in their place, and the order is
-        that of the paths.
-        """
-        wanted = tuple(extractor.feature_set for extractor in self._extractors)
-        jobs = [VideoTask(str(number), path, raw, wanted) for number, path in enumerate(paths)]
+        """Decode each video once and yield its score, or the error of one that fails, in order."""
+        feature_sets = tuple(extractor.feature_set for extractor in self._extractors)
+        jobs = [VideoTask(str(number), path, raw, feature_sets) for number, path in enumerate(paths)]
         scored: dict[int, ScoredVideo | VideoError] = {}
-        told = 0
+        position = 0
         with Pipeline(self._extractors, resources) as pipeline:
             for outcome in pipeline.outcomes(jobs):
                 try:
                     scored[int(outcome.job.name)] = self._scored(outcome.job.file, outcome.extracted())
                 except VideoError as error:
                     scored[int(outcome.job.name)] = error
-                while told in scored:
-                    yield paths[told], scored.pop(told)
-                    told += 1
+                while position in scored:
+                    yield paths[position], scored.pop(position)
+                    position += 1
 
-    def _scored(self, path: Path, found: ExtractedVideo) -> ScoredVideo:
-        features = fuse([found.features[extractor.feature_set] for extractor in self._extractors], str(path))
-        config, seconds = self.model.config, found.table.seconds[features.frame]
-        video = VideoRows(path.name, len(features.frame), lambda: seconds)
+    def _scored(self, path: Path, video: ExtractedVideo) -> ScoredVideo:
+        features = fuse([video.features[extractor.feature_set] for extractor in self._extractors], str(path))
+        seconds, model = video.table.seconds[features.frame], self.model
         try:
-            draws = indices_in_testing(config.frame_input, video, config.seed)
+            draws = model.draws(path.name, len(features.frame), seconds)
         except StoreError as error:
-            # one odd video is told of in its place and does not stop the others
+            # one odd video is reported in its place and does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
-        digest = str(found.table.source["sha256"])
+        digest = str(video.table.source["sha256"])
         splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
-            asked = "the requested head" if len(self._splits) < len(self.model.heads) else "every head"
-            raise VideoError(
-                "seen-in-training",
-                f"'{path}': {asked} was fitted on this video, so none can score it as held out.",
-            )
-        drawn = [take(features.values, rows) for rows in draws]
-        heads = self.model.calibrated(
-            np.mean([self.model.outputs(values, splits) for values in drawn], axis=0), splits
+            heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
+            message = f"'{path}': {heads} was fitted on this video, so none can score it as held out."
+            raise VideoError("seen-in-training", message)
+        scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
+        rows, frame_scores = model.frame_curve(features.values, splits, draws)
+        return ScoredVideo(
+            path=path,
+            score=float(np.mean(scores)),
+            head_scores=scores,
+            splits=splits,
+            scale=model.scale,
+            calibrated=model.calibrations is not None,
+            frames=features.frame[rows],
+            seconds=seconds[rows],
+            frame_scores=frame_scores,
+            warnings=self._checks.warnings(digest, splits, scores, features.values, model),
         )
-        warnings = self._checks.warnings(digest, splits, heads, features.values, self.model)
-        scores = np.concatenate([self.model.frame_scores(values, splits) for values in drawn])
-        taken = np.concatenate([np.arange(video.count) if rows is None else rows for rows in draws])
-        order = np.argsort(taken, kind="stable")
-        curve = features.frame[taken[order]], seconds[taken[order]], scores[order]
-        scale = self.model.scale, self.model.calibrations is not None
-        return ScoredVideo(path, float(np.mean(heads)), heads, splits, *scale, *curve, warnings)
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:
@@ -289,31 +270,23 @@ def videos_among(paths: Sequence[Path]) -> list[Path]:
     Raises:
         VideoError: a path does not exist, or a folder holds no video.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
-        inside = (
-            sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-            if path.is_dir()
-            else [path]
-        )
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
         if not inside or not inside[0].exists():
-            raise VideoError(
-                "cannot-open",
-                f"'{path}' is no video and no folder with videos; name files "
-                f"({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders.",
-            )
-        found.extend(inside)
-    return found
+            allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
+            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
+        files.extend(inside)
+    return files
 
 
 def _recorded_weights(model: Model, backbone: str) -> str:
     """Return the weights that reproduce the features of the training, as `load_network` takes them."""
-    recorded = [
-        str(identity["weights"])
-        for identity in model.config.identities.values()
-        if identity["network"] == backbone
-    ]
-    described = recorded[0] if recorded else "imagenet"
+    identities = model.config.identities.values()
+    recorded = (str(identity["weights"]) for identity in identities if identity["network"] == backbone)
+    described = next(recorded, "imagenet")
     weights = recorded_weights(described)
     if weights is None:
         raise ArgumentError(
@@ -321,8 +294,3 @@ def _recorded_weights(model: Model, backbone: str) -> str:
             f"with --weights {backbone}=FILE."
         )
     return weights
-
-
-def _recorded_precision(model: Model, feature_set: str) -> tuple[str, str]:
-    """Return how the features of the training were stored and computed, as `build_extractors` takes it."""
-    return recorded_precision(str(model.config.identities.get(feature_set, {}).get("precision", "")))

@@ -30,8 +30,7 @@ from vqafeat.report.page import (
 from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.training.calibration import calibration_notes
-from vqafeat.training.data import fuse, split_feature_sets, take
-from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
+from vqafeat.training.data import fuse, split_feature_sets
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import CURVE
 from vqafeat.training.run import Run
@@ -155,13 +154,9 @@ class _FrameScorer:
         features = fuse([self._store.read(one, name) for one in self._sets], name)
         seconds = self._store.seconds(name)
         own_seconds = None if seconds is None else seconds[features.frame]
-        rows = VideoRows(name, len(features.frame), lambda: own_seconds)
-        total, taken = np.zeros(rows.count), np.zeros(rows.count)
-        for draw in indices_in_testing(self._model.config.frame_input, rows, self._model.config.seed):
-            own = np.arange(rows.count) if draw is None else draw
-            for split in splits:
-                np.add.at(total, own, self._model.frame_scores(take(features.values, draw), split))
-                np.add.at(taken, own, 1)
+        draws = self._model.draws(name, len(features.frame), own_seconds)
+        rows, frame_scores = self._model.frame_curve(features.values, splits, draws)
+        total, taken = np.bincount(rows, weights=frame_scores), np.bincount(rows)
         kept = np.flatnonzero(taken)
         kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int))]
         scores = (total[kept] / taken[kept]).tolist()

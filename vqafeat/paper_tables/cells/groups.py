@@ -3,12 +3,12 @@ class or quality.
 """
 
 from dataclasses import dataclass, replace
-from math import isnan, nan
+from math import isnan
 
 from vqafeat.errors import ArgumentError
-from vqafeat.evaluation.groups import FEWEST_TO_MEASURE, GROUPINGS, GroupRequest
-from vqafeat.metrics import evaluate_predictions
+from vqafeat.evaluation.groups import GROUPINGS, group_metrics, group_videos
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
+from vqafeat.registry import named
 from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
@@ -39,7 +39,7 @@ class OneGroup:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        GROUPINGS.get(self.by)
+        named("grouping", self.by, GROUPINGS)
         if not self.name:
             raise ArgumentError(f"name of the group is empty; name one that the grouping '{self.by}' makes.")
 
@@ -54,25 +54,12 @@ def measure_subset(task: Task) -> Measured:
     group = _group(task)
     rows = [row for row in run.predictions if row.part == "test" and row.video in group]
     scaled = _on_common_range(run, rows)
-    by_split = [[row for row in scaled if row.split == number] for number in range(run.config.splits)]
-    values = [_measure(own, task.cell.measure, task.request.mapping) for own in by_split]
-    few = sum(map(isnan, values))
-    notes = (
-        (
-            f"{few} of {len(values)} splits have no value: too few of the group's videos are in their test "
-            f"part",
-        )
-        if few
-        else ()
-    )
-    return Measured(Summary.of(values), len(scaled) / len(by_split), (run.path,), notes)
-
-
-def _measure(rows: list[Prediction], measure: str, mapping: str) -> float:
-    if len(rows) < FEWEST_TO_MEASURE:
-        return nan
-    found = evaluate_predictions([row.prediction for row in rows], [row.mos for row in rows], mapping=mapping)
-    return float(getattr(found, measure))
+    splits = run.config.splits
+    summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.cell.measure)
+    few = sum(map(isnan, summary.values))
+    why = "no value: too few of the group's videos are in their test part"
+    notes = (f"{few} of {splits} splits have {why}",) if few else ()
+    return Measured(summary, len(scaled) / splits, (run.path,), notes)
 
 
 def _on_common_range(run: Run, rows: list[Prediction]) -> list[Prediction]:
@@ -103,11 +90,8 @@ def _group(task: Task) -> set[str]:
         elif options.within and asked not in options.within:
             of = {}
         else:
-            of = dict(
-                GROUPINGS.get(options.by)
-                .group(GroupRequest(source, names, _threshold(options, source.dataset.mos_range)))
-                .of
-            )
+            threshold = _threshold(options, source.dataset.mos_range)
+            of = dict(group_videos(options.by, source, names, threshold).of)
         found |= {f"{prefix}{video}" for video, name in of.items() if name == options.name}
     return found
 

@@ -202,7 +202,7 @@ def measure_ensemble(task: Task) -> Measured:
     found = ensemble(first.path, second.path, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
     measured = Measured.of(found.summary, task.cell.measure, (first.path, second.path))
-    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.chosen})"))
+    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.selection})"))
 
 
 CELL_TYPES.add(
