@@ -267,7 +267,7 @@ CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]
 def test_leak__counts_videos_and_contents_seen_in_training() -> None:
     # a is in training and test, b in validation and test, c in test alone
     assert Leak.of(Split((0, 6), (2,), (1, 3, 4, 5, 7)), CONTENTS) == Leak(
-        test_videos=5, seen_videos=2, test_contents=4, seen_contents=2
+        test_videos=5, test_videos_with_seen_content=2, test_contents=4, seen_contents=2
     )
 
 

@@ -254,7 +254,7 @@ def test_weighted_measures__equal_scipy_on_repeated_videos(measure: str, steps: 
         predictions, mos = rng.integers(0, steps, (2, videos)) / 4 + 1000.1
         drawn = rng.multinomial(videos, np.full(videos, 1 / videos), 60).astype(float)
         with np.errstate(invalid="ignore"):
-            found = MEASURES.get(measure)(drawn, predictions, mos)
+            found = MEASURES[measure](drawn, predictions, mos)
         repeated = [np.repeat(np.arange(videos), counts.astype(int)) for counts in drawn]
         expected = [SCIPY[measure](predictions[rows], mos[rows]) for rows in repeated]
         np.testing.assert_allclose(

@@ -1,15 +1,15 @@
-"""How well predictions agree with labels: SROCC, KROCC, PLCC and RMSE, the last two after a mapping and
-without one.
+"""Agreement of predictions with labels: SROCC, KROCC, PLCC and RMSE, the last two with and without a mapping.
 
 The mappings are four-parameter logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least
-squares to the part being reported: - `logistic-increasing`, the default: f only rises, as VQEG's test plans
-require, and takes no step. It is fitted to at least 20 videos,
-  five for each parameter; τ4 is at least half the standard deviation of the predictions; the best of several
-  starts is kept. Where it cannot be fitted, PLCC and RMSE are those of the predictions as they are, and
-  `Metrics.note` says why.
-- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4, and τ4 is free to
-    change its sign.
-- `logistic-li`: the same with τ4 = 0.5 in the predictions' own unit, read as |τ4| (`logistic_func` in the
+squares to the part being reported:
+
+- `logistic-increasing`, the default: f only rises, as VQEG's test plans require, and takes no step. It is
+  fitted to at least 20 videos, five for each parameter; τ4 is at least half the standard deviation of the
+  predictions; the best of several starts is kept. Where it cannot be fitted, PLCC and RMSE are those of the
+  predictions as they are, and `Metrics.note` says why.
+- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4; τ4 is free to
+  change its sign.
+- `logistic-li`: the same with τ4 = 0.5 in the predictions' unit, taken as |τ4| (`logistic_func` in the
   released code of Li et al. and BVQA_Benchmark).
 - `none`: PLCC and RMSE of the predictions as they are (the released code of VSFA).
 
@@ -35,49 +35,37 @@ from vqafeat.registry import Registry
 
 Values = NDArray[np.float64]
 
-# The curve is flat to rounding left and right of τ3 long before |τ4| is this small (unit: standard deviations
-# of the predictions).
+Tau = tuple[float, float, float, float]
+
+# In standard deviations of the predictions; far above it the curve is flat to rounding left and right of τ3.
 SMALLEST_SLOPE_SCALE = 1e-12
 MOST_EVALUATIONS = 20_000
 NOT_CONVERGED = "the logistic fit did not converge"
 DEFAULT_MAPPING = "logistic-increasing"
 # Five for each parameter of a logistic. With fewer, one video moves a part's figures visibly, mapped or not.
 FEW_VIDEOS = 20
-# Lower bound of |τ4| in standard deviations of the predictions: the rise from 12 % to 88 % then takes at
-# least two of these.
+# Lower bound of |τ4| in standard deviations of the predictions: two of these are a rise from 12 % to 88 %.
 _STEEPEST = 0.5
 _STARTS_REFINED = 3
 
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """The four parameters τ1 … τ4 of a fitted logistic, all NaN where the fit did not converge; `note` says
-    what a reader should know.
+    """The parameters τ1 … τ4 of a fitted logistic; all NaN, and `note` says why, without convergence."""
 
-    Raises:
-        ArgumentError: a fit that converged holds a parameter that is not finite, or one that did not says
-            nothing in `note`.
-    """
-
-    tau: tuple[float, float, float, float]
+    tau: Tau
     converged: bool
     note: str = ""
 
     def __post_init__(self) -> None:
         if self.converged and not all(math.isfinite(value) for value in self.tau):
-            raise ArgumentError(
-                f"tau of a converged LogisticFit is {self.tau}: all four must be finite; set "
-                f"converged=False instead"
-            )
+            required = "all four must be finite; set converged=False instead"
+            raise ArgumentError(f"tau of a converged LogisticFit is {self.tau}: {required}")
         if not self.converged and not self.note:
-            raise ArgumentError(
-                "note of a LogisticFit that did not converge is empty: say why the fit failed"
-            )
+            raise ArgumentError("note of a LogisticFit that did not converge is empty: say why it failed")
 
     def mapped(self, scores: ArrayLike) -> Values:
-        """Return f(scores), of the shape of `scores`, in the labels' unit; NaN everywhere where the fit did
-        not converge.
-        """
+        """Return f(scores), of the shape of `scores`, in the labels' unit; all NaN without convergence."""
         values = np.asarray(scores, dtype=np.float64)
         if not self.converged:
             return np.full(values.shape, np.nan)
@@ -92,7 +80,7 @@ class MappingRule:
         fit: (standardised predictions, standardised labels, factor from a standardised to an original
             prediction) → fit.
         fewest_videos: with fewer it is not fitted.
-        or_plain: PLCC and RMSE of the predictions as they are, in place of NaN, where it cannot be fitted.
+        or_plain: where it cannot be fitted, PLCC and RMSE are those of the predictions, not NaN.
     """
 
     fit: Callable[[Values, Values, float], LogisticFit]
@@ -111,9 +99,6 @@ class Metrics:
         plcc_plain, rmse_plain: without a mapping.
         n: videos.
         note: what a reader should know.
-
-    Raises:
-        ArgumentError: `n` is below 2, or a number is NaN and `note` is empty.
     """
 
     srocc: float
@@ -136,11 +121,10 @@ class Metrics:
 def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> Metrics:
     """Compare predictions (video,) with labels (video,); RMSE is in the labels' unit.
 
-    SROCC and KROCC (τ-b) are read on the predictions, PLCC and RMSE on what `mapping` makes of them.
+    SROCC and KROCC (τ-b) are computed on the predictions, PLCC and RMSE on the mapped predictions.
 
     Raises:
         ArgumentError: the two differ in length, hold fewer than 2 values, or hold NaN or infinity.
-        UnknownNameError: there is no such mapping.
     """
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
@@ -154,13 +138,12 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
         return Metrics(srocc, krocc, *plain, *plain, scores.size)
     fit = fit_logistic(scores, labels, mapping)
     if not fit.converged:
-        after = plain if rule.or_plain else (math.nan, math.nan)
+        mapped = plain if rule.or_plain else (math.nan, math.nan)
         note = f"{fit.note}: PLCC and RMSE are those without a mapping" if rule.or_plain else fit.note
-        return Metrics(srocc, krocc, *after, *plain, scores.size, note)
-    mapped = fit.mapped(scores)
-    return Metrics(
-        srocc, krocc, _pearson(mapped, labels), _rmse(mapped, labels), *plain, scores.size, fit.note
-    )
+        return Metrics(srocc, krocc, *mapped, *plain, scores.size, note)
+    curve = fit.mapped(scores)
+    mapped = _pearson(curve, labels), _rmse(curve, labels)
+    return Metrics(srocc, krocc, *mapped, *plain, scores.size, fit.note)
 
 
 def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
@@ -168,39 +151,27 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
 
     Raises:
         ArgumentError: as in `evaluate_predictions`, or `mapping` is `none`.
-        UnknownNameError: there is no such mapping.
     """
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
     if rule is None:
         fitted = ", ".join(name for name in MAPPINGS if MAPPINGS.get(name) is not None)
-        raise ArgumentError(
-            f"mapping '{mapping}' fits nothing: choose one of {fitted}, or use the predictions as they are"
-        )
+        allowed = f"choose one of {fitted}, or use the predictions as they are"
+        raise ArgumentError(f"mapping '{mapping}' fits nothing: {allowed}")
     if constant := _constant_side(scores, labels):
         return _failed(constant)
     if scores.size < rule.fewest_videos:
-        each = (
-            "five for each of its four parameters"
-            if rule.fewest_videos >= FEW_VIDEOS
-            else "one for each of its four parameters"
-        )
-        return _failed(
-            f"{scores.size} videos are too few for the mapping '{mapping}', which takes "
-            f"{rule.fewest_videos}, {each}"
-        )
-    o_mean, o_deviation = float(np.mean(scores)), _deviation(scores)
-    s_mean, s_deviation = float(np.mean(labels)), _deviation(labels)
-    fit = rule.fit((scores - o_mean) / o_deviation, (labels - s_mean) / s_deviation, o_deviation)
+        each = "five" if rule.fewest_videos >= FEW_VIDEOS else "one"
+        required = f"which takes {rule.fewest_videos}, {each} for each of its four parameters"
+        return _failed(f"{scores.size} videos are too few for the mapping '{mapping}', {required}")
+    (o_mean, o_std), (s_mean, s_std) = (
+        (float(np.mean(values)), float(np.std(values))) for values in (scores, labels)
+    )
+    fit = rule.fit((scores - o_mean) / o_std, (labels - s_mean) / s_std, o_std)
     if not fit.converged:
         return fit
-    t = fit.tau
-    tau = (
-        t[0] * s_deviation + s_mean,
-        t[1] * s_deviation + s_mean,
-        t[2] * o_deviation + o_mean,
-        t[3] * o_deviation,
-    )
+    t1, t2, t3, t4 = fit.tau
+    tau = (t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std)
     if not all(math.isfinite(value) for value in tau):
         return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
     return LogisticFit(tau, converged=True, note=fit.note)
@@ -214,14 +185,12 @@ def _released_fit(
     """
 
     def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-        t = _least_squares(
-            x, y, (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation), absolute=absolute
-        )
+        start = (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation)
+        t = _least_squares(x, y, start, absolute=absolute)
         if t is None:
             return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
         mapped = _logistic(x, *t)
-        # Every constant and, in the limit, every straight line is a logistic: a fit worse than these has not
-        # reached the least squares.
+        # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
         residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
         if not all(math.isfinite(value) for value in t) or residual > 1 + 1e-9 or _is_constant(mapped):
             return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
@@ -236,9 +205,7 @@ def _released_fit(
 
 
 def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-    """Return the best logistic that rises, from a grid of starts at which its two limits follow by linear
-    least squares.
-    """
+    """Return the best rising logistic from a grid of starts; linear least squares give their two limits."""
     if _pearson(rankdata(x), rankdata(y)) <= 0:
         return _failed("the predictions run against the labels, which no increasing curve fits")
     starts = []
@@ -259,10 +226,8 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
 
     low, high = np.array(bounds).T
     within = [np.clip(start, low, high) for _, start in sorted(starts)[:_STARTS_REFINED]]
-    best = min(
-        (least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within),
-        key=lambda found: found.cost,
-    )
+    fits = [least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within]
+    best = min(fits, key=lambda fit: fit.cost)
     rise, bottom, middle, scale = (float(value) for value in best.x)
     if 2 * best.cost / x.size > 1 - 1e-6 or _is_constant(_logistic(x, bottom + rise, bottom, middle, scale)):
         return _failed("no increasing curve is closer to the labels than their mean")
@@ -283,10 +248,8 @@ def _failed(note: str) -> LogisticFit:
 def _checked_pair(predictions: ArrayLike, mos: ArrayLike) -> tuple[Values, Values]:
     scores, labels = _checked("predictions", predictions), _checked("mos", mos)
     if scores.size != labels.size:
-        raise ArgumentError(
-            f"predictions has {scores.size} values and mos {labels.size}: give one prediction for each "
-            f"label, in one order"
-        )
+        sizes = f"predictions has {scores.size} values and mos {labels.size}"
+        raise ArgumentError(f"{sizes}: give one prediction for each label, in one order")
     return scores, labels
 
 
@@ -294,18 +257,14 @@ def _checked(name: str, given: ArrayLike) -> Values:
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name} holds something that is not a number ({error}): give one number a video"
-        ) from error
+        message = f"{name} holds something that is not a number ({error})"
+        raise ArgumentError(f"{message}: give one number a video") from error
     if values.ndim != 1 or values.size < 2:
-        raise ArgumentError(
-            f"{name} has shape {values.shape}: give a one-dimensional list of at least 2 numbers, one a video"
-        )
+        required = "give a one-dimensional list of at least 2 numbers, one a video"
+        raise ArgumentError(f"{name} has shape {values.shape}: {required}")
     if bad := np.flatnonzero(~np.isfinite(values)).tolist():
-        raise ArgumentError(
-            f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}: leave "
-            f"these out or mend them"
-        )
+        message = f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}"
+        raise ArgumentError(f"{message}: leave these out or mend them")
     return values
 
 
@@ -316,13 +275,8 @@ def _constant_side(scores: Values, labels: Values) -> str:
 
 
 def _is_constant(values: Values) -> bool:
-    # Equal up to the rounding of float64, so that one number computed in two ways does not count as two
-    # ranks.
+    # up to the rounding of float64, so that one number computed in two ways does not count as two ranks
     return bool(np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max())
-
-
-def _deviation(values: Values) -> float:
-    return float(np.std(values))
 
 
 def _pearson(first: Values, second: Values) -> float:
@@ -341,9 +295,7 @@ def _logistic(x: Values, t1: float, t2: float, t3: float, t4: float) -> Values:
         return np.asarray((t1 - t2) * expit((x - t3) / t4) + t2, dtype=np.float64)
 
 
-def _least_squares(
-    x: Values, y: Values, start: tuple[float, float, float, float], *, absolute: bool
-) -> tuple[float, float, float, float] | None:
+def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau | None:
     def evaluated(t4: float) -> float:
         size = max(abs(t4), SMALLEST_SLOPE_SCALE)
         return size if absolute else math.copysign(size, t4)
@@ -360,13 +312,12 @@ def _least_squares(
         return np.stack([rise, 1 - rise, -steepness, -steepness * z * sign], axis=1)
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # What overflows on the way is caught at the end: the parameters must be finite and the curve close to
-        # the labels. Two distinct predictions leave τ3 and τ4 open, yet the mapped values, all that is
-        # reported, are determined.
+        # An overflow on the way is caught at the end: the parameters must be finite and the curve close to
+        # the labels. Two distinct predictions leave τ3 and τ4 open, but determine the mapped values.
         warnings.simplefilter("ignore", OptimizeWarning)
         try:
-            found, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)
+            tau, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)
         except RuntimeError:
             return None
-    t1, t2, t3, t4 = (float(value) for value in found)
+    t1, t2, t3, t4 = (float(value) for value in tau)
     return t1, t2, t3, evaluated(t4)

@@ -1,6 +1,6 @@
 """Run folders of heads that the released code of VSFA, MDTVSFA or Li et al. trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,78 +26,86 @@ from vqafeat.training.results import (
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 
 # VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
-_LETTERS = {
-    "K": "konvid",
-    "C": "cvd2014",
-    "L": "live-qualcomm",
-    "N": "live-vqc",
-    "Y": "youtube-ugc",
-    "Q": "lsvq",
-}
+_DATASETS = ("konvid", "cvd2014", "live-qualcomm", "live-vqc", "youtube-ugc", "lsvq")
+_LETTERS = dict(zip("KCLNYQ", _DATASETS, strict=True))
 _LINES = "lm."  # prefix of the parameters of each data set's linear mapping
 _SPATIAL = "resnet50"
 # Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
 _FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
-Weights = dict[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class ConvertedHead:
-    """A released head in this package's terms.
-
-    Attributes:
-        head: name in the registry of heads.
-        options: of that head.
-        channels: width of a frame's features.
-        weights: state dict; parameters that the released file does not hold keep their start.
-        on_label_scale: the scores are on the label scale already.
-    """
-
-    head: str
-    options: dict[str, Any]
-    channels: int
-    weights: Weights
-    on_label_scale: bool
+_KINDS = ("weight", "bias")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The parameter names of a released network.
+    """The parameters of a released network.
 
     Attributes:
-        described: what it is, for messages.
+        head: the same network in this package.
+        described: what the released network is, for messages.
         names: released name → name in this package.
         unused: names that the released network makes but never runs.
-        lines: it holds a linear mapping for each of several data sets.
-        matrices: released names of the (reduced, channel) and the (1, hidden) matrix.
-        build: (renamed weights, released weights, data set whose scale is required) → head.
     """
 
+    head: str
     described: str
     names: Mapping[str, str]
-    unused: tuple[str, ...]
-    lines: bool
-    matrices: tuple[str, str]
-    build: Callable[[Weights, Mapping[str, Tensor], str], ConvertedHead]
+    unused: tuple[str, ...] = ()
 
     def problems(self, released: Mapping[str, Tensor]) -> list[str]:
         """Return how a state dict differs from this layout, in words."""
-        lines = {name for name in released if self.lines and name.startswith(_LINES)}
+        lines = {name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)}
         known = {*self.names, *self.unused, *lines}
+        ends = ("linear.weight", "score.weight")
+        matrices = [name for name, own in self.names.items() if own.endswith(ends)]
         return [
             *(f"{name} is missing" for name in self.names if name not in released),
             *(f"{name} is not of that network" for name in released if name not in known),
             *(
                 f"{name} has {released[name].ndim} dimension(s)"
-                for name in self.matrices
+                for name in matrices
                 if name in released and released[name].ndim != 2
             ),
         ]
 
 
-def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> ConvertedHead:
-    """Return a released head, recognised by the names of its parameters.
+def _core_names(reduction: str, recurrence: str, score: str, prefix: str = "") -> dict[str, str]:
+    parts = [f"{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    return {
+        **{f"{reduction}.{kind}": f"{prefix}reduce.linear.{kind}" for kind in _KINDS},
+        **{f"{recurrence}.{part}": f"{prefix}recurrence.{part}" for part in parts},
+        **{f"{score}.{kind}": f"{prefix}score.{kind}" for kind in _KINDS},
+    }
+
+
+_LOGISTIC = {"nlm.0": "steepen", "nlm.2": "stretch"}
+_LAYOUTS = (
+    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
+    Layout(
+        "sub-gru",
+        "VSFA's released head",
+        _core_names("ann.fc0", "rnn", "q"),
+        unused=("ann.fc.weight", "ann.fc.bias"),
+    ),
+    # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
+    # https://github.com/zwx8981/TCSVT-2022-BVQA
+    Layout(
+        "mdtvsfa",
+        "the released head of MDTVSFA or of Li et al.",
+        {
+            **_core_names("dimemsion_reduction", "feature_aggregation", "regression", "inner."),
+            **{f"{old}.{kind}": f"{new}.{kind}" for old, new in _LOGISTIC.items() for kind in _KINDS},
+        },
+    ),
+)
+
+
+def read_head(
+    released: Mapping[str, Tensor], where: str, dataset: str
+) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
+    """Return a released head as name, channels, options and state dict, by the names of its parameters.
+
+    Parameters that the released file does not hold are left out.
 
     Args:
         released: the state dict.
@@ -108,84 +116,36 @@ def read_layout(released: Mapping[str, Tensor], where: str, dataset: str) -> Con
         WeightsError: it is of no known layout; the first differences from the nearest one are named.
         ArgumentError: the file has no scale of `dataset`.
     """
-    layout, problems = min(
-        ((layout, layout.problems(released)) for layout in _LAYOUTS), key=lambda pair: len(pair[1])
-    )
+    differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
+    layout, problems = min(differences, key=lambda pair: len(pair[1]))
     if problems:
         expected = f"Expected are {', '.join(layout.names)}."
         raise WeightsError(f"{where} is not {layout.described}: {summarize_problems(problems)}. {expected}")
-    renamed = {name: released[key].float() for key, name in layout.names.items()}
-    return layout.build(renamed, released, dataset)
+    weights = {own: released[name].float() for name, own in layout.names.items()}
+    prefix = "inner." if layout.head == "mdtvsfa" else ""
+    reduced, channels = weights[f"{prefix}reduce.linear.weight"].shape
+    options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].shape[1]}
+    if layout.head == "mdtvsfa":
+        datasets, lines = _read_lines(released)
+        if dataset not in datasets:
+            known = f"the file has scales of {', '.join(datasets) or 'none'}"
+            raise ArgumentError(f"dataset is '{dataset}', but {known}; name one of them with --dataset.")
+        options |= {"datasets": "+".join(datasets), "scale_of": dataset}
+        weights |= lines
+    return layout.head, channels, options, weights
 
 
-def _recurrent(prefix: str) -> dict[str, str]:
-    parts = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    return {f"{prefix}.{part}": f"recurrence.{part}" for part in parts}
-
-
-def _vsfa(weights: Weights, released: Mapping[str, Tensor], dataset: str) -> ConvertedHead:
-    reduced, channels = weights["reduce.linear.weight"].shape
-    options = {"reduced": reduced, "hidden": weights["score.weight"].shape[1]}
-    return ConvertedHead("sub-gru", options, channels, weights, on_label_scale=False)
-
-
-def _mdtvsfa(weights: Weights, released: Mapping[str, Tensor], dataset: str) -> ConvertedHead:
+def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Tensor]]:
+    """Return the data sets that have a linear mapping in a released head, and the weights of these."""
     letters = list(dict.fromkeys(name.split(".")[1] for name in released if name.startswith(_LINES)))
-    names = [_LETTERS.get(letter, letter) for letter in letters]
-    if dataset not in names:
-        known = ", ".join(names) or "none"
-        raise ArgumentError(
-            f"dataset is '{dataset}', but the file has scales of {known}; name one of them with --dataset."
-        )
-    for name, part in (("slopes", "weight"), ("offsets", "bias")):
-        parameters = [released.get(f"{_LINES}{letter}.{part}", torch.empty(0)) for letter in letters]
-        if any(value.numel() != 1 for value in parameters):
+    lines = {}
+    for own, kind in (("slopes", "weight"), ("offsets", "bias")):
+        values = [released.get(f"{_LINES}{letter}.{kind}", torch.empty(0)) for letter in letters]
+        if any(value.numel() != 1 for value in values):
             required = f"need one weight and one bias each, for {', '.join(letters)}"
             raise WeightsError(f"the lines {_LINES}* of the file {required}.")
-        weights[name] = torch.cat([value.float().flatten() for value in parameters])
-    reduced, channels = weights["inner.reduce.linear.weight"].shape
-    hidden = weights["inner.score.weight"].shape[1]
-    options = {"reduced": reduced, "hidden": hidden, "datasets": "+".join(names), "scale_of": dataset}
-    return ConvertedHead("mdtvsfa", options, channels, weights, on_label_scale=True)
-
-
-_LAYOUTS = (
-    # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
-    Layout(
-        described="VSFA's released head",
-        names={
-            "ann.fc0.weight": "reduce.linear.weight",
-            "ann.fc0.bias": "reduce.linear.bias",
-            **_recurrent("rnn"),
-            "q.weight": "score.weight",
-            "q.bias": "score.bias",
-        },
-        unused=("ann.fc.weight", "ann.fc.bias"),
-        lines=False,
-        matrices=("ann.fc0.weight", "q.weight"),
-        build=_vsfa,
-    ),
-    # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
-    # https://github.com/zwx8981/TCSVT-2022-BVQA
-    Layout(
-        described="the released head of MDTVSFA or of Li et al.",
-        names={
-            "dimemsion_reduction.weight": "inner.reduce.linear.weight",
-            "dimemsion_reduction.bias": "inner.reduce.linear.bias",
-            **{key: f"inner.{name}" for key, name in _recurrent("feature_aggregation").items()},
-            "regression.weight": "inner.score.weight",
-            "regression.bias": "inner.score.bias",
-            "nlm.0.weight": "steepen.weight",
-            "nlm.0.bias": "steepen.bias",
-            "nlm.2.weight": "stretch.weight",
-            "nlm.2.bias": "stretch.bias",
-        },
-        unused=(),
-        lines=True,
-        matrices=("dimemsion_reduction.weight", "regression.weight"),
-        build=_mdtvsfa,
-    ),
-)
+        lines[own] = torch.cat([value.float().flatten() for value in values]) if values else torch.empty(0)
+    return [_LETTERS.get(letter, letter) for letter in letters], lines
 
 
 def import_head(
@@ -222,24 +182,25 @@ def import_head(
     if out.exists():
         raise ArgumentError(f"'{out}' is there already; name another folder with --out.")
     where = f"weights file '{path}'"
-    released = read_layout(read_state_dict(path), where, dataset)
-    if released.on_label_scale and score_scale is not None:
+    name, channels, options, weights = read_head(read_state_dict(path), where, dataset)
+    on_label_scale = name == "mdtvsfa"
+    if on_label_scale and score_scale is not None:
         raise ArgumentError(
             f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with "
             "it; leave --score-scale out."
         )
-    options = head_options(released.head, released.options)
-    head = build_head(released.head, released.channels, options)
-    load_checked(head, {**head.state_dict(), **released.weights}, f"weights in '{path}'")
-    scaling = LabelScaling(1.0 if released.on_label_scale else float(score_scale or mos_range[1]))
+    options = head_options(name, options)
+    head = build_head(name, channels, options)
+    load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
+    scaling = LabelScaling(1.0 if on_label_scale else float(score_scale or mos_range[1]))
     config = RunConfig(
-        head=released.head,
+        head=name,
         options=options,
         recipe={},
         seed=0,
-        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(released.channels, _SPATIAL),
+        feature_sets=feature_sets or _FEATURES_BY_WIDTH.get(channels, _SPATIAL),
         identities={},
-        channels=released.channels,
+        channels=channels,
         datasets=(TrainingDataset(dataset, "", score_name, mos_range, (scaling,)),),
         split_kind="unknown (imported)",
         mapping=DEFAULT_MAPPING,

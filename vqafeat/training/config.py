@@ -347,7 +347,7 @@ class FitConfig:
         for name, least in (("splits", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it has to be at least {least}.")
-        SPLIT_PROTOCOLS.get(self.protocol)
+        named("split protocol", self.protocol, SPLIT_PROTOCOLS)
         MAPPINGS.get(self.mapping)
         Ratio.parse(self.ratio)
         if self.features:

@@ -21,6 +21,7 @@ from vqafeat.paper_tables.cells.base import (
     nothing_needed,
 )
 from vqafeat.paper_tables.table import Cell, RequiredFeatures
+from vqafeat.registry import named
 from vqafeat.statistics import PAIRED_TESTS, PairedTest, paired_test
 from vqafeat.training.results import Summary
 
@@ -135,7 +136,7 @@ class PairedOptions(Against):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        PAIRED_TESTS.get(self.test)
+        named("paired test", self.test, PAIRED_TESTS)
 
 
 def _tested(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
