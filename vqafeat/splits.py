@@ -338,8 +338,8 @@ class LeakageReport:
         videos = f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos"
         contents = f"{worst.seen_contents} of {worst.test_contents} contents"
         return (
-            f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to {videos} ({contents}) were seen "
-            "in training; new contents may give lower metrics"
+            f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to {videos} ({contents}) were "
+            "seen in training; new contents may give lower metrics"
         )
 
     def as_dict(self) -> dict[str, Any]:
