@@ -24,13 +24,7 @@ _OTHER_RATIOS = ("40/30/30", "80/20")  # named where a ratio leaves a part empty
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices of the three parts, each in ascending order.
-
-    Attributes:
-        train: rows to fit on.
-        validation: rows to choose the epoch on; may be empty (80/20).
-        test: rows to report on.
-    """
+    """Row indices of the three parts, each in ascending order; the validation part may be empty (80/20)."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -99,14 +93,7 @@ class Ratio:
 def video_split(
     names: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which videos are drawn one by one.
-
-    Args:
-        names: by row; their order does not matter.
-        seed: of the draw.
-        ratio: shares of videos.
-        rounding: see `Ratio.cuts`.
-    """
+    """Return a seeded split in which videos are drawn one by one; `ratio` gives shares of videos."""
     rows = np.argsort(np.asarray(names, dtype=object), kind="stable")
     return _cut(rows[np.random.default_rng(seed).permutation(len(names))].tolist(), ratio, rounding)
 
@@ -116,11 +103,7 @@ def content_split(
 ) -> Split:
     """Return a seeded split in which all videos of a content go to one part.
 
-    Args:
-        contents: by row.
-        seed: of the draw.
-        ratio: shares of contents, not of videos.
-        rounding: see `Ratio.cuts`.
+    `contents` is by row; `ratio` gives shares of contents, not of videos.
 
     Raises:
         DatasetError: there are too few contents to fill the parts.
@@ -154,7 +137,6 @@ def stored_split(
     Args:
         permutations: (video, run) row indices.
         run: column; the released code's `exp_id`.
-        ratio: shares of videos.
         rounding: "ceil" for VSFA, "int" for MDTVSFA and TCSVT-2022-BVQA.
     """
     count = permutations.shape[1]
@@ -178,8 +160,7 @@ def official_split(
         names: by row.
         seed: of the draw of validation videos.
         test_part: "test" or "test-1080p".
-        validation_share: part of the training videos to set aside where no validation part is published, in
-            [0, 1).
+        validation_share: share of the training videos to set aside where no validation part is published.
 
     Raises:
         DatasetError: the data set publishes no training part, or no such test part.
@@ -219,8 +200,6 @@ class SplitRequest:
     Attributes:
         run: number of the repeat, from 0.
         seed: of the first repeat; repeat r is drawn with seed + r.
-        ratio: "60/20/20", "80/20" or the like.
-        rounding: see `Ratio.cuts`.
         test_part: of the official parts.
         validation_share: of the official training part, where no validation part is published.
     """

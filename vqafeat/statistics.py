@@ -35,11 +35,9 @@ class PairedTest:
     """One paired test of two series, such as the SROCC of two heads on the same splits.
 
     Attributes:
-        name: of the test.
-        pairs: number of pairs that went into it.
         mean_difference: first − second; NaN without pairs.
-        statistic: NaN where the test is not defined.
-        p: two-sided; NaN where the test is not defined.
+        statistic: NaN where the test is not defined, as p.
+        p: two-sided.
         note: what a reader should know; says why where p is NaN.
     """
 
@@ -67,9 +65,6 @@ class Comparison:
 
 def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedTest:
     """Test whether two (run,) series differ by more than chance; pairs with a NaN are left out and counted.
-
-    Args:
-        name: of the test, t or wilcoxon.
 
     Raises:
         ArgumentError: the series differ in length, are not one-dimensional, or hold infinity.
@@ -159,7 +154,6 @@ class Interval:
     """A bootstrap interval of the mean difference of a measure between two heads over the splits.
 
     Attributes:
-        measure: its name.
         difference: first − second, the mean over the splits.
         low, high: the ends; NaN where there is no interval.
         confidence: share of the resamples in between.
@@ -230,14 +224,9 @@ def bootstrap_paired_difference(
     units that are drawn.
 
     Args:
-        splits: the test parts.
         measure: `srocc`, `krocc`, `plcc` or `rmse`, the last two of the values as they are given.
-        confidence: above 0 and below 1.
         resamples: how often videos are drawn.
         seed: the same seed gives the same interval.
-
-    Raises:
-        ArgumentError: a number is out of range, or there is no split.
     """
     rule = named("measure", measure, MEASURES)
     if not splits or not 0 < confidence < 1 or resamples < 1 or seed < 0:

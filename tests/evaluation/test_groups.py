@@ -65,7 +65,7 @@ def groups_by(
     return group_videos(name, source, [video.name for video in dataset.videos], **more)
 
 
-def test_measure_subsets__measures_each_group_head_by_head() -> None:
+def test_evaluate_groups__measures_each_group_head_by_head() -> None:
     names = [f"v{row}" for row in range(12)]
     dataset = dataset_of(names)
     sizes = {name: (1920, 1080) if row % 2 else (1280, 720) for row, name in enumerate(names)}
@@ -88,7 +88,7 @@ def test_measure_subsets__measures_each_group_head_by_head() -> None:
         assert group.summary.srocc.mean == pytest.approx(np.mean(group.summary.srocc.values))
 
 
-def test_measure_subsets__fewer_than_three_videos_are_a_note(tmp_path: Path) -> None:
+def test_evaluate_groups__fewer_than_three_videos_are_a_note(tmp_path: Path) -> None:
     names = [f"v{row}" for row in range(8)]
     (tmp_path / "g.csv").write_text(
         "video,group\n" + "".join(f"v{row},{'rare' if row < 3 else 'common'}\n" for row in range(7)) + "v7,\n"
@@ -196,7 +196,7 @@ def test_groups_by__names_what_videos_lack(make_store: MakeStore) -> None:
         evaluate_groups(evaluation, store, "resolution")
 
 
-def test_measure_subsets__refuses_wrong_groupings_and_files(tmp_path: Path) -> None:
+def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> None:
     dataset = dataset_of([f"v{row}" for row in range(4)])
     evaluation, source = evaluation_of(dataset, [[f"v{row}" for row in range(4)]]), Sized(dataset, {})
     path = tmp_path / "g.csv"

@@ -5,20 +5,16 @@ outside of training.
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.helpers.fits import FAST, small_fit
 from tests.helpers.stores import tiny_features
-from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.evaluation import predict
-from vqafeat.evaluation.model import Model, load_model
+from vqafeat.errors import ArgumentError
+from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
-from vqafeat.training.frame_sampling import FrameInput
 from vqafeat.training.results import CONFIG, read_json
 from vqafeat.training.run_config import RunConfig
 from vqafeat.training.training_features import TrainingFeatures
@@ -140,58 +136,3 @@ def test_scorer__refuses_held_out_of_a_run_that_knows_no_files(folder: Path) -> 
         match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit",
     ):
         Scorer(Model.load(folder), {}, checks=ScoreChecks({}), held_out=True)
-
-
-class TestModel:
-    def test_it_tells_what_it_is(self, folder: Path) -> None:
-        assert repr(load_model(str(folder))) == "sub-gru on tiny of tiny, 2 heads"
-
-    def test_features_are_an_array_or_a_tensor(self, model: Model) -> None:
-        features = tiny_features(3)
-        score = model.predict_features(features)
-        assert score == model.score(features) == model.predict_features(torch.from_numpy(features.copy()))
-        assert model.predict_features(features, splits=1) == model.score(features, 1)
-
-    def test_features_are_sampled_as_in_testing(self, timed_store: FeatureStore, tmp_path: Path) -> None:
-        frame_input = FrameInput("OS", "sample-2", 3)
-        run = small_fit(timed_store, tmp_path / "sampled", frame_input=frame_input)
-        model, row = Model.load(run.folder), run.predictions[-1]
-        features = timed_store.read("tiny", row.video).values
-        assert model.predict_features(features, name=row.video, splits=row.split) == pytest.approx(row.score)
-
-    def test_sampling_by_rate_needs_times(self, timed_store: FeatureStore, tmp_path: Path) -> None:
-        run = small_fit(timed_store, tmp_path / "rate", frame_input=FrameInput(sampling="rate-10"))
-        model, features = Model.load(run.folder), tiny_features(3)
-        with pytest.raises(StoreError, match="the times of the frames of 'features' are not known"):
-            model.predict_features(features)
-        seconds = np.arange(len(features)) / 10
-        assert model.predict_features(features, seconds) == pytest.approx(model.score(features))
-
-    def test_a_frame_that_two_draws_take_is_in_the_curve_twice(self, model: Model) -> None:
-        features = tiny_features(3)
-        rows, scores = model.frame_curve(features, (0, 1), [np.array([2, 0]), None])
-        assert rows.tolist() == sorted([2, 0, *range(len(features))])
-        whole, two = model.frame_scores(features), model.frame_scores(features[[2, 0]])
-        np.testing.assert_allclose(sorted(scores), sorted([*whole, *two]))
-        outputs = model.outputs(features, None, [np.array([2, 0]), None])
-        expected = (model.outputs(features[[2, 0]]) + model.outputs(features)) / 2
-        np.testing.assert_allclose(outputs, expected)
-
-    def test_a_video_is_scored_with_the_checks_of_its_run(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        calls: list[tuple[Any, ...]] = []
-
-        class FakeScorer:
-            def __init__(self, *arguments: Any) -> None:
-                calls.append(arguments)
-
-            def score(self, path: Path, raw: object) -> Path:
-                return path
-
-        monkeypatch.setattr(predict, "Scorer", FakeScorer)
-        model = load_model(folder)
-        assert model.predict("clip.mp4", {"tiny": "random"}, split=1, held_out=True) == Path("clip.mp4")
-        ((given, weights, split, any_features, checks, held_out),) = calls
-        assert (given, weights, split, any_features, held_out) == (model, {"tiny": "random"}, 1, False, True)
-        assert checks.fitted_on == ScoreChecks.read(folder, config_of(folder), "tiny").fitted_on

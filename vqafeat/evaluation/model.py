@@ -156,15 +156,10 @@ class Model:
         return self.score(features, splits, self.draws(name, len(features), seconds))
 
     def draws(self, name: str, count: int, seconds: Values | None) -> Draws:
-        """Return the rows of a video that the heads take: those that a test takes.
-
-        Args:
-            name: of the video.
-            count: of its rows.
-            seconds: (row,) presentation times; None where they are not known.
+        """Return the rows that the heads take of a video with `count` rows, as in a test.
 
         Raises:
-            StoreError: the video lacks what the sampling is made by.
+            StoreError: the video lacks what the sampling is made by, such as times.
         """
         video = VideoRows(name, count, lambda: seconds)
         return indices_in_testing(self.config.frame_input, video, self.config.seed)

@@ -105,12 +105,7 @@ class LossOptions:
 
 
 def loss_parts(name: str) -> tuple[str, ...]:
-    """Return the names of the losses that are joined by `+`.
-
-    Raises:
-        UnknownNameError: a part is no loss.
-        ArgumentError: a part is named twice.
-    """
+    """Return the names of the losses that are joined by `+`; refuse unknown ones, and one named twice."""
     parts = tuple(name.split("+"))
     for part in parts:
         LOSSES.get(part)

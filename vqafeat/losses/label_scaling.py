@@ -52,16 +52,7 @@ class LabelScale:
     from_smallest: bool = False
 
     def __call__(self, name: str, mos: Labels, train: Sequence[int]) -> LabelScaling:
-        """Return the scaling of a data set.
-
-        Args:
-            name: of the data set.
-            mos: its (video,) labels.
-            train: rows of the training part.
-
-        Raises:
-            TrainingError: the labels cannot be scaled so.
-        """
+        """Return the scaling of a data set, given its (video,) labels and the rows of the training part."""
         labels = mos[list(train)] if self.of_training else mos
         part = f"training part of '{name}'" if self.of_training else f"data set '{name}'"
         largest, width = float(labels.max()), float(np.ptp(labels))
