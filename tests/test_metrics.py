@@ -70,10 +70,10 @@ def test_logistic__is_as_close_as_the_released_equation(recorded: Recorded, mapp
         start = [labels.max(), labels.min(), scores.mean(), 0.5 if absolute else np.std(scores) / 4]
         parameters, _ = optimize.curve_fit(equation, scores, labels, p0=start, maxfev=100_000)
         expected = equation(scores, *parameters)
-        found = evaluate_predictions(scores, labels, mapping)
-        assert found.plcc == pytest.approx(stats.pearsonr(expected, labels).statistic, abs=5e-5), name
-        assert found.rmse == pytest.approx(np.sqrt(np.mean((expected - labels) ** 2)), rel=1e-4), name
-        assert not found.note
+        result = evaluate_predictions(scores, labels, mapping)
+        assert result.plcc == pytest.approx(stats.pearsonr(expected, labels).statistic, abs=5e-5), name
+        assert result.rmse == pytest.approx(np.sqrt(np.mean((expected - labels) ** 2)), rel=1e-4), name
+        assert not result.note
 
 
 def test_logistic__recovers_the_parameters_that_made_the_labels() -> None:
@@ -93,12 +93,12 @@ def test_logistic__recovers_the_parameters_that_made_the_labels() -> None:
 def test_evaluate_predictions__correlations_equal_scipy_with_ties() -> None:
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 12, 90).astype(float), rng.integers(0, 9, 90).astype(float)
-    found = evaluate_predictions(scores, labels, "none")
-    assert found.srocc == pytest.approx(stats.spearmanr(scores, labels).statistic, abs=1e-12)
-    assert found.krocc == pytest.approx(stats.kendalltau(scores, labels).statistic, abs=1e-12)
-    assert found.plcc == pytest.approx(stats.pearsonr(scores, labels).statistic, abs=1e-12)
-    assert found.rmse == pytest.approx(np.sqrt(np.mean((scores - labels) ** 2)), abs=1e-12)
-    assert (found.n, found.note) == (90, "")
+    result = evaluate_predictions(scores, labels, "none")
+    assert result.srocc == pytest.approx(stats.spearmanr(scores, labels).statistic, abs=1e-12)
+    assert result.krocc == pytest.approx(stats.kendalltau(scores, labels).statistic, abs=1e-12)
+    assert result.plcc == pytest.approx(stats.pearsonr(scores, labels).statistic, abs=1e-12)
+    assert result.rmse == pytest.approx(np.sqrt(np.mean((scores - labels) ** 2)), abs=1e-12)
+    assert (result.n, result.note) == (90, "")
 
 
 @pytest.mark.parametrize(
@@ -109,18 +109,18 @@ def test_mappings__do_not_depend_on_the_scale_of_predictions(
     factor: float, shift: float, mapping: str
 ) -> None:
     scores, labels = noisy_pair()
-    expected, found = (
+    expected, result = (
         evaluate_predictions(values, labels, mapping) for values in (scores, scores * factor + shift)
     )
-    assert (found.srocc, found.krocc) == (expected.srocc, expected.krocc)
-    assert (found.plcc, found.rmse) == pytest.approx((expected.plcc, expected.rmse), rel=1e-5)
+    assert (result.srocc, result.krocc) == (expected.srocc, expected.krocc)
+    assert (result.plcc, result.rmse) == pytest.approx((expected.plcc, expected.rmse), rel=1e-5)
 
 
 def test_evaluate_predictions__does_not_depend_on_the_scale_of_labels() -> None:
     scores, labels = noisy_pair()
-    expected, found = evaluate_predictions(scores, labels), evaluate_predictions(scores, labels * 1e7 - 3e8)
-    assert found.plcc == pytest.approx(expected.plcc, rel=1e-6)
-    assert found.rmse == pytest.approx(expected.rmse * 1e7, rel=1e-5)
+    expected, result = evaluate_predictions(scores, labels), evaluate_predictions(scores, labels * 1e7 - 3e8)
+    assert result.plcc == pytest.approx(expected.plcc, rel=1e-6)
+    assert result.rmse == pytest.approx(expected.rmse * 1e7, rel=1e-5)
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "logistic-li"])
@@ -139,31 +139,31 @@ def test_logistic__fits_and_notes_a_falling_curve(mapping: str) -> None:
 def test_logistic_li__outliers_do_not_overflow() -> None:
     scores, labels = noisy_pair()
     scores[0], scores[1] = 1e5, -1e5
-    found = evaluate_predictions(scores, labels, "logistic-li")
-    assert math.isfinite(found.plcc)
+    result = evaluate_predictions(scores, labels, "logistic-li")
+    assert math.isfinite(result.plcc)
 
 
 def test_logistic_increasing__fits_a_straight_line_in_the_limit() -> None:
     scores = np.linspace(0, 10, 50)
-    found = evaluate_predictions(scores, 3 * scores + 1)
-    assert found.plcc == pytest.approx(1, abs=1e-3)
-    assert not found.note
+    result = evaluate_predictions(scores, 3 * scores + 1)
+    assert result.plcc == pytest.approx(1, abs=1e-3)
+    assert not result.note
 
 
 def test_logistic_li__notes_a_fit_stuck_in_a_step() -> None:
     scores, labels = noisy_pair()
-    found = evaluate_predictions(scores * 1e6, 50 * scores, "logistic-li")
-    assert "local minimum" in found.note
-    assert labels.size == found.n
+    result = evaluate_predictions(scores * 1e6, 50 * scores, "logistic-li")
+    assert "local minimum" in result.note
+    assert labels.size == result.n
 
 
 @pytest.mark.parametrize("mapping", ["logistic-increasing", "logistic", "logistic-li", "none"])
 def test_evaluate_predictions__constant_predictions_give_no_correlation(mapping: str) -> None:
     labels = np.linspace(1, 5, 20)
-    found = evaluate_predictions(np.full(20, 0.1) * 3, labels, mapping)
-    assert all(math.isnan(value) for value in (found.srocc, found.krocc, found.plcc))
-    assert math.isnan(found.rmse) == (mapping in ("logistic", "logistic-li"))
-    assert "constant predictions" in found.note
+    result = evaluate_predictions(np.full(20, 0.1) * 3, labels, mapping)
+    assert all(math.isnan(value) for value in (result.srocc, result.krocc, result.plcc))
+    assert math.isnan(result.rmse) == (mapping in ("logistic", "logistic-li"))
+    assert "constant predictions" in result.note
 
 
 def test_evaluate_predictions__constant_up_to_rounding_is_constant() -> None:
@@ -172,40 +172,40 @@ def test_evaluate_predictions__constant_up_to_rounding_is_constant() -> None:
 
 
 def test_evaluate_predictions__constant_labels_give_no_correlation() -> None:
-    found = evaluate_predictions([1.0, 2.0, 3.0, 4.0, 5.0], [2.0] * 5)
-    assert math.isnan(found.srocc)
-    assert "constant labels" in found.note
+    result = evaluate_predictions([1.0, 2.0, 3.0, 4.0, 5.0], [2.0] * 5)
+    assert math.isnan(result.srocc)
+    assert "constant labels" in result.note
 
 
 def test_logistic__a_fit_that_runs_out_of_evaluations_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vqafeat.metrics.MOST_EVALUATIONS", 2)
     scores, labels = noisy_pair()
-    found, fit = evaluate_predictions(scores, labels, "logistic"), fit_logistic(scores, labels, "logistic")
-    assert found.srocc > 0.8
-    assert math.isnan(found.plcc)
-    assert math.isnan(found.rmse)
-    assert found.note == fit.note == "the logistic fit did not converge within 2 evaluations"
+    result, fit = evaluate_predictions(scores, labels, "logistic"), fit_logistic(scores, labels, "logistic")
+    assert result.srocc > 0.8
+    assert math.isnan(result.plcc)
+    assert math.isnan(result.rmse)
+    assert result.note == fit.note == "the logistic fit did not converge within 2 evaluations"
     assert not fit.converged
     assert np.isnan(fit.mapped(scores)).all()
 
 
 def test_logistic_li__a_curve_no_better_than_a_constant_is_no_number() -> None:
     scores = np.random.default_rng(1).normal(size=48) * 1e-150
-    found = evaluate_predictions(scores, np.random.default_rng(2).uniform(0, 100, 48), "logistic-li")
-    assert math.isnan(found.plcc)
-    assert "did not converge" in found.note
+    result = evaluate_predictions(scores, np.random.default_rng(2).uniform(0, 100, 48), "logistic-li")
+    assert math.isnan(result.plcc)
+    assert "did not converge" in result.note
 
 
 def test_logistic__three_videos_are_too_few() -> None:
-    found = evaluate_predictions([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], "logistic")
-    assert found.srocc == pytest.approx(0.5)
-    assert math.isnan(found.plcc)
-    assert "3 videos are too few" in found.note
+    result = evaluate_predictions([1.0, 2.0, 3.0], [1.0, 3.0, 2.0], "logistic")
+    assert result.srocc == pytest.approx(0.5)
+    assert math.isnan(result.plcc)
+    assert "3 videos are too few" in result.note
 
 
 def test_evaluate_predictions__two_videos_correlate() -> None:
-    found = evaluate_predictions([1, 2], [5, 4], "none")
-    assert (found.srocc, found.krocc, found.plcc) == pytest.approx((-1, -1, -1))
+    result = evaluate_predictions([1, 2], [5, 4], "none")
+    assert (result.srocc, result.krocc, result.plcc) == pytest.approx((-1, -1, -1))
 
 
 def test_mapped__keeps_the_shape() -> None:
@@ -285,13 +285,13 @@ class TestIncreasingLogistic:
     def test_logistic_increasing__is_as_close_as_the_released_logistic(self, recorded: Recorded) -> None:
         closer = []
         for name, run in recorded.items():
-            found, released = (
+            result, released = (
                 evaluate_predictions(run["rq"], run["sq"], mapping)
                 for mapping in ("logistic-increasing", "logistic")
             )
-            assert not found.note, name
-            assert found.rmse < 1.03 * released.rmse, name
-            closer.append(found.rmse < 1.002 * released.rmse)
+            assert not result.note, name
+            assert result.rmse < 1.03 * released.rmse, name
+            closer.append(result.rmse < 1.002 * released.rmse)
         # the one exception is a step: the released fit of CVD2014's ninth split rises within a fortieth of a
         # standard deviation
         assert sum(closer) == 99
@@ -300,10 +300,10 @@ class TestIncreasingLogistic:
 
     def test_logistic_increasing__twelve_videos_are_too_few(self) -> None:
         scores, labels = noisy_pair(12)
-        found = evaluate_predictions(scores, labels)
-        assert found.plcc == found.plcc_plain == pytest.approx(stats.pearsonr(scores, labels).statistic)
-        assert found.rmse == found.rmse_plain
-        assert found.note == (
+        result = evaluate_predictions(scores, labels)
+        assert result.plcc == result.plcc_plain == pytest.approx(stats.pearsonr(scores, labels).statistic)
+        assert result.rmse == result.rmse_plain
+        assert result.note == (
             "12 videos are too few for the mapping 'logistic-increasing', which takes 20, five for each of "
             "its four parameters: "
             "PLCC and RMSE are those without a mapping"
@@ -312,10 +312,12 @@ class TestIncreasingLogistic:
 
     def test_logistic_increasing__keeps_the_sign_of_falling_predictions(self) -> None:
         scores, labels = noisy_pair()
-        found = evaluate_predictions(-scores, labels)
-        assert found.srocc < 0
-        assert found.plcc == found.plcc_plain < 0
-        assert found.note.startswith("the predictions run against the labels, which no increasing curve fits")
+        result = evaluate_predictions(-scores, labels)
+        assert result.srocc < 0
+        assert result.plcc == result.plcc_plain < 0
+        assert result.note.startswith(
+            "the predictions run against the labels, which no increasing curve fits"
+        )
 
     def test_logistic_increasing__rises_and_takes_no_step(self) -> None:
         for seed in range(20):

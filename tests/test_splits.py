@@ -154,9 +154,9 @@ def test_video_split__follows_seed_and_names_and_not_the_order_of_rows() -> None
 
 
 def test_video_split__is_the_numpy_permutation_of_the_sorted_names() -> None:
-    drawn = np.random.default_rng(3).permutation(100)
+    sampled = np.random.default_rng(3).permutation(100)
     assert video_split(NAMES, seed=3) == Split(
-        *(tuple(sorted(part.tolist())) for part in np.split(drawn, [60, 80]))
+        *(tuple(sorted(part.tolist())) for part in np.split(sampled, [60, 80]))
     )
 
 
@@ -288,6 +288,6 @@ def test_leakage_report__note_names_the_worst_split() -> None:
 def test_leakage_report__video_splits_leak_and_content_splits_do_not() -> None:
     contents = [f"c{row % 45}" for row in range(315)]
     assert LeakageReport.of([content_split(contents, seed) for seed in range(5)], contents).note == ""
-    drawn = LeakageReport.of([video_split([f"v{row}" for row in range(315)], 0)], contents)
-    assert drawn.splits[0].seen_contents == drawn.splits[0].test_contents
-    assert "1 of 1 splits: up to 63 of 63 test videos" in drawn.note
+    sampled = LeakageReport.of([video_split([f"v{row}" for row in range(315)], 0)], contents)
+    assert sampled.splits[0].seen_contents == sampled.splits[0].test_contents
+    assert "1 of 1 splits: up to 63 of 63 test videos" in sampled.note

@@ -33,17 +33,17 @@ SECOND = FIRST - RNG.normal(0.01, 0.01, 10)
 
 def test_paired_test__equals_scipy() -> None:
     expected = ttest_rel(FIRST, SECOND)
-    found = paired_test(FIRST, SECOND)
-    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
-    assert (found.name, found.pairs, found.mean_difference, found.note) == (
+    result = paired_test(FIRST, SECOND)
+    assert (result.statistic, result.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+    assert (result.name, result.pairs, result.mean_difference, result.note) == (
         "t",
         10,
         pytest.approx((FIRST - SECOND).mean()),
         "",
     )
     ranked = wilcoxon(FIRST, SECOND)
-    found = paired_test(FIRST, SECOND, "wilcoxon")
-    assert (found.statistic, found.p, found.note) == (ranked.statistic, pytest.approx(ranked.pvalue), "")
+    result = paired_test(FIRST, SECOND, "wilcoxon")
+    assert (result.statistic, result.p, result.note) == (ranked.statistic, pytest.approx(ranked.pvalue), "")
 
 
 def test_paired_test__equals_the_example_of_student() -> None:
@@ -51,18 +51,18 @@ def test_paired_test__equals_the_example_of_student() -> None:
     # freedom
     dextro = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     laevo = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    found = paired_test(laevo, dextro)
-    assert found.statistic == pytest.approx(4.0621, abs=1e-4)
-    assert found.p == pytest.approx(0.00283, abs=1e-5)
+    result = paired_test(laevo, dextro)
+    assert result.statistic == pytest.approx(4.0621, abs=1e-4)
+    assert result.p == pytest.approx(0.00283, abs=1e-5)
 
 
 def test_paired_test__leaves_out_and_counts_pairs_with_nan() -> None:
     first, second = FIRST.copy(), SECOND.copy()
     first[3], second[[3, 7]] = nan, nan
     kept = [row for row in range(10) if row not in (3, 7)]
-    found = paired_test(first, second)
-    assert found.p == pytest.approx(ttest_rel(FIRST[kept], SECOND[kept]).pvalue)
-    assert (found.pairs, found.note) == (8, "2 of 10 left out: NaN")
+    result = paired_test(first, second)
+    assert result.p == pytest.approx(ttest_rel(FIRST[kept], SECOND[kept]).pvalue)
+    assert (result.pairs, result.note) == (8, "2 of 10 left out: NaN")
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_paired_test__leaves_out_and_counts_pairs_with_nan() -> None:
 def test_paired_test__says_why_a_test_is_not_defined(
     first: list[float], second: list[float], name: str, pairs: int, note: str
 ) -> None:
-    found = paired_test(first, second, name)
-    assert (isnan(found.p), isnan(found.statistic), found.pairs, found.note) == (True, True, pairs, note)
+    result = paired_test(first, second, name)
+    assert (isnan(result.p), isnan(result.statistic), result.pairs, result.note) == (True, True, pairs, note)
 
 
 def test_paired_test__wilcoxon_says_how_small_its_p_can_be() -> None:
-    found = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
-    assert found.note == "with 4 pairs that differ p is never below 0.125"
-    assert found.p >= 0.125
+    result = paired_test([1, 2, 3, 4.5, 5], [0.9, 1.8, 2.7, 4.1, 5], "wilcoxon")
+    assert result.note == "with 4 pairs that differ p is never below 0.125"
+    assert result.p >= 0.125
 
 
 def test_paired_test__refuses_wrong_series() -> None:
@@ -147,16 +147,16 @@ def test_holm__rejects_what_the_stepwise_procedure_rejects() -> None:
 
 def test_compare__compares_several_series() -> None:
     series = {"gru": FIRST, "lstm": SECOND, "none": FIRST - 0.05 + RNG.normal(0, 0.01, 10)}
-    found = compare(series)
-    assert [(item.first, item.second) for item in found] == [
+    result = compare(series)
+    assert [(item.first, item.second) for item in result] == [
         ("gru", "lstm"),
         ("gru", "none"),
         ("lstm", "none"),
     ]
-    assert [item.test for item in found] == [
-        paired_test(series[item.first], series[item.second]) for item in found
+    assert [item.test for item in result] == [
+        paired_test(series[item.first], series[item.second]) for item in result
     ]
-    assert [item.p_holm for item in found] == list(holm([item.test.p for item in found]))
+    assert [item.p_holm for item in result] == list(holm([item.test.p for item in result]))
     against = compare({**series, "same": FIRST}, "wilcoxon", baseline="gru")
     assert [(item.first, item.second) for item in against] == [
         ("lstm", "gru"),
@@ -206,12 +206,14 @@ def overlapping_splits(splits: int, tested: int, videos: int, groups: int = 1) -
     """Return test parts that share videos, with ties in predictions and labels."""
     rng = np.random.default_rng(splits)
     mos = rng.integers(0, 8, videos) / 2
-    found = []
+    result = []
     for _ in range(splits):
         own = rng.choice(videos, tested, replace=False)
         first, second = (np.round(mos[own] + rng.normal(0, spread, tested), 1) for spread in (0.5, 1.5))
-        found.append(PairedSplit(first, second, mos[own], 10 * own + 3, own % groups if groups > 1 else None))
-    return found
+        result.append(
+            PairedSplit(first, second, mos[own], 10 * own + 3, own % groups if groups > 1 else None)
+        )
+    return result
 
 
 def by_hand(
@@ -223,12 +225,12 @@ def by_hand(
     videos = sorted({int(video) for split in splits for video in split.videos})
     rng = np.random.default_rng(seed)
 
-    def estimate(drawn: Sequence[int]) -> float:
+    def estimate(sampled: Sequence[int]) -> float:
         differences = []
         for split in splits:
             groups = np.zeros(split.mos.size) if split.groups is None else split.groups
             rows = np.array(
-                [row for video in drawn for row in np.flatnonzero(split.videos == video)], dtype=int
+                [row for video in sampled for row in np.flatnonzero(split.videos == video)], dtype=int
             )
             parts = [rows[groups[rows] == group] for group in np.unique(groups)]
             values = [
@@ -239,11 +241,11 @@ def by_hand(
             differences.append(np.dot(values, sizes) / sum(sizes) if sum(sizes) else nan)
         return float(np.nanmean(differences)) if not np.isnan(differences).all() else nan
 
-    found = [
-        estimate([videos[place] for place in rng.integers(0, len(videos), len(videos))])
+    result = [
+        estimate([videos[index] for index in rng.integers(0, len(videos), len(videos))])
         for _ in range(resamples)
     ]
-    return estimate(videos), [value for value in found if not isnan(value)]
+    return estimate(videos), [value for value in result if not isnan(value)]
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
@@ -252,13 +254,13 @@ def test_weighted_measures__equal_scipy_on_repeated_videos(measure: str, steps: 
     rng = np.random.default_rng(steps)
     for videos in (2, 5, 23):
         predictions, mos = rng.integers(0, steps, (2, videos)) / 4 + 1000.1
-        drawn = rng.multinomial(videos, np.full(videos, 1 / videos), 60).astype(float)
+        sampled = rng.multinomial(videos, np.full(videos, 1 / videos), 60).astype(float)
         with np.errstate(invalid="ignore"):
-            found = MEASURES[measure](drawn, predictions, mos)
-        repeated = [np.repeat(np.arange(videos), counts.astype(int)) for counts in drawn]
+            result = MEASURES[measure](sampled, predictions, mos)
+        repeated = [np.repeat(np.arange(videos), counts.astype(int)) for counts in sampled]
         expected = [SCIPY[measure](predictions[rows], mos[rows]) for rows in repeated]
         np.testing.assert_allclose(
-            found, expected, rtol=0, atol=1e-9 if measure == "plcc" and steps > 10 else 1e-12
+            result, expected, rtol=0, atol=1e-9 if measure == "plcc" and steps > 10 else 1e-12
         )
 
 
@@ -279,10 +281,10 @@ def test_bootstrap_paired_difference__of_one_split_equals_scipy(measure: str) ->
         method="percentile",
         rng=np.random.default_rng(5),
     )
-    found = bootstrap_paired_difference([split], measure, resamples=200, seed=5)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
-    assert found.difference == pytest.approx(difference(*columns), abs=1e-15)
-    assert (found.measure, found.confidence, found.videos, found.resamples, found.note) == (
+    result = bootstrap_paired_difference([split], measure, resamples=200, seed=5)
+    assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval), abs=1e-12)
+    assert result.difference == pytest.approx(difference(*columns), abs=1e-15)
+    assert (result.measure, result.confidence, result.videos, result.resamples, result.note) == (
         measure,
         0.95,
         40,
@@ -296,10 +298,10 @@ def test_bootstrap_paired_difference__of_one_split_equals_scipy(measure: str) ->
 def test_bootstrap_paired_difference__redraws_a_video_once_for_all_splits(measure: str, groups: int) -> None:
     splits = overlapping_splits(4, 15, 30, groups)
     estimate, values = by_hand(splits, SCIPY[measure], resamples=150)
-    found = bootstrap_paired_difference(splits, measure, resamples=150)
-    assert found.difference == pytest.approx(estimate, abs=1e-12)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)
-    assert (found.videos, found.resamples) == (
+    result = bootstrap_paired_difference(splits, measure, resamples=150)
+    assert result.difference == pytest.approx(estimate, abs=1e-12)
+    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12)
+    assert (result.videos, result.resamples) == (
         len({int(video) for split in splits for video in split.videos}),
         len(values),
     )
@@ -310,8 +312,8 @@ def test_bootstrap_paired_difference__difference_equals_the_paired_test() -> Non
     series = [
         [SCIPY["krocc"](getattr(split, name), split.mos) for split in splits] for name in ("first", "second")
     ]
-    found = bootstrap_paired_difference(splits, "krocc", resamples=50)
-    assert found.difference == pytest.approx(paired_test(*series).mean_difference, abs=1e-14)
+    result = bootstrap_paired_difference(splits, "krocc", resamples=50)
+    assert result.difference == pytest.approx(paired_test(*series).mean_difference, abs=1e-14)
 
 
 @pytest.mark.parametrize("measure", list(SCIPY))
@@ -328,60 +330,60 @@ def test_bootstrap_paired_difference__does_not_depend_on_the_chunk_size(
 
 def test_bootstrap_paired_difference__follows_the_seed_and_the_confidence() -> None:
     splits = [one_split()]
-    found = bootstrap_paired_difference(splits, resamples=300)
-    assert found == bootstrap_paired_difference(splits, resamples=300)
-    assert found != bootstrap_paired_difference(splits, resamples=300, seed=1)
-    assert 0 < found.low < found.difference < found.high
+    result = bootstrap_paired_difference(splits, resamples=300)
+    assert result == bootstrap_paired_difference(splits, resamples=300)
+    assert result != bootstrap_paired_difference(splits, resamples=300, seed=1)
+    assert 0 < result.low < result.difference < result.high
     narrow = bootstrap_paired_difference(splits, resamples=300, confidence=0.5)
-    assert found.low < narrow.low < narrow.high < found.high
+    assert result.low < narrow.low < narrow.high < result.high
     same = bootstrap_paired_difference([replace(splits[0], second=splits[0].first)], resamples=50)
     assert (same.difference, same.low, same.high, same.note) == (0, 0, 0, "")
 
 
 def test_bootstrap_paired_difference__notes_an_interval_that_misses_it() -> None:
-    found = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
-    assert not found.low <= found.difference <= found.high
+    result = bootstrap_paired_difference([one_split()], resamples=300, confidence=0.001)
+    assert not result.low <= result.difference <= result.high
     assert (
-        found.note
+        result.note
         == "the interval does not contain the difference: the measure changes where drawn videos repeat"
     )
 
 
 def test_bootstrap_paired_difference__leaves_out_draws_without_measure() -> None:
     split = one_split(4)
-    found = bootstrap_paired_difference([split])
+    result = bootstrap_paired_difference([split])
     # 4 of the 256 draws of four from four are one video four times
-    assert found.resamples == pytest.approx(2000 * 252 / 256, abs=15)
+    assert result.resamples == pytest.approx(2000 * 252 / 256, abs=15)
     assert (
-        found.note
-        == f"{2000 - found.resamples} of 2000 resamples left out: the measure is not defined in any split"
+        result.note
+        == f"{2000 - result.resamples} of 2000 resamples left out: the measure is not defined in any split"
     )
     two = [split, replace(one_split(40), videos=np.arange(40))]
     estimate, values = by_hand(two, SCIPY["srocc"], resamples=200)
-    found = bootstrap_paired_difference(two, resamples=200)
-    assert found.difference == pytest.approx(estimate)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
-    assert found.note.startswith("in ")
-    assert found.note.endswith(" of 200 resamples a split is left out: the measure is not defined there")
+    result = bootstrap_paired_difference(two, resamples=200)
+    assert result.difference == pytest.approx(estimate)
+    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
+    assert result.note.startswith("in ")
+    assert result.note.endswith(" of 200 resamples a split is left out: the measure is not defined there")
     # a split with a NaN has no value, its videos are drawn all the same
     second = two[1]
-    found = bootstrap_paired_difference(
+    result = bootstrap_paired_difference(
         [split, replace(second, second=np.where(second.videos == 7, nan, second.second))], resamples=200
     )
-    assert found.difference == pytest.approx(bootstrap_paired_difference([split]).difference)
-    assert (found.videos, found.note.split(";")[0]) == (40, "1 of 2 splits left out: NaN")
+    assert result.difference == pytest.approx(bootstrap_paired_difference([split]).difference)
+    assert (result.videos, result.note.split(";")[0]) == (40, "1 of 2 splits left out: NaN")
 
 
 def test_bootstrap_paired_difference__says_why_there_is_no_interval() -> None:
     few = PairedSplit(np.array([1.0, 2]), np.array([2.0, 1]), np.array([1.0, 2]), np.array([0, 1]))
-    found = bootstrap_paired_difference([few])
-    assert (isnan(found.low), found.difference, found.resamples) == (True, 2, 0)
-    assert found.note == "2 video(s) are too few, at least 3 are needed"
+    result = bootstrap_paired_difference([few])
+    assert (isnan(result.low), result.difference, result.resamples) == (True, 2, 0)
+    assert result.note == "2 video(s) are too few, at least 3 are needed"
     constant = PairedSplit(np.ones(3), np.array([2.0, 1, 3]), np.array([1.0, 2, 3]), np.arange(3))
     for measure in ("srocc", "krocc", "plcc"):
-        found = bootstrap_paired_difference([constant], measure)
-        assert (isnan(found.high), isnan(found.difference)) == (True, True)
-        assert found.note == "1 of 1 splits left out: NaN; the measure is not defined in any split"
+        result = bootstrap_paired_difference([constant], measure)
+        assert (isnan(result.high), isnan(result.difference)) == (True, True)
+        assert result.note == "1 of 1 splits left out: NaN; the measure is not defined in any split"
     # one number computed in two ways is constant too
     assert isnan(bootstrap_paired_difference([replace(constant, first=np.array([0.3, 0.1 + 0.2, 0.3]))]).low)
     assert not isnan(bootstrap_paired_difference([constant], "rmse").low)

@@ -315,8 +315,8 @@ def _means_over_splits(values: Values) -> tuple[Values, list[str]]:
 
 
 def _srocc(counts: Values, predictions: Values, mos: Values) -> Values:
-    found = _correlation(counts, _midranks(counts, predictions), _midranks(counts, mos))
-    return _where_both_vary(found, counts, predictions, mos)
+    correlations = _correlation(counts, _midranks(counts, predictions), _midranks(counts, mos))
+    return _where_both_vary(correlations, counts, predictions, mos)
 
 
 def _krocc(counts: Values, predictions: Values, mos: Values) -> Values:
@@ -330,8 +330,8 @@ def _krocc(counts: Values, predictions: Values, mos: Values) -> Values:
         agreeing += np.einsum(
             "rv,rv->r", (exact @ (signs[0] * signs[1]).T).astype(np.float64), counts[:, rows]
         )
-    drawn = counts.sum(axis=1) ** 2
-    untied = [drawn - (_by_value(counts, values)[0] ** 2).sum(axis=1) for values in (predictions, mos)]
+    pairs = counts.sum(axis=1) ** 2
+    untied = [pairs - (_by_value(counts, values)[0] ** 2).sum(axis=1) for values in (predictions, mos)]
     return _where_both_vary(agreeing / np.sqrt(untied[0] * untied[1]), counts, predictions, mos)
 
 

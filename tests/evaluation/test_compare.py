@@ -64,16 +64,16 @@ def redrawn(
     """
     # videos are drawn by the order of their names, which is not that of the numbers
     videos = sorted({row for _, row in one}, key=named)
-    rng, found = np.random.default_rng(0), []
+    rng, result = np.random.default_rng(0), []
     for _ in range(resamples):
-        drawn = [videos[place] for place in rng.integers(0, len(videos), len(videos))]
+        sampled = [videos[index] for index in rng.integers(0, len(videos), len(videos))]
         differences = []
         for split in sorted({split for split, _ in one}):
-            rows = [row for row in drawn if (split, row) in one]
+            rows = [row for row in sampled if (split, row) in one]
             first, second = (np.array([scores[split, row] for row in rows]) for scores in (one, two))
             differences.append(rule(first, MOS[rows]) - rule(second, MOS[rows]))
-        found.append(np.mean(differences))
-    low, high = np.quantile(found, [0.025, 0.975])
+        result.append(np.mean(differences))
+    low, high = np.quantile(result, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -91,15 +91,15 @@ def rmse(predictions: np.ndarray, mos: np.ndarray) -> float:
 
 def mapped(scores: Scores, mapping: str) -> Scores:
     """Return the scores after the mapping that is fitted to each split's whole test part."""
-    found = {}
+    result = {}
     for split in {split for split, _ in scores}:
         rows = [row for own, row in scores if own == split]
         values = [scores[split, row] for row in rows]
         fit = fit_logistic(values, MOS[rows], mapping)
-        found.update(
+        result.update(
             {(split, row): float(value) for row, value in zip(rows, fit.mapped(values), strict=True)}
         )
-    return found
+    return result
 
 
 def three_runs(tmp_path: Path) -> list[Path]:
@@ -111,15 +111,15 @@ def three_runs(tmp_path: Path) -> list[Path]:
 
 def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) -> None:
     folders = three_runs(tmp_path)
-    found = quick(folders)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
+    result = quick(folders)
+    assert [(pair.comparison.first, pair.comparison.second) for pair in result.pairs] == [
         ("a", "b"),
         ("a", "c"),
         ("b", "c"),
     ]
     values = {folder.name: np.array(values_of(folder, "srocc")) for folder in folders}
     p = []
-    for pair in found.pairs:
+    for pair in result.pairs:
         one, two = values[pair.comparison.first], values[pair.comparison.second]
         p.append(float(ttest_rel(one, two).pvalue))
         assert pair.comparison.test.p == pytest.approx(p[-1])
@@ -127,8 +127,8 @@ def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) 
     # Holm: the smallest of three times 3, the next times 2, the last as it is, never below the one before
     order = np.argsort(p)
     corrected = np.maximum.accumulate(np.minimum(1, np.array(p)[order] * [3, 2, 1]))
-    assert [found.pairs[place].comparison.p_holm for place in order] == pytest.approx(list(corrected))
-    spread = found.runs["b"]
+    assert [result.pairs[index].comparison.p_holm for index in order] == pytest.approx(list(corrected))
+    spread = result.runs["b"]
     assert (spread.mean, spread.std, spread.median) == pytest.approx(
         (values["b"].mean(), values["b"].std(ddof=1), np.median(values["b"]))
     )
@@ -136,13 +136,13 @@ def test_compare_runs__all_pairs_by_the_paired_t_test_with_holm(tmp_path: Path) 
 
 def test_compare_runs__interval_is_of_the_mean_difference_over_splits(tmp_path: Path) -> None:
     one, two = scores_of(0.3, 1), scores_of(1.5, 2)
-    found = compare_runs(
+    result = compare_runs(
         [write_run(tmp_path / "a", one), write_run(tmp_path / "b", dict(reversed(two.items())))],
         resamples=200,
     )
-    (pair,) = found.pairs
+    (pair,) = result.pairs
     # the first split's 12 videos and 5 new ones of each of the other three
-    assert (found.videos, pair.interval.videos) == (27, 27)
+    assert (result.videos, pair.interval.videos) == (27, 27)
     values = [values_of(tmp_path / name, "srocc") for name in "ab"]
     assert (
         pair.interval.difference
@@ -277,38 +277,38 @@ def test_compare_runs__measures_each_of_several_data_sets_by_itself(tmp_path: Pa
 
 def test_compare_runs__a_baseline_is_compared_with_each_other_run(tmp_path: Path) -> None:
     a, b, c = three_runs(tmp_path)
-    found = quick([a, b], test="wilcoxon", measure="krocc", baseline=c)
-    assert [(pair.comparison.first, pair.comparison.second) for pair in found.pairs] == [
+    result = quick([a, b], test="wilcoxon", measure="krocc", baseline=c)
+    assert [(pair.comparison.first, pair.comparison.second) for pair in result.pairs] == [
         ("a", "c"),
         ("b", "c"),
     ]
-    assert found.pairs[1].comparison.test.p == pytest.approx(
+    assert result.pairs[1].comparison.test.p == pytest.approx(
         float(wilcoxon(values_of(b, "krocc"), values_of(c, "krocc")).pvalue)
     )
-    assert "never below 0.125" in found.pairs[1].comparison.test.note
+    assert "never below 0.125" in result.pairs[1].comparison.test.note
     among = quick([a, b, tmp_path / "." / "c"], test="wilcoxon", measure="krocc", baseline=c)
-    assert [pair.comparison for pair in among.pairs] == [pair.comparison for pair in found.pairs]
+    assert [pair.comparison for pair in among.pairs] == [pair.comparison for pair in result.pairs]
 
 
 def test_compare_runs__leaves_out_a_split_without_a_number(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", scores_of(0.3, 1))
     constant = {key: 2.0 if key[0] == 1 else value for key, value in scores_of(1.0, 5).items()}
     b = write_run(tmp_path / "b", constant)
-    found = quick([a, b], measure="plcc")
+    result = quick([a, b], measure="plcc")
     rest = [0, 2, 3]
     expected = ttest_rel(
         np.array(values_of(a, "plcc"))[rest], [values_of(b, "plcc")[split] for split in rest]
     )
-    assert found.pairs[0].comparison.test.p == pytest.approx(float(expected.pvalue))
-    assert found.pairs[0].comparison.test.note == "1 of 4 left out: NaN"
-    json_values = found.as_dict()["comparisons"][0]
+    assert result.pairs[0].comparison.test.p == pytest.approx(float(expected.pvalue))
+    assert result.pairs[0].comparison.test.note == "1 of 4 left out: NaN"
+    json_values = result.as_dict()["comparisons"][0]
     assert (json_values["first"], json_values["pairs"], json_values["interval"]["measure"]) == (
         "a",
         3,
         "plcc",
     )
     assert json_values["interval"]["difference"] == json_values["mean_difference"]
-    assert set(found.as_dict()["runs"]["a"]) == {
+    assert set(result.as_dict()["runs"]["a"]) == {
         "mean",
         "std",
         "median",
@@ -341,12 +341,12 @@ def test_compare_runs__keeps_notes_and_takes_scores_on_any_scale(tmp_path: Path)
     )
     metrics = json.loads((b / "metrics.json").read_text())
     (b / "metrics.json").write_text(json.dumps({**metrics, "notes": ["epochs were chosen by the test part"]}))
-    found = quick([a, b])
-    assert {name: summary.notes for name, summary in found.summaries.items()} == {
+    result = quick([a, b])
+    assert {name: summary.notes for name, summary in result.summaries.items()} == {
         "a": (),
         "b": ("epochs were chosen by the test part",),
     }
-    interval = found.pairs[0].interval
+    interval = result.pairs[0].interval
     assert (interval.difference, interval.low, interval.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
@@ -475,35 +475,35 @@ def test_ensemble__kappa_is_selected_on_validation_and_measured_on_test(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     one, two = two_runs(make_store, tmp_path)
-    found = ensemble(one, two)
+    result = ensemble(one, two)
     for split in range(2):
         (first, mos), (second, _) = rows_of(one, split, "validation"), rows_of(two, split, "validation")
         sroccs = {kappa: spearmanr(kappa * first + (1 - kappa) * second, mos).statistic for kappa in KAPPAS}
         best = max(sroccs.values())
-        assert sroccs[found.kappas[split]] == pytest.approx(best, abs=1e-12)
+        assert sroccs[result.kappas[split]] == pytest.approx(best, abs=1e-12)
         assert all(
-            abs(found.kappas[split] - 0.5) <= abs(kappa - 0.5)
+            abs(result.kappas[split] - 0.5) <= abs(kappa - 0.5)
             for kappa, value in sroccs.items()
             if value > best - 1e-12
         )
         (first, mos), (second, _) = rows_of(one, split, "test"), rows_of(two, split, "test")
-        blended = found.kappas[split] * first + (1 - found.kappas[split]) * second
-        assert found.summary.srocc.values[split] == pytest.approx(
+        blended = result.kappas[split] * first + (1 - result.kappas[split]) * second
+        assert result.summary.srocc.values[split] == pytest.approx(
             spearmanr(blended, mos).statistic, abs=1e-12
         )
-        assert found.summary.rmse.values[split] == pytest.approx(
+        assert result.summary.rmse.values[split] == pytest.approx(
             np.sqrt(np.mean((blended - mos) ** 2)), abs=1e-12
         )
-    assert found.selection == "highest SROCC on each split's validation part"
+    assert result.selection == "highest SROCC on each split's validation part"
 
 
 def test_ensemble__a_given_kappa_of_1_is_the_first_run(make_store: MakeStore, tmp_path: Path) -> None:
     one, two = two_runs(make_store, tmp_path)
-    found = ensemble(one, two, kappa=1.0, mapping="none")
+    result = ensemble(one, two, kappa=1.0, mapping="none")
     np.testing.assert_allclose(
-        [row.prediction for row in found.predictions if row.split == 0], rows_of(one, 0, "test")[0]
+        [row.prediction for row in result.predictions if row.split == 0], rows_of(one, 0, "test")[0]
     )
-    assert (found.kappas, found.selection) == ((1.0, 1.0), "given")
+    assert (result.kappas, result.selection) == ((1.0, 1.0), "given")
     with pytest.raises(ArgumentError, match=r"kappa is 1.5; it has to be between 0 and 1"):
         ensemble(one, two, kappa=1.5)
 

@@ -70,12 +70,12 @@ def test_evaluate_groups__measures_each_group_head_by_head() -> None:
     dataset = dataset_of(names)
     sizes = {name: (1920, 1080) if row % 2 else (1280, 720) for row, name in enumerate(names)}
     evaluation = evaluation_of(dataset, [names[:10], names[2:]])
-    found = evaluate_groups(evaluation, Sized(dataset, sizes), "resolution")  # type: ignore[arg-type]
-    assert [(group.name, group.videos, group.summary.n) for group in found.groups] == [
+    result = evaluate_groups(evaluation, Sized(dataset, sizes), "resolution")  # type: ignore[arg-type]
+    assert [(group.name, group.videos, group.summary.n) for group in result.groups] == [
         ("1080p", 6, (5, 5)),
         ("720p", 6, (5, 5)),
     ]
-    for group, parity in zip(found.groups, (1, 0), strict=True):
+    for group, parity in zip(result.groups, (1, 0), strict=True):
         for head in range(2):
             rows = [
                 row
@@ -201,29 +201,29 @@ def test_evaluate_groups__refuses_wrong_groupings_and_files(tmp_path: Path) -> N
     evaluation, source = evaluation_of(dataset, [[f"v{row}" for row in range(4)]]), Sized(dataset, {})
     path = tmp_path / "g.csv"
 
-    def told(kind: type[Exception], message: str, by: str = str(path), **more: Any) -> None:
+    def refused(kind: type[Exception], message: str, by: str = str(path), **more: Any) -> None:
         with pytest.raises(kind, match=message):
             evaluate_groups(evaluation, source, by, **more)  # type: ignore[arg-type]
 
-    told(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
-    told(
+    refused(UnknownNameError, r"unknown grouping 'resolutoin': did you mean resolution\?", "resolutoin")
+    refused(
         ArgumentError,
         r"by is '.*g.csv', which is no file; give the path of a CSV, or one of resolution, short-side, class",
     )
-    told(
+    refused(
         ArgumentError,
         r"quality_threshold is 3, but the groups are by 'part'; leave it out, or group by quality",
         "part",
         quality_threshold=3.0,
     )
     path.write_text("video,class\nv0,a\n")
-    told(ArgumentError, r"'.*g.csv' has the columns video,class; groups are a CSV with video,group")
+    refused(ArgumentError, r"'.*g.csv' has the columns video,class; groups are a CSV with video,group")
     path.write_text("video,group\nv0,a\nv0,b\n")
-    told(
+    refused(
         ArgumentError, r"'.*g.csv' has more than one row for 1 video\(s\) \(first: v0\); keep one row a video"
     )
     path.write_text("video,group\nv0,a\nv1,a\nv2,b\n")
-    told(
+    refused(
         ArgumentError,
         r"1 of the 4 measured videos lack a row in '.*g.csv' \(first: v3\); add them, with an empty group "
         r"where they",
@@ -270,18 +270,18 @@ def test_evaluate__measures_the_other_official_part_with_the_same_head(
     other = small_fit(
         parted_store, tmp_path / "other", splits=[Split(tuple(range(6)), (6, 7, 8), tuple(range(14, 20)))]
     )
-    found = evaluate(run.path, parted_store, part="test-1080p")
-    assert found.measured_on == "all 6 videos of the official part 'test-1080p' of 'tiny'"
+    result = evaluate(run.path, parted_store, part="test-1080p")
+    assert result.measured_on == "all 6 videos of the official part 'test-1080p' of 'tiny'"
     expected = {row.video: row.prediction for row in other.predictions if row.part == "test"}
-    assert {row.video: row.prediction for row in found.predictions} == pytest.approx(expected, abs=1e-5)
-    assert found.summary.srocc.values == pytest.approx(other.metrics.srocc.values)
+    assert {row.video: row.prediction for row in result.predictions} == pytest.approx(expected, abs=1e-5)
+    assert result.summary.srocc.values == pytest.approx(other.metrics.srocc.values)
     same = evaluate(run.path, parted_store, part="test")
     assert [row.video for row in same.predictions] == [
         row.video for row in evaluate(run.path, parted_store).predictions
     ]
-    by_size = evaluate_groups(found, parted_store, "resolution").groups
+    by_size = evaluate_groups(result, parted_store, "resolution").groups
     assert [(group.name, group.videos) for group in by_size] == [("1080p", 6)]
-    assert [group.name for group in evaluate_groups(found, parted_store, "part").groups] == ["test-1080p"]
+    assert [group.name for group in evaluate_groups(result, parted_store, "part").groups] == ["test-1080p"]
 
 
 def test_evaluate__refuses_videos_on_which_a_head_was_fitted(

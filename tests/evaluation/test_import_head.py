@@ -213,8 +213,8 @@ def test_import_head__mdtvsfa_equals_the_equations(tmp_path: Path, letter: str, 
     assert model.score(features) == pytest.approx(aligned, abs=1e-5)
     head = model.heads[0]
     assert isinstance(head, AlignedHead)
-    found = head.outputs(head.inner(torch.from_numpy(features), torch.tensor([30])))
-    assert (found.relative.item(), found.mapped.item()) == (
+    result = head.outputs(head.inner(torch.from_numpy(features), torch.tensor([30])))
+    assert (result.relative.item(), result.mapped.item()) == (
         pytest.approx(relative, abs=1e-6),
         pytest.approx(mapped, abs=1e-6),
     )

@@ -103,10 +103,10 @@ def test_held_out__one_file_under_two_names_counts_for_both(folder: Path) -> Non
 def test_held_out__excludes_a_test_part_that_selected_the_epoch(
     timed_store: FeatureStore, tmp_path: Path
 ) -> None:
-    chosen = small_fit(
+    selected = small_fit(
         timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}
     ).path
-    assert ScoreChecks.read(chosen, config_of(chosen), "tiny").held_out(f"{15:064}", (0, 1)) == ()
+    assert ScoreChecks.read(selected, config_of(selected), "tiny").held_out(f"{15:064}", (0, 1)) == ()
 
 
 def test_warnings__scores_at_an_end_and_heads_that_rank_backwards(checks: ScoreChecks, model: Model) -> None:
@@ -114,8 +114,8 @@ def test_warnings__scores_at_an_end_and_heads_that_rank_backwards(checks: ScoreC
     model.calibrations = tuple(
         replace(one, note="the head's scores run against the labels") for one in model.calibrations
     )
-    found = checks.warnings("new", (0, 1), np.array([5.0, 5.0]), HERE, model)
-    assert found == (
+    result = checks.warnings("new", (0, 1), np.array([5.0, 5.0]), HERE, model)
+    assert result == (
         "2 of 2 scores are limited to an end of the labels' range, -1 to 5",
         "2 of 2 heads: the head's scores run against the labels",
     )

@@ -110,7 +110,7 @@ def test_a2inet__every_variant_equals_its_equations(fusion: str, attention: bool
     )
     weights = dict(head.state_dict())
     frames = torch.randn(16, 6, dtype=torch.float64)
-    found = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
+    result = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
     quality, semantic = (
         linear(part, weights, f"{name}.linear")
         for part, name in zip(frames[:5].split([2, 4], 1), ("first", "second"), strict=True)
@@ -119,7 +119,7 @@ def test_a2inet__every_variant_equals_its_equations(fusion: str, attention: bool
     x = attended(x, weights) if attention else x
     x = gated(x, weights) if catm else x
     expected = recurrent(linear(x, weights, "reduce"), weights)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-12, rtol=0)
 
 
 def test_fusions__each_has_its_equation_here() -> None:

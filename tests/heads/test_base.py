@@ -138,9 +138,9 @@ def test_frame_reduction__folds_the_standardisation_into_its_matrix() -> None:
 def test_frame_reduction__without_statistics_is_a_linear_layer(with_frames: bool) -> None:
     torch.manual_seed(0)
     reduction, frames = FrameReduction(6, 4).double(), frames_of([9]).requires_grad_(with_frames)
-    wanted = [*reduction.linear.parameters(), *([frames] if with_frames else [])]
+    required = [*reduction.linear.parameters(), *([frames] if with_frames else [])]
     own, plain = (
-        torch.autograd.grad(layer(frames).sin().sum(), wanted) for layer in (reduction, reduction.linear)
+        torch.autograd.grad(layer(frames).sin().sum(), required) for layer in (reduction, reduction.linear)
     )
     torch.testing.assert_close(reduction(frames), reduction.linear(frames), atol=1e-12, rtol=0)
     torch.testing.assert_close(own, plain, atol=1e-12, rtol=0)

@@ -46,18 +46,18 @@ def test_outputs__relative_mapped_and_aligned_equal_the_equations(name: str) -> 
     with torch.no_grad():
         head.slopes.copy_(torch.tensor([2.0, 3.0]))
         head.offsets.copy_(torch.tensor([1.0, -5.0]))
-    found = head.outputs(head.inner(frames(), LENGTHS))
+    outcome = head.outputs(head.inner(frames(), LENGTHS))
     pooled = head.inner(frames(), LENGTHS)
     for number in range(2):
         relative = logistic(pooled[number].item())
         mapped = logistic(2 * math.sqrt(3) * relative - math.sqrt(3))
-        assert found.relative[number].item() == pytest.approx(relative, abs=1e-7)
-        assert found.mapped[number].item() == pytest.approx(mapped, abs=1e-7)
-        assert found.aligned[number].item() == pytest.approx(3 * mapped - 5, abs=1e-6)
-    chosen = head.outputs(head.inner(frames(), LENGTHS), torch.tensor([0, 1])).aligned
-    assert chosen[0].item() == pytest.approx(2 * found.mapped[0].item() + 1, abs=1e-6)
-    assert chosen[1].item() == found.aligned[1].item()
-    assert torch.equal(head(frames(), LENGTHS), found.aligned)
+        assert outcome.relative[number].item() == pytest.approx(relative, abs=1e-7)
+        assert outcome.mapped[number].item() == pytest.approx(mapped, abs=1e-7)
+        assert outcome.aligned[number].item() == pytest.approx(3 * mapped - 5, abs=1e-6)
+    selected = head.outputs(head.inner(frames(), LENGTHS), torch.tensor([0, 1])).aligned
+    assert selected[0].item() == pytest.approx(2 * outcome.mapped[0].item() + 1, abs=1e-6)
+    assert selected[1].item() == outcome.aligned[1].item()
+    assert torch.equal(head(frames(), LENGTHS), outcome.aligned)
 
 
 def test_frame_scores__are_on_the_scale_of_the_score() -> None:
@@ -104,10 +104,10 @@ def test_init_from_labels__gives_each_data_set_its_own_line() -> None:
 def test_outputs__have_equal_correlations_within_a_data_set() -> None:
     head = head_of("mdtvsfa")
     head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
-    found = head.outputs(torch.randn(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    outcome = head.outputs(torch.randn(30, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
     labels = np.random.default_rng(0).normal(size=30)
     relative, mapped, aligned = (
-        values.detach().numpy() for values in (found.relative, found.mapped, found.aligned)
+        values.detach().numpy() for values in (outcome.relative, outcome.mapped, outcome.aligned)
     )
     assert spearmanr(relative, labels).statistic == spearmanr(aligned, labels).statistic
     assert pearsonr(mapped, labels).statistic == pytest.approx(pearsonr(aligned, labels).statistic, abs=1e-12)

@@ -119,11 +119,11 @@ def test_padded__equals_pytorch_there_and_back(width: tuple[int, ...], time_firs
     lengths = torch.tensor([2, 5, 1])
     flat = torch.randn(8, *width, dtype=torch.float64, requires_grad=True)
     same = flat.detach().clone().requires_grad_()
-    found = padded(flat, lengths, time_first)
+    result = padded(flat, lengths, time_first)
     expected = pad_sequence(list(torch.split(same, lengths.tolist())), batch_first=not time_first)
-    assert torch.equal(found, expected)
-    weights = torch.randn_like(found)
-    (found * weights).sum().backward()
+    assert torch.equal(result, expected)
+    weights = torch.randn_like(result)
+    (result * weights).sum().backward()
     (expected * weights).sum().backward()
     assert flat.grad is not None
     assert same.grad is not None

@@ -57,7 +57,7 @@ def test_transformer__equals_the_equations_next_to_a_longer_video(positions: str
     head = build_head("transformer", 6, {**TRANSFORMER_OPTIONS, "positions": positions}).double().eval()
     weights = dict(head.state_dict())
     frames = torch.randn(16, 6, dtype=torch.float64)
-    found = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
+    result = head.raw_frame_scores(frames, torch.tensor([5, 11]))[0, :5]
     x = frames[:5] @ weights["reduce.linear.weight"].T + weights["reduce.linear.bias"]
     if positions == "sinusoidal":
         waves = [[math.sin(t), math.cos(t), math.sin(t / 100), math.cos(t / 100)] for t in range(5)]
@@ -65,7 +65,7 @@ def test_transformer__equals_the_equations_next_to_a_longer_video(positions: str
     for number in range(2):
         x = layer(x, weights, f"encoder.layers.{number}", heads=2)
     expected = (x @ weights["score.weight"].T + weights["score.bias"])[:, 0]
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(result, expected, atol=1e-12, rtol=0)
 
 
 def test_sinusoids__of_an_odd_width_and_of_long_videos() -> None:

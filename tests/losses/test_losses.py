@@ -82,9 +82,9 @@ def test_losses__each_has_its_equation_here() -> None:
 @pytest.mark.parametrize("count", [2, 9, 32])
 def test_losses__equal_their_equations(name: str, count: int) -> None:
     scores, labels = batch(count)
-    found = LOSSES.get(name)(scores, labels, **OPTIONS.get(name, {}))
-    assert found.shape == ()
-    assert found.item() == pytest.approx(EQUATIONS[name](scores.tolist(), labels.tolist()), abs=1e-12)
+    result = LOSSES.get(name)(scores, labels, **OPTIONS.get(name, {}))
+    assert result.shape == ()
+    assert result.item() == pytest.approx(EQUATIONS[name](scores.tolist(), labels.tolist()), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", [*EQUATIONS, "plcc+srcc", "l1+rank", "plcc+rank-mdtvsfa+l1"])
@@ -250,9 +250,9 @@ def test_build_loss__gives_each_loss_the_score_that_it_reads() -> None:
         name: [LOSSES.get(name)(values, labels).item() for values in (scores, scores.square(), scores.exp())]
         for name in LOSSES
     }
-    places = {"plcc": 1, "srcc": 0, "rank-mdtvsfa": 0, "rank": 2, "l1": 2}
-    for name, place in places.items():
-        assert build_loss(name)(outputs, labels).item() == parts[name][place], name
+    indices = {"plcc": 1, "srcc": 0, "rank-mdtvsfa": 0, "rank": 2, "l1": 2}
+    for name, index in indices.items():
+        assert build_loss(name)(outputs, labels).item() == parts[name][index], name
     mapped = build_loss("plcc+srcc", LossOptions(ranks_read="mapped"))(outputs, labels).item()
     assert mapped == pytest.approx(parts["plcc"][1] + parts["srcc"][1], abs=1e-14)
 
@@ -281,9 +281,9 @@ def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:
     given = torch.tensor(losses, dtype=torch.float64, requires_grad=True)
     weights = [math.exp(loss) for loss in losses]
     expected = sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights)
-    found = softmax_weighted_sum(given.unbind())
-    assert found.item() == pytest.approx(expected, abs=1e-14)
-    found.backward()
+    result = softmax_weighted_sum(given.unbind())
+    assert result.item() == pytest.approx(expected, abs=1e-14)
+    result.backward()
     assert given.grad is not None
     for number, (weight, loss) in enumerate(zip(weights, losses, strict=True)):
         # d/dL of the quotient: with detached weights it would be the weight's share alone
@@ -305,13 +305,13 @@ def test_label_scales__equal_the_released_rules() -> None:
         "unit-of-training": (56.5, -6.5),
         "none": (1.0, 0.0),
     }
-    found = {name: LABEL_SCALES.get(name)("own", mos, [0, 2, 3]) for name in LABEL_SCALES}
-    assert {name: (line.scale, line.shift) for name, line in found.items()} == {
+    result = {name: LABEL_SCALES.get(name)("own", mos, [0, 2, 3]) for name in LABEL_SCALES}
+    assert {name: (line.scale, line.shift) for name, line in result.items()} == {
         name: pytest.approx(line) for name, line in expected.items()
     }
-    unit = found["unit-of-dataset"].transform(mos)
+    unit = result["unit-of-dataset"].transform(mos)
     assert (unit.min(), unit.max()) == (0, 1)
-    np.testing.assert_allclose(found["unit-of-dataset"].inverse_transform(unit), mos)
+    np.testing.assert_allclose(result["unit-of-dataset"].inverse_transform(unit), mos)
 
 
 def test_fit_label_scaling__gives_each_data_set_its_own_line() -> None:

@@ -28,9 +28,9 @@ def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
     largest ranks' sum in.
     """
     count = len(theta)
-    subsets = [list(chosen) for size in range(1, count) for chosen in combinations(range(count), size)]
-    limits = np.array([sum(range(count - len(chosen) + 1, count + 1)) for chosen in subsets])
-    member = np.array([[float(row in chosen) for row in range(count)] for chosen in subsets])
+    subsets = [list(selected) for size in range(1, count) for selected in combinations(range(count), size)]
+    limits = np.array([sum(range(count - len(selected) + 1, count + 1)) for selected in subsets])
+    member = np.array([[float(row in selected) for row in range(count)] for selected in subsets])
     constraints = [
         {"type": "ineq", "fun": lambda ranks: limits - member @ ranks},
         {"type": "eq", "fun": lambda ranks: ranks.sum() - count * (count + 1) / 2},
@@ -40,7 +40,7 @@ def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
     else:
         distance = lambda ranks: rel_entr(ranks, np.exp(theta)).sum() - ranks.sum()  # noqa: E731
     start = np.full(count, (count + 1) / 2)
-    found = minimize(
+    result = minimize(
         distance,
         start,
         method="SLSQP",
@@ -48,7 +48,7 @@ def by_definition(theta: np.ndarray, regularisation: str) -> np.ndarray:
         constraints=constraints,
         options={"ftol": 1e-14},
     )
-    return np.asarray(found.x)
+    return np.asarray(result.x)
 
 
 @pytest.mark.parametrize("regularisation", list(SOFT_RANKS))
@@ -70,9 +70,9 @@ def test_soft_ranks__entropic_blocks_equal_a_weighted_regression(strength: float
     falling = np.sort(values_of(count).numpy())[::-1] / strength
     targets = np.arange(count, 0, -1.0)
     fit = isotonic_regression(np.exp(falling) / targets, weights=targets, increasing=False)
-    found = SOFT_RANKS["kl"](falling)
-    np.testing.assert_allclose(found.ranks, np.exp(falling) / fit.x, rtol=1e-9)
-    assert found.starts.tolist() == fit.blocks[:-1].tolist()
+    result = SOFT_RANKS["kl"](falling)
+    np.testing.assert_allclose(result.ranks, np.exp(falling) / fit.x, rtol=1e-9)
+    assert result.starts.tolist() == fit.blocks[:-1].tolist()
 
 
 @pytest.mark.parametrize("regularisation", list(SOFT_RANKS))
@@ -156,12 +156,12 @@ def torchsort() -> ModuleType:
 @pytest.mark.parametrize("strength", [0.03, 0.3, 1.0, 10.0])
 def test_soft_ranks__equal_torchsort(torchsort: ModuleType, regularisation: str, strength: float) -> None:
     weights = values_of(32, seed=9)
-    found, expected = (values_of(32).requires_grad_() for _ in range(2))
-    ranks = soft_ranks(found, regularisation, strength)
+    result, expected = (values_of(32).requires_grad_() for _ in range(2))
+    ranks = soft_ranks(result, regularisation, strength)
     theirs = torchsort.soft_rank(
         expected[None], regularization=regularisation, regularization_strength=strength
     )[0]
     torch.testing.assert_close(ranks, theirs, rtol=1e-9, atol=1e-9)
     (ranks * weights).sum().backward()
     (theirs * weights).sum().backward()
-    torch.testing.assert_close(found.grad, expected.grad, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(result.grad, expected.grad, rtol=1e-6, atol=1e-9)
