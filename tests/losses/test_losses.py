@@ -273,6 +273,8 @@ def test_register_loss__takes_what_the_loss_reads(monkeypatch: pytest.MonkeyPatc
     # the module decides whether worker processes are sent the loss
     assert LOSSES._added["scaled"] == __name__
     assert scaled(labels, labels).item() == 0
+    with pytest.raises(ArgumentError, match=r"input_score is 'score'; allowed are relative, mapped, aligned"):
+        vqafeat.register_loss("other", input_score="score")(scaled)
 
 
 def test_softmax_weighted_sum__weighs_data_sets_by_their_losses() -> None:

@@ -38,7 +38,10 @@ class Loss:
     def __post_init__(self) -> None:
         # a loss is listed, and known again by a registry, as its function is
         keys = ("__module__", "__qualname__", "__doc__")
-        vars(self).update({key: getattr(self.function, key) for key in keys})
+        vars(self).update({key: getattr(self.function, key) for key in keys if hasattr(self.function, key)})
+        if self.input_score not in (*_SCORES, BY_OPTION):
+            allowed = ", ".join((*_SCORES, BY_OPTION))
+            raise ArgumentError(f"input_score is '{self.input_score}'; allowed are {allowed}.")
 
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Return the loss of (batch,) scores and (batch,) labels."""
