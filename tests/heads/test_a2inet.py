@@ -15,7 +15,7 @@ from tests.helpers.fits import small_fit
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.evaluation.model import Model
-from vqafeat.heads import NeuralHead, build_head
+from vqafeat.heads import Head, build_head
 from vqafeat.heads.a2inet import FUSIONS, TemporalGates
 
 WIDTH = 4
@@ -136,7 +136,7 @@ def test_a2inet__is_finite_for_a_single_frame_and_for_still_frames() -> None:
 
 def test_a2inet__standardises_both_branches() -> None:
     head = build_head("a2inet", 6, SMALL)
-    assert isinstance(head, NeuralHead)
+    assert isinstance(head, Head)
     head.standardise_by(torch.arange(6.0), torch.arange(1.0, 7.0))
     first, second = head.reductions()
     assert (first.mean.tolist(), second.deviation.tolist()) == ([0.0, 1.0], [3.0, 4.0, 5.0, 6.0])

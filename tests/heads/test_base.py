@@ -1,14 +1,22 @@
 """All heads of the registry, on tiny networks."""
 
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import vqafeat
+from tests.helpers.fits import small_fit
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.heads import HEADS, FrameReduction, Head, NeuralHead, build_head, head_options, options_from_text
-from vqafeat.heads.pooling import released_hysteresis
+from vqafeat.heads import HEADS, FrameReduction, Head, build_head, head_options, options_from_text
+from vqafeat.heads.pooling import padded, released_hysteresis
+from vqafeat.store import FeatureStore
+
+MakeStore = Callable[..., FeatureStore]
 
 ENCODER = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5, "dropout": 0.0}
 TINY: dict[str, dict[str, Any]] = {
@@ -148,10 +156,30 @@ def test_frame_reduction__without_statistics_is_a_linear_layer(with_frames: bool
 
 def test_init_output_bias__moves_the_untrained_scores() -> None:
     head, frames, lengths = tiny("sub-gru"), frames_of(LENGTHS), torch.tensor(LENGTHS)
-    assert isinstance(head, NeuralHead)
+    assert isinstance(head, Head)
     before, bias = head(frames, lengths), head.score.bias.item()
     head.init_output_bias(0.6)
     torch.testing.assert_close(head(frames, lengths) - 0.6, before - bias)
+
+
+def test_head__a_subclass_with_its_own_layers_is_trained(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("_entries", "_added"):
+        monkeypatch.setattr(HEADS, table, dict(getattr(HEADS, table)))
+
+    @vqafeat.register_head("one-layer")
+    class OneLayer(Head):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(channels, 1)
+
+        def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
+            return padded(self.layer(frames)[:, 0], lengths)
+
+    overrides = {"epochs": 1, "standardise": True, "start_at_mean": True}
+    run = small_fit(make_store(), tmp_path / "run", head="one-layer", options={}, overrides=overrides)
+    assert all(isfinite(row.prediction) for row in run.predictions)
 
 
 def test_head_options__resolves_and_refuses() -> None:

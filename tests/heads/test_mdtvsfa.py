@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError
-from vqafeat.heads import NeuralHead, build_head
+from vqafeat.heads import Head, build_head
 from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
@@ -128,7 +128,7 @@ def test_train__learns_and_starts_at_the_mean_label(name: str) -> None:
 @pytest.mark.parametrize("label", [2.0, 2.5, 3.1])
 def test_init_output_bias__moves_the_scores_to_the_label(label: float) -> None:
     head = head_of("mdtvsfa")
-    assert isinstance(head, NeuralHead)
+    assert isinstance(head, Head)
     head.init_from_labels(torch.tensor([1.0, 4.0]), torch.tensor([0, 0]))
     with torch.no_grad():
         head.inner.score.weight.zero_()

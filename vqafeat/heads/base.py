@@ -115,7 +115,10 @@ class Head(nn.Module, ABC):
     """Whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)."""
 
     trainer: ClassVar[str] = "epochs"
-    """How it is trained: a name in the registry `vqafeat.training.loop.TRAINERS`."""
+    """How it is trained: "epochs" by gradients, or "svr"."""
+
+    pool: SubjectivePooling | None = None
+    """The temporal pooling of the frame scores; a mean without one."""
 
     @property
     def core(self) -> "Head":
@@ -136,7 +139,7 @@ class Head(nn.Module, ABC):
 
     def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): the raw frame scores after temporal pooling."""
-        return raw
+        return raw if self.pool is None else self.pool(raw, lengths)
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): each frame's score after temporal pooling.
@@ -153,25 +156,17 @@ class Head(nn.Module, ABC):
         """Resize the buffers that grow with the training data to those of a state dict."""
         return
 
-
-class NeuralHead(Head):
-    """A head whose parameters are learnt by gradients, epoch by epoch."""
-
-    score: nn.Linear
-    pool: SubjectivePooling | None = None
-    """The temporal pooling of the frame scores; a mean without one."""
-
-    def pooled(self, raw: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): the pooled quality q′."""
-        return raw if self.pool is None else self.pool(raw, lengths)
-
     def reductions(self) -> list[FrameReduction]:
         """Return the layers that see the frames' channels, in the order of these channels."""
         return [module for module in self.modules() if isinstance(module, FrameReduction)]
 
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take (channel,) mean and deviation of the frames that the head will be trained on."""
-        layers = self.reductions()
+        """Take (channel,) mean and deviation of the frames that the head will be trained on.
+
+        A head without `FrameReduction` takes the frames as they are.
+        """
+        if not (layers := self.reductions()):
+            return
         widths = [layer.linear.in_features for layer in layers]
         for layer, *statistics in zip(
             layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True
@@ -180,12 +175,16 @@ class NeuralHead(Head):
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
-        """Centre the untrained head's scores on `label`."""
-        self.score.bias.fill_(label)
+        """Centre the untrained head's scores on `label`, if its last layer is a `score` with a bias."""
+        if isinstance(score := getattr(self, "score", None), nn.Linear) and score.bias is not None:
+            score.bias.fill_(label)
 
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
         """Take the (video,) scaled labels of the training part and the numbers of their data sets."""
         return
+
+
+NeuralHead = Head  # older name of the same class
 
 
 HEADS: Registry[type[Head]] = Registry("head")

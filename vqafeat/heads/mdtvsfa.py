@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, Head, NeuralHead, Scores
+from vqafeat.heads.base import HEADS, Head, Scores
 from vqafeat.heads.recurrent import SubGRU
 from vqafeat.heads.transformer import TransformerHead
 
 _OPEN = 1e-3  # keeps what goes into a logit off 0 and 1
 
 
-class AlignedHead(NeuralHead):
+class AlignedHead(Head):
     """A head with mean pooling, followed by sigmoid → logistic → one linear mapping a data set.
 
     Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022):
@@ -36,7 +36,7 @@ class AlignedHead(NeuralHead):
         four_parameters: learn all of the logistic, as in the paper.
     """
 
-    def __init__(self, inner: NeuralHead, datasets: str, scale_of: str, four_parameters: bool) -> None:
+    def __init__(self, inner: Head, datasets: str, scale_of: str, four_parameters: bool) -> None:
         super().__init__()
         names = [name.strip() for name in datasets.split("+")]
         if len(set(names)) != len(names) or (len(names) > 1 and not all(names)):

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
+from vqafeat.heads.base import HEADS, FrameReduction, Head
 from vqafeat.heads.pooling import SubjectivePooling, padded
 
 
 @HEADS.register("no-time")
-class NoTime(NeuralHead):
+class NoTime(Head):
     """The head without temporal model in Fontanel et al. (table 1): VSFA's two FC layers and a mean."""
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
@@ -23,7 +23,7 @@ class NoTime(NeuralHead):
         return padded(quality[:, 0], lengths)
 
 
-class RecurrentHead(NeuralHead):
+class RecurrentHead(Head):
     """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the
     released VSFA.py.
 

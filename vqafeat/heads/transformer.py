@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, FrameReduction, NeuralHead
+from vqafeat.heads.base import HEADS, FrameReduction, Head
 from vqafeat.heads.pooling import SubjectivePooling, frame_mask, padded
 from vqafeat.registry import named
 
@@ -16,7 +16,7 @@ _POSITIONS = {"sinusoidal": True, "none": False}
 
 
 @HEADS.register("transformer")
-class TransformerHead(NeuralHead):
+class TransformerHead(Head):
     """VSFA with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, section IV-D and table XV).
 
     The paper gives 2 layers, feed-forward 2048, 2 heads and dropout 0.2; its released code has the GRU alone.
