@@ -180,9 +180,7 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
 def _released_fit(
     slope_scale: Callable[[float], float], absolute: bool
 ) -> Callable[[Values, Values, float], LogisticFit]:
-    """Return the fit from the one start of the released codes; `slope_scale` gives τ4 from the predictions'
-    deviation.
-    """
+    """Return the fit of the released codes; `slope_scale` gives its start of τ4, from std(o)."""
 
     def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
         start = (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation)

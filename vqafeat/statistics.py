@@ -361,9 +361,7 @@ def _midranks(counts: Values, values: Values) -> Values:
 
 
 def _correlation(counts: Values, first: Values, second: Values) -> Values:
-    """Return Pearson's correlation of (video,) or (resample, video) series in each resample; 0 / 0 where one
-    is constant.
-    """
+    """Return Pearson's correlation of (video,) or (resample, video) series in each resample, or 0 / 0."""
     total = counts.sum(axis=1)
 
     def centred(values: Values) -> Values:

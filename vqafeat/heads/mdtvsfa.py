@@ -118,9 +118,7 @@ class AlignedHead(Head):
 
 @HEADS.register("mdtvsfa")
 class MDTVSFA(AlignedHead):
-    """VSFA's head with a bounded score, a learnt logistic and one linear mapping a data set (MDTVSFA, IJCV
-    2021; Li et al., TCSVT 2022).
-    """
+    """VSFA's head with the three scores of MDTVSFA (IJCV 2021) and of Li et al. (TCSVT 2022)."""
 
     def __init__(
         self,

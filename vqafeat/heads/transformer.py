@@ -60,9 +60,7 @@ class TransformerHead(Head):
 
 
 def sinusoids(time: int, width: int) -> Tensor:
-    """Return (time, width) positions: sin(t / 10000^(2i/width)) in channel 2i, the cosine in channel 2i + 1
-    (Vaswani et al. 2017, 3.5).
-    """
+    """Return (time, width): sin(t / 10000^(2i/width)) in channel 2i, cos in 2i + 1 (Vaswani et al., 3.5)."""
     position = torch.arange(time, dtype=torch.float64)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
     waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2)

@@ -38,17 +38,13 @@ class Projection(NamedTuple):
 
 
 def euclidean(falling: Values) -> Projection:
-    """Return the projection of falling (batch,) values by Euclidean distance: the mean rank of a block, and
-    the values' own distances.
-    """
+    """Return the projection of falling (batch,) values by Euclidean distance: a block keeps its distances."""
     fit = isotonic_regression(falling - _hard_ranks(falling), increasing=False)
     return Projection(falling - fit.x, np.ones_like(falling), np.asarray(fit.blocks[:-1], dtype=np.int64))
 
 
 def entropic(falling: Values) -> Projection:
-    """Return the projection of falling (batch,) values by relative entropy: a block shares out its ranks' sum
-    by softmax.
-    """
+    """Return the projection of falling (batch,) values by relative entropy: blocks share ranks by softmax."""
     targets, blocks = _hard_ranks(falling), list[tuple[int, float, float]]()
     for start, (value, target) in enumerate(zip(falling.tolist(), np.log(targets).tolist(), strict=True)):
         begin, level, room = start, value, target
