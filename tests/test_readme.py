@@ -25,7 +25,8 @@ def shown(language: str) -> list[str]:
 
 def test_readme__a_backbone_a_head_and_a_loss_are_one_file_each(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in (BACKBONES, HEADS, LOSSES):
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))  # type: ignore[attr-defined]
+        for table in ("_entries", "_added"):
+            monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     blocks = shown("python")
     assert len(blocks) == 3
     for block in blocks:

@@ -19,7 +19,7 @@ from vqafeat.training.frame_sampling import FrameInput
 
 @pytest.fixture
 def folder(timed_store: FeatureStore, tmp_path: Path) -> Path:
-    return small_fit(timed_store, tmp_path / "run").folder
+    return small_fit(timed_store, tmp_path / "run").path
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def test_predict_features__takes_an_array_or_a_tensor(model: Model) -> None:
 def test_predict_features__samples_as_in_testing(timed_store: FeatureStore, tmp_path: Path) -> None:
     frame_input = FrameInput("OS", "sample-2", 3)
     run = small_fit(timed_store, tmp_path / "sampled", frame_input=frame_input)
-    model, row = Model.load(run.folder), run.predictions[-1]
+    model, row = Model.load(run.path), run.predictions[-1]
     features = timed_store.read("tiny", row.video).values
     assert model.predict_features(features, name=row.video, splits=row.split) == pytest.approx(row.score)
 
 
 def test_predict_features__needs_times_to_sample_by_rate(timed_store: FeatureStore, tmp_path: Path) -> None:
     run = small_fit(timed_store, tmp_path / "rate", frame_input=FrameInput(sampling="rate-10"))
-    model, features = Model.load(run.folder), tiny_features(3)
+    model, features = Model.load(run.path), tiny_features(3)
     with pytest.raises(StoreError, match="the times of the frames of 'features' are not known"):
         model.predict_features(features)
     seconds = np.arange(len(features)) / 10

@@ -15,9 +15,9 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number
-from vqafeat.training.predictions import Prediction, read_metrics, summarise
+from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
-from vqafeat.training.run import FinishedRun, check_same
+from vqafeat.training.run import Run, check_same
 
 _AFTER_A_MAPPING = ("plcc", "rmse")
 # measure → those of the same kind without the mapping
@@ -137,7 +137,7 @@ def _name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _read_runs(folders: Sequence[Path]) -> dict[str, FinishedRun]:
+def _read_runs(folders: Sequence[Path]) -> dict[str, Run]:
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
         same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
@@ -146,24 +146,24 @@ def _read_runs(folders: Sequence[Path]) -> dict[str, FinishedRun]:
     if len(folders) < 2:
         given = f"{len(folders)} run(s) were given ({', '.join(names) or 'none'})"
         raise ArgumentError(f"{given}; a comparison takes at least two.")
-    return {name: FinishedRun.read(folder) for name, folder in zip(names, folders, strict=True)}
+    return {name: Run(folder).check_finished() for name, folder in zip(names, folders, strict=True)}
 
 
-def _check_same_mapping(one: FinishedRun, two: FinishedRun, measure: str) -> None:
+def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
     if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
         raise ArgumentError(
-            f"{measure} of '{one.folder}' is computed after the mapping '{one.config.mapping}', of "
-            f"'{two.folder}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
+            f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}', of "
+            f"'{two.path}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
             "both with the same --mapping."
         )
 
 
-def _summary(run: FinishedRun, measure: str) -> MetricsSummary:
+def _summary(run: Run, measure: str) -> MetricsSummary:
     """Return the metrics of a run, whose measure has one value a split."""
-    summary = read_metrics(run.folder, run.config)
+    summary = run.metrics
     if len(getattr(summary, measure).values) != len(run.splits):
         missing = f"no values of '{measure}' for the {len(run.splits)} splits of the run"
-        raise WeightsError(f"'{run.folder / METRICS}' has {missing}; run `vqafeat fit` again.")
+        raise WeightsError(f"'{run.path / METRICS}' has {missing}; run `vqafeat fit` again.")
     return summary
 
 
@@ -178,28 +178,28 @@ class _TestPart:
     groups: NDArray[np.intp]
 
 
-def _test_parts(run: FinishedRun) -> list[_TestPart]:
+def _test_parts(run: Run) -> list[_TestPart]:
     # one order of videos for every pair, whatever the order in a run's files
     tested = sorted({video for split in run.splits for video in split["test"]})
     numbers = {video: number for number, video in enumerate(tested)}
     names, parts = [one.name for one in run.config.datasets], []
     for number, split in enumerate(run.splits):
         videos = tuple(sorted(split["test"]))
-        mos = np.array([run.rows[number, "test", video].mos for video in videos], dtype=np.float64)
+        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
         known = np.array([numbers[video] for video in videos], dtype=np.intp)
         groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
         parts.append(_TestPart(number, videos, mos, known, groups))
     return parts
 
 
-def _values(run: FinishedRun, part: _TestPart, measure: str) -> Values:
+def _values(run: Run, part: _TestPart, measure: str) -> Values:
     """Return (video,) the measure's input: a head's own output, mapped or not, or the calibrated score."""
-    rows = [run.rows[part.split, "test", video] for video in part.videos]
+    rows = [run.held_out[part.split, "test", video] for video in part.videos]
     field = "score" if measure == "rmse_calibrated" else "prediction"
     values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
     if not np.isfinite(values).all():
         missing = f"no score of '{part.videos[int(np.isfinite(values).argmin())]}', split {part.split}"
-        raise WeightsError(f"'{run.folder / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
+        raise WeightsError(f"'{run.path / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
     if measure in _AFTER_A_MAPPING:
         for group in np.unique(part.groups):
             own = part.groups == group
@@ -291,7 +291,7 @@ def ensemble(
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
-    one, two = FinishedRun.read(first), FinishedRun.read(second)
+    one, two = Run(first).check_finished(), Run(second).check_finished()
     check_same(one, two, verb="blend")
     numbers = range(len(one.splits))
     kappas = tuple(_best_kappa(one, two, number) if kappa is None else kappa for number in numbers)
@@ -301,7 +301,7 @@ def ensemble(
     return Ensemble(kappas, selection, summarise(rows, len(kappas), mapping, []), mapping, rows)
 
 
-def _best_kappa(one: FinishedRun, two: FinishedRun, number: int) -> float:
+def _best_kappa(one: Run, two: Run, number: int) -> float:
     videos = len(one.splits[number]["validation"])
     if videos < _FEWEST_TO_CHOOSE:
         raise ArgumentError(
@@ -321,10 +321,10 @@ def _best_kappa(one: FinishedRun, two: FinishedRun, number: int) -> float:
     return min(tied, key=lambda kappa: abs(kappa - 0.5))
 
 
-def _blended(one: FinishedRun, two: FinishedRun, number: int, part: str, kappa: float) -> list[Prediction]:
+def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
-        own, other = one.rows[number, part, video], two.rows[number, part, video]
+        own, other = one.held_out[number, part, video], two.held_out[number, part, video]
         score = kappa * own.prediction + (1 - kappa) * other.prediction
         blended.append(Prediction(number, part, video, own.content, own.mos, score))
     return blended

@@ -16,7 +16,7 @@ from vqafeat.training.data import (
     FeatureReader,
     FrameSelector,
     complete_rows,
-    load_sequences,
+    load_features,
     split_feature_sets,
 )
 from vqafeat.training.frame_sampling import FrameSampler
@@ -110,7 +110,7 @@ def evaluate(
     rows = _rows_to_measure(source, config.feature_sets, required, skip_missing)
     if len(rows) < len(required):
         tests.notes.append(f"{len(required) - len(rows)} video(s) without complete features left out")
-    sequences = load_sequences(source, config.feature_sets, rows)
+    sequences = load_features(source, config.feature_sets, rows)
     if not own:
         tests.notes += _notes_of_other_data(recorded["splits"], model, source.dataset, sequences.names)
     if frame_input != config.frame_input:
@@ -202,7 +202,7 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
 
 
 def _selection(model: Model) -> str:
-    return SELECTIONS.get(model.config.recipe.get("select", "validation")).note
+    return SELECTIONS[model.config.recipe.get("select", "validation")]
 
 
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:

@@ -12,9 +12,8 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.heads import HEADS, Head, build_head
 from vqafeat.losses import on_label_scale
 from vqafeat.store.types import FeatureSetIdentity
-from vqafeat.training.batching import as_tensor
 from vqafeat.training.calibration import Calibrations, calibration_words
-from vqafeat.training.data import Index, checked_shape, take
+from vqafeat.training.data import Index, as_tensor, checked_shape, take
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import load_calibrations
 from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
