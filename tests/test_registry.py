@@ -71,14 +71,14 @@ def test_pickled_plugins__reach_a_process_that_cannot_import_them(tmp_path: Path
     """The other process has neither the file nor the main script, as a worker of a cluster has not."""
     plugin = tmp_path / "green.py"
     plugin.write_text(
-        "from vqafeat.heads import HEADS, NeuralHead\n\n\n"
-        "@HEADS.register('green')\nclass Green(NeuralHead):\n    '''A green head.'''\n"
+        "from vqafeat.heads import HEADS, Head\n\n\n"
+        "@HEADS.register('green')\nclass Green(Head):\n    '''A green head.'''\n"
     )
     code = (
         "import sys; from pathlib import Path; from vqafeat.registry import load_plugin, pickled_plugins\n"
-        "from vqafeat.heads import HEADS, NeuralHead\n"
+        "from vqafeat.heads import HEADS, Head\n"
         f"load_plugin(Path({str(plugin)!r}))\n"
-        "@HEADS.register('notebook')\nclass Notebook(NeuralHead):\n    '''Defined in the main module.'''\n"
+        "@HEADS.register('notebook')\nclass Notebook(Head):\n    '''Defined in the main module.'''\n"
         "sys.stdout.buffer.write(pickled_plugins())"
     )
     pickled = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

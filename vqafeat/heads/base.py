@@ -182,9 +182,6 @@ class Head(nn.Module, ABC):
         return
 
 
-NeuralHead = Head  # older name of the same class
-
-
 HEADS: Registry[type[Head]] = Registry("head")
 _BOOLEANS = {"yes": True, "no": False}
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import TrainingError
-from vqafeat.heads import Head, NeuralHead, build_head
+from vqafeat.heads import Head, build_head
 from vqafeat.io import write_bytes
 from vqafeat.losses import MIXINGS, LabelScaling, build_loss, fit_label_scaling, softmax_weighted_sum
 from vqafeat.metrics import evaluate_predictions
@@ -227,13 +227,12 @@ class SplitTrainer:
         )
         self.best = BestCheckpoint(recipe, self.split)
 
-    def _new_head(self, name: str, options: Mapping[str, Any]) -> NeuralHead:
+    def _new_head(self, name: str, options: Mapping[str, Any]) -> Head:
         """Return an untrained head that has seen what the recipe lets it see of the training part."""
         train = list(self.split.train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             head = build_head(name, self.data.channels, options)
-        assert isinstance(head, NeuralHead)
         head.init_from_labels(self.labels[train], self.groups[train])
         if self.recipe.standardise:
             head.standardise_by(*frame_statistics(self.data, train, self._sampler.candidate_indices))
