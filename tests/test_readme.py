@@ -10,8 +10,10 @@ import torch
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import shared_networks
-from vqafeat.heads import HEADS, build_head
-from vqafeat.losses import LOSSES, LossOptions, build_loss
+from vqafeat.heads import HEADS
+from vqafeat.heads.base import build_head
+from vqafeat.losses import LOSSES
+from vqafeat.losses.base import LossOptions, build_loss
 from vqafeat.paper_tables.load import table_of
 
 ROOT = Path(__file__).parents[1]

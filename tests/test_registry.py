@@ -12,7 +12,7 @@ from vqafeat.registry import _REGISTRIES, Registry, load_plugin, named, pickled_
 
 @pytest.fixture
 def colours() -> Registry[object]:
-    return Registry("colour", {"path": "pathlib:Path"})
+    return Registry("colour", {"path": ("pathlib:Path", "a path")})
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def forget_colours() -> object:
 
 def test_get__imports_a_builtin_entry_when_it_is_used(colours: Registry[object]) -> None:
     assert colours.get("path") is Path
-    assert colours.names() == ["path"]
+    assert colours.summaries() == {"path": "a path"}
 
 
 def test_get__names_the_nearest(colours: Registry[object]) -> None:
@@ -71,12 +71,12 @@ def test_pickled_plugins__reach_a_process_that_cannot_import_them(tmp_path: Path
     """The other process has neither the file nor the main script, as a worker of a cluster has not."""
     plugin = tmp_path / "green.py"
     plugin.write_text(
-        "from vqafeat.heads import HEADS, Head\n\n\n"
+        "from vqafeat.heads import HEADS\nfrom vqafeat.heads.base import Head\n\n\n"
         "@HEADS.register('green')\nclass Green(Head):\n    '''A green head.'''\n"
     )
     code = (
         "import sys; from pathlib import Path; from vqafeat.registry import load_plugin, pickled_plugins\n"
-        "from vqafeat.heads import HEADS, Head\n"
+        "from vqafeat.heads import HEADS\nfrom vqafeat.heads.base import Head\n"
         f"load_plugin(Path({str(plugin)!r}))\n"
         "@HEADS.register('notebook')\nclass Notebook(Head):\n    '''Defined in the main module.'''\n"
         "sys.stdout.buffer.write(pickled_plugins())"

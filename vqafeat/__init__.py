@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.evaluate import evaluate
     from vqafeat.evaluation.model import Model, load_model
     from vqafeat.extraction.extract import extract
-    from vqafeat.heads import Head
+    from vqafeat.heads.base import Head
     from vqafeat.store import FeatureStore, open_store
     from vqafeat.training.config import FitConfig
     from vqafeat.training.data import FeatureDataset, collate

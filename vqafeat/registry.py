@@ -29,14 +29,16 @@ class Registry(Generic[Entry]):
 
     Args:
         kind: what the entries are, for messages.
-        builtin: name → import path `module:attribute`, imported when the entry is first used.
+        builtin: name → (import path `module:attribute`, summary in one line). An entry is imported when it is
+            first used, so that listing the names does not import PyTorch.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: str, builtin: Mapping[str, tuple[str, str]] | None = None) -> None:
         self.kind = kind
         self._entries: dict[str, Entry | _ImportPath] = {
-            name: _ImportPath(path) for name, path in (builtin or {}).items()
+            name: _ImportPath(path) for name, (path, _) in (builtin or {}).items()
         }
+        self._summaries = {name: summary for name, (_, summary) in (builtin or {}).items()}
         self._added: dict[str, str] = {}  # name → module that added it
         _REGISTRIES[kind] = self
 
@@ -74,6 +76,10 @@ class Registry(Generic[Entry]):
         load_installed_plugins()
         return list(self._entries)
 
+    def summaries(self) -> dict[str, str]:
+        """Return name → one line; of an entry that a plug-in added, the first line of its docstring."""
+        return {name: self._summaries.get(name) or _first_line(self.get(name)) for name in self.names()}
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
@@ -87,6 +93,10 @@ class _ImportPath(str):
     def load(self) -> object:
         module, _, attribute = self.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+
+def _first_line(entry: object) -> str:
+    return next(iter((entry.__doc__ or "").strip().splitlines()), "")
 
 
 def _adding_module() -> str:

@@ -200,7 +200,7 @@ def fit(
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
-    from vqafeat.heads import options_from_text
+    from vqafeat.heads.base import options_from_text
     from vqafeat.system import parse_bytes
     from vqafeat.training import fit as training
     from vqafeat.training.config import FitConfig

@@ -38,17 +38,17 @@ def _views() -> Iterable[tuple[str, str]]:
 def _heads() -> Iterable[tuple[str, str]]:
     from vqafeat.heads import HEADS
 
-    return ((name, (HEADS.get(name).__doc__ or "").strip().splitlines()[0]) for name in HEADS)
+    return HEADS.summaries().items()
 
 
 def _losses() -> Iterable[tuple[str, str]]:
     from vqafeat.losses import LOSSES
 
-    return ((name, (LOSSES.get(name).__doc__ or "").strip().splitlines()[0]) for name in LOSSES)
+    return LOSSES.summaries().items()
 
 
 def _label_scales() -> Iterable[tuple[str, str]]:
-    from vqafeat.losses import LABEL_SCALES
+    from vqafeat.losses.label_scaling import LABEL_SCALES
 
     return ((name, LABEL_SCALES.get(name).described) for name in LABEL_SCALES)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqafeat.heads import build_head
+from vqafeat.heads.base import build_head
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher

@@ -17,7 +17,7 @@ from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError, UnknownNameError, WeightsError
 from vqafeat.evaluation.compare import KAPPAS, ComparedRuns, compare_runs, ensemble
 from vqafeat.io import json_text, write_csv
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import fit_logistic
 from vqafeat.splits import Split
 from vqafeat.training.predictions import read_predictions, summarise

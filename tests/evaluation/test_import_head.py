@@ -16,7 +16,7 @@ from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.evaluation.import_head import import_head
 from vqafeat.evaluation.model import Model
 from vqafeat.heads.mdtvsfa import AlignedHead
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 
 
 class NeedsCode:

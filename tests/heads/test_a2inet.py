@@ -15,8 +15,8 @@ from tests.helpers.fits import small_fit
 from tests.helpers.stores import MakeStore
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.evaluation.model import Model
-from vqafeat.heads import Head, build_head
 from vqafeat.heads.a2inet import FUSIONS, TemporalGates
+from vqafeat.heads.base import Head, build_head
 
 WIDTH = 4
 SMALL: dict[str, Any] = {"first_channels": 2, "width": WIDTH, "gate_reduction": 2, "reduced": 4, "hidden": 3}

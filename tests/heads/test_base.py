@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import vqafeat
 from tests.helpers.fits import small_fit
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.heads import HEADS, FrameReduction, Head, build_head, head_options, options_from_text
+from vqafeat.heads import HEADS
+from vqafeat.heads.base import FrameReduction, Head, build_head, head_options, options_from_text
 from vqafeat.heads.pooling import padded, released_hysteresis
 from vqafeat.store import FeatureStore
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError
-from vqafeat.heads import Head, build_head
+from vqafeat.heads.base import Head, build_head
 from vqafeat.heads.mdtvsfa import AlignedHead
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher

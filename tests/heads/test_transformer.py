@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import SPLIT, TRANSFORMER_OPTIONS, finish, train
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.heads import build_head
+from vqafeat.heads.base import build_head
 from vqafeat.heads.transformer import sinusoids
 from vqafeat.training.config import Recipe
 from vqafeat.training.trainer import TrainingResult

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
 from vqafeat.training.run_config import FORMAT_VERSION, TrainingDataset
 

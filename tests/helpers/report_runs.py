@@ -14,7 +14,7 @@ from tests.helpers.recorded_runs import CONFIG
 from tests.helpers.stores import identity, tiny_features, tiny_seconds
 from vqafeat.datasets import Dataset, Video
 from vqafeat.io import write_csv, write_json
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FrameTable, VideoFeatures

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset
@@ -27,7 +27,6 @@ def train(
 ) -> Generator[EpochRecord, None, TrainingResult]:
     task = SplitTask(split, seed, label_scalings)
     return SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train()
-
 
 
 def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:

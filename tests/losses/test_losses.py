@@ -14,18 +14,16 @@ from torch import Tensor
 import vqafeat
 from vqafeat.errors import ArgumentError, TrainingError, UnknownNameError
 from vqafeat.heads.base import Scores
-from vqafeat.losses import (
-    LABEL_SCALES,
-    LOSSES,
-    LabelScaling,
+from vqafeat.losses import LOSSES
+from vqafeat.losses.base import (
     LossOptions,
     build_loss,
-    fit_label_scaling,
     loss_parts,
     on_label_scale,
     options_read_by,
     softmax_weighted_sum,
 )
+from vqafeat.losses.label_scaling import LABEL_SCALES, LabelScaling, fit_label_scaling
 from vqafeat.losses.losses import l1_loss
 
 

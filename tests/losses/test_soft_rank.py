@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.losses import SOFT_RANKS, soft_ranks
+from vqafeat.losses.soft_rank import SOFT_RANKS, soft_ranks
 
 STRENGTHS = [1e-4, 0.03, 0.3, 1.0, 10.0]
 

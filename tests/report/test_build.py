@@ -191,9 +191,7 @@ def test_build_report__curves_are_of_the_heads_that_tested_the_video(
     assert told.scores.video[worst] == curve.video
     store = FeatureStore.open(store_folder / "tiny.zarr")
     number = names().index(video.name)
-    expected = Model.load(folder).frame_scores(
-        load_features(store, "tiny").features[number], curve.splits[0]
-    )
+    expected = Model.load(folder).frame_scores(load_features(store, "tiny").features[number], curve.splits[0])
     np.testing.assert_allclose(curve.scores, expected, rtol=1e-5)
     seconds = store.seconds(video.name)
     assert seconds is not None

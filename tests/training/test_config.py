@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqafeat.errors import ArgumentError, UnknownNameError, VqafeatError
-from vqafeat.losses import LossOptions
+from vqafeat.losses.base import LossOptions
 from vqafeat.training.config import RECIPES, SCHEDULES, FitConfig, Recipe
 
 

@@ -20,8 +20,8 @@ from vqafeat.errors import ArgumentError, IdentityError, TrainingError
 from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
-from vqafeat.heads import build_head
-from vqafeat.losses import build_loss
+from vqafeat.heads.base import build_head
+from vqafeat.losses.base import build_loss
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import load_features

@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 from tests.helpers.stores import tiny_sequences
 from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
 from vqafeat.errors import TrainingError
-from vqafeat.heads import build_head
-from vqafeat.losses import LossFunction, LossOptions, build_loss
+from vqafeat.heads.base import build_head
+from vqafeat.losses.base import LossFunction, LossOptions, build_loss
 from vqafeat.splits import Split
 from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher

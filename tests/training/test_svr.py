@@ -21,7 +21,7 @@ from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
-from vqafeat.heads import build_head
+from vqafeat.heads.base import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES

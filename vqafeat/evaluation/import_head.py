@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.heads import build_head, head_options
+from vqafeat.heads.base import build_head, head_options
 from vqafeat.io import summarize_problems, write_json
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.training.results import (
     CONFIG,

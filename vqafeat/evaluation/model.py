@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, IdentityError, WeightsError
-from vqafeat.heads import HEADS, Head, build_head
-from vqafeat.losses import on_label_scale
+from vqafeat.heads import HEADS
+from vqafeat.heads.base import Head, build_head
+from vqafeat.losses.base import on_label_scale
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.data import Index, as_tensor, checked_shape, take

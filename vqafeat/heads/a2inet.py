@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head
 from vqafeat.heads.pooling import SubjectivePooling
 from vqafeat.registry import named
 
@@ -133,7 +133,6 @@ class TemporalGates(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-@HEADS.register("a2inet")
 class A2INet(Head):
     """Cross-aware guided interaction and temporal modelling of two feature sets (A2INet, ACM MM 2024, section
     3; no code was released).

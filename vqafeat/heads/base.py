@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from vqafeat.errors import ArgumentError
+from vqafeat.heads import HEADS
 from vqafeat.heads.pooling import SubjectivePooling, masked_mean
-from vqafeat.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,6 @@ class Head(nn.Module, ABC):
         return
 
 
-HEADS: Registry[type[Head]] = Registry("head")
 _BOOLEANS = {"yes": True, "no": False}
 
 

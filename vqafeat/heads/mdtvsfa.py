@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, Head, Scores
+from vqafeat.heads.base import Head, Scores
 from vqafeat.heads.recurrent import SubGRU
 from vqafeat.heads.transformer import TransformerHead
 
@@ -116,7 +116,6 @@ class AlignedHead(Head):
         return self.slopes[self.scale_number] * mapped + self.offsets[self.scale_number]
 
 
-@HEADS.register("mdtvsfa")
 class MDTVSFA(AlignedHead):
     """VSFA's head with the three scores of MDTVSFA (IJCV 2021) and of Li et al. (TCSVT 2022)."""
 
@@ -136,7 +135,6 @@ class MDTVSFA(AlignedHead):
         super().__init__(inner, datasets, scale_of, four_parameters)
 
 
-@HEADS.register("mdtvsfa-transformer")
 class MDTVSFATransformer(AlignedHead):
     """The head `mdtvsfa` with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, table XV)."""
 

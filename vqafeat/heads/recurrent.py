@@ -4,11 +4,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vqafeat.heads.base import HEADS, FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head
 from vqafeat.heads.pooling import SubjectivePooling, padded
 
 
-@HEADS.register("no-time")
 class NoTime(Head):
     """The head without temporal model in Fontanel et al. (table 1): VSFA's two FC layers and a mean."""
 
@@ -53,14 +52,12 @@ class RecurrentHead(Head):
         return quality[:, :, 0].T
 
 
-@HEADS.register("avg-gru")
 class AvgGRU(RecurrentHead):
     """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
     supports_batched_training = True
 
 
-@HEADS.register("sub-gru")
 class SubGRU(RecurrentHead):
     """VSFA as released; `pooling="paper"` follows the paper's equations instead of the released code."""
 
@@ -79,7 +76,6 @@ class SubGRU(RecurrentHead):
         self.pool = SubjectivePooling(pooling, window, beta)
 
 
-@HEADS.register("sub-lstm")
 class SubLSTM(SubGRU):
     """VSFA with the cell swapped (Fontanel et al., table 1)."""
 

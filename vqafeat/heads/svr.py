@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, Head
+from vqafeat.heads.base import Head
 from vqafeat.heads.pooling import frame_mask
 
 
-@HEADS.register("svr")
 class SVRHead(Head):
     """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022,
     table XIII).

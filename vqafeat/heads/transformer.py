@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from vqafeat.errors import ArgumentError
-from vqafeat.heads.base import HEADS, FrameReduction, Head
+from vqafeat.heads.base import FrameReduction, Head
 from vqafeat.heads.pooling import SubjectivePooling, frame_mask, padded
 from vqafeat.registry import named
 
 _POSITIONS = {"sinusoidal": True, "none": False}
 
 
-@HEADS.register("transformer")
 class TransformerHead(Head):
     """VSFA with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, section IV-D and table XV).
 

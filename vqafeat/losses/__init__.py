@@ -1,35 +1,42 @@
-"""Losses on the scores of a batch of videos; importing this package registers them in `LOSSES`."""
+"""Losses on the scores of a batch of videos. A new one is a line here, or a plug-in that registers it."""
 
-from vqafeat.losses import losses  # noqa: F401 - they register themselves
-from vqafeat.losses.base import (
-    LOSSES,
-    MIXINGS,
-    Loss,
-    LossFunction,
-    LossOptions,
-    build_loss,
-    loss_parts,
-    on_label_scale,
-    options_read_by,
-    softmax_weighted_sum,
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from vqafeat.registry import Registry
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class LossRegistry(Registry[Any]):
+    """The losses by name; functions are registered with the attributes of `Loss`."""
+
+    def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
+        """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
+
+        def decorate(function: Function) -> Function:
+            from vqafeat.losses.base import Loss
+
+            self.add(name, Loss(function, **attributes))
+            self._added[name] = function.__module__
+            return function
+
+        return decorate
+
+
+LOSSES = LossRegistry(
+    "loss",
+    {
+        "l1": (
+            "vqafeat.losses.losses:L1",
+            "mean absolute difference of scores and labels (VSFA; A2INet equation 6)",
+        ),
+        "plcc": ("vqafeat.losses.losses:PLCC", "(1 - PLCC) / 2 (MDTVSFA; Li et al. equation 14)"),
+        "srcc": ("vqafeat.losses.losses:SRCC", "1 - PLCC of soft ranks (Li et al. equation 15)"),
+        "rank-mdtvsfa": ("vqafeat.losses.losses:RANK_MDTVSFA", "pairs in the wrong order (MDTVSFA)"),
+        "rank": (
+            "vqafeat.losses.losses:RANK",
+            "pairs, with the labels' distance as margin (A2INet equations 7 and 8)",
+        ),
+    },
 )
-from vqafeat.losses.label_scaling import LABEL_SCALES, LabelScaling, fit_label_scaling
-from vqafeat.losses.soft_rank import SOFT_RANKS, soft_ranks
-
-__all__ = [
-    "LABEL_SCALES",
-    "LOSSES",
-    "MIXINGS",
-    "SOFT_RANKS",
-    "LabelScaling",
-    "Loss",
-    "LossFunction",
-    "LossOptions",
-    "build_loss",
-    "fit_label_scaling",
-    "loss_parts",
-    "on_label_scale",
-    "options_read_by",
-    "soft_ranks",
-    "softmax_weighted_sum",
-]

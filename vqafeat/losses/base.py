@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import Scores
+from vqafeat.losses import LOSSES
 from vqafeat.losses.soft_rank import SOFT_RANKS
 from vqafeat.registry import Registry, keyword_options, named
 
@@ -51,26 +52,6 @@ class Loss:
     def options(self) -> set[str]:
         """The names of the `LossOptions` that it reads."""
         return {*keyword_options(self.function), *([BY_OPTION] if self.input_score == BY_OPTION else [])}
-
-
-Function = TypeVar("Function", bound=Callable[..., Tensor])
-
-
-class LossRegistry(Registry[Loss]):
-    """The losses by name."""
-
-    def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
-        """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""
-
-        def decorate(function: Function) -> Function:
-            self.add(name, Loss(function, **attributes))
-            self._added[name] = function.__module__
-            return function
-
-        return decorate
-
-
-LOSSES = LossRegistry("loss")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqafeat.losses.base import BY_OPTION, LOSSES
+from vqafeat.losses.base import BY_OPTION, Loss
 from vqafeat.losses.soft_rank import soft_ranks
 
 # a spread below this many roundings of the largest value is none
@@ -38,7 +38,6 @@ def _unit(values: Tensor, undefined: Tensor) -> Tensor:
     return torch.where(undefined, centred * 0, centred / length)
 
 
-@LOSSES.register("l1", is_calibrated=True)
 def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the mean absolute difference of (batch,) scores and (batch,) scaled labels, as in VSFA (ACM MM
     2019), section 3.4; the same as equation 6 of A2INet.
@@ -46,7 +45,6 @@ def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return F.l1_loss(scores, labels)
 
 
-@LOSSES.register("plcc", input_score="mapped")
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return (1 − PLCC) / 2 of (batch,) scores and (batch,) labels, in [0, 1]; 0.5 without a gradient where
     either is constant.
@@ -58,7 +56,6 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
 
-@LOSSES.register("srcc", input_score=BY_OPTION)
 def srcc_loss(
     scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_rank_strength: float = 1.0
 ) -> Tensor:
@@ -85,7 +82,6 @@ def srcc_loss(
     return (1 - correlation(ranks, label_ranks, undefined)).to(scores.dtype)
 
 
-@LOSSES.register("rank-mdtvsfa", input_score=BY_OPTION)
 def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,) scores and labels; 0
     for one video.
@@ -98,7 +94,6 @@ def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return wrong.sum() / max(count * (count - 1), 1)
 
 
-@LOSSES.register("rank")
 def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the mean over all pairs of (batch,) scores and labels of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ
     = 1 where y_i ≥ y_j, else −1.
@@ -110,3 +105,10 @@ def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
     distance = labels[:, None] - labels
     direction = torch.where(distance >= 0, 1.0, -1.0).to(scores.dtype)
     return F.relu(distance.abs() - direction * (scores[:, None] - scores)).mean()
+
+
+L1 = Loss(l1_loss, is_calibrated=True)
+PLCC = Loss(plcc_loss, input_score="mapped")
+SRCC = Loss(srcc_loss, input_score=BY_OPTION)
+RANK_MDTVSFA = Loss(mdtvsfa_rank_loss, input_score=BY_OPTION)
+RANK = Loss(a2inet_rank_loss)

@@ -14,7 +14,7 @@ from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
-from vqafeat.heads import head_options
+from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, store_path

@@ -10,7 +10,9 @@ from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import resolved_options
 from vqafeat.heads.pooling import POOLINGS
-from vqafeat.losses import LABEL_SCALES, LOSSES, MIXINGS, LossOptions, options_read_by
+from vqafeat.losses import LOSSES
+from vqafeat.losses.base import MIXINGS, LossOptions, options_read_by
+from vqafeat.losses.label_scaling import LABEL_SCALES
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import Registry, keyword_options, named
 from vqafeat.splits import SPLIT_PROTOCOLS, Ratio

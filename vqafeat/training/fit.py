@@ -13,7 +13,8 @@ from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.io import json_text, write_csv, write_json
-from vqafeat.losses import LabelScaling, fit_label_scaling, on_label_scale
+from vqafeat.losses.base import on_label_scale
+from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.remote import map_concurrently
 from vqafeat.splits import LeakageReport, Split, SplitRequest, make_split, shared_contents
 from vqafeat.system import device_named

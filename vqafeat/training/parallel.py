@@ -18,9 +18,11 @@ import torch
 
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import TrainingError
-from vqafeat.heads import HEADS, Head, build_head
+from vqafeat.heads import HEADS
+from vqafeat.heads.base import Head, build_head
 from vqafeat.io import write_bytes
-from vqafeat.losses import MIXINGS, LabelScaling
+from vqafeat.losses.base import MIXINGS
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.splits import Split
 from vqafeat.system import process_context
@@ -222,7 +224,9 @@ def _scored(
         draws = sampler.testing(config.seed) if part == "test" else validated
         outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
         scalings = (result.label_scalings[data.dataset_of[row]] for row in rows)
-        return tuple(float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True))
+        return tuple(
+            float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True)
+        )
 
     parts = {part: scores(part) for part in ("train", "validation", "test")}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)

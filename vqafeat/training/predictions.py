@@ -10,7 +10,7 @@ import numpy as np
 
 from vqafeat.errors import WeightsError
 from vqafeat.io import unescape_formula, write_csv
-from vqafeat.losses import on_label_scale
+from vqafeat.losses.base import on_label_scale
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix

@@ -146,7 +146,9 @@ class MetricsSummary:
         """Return the summary of one `Metrics` a split, whose notes are kept with its number."""
         own_notes = numbered_notes([item.note for item in metrics])
         names = (*MEASURES, "plcc_plain", "rmse_plain")
-        summaries = {name: Summary.of([getattr(item, name) for item in metrics]) for name in names}
+        summaries: dict[str, Any] = {
+            name: Summary.of([getattr(item, name) for item in metrics]) for name in names
+        }
         summaries["rmse_calibrated"] = Summary.of(rmse_calibrated)
         return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes))
 

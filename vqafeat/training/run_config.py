@@ -12,7 +12,7 @@ import torch
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import json_text, summarize_problems
-from vqafeat.losses import LabelScaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 
 FORMAT_VERSION = 2

@@ -15,8 +15,8 @@ from sklearn.svm import SVR
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.heads import head_options
-from vqafeat.losses import LabelScaling, fit_label_scaling
+from vqafeat.heads.base import head_options
+from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.training.config import Recipe

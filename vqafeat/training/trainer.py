@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import TrainingError
-from vqafeat.heads import Head, build_head
+from vqafeat.heads.base import Head, build_head
 from vqafeat.io import write_bytes
-from vqafeat.losses import MIXINGS, LabelScaling, build_loss, fit_label_scaling, softmax_weighted_sum
+from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
+from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
