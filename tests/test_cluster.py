@@ -19,7 +19,7 @@ from vqafeat.errors import ArgumentError, ClusterError
         ({"gpus_per_worker": 1.5}, "gpus-per-worker is 1.5; Ray takes whole numbers, or fractions of one"),
         ({"cpus_per_worker": 0.0}, "cpus-per-worker and gpus-per-worker are both 0"),
         ({"retries": -1}, "retries is -1; it has to be at least 0"),
-        ({"patience_seconds": 0.0}, "patience is 0 seconds; it has to be positive"),
+        ({"startup_timeout_seconds": 0.0}, "startup-timeout is 0 seconds; it has to be positive"),
     ],
 )
 def test_cluster_options__refuse_wrong_values(asked: dict[str, Any], told: str) -> None:

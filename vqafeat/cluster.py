@@ -26,7 +26,7 @@ class ClusterOptions:
         cpus_per_worker: cores that each reserves; fractions share one.
         gpus_per_worker: GPUs that each reserves; fractions share one, 0 computes on processors.
         retries: how often the work of a worker that died is tried again.
-        patience_seconds: how long to wait while no worker can start, which an autoscaler may need to add
+        startup_timeout_seconds: how long to wait while no worker can start, which an autoscaler may need to add
             machines.
 
     Raises:
@@ -38,7 +38,7 @@ class ClusterOptions:
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
     retries: int = 2
-    patience_seconds: float = 600.0
+    startup_timeout_seconds: float = 600.0
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -60,8 +60,10 @@ class ClusterOptions:
             )
         if self.retries < 0:
             raise ArgumentError(f"retries is {self.retries}; it has to be at least 0.")
-        if not self.patience_seconds > 0:
-            raise ArgumentError(f"patience is {self.patience_seconds:g} seconds; it has to be positive.")
+        if not self.startup_timeout_seconds > 0:
+            raise ArgumentError(
+                f"startup-timeout is {self.startup_timeout_seconds:g} seconds; it has to be positive."
+            )
 
     @property
     def device_name(self) -> str:

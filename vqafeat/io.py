@@ -69,9 +69,6 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
     return path.read_text(encoding=encoding, errors=errors)
 
 
-_NAMED_AT_MOST = 3
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file at once, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +96,21 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     write_bytes(path, text.getvalue().encode())
 
 
-def summarize_problems(problems: Sequence[str]) -> str:
-    """Join the first few of many words."""
-    more = len(problems) - _NAMED_AT_MOST
-    return "; ".join(problems[:_NAMED_AT_MOST]) + (f"; and {more} more" if more > 0 else "")
+def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> str:
+    """Return the first `limit` items in one line, and how many more there are."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return separator.join(items[:limit]) + more
+
+
+def duplicates(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, in the order of their second appearance."""
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            twice[name] = None
+        seen.add(name)
+    return list(twice)
 
 
 def _cell(value: Any) -> Any:

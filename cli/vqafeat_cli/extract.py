@@ -16,9 +16,9 @@ from vqafeat_cli.options import (
     devices,
     json_option,
     labels_option,
-    patience_option,
     resources,
     split_options,
+    startup_timeout_option,
     store_and_videos_options,
     weights_option,
 )
@@ -39,7 +39,7 @@ from vqafeat_cli.options import (
 @weights_option
 @compute_options
 @cluster_options
-@patience_option
+@startup_timeout_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "bf16"]),

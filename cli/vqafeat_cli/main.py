@@ -38,7 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # Spellings of version 1, which still work for one version and stand in no help text.
-FORMER_OPTIONS = {"--engine": "--backend"}
+FORMER_OPTIONS = {"--engine": "--backend", "--patience": "--startup-timeout"}
 
 
 class _Group(click.Group):

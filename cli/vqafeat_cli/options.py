@@ -217,9 +217,9 @@ _CLUSTER_OPTIONS: list[Decorator] = [
         help="How often the work of a Ray worker that died is tried again.  [default: 2]",
     ),
 ]
-patience_option: Decorator = click.option(
-    "--patience",
-    "patience_seconds",
+startup_timeout_option: Decorator = click.option(
+    "--startup-timeout",
+    "startup_timeout_seconds",
     type=float,
     help="Seconds to wait while no Ray worker can start.  [default: 600]",
 )
@@ -229,7 +229,7 @@ _CLUSTER_PARAMETERS = (
     "cpus_per_worker",
     "gpus_per_worker",
     "retries",
-    "patience_seconds",
+    "startup_timeout_seconds",
 )
 
 

@@ -24,7 +24,8 @@ def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             ("--retries", "3"),
             "--retries is for a cluster, but the backend is 'local'; add --backend ray, or leave it out.",
         ),
-        (("--patience", "3"), "--patience is for a cluster, but the backend is 'local'"),
+        (("--startup-timeout", "3"), "--startup-timeout is for a cluster, but the backend is 'local'"),
+        (("--patience", "3"), "--startup-timeout is for a cluster"),  # the former spelling
         (
             ("--backend", "ray", "--device", "cpu"),
             "device is 'cpu', which is for one machine, but the backend is 'ray'",

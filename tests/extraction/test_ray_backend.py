@@ -151,7 +151,8 @@ def test_ray_backend__reports_workers_that_cannot_start(cluster: Any, tmp_path: 
     ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64)
     with pytest.raises(
-        ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --patience"
+        ClusterError,
+        match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 shares .* --startup-timeout",
     ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, patience_seconds=0.5)
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
+from vqafeat.io import duplicates, summarize
 from vqafeat.remote import VideoFile
 
 SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
@@ -21,12 +22,6 @@ SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
 MOS_TOLERANCE = 1e-4
 
 Permutations = npt.NDArray[np.integer[Any]]
-
-
-def summarize(items: Sequence[str], limit: int = 5) -> str:
-    """Return the first items as one phrase, with the count of the others."""
-    shown = ", ".join(items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
 
 
 def name_problem(name: str) -> str | None:
@@ -263,17 +258,6 @@ class Dataset:
         permutations = _kept_permutations(self.stored_permutations, rows)
         changed = replace(self, videos=videos, stored_permutations=permutations)
         return replace(changed, digest=dataset_digest(changed))
-
-
-def duplicates(names: Sequence[str]) -> list[str]:
-    """Return the names that occur more than once, in the order of their second appearance."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            twice[name] = None
-        seen.add(name)
-    return list(twice)
 
 
 def dataset_digest(dataset: Dataset) -> str:

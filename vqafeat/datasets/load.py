@@ -15,13 +15,11 @@ from vqafeat.datasets.dataset import (
     Permutations,
     Video,
     dataset_digest,
-    duplicates,
     name_problem,
-    summarize,
 )
 from vqafeat.datasets.manifest import LabelList, Manifest, load_manifest
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited
+from vqafeat.io import duplicates, read_text_limited, summarize
 
 
 def check_rows(

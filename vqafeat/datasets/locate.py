@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from vqafeat.datasets.dataset import Dataset, FileRules, summarize
+from vqafeat.datasets.dataset import Dataset, FileRules
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import summarize
 from vqafeat.remote import StorePath, VideoFile, listed_files
 
 if TYPE_CHECKING:

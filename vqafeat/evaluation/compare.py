@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqafeat.datasets.dataset import duplicates
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.io import duplicates
 from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
 from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
 from vqafeat.training.joint_store import dataset_number

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from vqafeat.datasets import SPLIT_NAMES, load_manifest, manifest_names
-from vqafeat.datasets.dataset import duplicates, summarize
 from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.evaluate import Evaluation
+from vqafeat.io import duplicates, summarize
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.registry import named
 from vqafeat.training.data import FeatureReader

@@ -11,7 +11,7 @@ from torch import Tensor
 from vqafeat.backbones.weights import read_state_dict
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.heads.base import build_head, head_options
-from vqafeat.io import summarize_problems, write_json
+from vqafeat.io import summarize, write_json
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.training.results import (
@@ -120,7 +120,7 @@ def read_head(
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
     if problems:
         expected = f"Expected are {', '.join(layout.names)}."
-        raise WeightsError(f"{where} is not {layout.described}: {summarize_problems(problems)}. {expected}")
+        raise WeightsError(f"{where} is not {layout.described}: {summarize(problems, 3, '; ')}. {expected}")
     weights = {own: released[name].float() for name, own in layout.names.items()}
     prefix = "inner." if layout.head == "mdtvsfa" else ""
     reduced, channels = weights[f"{prefix}reduce.linear.weight"].shape

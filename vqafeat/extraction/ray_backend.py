@@ -279,7 +279,7 @@ class _Scheduler:
                     self._returned(reference)
             if self._idle or self._busy:
                 self._last_sign = time.monotonic()
-            self._check_patience()
+            self._check_startup_timeout()
         return self._counts.summary()
 
     @property
@@ -338,14 +338,14 @@ class _Scheduler:
             else:
                 self._counts.fail(_given_up(video, deaths, error))
 
-    def _check_patience(self) -> None:
-        if time.monotonic() - self._last_sign > self._cluster.patience_seconds:
+    def _check_startup_timeout(self) -> None:
+        if time.monotonic() - self._last_sign > self._cluster.startup_timeout_seconds:
             raise ClusterError(
                 f"no worker with {described(self._cluster.reserved)} could start for "
-                f"{self._cluster.patience_seconds:g} seconds, with "
+                f"{self._cluster.startup_timeout_seconds:g} seconds, with "
                 f"{len(self._todo)} shares of videos left and {_free(self._ray)} free on the "
                 f"cluster{self._last_death}. Lower what a "
-                "worker reserves, give --patience where machines take longer to come, or add machines; the "
+                "worker reserves, give --startup-timeout where machines take longer to come, or add machines; the "
                 "same command goes on from here."
             )
 

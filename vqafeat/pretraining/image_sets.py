@@ -8,10 +8,10 @@ from math import isfinite, isnan
 from pathlib import Path
 from statistics import stdev
 
-from vqafeat.datasets.dataset import duplicates, summarize
 from vqafeat.datasets.label_readers import Table, column_of, parsed_scores, read_table, read_workbook
 from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import duplicates, summarize
 from vqafeat.registry import Registry
 
 

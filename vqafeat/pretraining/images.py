@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from vqafeat.datasets.dataset import summarize
 from vqafeat.errors import DatasetError
+from vqafeat.io import summarize
 from vqafeat.registry import Registry
 
 # mode of a decoded file → 8-bit RGB

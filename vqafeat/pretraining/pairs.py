@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from vqafeat.datasets.dataset import duplicates, summarize
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import duplicates, summarize
 from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
 from vqafeat.splits import content_split
 

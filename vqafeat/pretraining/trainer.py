@@ -17,9 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vqafeat.datasets.dataset import summarize
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
-from vqafeat.io import write_bytes
+from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader

@@ -49,7 +49,7 @@ def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
             names,
             store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names),
             strict=True,
-        ):  # noqa: B023
+        ):
             if said is None or (said.source_sha256 and name not in timed):
                 left_out.append(f"{feature_set}/{name}: not complete")
             elif readable and (words := _damage_of_rows(store, feature_set, name)):

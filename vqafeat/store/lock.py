@@ -82,7 +82,7 @@ def remove_partial_files(store: StorePath) -> None:
 def remove_partial_files_after_workers(store: StorePath) -> None:
     """Remove it once the processes that wrote for this run are gone.
 
-    One that is only out of reach may outlast the patience; then the next run sweeps.
+    One that is only out of reach may outlast the timeout; then the next run sweeps.
     """
     if isinstance(store, Path):
         with suppress(StoreError), wait_for_workers(store):
@@ -126,11 +126,11 @@ def _locked_object(path: "UPath") -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path, store: Path, kind: int, patience_seconds: float) -> Iterator[None]:
+def _locked(path: Path, store: Path, kind: int, timeout_seconds: float) -> Iterator[None]:
     with translate_write_errors(store):
         file = path.open("w")
     with file:
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + timeout_seconds
         while not _taken(file.fileno(), kind, store):
             if time.monotonic() >= deadline:
                 raise StoreError(

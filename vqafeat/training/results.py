@@ -14,7 +14,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import summarize_problems, write_bytes
+from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 CONFIG, SPLITS, METRICS, CALIBRATION = "config.json", "splits.json", "metrics.json", "calibration.json"
@@ -70,7 +70,7 @@ def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
         if name in own and value.shape != own[name].shape
     ]
     if problems:
-        raise WeightsError(f"{where} do not fit the head: {summarize_problems(problems)}.")
+        raise WeightsError(f"{where} do not fit the head: {summarize(problems, 3, '; ')}.")
     network.load_state_dict(dict(weights))
 
 

@@ -11,7 +11,7 @@ import torch
 
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.io import json_text, summarize_problems
+from vqafeat.io import json_text, summarize
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 
@@ -151,7 +151,7 @@ class RunConfig:
         ]
         if problems:
             raise WeightsError(
-                f"{where} is not a configuration that this vqafeat reads: {summarize_problems(problems)}. Fit again."
+                f"{where} is not a configuration that this vqafeat reads: {summarize(problems, 3, '; ')}. Fit again."
             )
         datasets = tuple(TrainingDataset.from_dict(one) for one in values["datasets"])
         frame_input = FrameInput.from_dict(values["frame_input"])
