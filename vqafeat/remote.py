@@ -1,5 +1,6 @@
-"""Where a store lies: a local folder, or a prefix of an object store, whose methods are those of a path."""
+"""Local folders and prefixes of an object store, used through the same path methods, and files at a URL."""
 
+import errno
 import json
 import os
 import re
@@ -14,32 +15,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.registry import Registry
+from vqafeat.errors import ArgumentError, DatasetError, StoreError
+from vqafeat.registry import named
 
 if TYPE_CHECKING:
     from upath import UPath
 
     StorePath = Path | UPath
 else:
-    StorePath = Path  # universal-pathlib is only needed, and only imported, where a place is a URL
-import errno
-from typing import TYPE_CHECKING
-
-from vqafeat.errors import DatasetError
-
-if TYPE_CHECKING:
-    from upath import UPath
+    StorePath = Path  # universal-pathlib is imported only for URLs
 
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-_REQUESTS_AT_ONCE = 16
+_CONCURRENT_REQUESTS = 16
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _CREDENTIAL = re.compile(r"key|secret|token|passw|credential|signature|auth", re.IGNORECASE)
 
-# what is raised while a URL is in use and is no OSError: refusals, answers that are none, bodies that are cut
+# errors of a network that are no OSError: refusals, malformed replies, bodies that are cut
 _NETWORK_ERRORS = {
     "botocore.exceptions": ("BotoCoreError", "ClientError"),
     "botocore.parsers": ("ResponseParserError",),
@@ -53,10 +47,10 @@ class Scheme:
     """A kind of object store.
 
     Attributes:
-        module: that reaches it.
-        extra: of vqafeat, which brings the module.
-        credentials: where it takes them from, for the reader.
-        options: of its file system, unless --storage-option says otherwise.
+        module: fsspec implementation.
+        extra: of vqafeat that installs the module.
+        credentials: where the module reads them, for messages.
+        options: of its file system, unless --storage-option overrides them.
     """
 
     module: str
@@ -65,16 +59,14 @@ class Scheme:
     options: Mapping[str, Any]
 
 
-SCHEMES: Registry[Scheme] = Registry("kind of store URL")
-SCHEMES.add(
-    "s3",
-    Scheme(
+SCHEMES = {
+    "s3": Scheme(
         module="s3fs",
         extra="s3",
         credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
         options={
-            # botocore repeats what is answered with 500, 502, 503, 504 or a throttling code, after waits that
-            # double up to 20 s; what is cut or not answered in time s3fs repeats five times
+            # botocore repeats requests answered with 500, 502, 503, 504 or a throttling code, after waits
+            # that double up to 20 s; s3fs repeats five times what is cut or not answered in time
             "config_kwargs": {
                 "connect_timeout": 10,
                 "read_timeout": 60,
@@ -82,56 +74,53 @@ SCHEMES.add(
             },
             "use_listings_cache": False,  # another process may be writing
         },
-    ),
-)
+    )
+}
 
 
-def parse_path(text: str, storage_options: Sequence[str] = ()) -> StorePath:
-    """Return the folder or the URL that a text names.
+def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> StorePath:
+    """Return the path for a text, which may be a URL; what is a path already is returned as it is.
 
     Args:
-        text: a path, or a URL such as `s3://bucket/prefix`.
+        path: a local path, or a URL such as `s3://bucket/prefix`.
         storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
 
     Raises:
-        ArgumentError: an option is no such pair or holds credentials, the URL does, or what reaches it is not
-            installed.
-        UnknownNameError: the URL is of another kind than there are.
+        ArgumentError: an option is malformed, credentials are in the text, or a package is missing.
+        UnknownNameError: the kind of URL is unknown.
     """
-    url = _URL.fullmatch(text)
+    if not isinstance(path, str):
+        return path
+    url = _URL.fullmatch(path)
     if url is None:
         if storage_options:
             raise ArgumentError(
-                f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{text}'; "
-                f"leave it out."
+                f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{path}'; "
+                "leave it out."
             )
-        return Path(text)
-    scheme = SCHEMES.get(url["scheme"].lower())
+        return Path(path)
+    scheme = named("kind of store URL", url["scheme"].lower(), SCHEMES)
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
             f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write "
-            f"{url['scheme']}://bucket/prefix alone. "
-            f"Credentials come from the environment: {scheme.credentials}."
+            f"{url['scheme']}://bucket/prefix alone. Credentials come from the environment: "
+            f"{scheme.credentials}."
         )
-    given = dict(_parsed(option, scheme) for option in storage_options)
+    options = dict(_parse_option(option, scheme) for option in storage_options)
     _import(scheme.module, scheme)
-    for name, own in scheme.options.items():
-        if isinstance(own, dict):
-            if not isinstance(given.get(name, {}), dict):
+    for name, default in scheme.options.items():
+        if isinstance(default, dict):
+            if not isinstance(options.get(name, {}), dict):
                 raise ArgumentError(
-                    f"--storage-option {name}={given[name]} is no JSON object, as {name}={json.dumps(own)} "
-                    f"is; write one."
+                    f"--storage-option {name}={options[name]} is no JSON object, as "
+                    f"{name}={json.dumps(default)} is; write one."
                 )
-            given[name] = {**own, **given.get(name, {})}
-    return _import("upath", scheme).UPath(text.rstrip("/"), **{**scheme.options, **given})  # type: ignore[no-any-return]
+            options[name] = {**default, **options.get(name, {})}
+    return _import("upath", scheme).UPath(path.rstrip("/"), **{**scheme.options, **options})  # type: ignore[no-any-return]
 
 
 def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[StorePath]:
-    """Return the places of several texts; the options are for those at a URL, of which there has to be one.
-
-    Raises:
-        ArgumentError, UnknownNameError: as `parse_path`.
-    """
+    """Return the paths for several texts, as `parse_path`; the options are for the URLs among them."""
     if storage_options and not texts:
         raise ArgumentError(
             "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is "
@@ -150,9 +139,9 @@ def _import(module: str, scheme: Scheme) -> ModuleType:
         ) from error
 
 
-def _parsed(option: str, scheme: Scheme) -> tuple[str, Any]:
-    name, sign, text = option.partition("=")
-    if not sign or not name:
+def _parse_option(option: str, scheme: Scheme) -> tuple[str, Any]:
+    name, equals, text = option.partition("=")
+    if not equals or not name:
         raise ArgumentError(
             "--storage-option takes NAME=VALUE, as endpoint_url=http://127.0.0.1:9000; one has no such form."
         )
@@ -160,30 +149,25 @@ def _parsed(option: str, scheme: Scheme) -> tuple[str, Any]:
         value = json.loads(text)
     except ValueError:
         value = text
-    if any(_CREDENTIAL.search(word) for word in _names(name, value)) or re.search(r"://[^/]*@", text):
+    if any(_CREDENTIAL.search(key) for key in _keys(name, value)) or re.search(r"://[^/]*@", text):
         raise ArgumentError(
-            f"--storage-option {name} looks like a credential, which would be seen by others in the list of "
-            f"processes; "
-            f"set it in the environment: {scheme.credentials}."
+            f"--storage-option {name} looks like a credential, which others would see in the list of "
+            f"processes; set it in the environment: {scheme.credentials}."
         )
     return name, value
 
 
-def _names(name: str, value: Any) -> Iterator[str]:
+def _keys(name: str, value: Any) -> Iterator[str]:
     yield name
     if isinstance(value, dict):
-        for inner, own in value.items():
-            yield from _names(inner, own)
+        for inner, item in value.items():
+            yield from _keys(inner, item)
 
 
 @contextmanager
-def translate_network_errors(place: StorePath) -> Iterator[None]:
-    """Tell what a network answers as an error of the store there.
-
-    Raises:
-        StoreError: it cannot be reached, or does not let us in.
-    """
-    if isinstance(place, Path):
+def translate_network_errors(path: StorePath) -> Iterator[None]:
+    """Raise a `StoreError` in one sentence if a URL cannot be reached or refuses access."""
+    if isinstance(path, Path):
         yield
         return
     try:
@@ -192,72 +176,66 @@ def translate_network_errors(place: StorePath) -> Iterator[None]:
         raise
     except network_errors() as error:
         raise StoreError(
-            f"'{place}' cannot be reached ({type(error).__name__}: {error}); look at the URL, at "
-            f"--storage-option endpoint_url=URL, and at "
-            f"the credentials in the environment ({SCHEMES.get(place.protocol).credentials})."
+            f"'{path}' cannot be reached ({type(error).__name__}: {error}); check the URL, --storage-option "
+            "endpoint_url=URL, and the credentials in the environment "
+            f"({SCHEMES[path.protocol].credentials})."
         ) from error
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """Return the kinds of error that a disk or a network has; those that are no OSError exist where a URL is
-    in use.
-    """
-    named = [(sys.modules.get(module), names) for module, names in _NETWORK_ERRORS.items()]
+    """Return the error types of disks and of the imported network packages."""
+    modules = [(sys.modules.get(module), names) for module, names in _NETWORK_ERRORS.items()]
     return (
         OSError,
-        *(getattr(module, name) for module, names in named if module is not None for name in names),
+        *(getattr(module, name) for module, names in modules if module is not None for name in names),
     )
 
 
-def map_concurrently(place: StorePath, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """Return what `look` finds of each item, in order; over a network, many at once."""
-    if isinstance(place, Path):
-        return list(map(look, items))
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "requests") as pool:
-        return list(pool.map(look, items))
+def map_concurrently(
+    path: StorePath, function: Callable[[Item], Result], items: Iterable[Item]
+) -> list[Result]:
+    """Return `function(item)` for each item, in order; concurrently if the path is a URL."""
+    if isinstance(path, Path):
+        return list(map(function, items))
+    with ThreadPoolExecutor(_CONCURRENT_REQUESTS, "requests") as pool:
+        return list(pool.map(function, items))
 
 
-def read_bytes(place: StorePath) -> bytes:
-    """Return all that is in a file; over a network with one request, where opening it would ask for its size
-    first.
-    """
-    if isinstance(place, Path):
-        return place.read_bytes()
-    return place.fs.cat_file(place.path, max_concurrency=1)  # type: ignore[no-any-return]
+def read_bytes(path: StorePath) -> bytes:
+    """Return the content of a file; over a network with one request, where opening it would take another."""
+    if isinstance(path, Path):
+        return path.read_bytes()
+    return path.fs.cat_file(path.path, max_concurrency=1)  # type: ignore[no-any-return]
 
 
-def remove_tree(place: StorePath) -> None:
-    """Delete a folder with all that is in it, or all objects below a prefix."""
-    if isinstance(place, Path):
-        shutil.rmtree(place)
+def remove_tree(path: StorePath) -> None:
+    """Delete a folder and its content, or all objects below a prefix."""
+    if isinstance(path, Path):
+        shutil.rmtree(path)
     else:
-        place.fs.rm(place.path, recursive=True)
+        path.fs.rm(path.path, recursive=True)
 
 
 def cache_folder(kind: str) -> Path:
-    """Return `$XDG_CACHE_HOME/vqafeat/<kind>`, below `~/.cache` where that is not set."""
+    """Return `$XDG_CACHE_HOME/vqafeat/<kind>`; the default of the variable is `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqafeat" / kind
 
 
 @contextmanager
 def translate_cache_errors(folder: Path) -> Iterator[None]:
-    """Tell what the disk of a cache folder refuses.
-
-    Raises:
-        StoreError: it is full, read-only, or not ours.
-    """
+    """Raise a `StoreError` in one sentence if the disk of a cache folder is full or read-only."""
     try:
         yield
     except OSError as error:
         raise StoreError(
             f"the cache folder '{folder}' cannot be written to ({error.strerror or error}); make room or "
-            f"make it writable, or name another "
-            "disk's folder in XDG_CACHE_HOME, then run the same command again."
+            "make it writable, or name another disk's folder in XDG_CACHE_HOME, then run the same command "
+            "again."
         ) from error
 
 
 class ChangedError(OSError):
-    """What came of a file is not what was listed of it: it was cut on its way, or written anew meanwhile."""
+    """A file differs from its listing: it was cut in transfer, or written anew meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -265,52 +243,51 @@ class RemoteFile:
     """A file at a URL.
 
     Attributes:
-        place: the URL.
         size_bytes: as listed.
         modified_ns: nanoseconds since 1970 when it was last written, as listed.
     """
 
-    place: "UPath"
+    url: "UPath"
     size_bytes: int
     modified_ns: int
 
     def __str__(self) -> str:
-        return str(self.place)
+        return str(self.url)
 
     @property
     def name(self) -> str:
         """The last part of the URL."""
-        return str(self.place.name)
+        return str(self.url.name)
 
     @property
     def suffix(self) -> str:
         """The ending of the name, with its dot."""
-        return str(self.place.suffix)
+        return str(self.url.suffix)
 
     def open(self, mode: str) -> Any:
         """Open it, to be read over the network."""
-        return self.place.open(mode)
+        return self.url.open(mode)
 
     def is_copied_to(self, file: Path) -> bool:
-        """Tell whether a file is what `fetch` made of it as it is listed now."""
+        """Tell whether a file is a copy by `fetch` of the file as it is listed now."""
         if not file.is_file():
             return False
         status = file.stat()
         return (status.st_size, status.st_mtime_ns) == (self.size_bytes, self.modified_ns)
 
     def fetch(self, file: Path) -> None:
-        """Copy it to a file of this machine's cache, which gets its time of writing; raises what the network
-        raises.
+        """Copy it, with its modification time, to a file of the cache; network errors are raised as they are.
 
         Raises:
             ChangedError: its size is not the listed one.
             StoreError: the file cannot be written.
         """
         with translate_cache_errors(file.parent):
-            file.touch()  # so that what is wrong with the disk is not taken for an answer of the network
+            file.touch()  # so that an error of the disk is not taken for one of the network
         try:
-            # in one piece: pieces at once are held in memory, and one that is cut is not asked for again
-            self.place.fs.get_file(self.place.path, str(file), max_concurrency=1)
+            # in one piece: concurrent pieces are held in memory, and a piece that is cut is not requested
+            # again
+            self.url.fs.get_file(self.url.path, str(file), max_concurrency=1)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 with translate_cache_errors(file.parent):
@@ -325,28 +302,23 @@ VideoFile = Path | RemoteFile
 
 
 def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
-    """Return the files below a prefix by their paths relative to it, none of which leads out of a folder that
-    they are copied to.
-
-    Keys that are no relative path (`..`, `//`) are left out.
+    """Return the files below a prefix by relative path; keys with `..` or `//` are left out.
 
     Raises:
         DatasetError: there is no such bucket.
-        StoreError: the object store cannot be reached, or does not let us in.
+        StoreError: the object store cannot be reached, or refuses access.
     """
     try:
         with translate_network_errors(root):
-            found = root.fs.find(root.path, detail=True)
+            entries = root.fs.find(root.path, detail=True)
     except FileNotFoundError as error:
         raise DatasetError(
             f"the folder of videos '{root}' does not exist ({error}); name it with --root URL."
         ) from error
-    above = f"{root.path.rstrip('/')}/"
-    files = {path.removeprefix(above): said for path, said in found.items() if path.startswith(above)}
-    return {
-        relative: RemoteFile(
-            root / relative, int(said["size"]), int(said["LastModified"].timestamp()) * 10**9
-        )
-        for relative, said in files.items()
-        if not {"", ".", ".."}.intersection(relative.split("/"))
-    }
+    prefix, files = f"{root.path.rstrip('/')}/", {}
+    for path, info in entries.items():
+        relative = path.removeprefix(prefix)
+        if path.startswith(prefix) and not {"", ".", ".."}.intersection(relative.split("/")):
+            modified_ns = int(info["LastModified"].timestamp()) * 10**9
+            files[relative] = RemoteFile(root / relative, int(info["size"]), modified_ns)
+    return files

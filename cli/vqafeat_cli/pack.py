@@ -72,7 +72,7 @@ def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
 
 def _tell(done: "PackResult", what: str) -> None:
     click.echo(
-        f"{done.path}: {f'already {what}' if done.found else what}, {done.videos} complete entries, content "
+        f"{done.path}: {f'already {what}' if done.unchanged else what}, {done.videos} complete entries, content "
         f"{done.digest}"
     )
     for words in done.left_out:

@@ -124,7 +124,7 @@ def test_fetching__a_full_disk_ends_the_run(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(number, "nothing fits")
 
-    monkeypatch.setattr(given.place.fs, "get_file", full)
+    monkeypatch.setattr(given.url.fs, "get_file", full)
     told = pytest.raises(
         StoreError,
         match=r"the cache folder '.*' cannot be written to \(nothing fits\); make room .* XDG_CACHE_HOME",

@@ -232,8 +232,8 @@ def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
     with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
         assert same is packed
     assert told == [
-        "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; it is read there "
-        "at each access"
+        "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; each access reads "
+        "it there"
     ]
     assert not (tmp_path / "cache").exists()
 
@@ -252,7 +252,7 @@ def test_cached_copy__removes_the_oldest_copy_that_nobody_reads(
         cached_copy(other, ["tiny"], cache, told.append) as second,
     ):
         assert second is other
-        assert told[-1].startswith("copies that are in use leave no room")
+        assert told[-1].startswith("copies in use leave no room")
     with cached_copy(other, ["tiny"], cache, told.append) as second:
         assert isinstance(second.path, Path)
     assert not first.path.exists()

@@ -87,8 +87,7 @@ def test_pack_store__refuses_packing_in_place_at_a_url(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
     with pytest.raises(
         StoreError,
-        match=r"lies in an object store, where nothing can be replaced at once; name another place with "
-        r"--out",
+        match=r"is in an object store, where nothing can be replaced at once; choose another --out",
     ):
         pack_store(store.path)
     assert content_digest(FeatureStore.open(store.path))

@@ -200,7 +200,7 @@ def test_verify_store__names_the_videos_of_a_damaged_shard(
 ) -> None:
     packed = small_shards(store, monkeypatch)
     videos = packed.layout.stored_videos("tiny")
-    start = {name: packed.layout._videos("tiny")[name].start for name in videos}
+    start = {name: packed.layout._videos("tiny")[name][0] for name in videos}
     shard = packed.path / "features/tiny/float16/values/c" / str(start["b/c.mp4"] // 4) / "0"
     whole = shard.read_bytes()
     place = (start["b/c.mp4"] % 4 // 2) * (2 * 12 + 4)

@@ -1,6 +1,4 @@
-"""Copies of what a fit reads from an object store, on a local disk: made once, bounded, the least recently
-used ones removed first.
-"""
+"""Local copies of stores at a URL: made once, of limited size, the least recently used removed first."""
 
 import fcntl
 import json
@@ -25,68 +23,69 @@ from vqafeat.remote import (
     translate_cache_errors,
     translate_network_errors,
 )
-from vqafeat.store.layout import PLAIN, StoredVideo
+from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore
+from vqafeat.store.types import StoredVideo
 from vqafeat.store.zarr_io import read_node, store_key
 
-_AT_ONCE = 16  # objects on their way
+_CONCURRENT_DOWNLOADS = 16
 _METADATA = "zarr.json"
+_LOCK, _SIZE, _COMPLETE = "in-use.lock", "bytes", "complete"
+_SHARE_OF_FREE = 2
+
+Log = Callable[[str], None]
+Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete videos
 
 
-def copy_store(store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]], path: Path) -> None:
+def copy_store(store: FeatureStore, required: Required, path: Path) -> None:
     """Copy some feature sets of a store at a URL; what an earlier, stopped process copied is kept.
 
-    The root's metadata come last, so that what is copied in part is no store.
-
-    Args:
-        needed: feature set → the videos that are stored whole.
-        path: of the copy.
+    The root's metadata are written last, so that a partial copy is no store.
 
     Raises:
         StoreError: something does not have its check sum, or the object store cannot be reached.
     """
-    objects = list(_objects(store, needed))
-    with translate_network_errors(store.path), ThreadPoolExecutor(_AT_ONCE, "copying") as pool:
+    objects = list(_objects(store, required))
+    with translate_network_errors(store.path), ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool:
         for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), objects):
             pass
         features, root = _metadata(store.path / "features"), _metadata(store.path)
-    _leave_out(root, needed)
+    _leave_out(root, required)
     with translate_cache_errors(path):
         (path / "features" / _METADATA).write_text(json.dumps(features))
         (path / _METADATA).write_text(json.dumps(root))
-    _check(store, path, needed)
+    _check(store, path, required)
 
 
 def _metadata(node: StorePath) -> dict[str, Any]:
-    if not (found := read_node(node)):
+    if not (metadata := read_node(node)):
         raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
-    return found
+    return metadata
 
 
-def _check(store: FeatureStore, path: Path, needed: Mapping[str, Sequence[StoredVideo]]) -> None:
-    """Refuse what came damaged, or was changed meanwhile; it goes, so that the next try does not keep it.
+def _check(store: FeatureStore, path: Path, required: Required) -> None:
+    """Refuse what is damaged or was changed meanwhile, and delete it, so that the next try does not keep it.
 
-    Of a packed store all goes, since videos share objects.
+    Of a packed store everything is deleted, since videos share objects.
     """
-    copied = FeatureStore.open(path)
+    copy = FeatureStore.open(path)
     with _discard_on_error(store, path, "labels"):
-        _same(copied.dataset.digest, store.dataset.digest, "labels")
-    for name, videos in needed.items():
+        _same(copy.dataset.digest, store.dataset.digest, "labels")
+    for name, videos in required.items():
         group, identity = f"features/{store_key(name)}", store.identity(name)
         with _discard_on_error(store, path, f"{group}/{_METADATA}"):
-            _same(copied.identity(name), identity, f"identity of '{name}'")
-        for said in videos:
-            key = store_key(said.video)
-            with _discard_on_error(
-                store, path, *((f"{group}/{key}", f"frames/{key}") if store.layout.name == PLAIN else ("",))
-            ):
-                _same(copied.stored(name, said.video), said, f"rows of '{said.video}'")
-                copied.seconds(said.video)
-                copied.read(name, said.video, checked=True)
+            _same(copy.identity(name), identity, f"identity of '{name}'")
+        for video in videos:
+            key = store_key(video.video)
+            parts = (f"{group}/{key}", f"frames/{key}") if isinstance(store.layout, PlainLayout) else ("",)
+            with _discard_on_error(store, path, *parts):
+                _same(copy.stored(name, video.video), video, f"rows of '{video.video}'")
+                copy.seconds(video.video)
+                copy.read(name, video.video, checked=True)
 
 
-def _same(copied: object, there: object, what: str) -> None:
-    if copied != there:
+def _same(copied: object, original: object, what: str) -> None:
+    if copied != original:
         raise StoreError(f"the {what} are not those that were there")
 
 
@@ -101,75 +100,61 @@ def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[
             else:
                 part.unlink(missing_ok=True)
         raise StoreError(
-            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same "
-            f"command again, and "
-            f"`vqafeat verify {store.path}` if that stays."
+            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command "
+            f"again, and `vqafeat verify {store.path}` if it fails again."
         ) from error
 
 
-def _objects(
-    store: FeatureStore, needed: Mapping[str, Sequence[StoredVideo]]
-) -> Iterator[tuple[str, RemoteFile]]:
-    """Yield the objects of the labels, the frame times and the feature sets; of a plain store, where videos
-    are nodes, the needed ones'.
-    """
+def _objects(store: FeatureStore, required: Required) -> Iterator[tuple[str, RemoteFile]]:
+    """Yield the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
     assert not isinstance(store.path, Path)
     groups = {
-        f"features/{store_key(name)}": {store_key(said.video) for said in videos}
-        for name, videos in needed.items()
+        f"features/{store_key(name)}": {store_key(video.video) for video in videos}
+        for name, videos in required.items()
     }
     for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
         for name, file in listed_files(store.path / group).items():
             node = name.split("/")[0]
-            if store.layout.name != PLAIN or node in videos or node == _METADATA:
+            if not isinstance(store.layout, PlainLayout) or node in videos or node == _METADATA:
                 yield f"{group}/{name}", file
     for name, file in listed_files(store.path / "labels").items():
         yield f"labels/{name}", file
 
 
-def _leave_out(root: dict[str, Any], needed: Mapping[str, Sequence[StoredVideo]]) -> None:
-    """Take feature sets that were not copied out of the metadata that a packed store's root has of all its
-    nodes.
-    """
+def _leave_out(root: dict[str, Any], required: Required) -> None:
+    """Remove feature sets that were not copied from the consolidated metadata of a packed store."""
     if "consolidated_metadata" not in root:
         return
-    known, keys = root["consolidated_metadata"]["metadata"], {store_key(name) for name in needed}
-    left_out = [name for name in known if name.startswith("features/") and name.split("/")[1] not in keys]
+    nodes, keys = root["consolidated_metadata"]["metadata"], {store_key(name) for name in required}
+    left_out = [name for name in nodes if name.startswith("features/") and name.split("/")[1] not in keys]
     for name in left_out:
-        del known[name]
+        del nodes[name]
     if left_out:
         root["attributes"].pop("content", None)  # the digest is of all feature sets
 
 
-def _fetch(file: RemoteFile, to: Path) -> None:
-    if file.is_copied_to(to):
-        return  # a stopped process had it whole
-    with translate_cache_errors(to.parent):
-        to.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = to.with_name(f"{to.name}.partial")
+def _fetch(file: RemoteFile, target: Path) -> None:
+    if file.is_copied_to(target):
+        return  # by a stopped process
+    with translate_cache_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
     try:
-        file.fetch(unfinished)
+        file.fetch(partial)
     except (FileNotFoundError, ChangedError) as error:
         raise StoreError(
             f"'{file}' was changed while its store was copied ({error}); run the same command again."
         ) from error
-    unfinished.rename(to)
-
-
-_SHARE_OF_FREE = 2
-_LOCK, _SIZE, _WHOLE = "in-use.lock", "bytes", "complete"
-
-Log = Callable[[str], None]
+    partial.rename(target)
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where copies lie, and how much they may take.
+    """A folder of copies and its limit.
 
     Attributes:
         folder: of all copies.
-        most_bytes: of all copies together; 0 makes none, None is half of what is free on the disk and taken
-            by copies.
+        most_bytes: of all copies; 0 makes none, None is half of the free space including the copies.
     """
 
     folder: Path
@@ -181,7 +166,7 @@ class Cache:
 
     @property
     def limit_bytes(self) -> int:
-        """How much all copies may take."""
+        """The most bytes of all copies."""
         if self.most_bytes is not None:
             return self.most_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -189,118 +174,100 @@ class Cache:
 
     def copies(self) -> list[Path]:
         """Return the folders of the copies, the least recently used first."""
-        return sorted(
-            (lock.parent for lock in self.folder.glob(f"*/{_LOCK}")),
-            key=lambda copy: (copy / _LOCK).stat().st_mtime,
-        )
+        locks = sorted(self.folder.glob(f"*/{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
+        return [lock.parent for lock in locks]
 
 
 @contextmanager
 def cached_copy(
-    store: FeatureStore, feature_sets: Sequence[str], cache: Cache, tell: Log
+    store: FeatureStore, feature_sets: Sequence[str], cache: Cache, log: Log
 ) -> Iterator[FeatureStore]:
-    """Lend a copy of what is complete of some feature sets on this machine's disk, which is kept for the next
-    time.
+    """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
 
-    A store on this machine is lent as it is, and so is one that is larger than the cache: it is then read at
-    each access.
+    A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
 
     Args:
-        store: of any layout, anywhere.
-        feature_sets: the ones that are needed.
-        cache: where copies lie.
-        tell: told what is copied, removed, or not copied.
+        log: called with a sentence about what is copied, removed, or not copied.
 
     Raises:
-        StoreError: the store has no such feature set, or something of it cannot be read.
+        StoreError: the store has no such feature set, or something in it cannot be read.
     """
     if isinstance(store.path, Path):
         yield store
         return
-    needed = {name: _complete(store, name) for name in dict.fromkeys(feature_sets)}
-    size = sum(said.bytes for videos in needed.values() for said in videos)
-    folder = cache.folder / _key(store, needed)
+    required = {name: _complete_videos(store, name) for name in dict.fromkeys(feature_sets)}
+    size = _required_bytes(required)
+    folder = cache.folder / _key(store, required)
     if size > cache.limit_bytes:
-        tell(
-            f"{_gib(size)} of {store.path} is more than the {_gib(cache.limit_bytes)} of --cache; it is "
-            f"read there at each access"
-        )
+        limit = _gib(cache.limit_bytes)
+        log(f"{_gib(size)} of {store.path} is more than the {limit} of --cache; each access reads it there")
         yield store
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{store_key(store.dataset_name)}.zarr"
     with (folder / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if (folder / _WHOLE).is_file():
-            tell(f"reading the copy of {store.path} in {folder}")
-        elif not _made(store, needed, path, lock, cache, tell):
-            tell(
-                f"copies that are in use leave no room for {_gib(size)} of {store.path}; it is read there "
-                f"at each access"
-            )
+        if (folder / _COMPLETE).is_file():
+            log(f"reading the copy of {store.path} in {folder}")
+        elif not _fill(store, required, path, lock, cache, log):
+            log(f"copies in use leave no room for {_gib(size)} of {store.path}; each access reads it there")
             yield store
             return
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
 
 
-def _made(
-    store: FeatureStore,
-    needed: dict[str, list[StoredVideo]],
-    path: Path,
-    lock: TextIOWrapper,
-    cache: Cache,
-    tell: Log,
+def _fill(
+    store: FeatureStore, required: Required, path: Path, lock: TextIOWrapper, cache: Cache, log: Log
 ) -> bool:
-    """Make a copy where no other process makes it meanwhile, and tell whether there was room for it."""
+    """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
     fcntl.flock(lock, fcntl.LOCK_EX)
-    size = sum(said.bytes for videos in needed.values() for said in videos)
-    room = (path.parent / _WHOLE).is_file() or _make_room(cache, size, path.parent, tell)
-    if room and not (path.parent / _WHOLE).is_file():
-        (path.parent / _SIZE).write_text(str(size))
-        tell(f"copying {_gib(size)} of {store.path} to {path.parent}, once")
-        copy_store(store, needed, path)
-        (path.parent / _WHOLE).touch()
+    folder, size = path.parent, _required_bytes(required)
+    room = (folder / _COMPLETE).is_file() or _make_room(cache, size, folder, log)
+    if room and not (folder / _COMPLETE).is_file():
+        (folder / _SIZE).write_text(str(size))
+        log(f"copying {_gib(size)} of {store.path} to {folder}, once")
+        copy_store(store, required, path)
+        (folder / _COMPLETE).touch()
     fcntl.flock(lock, fcntl.LOCK_SH)
     return room
 
 
-def _complete(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
+def _complete_videos(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
     store.identity(feature_set)
-    found = store.layout.map_concurrently(
-        lambda video: store.stored(feature_set, video.name), store.dataset.videos
-    )
-    return [said for said in found if said is not None]
+    names = [video.name for video in store.dataset.videos]
+    infos = store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names)
+    return [info for info in infos if info is not None]
 
 
-def _key(store: FeatureStore, needed: dict[str, list[StoredVideo]]) -> str:
-    """Return a digest of the URL and all that the store says of what is needed: another content has another
-    copy.
-    """
+def _required_bytes(required: Required) -> int:
+    return sum(video.bytes for videos in required.values() for video in videos)
+
+
+def _key(store: FeatureStore, required: Required) -> str:
+    """Return a digest of the URL and all metadata of what is required: another content has another copy."""
     sets = {
-        name: [store.identity(name).as_dict(), [vars(said) for said in videos]]
-        for name, videos in needed.items()
+        name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
+        for name, videos in required.items()
     }
-    what = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
-    return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _make_room(cache: Cache, size: int, own: Path, tell: Log) -> bool:
-    """Remove the least recently used copies that no process reads, until there is room; tell whether there
-    is.
-    """
-    limit, taken = cache.limit_bytes, {copy: _size(copy) for copy in cache.copies() if copy != own}
-    for copy in list(taken):
-        if sum(taken.values()) + size <= limit:
+def _make_room(cache: Cache, size: int, folder: Path, log: Log) -> bool:
+    """Remove the least recently used copies that no process reads; tell whether there is room for `size`."""
+    limit, sizes = cache.limit_bytes, {copy: _size(copy) for copy in cache.copies() if copy != folder}
+    for copy in list(sizes):
+        if sum(sizes.values()) + size <= limit:
             break
         with (copy / _LOCK).open("a") as lock:
-            if _free(lock):
-                tell(f"removing the copy {copy}, {_gib(taken.pop(copy))}, to make room")
+            if _try_lock(lock):
+                log(f"removing the copy {copy}, {_gib(sizes.pop(copy))}, to make room")
                 shutil.rmtree(copy)
-    return sum(taken.values()) + size <= limit
+    return sum(sizes.values()) + size <= limit
 
 
-def _free(lock: TextIOWrapper) -> bool:
+def _try_lock(lock: TextIOWrapper) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

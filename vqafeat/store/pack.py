@@ -1,4 +1,4 @@
-"""A finished store → one sharded array a feature set, and back; what is written is read again and compared
+"""Pack a finished store into one sharded array a feature set, and unpack it; the result is read and compared
 before anything is replaced.
 """
 
@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
@@ -20,12 +20,12 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
 
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.remote import StorePath, remove_tree
+from vqafeat.remote import StorePath, parse_path, remove_tree
 from vqafeat.store.content import StoreContents, content_digest, contents
-from vqafeat.store.layout import PACKED, PLAIN
 from vqafeat.store.lock import exclusive_lock
-from vqafeat.store.packed import TABLE
-from vqafeat.store.store import SCHEMA_OF_LAYOUT, FeatureStore, label_attributes
+from vqafeat.store.packed import TABLE, PackedLayout
+from vqafeat.store.plain import PlainLayout
+from vqafeat.store.store import FeatureStore, Layout, label_attributes
 from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import failure_log_path, open_root, store_key
 
@@ -39,95 +39,93 @@ class PackResult:
     """A store that was packed or unpacked.
 
     Attributes:
-        path: where it lies now.
+        path: of the result.
         digest: its content digest, the same before and after.
-        videos: complete entries over all feature sets.
-        left_out: one sentence for each video that was not whole.
-        found: there was nothing to do.
+        videos: number of complete entries over all feature sets.
+        left_out: one sentence for each video that was not complete.
+        unchanged: the store already had the layout.
     """
 
     path: StorePath
     digest: str
     videos: int
     left_out: tuple[str, ...] = ()
-    found: bool = False
+    unchanged: bool = False
 
     def __post_init__(self) -> None:
         if len(self.digest) != 64 or self.videos < 0:
             raise ArgumentError(
-                f"a store has a digest of 64 digits and at least no videos, got '{self.digest}' and "
-                f"{self.videos}."
+                f"a store has a digest of 64 digits and 0 videos or more, not '{self.digest}', {self.videos}."
             )
 
 
 def pack_store(
-    path: StorePath, out: StorePath | None = None, shard_bytes: int = SHARD_BYTES, skip_missing: bool = False
+    path: StorePath | str,
+    out: StorePath | str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    skip_missing: bool = False,
 ) -> PackResult:
-    """Turn the store at a path into one sharded array a feature set, which the same methods read.
+    """Turn a store into one sharded array a feature set, which the same methods read.
 
     Args:
-        path: of the store.
-        out: where the packed store goes; without it, it replaces the store once it is written and found
-            equal.
+        out: path of the result; without it, the result replaces the store once it is written and compared.
         shard_bytes: most bytes of features in one shard, which is one file or object.
         skip_missing: leave out what is incomplete or damaged.
 
     Raises:
-        StoreError: a video is incomplete or damaged and not to be left out, another process is writing, or
-            `out` exists.
+        StoreError: a video is incomplete or damaged, another process is writing, or `out` exists.
         ArgumentError: a row does not fit into a shard.
     """
-
-    def write(store: FeatureStore, whole: StoreContents, target: StorePath, digest: str) -> None:
-        _Packer(store, target, shard_bytes).write(whole, digest)
-
-    return _repacked(path, out, PACKED, write, skip_missing)
+    return _convert(path, out, PackedLayout, skip_missing, shard_bytes)
 
 
-def unpack_store(path: StorePath, out: StorePath | None = None, skip_missing: bool = False) -> PackResult:
-    """Turn a packed store into one that can be written to, as `pack_store` does the reverse; raises the
-    same.
-    """
-    return _repacked(path, out, PLAIN, _write_plain, skip_missing)
-
-
-def _repacked(
-    path: StorePath,
-    out: StorePath | None,
-    layout: str,
-    write: Callable[[FeatureStore, StoreContents, StorePath, str], None],
-    skip_missing: bool,
+def unpack_store(
+    path: StorePath | str, out: StorePath | str | None = None, skip_missing: bool = False
 ) -> PackResult:
+    """Turn a packed store into one that can be written to; arguments and errors as of `pack_store`."""
+    return _convert(path, out, PlainLayout, skip_missing)
+
+
+def _convert(
+    path: StorePath | str,
+    out: StorePath | str | None,
+    layout: type[Layout],
+    skip_missing: bool,
+    shard_bytes: int = SHARD_BYTES,
+) -> PackResult:
+    path, out = parse_path(path), None if out is None else parse_path(out)
     if isinstance(path, Path):
         _finish_replacing(path)
     store = FeatureStore.open(path)
     if out is not None and out.exists():
-        raise StoreError(f"--out '{out}' exists already; name another place, or delete it.")
-    # a packed store does not change, and may lie where one may only read
-    with exclusive_lock(path) if out is None or store.layout.name == PLAIN else nullcontext():
-        whole = contents(store, readable=skip_missing)
-        videos = sum(map(len, whole.rows.values()))
-        if out is None and store.layout.name == layout:
-            return PackResult(path, content_digest(store, whole), videos, whole.left_out, found=True)
-        if whole.left_out and not skip_missing:
+        raise StoreError(f"--out '{out}' exists already; name another path, or delete it.")
+    # a packed store does not change, and may be read-only
+    needs_lock = out is None or isinstance(store.layout, PlainLayout)
+    with exclusive_lock(path) if needs_lock else nullcontext():
+        complete = contents(store, readable=skip_missing)
+        videos = sum(map(len, complete.rows.values()))
+        if out is None and isinstance(store.layout, layout):
+            return PackResult(
+                path, content_digest(store, complete), videos, complete.left_out, unchanged=True
+            )
+        if complete.left_out and not skip_missing:
             raise StoreError(
-                f"{len(whole.left_out)} entries of '{path}' are not whole (first: {whole.left_out[0]}); run "
-                f"`vqafeat extract` again, or "
-                "leave them out with --skip-missing."
+                f"{len(complete.left_out)} entries of '{path}' are not whole (first: "
+                f"{complete.left_out[0]}); run `vqafeat extract` again, or leave them out with "
+                "--skip-missing."
             )
         with _write_to(path, out) if out is not None else _replace_in_place(path) as target:
-            digest = content_digest(store, whole)
-            write(store, whole, target, digest)
+            digest = content_digest(store, complete)
+            if layout is PackedLayout:
+                _Packer(store, target, shard_bytes).write(complete, digest)
+            else:
+                _write_plain(store, complete, target)
             if content_digest(FeatureStore.open(target)) != digest:
                 raise StoreError(
                     f"'{target}' does not hold what '{path}' does, which stays as it is; is the disk sound? "
-                    f"Run it again."
+                    "Run it again."
                 )
-    return PackResult(out or path, digest, videos, whole.left_out)
-
-
-# --- the place of the result
-# ------------------------------------------------------------------------------------------------------
+    return PackResult(out or path, digest, videos, complete.left_out)
 
 
 def _new(path: Path) -> Path:
@@ -139,26 +137,23 @@ def _old(path: Path) -> Path:
 
 
 def _finish_replacing(path: Path) -> None:
-    """Bring a store back to its name, whose replacement was stopped between two renames."""
+    """Rename a store back whose replacement was stopped between two renames."""
     if not path.exists() and _old(path).exists():
         _old(path).rename(path)
 
 
 @contextmanager
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
-    """Lend a new place beside a store; at the end, what is there takes the store's place. A stop at any time
-    loses nothing.
-    """
+    """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
     if not isinstance(path, Path):
         raise StoreError(
-            f"'{path}' lies in an object store, where nothing can be replaced at once; name another place "
-            f"with --out."
+            f"'{path}' is in an object store, where nothing can be replaced at once; choose another --out."
         )
     for leftover in (_new(path), _old(path)):
         if leftover.exists():
             remove_tree(leftover)
     yield _new(path)
-    os.sync()  # all of the new before any of the old goes, should the machine stop
+    os.sync()  # all of the new is on disk before any of the old is deleted, in case the machine stops
     path.rename(_old(path))
     _new(path).rename(path)
     remove_tree(_old(path))
@@ -168,123 +163,107 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
 
 @contextmanager
 def _write_to(path: StorePath, out: StorePath) -> Iterator[StorePath]:
-    """Lend the place that was asked for; at the end, the failure log goes there too."""
+    """Yield the requested path; at the end, copy the failure log too."""
     out.parent.mkdir(parents=True, exist_ok=True)
     yield out
     if failure_log_path(path).is_file():
         failure_log_path(out).write_bytes(failure_log_path(path).read_bytes())
 
 
-# --- writing
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _write_plain(store: FeatureStore, whole: StoreContents, target: StorePath, _: str) -> None:
-    written = FeatureStore.create(target, store.dataset)
-    for video in whole.timed:
-        seconds, source = store.seconds(video), store.source(video)
+def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath) -> None:
+    copy = FeatureStore.create(target, store.dataset)
+    for name in complete.timed:
+        seconds, source = store.seconds(name), store.source(name)
         assert seconds is not None
         assert source is not None
-        written.write_frames(video, FrameTable(seconds, source))
-    for feature_set, videos in whole.rows.items():
-        written.add_feature_set(feature_set, store.identity(feature_set))
-        for said in videos:
-            written.write_features(
-                feature_set, said.video, store.read(feature_set, said.video, checked=True), said.source_sha256
-            )
+        copy.write_frames(name, FrameTable(seconds, source))
+    for feature_set, videos in complete.rows.items():
+        copy.add_feature_set(feature_set, store.identity(feature_set))
+        for video in videos:
+            features = store.read(feature_set, video.video, checked=True)
+            copy.write_features(feature_set, video.video, features, video.source_sha256)
 
 
 class _Packer:
-    """Writes what is whole in a store as a packed one, the mark of completeness last."""
+    """Writes what is complete in a store as a packed one, the mark of completeness last."""
 
     def __init__(self, store: FeatureStore, target: StorePath, shard_bytes: int) -> None:
-        self._store, self._target, self._shard_bytes = store, target, shard_bytes
-        dataset = store.dataset
+        self._store, self._shard_bytes = store, shard_bytes
         attributes = {
-            "schema_version": SCHEMA_OF_LAYOUT[PACKED],
-            "dataset": dataset.name,
-            "manifest_digest": dataset.digest,
+            "schema_version": PackedLayout.schema_version,
+            "dataset": store.dataset.name,
+            "manifest_digest": store.dataset.digest,
         }
         self._root = open_root(target, "w-", attributes)
 
-    def write(self, whole: StoreContents, digest: str) -> None:
-        """Write labels, frame times and all feature sets, one shard in memory at a time."""
+    def write(self, complete: StoreContents, digest: str) -> None:
+        """Write labels, frame times and all feature sets, with one shard of an array in memory at a time."""
         dataset = self._store.dataset
         self._root.create_group("labels", attributes=label_attributes(dataset))
         if dataset.stored_permutations is not None:
-            self._small("labels/permutations", dataset.stored_permutations.astype(np.int32))
-        self._write_times(whole.timed)
+            self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
+        self._write_times(complete.timed)
         self._root.create_group("features")
-        for feature_set in whole.rows:
-            self._write_set(feature_set, whole)
+        for feature_set in complete.rows:
+            self._write_set(feature_set, complete)
         self._root.attrs.update({"content": digest, "complete": True})
         with warnings.catch_warnings():
-            # a store on the network opens with one request for it; other readers of Zarr pass over it
+            # a store on the network opens with one request for it; other readers of Zarr ignore it
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
             zarr.consolidate_metadata(self._root.store, zarr_format=3)
 
-    def _write_times(self, videos: Sequence[str]) -> None:
+    def _write_times(self, names: Sequence[str]) -> None:
         self._root.create_group("frames")
         rows = list[int]()
-        with self._rows("frames/seconds", np.dtype(np.float64), ()) as seconds:
-            for video in videos:
-                own = self._store.seconds(video)
-                assert own is not None
-                seconds.append(own)
-                rows.append(len(own))
-        sources = [self._store.source(video) for video in videos]
-        self._table(
-            "frames", {"video": list(videos), "start": _starts(rows), "rows": rows, "source": sources}
-        )
+        with self._sharded("frames/seconds", np.dtype(np.float64), ()) as array:
+            for name in names:
+                seconds = self._store.seconds(name)
+                assert seconds is not None
+                array.append(seconds)
+                rows.append(len(seconds))
+        starts = list(accumulate(rows[:-1], initial=0)) if rows else []
+        sources = [self._store.source(name) for name in names]
+        self._write_table("frames", {"video": list(names), "start": starts, "rows": rows, "source": sources})
 
-    def _write_set(self, feature_set: str, whole: StoreContents) -> None:
-        key, videos = f"features/{store_key(feature_set)}", whole.rows[feature_set]
+    def _write_set(self, feature_set: str, complete: StoreContents) -> None:
+        key, videos = f"features/{store_key(feature_set)}", complete.rows[feature_set]
         identity = self._store.identity(feature_set)
         self._root.create_group(key, attributes={"name": feature_set, "identity": identity.as_dict()})
         starts, ends = list[int](), Counter[str]()
-        for said in videos:
-            starts.append(ends[said.dtype])
-            ends[said.dtype] += said.rows
+        for video in videos:
+            starts.append(ends[video.dtype])
+            ends[video.dtype] += video.rows
         for dtype in sorted(ends):
             with (
-                self._rows(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,)) as values,
-                self._rows(f"{key}/{dtype}/frame", np.dtype(np.int32), ()) as frame,
+                self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,)) as values,
+                self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32), ()) as frame,
             ):
-                for said in videos:
-                    if said.dtype == dtype:
-                        own = self._store.read(feature_set, said.video, checked=True)
-                        values.append(own.values)
-                        frame.append(own.frame)
-        columns = {
-            name: [getattr(said, name) for said in videos]
-            for name in ("video", "rows", "dtype", "source_sha256")
-        }
-        self._table(key, {**columns, "start": starts})
+                for name in [video.video for video in videos if video.dtype == dtype]:
+                    features = self._store.read(feature_set, name, checked=True)
+                    values.append(features.values)
+                    frame.append(features.frame)
+        names = ("video", "rows", "dtype", "source_sha256")
+        columns = {name: [getattr(video, name) for video in videos] for name in names}
+        self._write_table(key, {**columns, "start": starts})
 
     @contextmanager
-    def _rows(self, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> "Iterator[_ShardWriter]":
+    def _sharded(
+        self, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...]
+    ) -> "Iterator[_ShardWriter]":
         writer = _ShardWriter(self._root, key, dtype, row_shape, self._shard_bytes)
         yield writer
-        writer.close()
+        writer.flush()
 
-    def _table(self, key: str, columns: dict[str, list[Any]]) -> None:
-        self._small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
+    def _write_table(self, key: str, columns: dict[str, list[Any]]) -> None:
+        self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
 
-    def _small(self, key: str, values: npt.NDArray[Any]) -> None:
-        compressors = [ZstdCodec(), Crc32cCodec()]
-        self._root.create_array(
-            key,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=values.shape,
-            compressors=compressors,
-            fill_value=0,
-            config={"write_empty_chunks": True},
-        )[...] = values
+    def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
+        codecs = [ZstdCodec(), Crc32cCodec()]
+        _create_array(self._root, key, values.shape, values.dtype, values.shape, codecs)[...] = values
 
 
 class _ShardWriter:
-    """Rows, appended to a sharded array of any length; one shard waits in memory."""
+    """Appends rows to a sharded array; keeps one shard in memory."""
 
     def __init__(
         self, root: zarr.Group, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], shard_bytes: int
@@ -292,42 +271,51 @@ class _ShardWriter:
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
             raise ArgumentError(
-                f"--shard-size {shard_bytes} bytes holds no row of '{key}', which has {row_bytes}; give at "
-                f"least as many."
+                f"--shard-size {shard_bytes} bytes holds no row of '{key}', which has {row_bytes}; give more."
             )
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
         shard_rows = shard_bytes // row_bytes // chunk_rows * chunk_rows
-        self._array = root.create_array(
-            key,
-            shape=(0, *row_shape),
-            dtype=dtype,
-            chunks=(chunk_rows, *row_shape),
-            shards=(shard_rows, *row_shape),
-            compressors=[Crc32cCodec()],
-            fill_value=0,
-            config={"write_empty_chunks": True},
-        )
-        self._waiting = np.empty((shard_rows, *row_shape), dtype)
+        chunks, shards = (chunk_rows, *row_shape), (shard_rows, *row_shape)
+        self._array = _create_array(root, key, (0, *row_shape), dtype, chunks, [Crc32cCodec()], shards)
+        self._buffer = np.empty(shards, dtype)
         self._filled = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Add rows after the last."""
         while len(rows):
-            taken = rows[: len(self._waiting) - self._filled]
-            self._waiting[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
-            rows = rows[len(taken) :]
-            if self._filled == len(self._waiting):
-                self.close()
+            part = rows[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rows = rows[len(part) :]
+            if self._filled == len(self._buffer):
+                self.flush()
 
-    def close(self) -> None:
-        """Write what waits."""
+    def flush(self) -> None:
+        """Write the rows in memory."""
         if self._filled:
             end = self._written + self._filled
             self._array.resize((end, *self._array.shape[1:]))
-            self._array[self._written : end] = self._waiting[: self._filled]
+            self._array[self._written : end] = self._buffer[: self._filled]
             self._written, self._filled = end, 0
 
 
-def _starts(rows: Sequence[int]) -> list[int]:
-    return list(accumulate(rows[:-1], initial=0)) if rows else []
+def _create_array(
+    root: zarr.Group,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    chunks: tuple[int, ...],
+    codecs: list[Any],
+    shards: tuple[int, ...] | None = None,
+) -> "zarr.Array[Any]":
+    config: Any = {"write_empty_chunks": True}
+    return root.create_array(
+        key,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=codecs,
+        fill_value=0,
+        config=config,
+    )

@@ -1,20 +1,18 @@
 """The packed layout: all videos of a feature set in one sharded array, which is read and never written to.
 
-    <dataset>.zarr/                attrs: schema version, data set, complete; consolidated metadata, so that
-    it opens with one request
-      labels/                      as in the plain layout
-      frames/                      videos: the table; seconds (all decoded frames,) float64
-      features/<feature set>/      attrs: the identity; videos: the table
-        <dtype>/                   values (all rows, D), frame (all rows,) int32
+    <dataset>.zarr/            attrs: schema version, data set, complete; consolidated metadata (one request)
+      labels/                  as in the plain layout
+      frames/                  videos: the table; seconds (all decoded frames,) float64
+      features/<feature set>/  attrs: the identity; videos: the table
+        <dtype>/               values (all rows, D), frame (all rows,) int32
 
-A table has a column each of the videos' names, first rows (`start`) and numbers of rows, and more; it is JSON
-in a (byte,) uint8 array: `json.loads(bytes(group["features/resnet50/videos"][...]))`. Rows of a video follow
-each other. Shards have a bounded size; the chunks in them are uncompressed and have a CRC-32C each.
+A table has columns for the videos' names, first rows (`start`), numbers of rows, and more; it is JSON in a
+(byte,) uint8 array: `json.loads(bytes(group["features/resnet50/videos"][...]))`. Rows of a video
+are contiguous. Shards have a bounded size; the chunks in them are uncompressed and have a CRC-32C each.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -23,45 +21,21 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import Found, Item, StorePath
-from vqafeat.store.layout import LAYOUTS, PACKED, StoredVideo
-from vqafeat.store.types import VideoFeatures
+from vqafeat.remote import Item, Result, StorePath
+from vqafeat.store.types import StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import ShardedRows, store_key
 
 TABLE = "videos"
 
 
-@dataclass(frozen=True)
-class PackedVideo:
-    """Where a video's rows lie: from row `start` on, of the arrays of its type."""
-
-    start: int
-    stored: StoredVideo
-
-    @property
-    def stop(self) -> int:
-        """The row after its last."""
-        return self.start + self.stored.rows
-
-
-@dataclass(frozen=True)
-class TimedVideo:
-    """Where a video's frame times lie, and where its frames came from."""
-
-    start: int
-    stop: int
-    source: dict[str, Any]
-
-
-@LAYOUTS.register(PACKED)
 class PackedLayout:
-    """The arrays of a packed store; its tables are read once, since nothing changes in it.
+    """Reads a packed store; its tables are read once, since nothing in it changes.
 
     Raises:
-        StoreError: the packing was stopped before its end.
+        StoreError: packing was stopped before its end.
     """
 
-    name = PACKED
+    name, schema_version = "packed", 2
 
     def __init__(self, path: StorePath, root: zarr.Group) -> None:
         if not root.attrs.get("complete"):
@@ -70,21 +44,18 @@ class PackedLayout:
         self._videos = lru_cache(None)(self._read_videos)
         self._rows = lru_cache(None)(self._sharded)
 
-    def map_concurrently(self, look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-        """Return what `look` finds of each item, in order; the tables are at hand."""
-        return list(map(look, items))
+    def map_concurrently(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return `function(item)` for each item, in order; the tables are in memory, so one after another."""
+        return list(map(function, items))
 
     def labels(self) -> dict[str, Any]:
         """Return the attributes of the labels."""
         return dict(self._root["labels"].attrs)
 
     def permutations(self) -> npt.NDArray[np.int32] | None:
-        """Return (video, run) the published splits, where there are any."""
-        return (
-            np.asarray(self._array("labels/permutations")[...])
-            if "labels/permutations" in self._root
-            else None
-        )
+        """Return the published splits (video, run), if there are any."""
+        key = "labels/permutations"
+        return np.asarray(self._array(key)[...]) if key in self._root else None
 
     @cached_property
     def _sets(self) -> dict[str, dict[str, Any]]:
@@ -97,16 +68,11 @@ class PackedLayout:
 
     def identity(self, feature_set: str) -> dict[str, Any] | None:
         """Return the identity of a feature set as JSON values."""
-        return (
-            cast(dict[str, Any], self._sets[feature_set]["identity"]) if feature_set in self._sets else None
-        )
+        return self._sets.get(feature_set, {}).get("identity")
 
     @cached_property
-    def _times(self) -> dict[str, TimedVideo]:
-        return {
-            row["video"]: TimedVideo(row["start"], row["start"] + row["rows"], row["source"])
-            for row in self._table(f"frames/{TABLE}")
-        }
+    def _times(self) -> dict[str, dict[str, Any]]:
+        return {row["video"]: row for row in self._table(f"frames/{TABLE}")}
 
     def timed_videos(self) -> list[str]:
         """Return the videos whose frame times are stored, sorted."""
@@ -114,28 +80,34 @@ class PackedLayout:
 
     def source(self, video: str) -> dict[str, Any] | None:
         """Return where a video's frames came from."""
-        return self._times[video].source if video in self._times else None
+        return self._times.get(video, {}).get("source")
 
     def seconds(self, video: str) -> npt.NDArray[np.float64]:
-        """Return (frame,) presentation times of a video that has them."""
-        own = self._times[video]
-        return np.array(self._rows("frames/seconds").read(own.start, own.stop, checked=True))
+        """Return the presentation times (frame,) of a video that has them."""
+        row = self._times[video]
+        return np.array(
+            self._rows("frames/seconds").read(row["start"], row["start"] + row["rows"], checked=True)
+        )
 
     def stored_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose rows are stored, sorted."""
         return sorted(self._videos(feature_set))
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
-        """Return what is said of a video's rows."""
-        found = self._videos(feature_set).get(video) if feature_set in self._sets else None
-        return None if found is None else found.stored
+        """Return the metadata of a video's rows, if they are complete."""
+        videos = self._videos(feature_set) if feature_set in self._sets else {}
+        return videos[video][1] if video in videos else None
 
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
-        """Return the rows of a video: a map of a shard where they lie in one of its chunks, else a copy."""
-        own = self._videos(feature_set)[video.video]
-        key = f"features/{store_key(feature_set)}/{video.dtype}"
-        values = self._rows(f"{key}/values").read(own.start, own.stop, checked)
-        return VideoFeatures(values, self._rows(f"{key}/frame").read(own.start, own.stop, checked))
+        """Return the rows of a video: a map of a shard if they are in one of its chunks, else a copy."""
+        start = self._videos(feature_set)[video.video][0]
+        values, frame = (
+            self._rows(f"features/{store_key(feature_set)}/{video.dtype}/{array}").read(
+                start, start + video.rows, checked
+            )
+            for array in ("values", "frame")
+        )
+        return VideoFeatures(values, frame)
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:
         """Yield each video whose frame times are damaged, and a sentence."""
@@ -147,34 +119,27 @@ class PackedLayout:
                 yield video, f"frames/{video}: cannot be read ({error})"
 
     def damaged_rows(self, feature_set: str) -> Iterator[tuple[str, list[str]]]:
-        """Read all rows of a feature set, check sums included; yield each video with what is wrong with
-        them.
-        """
-        for name, own in self._videos(feature_set).items():
+        """Read all rows, check sums included; yield each video with a sentence for each problem."""
+        for name, (_, stored) in self._videos(feature_set).items():
             try:
-                finite = self.read(feature_set, own.stored, checked=True).finite
+                finite = self.read(feature_set, stored, checked=True).finite
             except StoreError as error:
                 yield name, [f"{feature_set}/{name}: cannot be read ({error})"]
             else:
                 yield name, [] if finite else [f"{feature_set}/{name}: holds NaN or infinity"]
 
-    def _read_videos(self, feature_set: str) -> dict[str, PackedVideo]:
+    def _read_videos(self, feature_set: str) -> dict[str, tuple[int, StoredVideo]]:
+        """Return for each video its first row in the arrays of its type, and its metadata."""
         channels = self._sets[feature_set]["identity"]["channels"]
-        return {
-            row["video"]: PackedVideo(
-                row["start"],
-                StoredVideo(row["video"], row["rows"], channels, row["dtype"], row["source_sha256"]),
-            )
-            for row in self._table(f"features/{store_key(feature_set)}/{TABLE}")
-        }
+        rows = self._table(f"features/{store_key(feature_set)}/{TABLE}")
+        return {row["video"]: (row.pop("start"), StoredVideo(channels=channels, **row)) for row in rows}
 
     def _table(self, key: str) -> list[dict[str, Any]]:
         try:
             columns = json.loads(bytes(np.asarray(self._array(key)[...])))
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StoreError(
-                f"table '{key}' of '{self.path}' cannot be read ({error}); bring the store from another "
-                f"copy, or extract it again."
+                f"table '{key}' of '{self.path}' cannot be read ({error}); copy or extract the store again."
             ) from error
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -1,14 +1,13 @@
-"""The feature store: one Zarr v3 group a data set, the only thing that both stages know.
+"""The feature store: one Zarr v3 group a data set.
 
-    <dataset>.zarr/
-      labels/                    attrs: the data set's rows; permutations (videos, runs) where the data set
-      publishes its splits frames/<video>             seconds (T,) float64; attrs: where the frames came from
+    <dataset>.zarr/              attrs: schema version, data set, manifest digest
+      labels/                    attrs: the data set's rows; permutations (videos, runs): its published splits
+      frames/<video>             seconds (T,) float64; attrs: where the frames came from
       features/<feature set>/    attrs: the identity
-        <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, source
-        digest
+        <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
 
 This is the plain layout (`plain.py`), which is written to: each array is one uncompressed chunk followed by
-its CRC-32C, written at once; a video counts only when its `complete` attribute, written last, is there. A
+its CRC-32C, written at once; a video counts only if its `complete` attribute, written last, is present. A
 local store is read by mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout
 (`packed.py`), which is read by the same methods.
 """
@@ -24,74 +23,72 @@ import zarr
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import IdentityError, StoreError
-from vqafeat.remote import StorePath, translate_network_errors
-from vqafeat.store.layout import LAYOUTS, PACKED, PLAIN, Layout, StoredVideo
+from vqafeat.remote import StorePath, parse_path, translate_network_errors
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
-from vqafeat.store.plain import PlainLayout, plain
-from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
+from vqafeat.store.packed import PackedLayout
+from vqafeat.store.plain import PlainLayout
+from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import open_root, store_key, stores_in
 
-SCHEMA_OF_LAYOUT = {PLAIN: 1, PACKED: 2}  # a vqafeat that does not know a layout refuses its number
+Layout = PlainLayout | PackedLayout
+
+# a vqafeat that does not know a layout refuses its schema version
+_LAYOUTS: dict[Any, type[Layout]] = {layout.schema_version: layout for layout in (PlainLayout, PackedLayout)}
 _LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
 
 
 class FeatureStore:
-    """One data set's features; see the module's text for the layout."""
+    """One data set's features in a Zarr group; its layout is described in the module's docstring."""
 
     def __init__(self, path: StorePath, root: zarr.Group, layout: Layout) -> None:
         self.path, self.layout = path, layout
         self._root = root
 
     @classmethod
-    def open(cls, path: StorePath, writable: bool = False) -> "FeatureStore":
-        """Open a store.
+    def open(cls, path: StorePath | str, writable: bool = False) -> "FeatureStore":
+        """Open a store at a local path or a URL.
 
         Raises:
-            StoreError: there is none, it is of another schema, or it is packed and to be written to.
+            StoreError: there is none, its schema is another, or it is packed and should be writable.
         """
+        path = parse_path(path)
         with translate_network_errors(path):
-            root = _opened(path, "r+" if writable else "r")
+            root = _open_root(path, "r+" if writable else "r")
         schema = root.attrs.get("schema_version")
-        name = next((name for name, number in SCHEMA_OF_LAYOUT.items() if number == schema), None)
-        if name is None:
+        if schema not in _LAYOUTS:
+            known = " and ".join(map(str, _LAYOUTS))
             raise StoreError(
-                f"'{path}' has schema version {schema}, this vqafeat reads "
-                f"{' and '.join(map(str, SCHEMA_OF_LAYOUT.values()))}; "
-                "extract it again or use the matching version."
+                f"'{path}' has schema version {schema}, this vqafeat reads {known}; extract it again or use "
+                "the matching version."
             )
-        layout = LAYOUTS.get(name)(path, root)
+        store = cls(path, root, _LAYOUTS[schema](path, root))
         if writable:
-            plain(layout, path)
-        return cls(path, root, layout)
+            store._plain()
+        return store
 
     @classmethod
-    def create(cls, path: StorePath, dataset: Dataset) -> "FeatureStore":
-        """Open the store of `dataset` for writing, making it where it is missing; its labels become those of
-        `dataset`.
+    def create(cls, path: StorePath | str, dataset: Dataset) -> "FeatureStore":
+        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed.
 
         Raises:
-            StoreError: the store holds another data set or is packed, another process is writing to it, or it
-                cannot be written to.
+            StoreError: it holds another data set, is packed, is being written, or cannot be written.
         """
+        path = parse_path(path)
         with translate_network_errors(path):
-            there = (path / "zarr.json").is_file()
-        if not there:
+            exists = (path / "zarr.json").is_file()
+        if not exists:
             with translate_write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            # alone, since what a second run wrote here would undo what the first has begun
+            # locked, since a second run would overwrite what the first has begun
             with exclusive_lock(path), translate_write_errors(path):
                 if not (path / "zarr.json").is_file():
-                    attributes: dict[str, Any] = {
-                        "schema_version": SCHEMA_OF_LAYOUT[PLAIN],
-                        "dataset": dataset.name,
-                        "manifest_digest": "",
-                    }
-                    open_root(path, "a", attributes)
+                    schema = {"schema_version": PlainLayout.schema_version}
+                    open_root(path, "a", {**schema, "dataset": dataset.name, "manifest_digest": ""})
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
             raise StoreError(
                 f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another "
-                f"--store."
+                "--store."
             )
         if store._root.attrs["manifest_digest"] != dataset.digest or not store.layout.labels():
             store._renew_labels(dataset)
@@ -100,6 +97,12 @@ class FeatureStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureStore.open, (self.path,)
 
+    def __repr__(self) -> str:
+        labels = self.layout.labels()
+        videos = f"{len(labels['columns']['video'])} videos" if labels else "labels are missing"
+        sets = [f"{name} ({self.identity(name).channels})" for name in self.feature_sets()]
+        return f"{self.dataset_name}: {videos}; {', '.join(sets) or 'no features'}"
+
     @property
     def dataset_name(self) -> str:
         """The name of the data set that the store holds."""
@@ -107,31 +110,25 @@ class FeatureStore:
 
     @property
     def content(self) -> str:
-        """The content digest that packing noted; empty in a plain store, whose content may change."""
+        """The content digest that packing stored; empty in a plain store, whose content may change."""
         return str(self._root.attrs.get("content", ""))
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set with its labels as they were when the store was last written; videos have no path."""
+        """The data set with its labels as they were last written; videos have no path."""
         labels = self.layout.labels()
         if not labels:
             raise StoreError(
                 f"the labels in '{self.path}' are missing or damaged; run `vqafeat extract` or `vqafeat "
-                f"import` again to renew them."
+                "import` again to renew them."
             )
-        columns = labels["columns"]
-        videos = tuple(
-            Video(*row)
-            for row in zip(
-                columns["video"], columns["mos"], columns["content"], columns["split"], strict=True
-            )
-        )
+        columns = [labels["columns"][name] for name in ("video", "mos", "content", "split")]
         return Dataset(
             name=self.dataset_name,
             title=labels["title"],
             score_name=labels["score_name"],
             mos_range=tuple(labels["mos_range"]),
-            videos=videos,
+            videos=tuple(Video(*row) for row in zip(*columns, strict=True)),
             scale=labels["scale"],
             label_list=labels["label_list"],
             digest=str(self._root.attrs["manifest_digest"]),
@@ -140,12 +137,12 @@ class FeatureStore:
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
-        """The data sets whose labels lie on scales of their own: the one."""
+        """The data sets with separate label scales; one here, several in a `JointStore`."""
         return (self.dataset,)
 
     @property
     def member_numbers(self) -> npt.NDArray[np.intp]:
-        """(video,) which of the members each video belongs to."""
+        """(video,) index into `datasets`."""
         return np.zeros(len(self.dataset.videos), np.intp)
 
     def _renew_labels(self, dataset: Dataset) -> None:
@@ -154,9 +151,9 @@ class FeatureStore:
                 self._refuse_another_data_set(dataset)
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
-                permutations = dataset.stored_permutations
-                self._written.write_labels(
-                    label_attributes(dataset), None if permutations is None else permutations.astype(np.int32)
+                splits = dataset.stored_permutations
+                self._plain().write_labels(
+                    label_attributes(dataset), None if splits is None else splits.astype(np.int32)
                 )
                 self._root.attrs["manifest_digest"] = dataset.digest
                 self.__dict__.pop("dataset", None)
@@ -168,14 +165,13 @@ class FeatureStore:
         if not shared or 2 * changed > len(shared):
             raise StoreError(
                 f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
-                f"{len(old)} videos are in the new one, "
-                f"{changed} of those with another label. Give one of the two another name, or choose "
-                f"another --store."
+                f"{len(old)} videos are in the new one, {changed} of those with another label. Give one of "
+                "the two another name, or choose another --store."
             )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the store against other writers, and sweep away what a killed one left half written.
+        """Lock the store against other writers, and remove what a killed one left half written.
 
         Raises:
             StoreError: another process is writing to it, or it cannot be written to.
@@ -183,9 +179,6 @@ class FeatureStore:
         with exclusive_lock(self.path):
             remove_partial_files(self.path)
             yield
-
-    # --- feature sets
-    # -------------------------------------------------------------------------------------------------------------
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
@@ -197,81 +190,65 @@ class FeatureStore:
         Raises:
             StoreError: the store has no such feature set.
         """
-        found = self.layout.identity(feature_set)
-        if found is None:
+        values = self.layout.identity(feature_set)
+        if values is None:
             known = ", ".join(self.feature_sets()) or "none yet"
             raise StoreError(
                 f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with "
-                f"`vqafeat extract --backbone`, "
-                "or, if it was there, see what `vqafeat verify` says."
+                "`vqafeat extract --backbone`, or, if it was there, run `vqafeat verify`."
             )
-        return FeatureSetIdentity.from_dict(found)
+        return FeatureSetIdentity.from_dict(values)
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Make room for a feature set, or find it there with the same identity.
+        """Create a feature set, unless it exists with the same identity.
 
         Raises:
-            IdentityError: it is there under another identity; both are printed.
+            IdentityError: it exists with another identity; both are in the message.
             StoreError: the store is packed.
         """
         folder = self.path / "features" / store_key(feature_set)
         if (folder / "zarr.json").is_file():
-            there = self.identity(feature_set)
-            if there != identity:
+            stored = self.identity(feature_set)
+            if stored != identity:
                 raise IdentityError(
                     f"feature set '{feature_set}' of '{self.path}' was computed differently; stored against "
-                    f"asked for: "
-                    f"{there.differences(identity)}. Use another --store, or delete the folder '{folder}'."
+                    f"requested: {stored.differences(identity)}. Use another --store, or delete the folder "
+                    f"'{folder}'."
                 )
             return
         with translate_write_errors(self.path):
-            self._written.write_identity(feature_set, identity)
-
-    # --- videos
-    # -------------------------------------------------------------------------------------------------------------------
+            self._plain().write_identity(feature_set, identity)
 
     def source(self, video: str) -> dict[str, Any] | None:
-        """Return where a video's frames came from (digest, size, rate, colour), or None where they are not
-        stored whole.
-        """
+        """Return where a video's frames came from (digest, size, rate, colour), if they are complete."""
         return self.layout.source(video)
 
     def stored(self, feature_set: str, video: str) -> StoredVideo | None:
-        """Return what is said of a video's rows, or None where they are not stored whole or belong to other
-        frames than are stored.
-        """
-        found = self.layout.stored(feature_set, video)
-        if found is None or not found.source_sha256:
-            return found  # without a digest it was imported: the file is not known
+        """Return the metadata of a video's rows, if they are complete and of the stored frames."""
+        info = self.layout.stored(feature_set, video)
+        if info is None or not info.source_sha256:
+            return info  # without a digest it was imported: the file is not known
         source = self.source(video)
-        return found if source is not None and found.source_sha256 == source["sha256"] else None
+        return info if source is not None and info.source_sha256 == source["sha256"] else None
 
     def is_complete(self, feature_set: str, video: str) -> bool:
-        """Tell whether a video's rows are stored whole and belong to the frames that are stored for it."""
+        """Tell whether a video's rows are complete and of the stored frames."""
         return self.stored(feature_set, video) is not None
 
     def complete_videos(self, feature_set: str) -> list[str]:
-        """Return the videos of the data set whose rows are stored whole, in the data set's order."""
+        """Return the videos of the data set whose rows are complete, in the data set's order."""
         self.identity(feature_set)
         names = [video.name for video in self.dataset.videos]
-        whole = self.layout.map_concurrently(lambda name: self.is_complete(feature_set, name), names)
-        return [name for name, there in zip(names, whole, strict=True) if there]
+        complete = self.layout.map_concurrently(lambda name: self.is_complete(feature_set, name), names)
+        return [name for name, whole in zip(names, complete, strict=True) if whole]
 
     def forget(self, video: str) -> None:
-        """Remove all that is stored of a video, so that it is extracted anew.
-
-        Raises:
-            StoreError: the store is packed.
-        """
-        self._written.forget(video)
+        """Remove all that is stored of a video, so that it is extracted anew."""
+        self._plain().forget(video)
 
     def write_frames(self, video: str, table: FrameTable) -> None:
-        """Store the frame times of a video; its features follow.
-
-        Raises:
-            StoreError: the store is packed.
-        """
-        self._written.write_frames(video, table)
+        """Store the frame times of a video; its features follow."""
+        self._plain().write_frames(video, table)
 
     def write_features(
         self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str
@@ -279,10 +256,9 @@ class FeatureStore:
         """Store the rows of a video, the mark of completeness last.
 
         Raises:
-            StoreError: the rows hold NaN, infinity, or another number of channels than the feature set, or
-                the store is packed.
+            StoreError: they are not finite, their number of channels is another, or the store is packed.
         """
-        written, channels = self._written, self.identity(feature_set).channels
+        layout, channels = self._plain(), self.identity(feature_set).channels
         if features.values.shape[1] != channels:
             raise StoreError(
                 f"video '{video}' has {features.values.shape[1]} channels, feature set '{feature_set}' has "
@@ -293,53 +269,61 @@ class FeatureStore:
                 f"features '{feature_set}' of video '{video}' are not finite as {features.values.dtype}; "
                 "store them with --dtype float32, or check the network's weights."
             )
-        written.write_features(feature_set, video, features, source_sha256)
+        layout.write_features(feature_set, video, features, source_sha256)
 
     def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
-        """Return the rows of a video, as read-only maps of the store's files where these lie on this machine.
+        """Return the rows of a video, as read-only maps of the files of a local store.
 
         Args:
-            feature_set: for example `resnet50`.
-            video: its name.
-            checked: also compare check sums, as `verify` does; what comes over a network always is.
+            checked: also compare check sums, as `verify` does; what comes over a network is always checked.
 
         Raises:
-            StoreError: they are not stored whole, a file is missing or cut, or a check sum is wrong.
+            StoreError: they are not complete, a file is missing or cut, or a check sum is wrong.
         """
-        found = self.layout.stored(feature_set, video)
-        if found is None:
+        info = self.layout.stored(feature_set, video)
+        if info is None:
             self.identity(feature_set)
             raise StoreError(
                 f"video '{video}' is not complete in feature set '{feature_set}' of '{self.path}'; run "
-                f"`vqafeat extract` again."
+                "`vqafeat extract` again."
             )
         with translate_network_errors(self.path):
-            return self.layout.read(feature_set, found, checked)
+            return self.layout.read(feature_set, info, checked)
 
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
-        """Return (frame,) presentation times in seconds, or None where the features were imported without
-        them.
-        """
+        """Return (frame,) presentation times in seconds; None if the features were imported without them."""
         return None if self.source(video) is None else self.layout.seconds(video)
 
-    @property
-    def _written(self) -> PlainLayout:
-        return plain(self.layout, self.path)
+    def _plain(self) -> PlainLayout:
+        if not isinstance(self.layout, PlainLayout):
+            raise StoreError(
+                f"'{self.path}' is packed, and nothing can be written to it; run `vqafeat unpack "
+                f"{self.path}` first."
+            )
+        return self.layout
 
 
-def _opened(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
+def open_store(path: StorePath | str) -> FeatureStore:
+    """Open a feature store, for example `features/konvid.zarr` or `s3://bucket/features/konvid.zarr`.
+
+    Raises:
+        StoreError: there is none, or its schema is another.
+    """
+    return FeatureStore.open(path)
+
+
+def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
     if not (path / "zarr.json").is_file():
         if path.with_name(f"{path.name}.old").exists():
             raise StoreError(
-                f"no feature store at '{path}': packing it was stopped, and it lies beside as "
-                f"'{path.name}.old'; "
-                "run `vqafeat pack` or `vqafeat unpack` again."
+                f"no feature store at '{path}': packing it was stopped, and it is next to it as "
+                f"'{path.name}.old'; run `vqafeat pack` or `vqafeat unpack` again."
             )
         near = sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))
         hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
         raise StoreError(
             f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name "
-            f"its folder with --store."
+            "its folder with --store."
         )
     try:
         return open_root(path, mode)
@@ -351,17 +335,16 @@ def _opened(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:
     """Return what a store keeps of a data set's rows, as JSON values."""
-    columns = {
-        "video": [video.name for video in dataset.videos],
-        "mos": [video.mos for video in dataset.videos],
-        "content": [video.content for video in dataset.videos],
-        "split": [video.split for video in dataset.videos],
-    }
     return {
         "title": dataset.title,
         "score_name": dataset.score_name,
         "mos_range": list(dataset.mos_range),
         "scale": dataset.scale,
         "label_list": dataset.label_list,
-        "columns": columns,
+        "columns": {
+            "video": [video.name for video in dataset.videos],
+            "mos": [video.mos for video in dataset.videos],
+            "content": [video.content for video in dataset.videos],
+            "split": [video.split for video in dataset.videos],
+        },
     }

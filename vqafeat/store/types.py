@@ -1,6 +1,4 @@
-"""What crosses the border between the stages: features, frame times, and the identity that says what the
-numbers depend on.
-"""
+"""What both stages exchange: features, frame times, and the identity that says what the numbers depend on."""
 
 import json
 from collections.abc import Mapping
@@ -11,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.errors import ArgumentError
+from vqafeat.errors import ArgumentError, StoreError
 
 _ROWS_AT_ONCE = 4096
+_DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
 class FeatureSetIdentity:
-    """What the numbers of a feature set depend on; two sets may be mixed only where all compared fields
-    agree.
+    """What the numbers of a feature set depend on; two sets are the same if all compared fields agree.
 
-    `weights` and `origin` are provenance for the reader: the digest decides what the weights are.
+    `weights` and `origin` are for the reader: `weights_sha256` decides what the weights are.
     """
 
     network: str
@@ -54,7 +52,8 @@ class FeatureSetIdentity:
 
     def compared(self) -> dict[str, Any]:
         """Return the fields that decide whether two identities are the same."""
-        return {item.name: self.as_dict()[item.name] for item in fields(self) if item.compare}
+        values = self.as_dict()
+        return {item.name: values[item.name] for item in fields(self) if item.compare}
 
     def digest(self) -> str:
         """Return the SHA-256 of the compared fields."""
@@ -62,9 +61,9 @@ class FeatureSetIdentity:
 
     def differences(self, other: "FeatureSetIdentity") -> str:
         """Name each compared field in which `other` differs, with both values."""
-        mine, theirs = self.compared(), other.compared()
+        pairs = zip(self.compared().items(), other.compared().values(), strict=True)
         return "; ".join(
-            f"{name}: {mine[name]!r} against {theirs[name]!r}" for name in mine if mine[name] != theirs[name]
+            f"{name}: {mine!r} against {theirs!r}" for (name, mine), theirs in pairs if mine != theirs
         )
 
 
@@ -74,33 +73,28 @@ class VideoFeatures:
 
     Attributes:
         values: (row, channel) float16 or float32.
-        frame: (row,) int32, the index of the decoded frame that each row belongs to, never decreasing.
+        frame: (row,) int32, index of the decoded frame that each row belongs to, never decreasing.
     """
 
     values: npt.NDArray[Any]
     frame: npt.NDArray[np.int32]
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or self.frame.shape != self.values.shape[:1]:
-            raise ArgumentError(
-                f"features have to be (row, channel) with a frame each, got {self.values.shape} and "
-                f"{self.frame.shape}."
-            )
-        if self.values.dtype not in (np.float16, np.float32) or self.frame.dtype != np.int32:
-            raise ArgumentError(
-                f"features have to be float16 or float32 with int32 frames, got {self.values.dtype} and "
-                f"{self.frame.dtype}."
-            )
-        if len(self.values) == 0:
+        values, frame = self.values, self.frame
+        if values.ndim != 2 or frame.shape != values.shape[:1]:
+            shapes = f"{values.shape} and {frame.shape}"
+            raise ArgumentError(f"features have to be (row, channel) with a frame each, got {shapes}.")
+        if values.dtype not in (np.float16, np.float32) or frame.dtype != np.int32:
+            types = f"{values.dtype} and {frame.dtype}"
+            raise ArgumentError(f"features have to be float16 or float32 with int32 frames, got {types}.")
+        if len(values) == 0:
             raise ArgumentError("features of a video have to hold at least one row, got none.")
 
     @property
     def finite(self) -> bool:
-        """Whether no value is infinite or no number; long videos are looked at in parts."""
-        return all(
-            np.isfinite(self.values[start : start + _ROWS_AT_ONCE]).all()
-            for start in range(0, len(self.values), _ROWS_AT_ONCE)
-        )
+        """Whether no value is NaN or infinite; long videos are checked in parts, to save memory."""
+        starts = range(0, len(self.values), _ROWS_AT_ONCE)
+        return all(np.isfinite(self.values[start : start + _ROWS_AT_ONCE]).all() for start in starts)
 
 
 @dataclass(frozen=True)
@@ -116,19 +110,44 @@ class FrameTable:
     source: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.seconds.ndim != 1 or self.seconds.dtype != np.float64 or len(self.seconds) == 0:
-            raise ArgumentError(
-                f"seconds has to be (frame,) float64 and not empty, got {self.seconds.dtype} "
-                f"{self.seconds.shape}."
-            )
+        seconds = self.seconds
+        if seconds.ndim != 1 or seconds.dtype != np.float64 or len(seconds) == 0:
+            info = f"{seconds.dtype} {seconds.shape}"
+            raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {info}.")
         if "sha256" not in self.source:
             raise ArgumentError("source has to hold the file's 'sha256'.")
 
 
-def uniform_frames(frames: int, count: int) -> list[int]:
-    """Return `count` frame indices at equal intervals over a video of `frames` frames; all of them, once,
-    where there are fewer.
+@dataclass(frozen=True)
+class StoredVideo:
+    """Metadata of a video's rows in one feature set.
+
+    Attributes:
+        source_sha256: digest of the video file; empty if it is not known.
     """
-    return (
-        [position * frames // count for position in range(count)] if frames > count else list(range(frames))
-    )
+
+    video: str
+    rows: int
+    channels: int
+    dtype: str
+    source_sha256: str
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.channels < 1 or self.dtype not in _DTYPES:
+            raise StoreError(
+                f"video '{self.video}' is stored with {self.rows} rows of {self.channels} channels as "
+                f"'{self.dtype}'; at least one of each and {' or '.join(_DTYPES)} are possible, so its "
+                "metadata is damaged: extract it again."
+            )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the rows, each with its int32 frame index."""
+        return self.rows * (self.channels * np.dtype(self.dtype).itemsize + 4)
+
+
+def uniform_frames(frames: int, count: int) -> list[int]:
+    """Return `count` of `frames` frame indices at equal intervals, or all of them if there are fewer."""
+    if frames <= count:
+        return list(range(frames))
+    return [position * frames // count for position in range(count)]
