@@ -1,4 +1,4 @@
-"""What is asked of a cluster, and what is said where it cannot be had."""
+"""Options of a cluster, and messages if it cannot be used."""
 
 import sys
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from vqafeat.errors import ArgumentError, ClusterError
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("options", "message"),
     [
         ({"workers": 0}, "ray-workers is 0; it has to be at least 1"),
         ({"cpus_per_worker": -1.0}, "cpus-per-worker is -1; Ray takes whole numbers, or fractions of one"),
@@ -31,7 +31,7 @@ def test_connected__without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(
-            ClusterError, match=r"engine 'ray' needs Ray, .* install it with `pip install vqafeat\[ray\]`"
+            ClusterError, match=r"backend 'ray' needs Ray, .* install it with `pip install vqafeat\[ray\]`"
         ),
         connected(ClusterOptions()),
     ):
@@ -44,7 +44,8 @@ def test_connected__reports_a_cluster_that_cannot_be_reached(monkeypatch: pytest
         raise ConnectionError("Could not find any running Ray instance.\nThis goes on.")
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=refuse))
-    expected = r"no Ray cluster can be reached at address '192.0.2.1:6379': Could not find any running Ray instance. Start one with `ray start"
+    unreachable = "no Ray cluster can be reached at address '192.0.2.1:6379'"
+    expected = f"{unreachable}: Could not find any running Ray instance. Start one with `ray start"
     with pytest.raises(ClusterError, match=expected), connected(ClusterOptions(address="192.0.2.1:6379")):
         pass
 
@@ -55,8 +56,8 @@ def test_connected__keeps_what_ray_prints_out_of_results(
     monkeypatch.setattr(cluster, "ray_module", lambda: SimpleNamespace(is_initialized=lambda: True))
     with connected(ClusterOptions()):
         print("(raylet) a worker died")
-    found = capsys.readouterr()
-    assert (found.out, found.err) == ("", "(raylet) a worker died\n")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "(raylet) a worker died\n")
 
 
 def test_workers_that_fit__are_as_many_as_each_machine_holds() -> None:
@@ -70,7 +71,8 @@ def test_workers_that_fit__are_as_many_as_each_machine_holds() -> None:
     assert workers_that_fit(nodes, ClusterOptions(cpus_per_worker=4, gpus_per_worker=1)) == 2 + 1
     assert workers_that_fit(nodes, ClusterOptions(cpus_per_worker=0, gpus_per_worker=0.5)) == 4 + 2
     assert workers_that_fit(nodes, ClusterOptions(workers=50)) == 50
-    expected = r"no machine of the cluster holds a worker with 1 CPU and 4 GPU \(machines: 16 CPU, 2 GPU; 7 CPU, 1 GPU; 64 CPU, 0 GPU\)"
+    machines = r"\(machines: 16 CPU, 2 GPU; 7 CPU, 1 GPU; 64 CPU, 0 GPU\)"
+    expected = rf"no machine of the cluster holds a worker with 1 CPU and 4 GPU {machines}"
     with pytest.raises(ClusterError, match=expected):
         workers_that_fit(nodes, ClusterOptions(gpus_per_worker=4))
 

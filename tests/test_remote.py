@@ -23,16 +23,16 @@ def test_parse_path__a_path_is_a_local_folder(tmp_path: Path) -> None:
 def test_parse_path__a_url_keeps_its_options() -> None:
     pytest.importorskip("s3fs")
     pytest.importorskip("upath")
-    place = parse_path("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
-    assert str(place / "a.zarr") == "s3://bucket/prefix/a.zarr"
-    assert place.storage_options["anon"] is True
-    assert place.storage_options["config_kwargs"]["read_timeout"] == 60
+    path = parse_path("s3://bucket/prefix/", ["endpoint_url=http://127.0.0.1:1", "anon=true"])
+    assert str(path / "a.zarr") == "s3://bucket/prefix/a.zarr"
+    assert path.storage_options["anon"] is True
+    assert path.storage_options["config_kwargs"]["read_timeout"] == 60
     quick = parse_path("s3://bucket", ['config_kwargs={"read_timeout": 5}'])
     assert quick.storage_options["config_kwargs"] == {
-        **place.storage_options["config_kwargs"],
+        **path.storage_options["config_kwargs"],
         "read_timeout": 5,
     }
-    assert place.storage_options["endpoint_url"] == "http://127.0.0.1:1"
+    assert path.storage_options["endpoint_url"] == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_parse_path__a_url_keeps_its_options() -> None:
 def test_parse_path__refuses_credentials_in_options_and_never_repeats_them(option: str) -> None:
     with pytest.raises(
         ArgumentError, match=r"looks like a credential.*set it in the environment: AWS_ACCESS_KEY_ID"
-    ) as told:
+    ) as caught:
         parse_path("s3://bucket/prefix", [option])
-    assert "HIDDEN" not in str(told.value)
+    assert "HIDDEN" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["s3://me:HIDDEN@bucket/prefix", "s3://bucket/prefix?signature=HIDDEN"])
 def test_parse_path__refuses_credentials_in_urls_and_never_repeats_them(url: str) -> None:
     with pytest.raises(
         ArgumentError, match=r"holds a user or a query.*Credentials come from the environment"
-    ) as told:
+    ) as caught:
         parse_path(url)
-    assert "HIDDEN" not in str(told.value)
+    assert "HIDDEN" not in str(caught.value)
 
 
 def test_parse_path__refuses_other_urls_and_malformed_options() -> None:
@@ -72,9 +72,9 @@ def test_parse_path__refuses_other_urls_and_malformed_options() -> None:
         parse_path("s3://bucket/prefix", ["config_kwargs=5"])
     with pytest.raises(UnknownNameError, match="unknown kind of store URL 'gs'"):
         parse_path("gs://bucket/prefix")
-    with pytest.raises(ArgumentError, match="--storage-option takes NAME=VALUE") as told:
+    with pytest.raises(ArgumentError, match="--storage-option takes NAME=VALUE") as caught:
         parse_path("s3://bucket/prefix", ["HIDDEN"])
-    assert "HIDDEN" not in str(told.value)
+    assert "HIDDEN" not in str(caught.value)
 
 
 def test_parse_path__names_the_command_for_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,12 @@
-"""The kinds of error that a user can cause and mend.
+"""Errors that a user can cause and correct.
 
-Each message names the argument, the value received, what is allowed, and the next step. Anything else that is
-raised is a bug and keeps its traceback.
+Each message names the argument, its value, what is allowed, and the next step. Any other exception is a bug
+and keeps its traceback.
 """
 
 
 class VqafeatError(Exception):
-    """An expected error, told to the user as one sentence without a traceback."""
+    """An expected error, shown to the user as one sentence without a traceback."""
 
 
 class UnknownNameError(VqafeatError):
@@ -18,7 +18,7 @@ class ArgumentError(VqafeatError):
 
 
 class DatasetError(VqafeatError):
-    """A manifest, a label file or a folder of videos that is not what it should be."""
+    """A manifest, a label file or a folder of videos that is missing or wrong."""
 
 
 class VideoError(VqafeatError):
@@ -30,11 +30,11 @@ class VideoError(VqafeatError):
 
 
 class StoreError(VqafeatError):
-    """A feature store that is missing, damaged, or does not hold what is asked of it."""
+    """A feature store that is missing, damaged, or does not hold what is requested."""
 
 
 class IdentityError(StoreError):
-    """Features of one identity were to be mixed with features of another."""
+    """Features of different identities would be mixed."""
 
 
 class WeightsError(VqafeatError):
@@ -42,12 +42,12 @@ class WeightsError(VqafeatError):
 
 
 class ExtractionError(VqafeatError):
-    """An extraction cannot go on."""
+    """An extraction cannot continue."""
 
 
 class ClusterError(VqafeatError):
-    """A cluster of machines that cannot be had, or whose workers are lost."""
+    """A cluster that cannot be used, or whose workers died."""
 
 
 class TrainingError(VqafeatError):
-    """A fit that cannot start or that went astray."""
+    """A fit that cannot start or that diverged."""

@@ -1,4 +1,4 @@
-"""JSON as others read it: indented, and NaN, which JSON does not have, as null."""
+"""Atomic writes; JSON with null for NaN; CSV without spreadsheet formulas; lists of names in messages."""
 
 import csv
 import io
@@ -13,16 +13,12 @@ from vqafeat.errors import DatasetError
 
 
 def json_text(values: Any) -> str:
-    """Return values as JSON text.
-
-    Raises:
-        ValueError: a value is infinite.
-    """
+    """Return values as indented JSON text; an infinite value is a ValueError."""
     return json.dumps(without_nan(values), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def without_nan(value: Any) -> Any:
-    """Return lists, mappings and numbers with None in the place of NaN."""
+    """Return lists, mappings and numbers with None for NaN."""
     if isinstance(value, float):
         return None if isnan(value) else value
     if isinstance(value, Mapping):
@@ -37,14 +33,12 @@ _MARK = "'"
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): a quotation mark goes
-    before it, or before its own.
-    """
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): quoted by a mark."""
     return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
 
 
 def unescape_formula(text: str) -> str:
-    """Return what `escape_formula` was given."""
+    """Return the argument of `escape_formula`."""
     return text.removeprefix(_MARK)
 
 
@@ -52,43 +46,34 @@ LARGEST_BYTES = 256 * 2**20
 
 
 def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """Return the text of a file.
-
-    Raises:
-        DatasetError: it is larger than any such file.
-        OSError: it cannot be read.
-        UnicodeDecodeError: it is no text in that encoding.
-    """
+    """Return the text of a file, unless it is larger than any label file, manifest or table should be."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
+        most = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
         raise DatasetError(
-            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
-            f"{LARGEST_BYTES >> 20} MiB are read. "
-            "Give the file that is meant, or split the data set."
+            f"'{path}' has {size / 2**20:.0f} MiB; {most}. Give another file, or split the data set."
         )
     return path.read_text(encoding=encoding, errors=errors)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file at once, making its folder."""
+    """Write a file atomically, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
+        partial.write_bytes(content)
+        partial.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON; NaN, which JSON does not have, becomes null."""
+    """Write JSON, with null for NaN."""
     write_bytes(path, (json_text(values) + "\n").encode())
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8 with the shortest digits that give the same float64 back; NaN becomes an empty cell,
-    text no formula.
-    """
+    """Write CSV in UTF-8, with the shortest digits that give the same float64, and an empty cell for NaN."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -1,6 +1,4 @@
-"""Amounts of memory, and memory that several processes share; imports no torch, which decoding processes do
-without.
-"""
+"""Memory, devices and processes; torch is imported only for a device, since decoding processes do without."""
 
 import multiprocessing
 import os
@@ -23,21 +21,19 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def parse_bytes(text: str) -> int:
-    """Return the bytes that a text such as `1500M`, `1.5G` or `4GiB` means, in powers of 1024.
+    """Return the bytes for a text such as `1500M`, `1.5G` or `4GiB`, in powers of 1024.
 
     Raises:
         ArgumentError: it is no amount of memory.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
-    if found is None or float(found.group(1)) == 0:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if match is None or float(match[1]) == 0:
         raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
-    return int(float(found.group(1)) * _UNITS[found.group(2)])
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def free_bytes() -> int:
-    """Return the memory of this machine that is free now; where the system does not tell, half of what there
-    is.
-    """
+    """Return the free memory of this machine; half of its memory if the system does not report it."""
     if not _MEMINFO.is_file():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
@@ -45,9 +41,7 @@ def free_bytes() -> int:
 
 
 def anonymous_file(size: int, name: str) -> int:
-    """Return a descriptor of memory without a name, which is gone with the last process that holds it,
-    however that ends.
-    """
+    """Return a descriptor of unnamed memory, which is freed with the last process that holds it."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
@@ -57,40 +51,37 @@ def anonymous_file(size: int, name: str) -> int:
     return descriptor
 
 
-_NAME = re.compile(r"cpu|cuda(:\d+)?")
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def device_named(name: str | None) -> "torch.device":
-    """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU where one is.
+    """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU if there is one.
 
     Raises:
-        ArgumentError: it is none of these, or not there.
+        ArgumentError: it is none of these, or does not exist.
     """
     import torch
 
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not _NAME.fullmatch(name):
+    if not _DEVICE.fullmatch(name):
         raise ArgumentError(f"device is '{name}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise ArgumentError(f"device is '{name}', but PyTorch finds no CUDA device here; use 'cpu'.")
     device = torch.device(name)
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise ArgumentError(
-            f"device is '{name}', but there are {torch.cuda.device_count()} CUDA device(s) here, counted "
-            f"from 0."
-        )
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise ArgumentError(f"device is '{name}', but there are {count} CUDA device(s) here, counted from 0.")
     return device
 
 
 def process_context(preloaded: Sequence[str]) -> BaseContext:
-    """Return how processes start: never as copies of this one, since one that has used PyTorch's threads can
-    hang when forked.
+    """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
 
     Args:
-        preloaded: modules that the server of new processes imports once, for all of them.
+        preloaded: modules that the fork server imports once, for all new processes.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

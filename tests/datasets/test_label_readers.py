@@ -217,7 +217,7 @@ def test_table__names_wrong_columns_lines_and_cells(tmp_path: Path) -> None:
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1\nb,good\nc,1\nd,bad\n")
     with pytest.raises(
-        DatasetError, match=r"2 labels are no numbers: line 3 'good', line 5 'bad'; mend these rows"
+        DatasetError, match=r"2 labels are no numbers: line 3 'good', line 5 'bad'; correct these rows"
     ):
         read("table", path, options)
     path.write_text("vid,MOSFull\na,1,2\n")
@@ -257,8 +257,7 @@ def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
     [
         (
             "video,mos,fps",
-            r"unknown column 'fps'; a data set of one's own has the columns video,mos and, if wanted, "
-            r"content and split",
+            r"unknown column 'fps'; a CSV of your own has the columns video,mos and, optionally, content",
         ),
         ("video,MOS", r"unknown column 'MOS', no column 'mos' \(did you mean 'mos'\?\)"),
         ("video;mos", r"unknown column 'video;mos', no column 'video' and 'mos'.*separated by commas"),
@@ -283,7 +282,9 @@ def test_path_duration_fps_mos__keeps_commas_and_names_short_lines(tmp_path: Pat
         ("a, b/1.mp4", 50.9),
     ]
     path.write_text("a.mp4, 1, 2, 3\nb.mp4 3\n")
-    with pytest.raises(DatasetError, match="1 lines are not 'path, duration, fps, MOS': lines 2; mend them"):
+    with pytest.raises(
+        DatasetError, match="1 lines are not 'path, duration, fps, MOS': lines 2; correct them"
+    ):
         read("path-duration-fps-mos", path)
 
 

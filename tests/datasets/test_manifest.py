@@ -181,13 +181,13 @@ def test_load_dataset__loads_and_locates_konvid_mini(shared_data: Path) -> None:
     assert root is not None
     assert all(video.path == root / video.name for video in locate_videos(dataset, root).dataset.videos)
     whole = load_dataset("konvid", labels=shared_data / "labels" / "KoNViD-1kinfo.mat")
-    found = locate_videos(whole, root, missing="skip")
-    assert {video.name: round(video.mos, 3) for video in found.dataset.videos} == {
+    located = locate_videos(whole, root, missing="skip")
+    assert {video.name: round(video.mos, 3) for video in located.dataset.videos} == {
         v.name: round(v.mos, 3) for v in dataset.videos
     }
-    assert len(found.missing) == 1186
-    assert found.dataset.stored_permutations is not None
-    assert found.dataset.stored_permutations.shape == (14, 1000)
+    assert len(located.missing) == 1186
+    assert located.dataset.stored_permutations is not None
+    assert located.dataset.stored_permutations.shape == (14, 1000)
 
 
 def test_load_dataset__live_apv_takes_the_frame_rate_from_the_name(shared_data: Path) -> None:
@@ -324,7 +324,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             "[files]",
             "class_pattern = 'a'\n[files]",
-            r"class_pattern 'a' has no group; put the part that names the class in parentheses",
+            r"class_pattern: pattern 'a' has no group; put the part that names the class in parentheses",
         ),
         (
             "[files]",
@@ -392,11 +392,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ("12.mp4", 3.0, "1"),
         ("21.mp4", 4.0, "2"),
     ]
-    (tmp_path / "elsewhere" / "labels").mkdir(parents=True)
-    (tmp_path / "mos.csv").rename(tmp_path / "elsewhere" / "labels" / "old.csv")
-    assert load_dataset(path, root=tmp_path / "elsewhere").label_list == "old.csv"
-    assert load_dataset(path, labels=tmp_path / "elsewhere").label_list == "old.csv"
-    assert load_dataset(path, labels=tmp_path / "elsewhere" / "labels" / "old.csv").videos == dataset.videos
+    (tmp_path / "other" / "labels").mkdir(parents=True)
+    (tmp_path / "mos.csv").rename(tmp_path / "other" / "labels" / "old.csv")
+    assert load_dataset(path, root=tmp_path / "other").label_list == "old.csv"
+    assert load_dataset(path, labels=tmp_path / "other").label_list == "old.csv"
+    assert load_dataset(path, labels=tmp_path / "other" / "labels" / "old.csv").videos == dataset.videos
 
 
 @pytest.mark.parametrize(
@@ -410,11 +410,11 @@ def test_load_dataset__own_manifest_loads_from_its_folder_and_below_it(tmp_path:
         ),
         (
             "id,mos\n11,1.5\n12,\n21,NaN\n",
-            r"2 rows without a finite label \(empty, NaN or infinite\): 12, 21; drop or mend them",
+            r"2 rows without a finite label \(empty, NaN or infinite\): 12, 21; drop or correct them",
         ),
         (
             "id,mos\n11,1.5\n12,5.1\n21,0.99\n",
-            r"2 rows with a label outside 1 to 5: 12 \(5\.1\), 21 \(0\.99\); mend them; the scale may be",
+            r"2 rows with a label outside 1 to 5: 12 \(5\.1\), 21 \(0\.99\); correct them; the scale may be",
         ),
         (
             "id,mos\n11,1.5\n,3\n21,4\n",
@@ -455,7 +455,7 @@ def test_load_dataset__allows_the_rounding_of_published_ranges(tmp_path: Path) -
 
 def test_load_dataset__refuses_an_unknown_content(tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"the content of '11\.mp4' cannot be told; \[content\] pattern does not match it"
+        DatasetError, match=r"'11\.mp4' has no content, since the \[content\] pattern does not match it"
     ):
         load_dataset(own_manifest(tmp_path, MANIFEST.replace("'^(\\d)'", "'^(x)'")))
 
@@ -469,7 +469,7 @@ def test_load_dataset__without_a_label_file_names_paths_and_the_next_step(
     names = (
         "looked for KoNViD_1k_mos.csv, KoNViD_1k_attributes.csv, KoNViD-1kinfo.mat, KONVID_1K_metadata.csv"
     )
-    step = "Put videos and label file under VQAFEAT_DATA/konvid, or name their folder with --root DIR, or the file with --labels FILE"
+    step = "Put videos and label file under VQAFEAT_DATA/konvid, or name .* --root DIR, .* --labels FILE"
     with pytest.raises(
         DatasetError,
         match=f"'konvid' needs a label file, but no folder is given and VQAFEAT_DATA is not set; {names}. "
@@ -543,8 +543,7 @@ videos = 1
     path = own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0] + lists)
     (tmp_path / "a.txt").write_text("11.mp4, -1, -1, 2\n")
     with pytest.raises(
-        DatasetError,
-        match=r"Found were only parts of a list: .*a\.txt; name them with --labels to use them alone",
+        DatasetError, match=r"Only parts of a list exist: .*a\.txt; name them with --labels to use them alone"
     ):
         load_dataset(path)
     assert [video.split for video in load_dataset(path, labels=tmp_path / "a.txt").videos] == ["train"]
@@ -565,7 +564,7 @@ videos = 1
 def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) -> None:
     with pytest.raises(
         UnknownNameError,
-        match=r"unknown data set 'konvd': did you mean konvid\?.* One's own is the path of a \.csv",
+        match=r"unknown data set 'konvd': did you mean konvid\?.* For your own, give the path of a \.csv",
     ):
         load_dataset("konvd")
     with pytest.raises(UnknownNameError, match=r"unknown data set 'zzz': known are: cvd2014, demo"):
@@ -632,7 +631,7 @@ def test_own_csv__refuses_unknown_splits_extra_labels_and_absent_files(tmp_path:
         r"one of",
     ):
         load_dataset(path)
-    with pytest.raises(DatasetError, match=r"cannot be given beside the data set .* drop --labels"):
+    with pytest.raises(DatasetError, match=r"cannot be given with the data set .* drop --labels"):
         load_dataset(path, labels=Path(path))
     with pytest.raises(
         DatasetError, match=r"data set '.*none\.csv' is not a file; give the path of a CSV with the columns"
@@ -673,7 +672,7 @@ def test_dataset__refuses_wrong_values() -> None:
         replace(dataset, videos=())
     with pytest.raises(DatasetError, match="names videos twice: a; names must be unique"):
         replace(dataset, videos=(*dataset.videos, dataset.videos[0]))
-    with pytest.raises(DatasetError, match=r"1 labels lie outside 0\.0 to 1\.0: c"):
+    with pytest.raises(DatasetError, match=r"1 labels are outside 0\.0 to 1\.0: c"):
         replace(dataset, mos_range=(0.0, 1.0))
     for bad in (np.zeros((3, 2), dtype=np.int64), np.arange(4)[:, None], np.arange(3)):
         with pytest.raises(DatasetError, match="are none of 3 rows; each column must hold 0 to 2 once"):
@@ -781,12 +780,13 @@ def test_locate_videos__finds_files_of_another_release_by_the_pattern(tmp_path: 
 def test_locate_videos__missing_videos_are_an_error_or_left_out(tmp_path: Path) -> None:
     root = touch(tmp_path, "b.mp4")
     dataset = made("a.mp4", "b.mp4", "c.mp4")
-    message = r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4; put them there, .*--root DIR, .*--skip-missing"
+    missing = r"2 of 3 videos are missing below '.*' \(1 video files there\): a\.mp4, c\.mp4"
+    message = f"{missing}; put them there, .*--root DIR, .*--skip-missing"
     with pytest.raises(DatasetError, match=message):
         locate_videos(dataset, root)
-    found = locate_videos(dataset, root, missing="skip")
-    assert found.missing == ("a.mp4", "c.mp4")
-    assert [(video.name, video.path) for video in found.dataset.videos] == [("b.mp4", root / "b.mp4")]
+    located = locate_videos(dataset, root, missing="skip")
+    assert located.missing == ("a.mp4", "c.mp4")
+    assert [(video.name, video.path) for video in located.dataset.videos] == [("b.mp4", root / "b.mp4")]
     with pytest.raises(DatasetError, match="1 of 1 videos are missing"):
         locate_videos(made("z.mp4"), root, missing="skip")
     with pytest.raises(ArgumentError, match="missing 'ignore' is not allowed; use 'error' or 'skip'"):
@@ -830,10 +830,10 @@ def test_locate_videos__exact_paths_only_takes_no_file_of_another_folder(tmp_pat
 
 def test_locate_videos__follows_linked_folders_once(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "a.mp4")
-    elsewhere = touch(tmp_path / "disk", "b.mp4")
+    linked = touch(tmp_path / "disk", "b.mp4")
     try:
-        (root / "link").symlink_to(elsewhere, target_is_directory=True)
-        (elsewhere / "back").symlink_to(root, target_is_directory=True)
+        (root / "link").symlink_to(linked, target_is_directory=True)
+        (linked / "back").symlink_to(root, target_is_directory=True)
     except OSError:
         pytest.skip("this file system has no symbolic links")
     assert located_at(made("a.mp4", "b.mp4"), root) == ["a.mp4", "link/b.mp4"]
@@ -857,7 +857,7 @@ def test_locate_videos__reports_a_folder_that_cannot_be_read(
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(
-        DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); mend its permissions"
+        DatasetError, match=r"the folder '.*' cannot be read \(Permission denied\); correct its permissions"
     ):
         locate_videos(made("a.mp4"), tmp_path)
 

@@ -32,11 +32,11 @@ def test_cached_copy__is_made_once_and_equal(packed: FeatureStore, s3: LoopbackS
         assert isinstance(copy.path, Path)
         assert copy.path.is_relative_to(tmp_path / "cache")
         assert content_digest(copy) == packed.content
-    assert told == [f"copying 0.00 GiB of s3://bucket/features/small.zarr to {copy.path.parent}, once"]
-    with s3.seen() as requests, cached_copy(packed, ["tiny"], cache, told.append) as again:
+    assert messages == [f"copying 0.00 GiB of s3://bucket/features/small.zarr to {copy.path.parent}, once"]
+    with s3.seen() as requests, cached_copy(packed, ["tiny"], cache, messages.append) as again:
         np.testing.assert_array_equal(again.read("tiny", "a.mp4").values, values_of(0).values)
     assert (again.path, requests) == (copy.path, [])
-    assert told[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
+    assert messages[1:] == [f"reading the copy of s3://bucket/features/small.zarr in {copy.path.parent}"]
 
 
 @pytest.mark.parametrize("layout", ["plain", "packed"])
@@ -112,22 +112,17 @@ def test_cached_copy__follows_no_keys_that_lead_out_of_its_folder(
 ) -> None:
     boto3 = pytest.importorskip("boto3")
     client = boto3.client("s3", endpoint_url=s3.url)
-    elsewhere = tmp_path / "elsewhere"
-    for key in (
-        f"/{elsewhere}",
-        "labels/../../../../../elsewhere",
-        "labels/./elsewhere",
-        f"frames/{elsewhere}",
-    ):
+    outside = tmp_path / "outside"
+    for key in (f"/{outside}", "labels/../../../../../outside", "labels/./outside", f"frames/{outside}"):
         client.put_object(Bucket="bucket", Key=f"features/small.zarr/{key}", Body=b"evil")
     client.close()
     with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache"), lambda _: None) as copy:
         assert content_digest(copy) == packed.content
-    assert not list(tmp_path.rglob("elsewhere"))
+    assert not list(tmp_path.rglob("outside"))
 
 
 @pytest.mark.parametrize(
-    ("layout", "part", "told"),
+    ("layout", "part", "problem"),
     [
         ("packed", "/values/c/", "check sum"),
         ("packed", "/frames/seconds/c/", "check sum"),
@@ -159,15 +154,16 @@ def test_cached_copy__reports_and_drops_what_arrives_damaged(
             os.utime(to, ns=(file.modified_ns, file.modified_ns))
 
     monkeypatch.setattr(RemoteFile, "fetch", damaging)
-    words = rf"'s3://.*/small.zarr' came damaged or was changed while it was copied \(.*{told}.*; run the same command again"
-    with pytest.raises(StoreError, match=words), cached_copy(store, ["tiny"], cache, lambda _: None):
+    damage = r"'s3://.*/small.zarr' came damaged or was changed while it was copied"
+    message = rf"{damage} \(.*{problem}.*; run the same command again"
+    with pytest.raises(StoreError, match=message), cached_copy(store, ["tiny"], cache, lambda _: None):
         pass
     assert len(damaged) == 1
     monkeypatch.undo()
     with s3.seen() as requests, cached_copy(store, ["tiny"], cache, lambda _: None) as copy:
         assert content_digest(copy) == content_digest(local)
     whole = [request for request in requests if "a.mp4" in request and "/c/0" in request]
-    assert layout == "packed" or not whole  # of a plain store, only what was damaged is asked for again
+    assert layout == "packed" or not whole  # of a plain store, only what was damaged is requested again
 
 
 def test_cached_copy__fetches_again_what_was_rewritten_after_a_stop(
@@ -231,7 +227,7 @@ def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
     told = list[str]()
     with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
         assert same is packed
-    assert told == [
+    assert messages == [
         "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; each access reads "
         "it there"
     ]
@@ -241,22 +237,22 @@ def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
 def test_cached_copy__removes_the_oldest_copy_that_nobody_reads(
     s3: LoopbackS3, packed: FeatureStore, tmp_path: Path
 ) -> None:
-    size = sum(said.bytes for name in NAMES if (said := packed.stored("tiny", name)))
-    told, cache = list[str](), Cache(tmp_path / "cache", size + 1)
+    size = sum(info.bytes for name in NAMES if (info := packed.stored("tiny", name)))
+    messages, cache = list[str](), Cache(tmp_path / "cache", size + 1)
     shutil.copytree(tmp_path / "small.zarr", tmp_path / "other" / "small.zarr")
     other = FeatureStore.open(
         pack_store(tmp_path / "other" / "small.zarr", at(s3) / "other" / "small.zarr").path
     )
     with (
-        cached_copy(packed, ["tiny"], cache, told.append) as first,
-        cached_copy(other, ["tiny"], cache, told.append) as second,
+        cached_copy(packed, ["tiny"], cache, messages.append) as first,
+        cached_copy(other, ["tiny"], cache, messages.append) as second,
     ):
         assert second is other
-        assert told[-1].startswith("copies in use leave no room")
-    with cached_copy(other, ["tiny"], cache, told.append) as second:
+        assert messages[-1].startswith("copies in use leave no room")
+    with cached_copy(other, ["tiny"], cache, messages.append) as second:
         assert isinstance(second.path, Path)
     assert not first.path.exists()
-    assert any(words.startswith(f"removing the copy {first.path.parent}") for words in told)
+    assert any(message.startswith(f"removing the copy {first.path.parent}") for message in messages)
 
 
 def test_cached_copy__leaves_a_local_store_where_it_is(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_feature_store__is_written_read_and_verified_at_a_url(s3: LoopbackS3, tm
         "GET",
         "GET",
         "GET",
-    ]  # what is said of the rows, the rows, and their frames
+    ]  # metadata of the rows, the rows, and their frames
     assert list(verify_store(remote)) == []
     assert [str(path) for path in stores_in(at(s3))] == ["s3://bucket/features/small.zarr"]
     chunk = remote.path / "features/tiny/d%2Fe.mp4/values/c/0/0"
@@ -135,9 +135,9 @@ def test_feature_store__unreachable_storage_is_a_store_error(
     s3.refused = 1000
     with pytest.raises(
         StoreError, match=r"'s3://bucket/features/small.zarr' cannot be reached .*AWS_ACCESS_KEY_ID"
-    ) as told:
+    ) as caught:
         FeatureStore.open(at(s3, once) / "small.zarr")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
     nowhere = parse_path("s3://bucket/features", ["endpoint_url=http://127.0.0.1:9", once])
     with pytest.raises(StoreError, match=r"cannot be reached .*--storage-option endpoint_url"):
         FeatureStore.open(nowhere / "small.zarr")

@@ -63,10 +63,10 @@ def test_pack_store__reads_as_the_plain_store(store: FeatureStore, monkeypatch: 
     np.testing.assert_array_equal(packed.dataset.stored_permutations, dataset.stored_permutations)
     for (feature_set, name), plain in before.items():
         for checked in (False, True):
-            found = packed.read(feature_set, name, checked)
-            np.testing.assert_array_equal(found.values, plain.values)
-            np.testing.assert_array_equal(found.frame, plain.frame)
-            assert found.values.dtype == plain.values.dtype
+            read = packed.read(feature_set, name, checked)
+            np.testing.assert_array_equal(read.values, plain.values)
+            np.testing.assert_array_equal(read.frame, plain.frame)
+            assert read.values.dtype == plain.values.dtype
         assert packed.identity(feature_set).network == ("tiny" if feature_set == "tiny" else "other")
         assert packed.complete_videos(feature_set) == NAMES
     for number, name in enumerate(NAMES):
@@ -203,8 +203,8 @@ def test_verify_store__names_the_videos_of_a_damaged_shard(
     start = {name: packed.layout._videos("tiny")[name][0] for name in videos}
     shard = packed.path / "features/tiny/float16/values/c" / str(start["b/c.mp4"] // 4) / "0"
     whole = shard.read_bytes()
-    place = (start["b/c.mp4"] % 4 // 2) * (2 * 12 + 4)
-    shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    offset = (start["b/c.mp4"] % 4 // 2) * (2 * 12 + 4)
+    shard.write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
     problems = list(verify_store(FeatureStore.open(store.path)))
     assert any(problem.startswith("tiny/b/c.mp4: cannot be read") for problem in problems)
     assert len(problems) <= 2

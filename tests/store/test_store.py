@@ -13,6 +13,8 @@ from tests.helpers.small_stores import IDENTITY, features, frame_table
 from vqafeat.errors import ArgumentError, IdentityError, StoreError
 from vqafeat.store import (
     FeatureStore,
+    open_store,
+    pack_store,
     remove_partial_files_after_workers,
     store_key,
     store_path,
@@ -41,9 +43,9 @@ def test_read__by_mapping_and_by_plain_zarr_gives_what_was_written(store: Featur
     written = features(dtype=dtype)
     store.write_frames("b/c.mp4", frame_table())
     store.write_features("tiny", "b/c.mp4", written, "aa")
-    found = FeatureStore.open(store.path).read("tiny", "b/c.mp4")
-    np.testing.assert_array_equal(found.values, written.values)
-    assert (found.values.dtype, isinstance(found.values, np.memmap)) == (dtype, True)
+    read = FeatureStore.open(store.path).read("tiny", "b/c.mp4")
+    np.testing.assert_array_equal(read.values, written.values)
+    assert (read.values.dtype, isinstance(read.values, np.memmap)) == (dtype, True)
     plain = zarr.open(store.path, mode="r")
     np.testing.assert_array_equal(plain["features/tiny/b%2Fc.mp4/values"][...], written.values)
     np.testing.assert_array_equal(plain["features/tiny/b%2Fc.mp4/frame"][...], [0, 1, 2, 3])
@@ -63,15 +65,38 @@ def test_write_features__writes_out_rows_of_zeros(store: FeatureStore) -> None:
 def test_create__stores_the_labels(tmp_path: Path) -> None:
     dataset = replace(bare_dataset(["a", "b", "c"]), stored_permutations=np.array([[2, 0], [1, 1], [0, 2]]))
     FeatureStore.create(tmp_path / "small.zarr", dataset)
-    found = FeatureStore.open(tmp_path / "small.zarr").dataset
-    assert found.videos == dataset.videos
-    assert (found.name, found.score_name, found.mos_range, found.digest) == (
+    stored = FeatureStore.open(tmp_path / "small.zarr").dataset
+    assert stored.videos == dataset.videos
+    assert (stored.name, stored.score_name, stored.mos_range, stored.digest) == (
         dataset.name,
         "MOS",
         dataset.mos_range,
         dataset.digest,
     )
-    np.testing.assert_array_equal(found.stored_permutations, dataset.stored_permutations)
+    np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
+
+
+def test_a_store_shows_itself_in_one_line(store: FeatureStore) -> None:
+    assert repr(store) == "small: 2 videos; tiny (6)"
+    store.add_feature_set("tiny:other@full", replace(IDENTITY, channels=512))
+    assert repr(FeatureStore.open(store.path)) == "small: 2 videos; tiny (6), tiny:other@full (512)"
+    pack_store(store.path, skip_missing=True)
+    assert repr(FeatureStore.open(store.path)) == "small: 2 videos; tiny (6), tiny:other@full (512)"
+
+
+def test_a_store_without_features_or_labels_shows_itself_too(tmp_path: Path) -> None:
+    store = FeatureStore.create(tmp_path / "bare.zarr", bare_dataset(["a"]))
+    assert repr(store) == "small: 1 videos; no features"
+    (store.path / "labels" / "zarr.json").write_text("{")
+    assert repr(FeatureStore.open(store.path)) == "small: labels are missing; no features"
+
+
+def test_paths_are_texts_or_paths(tmp_path: Path) -> None:
+    created = FeatureStore.create(str(tmp_path / "small.zarr"), bare_dataset(["a"]))
+    assert created.path == tmp_path / "small.zarr"
+    assert open_store(str(created.path)).path == open_store(created.path).path == created.path
+    assert FeatureStore.open(str(created.path), writable=True).dataset_name == "small"
+    assert pack_store(str(created.path), str(tmp_path / "packed.zarr")).path == tmp_path / "packed.zarr"
 
 
 def test_create__renews_changed_labels_and_keeps_features(store: FeatureStore) -> None:

@@ -1,4 +1,4 @@
-"""Data sets: manifests, label readers, and where the files of the videos are stored."""
+"""Data sets: manifests, label readers, and the search for video files."""
 
 from vqafeat.datasets import matlab as matlab
 from vqafeat.datasets.dataset import (

@@ -1,4 +1,4 @@
-"""What a label reader returns, and the registry of readers."""
+"""Label readers: the registry, delimited tables, headerless lists and the first sheet of a workbook."""
 
 import csv
 import math
@@ -16,20 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited
+from vqafeat.io import read_text_limited, summarize
 from vqafeat.registry import Registry
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row as the list has it; loading checks rows together, so that one message can count and name all
-    bad ones.
+    """One row as the list has it; it is checked later, so that one message can count and name all bad rows.
 
     Attributes:
-        listed: the video's name in this list.
-        mos: the label; NaN where the cell is empty.
-        content: the list's own group of the video, where it has one.
-        split: the list's own part of the video, where it has one.
+        raw_name: the video's name in this list.
+        mos: the label; NaN if the cell is empty.
+        content: the list's group of the video, if it has one.
+        split: the list's official part of the video, if it has one.
     """
 
     raw_name: str
@@ -40,12 +39,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a list.
-
-    Attributes:
-        rows: in the order of the list.
-        permutations: (video, run) zero-based row indices, column = run; None where the list has none.
-    """
+    """All rows of a list; `permutations` are zero-based row indices (video, run), if it has any."""
 
     rows: tuple[LabelRow, ...]
     permutations: npt.NDArray[np.int64] | None = None
@@ -56,7 +50,7 @@ class LabelReader:
     """A way to read label files.
 
     Attributes:
-        options: frozen dataclass of the keys that a manifest may give beside the common ones.
+        options: frozen dataclass of the keys that a manifest may give in addition to the common ones.
         read: reads a file with those options.
     """
 
@@ -66,10 +60,15 @@ class LabelReader:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """For readers that need no options."""
+    """For readers without options."""
 
 
 LABEL_READERS: Registry[LabelReader] = Registry("label reader")
+
+
+def label_error(path: Path, message: str) -> DatasetError:
+    """Return the error of a label file."""
+    return DatasetError(f"label file '{path}': {message}.")
 
 
 def text_of(path: Path) -> str:
@@ -81,47 +80,34 @@ def text_of(path: Path) -> str:
     try:
         return read_text_limited(path, "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"label file '{path}' is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8 "
-            f"CSV."
-        ) from error
+        where = f"{error.reason} at byte {error.start}"
+        raise label_error(path, f"it is no UTF-8 text ({where}); save it as UTF-8 CSV") from error
     except OSError as error:
-        raise DatasetError(
-            f"label file '{path}' cannot be read ({error.strerror}); give the path of a file with --labels."
-        ) from error
+        message = f"it cannot be read ({error.strerror}); give the path of a file with --labels"
+        raise label_error(path, message) from error
 
 
 def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = ".") -> list[float]:
     """Return the labels of (line number, text) cells; an empty cell is NaN.
 
     Raises:
-        DatasetError: cells that are no numbers; the message counts them and shows the first few.
+        DatasetError: cells are no numbers; the message counts them and shows the first few.
     """
-    scores: list[float] = []
-    bad: list[str] = []
+    scores, bad = list[float](), list[str]()
     for line, cell in cells:
-        text = cell.strip().replace(decimal, ".") if decimal != "." else cell.strip()
+        text = cell.strip().replace(decimal, ".")
         try:
             scores.append(float(text) if text else math.nan)
         except ValueError:
             bad.append(f"line {line} '{cell}'")
     if bad:
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise DatasetError(
-            f"label file '{path}': {len(bad)} labels are no numbers: {', '.join(bad[:5])}{more}; mend these "
-            f"rows."
-        )
+        raise label_error(path, f"{len(bad)} labels are no numbers: {summarize(bad)}; correct these rows")
     return scores
 
 
 @dataclass(frozen=True)
 class Table:
-    """A delimited file.
-
-    Attributes:
-        header: names of the columns.
-        rows: (line number, cells) of each row that is not blank; cells are as many as columns.
-    """
+    """A delimited file: names of the columns, and (line number, cells) of each row that is not blank."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
@@ -129,19 +115,19 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a table hold what; where releases of one list differ in a column's name, the first
-    name that is there counts.
+    """Which columns of a table hold what.
+
+    Releases of one list differ in a column's name: of several names, the first one present counts.
 
     Attributes:
-        video: columns that may hold the video's name.
-        mos: columns that may hold the label.
-        content: columns that may hold the content group; none where there is no such column.
-        split_column: columns that may hold the official part.
+        video: columns with the video's name.
+        mos: columns with the label.
+        content: columns with the content group, if there is one.
+        split_column: columns with the official part, if there is one.
         split_values: what a cell of that column means, for example {"True": "test"}.
         delimiter: between cells.
         decimal: the decimal mark of the labels.
-        at_least: smallest value by column; rows below it are left out, for example those with fewer than two
-            frames.
+        at_least: smallest value by column; rows below it are left out.
     """
 
     video: tuple[str, ...]
@@ -160,41 +146,32 @@ class TableOptions:
             )
 
 
-def header_of(path: Path, delimiter: str = ",") -> tuple[str, ...]:
-    """Return the names of the columns.
-
-    Raises:
-        DatasetError: the file has no header, or doubles a column.
-    """
-    lines = _lines(path, delimiter)
-    if not lines:
-        raise DatasetError(f"label file '{path}' is empty; its first line must name the columns.")
-    header = tuple(lines[0][1])
-    columns = [name for name in header if name]
-    if len(set(columns)) < len(columns):
-        raise DatasetError(
-            f"label file '{path}' doubles a column among {', '.join(header)}; name each column once."
-        )
-    return header
-
-
 def read_table(path: Path, delimiter: str = ",") -> Table:
-    """Return the table in a delimited file; blank rows are passed over.
+    """Return the table in a delimited file, without blank rows.
 
     Raises:
-        DatasetError: the header is not one, or rows have more cells than columns.
+        DatasetError: the header is missing or names a column twice, or a row has more cells than columns.
     """
-    header = header_of(path, delimiter)
-    lines = _lines(path, delimiter)[1:]
-    wide = [str(number) for number, cells in lines if any(cells[len(header) :])]
-    if wide:
-        raise DatasetError(
-            f"label file '{path}': {len(wide)} rows have more cells than columns: lines "
-            f"{', '.join(wide[:5])}; "
-            f"quote cells that hold '{delimiter}'."
-        )
+    return _table(_lines(path, delimiter), path, delimiter)
+
+
+def _table(lines: list[tuple[int, list[str]]], path: Path, delimiter: str) -> Table:
+    header, rows = _header(lines, path), lines[1:]
+    if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
+        message = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
+        raise label_error(path, f"{message}; quote cells that hold '{delimiter}'")
     padding = ("",) * len(header)
-    return Table(header, tuple((number, (*cells, *padding)[: len(header)]) for number, cells in lines))
+    return Table(header, tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
+
+
+def _header(lines: list[tuple[int, list[str]]], path: Path) -> tuple[str, ...]:
+    if not lines:
+        raise label_error(path, "it is empty; its first line must name the columns")
+    header = tuple(lines[0][1])
+    names = [name for name in header if name]
+    if len(set(names)) < len(names):
+        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
+    return header
 
 
 def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -203,9 +180,8 @@ def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise DatasetError(
-            f"label file '{path}' is no CSV ({error}); save it again with '{delimiter}' between cells."
-        ) from error
+        message = f"it is no CSV ({error}); save it again with '{delimiter}' between cells"
+        raise label_error(path, message) from error
     return [(number, cells) for number, cells in lines if any(cells)]
 
 
@@ -218,47 +194,35 @@ def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
     for name in names:
         if name in table.header:
             return table.header.index(name)
-    raise DatasetError(
-        f"label file '{path}' has no column {' or '.join(names)} (it has {', '.join(table.header)}); "
-        "it is another list, or another release of it."
-    )
+    message = f"it has no column {' or '.join(names)} (it has {', '.join(table.header)})"
+    raise label_error(path, f"{message}; it is another list, or another release of it")
 
 
-def rows_of_table(table: Table, path: Path, options: TableOptions) -> LabelRows:
-    """Return the label rows of a table.
-
-    Raises:
-        DatasetError: a column is missing, a cell is no number, or a part is unknown.
-    """
-    at = [(column_of(table, (name,), path), least) for name, least in options.at_least.items()]
-    kept = list(table.rows)
-    for column, least in at:
-        values = parsed_scores(((line, cells[column]) for line, cells in kept), path)
-        kept = [row for row, value in zip(kept, values, strict=True) if value >= least]
+def _label_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
+    rows = list(table.rows)
+    for name, least in options.at_least.items():
+        column = column_of(table, (name,), path)
+        values = parsed_scores(((line, cells[column]) for line, cells in rows), path)
+        rows = [row for row, value in zip(rows, values, strict=True) if value >= least]
     video, mos = column_of(table, options.video, path), column_of(table, options.mos, path)
     content = column_of(table, options.content, path) if options.content else None
-    part = column_of(table, options.split_column, path) if options.split_column else None
-    scores = parsed_scores(((line, cells[mos]) for line, cells in kept), path, options.decimal)
-    return LabelRows(
-        tuple(
-            LabelRow(
-                raw_name=cells[video],
-                mos=score,
-                content=cells[content] or None if content is not None else None,
-                split=options.split_values.get(cells[part], cells[part]) or None
-                if part is not None
-                else None,
-            )
-            for (_, cells), score in zip(kept, scores, strict=True)
+    split = column_of(table, options.split_column, path) if options.split_column else None
+    scores = parsed_scores(((line, cells[mos]) for line, cells in rows), path, options.decimal)
+
+    def label_row(cells: tuple[str, ...], score: float) -> LabelRow:
+        part = "" if split is None else options.split_values.get(cells[split], cells[split])
+        return LabelRow(
+            cells[video], score, None if content is None else cells[content] or None, part or None
         )
-    )
+
+    return LabelRows(tuple(label_row(cells, score) for (_, cells), score in zip(rows, scores, strict=True)))
 
 
-def _read(path: Path, options: TableOptions) -> LabelRows:
-    return rows_of_table(read_table(path, options.delimiter), path, options)
+def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
+    return _label_rows(read_table(path, options.delimiter), path, options)
 
 
-LABEL_READERS.add("table", LabelReader(TableOptions, _read))
+LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
 
 _LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is no label file
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -268,32 +232,25 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of a workbook: its first row names the columns, blank rows are passed over,
-    cells are text.
+    """Return the first sheet of a workbook as text, without blank rows; its first row names the columns.
 
     Raises:
-        DatasetError: it cannot be read, is no workbook (the older .xls among them), or has no rows.
+        DatasetError: it cannot be read, is no .xlsx workbook, or has no rows.
     """
     try:
         _refuse_old(path)
         with ZipFile(path) as workbook:
-            shared = (
-                [_text(item) for item in _part(workbook, _SHARED, path)]
-                if _SHARED in workbook.namelist()
-                else []
-            )
+            has_shared = _SHARED in workbook.namelist()
+            shared = [_text(item) for item in _part(workbook, _SHARED, path)] if has_shared else []
             sheet = _part(workbook, _first_sheet(workbook, path), path)
             rows = [(number, cells) for number, cells in _rows(sheet, shared) if any(cells)]
     except OSError as error:
-        raise DatasetError(f"label file '{path}' cannot be read ({error.strerror or error}).") from error
+        raise label_error(path, f"it cannot be read ({error.strerror or error})") from error
     except (BadZipFile, KeyError, LookupError, ValueError, ElementTree.ParseError) as error:
-        raise DatasetError(
-            f"label file '{path}' is no Excel workbook ({error}); give the .xlsx as the data set ships it."
-        ) from error
+        message = f"it is no Excel workbook ({error}); give the .xlsx as the data set ships it"
+        raise label_error(path, message) from error
     if not rows:
-        raise DatasetError(
-            f"label file '{path}': the first sheet is empty; its first row must name the columns."
-        )
+        raise label_error(path, "the first sheet is empty; its first row must name the columns")
     width = max(len(cells) for _, cells in rows)
     padded = [(number, (*cells, *("",) * (width - len(cells)))) for number, cells in rows]
     return Table(padded[0][1], tuple(padded[1:]))
@@ -302,24 +259,17 @@ def read_workbook(path: Path) -> Table:
 def _refuse_old(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(_OLD_WORKBOOK)) == _OLD_WORKBOOK:
-            raise DatasetError(
-                f"label file '{path}' is an .xls of Excel 97; open it and save it as .xlsx, or give the set "
-                f"as a CSV of your own."
-            )
+            raise label_error(path, "it is an .xls of Excel 97; save it as .xlsx, or give a CSV of your own")
 
 
 def _part(workbook: ZipFile, name: str, path: Path) -> ElementTree.Element:
     if workbook.getinfo(name).file_size > _LARGEST_PART_BYTES:
-        raise DatasetError(
-            f"label file '{path}': '{name}' unpacks to more than {_LARGEST_PART_BYTES >> 20} MiB; it is no "
-            f"label file."
-        )
+        most = f"{_LARGEST_PART_BYTES >> 20} MiB"
+        raise label_error(path, f"'{name}' unpacks to more than {most}; it is no label file")
     content = workbook.read(name)
     if b"<!DOCTYPE" in content:  # Excel writes none, and entities in one can grow without bound
-        raise DatasetError(
-            f"label file '{path}': '{name}' declares a document type; save the workbook again with Excel or "
-            f"LibreOffice."
-        )
+        next_step = "save the workbook again with Excel or LibreOffice"
+        raise label_error(path, f"'{name}' declares a document type; {next_step}")
     return ElementTree.fromstring(content)
 
 
@@ -345,9 +295,7 @@ def _rows(sheet: ElementTree.Element, shared: list[str]) -> Iterator[tuple[int, 
 
 
 def _column(reference: str, following: int) -> int:
-    """Return the column, counted from 0, of a cell such as "AB12"; one without a reference follows the one
-    before.
-    """
+    """Return the column, from 0, of a cell such as "AB12"; `following` for a cell without reference."""
     letters = re.match("[A-Z]+", reference)
     if letters is None:
         return following
@@ -368,48 +316,39 @@ def _value(cell: ElementTree.Element, shared: list[str]) -> str:
 
 
 def _text(item: ElementTree.Element) -> str:
-    """Return the text of a string, whose runs may be formatted; what is spoken beside it (phonetic text) is
-    not part of it.
-    """
+    """Return the text of a string, whose runs may be formatted, without its phonetic text."""
     runs = [item, *item.findall(f"{_MAIN}r")]
     return "".join(run.findtext(f"{_MAIN}t", "") for run in runs)
 
 
-REQUIRED_COLUMNS = ("video", "mos")
-OPTIONAL_COLUMNS = ("content", "split")
+_REQUIRED_COLUMNS = ("video", "mos")
+_COLUMNS = (*_REQUIRED_COLUMNS, "content", "split")
 
 
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a CSV of one's own.
+    """Return the rows of a user's CSV with the columns video,mos[,content,split].
 
     Raises:
         DatasetError: a column is missing, doubled or unknown.
     """
-    header = header_of(path)
-    allowed = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
-    unknown = [column for column in header if column not in allowed]
-    missing = [column for column in REQUIRED_COLUMNS if column not in header]
+    lines = _lines(path, ",")
+    header = _header(lines, path)
+    unknown = [column for column in header if column not in _COLUMNS]
+    missing = [column for column in _REQUIRED_COLUMNS if column not in header]
     if unknown or missing:
-        said = (
-            [f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}"]
-            if unknown
-            else []
+        problems = (
+            [f"unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}"] if unknown else []
         )
-        said += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
-        near = get_close_matches(unknown[0].lower(), allowed, n=1) if unknown else []
+        problems += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
+        near = get_close_matches(unknown[0].lower(), _COLUMNS, n=1) if unknown else []
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise DatasetError(
-            f"'{path}': {', '.join(said)}{hint}; a data set of one's own has the columns video,mos and, if "
-            f"wanted, content and split, "
-            "separated by commas, and nothing else."
+            f"'{path}': {', '.join(problems)}{hint}; a CSV of your own has the columns video,mos and, "
+            "optionally, content and split, separated by commas, and nothing else."
         )
-    options = TableOptions(
-        video=("video",),
-        mos=("mos",),
-        content=("content",) if "content" in header else (),
-        split_column=("split",) if "split" in header else (),
-    )
-    return rows_of_table(read_table(path), path, options)
+    content, split = ((name,) if name in header else () for name in ("content", "split"))
+    options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
+    return _label_rows(_table(lines, path, ","), path, options)
 
 
 LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
@@ -419,21 +358,16 @@ def read_lines(path: Path, _options: NoOptions) -> LabelRows:
     """Return the rows of a headerless list; duration and rate are -1 in the released ones and are not used.
 
     Raises:
-        DatasetError: lines that have not four fields.
+        DatasetError: a line has fewer than four fields.
     """
-    lines = [
-        (number, line) for number, line in enumerate(text_of(path).splitlines(), start=1) if line.strip()
-    ]
-    fields = [(number, line.rsplit(",", 3)) for number, line in lines]
-    short = [str(number) for number, parts in fields if len(parts) < 4]
-    if short:
-        raise DatasetError(
-            f"label file '{path}': {len(short)} lines are not 'path, duration, fps, MOS': lines "
-            f"{', '.join(short[:5])}; mend them."
-        )
-    scores = parsed_scores(((number, parts[3]) for number, parts in fields), path)
+    numbered = enumerate(text_of(path).splitlines(), start=1)
+    rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
+    if short := [str(number) for number, cells in rows if len(cells) < 4]:
+        message = f"{len(short)} lines are not 'path, duration, fps, MOS': lines {summarize(short)}"
+        raise label_error(path, f"{message}; correct them")
+    scores = parsed_scores(((number, cells[3]) for number, cells in rows), path)
     return LabelRows(
-        tuple(LabelRow(parts[0].strip(), score) for (_, parts), score in zip(fields, scores, strict=True))
+        tuple(LabelRow(cells[0].strip(), mos) for (_, cells), mos in zip(rows, scores, strict=True))
     )
 
 

@@ -1,13 +1,13 @@
 """The manifest file: one TOML a data set, checked key by key.
 
-title, score_name, mos_range = [low, high]            required
-scale, homepage, citation                             texts
-class_pattern                                         regular expression whose group in a canonical name is
-the content class [files]      folders, extensions, pattern, name, exact_paths_only [content]    pattern,
-fold_case                       groups the canonical names; without it each video is its own content [raw]
-width, height, pixel_format, frame_rate_hz [[raw.where]]  pattern and any of the above           overrides for
-canonical names that the pattern is found in [[labels]]   file, reader, videos, contents, mos_range, split,
-join, and the reader's own options
+title, score_name, mos_range = [low, high]    required
+scale, homepage, citation                     texts
+class_pattern                                 its group in a canonical name is the content class
+[files]        folders, extensions, pattern, name, exact_paths_only
+[content]      pattern, fold_case: groups the canonical names; without it each video is its own content
+[raw]          width, height, pixel_format, frame_rate_hz
+[[raw.where]]  pattern and any of the above: overrides for canonical names in which the pattern is found
+[[labels]]     file, reader, videos, contents, mos_range, split, join, and the reader's options
 """
 
 import re
@@ -20,8 +20,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from vqafeat.datasets import LABEL_READERS
-from vqafeat.datasets.dataset import SPLIT_NAMES, FileRules, RawGeometry
+from vqafeat.datasets.dataset import SPLIT_NAMES, FileRules, RawGeometry, compile_pattern
+from vqafeat.datasets.label_readers import LABEL_READERS
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.io import read_text_limited
 
@@ -32,7 +32,7 @@ def refuse_unknown(table: Mapping[str, object], known: Collection[str], where: s
     """Refuse keys that are not known.
 
     Raises:
-        DatasetError: there is one; the nearest known keys are named.
+        DatasetError: there is one; the nearest known keys are in the message.
     """
     for key in table:
         if key not in known:
@@ -44,22 +44,16 @@ def refuse_unknown(table: Mapping[str, object], known: Collection[str], where: s
 def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
     """Return the dataclass `kind` made of a TOML table.
 
-    Lists become tuples, one text stands for a list of one, whole numbers do for real ones.
+    Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
 
     Raises:
-        DatasetError: a key is unknown or missing, a value has the wrong type, or the dataclass itself refuses
-            the values.
+        DatasetError: a key is unknown or missing, a value has the wrong type, or `kind` refuses the values.
     """
-    members: list[Any] = list(fields(cast(Any, kind)))
-    hints = get_type_hints(kind)
+    hints, members = get_type_hints(kind), fields(cast(Any, kind))
     refuse_unknown(table, [member.name for member in members], where)
-    lacking = [
-        m.name
-        for m in members
-        if m.name not in table and m.default is MISSING and m.default_factory is MISSING
-    ]
-    if lacking:
-        raise DatasetError(f"{where}: missing key '{lacking[0]}'; add it.")
+    for member in members:
+        if member.default is MISSING and member.default_factory is MISSING and member.name not in table:
+            raise DatasetError(f"{where}: missing key '{member.name}'; add it.")
     values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
     try:
         return kind(**values)
@@ -84,11 +78,7 @@ def convert(value: object, hint: Any, where: str) -> Any:
         return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if (
-        isinstance(hint, type)
-        and isinstance(value, hint)
-        and not (isinstance(value, bool) and hint is not bool)
-    ):
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
 
@@ -110,21 +100,17 @@ class ContentRule:
 
     Attributes:
         pattern: regular expression; its groups, joined, are the content.
-        fold_case: letters' case does not tell contents apart.
+        fold_case: ignore the case of letters.
     """
 
     pattern: str
     fold_case: bool = False
 
     def __post_init__(self) -> None:
-        if _compiled(self.pattern, "content").groups < 1:
-            raise DatasetError(
-                f"content: pattern '{self.pattern}' has no group; put the part that names the content in "
-                f"parentheses."
-            )
+        _require_group(self.pattern, "content")
 
     def content_of(self, name: str) -> str | None:
-        """Return the content of a canonical name, or None where the pattern does not match."""
+        """Return the content of a canonical name, or None if the pattern does not match."""
         match = re.search(self.pattern, name)
         if match is None:
             return None
@@ -134,7 +120,7 @@ class ContentRule:
 
 @dataclass(frozen=True)
 class RawException:
-    """Geometry of the videos whose canonical name holds `pattern`; what is None stays as it is."""
+    """Geometry of the videos whose canonical name holds `pattern`; None keeps the data set's value."""
 
     pattern: str
     width: int | None = None
@@ -143,21 +129,21 @@ class RawException:
     frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:
-        _compiled(self.pattern, "raw.where")
+        compile_pattern(self.pattern, "raw.where")
 
 
 @dataclass(frozen=True)
 class LabelList:
-    """One label file that a data set's labels can be read from.
+    """One label file from which a data set's labels can be read.
 
     Attributes:
-        file: names that the file goes by, below the root or its folder `labels`.
+        file: its possible names, below the root or its folder `labels`.
         reader: name of the label reader.
         options: the reader's options.
-        videos: how many rows it is known to hold; None where that could not be verified.
-        contents: how many contents it is known to show.
-        mos_range: its smallest and largest label; None where only the data set's range is known.
-        split: the official part that all its rows belong to.
+        videos: known number of rows; None if it could not be verified.
+        contents: known number of contents.
+        mos_range: known smallest and largest label of this list.
+        split: the official part of all its rows.
         join: lists with the same word make up one data set together.
     """
 
@@ -185,23 +171,18 @@ class Manifest:
 
     Attributes:
         name: the file's stem, as people type it.
-        title: how papers write it.
+        title: as papers write it.
         score_name: what a label is.
         mos_range: smallest and largest label of the published range.
-        labels: the label lists that are understood, those to be preferred first.
-        scale: what the labels mean, in words.
-        homepage: where the data set is to be had.
+        labels: the label lists that are understood, the preferred ones first.
+        scale: what the labels mean.
+        homepage: URL of the data set.
         citation: the paper that describes it.
         files: how names become canonical, and how files are found.
-        content: how a canonical name tells its content; None where each video is its own.
+        content: how a canonical name tells its content; None if each video is its own.
         raw: how headerless files are read.
         raw_where: exceptions to `raw` by canonical name.
-        class_pattern: regular expression whose first group in a canonical name is the content class, such as
-            "Animation"; empty where names do not hold it.
-
-    Raises:
-        DatasetError: the range is empty, there are no label lists, or the pattern is no regular expression
-            with a group.
+        class_pattern: its first group in a canonical name is the content class; may be empty.
     """
 
     name: str
@@ -223,44 +204,32 @@ class Manifest:
             raise DatasetError(f"mos_range {list(self.mos_range)} must be [smallest, largest].")
         if not self.labels:
             raise DatasetError("no [[labels]]; name at least one label list.")
-        if self.class_pattern and _compiled(self.class_pattern, "class_pattern").groups < 1:
-            raise DatasetError(
-                f"class_pattern '{self.class_pattern}' has no group; put the part that names the class in "
-                f"parentheses."
-            )
+        if self.class_pattern:
+            _require_group(self.class_pattern, "class_pattern")
 
     def class_of(self, name: str) -> str | None:
-        """Return the content class that a canonical name holds, or None where it holds none."""
+        """Return the content class in a canonical name, or None if it has none."""
         match = re.search(self.class_pattern, name) if self.class_pattern else None
         return match[1] if match else None
 
     def raw_of(self, name: str) -> RawGeometry | None:
-        """Return the geometry of a video where it differs from the data set's, else None."""
+        """Return the geometry of a video if it differs from the data set's."""
         geometry = self.raw
         for exception in self.raw_where:
             if geometry is not None and re.search(exception.pattern, name):
-                changes = {
-                    key: value
-                    for key, value in vars(exception).items()
-                    if key != "pattern" and value is not None
-                }
-                geometry = replace(geometry, **changes)
+                values = vars(exception).items()
+                geometry = replace(geometry, **{k: v for k, v in values if k != "pattern" and v is not None})
         return geometry if geometry != self.raw else None
 
 
-def _compiled(pattern: str, where: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise DatasetError(
-            f"{where}: pattern '{pattern}' is no regular expression ({error}); mend it."
-        ) from error
+def _require_group(pattern: str, where: str) -> None:
+    if compile_pattern(pattern, where).groups < 1:
+        next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
+        raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
 
 
 def manifest_folder() -> Path:
-    """Return the folder of the shipped manifests: inside the installed package, else beside the package in
-    the source tree.
-    """
+    """Return the folder of the shipped manifests: in the package, or next to it in the source tree."""
     inside = Path(str(package_files("vqafeat"))) / "manifests"
     return inside if inside.is_dir() else inside.parents[1] / "manifests"
 
@@ -271,72 +240,60 @@ def manifest_names() -> list[str]:
 
 
 def load_manifest(name_or_path: str) -> Manifest:
-    """Return a shipped manifest by name, or one of one's own by the path of its .toml.
+    """Return a shipped manifest by its name, or a user's by the path of its .toml.
 
     Raises:
-        UnknownNameError: no manifest of that name is shipped; the nearest names are given.
-        DatasetError: the file is missing, no TOML, or not as the schema says.
+        UnknownNameError: no manifest of that name is shipped; the nearest names are in the message.
+        DatasetError: the file is missing, no TOML, or does not follow the schema.
     """
-    if name_or_path.lower().endswith(".toml"):
-        return _read(Path(name_or_path))
-    if name_or_path not in manifest_names():
-        raise UnknownNameError(_unknown_name(name_or_path))
-    return _read(manifest_folder() / f"{name_or_path}.toml")
-
-
-def _unknown_name(name: str) -> str:
-    near = get_close_matches(name.lower(), manifest_names(), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(manifest_names())}."
-    return f"unknown data set '{name}': {hint} One's own is the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
-
-
-def _read(path: Path) -> Manifest:
+    path = Path(name_or_path)
+    if path.suffix.lower() != ".toml":
+        names = manifest_names()
+        if name_or_path not in names:
+            near = get_close_matches(name_or_path.lower(), names, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(names)}."
+            own = "For your own, give the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
+            raise UnknownNameError(f"unknown data set '{name_or_path}': {hint} {own}")
+        path = manifest_folder() / f"{name_or_path}.toml"
     try:
         table = tomllib.loads(read_text_limited(path))
     except OSError as error:
-        raise DatasetError(
-            f"manifest '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
-        ) from error
+        next_step = "give the path of a .toml file"
+        raise DatasetError(f"manifest '{path}' cannot be read ({error.strerror}); {next_step}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DatasetError(f"manifest '{path}' is no TOML: {error}.") from error
     return _manifest(table, path.stem, f"manifest '{path.name}'")
 
 
 def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
-    refuse_unknown(
-        table, [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")], where
-    )
-    ready: dict[str, Any] = {
-        key: value for key, value in table.items() if key not in ("files", "content", "raw", "labels")
-    }
+    known = [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")]
+    refuse_unknown(table, known, where)
+    values: dict[str, Any] = {"name": name, **table}
     for key, kind in (("files", FileRules), ("content", ContentRule)):
         if key in table:
-            ready[key] = build(kind, _mapping(table[key], f"{where}, [{key}]"), f"{where}, [{key}]")
+            values[key] = build(kind, _mapping(table[key], f"{where}, [{key}]"), f"{where}, [{key}]")
     if "raw" in table:
-        raw = dict(_mapping(table["raw"], f"{where}, [raw]"))
-        exceptions = _list(raw.pop("where", []), f"{where}, [[raw.where]]")
-        ready["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
-        ready["raw_where"] = [
-            build(RawException, _mapping(item, where), f"{where}, [[raw.where]]") for item in exceptions
-        ]
-    ready["labels"] = [
+        raw, here = dict(_mapping(table["raw"], f"{where}, [raw]")), f"{where}, [[raw.where]]"
+        exceptions = _list(raw.pop("where", []), here)
+        values["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
+        values["raw_where"] = [build(RawException, _mapping(item, where), here) for item in exceptions]
+    values["labels"] = [
         _label_list(_mapping(item, where), where) for item in _list(table.get("labels", []), where)
     ]
-    return build(Manifest, {"name": name, **ready}, where)
+    return build(Manifest, values, where)
 
 
 def _label_list(table: Mapping[str, object], where: str) -> LabelList:
-    shown = table.get("file", "?")
-    here = f"{where}, [[labels]] {shown if isinstance(shown, str) else ' or '.join(map(str, _list(shown, where)))}"
-    reader = convert(table.get("reader", ""), str, f"{here}: reader")
-    kind = LABEL_READERS.get(reader).options
+    file = table.get("file", "?")
+    names = file if isinstance(file, str) else " or ".join(map(str, _list(file, where)))
+    here = f"{where}, [[labels]] {names}"
+    kind = LABEL_READERS.get(convert(table.get("reader", ""), str, f"{here}: reader")).options
     common = [member.name for member in fields(LabelList) if member.name != "options"]
-    own = [member.name for member in fields(kind)]
-    refuse_unknown(table, [*common, *own], here)
-    options = build(kind, {key: value for key, value in table.items() if key in own}, here)
-    return build(
-        LabelList, {**{key: value for key, value in table.items() if key in common}, "options": options}, here
-    )
+    extra = [member.name for member in fields(kind)]
+    refuse_unknown(table, [*common, *extra], here)
+    options = build(kind, {key: value for key, value in table.items() if key in extra}, here)
+    values = {key: value for key, value in table.items() if key in common}
+    return build(LabelList, {**values, "options": options}, here)
 
 
 def _mapping(value: object, where: str) -> Mapping[str, object]:

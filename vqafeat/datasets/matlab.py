@@ -1,6 +1,4 @@
-"""MATLAB files: the released `*info.mat` (version 7.3, which is HDF5), and the older ones that data sets ship
-(version 5).
-"""
+"""Label files of MATLAB: the released `*info.mat` (version 7.3, which is HDF5), and older ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,19 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqafeat.datasets.label_readers import LABEL_READERS, LabelReader, LabelRow, LabelRows, NoOptions
+from vqafeat.datasets.label_readers import (
+    LABEL_READERS,
+    LabelReader,
+    LabelRow,
+    LabelRows,
+    NoOptions,
+    label_error,
+)
 from vqafeat.errors import DatasetError
 
 
 @dataclass(frozen=True)
 class Mat5Options:
-    """Where names and labels lie in a MATLAB 5 file.
-
-    Attributes:
-        video: variable with the names; a dot steps into a structure, for example
-            "qualcommVideoData.vidNames".
-        mos: variable with the labels, likewise.
-    """
+    """Variables with names and labels; a dot steps into a structure, as "qualcommVideoData.vidNames"."""
 
     video: str
     mos: str
@@ -32,50 +31,37 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
     """Return names, labels and permutations of an `*info.mat`.
 
     Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
-        `index[:, run]` with h5py's view of
-    the matrix. Frame rates, reference ids and frame counts in these files are not used.
+    `index[:, run]` with h5py's view of the matrix. Frame rates, reference ids and frame counts are not used.
 
     Raises:
         DatasetError: it is no HDF5 file, lacks a variable, or its variables differ in length.
     """
-    import h5py  # here and not above: processes that only decode need neither of the MATLAB readers
+    import h5py  # not above: decoding processes do not need it
 
     try:
         with h5py.File(path, "r") as file:
             missing = [key for key in ("video_names", "scores", "index") if key not in file]
             if missing:
-                raise DatasetError(
-                    f"label file '{path}' has no variable {' and '.join(missing)} (it has "
-                    f"{', '.join(file)}); it is no *info.mat."
-                )
-            names = [
-                "".join(map(chr, np.ravel(file[reference][()])))
-                for reference in np.ravel(file["video_names"][()])
-            ]
+                lacks = f"it has no variable {' and '.join(missing)} (it has {', '.join(file)})"
+                raise label_error(path, f"{lacks}; it is no *info.mat")
+            references = np.ravel(file["video_names"][()])
+            names = ["".join(map(chr, np.ravel(file[reference][()]))) for reference in references]
             scores = np.ravel(file["scores"][()]).astype(np.float64)
             index = np.asarray(file["index"][()])
     except OSError as error:
-        raise DatasetError(
-            f"label file '{path}' is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is "
-            f"({error})."
-        ) from error
+        message = f"it is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
+        raise label_error(path, message) from error
     return LabelRows(_rows(names, scores, path), _permutations(index, len(names), path))
 
 
 def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray[np.int64]:
     """Return zero-based permutations, column = run, whichever way round MATLAB wrote the matrix."""
-    wanted = np.arange(1, rows + 1)
+    expected = np.arange(1, rows + 1)[:, None]
     for matrix in (index, index.T):
-        if (
-            matrix.ndim == 2
-            and matrix.shape[0] == rows
-            and (np.sort(matrix, axis=0) == wanted[:, None]).all()
-        ):
+        if matrix.ndim == 2 and matrix.shape[0] == rows and (np.sort(matrix, axis=0) == expected).all():
             return np.ascontiguousarray(matrix, dtype=np.int64) - 1
-    raise DatasetError(
-        f"label file '{path}': index of shape {index.shape} holds no permutations of 1 to {rows}; the file "
-        f"is damaged, fetch it again."
-    )
+    message = f"index of shape {index.shape} holds no permutations of 1 to {rows}"
+    raise label_error(path, f"{message}; the file is damaged, fetch it again")
 
 
 def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
@@ -89,8 +75,7 @@ def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
 
 
 def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
-    """Return the named variables of a MATLAB file older than version 7.3, (element,) each; a dot steps into a
-    structure.
+    """Return variables (element,) of a MATLAB file older than version 7.3; a dot steps into a structure.
 
     Raises:
         DatasetError: it is no such file, is cut short, or lacks a variable.
@@ -110,47 +95,41 @@ def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
     try:
         path.open("rb").close()  # what the disk refuses is not damage; the parser raises OSError for both
     except OSError as error:
-        raise DatasetError(
-            f"'{path}' cannot be read ({error.strerror}); give the path of a .mat file that can be."
-        ) from error
+        next_step = "give the path of a readable .mat file"
+        raise DatasetError(f"'{path}' cannot be read ({error.strerror}); {next_step}.") from error
     try:
-        found: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
+        variables: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
     except Exception as error:
-        # SciPy's parser meets damaged bytes with whatever they lead it to, down to UnboundLocalError: no list
-        # of kinds is complete
+        # damaged bytes make SciPy's parser raise anything, down to UnboundLocalError: no list would be
+        # complete
         raise DatasetError(
             f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged ({type(error).__name__}: "
-            f"{error}); "
-            "give the file as the data set ships it."
+            f"{error}); give the file as the data set ships it."
         ) from error
-    return found
+    return variables
 
 
 def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
-    found = variables
+    value = variables
     for step in dotted.split("."):
-        if not isinstance(found, dict) or step not in found:
-            there = (
-                ", ".join(key for key in found if not key.startswith("__"))
-                if isinstance(found, dict)
-                else "no structure"
+        if not isinstance(value, dict) or step not in value:
+            names = (
+                (key for key in value if not key.startswith("__"))
+                if isinstance(value, dict)
+                else ["no structure"]
             )
-            raise DatasetError(
-                f"label file '{path}' has no variable '{dotted}' ('{step}' is not among: {there}); it is "
-                f"another list."
-            )
-        found = found[step]
-    return np.asarray(found)
+            lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(names)})"
+            raise label_error(path, f"{lacks}; it is another list")
+        value = value[step]
+    return np.asarray(value)
 
 
 def _rows(names: list[str], scores: Iterable[float], path: Path) -> tuple[LabelRow, ...]:
     values = [float(score) for score in scores]
     if len(names) != len(values):
-        raise DatasetError(
-            f"label file '{path}' has {len(names)} names but {len(values)} labels; the file is damaged, "
-            f"fetch it again."
-        )
-    return tuple(LabelRow(name, value) for name, value in zip(names, values, strict=True))
+        counts = f"it has {len(names)} names but {len(values)} labels"
+        raise label_error(path, f"{counts}; the file is damaged, fetch it again")
+    return tuple(map(LabelRow, names, values))
 
 
 LABEL_READERS.add("info-mat", LabelReader(NoOptions, read_info_mat))
