@@ -64,11 +64,7 @@ class ClusterOptions:
 
 
 def ray_module() -> Any:
-    """Return the module `ray`.
-
-    Raises:
-        ClusterError: it is not installed.
-    """
+    """Return the module `ray`."""
     try:
         import ray
     except ImportError as error:
@@ -121,11 +117,7 @@ def result_of(ray: Any, reference: Any) -> Any:
 
 
 def enter(folder: Path) -> None:
-    """Change to the driver's working folder, so that relative paths mean the same files in this worker.
-
-    Raises:
-        ClusterError: this machine does not have it.
-    """
+    """Change to the driver's working folder, so that relative paths mean the same files in this worker."""
     try:
         os.chdir(folder)
     except OSError as error:

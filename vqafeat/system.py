@@ -21,11 +21,7 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def parse_bytes(text: str) -> int:
-    """Return the bytes for a text such as `1500M`, `1.5G` or `4GiB`, in powers of 1024.
-
-    Raises:
-        ArgumentError: it is no amount of memory.
-    """
+    """Return the bytes for a text such as `1500M`, `1.5G` or `4GiB`, in powers of 1024."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if match is None or float(match[1]) == 0:
         raise ArgumentError(f"memory is '{text}'; write an amount such as 1500M, 1.5G or 16G.")
@@ -55,11 +51,7 @@ _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def device_named(name: str | None) -> "torch.device":
-    """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU if there is one.
-
-    Raises:
-        ArgumentError: it is none of these, or does not exist.
-    """
+    """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU if there is one."""
     import torch
 
     if name is None:

@@ -62,11 +62,7 @@ class RawGeometry:
 
     @classmethod
     def parse(cls, text: str) -> "RawGeometry":
-        """Return the geometry that `WIDTHxHEIGHT:FORMAT@RATE` names, for example `1920x1080:yuvj420p@30`.
-
-        Raises:
-            DatasetError: the text has another form.
-        """
+        """Return the geometry that `WIDTHxHEIGHT:FORMAT@RATE` names, for example `1920x1080:yuvj420p@30`."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
             raise DatasetError(
@@ -116,11 +112,7 @@ class FileRules:
 
 
 def compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
-    """Return a compiled regular expression.
-
-    Raises:
-        DatasetError: it is none.
-    """
+    """Return a compiled regular expression."""
     try:
         return re.compile(pattern)
     except re.error as error:

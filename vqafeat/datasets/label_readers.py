@@ -72,11 +72,7 @@ def label_error(path: Path, message: str) -> DatasetError:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a label file, with or without a byte order mark.
-
-    Raises:
-        DatasetError: it cannot be read, or is no UTF-8 text.
-    """
+    """Return the text of a label file, with or without a byte order mark."""
     try:
         return read_text_limited(path, "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,11 +84,7 @@ def text_of(path: Path) -> str:
 
 
 def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = ".") -> list[float]:
-    """Return the labels of (line number, text) cells; an empty cell is NaN.
-
-    Raises:
-        DatasetError: cells are no numbers; the message counts them and shows the first few.
-    """
+    """Return the labels of (line number, text) cells; an empty cell is NaN."""
     scores, bad = list[float](), list[str]()
     for line, cell in cells:
         text = cell.strip().replace(decimal, ".")
@@ -147,11 +139,7 @@ class TableOptions:
 
 
 def read_table(path: Path, delimiter: str = ",") -> Table:
-    """Return the table in a delimited file, without blank rows.
-
-    Raises:
-        DatasetError: the header is missing or names a column twice, or a row has more cells than columns.
-    """
+    """Return the table in a delimited file, without blank rows."""
     return _table(_lines(path, delimiter), path, delimiter)
 
 
@@ -186,11 +174,7 @@ def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
-    """Return the position of the first of these columns that the table has.
-
-    Raises:
-        DatasetError: it has none of them.
-    """
+    """Return the position of the first of these columns that the table has."""
     for name in names:
         if name in table.header:
             return table.header.index(name)
@@ -232,11 +216,7 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of a workbook as text, without blank rows; its first row names the columns.
-
-    Raises:
-        DatasetError: it cannot be read, is no .xlsx workbook, or has no rows.
-    """
+    """Return the first sheet of a workbook as text, without blank rows; its first row names the columns."""
     try:
         _refuse_old(path)
         with ZipFile(path) as workbook:
@@ -326,11 +306,7 @@ _COLUMNS = (*_REQUIRED_COLUMNS, "content", "split")
 
 
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a user's CSV with the columns video,mos[,content,split].
-
-    Raises:
-        DatasetError: a column is missing, doubled or unknown.
-    """
+    """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     lines = _lines(path, ",")
     header = _header(lines, path)
     unknown = [column for column in header if column not in _COLUMNS]
@@ -355,11 +331,7 @@ LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a headerless list; duration and rate are -1 in the released ones and are not used.
-
-    Raises:
-        DatasetError: a line has fewer than four fields.
-    """
+    """Return the rows of a headerless list; duration and rate are -1 in the released ones and are not used."""
     numbered = enumerate(text_of(path).splitlines(), start=1)
     rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
     if short := [str(number) for number, cells in rows if len(cells) < 4]:

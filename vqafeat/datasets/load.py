@@ -121,10 +121,6 @@ def check_rows(
         names: canonical name of each row; None if the listed one does not fit the manifest's pattern.
         mos_range: allowed labels; None if unknown.
         where: the list, for messages.
-
-    Raises:
-        DatasetError: there are no rows, or rows are nameless, doubled, without a label, out of range, or in
-            an unknown part.
     """
     if not rows:
         raise DatasetError(f"{where} holds no rows; it must name at least one video.")

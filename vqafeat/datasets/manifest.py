@@ -29,11 +29,7 @@ Kind = TypeVar("Kind")
 
 
 def refuse_unknown(table: Mapping[str, object], known: Collection[str], where: str) -> None:
-    """Refuse keys that are not known.
-
-    Raises:
-        DatasetError: there is one; the nearest known keys are in the message.
-    """
+    """Refuse keys that are not known."""
     for key in table:
         if key not in known:
             near = get_close_matches(key, known, n=3, cutoff=0.5)
@@ -45,9 +41,6 @@ def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
     """Return the dataclass `kind` made of a TOML table.
 
     Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
-
-    Raises:
-        DatasetError: a key is unknown or missing, a value has the wrong type, or `kind` refuses the values.
     """
     hints, members = get_type_hints(kind), fields(cast(Any, kind))
     refuse_unknown(table, [member.name for member in members], where)
@@ -62,11 +55,7 @@ def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
 
 
 def convert(value: object, hint: Any, where: str) -> Any:
-    """Return `value` as the type that `hint` names.
-
-    Raises:
-        DatasetError: it is of another type.
-    """
+    """Return `value` as the type that `hint` names."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value

@@ -32,9 +32,6 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
 
     Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
     `index[:, run]` with h5py's view of the matrix. Frame rates, reference ids and frame counts are not used.
-
-    Raises:
-        DatasetError: it is no HDF5 file, lacks a variable, or its variables differ in length.
     """
     import h5py  # not above: decoding processes do not need it
 
@@ -65,31 +62,19 @@ def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray
 
 
 def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
-    """Return names and labels of a MATLAB file older than version 7.3.
-
-    Raises:
-        DatasetError: it is no such file, lacks a variable, or names and labels differ in number.
-    """
+    """Return names and labels of a MATLAB file older than version 7.3."""
     names, scores = mat5_variables(path, options.video, options.mos)
     return LabelRows(_rows([str(name).strip() for name in names], scores.astype(np.float64), path))
 
 
 def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
-    """Return variables (element,) of a MATLAB file older than version 7.3; a dot steps into a structure.
-
-    Raises:
-        DatasetError: it is no such file, is cut short, or lacks a variable.
-    """
+    """Return variables (element,) of a MATLAB file older than version 7.3; a dot steps into a structure."""
     variables = mat5_contents(path, simplify_cells=True)
     return [np.ravel(_variable(variables, name, path)) for name in dotted]
 
 
 def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
-    """Return all variables of a MATLAB file older than version 7.3, as `scipy.io.loadmat` has them.
-
-    Raises:
-        DatasetError: it cannot be opened, is no such file, or is damaged.
-    """
+    """Return all variables of a MATLAB file older than version 7.3, as `scipy.io.loadmat` has them."""
     from scipy.io import loadmat
 
     try:

@@ -41,9 +41,6 @@ def copy_store(store: FeatureStore, required: Required, path: Path) -> None:
     """Copy some feature sets of a store at a URL; what an earlier, stopped process copied is kept.
 
     The root's metadata are written last, so that a partial copy is no store.
-
-    Raises:
-        StoreError: something does not have its check sum, or the object store cannot be reached.
     """
     objects = list(_objects(store, required))
     with translate_network_errors(store.path), ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool:

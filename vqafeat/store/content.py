@@ -59,9 +59,6 @@ def content_digest(store: FeatureStore, complete: StoreContents | None = None) -
 
     Args:
         complete: what to include; without it, all that is complete by the store's metadata.
-
-    Raises:
-        StoreError: a part cannot be read, or has a wrong check sum.
     """
     total = sha256()
     for part in _parts(store, complete or contents(store)):

@@ -58,11 +58,7 @@ def worker_lock(store: StorePath) -> Iterator[None]:
 
 @contextmanager
 def wait_for_workers(store: Path) -> Iterator[None]:
-    """Wait until no process holds `worker_lock`, and keep out new ones.
-
-    Raises:
-        StoreError: a worker is still alive after half a minute, or the store cannot be written to.
-    """
+    """Wait until no process holds `worker_lock`, and keep out new ones."""
     with _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS):
         yield
 

@@ -29,11 +29,7 @@ TABLE = "videos"
 
 
 class PackedLayout:
-    """Reads a packed store; its tables are read once, since nothing in it changes.
-
-    Raises:
-        StoreError: packing was stopped before its end.
-    """
+    """Reads a packed store; its tables are read once, since nothing in it changes."""
 
     name, schema_version = "packed", 2
 

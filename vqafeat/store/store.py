@@ -171,11 +171,7 @@ class FeatureStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lock the store against other writers, and remove what a killed one left half written.
-
-        Raises:
-            StoreError: another process is writing to it, or it cannot be written to.
-        """
+        """Lock the store against other writers, and remove what a killed one left half written."""
         with exclusive_lock(self.path):
             remove_partial_files(self.path)
             yield
@@ -185,11 +181,7 @@ class FeatureStore:
         return self.layout.feature_sets()
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
-        """Return what the numbers of a feature set depend on.
-
-        Raises:
-            StoreError: the store has no such feature set.
-        """
+        """Return what the numbers of a feature set depend on."""
         values = self.layout.identity(feature_set)
         if values is None:
             known = ", ".join(self.feature_sets()) or "none yet"
@@ -304,11 +296,7 @@ class FeatureStore:
 
 
 def open_store(path: StorePath | str) -> FeatureStore:
-    """Open a feature store, for example `features/konvid.zarr` or `s3://bucket/features/konvid.zarr`.
-
-    Raises:
-        StoreError: there is none, or its schema is another.
-    """
+    """Open a feature store, for example `features/konvid.zarr` or `s3://bucket/features/konvid.zarr`."""
     return FeatureStore.open(path)
 
 

@@ -81,9 +81,6 @@ def read_chunk(
 
     Args:
         checked: compare the check sum; over a network it is always compared.
-
-    Raises:
-        StoreError: it is missing or of another length, or its check sum is wrong.
     """
     if isinstance(chunk, Path):
         return memmap_chunk(chunk, dtype, shape, checked)
