@@ -15,8 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vqafeat.errors import ArgumentError, DatasetError, StoreError
-from vqafeat.registry import named
+from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -42,39 +41,16 @@ _NETWORK_ERRORS = {
 }
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """A kind of object store.
-
-    Attributes:
-        module: fsspec implementation.
-        extra: of vqafeat that installs the module.
-        credentials: where the module reads them, for messages.
-        options: of its file system, unless --storage-option overrides them.
-    """
-
-    module: str
-    extra: str
-    credentials: str
-    options: Mapping[str, Any]
-
-
-SCHEMES = {
-    "s3": Scheme(
-        module="s3fs",
-        extra="s3",
-        credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
-        options={
-            # botocore repeats requests answered with 500, 502, 503, 504 or a throttling code, after waits
-            # that double up to 20 s; s3fs repeats five times what is cut or not answered in time
-            "config_kwargs": {
-                "connect_timeout": 10,
-                "read_timeout": 60,
-                "retries": {"mode": "standard", "max_attempts": 8},
-            },
-            "use_listings_cache": False,  # another process may be writing
-        },
-    )
+_CREDENTIAL_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
+_S3_OPTIONS: dict[str, Any] = {
+    # botocore repeats requests answered with 500, 502, 503, 504 or a throttling code, after waits that double
+    # up to 20 s; s3fs repeats five times what is cut or not answered in time
+    "config_kwargs": {
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "retries": {"mode": "standard", "max_attempts": 8},
+    },
+    "use_listings_cache": False,  # another process may be writing
 }
 
 
@@ -99,24 +75,23 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
                 "leave it out."
             )
         return Path(path)
-    scheme = named("kind of store URL", url["scheme"].lower(), SCHEMES)
+    if url["scheme"].lower() != "s3":
+        raise UnknownNameError(f"unknown kind of store URL '{url['scheme'].lower()}': known are: s3.")
     if "@" in url["host"] or "?" in url["rest"]:
         raise ArgumentError(
             f"the URL {url['scheme']}://… holds a user or a query, which may be secret; write "
             f"{url['scheme']}://bucket/prefix alone. Credentials come from the environment: "
-            f"{scheme.credentials}."
+            f"{_CREDENTIAL_SOURCES}."
         )
-    options = dict(_parse_option(option, scheme) for option in storage_options)
-    _import(scheme.module, scheme)
-    for name, default in scheme.options.items():
-        if isinstance(default, dict):
-            if not isinstance(options.get(name, {}), dict):
-                raise ArgumentError(
-                    f"--storage-option {name}={options[name]} is no JSON object, as "
-                    f"{name}={json.dumps(default)} is; write one."
-                )
-            options[name] = {**default, **options.get(name, {})}
-    return _import("upath", scheme).UPath(path.rstrip("/"), **{**scheme.options, **options})  # type: ignore[no-any-return]
+    options = {**_S3_OPTIONS, **dict(map(_parse_option, storage_options))}
+    defaults, config = _S3_OPTIONS["config_kwargs"], options["config_kwargs"]
+    if not isinstance(config, dict):
+        raise ArgumentError(
+            f"--storage-option config_kwargs={config} is no JSON object, as "
+            f"config_kwargs={json.dumps(defaults)} is; write one."
+        )
+    _import("s3fs")
+    return _import("upath").UPath(path.rstrip("/"), **{**options, "config_kwargs": {**defaults, **config}})  # type: ignore[no-any-return]
 
 
 def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[StorePath]:
@@ -130,16 +105,15 @@ def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> li
     return [parse_path(text, storage_options if "://" in text or not some_url else ()) for text in texts]
 
 
-def _import(module: str, scheme: Scheme) -> ModuleType:
+def _import(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ArgumentError(
-            f"stores at a URL need '{module}', not installed here; run: pip install 'vqafeat[{scheme.extra}]'"
-        ) from error
+        install = "run: pip install 'vqafeat[s3]'"
+        raise ArgumentError(f"stores at a URL need '{module}', not installed here; {install}") from error
 
 
-def _parse_option(option: str, scheme: Scheme) -> tuple[str, Any]:
+def _parse_option(option: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
         raise ArgumentError(
@@ -152,7 +126,7 @@ def _parse_option(option: str, scheme: Scheme) -> tuple[str, Any]:
     if any(_CREDENTIAL.search(key) for key in _keys(name, value)) or re.search(r"://[^/]*@", text):
         raise ArgumentError(
             f"--storage-option {name} looks like a credential, which others would see in the list of "
-            f"processes; set it in the environment: {scheme.credentials}."
+            f"processes; set it in the environment: {_CREDENTIAL_SOURCES}."
         )
     return name, value
 
@@ -177,8 +151,7 @@ def translate_network_errors(path: StorePath) -> Iterator[None]:
     except network_errors() as error:
         raise StoreError(
             f"'{path}' cannot be reached ({type(error).__name__}: {error}); check the URL, --storage-option "
-            "endpoint_url=URL, and the credentials in the environment "
-            f"({SCHEMES[path.protocol].credentials})."
+            f"endpoint_url=URL, and the credentials in the environment ({_CREDENTIAL_SOURCES})."
         ) from error
 
 

@@ -34,7 +34,7 @@ def test_feature_store__is_written_read_and_verified_at_a_url(s3: LoopbackS3, tm
     with pytest.raises(StoreError, match="does not have its check sum"):
         remote.read("tiny", "d/e.mp4")
     chunk.unlink()
-    with pytest.raises(StoreError, match="is missing; run `vqafeat verify`"):
+    with pytest.raises(StoreError, match="is missing or empty; run `vqafeat verify`"):
         remote.read("tiny", "d/e.mp4")
 
 

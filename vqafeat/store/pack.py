@@ -27,7 +27,7 @@ from vqafeat.store.packed import TABLE, PackedLayout
 from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore, Layout, label_attributes
 from vqafeat.store.types import FrameTable
-from vqafeat.store.zarr_io import failure_log_path, open_root, store_key
+from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
 CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read takes little besides them
@@ -94,8 +94,9 @@ def _convert(
     shard_bytes: int = SHARD_BYTES,
 ) -> PackResult:
     path, out = parse_path(path), None if out is None else parse_path(out)
-    if isinstance(path, Path):
-        _finish_replacing(path)
+    old = path.with_name(f"{path.name}.old")
+    if isinstance(path, Path) and not path.exists() and old.exists():
+        old.rename(path)  # its replacement was stopped between two renames
     store = FeatureStore.open(path)
     if out is not None and out.exists():
         raise StoreError(f"--out '{out}' exists already; name another path, or delete it.")
@@ -128,20 +129,6 @@ def _convert(
     return PackResult(out or path, digest, videos, complete.left_out)
 
 
-def _new(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
-
-
-def _finish_replacing(path: Path) -> None:
-    """Rename a store back whose replacement was stopped between two renames."""
-    if not path.exists() and _old(path).exists():
-        _old(path).rename(path)
-
-
 @contextmanager
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
     """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
@@ -149,16 +136,17 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
         raise StoreError(
             f"'{path}' is in an object store, where nothing can be replaced at once; choose another --out."
         )
-    for leftover in (_new(path), _old(path)):
+    new, old = (path.with_name(f"{path.name}.{age}") for age in ("new", "old"))
+    for leftover in (new, old):
         if leftover.exists():
             remove_tree(leftover)
-    yield _new(path)
+    yield new
     os.sync()  # all of the new is on disk before any of the old is deleted, in case the machine stops
-    path.rename(_old(path))
-    _new(path).rename(path)
-    remove_tree(_old(path))
+    path.rename(old)
+    new.rename(path)
+    remove_tree(old)
     for lock in (".lock", ".writers.lock"):
-        _new(path).with_suffix(lock).unlink(missing_ok=True)
+        new.with_suffix(lock).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -258,8 +246,11 @@ class _Packer:
         self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
-        codecs = [ZstdCodec(), Crc32cCodec()]
-        _create_array(self._root, key, values.shape, values.dtype, values.shape, codecs)[...] = values
+        shape, codecs = values.shape, [ZstdCodec(), Crc32cCodec()]
+        array = self._root.create_array(
+            key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS
+        )
+        array[...] = values
 
 
 class _ShardWriter:
@@ -275,9 +266,16 @@ class _ShardWriter:
             )
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
         shard_rows = shard_bytes // row_bytes // chunk_rows * chunk_rows
-        chunks, shards = (chunk_rows, *row_shape), (shard_rows, *row_shape)
-        self._array = _create_array(root, key, (0, *row_shape), dtype, chunks, [Crc32cCodec()], shards)
-        self._buffer = np.empty(shards, dtype)
+        self._array = root.create_array(
+            key,
+            shape=(0, *row_shape),
+            dtype=dtype,
+            chunks=(chunk_rows, *row_shape),
+            shards=(shard_rows, *row_shape),
+            compressors=[Crc32cCodec()],
+            **ARRAY_OPTIONS,
+        )
+        self._buffer = np.empty((shard_rows, *row_shape), dtype)
         self._filled = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> None:
@@ -297,25 +295,3 @@ class _ShardWriter:
             self._array.resize((end, *self._array.shape[1:]))
             self._array[self._written : end] = self._buffer[: self._filled]
             self._written, self._filled = end, 0
-
-
-def _create_array(
-    root: zarr.Group,
-    key: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    chunks: tuple[int, ...],
-    codecs: list[Any],
-    shards: tuple[int, ...] | None = None,
-) -> "zarr.Array[Any]":
-    config: Any = {"write_empty_chunks": True}
-    return root.create_array(
-        key,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        shards=shards,
-        compressors=codecs,
-        fill_value=0,
-        config=config,
-    )

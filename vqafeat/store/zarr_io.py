@@ -28,6 +28,7 @@ from vqafeat.remote import StorePath, map_concurrently, read_bytes, remove_tree,
 
 CRC32C_BYTES = 4
 BLOCK_BYTES = 16 << 20
+ARRAY_OPTIONS: dict[str, Any] = {"fill_value": 0, "config": {"write_empty_chunks": True}}
 _NEXT_STEP = "run `vqafeat verify` and extract that video again."
 
 
@@ -82,28 +83,17 @@ def read_chunk(
     Args:
         checked: compare the check sum; over a network it is always compared.
     """
-    if isinstance(chunk, Path):
-        return memmap_chunk(chunk, dtype, shape, checked)
+    is_local = isinstance(chunk, Path)
     try:
-        data = np.frombuffer(read_bytes(chunk), np.uint8)
-    except FileNotFoundError as error:
-        raise StoreError(f"chunk '{chunk}' is missing; {_NEXT_STEP}") from error
-    if len(data) != int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES or not crc_ok(data):
+        data = np.memmap(chunk, np.uint8, "r") if is_local else np.frombuffer(read_bytes(chunk), np.uint8)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise StoreError(f"chunk '{chunk}' is missing or empty; {_NEXT_STEP}") from error
+    expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
+    if len(data) != expected:
+        raise StoreError(f"chunk '{chunk}' has {len(data)} bytes instead of {expected}; {_NEXT_STEP}")
+    if (checked or not is_local) and not crc_ok(data):
         raise StoreError(f"chunk '{chunk}' does not have its check sum; {_NEXT_STEP}")
     return data[:-CRC32C_BYTES].view(dtype).reshape(shape)
-
-
-def memmap_chunk(
-    chunk: Path, dtype: np.dtype[Any], shape: tuple[int, ...], checked: bool = False
-) -> npt.NDArray[Any]:
-    """Return a chunk file as a read-only map, without its trailing check sum."""
-    expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
-    size = chunk.stat().st_size if chunk.is_file() else None
-    if size != expected:
-        raise StoreError(f"chunk '{chunk}' has {size} bytes instead of {expected}; {_NEXT_STEP}")
-    if checked and not crc_ok(np.memmap(chunk, dtype=np.uint8, mode="r")):
-        raise StoreError(f"chunk '{chunk}' does not have its check sum; {_NEXT_STEP}")
-    return np.memmap(chunk, dtype=dtype, mode="r", shape=shape)
 
 
 def crc_ok(chunk: npt.NDArray[np.uint8]) -> bool:
@@ -135,16 +125,9 @@ def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArr
     The chunk is what Zarr's codecs would write, but is written block by block: Zarr needs memory for several
     copies of a whole chunk.
     """
-    root.create_array(
-        key,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=values.shape,
-        compressors=[Crc32cCodec()],
-        fill_value=0,
-        config={"write_empty_chunks": True},
-    )
-    chunk = (folder / key / "c").joinpath(*("0" for _ in values.shape))
+    shape, codecs = values.shape, [Crc32cCodec()]
+    root.create_array(key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS)
+    chunk = (folder / key / "c").joinpath(*("0" for _ in shape))
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     blocks = _with_crc(little_endian.reshape(-1).view(np.uint8))
     if not isinstance(chunk, Path):
