@@ -36,9 +36,7 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         cpus, gpus, problem = self.cpus_per_worker, self.gpus_per_worker, ""
         if self.workers is not None and self.workers < 1:
-            problem = (
-                f"ray-workers is {self.workers}; it has to be at least 1, or left out for as many as fit"
-            )
+            problem = f"ray-workers is {self.workers}; it has to be at least 1, or left out for all that fit"
         for name, value in (("cpus-per-worker", cpus), ("gpus-per-worker", gpus)):
             if value < 0 or (value > 1 and value != int(value)):
                 problem = f"{name} is {value:g}; Ray takes whole numbers, or fractions of one from 0 to 1"
@@ -68,10 +66,8 @@ def ray_module() -> Any:
     try:
         import ray
     except ImportError as error:
-        install = "install it with `pip install vqafeat[ray]`"
-        raise ClusterError(
-            f"backend 'ray' needs Ray, which cannot be imported here ({error}); {install}."
-        ) from error
+        problem = f"backend 'ray' needs Ray, which cannot be imported here ({error})"
+        raise ClusterError(f"{problem}; install it with `pip install vqafeat[ray]`.") from error
     return ray
 
 
@@ -142,13 +138,11 @@ def workers_that_fit(nodes: Sequence[Mapping[str, Any]], options: ClusterOptions
     reserved = options.reserved.items()
     fitting = sum(min(int(has.get(name, 0) / amount) for name, amount in reserved) for has in machines)
     if fitting == 0:
-        present = (
-            "; ".join(f"{has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU" for has in machines) or "none"
-        )
+        present = [f"{has.get('CPU', 0):g} CPU, {has.get('GPU', 0):g} GPU" for has in machines]
         raise ClusterError(
             f"no machine of the cluster holds a worker with {described(options.reserved)} (machines: "
-            f"{present}); lower --cpus-per-worker or --gpus-per-worker, or give --ray-workers N if an "
-            "autoscaler should add machines."
+            f"{'; '.join(present) or 'none'}); lower --cpus-per-worker or --gpus-per-worker, or give "
+            "--ray-workers N if an autoscaler should add machines."
         )
     return fitting
 

@@ -50,9 +50,8 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
     size = path.stat().st_size
     if size > LARGEST_BYTES:
         most = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
-        raise DatasetError(
-            f"'{path}' has {size / 2**20:.0f} MiB; {most}. Give another file, or split the data set."
-        )
+        problem = f"'{path}' has {size / 2**20:.0f} MiB; {most}"
+        raise DatasetError(f"{problem}. Give another file, or split the data set.")
     return path.read_text(encoding=encoding, errors=errors)
 
 

@@ -116,9 +116,8 @@ def _import(module: str) -> ModuleType:
 def _parse_option(option: str) -> tuple[str, Any]:
     name, equals, text = option.partition("=")
     if not equals or not name:
-        raise ArgumentError(
-            "--storage-option takes NAME=VALUE, as endpoint_url=http://127.0.0.1:9000; one has no such form."
-        )
+        example = "endpoint_url=http://127.0.0.1:9000"  # without the option, which may hold a credential
+        raise ArgumentError(f"--storage-option takes NAME=VALUE, as {example}; one has another form.")
     try:
         value = json.loads(text)
     except ValueError:
@@ -285,9 +284,8 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
         with translate_network_errors(root):
             entries = root.fs.find(root.path, detail=True)
     except FileNotFoundError as error:
-        raise DatasetError(
-            f"the folder of videos '{root}' does not exist ({error}); name it with --root URL."
-        ) from error
+        problem = f"the folder of videos '{root}' does not exist ({error})"
+        raise DatasetError(f"{problem}; name it with --root URL.") from error
     prefix, files = f"{root.path.rstrip('/')}/", {}
     for path, info in entries.items():
         relative = path.removeprefix(prefix)

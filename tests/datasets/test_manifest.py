@@ -306,12 +306,12 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             'folders = ["clips"]',
             'folders = ["../x"]',
-            r"\[files\]: file rules: folders \.\./x must be relative to the root, without '\.\.'",
+            r"\[files\]: file rules: folders \.\./x must be below the root, without '\.\.'",
         ),
         (
             'extensions = [".mp4"]',
             'extensions = ["mp4"]',
-            r"extensions mp4 must begin with a dot, for example '\.mp4'",
+            r"extensions mp4 must begin with a dot, as '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
         (
@@ -455,7 +455,7 @@ def test_load_dataset__allows_the_rounding_of_published_ranges(tmp_path: Path) -
 
 def test_load_dataset__refuses_an_unknown_content(tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"'11\.mp4' has no content, since the \[content\] pattern does not match it"
+        DatasetError, match=r"'11\.mp4' has no content; the \[content\] pattern does not match it"
     ):
         load_dataset(own_manifest(tmp_path, MANIFEST.replace("'^(\\d)'", "'^(x)'")))
 
@@ -543,7 +543,7 @@ videos = 1
     path = own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0] + lists)
     (tmp_path / "a.txt").write_text("11.mp4, -1, -1, 2\n")
     with pytest.raises(
-        DatasetError, match=r"Only parts of a list exist: .*a\.txt; name them with --labels to use them alone"
+        DatasetError, match=r"Only parts of a list exist: .*a\.txt; name them with --labels to use them"
     ):
         load_dataset(path)
     assert [video.split for video in load_dataset(path, labels=tmp_path / "a.txt").videos] == ["train"]

@@ -65,9 +65,8 @@ class RawGeometry:
         """Return the geometry that `WIDTHxHEIGHT:FORMAT@RATE` names, for example `1920x1080:yuvj420p@30`."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
-            raise DatasetError(
-                f"raw geometry '{text}' is not WIDTHxHEIGHT:FORMAT@RATE; write it as 1920x1080:yuvj420p@30."
-            )
+            next_step = "write it as 1920x1080:yuvj420p@30"
+            raise DatasetError(f"raw geometry '{text}' is not WIDTHxHEIGHT:FORMAT@RATE; {next_step}.")
         return cls(int(match[1]), int(match[2]), match[3], float(match[4]))
 
 
@@ -94,13 +93,9 @@ class FileRules:
             raise DatasetError("file rules: pattern and name come together; give both or neither.")
         compile_pattern(self.pattern, "file rules")
         if bad := [ending for ending in self.extensions if not ending.startswith(".")]:
-            raise DatasetError(
-                f"file rules: extensions {summarize(bad)} must begin with a dot, for example '.mp4'."
-            )
+            raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, as '.mp4'.")
         if bad := [folder for folder in self.folders if name_problem(folder)]:
-            raise DatasetError(
-                f"file rules: folders {summarize(bad)} must be relative to the root, without '..'."
-            )
+            raise DatasetError(f"file rules: folders {summarize(bad)} must be below the root, without '..'.")
 
     def canonical(self, raw_name: str) -> str | None:
         """Return the canonical name of a listed name, or None if the pattern does not match."""
@@ -116,9 +111,8 @@ def compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise DatasetError(
-            f"{where}: pattern '{pattern}' is no regular expression ({error}); correct it."
-        ) from error
+        message = f"{where}: pattern '{pattern}' is no regular expression ({error}); correct it."
+        raise DatasetError(message) from error
 
 
 @dataclass(frozen=True)
@@ -155,9 +149,8 @@ class Video:
             raise DatasetError(f"video '{self.name}' has an empty content; {next_step}.")
         if self.split is not None and self.split not in SPLIT_NAMES:
             allowed = ", ".join(SPLIT_NAMES)
-            raise DatasetError(
-                f"video '{self.name}' has the split '{self.split}'; allowed are {allowed} or none."
-            )
+            problem = f"video '{self.name}' has the split '{self.split}'"
+            raise DatasetError(f"{problem}; allowed are {allowed} or none.")
 
 
 @dataclass(frozen=True)
@@ -193,9 +186,7 @@ class Dataset:
     def __post_init__(self) -> None:
         where = f"data set '{self.name}'"
         if not self.videos:
-            raise DatasetError(
-                f"{where} has no videos; its label list '{self.label_list}' must hold at least one row."
-            )
+            raise DatasetError(f"{where} has no videos; '{self.label_list}' must hold at least one row.")
         if twice := duplicates(video.name for video in self.videos):
             raise DatasetError(f"{where} names videos twice: {summarize(twice)}; names must be unique.")
         low, high = self.mos_range
@@ -236,9 +227,7 @@ def dataset_digest(dataset: Dataset) -> str:
     """Return the SHA-256 over all that defines the data set, without paths of files."""
     geometry, bounds = _as_list(dataset.raw), list(dataset.mos_range)
     head = [dataset.name, dataset.label_list, dataset.score_name, bounds, geometry]
-    rows = [
-        [video.name, video.mos, video.content, video.split, _as_list(video.raw)] for video in dataset.videos
-    ]
+    rows = [[row.name, row.mos, row.content, row.split, _as_list(row.raw)] for row in dataset.videos]
     digest = sha256(json.dumps([head, rows], ensure_ascii=False, separators=(",", ":")).encode())
     if dataset.stored_permutations is not None:
         digest.update(np.ascontiguousarray(dataset.stored_permutations, dtype="<i4").tobytes())

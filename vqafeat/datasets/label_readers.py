@@ -133,9 +133,8 @@ class TableOptions:
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or len(self.decimal) != 1:
-            raise DatasetError(
-                f"delimiter '{self.delimiter}' and decimal '{self.decimal}' must be one character each."
-            )
+            marks = f"delimiter '{self.delimiter}' and decimal '{self.decimal}'"
+            raise DatasetError(f"{marks} must be one character each.")
 
 
 def read_table(path: Path, delimiter: str = ",") -> Table:
@@ -194,10 +193,9 @@ def _label_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
     scores = parsed_scores(((line, cells[mos]) for line, cells in rows), path, options.decimal)
 
     def label_row(cells: tuple[str, ...], score: float) -> LabelRow:
+        group = "" if content is None else cells[content]
         part = "" if split is None else options.split_values.get(cells[split], cells[split])
-        return LabelRow(
-            cells[video], score, None if content is None else cells[content] or None, part or None
-        )
+        return LabelRow(cells[video], score, group or None, part or None)
 
     return LabelRows(tuple(label_row(cells, score) for (_, cells), score in zip(rows, scores, strict=True)))
 
@@ -257,9 +255,8 @@ def _first_sheet(workbook: ZipFile, path: Path) -> str:
     sheet = _part(workbook, "xl/workbook.xml", path).find(f"{_MAIN}sheets/{_MAIN}sheet")
     if sheet is None:
         raise ValueError("it has no sheets")
-    targets = {
-        item.get("Id"): item.get("Target", "") for item in _part(workbook, "xl/_rels/workbook.xml.rels", path)
-    }
+    relations = _part(workbook, "xl/_rels/workbook.xml.rels", path)
+    targets = {item.get("Id"): item.get("Target", "") for item in relations}
     target = targets[sheet.get(_RELATED)]
     return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
@@ -312,9 +309,8 @@ def read_own(path: Path, _options: NoOptions) -> LabelRows:
     unknown = [column for column in header if column not in _COLUMNS]
     missing = [column for column in _REQUIRED_COLUMNS if column not in header]
     if unknown or missing:
-        problems = (
-            [f"unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}"] if unknown else []
-        )
+        plural, names = "s" * (len(unknown) > 1), ", ".join(map(repr, unknown))
+        problems = [f"unknown column{plural} {names}"] if unknown else []
         problems += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
         near = get_close_matches(unknown[0].lower(), _COLUMNS, n=1) if unknown else []
         hint = f" (did you mean '{near[0]}'?)" if near else ""
@@ -331,16 +327,15 @@ LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a headerless list; duration and rate are -1 in the released ones and are not used."""
+    """Return the rows of a headerless list; duration and rate, -1 in the released lists, are not used."""
     numbered = enumerate(text_of(path).splitlines(), start=1)
     rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
     if short := [str(number) for number, cells in rows if len(cells) < 4]:
         message = f"{len(short)} lines are not 'path, duration, fps, MOS': lines {summarize(short)}"
         raise label_error(path, f"{message}; correct them")
     scores = parsed_scores(((number, cells[3]) for number, cells in rows), path)
-    return LabelRows(
-        tuple(LabelRow(cells[0].strip(), mos) for (_, cells), mos in zip(rows, scores, strict=True))
-    )
+    names = [cells[0].strip() for _, cells in rows]
+    return LabelRows(tuple(map(LabelRow, names, scores)))
 
 
 LABEL_READERS.add("path-duration-fps-mos", LabelReader(NoOptions, read_lines))

@@ -22,6 +22,7 @@ from vqafeat.io import duplicates, read_text_limited, summarize
 
 DATA_VARIABLE = "VQAFEAT_DATA"
 LABELS_FOLDER = "labels"
+CSV_COLUMNS = "video,mos[,content,split]"
 # A CSV with such a name is named after its folder.
 _GENERIC_STEMS = frozenset(
     {"mos", "label", "labels", "score", "scores", "data", "dataset", "metadata", "index", "list", "videos"}
@@ -61,9 +62,8 @@ def load_dataset(
         return _load_csv(Path(name), files)
     is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
     if is_path and Path(name).is_dir():
-        raise DatasetError(
-            f"data set '{name}' is a folder; give the path of its .csv (video,mos[,content,split]) or .toml."
-        )
+        next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
+        raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
     manifest = load_manifest(name)
     lists = _select_lists(manifest, default_root(name) if root is None else Path(root), files)
     pieces = [_read_list(manifest, entry, path) for entry, path in lists]
@@ -95,19 +95,16 @@ def _load_csv(path: Path, labels: Path | Sequence[Path] | None) -> Dataset:
             "drop --labels."
         )
     if not path.is_file():
-        columns = "video,mos[,content,split]"
-        raise DatasetError(
-            f"data set '{path}' is not a file; give the path of a CSV with the columns {columns}."
-        )
+        next_step = f"give the path of a CSV with the columns {CSV_COLUMNS}"
+        raise DatasetError(f"data set '{path}' is not a file; {next_step}.")
     folder = path.resolve().parent.name
     name = folder if folder and path.stem.lower() in _GENERIC_STEMS else path.stem
     rows = LABEL_READERS.get("own").read(path, NoOptions()).rows
     names = [str(FileRules().canonical(row.raw_name)) for row in rows]
     check_rows(rows, names, None, f"'{path}'")
     scores = [row.mos for row in rows]
-    videos = tuple(
-        Video(name, row.mos, row.content or name, row.split) for name, row in zip(names, rows, strict=True)
-    )
+    pairs = zip(names, rows, strict=True)
+    videos = tuple(Video(video, row.mos, row.content or video, row.split) for video, row in pairs)
     return with_digest(Dataset(name, name, "MOS", (min(scores), max(scores)), videos, path.name, ""))
 
 
@@ -197,9 +194,8 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     """Return the entry for a label file: one of the manifest, or for a CSV with the column `video`."""
     where = f"data set '{manifest.name}'"
     if not path.is_file():
-        raise DatasetError(
-            f"{where}: the label file '{path}' does not exist; give the path of a file with --labels."
-        )
+        next_step = "give the path of a file with --labels"
+        raise DatasetError(f"{where}: the label file '{path}' does not exist; {next_step}.")
     for entry in manifest.labels:
         if path.name in [Path(file).name for file in entry.file]:
             return entry, path
@@ -252,9 +248,7 @@ def _not_found(
         "the file with --labels FILE."
     )
     if partial:
-        message += (
-            f" Only parts of a list exist: {summarize(partial)}; name them with --labels to use them alone."
-        )
+        message += f" Only parts of a list exist: {summarize(partial)}; name them with --labels to use them."
     return message
 
 
@@ -276,7 +270,5 @@ def _read_list(manifest: Manifest, entry: LabelList, path: Path) -> tuple[LabelR
 def _video(manifest: Manifest, entry: LabelList, row: LabelRow, name: str, where: str) -> Video:
     content = row.content or (manifest.content.content_of(name) if manifest.content else name)
     if content is None:
-        raise DatasetError(
-            f"{where}: '{name}' has no content, since the [content] pattern does not match it."
-        )
+        raise DatasetError(f"{where}: '{name}' has no content; the [content] pattern does not match it.")
     return Video(name, row.mos, content, row.split or entry.split, raw=manifest.raw_of(name))

@@ -136,10 +136,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        next_step = "correct its permissions, or name another with --root DIR"
-        raise DatasetError(
-            f"the folder '{folder}' cannot be read ({error.strerror}); {next_step}."
-        ) from error
+        message = f"the folder '{folder}' cannot be read ({error.strerror}); correct its permissions"
+        raise DatasetError(f"{message}, or name another with --root DIR.") from error
 
 
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
@@ -154,9 +152,8 @@ def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
     """Return for each video name the files that fit it: none, one, or several."""
     names = [video.name for video in dataset.videos]
     prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in dataset.files.folders))
-    candidates = {
-        name: [prefix + name for prefix in prefixes if prefix + name in index.files][:1] for name in names
-    }
+    paths = {name: [prefix + name for prefix in prefixes] for name in names}
+    candidates = {name: [path for path in paths[name] if path in index.files][:1] for name in names}
     if dataset.files.exact_paths_only:
         return candidates
     steps: tuple[tuple[Callable[[str], str], Mapping[str, list[str]]], ...] = (

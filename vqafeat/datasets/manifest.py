@@ -149,9 +149,8 @@ class LabelList:
         if not self.file:
             raise DatasetError("labels: file is empty; name the label file.")
         if self.split is not None and self.split not in SPLIT_NAMES:
-            raise DatasetError(
-                f"labels: split '{self.split}' is unknown; allowed are {', '.join(SPLIT_NAMES)}."
-            )
+            allowed = ", ".join(SPLIT_NAMES)
+            raise DatasetError(f"labels: split '{self.split}' is unknown; allowed are {allowed}.")
 
 
 @dataclass(frozen=True)
@@ -266,9 +265,8 @@ def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
         exceptions = _list(raw.pop("where", []), here)
         values["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
         values["raw_where"] = [build(RawException, _mapping(item, where), here) for item in exceptions]
-    values["labels"] = [
-        _label_list(_mapping(item, where), where) for item in _list(table.get("labels", []), where)
-    ]
+    lists = _list(table.get("labels", []), where)
+    values["labels"] = [_label_list(_mapping(item, where), where) for item in lists]
     return build(Manifest, values, where)
 
 

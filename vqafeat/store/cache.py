@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import (
@@ -139,9 +138,8 @@ def _fetch(file: RemoteFile, target: Path) -> None:
     try:
         file.fetch(partial)
     except (FileNotFoundError, ChangedError) as error:
-        raise StoreError(
-            f"'{file}' was changed while its store was copied ({error}); run the same command again."
-        ) from error
+        problem = f"'{file}' was changed while its store was copied ({error})"
+        raise StoreError(f"{problem}; run the same command again.") from error
     partial.rename(target)
 
 
@@ -214,9 +212,7 @@ def cached_copy(
         yield FeatureStore.open(path)
 
 
-def _fill(
-    store: FeatureStore, required: Required, path: Path, lock: TextIOWrapper, cache: Cache, log: Log
-) -> bool:
+def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], cache: Cache, log: Log) -> bool:
     """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
     fcntl.flock(lock, fcntl.LOCK_EX)
     folder, size = path.parent, _required_bytes(required)
@@ -264,7 +260,7 @@ def _make_room(cache: Cache, size: int, folder: Path, log: Log) -> bool:
     return sum(sizes.values()) + size <= limit
 
 
-def _try_lock(lock: TextIOWrapper) -> bool:
+def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

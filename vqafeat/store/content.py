@@ -79,9 +79,8 @@ def _parts(store: FeatureStore, complete: StoreContents) -> Iterator[bytes | mem
         for video in videos:
             yield _json_line(video.video, video.rows, video.channels, video.dtype, video.source_sha256)
             features = store.read(feature_set, video.video, checked=True)
-            yield np.ascontiguousarray(features.values, features.values.dtype.newbyteorder("<")).data.cast(
-                "B"
-            )
+            values = features.values
+            yield np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data.cast("B")
             yield np.ascontiguousarray(features.frame, "<i4").tobytes()
 
 

@@ -116,9 +116,8 @@ def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float) -> I
         deadline = time.monotonic() + timeout_seconds
         while not _try_lock(file.fileno(), kind, store):
             if time.monotonic() >= deadline:
-                raise StoreError(
-                    f"another process is writing to '{store}'; wait for it, or choose another --store."
-                )
+                next_step = "wait for it, or choose another --store"
+                raise StoreError(f"another process is writing to '{store}'; {next_step}.")
             time.sleep(_POLL_SECONDS)
         yield
 

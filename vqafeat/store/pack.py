@@ -106,9 +106,7 @@ def _convert(
         complete = contents(store, readable=skip_missing)
         videos = sum(map(len, complete.rows.values()))
         if out is None and isinstance(store.layout, layout):
-            return PackResult(
-                path, content_digest(store, complete), videos, complete.left_out, unchanged=True
-            )
+            return PackResult(path, content_digest(store, complete), videos, complete.left_out, True)
         if complete.left_out and not skip_missing:
             raise StoreError(
                 f"{len(complete.left_out)} entries of '{path}' are not whole (first: "
@@ -133,9 +131,8 @@ def _convert(
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
     """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
     if not isinstance(path, Path):
-        raise StoreError(
-            f"'{path}' is in an object store, where nothing can be replaced at once; choose another --out."
-        )
+        reason = "is in an object store, where nothing can be replaced at once"
+        raise StoreError(f"'{path}' {reason}; choose another --out.")
     new, old = (path.with_name(f"{path.name}.{age}") for age in ("new", "old"))
     for leftover in (new, old):
         if leftover.exists():

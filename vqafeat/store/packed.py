@@ -81,9 +81,8 @@ class PackedLayout:
     def seconds(self, video: str) -> npt.NDArray[np.float64]:
         """Return the presentation times (frame,) of a video that has them."""
         row = self._times[video]
-        return np.array(
-            self._rows("frames/seconds").read(row["start"], row["start"] + row["rows"], checked=True)
-        )
+        start, stop = row["start"], row["start"] + row["rows"]
+        return np.array(self._rows("frames/seconds").read(start, stop, checked=True))
 
     def stored_videos(self, feature_set: str) -> list[str]:
         """Return the videos whose rows are stored, sorted."""
@@ -97,12 +96,11 @@ class PackedLayout:
     def read(self, feature_set: str, video: StoredVideo, checked: bool) -> VideoFeatures:
         """Return the rows of a video: a map of a shard if they are in one of its chunks, else a copy."""
         start = self._videos(feature_set)[video.video][0]
-        values, frame = (
-            self._rows(f"features/{store_key(feature_set)}/{video.dtype}/{array}").read(
-                start, start + video.rows, checked
-            )
-            for array in ("values", "frame")
+        arrays = (
+            self._rows(f"features/{store_key(feature_set)}/{video.dtype}/{name}")
+            for name in ("values", "frame")
         )
+        values, frame = (array.read(start, start + video.rows, checked) for array in arrays)
         return VideoFeatures(values, frame)
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:

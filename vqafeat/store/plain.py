@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from vqafeat.datasets.dataset import Permutations
 from vqafeat.remote import Item, Result, StorePath, map_concurrently
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import (
@@ -83,9 +84,8 @@ class PlainLayout:
         """Return the rows of a video as read-only maps of the chunk files."""
         path, shape = self._video_path(feature_set, video.video), (video.rows, video.channels)
         values = read_chunk(path / "values" / "c" / "0" / "0", np.dtype(video.dtype), shape, checked)
-        return VideoFeatures(
-            values, read_chunk(path / "frame" / "c" / "0", np.dtype(np.int32), shape[:1], checked)
-        )
+        frame = read_chunk(path / "frame" / "c" / "0", np.dtype(np.int32), shape[:1], checked)
+        return VideoFeatures(values, frame)
 
     def damaged_nodes(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong outside of the rows: the video, or "" if it is no video's, and a sentence."""
@@ -109,12 +109,12 @@ class PlainLayout:
                 problem = "not complete, or its zarr.json is damaged; run `vqafeat extract` again"
                 yield name, [f"{feature_set}/{name}: {problem}"]
 
-    def write_labels(self, attributes: dict[str, Any], permutations: npt.NDArray[np.int32] | None) -> None:
+    def write_labels(self, attributes: dict[str, Any], permutations: Permutations | None) -> None:
         """Store the attributes of the labels and the published splits (video, run), if there are any."""
         remove_node(self.path / "labels")
         self._root.create_group("labels", attributes=attributes)
         if permutations is not None:
-            write_array(self._root, self.path, "labels/permutations", permutations)
+            write_array(self._root, self.path, "labels/permutations", permutations.astype(np.int32))
 
     def write_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Create the group of a feature set."""

@@ -151,10 +151,7 @@ class FeatureStore:
                 self._refuse_another_data_set(dataset)
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
-                splits = dataset.stored_permutations
-                self._plain().write_labels(
-                    label_attributes(dataset), None if splits is None else splits.astype(np.int32)
-                )
+                self._plain().write_labels(label_attributes(dataset), dataset.stored_permutations)
                 self._root.attrs["manifest_digest"] = dataset.digest
                 self.__dict__.pop("dataset", None)
 
@@ -316,9 +313,8 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
     try:
         return open_root(path, mode)
     except ValueError as error:
-        raise StoreError(
-            f"'{path / 'zarr.json'}' is damaged ({error}); the store has to be extracted again."
-        ) from error
+        message = f"'{path / 'zarr.json'}' is damaged ({error}); extract the store again."
+        raise StoreError(message) from error
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:

@@ -37,9 +37,8 @@ class FeatureSetIdentity:
 
     def __post_init__(self) -> None:
         if self.channels < 1:
-            raise ArgumentError(
-                f"channels of feature set '{self.network}' is {self.channels}; it has to be at least 1."
-            )
+            problem = f"channels of feature set '{self.network}' is {self.channels}"
+            raise ArgumentError(f"{problem}; it has to be at least 1.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as JSON values."""
@@ -62,9 +61,7 @@ class FeatureSetIdentity:
     def differences(self, other: "FeatureSetIdentity") -> str:
         """Name each compared field in which `other` differs, with both values."""
         pairs = zip(self.compared().items(), other.compared().values(), strict=True)
-        return "; ".join(
-            f"{name}: {mine!r} against {theirs!r}" for (name, mine), theirs in pairs if mine != theirs
-        )
+        return "; ".join(f"{name}: {old!r} against {new!r}" for (name, old), new in pairs if old != new)
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,8 @@ def listdir(path: StorePath) -> list[StorePath]:
     """Return the entries below a node except its metadata, sorted: nodes, and remains of removed ones."""
     if not path.is_dir():
         return []
-    return sorted(
-        (entry for entry in path.iterdir() if entry.name != "zarr.json"), key=lambda entry: entry.name
-    )
+    entries = [entry for entry in path.iterdir() if entry.name != "zarr.json"]
+    return sorted(entries, key=lambda entry: entry.name)
 
 
 def child_nodes(path: StorePath) -> list[StorePath]:
@@ -83,15 +82,17 @@ def read_chunk(
     Args:
         checked: compare the check sum; over a network it is always compared.
     """
-    is_local = isinstance(chunk, Path)
     try:
-        data = np.memmap(chunk, np.uint8, "r") if is_local else np.frombuffer(read_bytes(chunk), np.uint8)
+        if isinstance(chunk, Path):
+            data: npt.NDArray[np.uint8] = np.memmap(chunk, np.uint8, "r")
+        else:
+            data, checked = np.frombuffer(read_bytes(chunk), np.uint8), True
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise StoreError(f"chunk '{chunk}' is missing or empty; {_NEXT_STEP}") from error
     expected = int(np.prod(shape)) * dtype.itemsize + CRC32C_BYTES
     if len(data) != expected:
         raise StoreError(f"chunk '{chunk}' has {len(data)} bytes instead of {expected}; {_NEXT_STEP}")
-    if (checked or not is_local) and not crc_ok(data):
+    if checked and not crc_ok(data):
         raise StoreError(f"chunk '{chunk}' does not have its check sum; {_NEXT_STEP}")
     return data[:-CRC32C_BYTES].view(dtype).reshape(shape)
 
@@ -237,10 +238,8 @@ class ShardedRows:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))
 
     def _damaged(self, number: int, problem: str) -> StoreError:
-        shard = self._shard_path(number)
-        return StoreError(
-            f"shard '{shard}' is damaged: {problem}; run `vqafeat verify`, which names the videos in it."
-        )
+        problem = f"shard '{self._shard_path(number)}' is damaged: {problem}"
+        return StoreError(f"{problem}; run `vqafeat verify`, which names the videos in it.")
 
 
 _UNSAFE_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\%:*?"<>|]')
