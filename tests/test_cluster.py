@@ -22,9 +22,9 @@ from vqafeat.errors import ArgumentError, ClusterError
         ({"startup_timeout_seconds": 0.0}, "startup-timeout is 0 seconds; it has to be positive"),
     ],
 )
-def test_cluster_options__refuse_wrong_values(asked: dict[str, Any], told: str) -> None:
-    with pytest.raises(ArgumentError, match=told):
-        ClusterOptions(**asked)
+def test_cluster_options__refuse_wrong_values(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        ClusterOptions(**options)
 
 
 def test_connected__without_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

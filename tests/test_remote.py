@@ -10,7 +10,7 @@ from vqafeat.remote import parse_path, remove_tree
 
 
 def test_parse_path__a_path_is_a_local_folder(tmp_path: Path) -> None:
-    assert parse_path(str(tmp_path)) == tmp_path
+    assert parse_path(str(tmp_path)) == parse_path(tmp_path) == tmp_path
     (tmp_path / "own" / "deep").mkdir(parents=True)
     remove_tree(tmp_path / "own")
     assert not (tmp_path / "own").exists()

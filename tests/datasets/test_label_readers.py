@@ -324,18 +324,18 @@ def test_read_workbook__refuses_other_files_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-    with pytest.raises(DatasetError, match=r"old.xls' is an .xls of Excel 97; open it and save it as .xlsx"):
+    with pytest.raises(DatasetError, match=r"old.xls': it is an .xls of Excel 97; save it as .xlsx"):
         read_workbook(tmp_path / "old.xls")
     (tmp_path / "text.xlsx").write_text("a,b")
     with pytest.raises(
-        DatasetError, match=r"text.xlsx' is no Excel workbook .*give the .xlsx as the data set ships it"
+        DatasetError, match=r"text.xlsx': it is no Excel workbook .*give the .xlsx as the data set ships it"
     ):
         read_workbook(tmp_path / "text.xlsx")
-    with pytest.raises(DatasetError, match=r"none.xlsx' cannot be read \(No such file"):
+    with pytest.raises(DatasetError, match=r"none.xlsx': it cannot be read \(No such file"):
         read_workbook(tmp_path / "none.xlsx")
     with ZipFile(tmp_path / "zip.xlsx", "w") as other:
         other.writestr("a.txt", "hello")
-    with pytest.raises(DatasetError, match=r"zip.xlsx' is no Excel workbook"):
+    with pytest.raises(DatasetError, match=r"zip.xlsx': it is no Excel workbook"):
         read_workbook(tmp_path / "zip.xlsx")
     with pytest.raises(DatasetError, match="the first sheet is empty"):
         read_workbook(write_workbook(tmp_path / "empty.xlsx", [[]]))

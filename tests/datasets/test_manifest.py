@@ -525,6 +525,23 @@ def test_load_dataset__takes_a_part_of_a_known_data_set_as_an_own_csv(tmp_path: 
         load_dataset(path, labels=Path(own_csv(tmp_path, "video,mos\n21_x.mp4,50\n", "part.csv")))
 
 
+def test_load_dataset__takes_text_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = own_manifest(tmp_path)
+    own_csv(tmp_path, "video,mos\na.mp4,1\n", "konvid.csv")
+    for name in (path, Path(path), "mine.toml", Path("konvid.csv"), "konvid.csv"):
+        dataset = load_dataset(str(name))
+        assert load_dataset(name) == load_dataset(name, root=tmp_path) == dataset
+        assert load_dataset(name, str(tmp_path)) == dataset
+    labels = tmp_path / "mos.csv"
+    for value in (labels, str(labels), [labels], [str(labels)], tmp_path, str(tmp_path)):
+        assert load_dataset(path, labels=value) == load_dataset(path)
+    (tmp_path / "clips").mkdir()
+    for folder in (Path("clips"), tmp_path / "clips", f"{tmp_path}/clips", "clips/"):
+        with pytest.raises(DatasetError, match=r"is a folder; give the path of its \.csv"):
+            load_dataset(folder)
+
+
 def test_load_dataset__takes_joined_lists_whole_or_by_name(tmp_path: Path) -> None:
     lists = """
 [[labels]]
@@ -677,6 +694,12 @@ def test_dataset__refuses_wrong_values() -> None:
     for bad in (np.zeros((3, 2), dtype=np.int64), np.arange(4)[:, None], np.arange(3)):
         with pytest.raises(DatasetError, match="are none of 3 rows; each column must hold 0 to 2 once"):
             replace(dataset, stored_permutations=bad)
+
+
+def test_dataset_repr__is_one_line() -> None:
+    assert repr(made("a", "b")) == "made: 2 videos, MOS 0 to 100"
+    difference = replace(made("a"), score_name="DMOS", mos_range=(-6.5, 93.38))
+    assert repr(difference) == "made: 1 videos, DMOS -6.5 to 93.38"
 
 
 def test_subset__keeps_the_order_of_permutations() -> None:

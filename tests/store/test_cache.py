@@ -27,8 +27,8 @@ def packed(s3: LoopbackS3, tmp_path: Path) -> FeatureStore:
 
 
 def test_cached_copy__is_made_once_and_equal(packed: FeatureStore, s3: LoopbackS3, tmp_path: Path) -> None:
-    told, cache = list[str](), Cache(tmp_path / "cache")
-    with cached_copy(packed, ["tiny"], cache, told.append) as copy:
+    messages, cache = list[str](), Cache(tmp_path / "cache")
+    with cached_copy(packed, ["tiny"], cache, messages.append) as copy:
         assert isinstance(copy.path, Path)
         assert copy.path.is_relative_to(tmp_path / "cache")
         assert content_digest(copy) == packed.content
@@ -136,7 +136,7 @@ def test_cached_copy__follows_no_keys_that_lead_out_of_its_folder(
     ],
 )
 def test_cached_copy__reports_and_drops_what_arrives_damaged(
-    layout: str, part: str, told: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: str, part: str, problem: str, s3: LoopbackS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = np.array([[0, 1], [1, 0]])
     local = filled(tmp_path / "with splits.zarr", stored_permutations=splits)
@@ -224,8 +224,8 @@ def test_cached_copy__of_another_content_is_another_copy(s3: LoopbackS3, tmp_pat
 def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
     packed: FeatureStore, tmp_path: Path
 ) -> None:
-    told = list[str]()
-    with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), told.append) as same:
+    messages = list[str]()
+    with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), messages.append) as same:
         assert same is packed
     assert messages == [
         "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; each access reads "

@@ -71,6 +71,13 @@ def test_read__of_a_packed_store_at_a_url_takes_few_requests(s3: LoopbackS3, tmp
     )
 
 
+def test_open__takes_the_text_of_a_url(s3: LoopbackS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(at(s3) / "small.zarr")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    store = FeatureStore.open("s3://bucket/features/small.zarr")
+    assert (repr(store), store.complete_videos("tiny")) == ("small: 2 videos; tiny (6)", NAMES)
+
+
 def test_read__reports_a_damaged_shard_at_a_url(s3: LoopbackS3, tmp_path: Path) -> None:
     packed = FeatureStore.open(pack_store(filled(tmp_path / "small.zarr").path, at(s3) / "small.zarr").path)
     shard = packed.path / "features/tiny/float16/values/c/0/0"

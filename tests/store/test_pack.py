@@ -290,14 +290,14 @@ def test_pack_store__does_not_swap_in_a_different_result(
 
 
 def test_pack_store__leaves_a_packed_store_as_it_is(store: FeatureStore) -> None:
-    assert not pack_store(store.path).found
-    assert pack_store(store.path).found
-    assert not unpack_store(store.path).found
-    assert unpack_store(store.path).found
+    assert not pack_store(store.path).unchanged
+    assert pack_store(store.path).unchanged
+    assert not unpack_store(store.path).unchanged
+    assert unpack_store(store.path).unchanged
 
 
 def test_pack_store__refuses_wrong_paths_and_sizes(store: FeatureStore, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"--out '.*' exists already; name another place, or delete it"):
+    with pytest.raises(StoreError, match=r"--out '.*' exists already; name another path, or delete it"):
         pack_store(store.path, tmp_path)
     with pytest.raises(
         ArgumentError,

@@ -76,7 +76,7 @@ def test_create__stores_the_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.stored_permutations, dataset.stored_permutations)
 
 
-def test_a_store_shows_itself_in_one_line(store: FeatureStore) -> None:
+def test_feature_store_repr__names_videos_and_feature_sets(store: FeatureStore) -> None:
     assert repr(store) == "small: 2 videos; tiny (6)"
     store.add_feature_set("tiny:other@full", replace(IDENTITY, channels=512))
     assert repr(FeatureStore.open(store.path)) == "small: 2 videos; tiny (6), tiny:other@full (512)"
@@ -84,14 +84,14 @@ def test_a_store_shows_itself_in_one_line(store: FeatureStore) -> None:
     assert repr(FeatureStore.open(store.path)) == "small: 2 videos; tiny (6), tiny:other@full (512)"
 
 
-def test_a_store_without_features_or_labels_shows_itself_too(tmp_path: Path) -> None:
+def test_feature_store_repr__works_without_features_or_labels(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "bare.zarr", bare_dataset(["a"]))
     assert repr(store) == "small: 1 videos; no features"
     (store.path / "labels" / "zarr.json").write_text("{")
     assert repr(FeatureStore.open(store.path)) == "small: labels are missing; no features"
 
 
-def test_paths_are_texts_or_paths(tmp_path: Path) -> None:
+def test_open_store__takes_text_or_path(tmp_path: Path) -> None:
     created = FeatureStore.create(str(tmp_path / "small.zarr"), bare_dataset(["a"]))
     assert created.path == tmp_path / "small.zarr"
     assert open_store(str(created.path)).path == open_store(created.path).path == created.path
@@ -169,7 +169,7 @@ def test_is_complete__is_false_after_a_stop_while_frames_are_rewritten(store: Fe
 
 
 def test_add_feature_set__refuses_another_identity_and_prints_both(store: FeatureStore) -> None:
-    store.add_feature_set("tiny", replace(IDENTITY, weights="other words", origin="elsewhere"))
+    store.add_feature_set("tiny", replace(IDENTITY, weights="other words", origin="imported"))
     with pytest.raises(
         IdentityError, match=r"weights_sha256: 'ab' against 'cd'; decoder: 'PyAV' against 'new'"
     ):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vqafeat.errors import WeightsError
-from vqafeat.io import summarize_problems, write_bytes, write_csv, write_json
+from vqafeat.io import summarize, write_bytes, write_csv, write_json
 from vqafeat.metrics import Metrics
 from vqafeat.training.results import (
     MetricsSummary,
@@ -91,9 +91,9 @@ def test_load_checked__names_weights_that_do_not_fit() -> None:
         load_checked(network, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "weights in 'f'")
 
 
-def test_summarize_problems__cuts_long_lists() -> None:
-    assert summarize_problems(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
-    assert summarize_problems(["a"]) == "a"
+def test_summarize__cuts_long_lists() -> None:
+    assert summarize(["a", "b", "c", "d", "e"], 3, "; ") == "a; b; c and 2 more"
+    assert summarize(["a"]) == "a"
 
 
 def test_summary__has_mean_sample_deviation_and_median() -> None:
