@@ -1,6 +1,4 @@
-"""Sequences → training batches without padding, in memory that is used again, prepared ahead where that
-pays.
-"""
+"""Batches without padding, in memory that is used again, prepared ahead where that pays."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +15,8 @@ from vqafeat.errors import ArgumentError
 from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
-# floats left free behind each frame, one line of a processor's caches: it spreads rows over all lines, while
-# rows a power of two apart share a few, which makes the product for the gradient of an FC's weights over 4096
-# channels 1.5 times as long
+# floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of two
+# apart share a few, which makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
 GAP = 16
 
 
@@ -28,8 +25,7 @@ class Batch:
     """Several videos' frames, one after another, without padding.
 
     Attributes:
-        frames: (total frames, channel) float32. Valid until the next batch of the same `Batcher`, or
-            of one that shares its memory, is asked for.
+        frames: (total frames, channel) float32; valid until the next batch of a `Batcher` with this memory.
         lengths: (batch,) int64, frames of each video; they add up to the total.
         rows: the videos, as positions in the `FeatureDataset`.
     """
@@ -48,58 +44,52 @@ class Batch:
 
 
 class Batcher:
-    """Makes batches of `data`; each reuses the memory of an earlier one, which saves a quarter of the
-    time that filling it takes.
+    """Makes batches of `data`; each reuses the memory of an earlier one, which saves a quarter of the time.
 
-    Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread while
-    the last batch is in use.
+    Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread.
     """
 
     def __init__(self, data: FeatureDataset, device: str = "cpu") -> None:
         self.data = data
         self.device = torch.device(device)
-        self._picks: FrameSelector = all_frames
+        self._selector: FrameSelector = all_frames
         streamed = isinstance(data.features, StoredFeatures)
         self._ahead = PREPARED_AHEAD if streamed or self.device.type == "cuda" else 0
-        # a GPU takes them as they are stored, half the bytes; a processor multiplies in float32
-        self._dtype = (
-            torch.float32 if self.device.type == "cpu" else torch.from_numpy(np.empty(0, data.dtype)).dtype
-        )
-        self._gap = GAP if self.device.type == "cpu" else 0  # a GPU takes one whole piece of memory
+        # a GPU takes them as they are stored, half the bytes, in one piece; a processor multiplies in float32
+        on_cpu = self.device.type == "cpu"
+        self._dtype = torch.float32 if on_cpu else torch.from_numpy(np.empty(0, data.dtype)).dtype
+        self._gap = GAP if on_cpu else 0
         # one that is in use, one that is being filled, and those that wait
-        self._memory = [
-            torch.empty(0, 0, dtype=self._dtype) for _ in range(self._ahead + 2 if self._ahead else 1)
-        ]
-        self._places = cycle(range(len(self._memory)))
+        blocks = self._ahead + 2 if self._ahead else 1
+        self._memory = [torch.empty(0, 0, dtype=self._dtype) for _ in range(blocks)]
+        self._blocks = cycle(range(blocks))
 
     def taking(self, frame_indices: FrameSelector) -> "Batcher":
-        """Return a batcher that takes these rows of each video; it shares this one's memory."""
+        """Return a batcher of these frames of each video; it shares this one's memory."""
         other = copy(self)
-        other._picks = frame_indices
+        other._selector = frame_indices
         return other
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, in that order, in float32; one video's features are open
-        at a time.
-        """
-        picked = [self._picks(row) for row in rows]
+        """Return the frames of the videos in `rows`, in that order; one video's features are open at a time."""
+        selected = [self._selector(row) for row in rows]
         lengths = [
             self.data.lengths[row] if taken is None else len(taken)
-            for row, taken in zip(rows, picked, strict=True)
+            for row, taken in zip(rows, selected, strict=True)
         ]
         frames = self._space(sum(lengths))
-        for part, row, taken in zip(torch.split(frames, lengths), rows, picked, strict=True):
+        for part, row, taken in zip(torch.split(frames, lengths), rows, selected, strict=True):
             part.copy_(as_tensor(take(self.data.features[row], taken)))
         return Batch(frames.to(self.device).float(), torch.tensor(lengths, device=self.device), tuple(rows))
 
-    def batches(self, chosen: Iterable[Sequence[int]]) -> Iterator[Batch]:
-        """Yield a batch of each group of videos, as positions in the data."""
+    def batches(self, groups: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        """Yield a batch of each group of videos."""
         if not self._ahead:
-            yield from map(self.batch, chosen)
+            yield from map(self.batch, groups)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="features") as reader:
             waiting = deque[Future[Batch]]()
-            for rows in chosen:
+            for rows in groups:
                 waiting.append(reader.submit(self.batch, rows))
                 if len(waiting) > self._ahead:
                     yield waiting.popleft().result()
@@ -107,10 +97,10 @@ class Batcher:
                 yield waiting.popleft().result()
 
     def _space(self, frames: int) -> Tensor:
-        place, channels = next(self._places), self.data.channels
-        if len(self._memory[place]) < frames:
-            self._memory[place] = torch.empty(frames, channels + self._gap, dtype=self._dtype)
-        return self._memory[place][:frames, :channels]
+        block, channels = next(self._blocks), self.data.channels
+        if len(self._memory[block]) < frames:
+            self._memory[block] = torch.empty(frames, channels + self._gap, dtype=self._dtype)
+        return self._memory[block][:frames, :channels]
 
 
 def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
@@ -119,24 +109,17 @@ def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 def bucketed(
-    places: Sequence[int], lengths: Sequence[int], size: int, batches: int, generator: torch.Generator
+    order: Sequence[int], lengths: Sequence[int], size: int, windows: int, generator: torch.Generator
 ) -> list[Sequence[int]]:
-    """Return groups of `size` with similar lengths: `batches` groups' worth at a time is sorted by length,
-    the groups are then shuffled.
-
-    Args:
-        places: in a random order, which decides what is sorted together.
-        lengths: frames, by place.
-        size: of a group; one may be smaller.
-        batches: 1 leaves the order as it is.
-        generator: draws the order of the groups.
+    """Return `order` in groups of `size` with similar lengths: `windows` groups' worth at a time is sorted by
+    length, the groups are then shuffled. One window leaves the order as it is.
     """
-    if batches == 1:
-        return chunks(places, size)
-    ordered = [
-        place
-        for window in chunks(places, size * batches)
-        for place in sorted(window, key=lambda place: lengths[place])
+    if windows == 1:
+        return chunks(order, size)
+    by_length = [
+        item
+        for window in chunks(order, size * windows)
+        for item in sorted(window, key=lambda item: lengths[item])
     ]
-    groups = chunks(ordered, size)
+    groups = chunks(by_length, size)
     return [groups[number] for number in torch.randperm(len(groups), generator=generator).tolist()]

@@ -34,13 +34,7 @@ GAMMA_VALUES = tuple(2.0**power for power in range(-8, 2))
 
 @dataclass(frozen=True)
 class Choice:
-    """The grid's best point.
-
-    Attributes:
-        c: weight of the loss.
-        gamma: of the RBF kernel.
-        srocc: on the videos that it was chosen on.
-    """
+    """The grid's best point, and its SROCC on the videos that it was chosen on."""
 
     c: float
     gamma: float
@@ -71,29 +65,13 @@ def train_svr(
     part, labels as they are, C and γ by the highest SROCC on the validation part (the first one in the order
     of the grid), fitted on the training part. Without a validation part C and γ are chosen by the SROCC of
     the left-out videos of a cross-validation within the training part, or of a share of it, drawn from the
-    seed without sharing a content; both use the training part's scaling, and the fit is on all of it.
-
-    Args:
-        data: the features and labels.
-        split: rows count within `data`.
-        head_name: "svr".
-        options: of the head.
-        recipe: its label scale alone matters, where no factor is given.
-        seed: of this split; it draws the folds.
-        label_scalings: how the head's output becomes a score.
-        frame_input: the frames that are averaged; random ones are drawn once. Their order means nothing here.
-
-    Raises:
-        TrainingError: a part is too small, features are not finite, or no point of the grid ranks the
-            validation videos.
-        ArgumentError: the videos are from several data sets, whose labels have no common scale here, or a
-            share is held out beside a validation part.
+    seed without sharing a content; both use the training part's scaling, and the fit is on all of it. Of the
+    recipe only the label scale matters, where no scaling is given.
     """
     check_parts(split, data, recipe)
     if len(data.dataset_names) > 1:
         raise ArgumentError(
-            f"head '{head_name}' knows one label scale, but the videos are from "
-            f"{' and '.join(data.dataset_names)}; "
+            f"head '{head_name}' knows one label scale, but the videos are from {' and '.join(data.dataset_names)}; "
             "fit it on one data set, or train another head on several."
         )
     (scaling,) = label_scalings or fit_label_scaling(
@@ -141,8 +119,7 @@ def train_svrs(
     frame_input: FrameInput = WHOLE_VIDEOS,
     checkpoint: Checkpoint | None = None,
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Fit a support vector regression on each of several splits, as `train_svr` does one; there are no
-    epochs, so nothing is yielded.
+    """Fit a support vector regression on each of several splits; there are no epochs, so nothing is yielded.
 
     Libsvm runs on the processor, whatever the device, and is done too soon for checkpoints.
     """
@@ -162,9 +139,6 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
         labels: (row,).
         folds: at least one.
         epsilon: half-width of the tube without loss.
-
-    Raises:
-        TrainingError: the scores are constant at every point of the grid.
     """
     scored = np.concatenate([fold.scored for fold in folds])
     sroccs = np.empty((len(C_VALUES), len(GAMMA_VALUES)))
@@ -176,18 +150,15 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
         ]
     if np.isnan(sroccs).all():
         raise TrainingError(
-            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their "
-            f"scores or labels are all the same; "
-            "use more videos, or look at the features with `vqafeat verify`."
+            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their scores or "
+            "labels are all the same; use more videos, or look at the features with `vqafeat verify`."
         )
     at_c, at_gamma = np.unravel_index(np.nanargmax(sroccs), sroccs.shape)
     return Choice(C_VALUES[at_c], GAMMA_VALUES[at_gamma], float(sroccs[at_c, at_gamma]))
 
 
 def _scores_along_c(kernel: Values, labels: Values, fold: Fold, epsilon: float) -> Values:
-    """Return (C, scored row): once no coefficient lies at its bound C, a larger C has the same solution and
-    is not fitted.
-    """
+    """Return (C, scored row): once no coefficient is at its bound C, a larger C has the same solution."""
     scores: list[Values] = []
     for c in C_VALUES:
         model = _fitted(kernel, labels, fold.fitted, c, epsilon)
@@ -206,9 +177,8 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
     train = np.arange(len(split.train))
     if split.validation and held_out:
         raise ArgumentError(
-            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen "
-            f"on; draw splits without one "
-            "(--ratio 80/20), or leave held_out out."
+            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen on; draw "
+            "splits without one (--ratio 80/20), or leave held_out out."
         )
     if split.validation:
         return [Fold(train, len(train) + np.arange(len(split.validation)))]
@@ -216,9 +186,8 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
     count = len(set(contents))
     if count < 2:
         raise TrainingError(
-            f"the training part has {len(train)} videos of one content and there is no validation part; "
-            f"choosing C and gamma takes "
-            "either a validation part (--ratio 60/20/20) or at least 2 contents."
+            f"the training part has {len(train)} videos of one content and there is no validation part; choosing C "
+            "and gamma takes either a validation part (--ratio 60/20/20) or at least 2 contents."
         )
     state = seed % 2**32
     way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
@@ -226,24 +195,21 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
         way = GroupShuffleSplit(
             1, test_size=min(max(1, round(held_out * count)), count - 1), random_state=state
         )
-    drawn = way.split(train, groups=contents)
-    return [Fold(train[fitted], train[scored]) for fitted, scored in drawn]
+    return [Fold(train[fitted], train[scored]) for fitted, scored in way.split(train, groups=contents)]
 
 
 def finite_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector = all_frames) -> Values:
-    """Return (row, channel): the mean over the picked frames of each video in `rows`.
-
-    Raises:
-        TrainingError: a video's features are not finite.
-    """
-    means = (
-        _video_means(data)[rows] if frame_indices is all_frames else _picked_means(data, rows, frame_indices)
-    )
+    """Return (row, channel): the mean over the selected frames of each video in `rows`; all have to be finite."""
+    if frame_indices is all_frames:
+        means = _video_means(data)[rows]
+    else:
+        selected = (take(data.features[row], frame_indices(row)) for row in rows)
+        means = np.stack([np.mean(values, axis=0, dtype=np.float64) for values in selected])
     bad = [data.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
     if bad:
         raise TrainingError(
-            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them "
-            f"again, or leave these videos out."
+            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them again, or "
+            "leave these videos out."
         )
     return means
 
@@ -252,12 +218,6 @@ def finite_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector 
 def _video_means(data: FeatureDataset) -> Values:
     """Return (video, channel); kept for the next splits of the same fit, so that features are read once."""
     return np.stack([np.mean(values, axis=0, dtype=np.float64) for values in data.features])
-
-
-def _picked_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector) -> Values:
-    return np.stack(
-        [np.mean(take(data.features[row], frame_indices(row)), axis=0, dtype=np.float64) for row in rows]
-    )
 
 
 def _tensor(values: Any) -> Tensor:

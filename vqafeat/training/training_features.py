@@ -22,18 +22,13 @@ _SMALLEST_DEVIATION = 0.1
 
 @dataclass(frozen=True, eq=False)
 class TrainingFeatures:
-    """Where the training videos of a run are in the space of features, each video by the mean over its
-    frames.
+    """Mean and deviation of the features of a run's training videos, each video by the mean over its frames.
 
-    The distance of a video is the root mean square over channels of its deviations from the training videos'
-    mean.
+    The distance of a video is the root mean square over channels of its deviations from the mean.
 
     Attributes:
         mean, deviation: (channel,) over the training videos.
         farthest: the largest distance of a training video from the others, each left out in turn.
-
-    Raises:
-        ArgumentError: the sizes differ, a deviation is not above 0, or `farthest` is not above 0.
     """
 
     mean: npt.NDArray[np.float64]
@@ -43,15 +38,12 @@ class TrainingFeatures:
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
             raise ArgumentError(
-                "training features need a mean and a deviation above 0 for each channel, and a distance "
-                "above 0."
+                "training features need a mean and a deviation above 0 for each channel, and a distance above 0."
             )
 
     @classmethod
     def of(cls, data: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
-        """Return those of the videos in `rows`, of at most 1000 of them; None where they are too few, or all
-        alike.
-        """
+        """Return those of at most 1000 of the videos in `rows`; None where they are too few, or all alike."""
         chosen = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
         if len(chosen) < _FEWEST_VIDEOS:
             return None
@@ -63,17 +55,14 @@ class TrainingFeatures:
             return None
         distances = []
         for offset in offsets:
-            others = _floored(
-                np.sqrt(np.clip(squares - offset**2 * count / (count - 1), 0, None) / (count - 2))
-            )
+            left = np.clip(squares - offset**2 * count / (count - 1), 0, None)
+            others = _floored(np.sqrt(left / (count - 2)))
             distances.append(np.inf if others is None else _rms(offset * count / (count - 1) / others))
         finite = [distance for distance in distances if np.isfinite(distance)]
         return cls(means.mean(axis=0), deviation, max(finite)) if finite and max(finite) > 0 else None
 
     def relative_distance(self, features: npt.NDArray[Any]) -> float:
-        """Return the distance of a video's (frame, channel) features, above 1 where it is farther off than
-        every training video.
-        """
+        """Return the distance of a video's (frame, channel) features, above 1 beyond every training video."""
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
@@ -86,11 +75,7 @@ def write_training_features(folder: Path, found: TrainingFeatures) -> None:
 
 
 def read_training_features(folder: Path) -> TrainingFeatures | None:
-    """Return what training-features.safetensors of a run folder holds, or None where there is no such file.
-
-    Raises:
-        WeightsError: the file is damaged.
-    """
+    """Return what training-features.safetensors of a run folder holds, or None where there is no such file."""
     path = folder / TRAINING_FEATURES
     if not path.is_file():
         return None
