@@ -1,6 +1,7 @@
 """`vqafeat fit`."""
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -24,7 +25,83 @@ if TYPE_CHECKING:
     from vqafeat.training.run import Run
 
 
-@click.command()
+# values of the recipe: option, type, help
+_RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
+    "Loss, over the recipe's": [
+        ("--loss", str, "Loss, or several joined by +; `vqafeat list losses`."),
+        ("--loss-weight", float, "Of the second and later losses joined by +."),
+        ("--soft-rank", str, "Regularisation of srcc's soft ranks: l2 or kl."),
+        ("--soft-rank-strength", float, "Of that regularisation: small ranks truly."),
+        ("--rank-input", str, "Score that losses of order read: relative or mapped."),
+        ("--label-scaling", str, "What labels become before a loss sees them; `vqafeat list label-scales`."),
+        ("--multi-dataset", str, "Of several data sets: losses (one each, combined) or pooled (as one)."),
+    ],
+    "Training, over the recipe's": [
+        ("--learning-rate", float, "At the start."),
+        ("--batch-size", int, "Videos a step."),
+        ("--epochs", int, "Passes over the training part."),
+        ("--weight-decay", float, "Decoupled from the gradient (AdamW)."),
+        ("--schedule", str, "Of the learning rate: none, cosine or step."),
+        ("--decay", float, "Factor of the schedule step."),
+        ("--decay-every", int, "Epochs between its steps."),
+        ("--length-bucket-size", int, "Sort this many batches' worth of videos by length at a time."),
+        (
+            "--select",
+            str,
+            "Part whose SROCC selects the epoch: validation, or test to repeat such a table; metrics are then "
+            "marked.",
+        ),
+        ("--pooling", str, "Temporal pooling variant: released or paper."),
+    ],
+}
+# the other options, by their parameters
+_GROUPS = {
+    "Data": [
+        *(
+            "datasets",
+            "features",
+            "store",
+            "storage_options",
+            "cache",
+            "any_features",
+            "skip_missing",
+            "splits",
+        ),
+        *("protocol", "ratio", "test_part", "validation_share", "mapping"),
+    ],
+    "Head": ["head", "options", "recipe", "seed"],
+    "Frames": ["order", "sampling", "draws"],
+}
+
+
+class _GroupedCommand(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {
+            parameter.name: record
+            for parameter in self.get_params(ctx)
+            if (record := parameter.get_help_record(ctx)) is not None
+        }
+        recipe = {
+            title: [option[2:].replace("-", "_") for option, *_ in options]
+            for title, options in _RECIPE_OPTIONS.items()
+        }
+        for title, names in {**_GROUPS, **recipe}.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Computing and output"):
+            formatter.write_dl(list(records.values()))
+
+
+def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for options in reversed(_RECIPE_OPTIONS.values()):
+        for option, kind, words in reversed(options):
+            command = click.option(option, type=kind, help=words)(command)
+    return command
+
+
+@click.command(cls=_GroupedCommand)
 @click.option(
     "--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them."
 )
@@ -49,45 +126,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Named set of everything that decides training; `vqafeat list recipes`.",
 )
-@click.option(
-    "--loss",
-    metavar="LOSS[+LOSS]",
-    help="Loss, or several joined by +, over the recipe's; `vqafeat list losses`.",
-)
-@click.option(
-    "--loss-weight", type=float, help="Of the second and later losses joined by +, over the recipe's."
-)
-@click.option("--soft-rank", help="Regularisation of srcc's soft ranks (l2, kl), over the recipe's.")
-@click.option(
-    "--soft-rank-strength", type=float, help="Of that regularisation: small ranks truly, over the recipe's."
-)
-@click.option(
-    "--select",
-    help="Part whose SROCC chooses the epoch: validation, or test to repeat such a table; metrics are then "
-    "marked.",
-)
-@click.option(
-    "--mixing",
-    help="Of several data sets: losses (one each, combined) or pooled (as one data set), over the recipe's.",
-)
-@click.option("--ranks-read", help="Score that losses of order read: relative or mapped, over the recipe's.")
-@click.option(
-    "--label-scale",
-    help="What labels become before a loss sees them, over the recipe's; `vqafeat list label-scales`.",
-)
-@click.option("--pooling", help="Temporal pooling variant (released, paper), over the recipe's.")
-@click.option("--learning-rate", type=float, help="Over the recipe's.")
-@click.option("--batch-size", type=int, help="Videos a step, over the recipe's.")
-@click.option("--epochs", type=int, help="Over the recipe's.")
-@click.option("--weight-decay", type=float, help="Over the recipe's.")
-@click.option("--schedule", help="Of the learning rate: none, cosine or step, over the recipe's.")
-@click.option("--decay", type=float, help="Factor of the schedule step, over the recipe's.")
-@click.option("--decay-every", type=int, help="Epochs between its steps, over the recipe's.")
-@click.option(
-    "--bucket-batches",
-    type=int,
-    help="Sort this many batches' worth of videos by length at a time, over the recipe's.",
-)
+@_recipe_options
 @click.option(
     "--order",
     default="OO",
@@ -108,7 +147,7 @@ if TYPE_CHECKING:
     default=10,
     show_default=True,
     type=click.IntRange(1),
-    help="Number of splits, each with a head of its own.",
+    help="Number of splits, each with its own head.",
 )
 @click.option(
     "--protocol",
@@ -164,7 +203,7 @@ if TYPE_CHECKING:
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace the run in the folder, instead of going on with it or refusing another one.",
+    help="Replace the run in the folder, instead of resuming it or refusing another one.",
 )
 @json_option
 def fit(

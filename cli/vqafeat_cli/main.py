@@ -38,7 +38,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # Spellings of version 1, which still work for one version and stand in no help text.
-FORMER_OPTIONS = {"--engine": "--backend", "--patience": "--startup-timeout"}
+FORMER_OPTIONS = {
+    "--engine": "--backend",
+    "--patience": "--startup-timeout",
+    "--ranks-read": "--rank-input",
+    "--label-scale": "--label-scaling",
+    "--mixing": "--multi-dataset",
+    "--bucket-batches": "--length-bucket-size",
+}
 
 
 class _Group(click.Group):

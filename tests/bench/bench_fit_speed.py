@@ -113,7 +113,7 @@ def released_way(sequences: FeatureDataset, splits: list[Split], epochs: int) ->
 
 def group(splits: list[Split], epochs: int) -> None:
     """Train the heads of a group of splits together, on one thread."""
-    recipe = RECIPES.get("vsfa").overridden({"epochs": epochs, "settling_fraction": 0.0})
+    recipe = RECIPES.get("vsfa").overridden({"epochs": epochs, "warmup_fraction": 0.0})
     assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
     for _ in train_splits(to_shared_memory(), assignments, "sub-gru", {}, recipe):
         pass

@@ -85,7 +85,7 @@ def main() -> None:
         batching.PREPARED_AHEAD = 0
         print(f"| read when needed | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
         batching.PREPARED_AHEAD = ahead
-        bucketed = recipe.overridden({"bucket_batches": 8})
+        bucketed = recipe.overridden({"length_bucket_size": 8})
         print(
             f"| in memory, buckets of 8 batches | {epoch_seconds(inside, bucketed, given.repeats):.2f} |",
             flush=True,

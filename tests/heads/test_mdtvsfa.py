@@ -74,7 +74,7 @@ def test_frame_scores__are_on_the_scale_of_the_score() -> None:
 def test_init_from_labels__starts_at_the_label_range_and_freezes_the_end() -> None:
     sequences = tiny_sequences()
     split = Split(tuple(range(10)), (), tuple(range(10, 20)))
-    recipe = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=1, label_scale="largest-of-dataset")
+    recipe = Recipe("own", learning_rate=1e-12, batch_size=10, epochs=1, label_scaling="largest-of-dataset")
     result = finish(train(sequences, split, "mdtvsfa", SMALL["mdtvsfa"], recipe, 3))
     labels = sequences.mos[:10] / sequences.mos.max()
     assert result.weights["slopes"].item() == pytest.approx(np.ptp(labels), abs=1e-6)

@@ -19,7 +19,7 @@ def test_recipes__vsfa_is_the_released_one() -> None:
         2000,
         0,
     )
-    assert (recipe.schedule, recipe.loss, recipe.pooling, recipe.label_scale) == (
+    assert (recipe.schedule, recipe.loss, recipe.pooling, recipe.label_scaling) == (
         "none",
         "l1",
         "released",
@@ -81,7 +81,7 @@ def test_recipes__equal_those_of_the_papers() -> None:
             recipe.batch_size,
             recipe.epochs,
             recipe.loss,
-            recipe.label_scale,
+            recipe.label_scaling,
             recipe.schedule,
         )
         for name in ("mdtvsfa", "li-released", "li", "li-rescaled", "fang", "a2inet")
@@ -101,7 +101,7 @@ def test_recipes__equal_those_of_the_papers() -> None:
     assert [RECIPES.get(name).rate(5, 0, 1) / 5e-4 for name in ("li", "li-released")] == pytest.approx(
         [0.04, 0.64]
     )
-    assert {name for name in RECIPES if RECIPES.get(name).mixing == "pooled"} == {"li-rescaled"}
+    assert {name for name in RECIPES if RECIPES.get(name).multi_dataset == "pooled"} == {"li-rescaled"}
     assert {RECIPES.get(name).select for name in RECIPES} == {"validation"}
 
 
@@ -145,7 +145,7 @@ def test_overridden__refuses_wrong_values() -> None:
         ({"epochs": 0}, "epochs is 0; it has to be at least 1"),
         ({"batch_size": 0}, "batch_size is 0; it has to be at least 1"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it has to be at least 0"),
-        ({"settling_fraction": 1.0}, "settling_fraction is 1.0; it has to be below 1"),
+        ({"warmup_fraction": 1.0}, "warmup_fraction is 1.0; it has to be below 1"),
         ({"split_rounding": "floor"}, "split_rounding is 'floor'; allowed are ceil and int"),
         ({"decay": 0.0}, "decay is 0.0; it has to be above 0 and at most 1, as 0.8"),
         ({"decay_every": 0}, "decay_every is 0; it has to be at least 1"),
@@ -188,3 +188,13 @@ def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
 def test_fit_config__checks_itself(values: dict[str, Any], message: str) -> None:
     with pytest.raises(VqafeatError, match=message):
         FitConfig(**values)
+
+
+def test_recipe__reads_and_stores_the_names_of_version_1() -> None:
+    recipe = RECIPES.get("default").overridden({"mixing": "pooled", "bucket_batches": 4})
+    assert (recipe.multi_dataset, recipe.length_bucket_size) == ("pooled", 4)
+    stored = recipe.as_dict()
+    assert (stored["mixing"], stored["bucket_batches"], stored["label_scale"]) == ("pooled", 4, "largest-of-training")
+    assert not {"multi_dataset", "length_bucket_size", "label_scaling", "rank_input", "warmup_fraction"} & set(stored)
+    with pytest.raises(ArgumentError, match=r"rank_input is 'mapped', but the loss 'l1' .* rank-mdtvsfa"):
+        recipe.overridden({"ranks_read": "mapped"})

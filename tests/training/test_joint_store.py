@@ -34,7 +34,7 @@ OPTIONS = {"reduced": 4, "hidden": 3}
 SIZES = (20, 9)
 SMALL = Split((0, 1, 2), (3, 4, 5), (6, 7, 8))
 RECIPE = Recipe(
-    "own", 0.02, 4, 3, loss="plcc+srcc+l1", soft_rank_strength=0.1, label_scale="range-of-dataset"
+    "own", 0.02, 4, 3, loss="plcc+srcc+l1", soft_rank_strength=0.1, label_scaling="range-of-dataset"
 )
 
 
@@ -113,7 +113,7 @@ def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeSt
         SplitTask(splits()[0], 1),
         "sub-gru",
         OPTIONS,
-        replace(RECIPE, mixing="pooled"),
+        replace(RECIPE, multi_dataset="pooled"),
         "cpu",
         WHOLE_VIDEOS,
     )

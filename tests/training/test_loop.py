@@ -67,7 +67,7 @@ def test_train__keeps_the_first_epoch_with_the_best_validation_srocc() -> None:
 
 
 def test_train__keeps_no_epoch_while_settling() -> None:
-    assert run(recipe=replace(RECIPE, settling_fraction=0.9)).kept_epoch == RECIPE.epochs
+    assert run(recipe=replace(RECIPE, warmup_fraction=0.9)).kept_epoch == RECIPE.epochs
 
 
 def test_train__without_validation_keeps_the_last_epoch_and_says_so() -> None:
@@ -94,7 +94,7 @@ def test_train__constant_validation_predictions_select_no_epoch() -> None:
 
 def test_train__one_step_is_adam_on_the_l1_loss() -> None:
     sequences = tiny_sequences()
-    recipe = Recipe("own", learning_rate=0.01, batch_size=10, epochs=1, label_scale="largest-of-dataset")
+    recipe = Recipe("own", learning_rate=0.01, batch_size=10, epochs=1, label_scaling="largest-of-dataset")
     result = run(Split(SPLIT.train, (), SPLIT.test), recipe, sequences=sequences)
     torch.manual_seed(3)
     head = build_head("sub-gru", 6, RECURRENT_OPTIONS)
@@ -114,7 +114,7 @@ def test_train__one_step_is_adam_on_the_l1_loss() -> None:
 
 
 def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
-    recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scale="none", epochs=25)
+    recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scaling="none", epochs=25)
     result = run(recipe=recipe)
     assert result.label_scalings[0].scale == 1
     assert result.curve[-1].loss < 0.5 * result.curve[0].loss

@@ -46,13 +46,21 @@ SELECTIONS = {
     "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
 }
 _SPLIT_ROUNDINGS = ("ceil", "int")
+# names of version 1, as run folders store them → present names
+_FORMER_NAMES = {
+    "ranks_read": "rank_input",
+    "label_scale": "label_scaling",
+    "mixing": "multi_dataset",
+    "settling_fraction": "warmup_fraction",
+    "bucket_batches": "length_bucket_size",
+}
 _AT_LEAST = {
     "batch_size": 1,
     "epochs": 1,
     "weight_decay": 0,
-    "settling_fraction": 0,
+    "warmup_fraction": 0,
     "decay_every": 1,
-    "bucket_batches": 1,
+    "length_bucket_size": 1,
 }
 
 
@@ -65,19 +73,19 @@ class Recipe:
         batch_size: videos a step; of each data set, where each has its own loss.
         epochs: passes over the training part, of the largest data set where there are several.
         loss: on scaled labels.
-        label_scale: what labels are divided by.
+        label_scaling: what labels are divided by.
         pooling: variant of the hysteresis pooling, for the heads that have it.
         standardise: bring features to mean 0 and deviation 1 over the training part's frames.
         start_at_mean: make the untrained head's scores start at the training part's mean label.
-        settling_fraction: share of the epochs at the start from which none is kept.
+        warmup_fraction: share of the epochs at the start from which none is kept.
         split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
-        soft_rank, soft_rank_strength, loss_weight, ranks_read: see `LossOptions`.
+        soft_rank, soft_rank_strength, loss_weight, rank_input: see `LossOptions`.
         decay, decay_every: factor and epochs of the schedule "step".
         drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
         select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
-        mixing: how several data sets share a training: "losses", one each, combined; or "pooled", as one data
+        multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as one data
             set.
-        bucket_batches: videos of similar length share a batch: this many batches' worth of an epoch's
+        length_bucket_size: videos of similar length share a batch: this many batches' worth of an epoch's
             shuffled videos are sorted by length at a time, and the batches shuffled again; 1 leaves the order
             as drawn. It saves a recurrence the steps after the end of short videos.
     """
@@ -89,27 +97,27 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: str = "none"
     loss: str = "l1"
-    label_scale: str = "largest-of-training"
+    label_scaling: str = "largest-of-training"
     pooling: str = "released"
     standardise: bool = False
     start_at_mean: bool = False
-    settling_fraction: float = 0.0
+    warmup_fraction: float = 0.0
     split_rounding: str = "int"
     soft_rank: str = "l2"
     soft_rank_strength: float = 1.0
     loss_weight: float = 1.0
-    ranks_read: str = "relative"
+    rank_input: str = "relative"
     decay: float = 0.8
     decay_every: int = 2
     drop_last: bool = False
     select: str = "validation"
-    mixing: str = "losses"
-    bucket_batches: int = 1
+    multi_dataset: str = "losses"
+    length_bucket_size: int = 1
 
     def __post_init__(self) -> None:
-        LABEL_SCALES.get(self.label_scale)
+        LABEL_SCALES.get(self.label_scaling)
         POOLINGS.get(self.pooling)
-        MIXINGS.get(self.mixing)
+        MIXINGS.get(self.multi_dataset)
         options_read_by(self.loss)
         self.loss_options()
         named("schedule", self.schedule, SCHEDULES)
@@ -127,21 +135,22 @@ class Recipe:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
         if not 0 < self.decay <= 1:
             raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.8.")
-        if self.settling_fraction >= 1:
+        if self.warmup_fraction >= 1:
             raise ArgumentError(
-                f"settling_fraction is {self.settling_fraction}; it has to be below 1, or no epoch could be kept."
+                f"warmup_fraction is {self.warmup_fraction}; it has to be below 1, or no epoch could be kept."
             )
 
     def first_checkpoint_epoch(self) -> int:
         """Return the first epoch, counted from 1, that may be kept; 1/6 is the released VSFA.py's zero-based
         `epoch > epochs / 6`.
         """
-        if self.settling_fraction == 0:
+        if self.warmup_fraction == 0:
             return 1
-        return min(int(self.settling_fraction * self.epochs) + 2, self.epochs)
+        return min(int(self.warmup_fraction * self.epochs) + 2, self.epochs)
 
     def loss_options(self) -> LossOptions:
-        return LossOptions.among(asdict(self))
+        """Return the values that losses read."""
+        return LossOptions.among(self.as_dict())
 
     def rate(self, epoch: int, batch: int, batches: int) -> float:
         """Return the learning rate of a batch, counted from 0, among the batches of an epoch, counted from
@@ -159,7 +168,8 @@ class Recipe:
         return videos - left or videos
 
     def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
-        """Return this recipe with some values changed."""
+        """Return this recipe with some values changed; names of version 1 work too."""
+        changes = {_FORMER_NAMES.get(key, key): value for key, value in changes.items()}
         own = {item.name: getattr(self, item.name) for item in fields(self)}
         for key, value in changes.items():
             if key not in own or key == "name":
@@ -179,10 +189,14 @@ class Recipe:
 
     def _refuse_unread(self, changes: Mapping[str, Any]) -> None:
         """Refuse a change of a value that neither the loss nor the schedule reads."""
-        readers = {name: options_read_by(name) for name in LOSSES}
-        readers |= {name: frozenset(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
-        readers["losses joined by +"] = frozenset({"loss_weight"})
+        readers = {name: set(options_read_by(name)) for name in LOSSES}
+        readers |= {name: set(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
+        readers["losses joined by +"] = {"loss_weight"}
         read = {*options_read_by(self.loss), *keyword_options(SCHEDULES[self.schedule])}
+        read, *others = (
+            {_FORMER_NAMES.get(key, key) for key in names} for names in (read, *readers.values())
+        )
+        readers = dict(zip(readers, others, strict=True))
         for key, value in changes.items():
             able = [name for name, options in readers.items() if key in options]
             if able and key not in read:
@@ -193,8 +207,9 @@ class Recipe:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON stores them."""
-        return asdict(self)
+        """Return the values as JSON stores them, under the names of version 1."""
+        stored = {new: old for old, new in _FORMER_NAMES.items()}
+        return {stored.get(name, name): value for name, value in asdict(self).items()}
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")
@@ -207,8 +222,8 @@ VSFA = RECIPES.add(
         learning_rate=1e-5,
         batch_size=16,
         epochs=2000,
-        label_scale="largest-of-dataset",
-        settling_fraction=1 / 6,
+        label_scaling="largest-of-dataset",
+        warmup_fraction=1 / 6,
         split_rounding="ceil",
     ),
 )
@@ -236,7 +251,7 @@ RECIPES.add(
         epochs=40,
         schedule="step",
         loss="plcc+rank-mdtvsfa+l1",
-        label_scale="range-of-dataset",
+        label_scaling="range-of-dataset",
         drop_last=True,
     ),
 )
@@ -253,7 +268,7 @@ LI_RELEASED = RECIPES.add(
         epochs=40,
         schedule="step",
         loss="plcc+srcc",
-        label_scale="none",
+        label_scaling="none",
         drop_last=True,
     ),
 )
@@ -269,8 +284,8 @@ RECIPES.add(
         name="li",
         decay=0.2,
         soft_rank_strength=0.01,
-        ranks_read="mapped",
-        label_scale="unit-of-training",
+        rank_input="mapped",
+        label_scaling="unit-of-training",
         pooling="paper",
     ),
 )
@@ -279,7 +294,9 @@ RECIPES.add(
 # rest as released
 RECIPES.add(
     "li-rescaled",
-    replace(LI_RELEASED, name="li-rescaled", loss="l1", label_scale="unit-of-dataset", mixing="pooled"),
+    replace(
+        LI_RELEASED, name="li-rescaled", loss="l1", label_scaling="unit-of-dataset", multi_dataset="pooled"
+    ),
 )
 
 # Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube
@@ -297,7 +314,7 @@ RECIPES.add(
         batch_size=8,
         epochs=40,
         loss="l1+rank",
-        label_scale="unit-of-training",
+        label_scaling="unit-of-training",
         start_at_mean=True,
     ),
 )

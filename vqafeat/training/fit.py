@@ -155,7 +155,7 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
     """Return the configuration with all of the head's options and the features' names."""
     config = replace(config, features=config.features or only_feature_sets(store))
     options = set_branch_channels(config.head, config.head_options, store, config.features)
-    options = set_dataset_outputs(config.head, options, store, config.resolved_recipe.mixing)
+    options = set_dataset_outputs(config.head, options, store, config.resolved_recipe.multi_dataset)
     return replace(config, options=options)
 
 
@@ -239,7 +239,7 @@ def _label_scalings(
     """Return each split's label scalings; a scale sees the labels of the whole data set, in use or not."""
     names = [dataset.name for dataset in store.datasets]
     mos = np.array([video.mos for video in store.dataset.videos], dtype=np.float64)
-    scale, numbers = config.resolved_recipe.label_scale, store.member_numbers
+    scale, numbers = config.resolved_recipe.label_scaling, store.member_numbers
     return tuple(
         tuple(fit_label_scaling(scale, names, numbers, mos, [videos.rows[row] for row in split.train]))
         for split in videos.splits.splits

@@ -150,7 +150,7 @@ class MetricsSummary:
             name: Summary.of([getattr(item, name) for item in metrics]) for name in names
         }
         summaries["rmse_calibrated"] = Summary.of(rmse_calibrated)
-        return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes))
+        return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes), datasets={})
 
     @classmethod
     def weighted(

@@ -75,7 +75,7 @@ def train_svr(
             "fit it on one data set, or train another head on several."
         )
     (scaling,) = label_scalings or fit_label_scaling(
-        recipe.label_scale, data.dataset_names, data.dataset_of, data.mos, split.train
+        recipe.label_scaling, data.dataset_names, data.dataset_of, data.mos, split.train
     )
     resolved = head_options(head_name, options)
     rows = np.array([*split.train, *split.validation])

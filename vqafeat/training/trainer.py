@@ -206,12 +206,12 @@ class SplitTrainer:
         check_parts(self.split, data, recipe)
         names, numbers, train = data.dataset_names, data.dataset_of, np.array(self.split.train)
         self.label_scalings = task.label_scalings or tuple(
-            fit_label_scaling(recipe.label_scale, names, numbers, data.mos, self.split.train)
+            fit_label_scaling(recipe.label_scaling, names, numbers, data.mos, self.split.train)
         )
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(self.label_scalings):
             scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
-        groups = MIXINGS.get(recipe.mixing)(numbers)
+        groups = MIXINGS.get(recipe.multi_dataset)(numbers)
         self.labels = torch.from_numpy(scaled).float().to(device)
         self.groups = torch.from_numpy(groups).to(device)
         self._sampler, self._batcher = FrameSampler(frame_input, data), Batcher(data, device)
@@ -273,7 +273,7 @@ class SplitTrainer:
         in the released VQAdataset.py of MDTVSFA.
         """
         turns = torch.randperm(self._longest, generator=self._generator).tolist()[: self._used]
-        size, windows = self.recipe.batch_size, self.recipe.bucket_batches
+        size, windows = self.recipe.batch_size, self.recipe.length_bucket_size
         groups = bucketed(turns, self._lengths, size, windows, self._generator)
         rows = (
             [row for of_dataset in zip(*map(self._at, group), strict=True) for row in of_dataset]
