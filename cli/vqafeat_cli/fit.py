@@ -48,8 +48,8 @@ _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
         (
             "--select",
             str,
-            "Part whose SROCC selects the epoch: validation, or test to repeat such a table; metrics are then "
-            "marked.",
+            "Part whose SROCC selects the epoch: validation, or test to repeat such a table; metrics are "
+            "then marked.",
         ),
         ("--pooling", str, "Temporal pooling variant: released or paper."),
     ],
@@ -230,14 +230,13 @@ def fit(
 
     \b
     Examples:
-      vqafeat fit --head sub-gru
-      vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
-      vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
-      vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
-      vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
-      vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
-      vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no
-      vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
+      vqafeat fit --head sub-gru vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol
+      stored --recipe vsfa vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01 vqafeat fit
+      --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled vqafeat fit
+      --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50 vqafeat fit
+      --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G vqafeat fit --head a2inet
+      --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no vqafeat fit --head
+      sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.heads.base import options_from_text
     from vqafeat.system import parse_bytes
@@ -281,7 +280,8 @@ def _print_run(run: "Run") -> None:
 
     config = run.config
     click.echo(
-        f"{config.head} on {config.feature_sets} of {config.dataset}: {config.splits} splits, {config.split_kind}"
+        f"{config.head} on {config.feature_sets} of {config.dataset}: {config.splits} splits, "
+        f"{config.split_kind}"
     )
     if config.frame_input != WHOLE_VIDEOS:
         click.echo(f"  frames: {config.frame_input.words}")

@@ -79,7 +79,8 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
     ]
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
     # splits, seeds and options of the recipe in one computation
-    swept = replace(recipe, learning_rate=3e-3, batch_size=5, loss="plcc+l1", label_scaling="range-of-training")
+    changes = {"learning_rate": 3e-3, "loss": "plcc+l1", "label_scaling": "range-of-training"}
+    swept = replace(recipe, batch_size=5, **changes)
     tasks = [SplitTask(split, seed) for seed, split in enumerate(splits)]
     tasks += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
     records, together = finished(train_splits(sequences, tasks, head, {}, recipe))

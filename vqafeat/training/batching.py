@@ -15,8 +15,8 @@ from vqafeat.errors import ArgumentError
 from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
-# floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of two
-# apart share a few, which makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
+# floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of
+# two apart share a few, which makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
 GAP = 16
 
 
@@ -71,7 +71,7 @@ class Batcher:
         return other
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, in that order; one video's features are open at a time."""
+        """Return the frames of the videos in `rows`, one video after another."""
         selected = [self._selector(row) for row in rows]
         lengths = [
             self.data.lengths[row] if taken is None else len(taken)

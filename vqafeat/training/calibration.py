@@ -61,8 +61,8 @@ class Calibration:
         finite = all(isfinite(value) for value in (self.slope, self.offset, self.low, self.high))
         if not finite or self.slope < 0 or self.low > self.high:
             raise ArgumentError(
-                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the slope "
-                "has to be at least 0, the range in order, and all of them finite."
+                f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the "
+                "slope has to be at least 0, the range in order, and all of them finite."
             )
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:

@@ -83,8 +83,8 @@ class Recipe:
         decay, decay_every: factor and epochs of the schedule "step".
         drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
         select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
-        multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as one data
-            set.
+        multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as
+            one data set.
         length_bucket_size: videos of similar length share a batch: this many batches' worth of an epoch's
             shuffled videos are sorted by length at a time, and the batches shuffled again; 1 leaves the order
             as drawn. It saves a recurrence the steps after the end of short videos.
@@ -373,8 +373,8 @@ class FitConfig:
             split_feature_sets(self.features)
         if self.overrides and not is_gradient_based(self.head):
             raise ArgumentError(
-                f"head '{self.head}' is not trained by gradients, so {', '.join(self.overrides)} mean(s) nothing "
-                "to it; leave it out, or train another head."
+                f"head '{self.head}' is not trained by gradients, so {', '.join(self.overrides)} mean(s) "
+                "nothing to it; leave it out, or train another head."
             )
         _ = self.frame_input, self.head_options
 

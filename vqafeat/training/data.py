@@ -25,7 +25,8 @@ Array = npt.NDArray[Any]
 Index = npt.NDArray[np.intp]
 Seconds = npt.NDArray[np.float64]
 
-# position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them in order
+# position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them in
+# order
 FrameSelector = Callable[[int], Index | None]
 FUSION_SIGN = "+"
 _SHARE_OF_FREE = 2
@@ -118,8 +119,8 @@ class StoredFeatures(Sequence[Array]):
         if seconds is not None and frame[-1] >= len(seconds):
             raise StoreError(
                 f"video '{video}' has times of {len(seconds)} frames, but its features "
-                f"'{FUSION_SIGN.join(self.feature_sets)}' reach frame {frame[-1]}; extract them again from the "
-                "same file."
+                f"'{FUSION_SIGN.join(self.feature_sets)}' reach frame {frame[-1]}; extract them again from "
+                "the same file."
             )
         return None if seconds is None else seconds[frame]
 
@@ -180,8 +181,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     """Videos as sequences of frame features with their MOS; `dataset[i]` is (frames, mos), frames being
     (time, channel) float32.
 
-    Features are kept as stored (float16 or float32), in memory or read from a store at each access. Each video
-    is looked at once at the start, so that a damaged store is reported before any training.
+    Features are kept as stored (float16 or float32), in memory or read from a store at each access. Each
+    video is looked at once at the start, so that a damaged store is reported before any training.
 
     Attributes:
         names: one a video, unique.
@@ -217,8 +218,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         for name, (_, width) in zip(self.names, shapes, strict=True):
             if width != channels:
                 raise ArgumentError(
-                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all have "
-                    "to agree."
+                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all "
+                    "have to agree."
                 )
         object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
         object.__setattr__(self, "channels", channels)
@@ -229,14 +230,14 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         counts = {column: len(getattr(self, column)) for column in columns}
         if len(set(counts.values())) != 1 or not self.names:
             raise ArgumentError(
-                "a feature dataset needs one name, content, MOS and feature array a video and at least one video, "
-                f"got {counts}."
+                "a feature dataset needs one name, content, MOS and feature array a video and at least one "
+                f"video, got {counts}."
             )
         if len(set(self.names)) != len(self.names):
             duplicates = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ArgumentError(
-                f"names of videos have to be unique, got {duplicates[0]!r} more than once ({len(duplicates)} such "
-                "names)."
+                f"names of videos have to be unique, got {duplicates[0]!r} more than once ({len(duplicates)} "
+                "such names)."
             )
         if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
             raise ArgumentError(
@@ -248,8 +249,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         numbers = range(len(self.dataset_names))
         if self.dataset_of.shape != self.mos.shape or not np.isin(self.dataset_of, numbers).all():
             raise ArgumentError(
-                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it needs "
-                f"one number for each of {len(self.names)} videos, 0 to {numbers[-1]}."
+                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it "
+                f"needs one number for each of {len(self.names)} videos, 0 to {numbers[-1]}."
             )
 
     def __repr__(self) -> str:
@@ -285,8 +286,8 @@ def checked_shape(values: Array, name: str) -> tuple[int, int]:
     """
     if values.ndim != 2 or 0 in values.shape or values.dtype not in (np.float16, np.float32):
         raise ArgumentError(
-            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), float16 or "
-            "float32, not empty."
+            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), "
+            "float16 or float32, not empty."
         )
     return values.shape[0], values.shape[1]
 
@@ -312,8 +313,8 @@ def only_feature_sets(store: FeatureReader) -> str:
     if len(names) != 1:
         common = " in common" if len(store.datasets) > 1 else ""
         raise StoreError(
-            f"the store of '{store.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}{common}; "
-            "name one, or several joined by +, with --features."
+            f"the store of '{store.dataset.name}' holds the feature sets "
+            f"{', '.join(names) or '(none)'}{common}; name one, or several joined by +, with --features."
         )
     return names[0]
 
@@ -377,8 +378,8 @@ def load_features(
         first = ", ".join(store.dataset.videos[row].name for row in missing[:3])
         raise StoreError(
             f"{len(missing)} of {len(rows)} videos of '{store.dataset.name}' have no complete features "
-            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {store.dataset.name}` again, or "
-            "fit on the complete ones with --skip-missing."
+            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {store.dataset.name}` again, "
+            "or fit on the complete ones with --skip-missing."
         )
     videos = [store.dataset.videos[row] for row in rows]
     names = tuple(video.name for video in videos)

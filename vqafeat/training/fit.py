@@ -306,7 +306,8 @@ def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) ->
     rows = [row for number, result in enumerate(results) for row in _predictions(videos, number, result)]
     calibrations = fit_calibrations(rows, config)
     predictions = with_scores(rows, config, calibrations)
-    # a head without epochs follows no recipe: it selects on validation, and its scores are on the labels' scale
+    # a head without epochs follows no recipe: it selects on validation, and its scores are on the labels'
+    # scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     notes = [*_notes(videos, recipe["loss"], recipe["select"]), *calibration_notes(config, calibrations)]
     names = [one.name for one in config.datasets]
@@ -330,7 +331,10 @@ def _notes(videos: _Videos, loss: str, select: str) -> list[str]:
     """Return what a reader of the metrics has to know."""
     count = len(videos.skipped)
     skipped = f"{count} video(s) without complete features left out" if count else ""
-    open_scale = f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on the labels' scale"
+    open_scale = (
+        f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
+        "the labels' scale"
+    )
     notes = (skipped, _leak(videos).note, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
     return [note for note in notes if note]
 

@@ -37,12 +37,12 @@ SAMPLINGS = {
     "uniform-N": (f"uniform-{_WHOLE_NUMBER}", "N frames at equal intervals"),
     "rate-R": (
         r"rate-(\d{1,9}(?:\.\d{1,9})?)",
-        "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: R = 25, 20, "
-        "10, 5)",
+        "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: R = 25, "
+        "20, 10, 5)",
     ),
 }
-# Fang et al. (section IV-C) list SO as shuffled in training and OS as shuffled in testing; their discussion of
-# the tables swaps the two. The list's reading is the one used, and a run records it.
+# Fang et al. (section IV-C) list SO as shuffled in training and OS as shuffled in testing; their discussion
+# of the tables swaps the two. The list's reading is the one used, and a run records it.
 ORDER_READING = "first letter: training and validation, second letter: testing; O: original, S: shuffled"
 ORDERS = {
     "OO": "trained and tested on frames in their original order",
@@ -99,8 +99,8 @@ class Sampling:
         """Return the rows that are taken, never decreasing.
 
         `sample-K` takes one row of each cube of K rows (Fang et al., section IV-C). A last cube that would be
-        short is the video's last K rows; a shorter video is one cube. Two cubes that overlap may give the same
-        row.
+        short is the video's last K rows; a shorter video is one cube. Two cubes that overlap may give the
+        same row.
         """
         if not self.random:
             return self.rows(video)
@@ -120,9 +120,9 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
     by_count = "sample by count, as with sample-4, stride-2 or uniform-128."
     if seconds is None:
         raise StoreError(
-            f"sampling is 'rate-{rate:g}', but the times of the frames of '{video.name}' are not known: imported "
-            "features come without them, and no rate is assumed. Extract the features from the videos with "
-            f"`vqafeat extract`, or {by_count}"
+            f"sampling is 'rate-{rate:g}', but the times of the frames of '{video.name}' are not known: "
+            "imported features come without them, and no rate is assumed. Extract the features from the "
+            f"videos with `vqafeat extract`, or {by_count}"
         )
     back = np.flatnonzero(~(np.diff(seconds) >= 0))
     if len(back):
@@ -143,13 +143,13 @@ def sampling_named(text: str) -> Sampling:
             sampling = Sampling(form, *map(float, match.groups()))
             if form == "rate-R" and not sampling.number > 0:
                 raise ArgumentError(
-                    f"the rate of a sampling is {sampling.number:g}; it has to be above 0 frames a second, as in "
-                    "rate-25."
+                    f"the rate of a sampling is {sampling.number:g}; it has to be above 0 frames a second, "
+                    "as in rate-25."
                 )
             return sampling
     raise ArgumentError(
-        f"sampling is '{text}'; it has to be {', '.join(SAMPLINGS)}, with numbers above 0, for example sample-16 "
-        "(`vqafeat list samplings` explains them)."
+        f"sampling is '{text}'; it has to be {', '.join(SAMPLINGS)}, with numbers above 0, for example "
+        "sample-16 (`vqafeat list samplings` explains them)."
     )
 
 
@@ -174,8 +174,8 @@ class FrameInput:
             raise ArgumentError(f"draws is {self.draws}; it has to be at least 1.")
         if self.draws > 1 and not drawn:
             raise ArgumentError(
-                f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and sampling "
-                f"'{self.sampling}'; set draws to 1, or use order OS or SS, or sampling sample-K."
+                f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and "
+                f"sampling '{self.sampling}'; set draws to 1, or use order OS or SS, or sampling sample-K."
             )
 
     @cached_property
@@ -209,8 +209,9 @@ class FrameInput:
         if changed.shuffles_training != self.shuffles_training:
             able = " or ".join(name for name in ORDERS if name[0] == self.order[0])
             raise ArgumentError(
-                f"order is '{changed.order}', but the run was trained in order '{self.order}', of which only the "
-                f"second letter, testing, can be changed: use {able}, or fit again with --order {changed.order}."
+                f"order is '{changed.order}', but the run was trained in order '{self.order}', of which only "
+                f"the second letter, testing, can be changed: use {able}, or fit again with --order "
+                f"{changed.order}."
             )
         return changed
 

@@ -31,7 +31,8 @@ class JointStore:
         names = [store.dataset.name for store in stores]
         if len(stores) < 2 or len(set(names)) < len(names):
             raise ArgumentError(
-                f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different ones."
+                f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different "
+                "ones."
             )
         self._any_features = any_features
         self._stores = {store.dataset.name: store for store in stores}
@@ -93,9 +94,9 @@ class JointStore:
         for name, store in others:
             if (other := store.identity(feature_set)) != own and not self._any_features:
                 raise IdentityError(
-                    f"feature set '{feature_set}' was computed differently for '{name}' than for '{first[0]}': "
-                    f"{own.differences(other)}. Extract both the same way, or pass --any-features if the difference "
-                    "does not matter."
+                    f"feature set '{feature_set}' was computed differently for '{name}' than for "
+                    f"'{first[0]}': {own.differences(other)}. Extract both the same way, or pass "
+                    "--any-features if the difference does not matter."
                 )
         return own
 
@@ -128,7 +129,8 @@ class JointStore:
 
 
 def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> list[Split]:
-    """Return the splits of several data sets as one: the first of each together, the second of each, and so on.
+    """Return the splits of several data sets as one: the first of each together, the second of each, and so
+    on.
 
     Args:
         members: each data set's splits, whose rows count within it.

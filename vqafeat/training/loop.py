@@ -29,8 +29,8 @@ def train_splits(
 ) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
     """Train a head on one or several splits, seeds or recipes; yields (task, record) as epochs end.
 
-    Several are independent and only computed in one batch: each has its own weights, order, optimiser and best
-    epoch, and differs by rounding from what it would be alone.
+    Several are independent and only computed in one batch: each has its own weights, order, optimiser and
+    best epoch, and differs by rounding from what it would be alone.
 
     Args:
         data: features and labels of all parts.
@@ -69,7 +69,8 @@ def _train_together(
     epochs = [trainer.recipe.epochs for trainer in trainers]
     if len(set(epochs)) > 1:
         raise TrainingError(
-            f"the splits have {', '.join(map(str, epochs))} epochs; splits that train together need the same number."
+            f"the splits have {', '.join(map(str, epochs))} epochs; splits that train together need the same "
+            "number."
         )
     for trainer, state in zip(trainers, checkpoint.read() if checkpoint else (), strict=False):
         trainer.load_state_dict(state)

@@ -208,7 +208,7 @@ def fit_group(
 def _scored(
     data: FeatureDataset, split: Split, job: FitJob, number: int, result: TrainingResult, device: str
 ) -> SplitResult:
-    """Write the weights of a split and score its parts: the test part as in testing, by the mean over draws."""
+    """Write the weights of a split and score its parts: a test score is the mean over draws."""
     config = job.config
     write_weights(weights_path(job.out, number), result.weights)
     head = build_head(config.head, data.channels, config.options)

@@ -101,8 +101,8 @@ class _Groups:
             retries = self._cluster.retries
             times = "once" if retries == 0 else f"{retries + 1} times"
             raise TrainingError(
-                f"a worker of the fit died {times}, the last because: {reason(error)}; the same command resumes "
-                "from what the others have done, with more --retries if need be."
+                f"a worker of the fit died {times}, the last because: {reason(error)}; the same command "
+                "resumes from what the others have done, with more --retries if need be."
             ) from error
         return results
 

@@ -1,4 +1,4 @@
-"""Names and files of a run folder, and `MetricsSummary`. Each file is written to a temporary one and renamed."""
+"""Names and files of a run folder, and `MetricsSummary`; files are written at once, by a rename."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a run."""
     if not path.is_file():
         raise WeightsError(
-            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat fit` "
-            "again."
+            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat "
+            "fit` again."
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -138,8 +138,8 @@ class Run:
         if missing:
             number, part, video = missing[0]
             raise WeightsError(
-                f"'{self.path / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' names "
-                f"(first: {video}, {part} part of split {number}); run `vqafeat fit` again."
+                f"'{self.path / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' "
+                f"names (first: {video}, {part} part of split {number}); run `vqafeat fit` again."
             )
         return rows
 
@@ -148,8 +148,8 @@ class Run:
         read_json(self.path / METRICS)
         if not self.splits or not (self.path / PREDICTIONS).is_file():
             raise WeightsError(
-                f"'{self.path}' has no predictions on its own splits (an imported head has none); give runs of "
-                "`vqafeat fit`."
+                f"'{self.path}' has no predictions on its own splits (an imported head has none); give runs "
+                "of `vqafeat fit`."
             )
         _ = self.held_out
         return self

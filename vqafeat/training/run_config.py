@@ -59,7 +59,8 @@ class TrainingDataset:
             return cls(**{**values, "mos_range": tuple(values["mos_range"]), "lines": lines})
         except (TypeError, KeyError, ArgumentError) as error:
             raise WeightsError(
-                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit again."
+                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit "
+                "again."
             ) from error
 
 
@@ -142,8 +143,8 @@ class RunConfig:
         """Return the configuration that `as_dict` described; `where` is named in messages."""
         if values.get("format_version") != FORMAT_VERSION:
             raise WeightsError(
-                f"{where} has format version {values.get('format_version')}, this vqafeat reads {FORMAT_VERSION}; "
-                "fit again."
+                f"{where} has format version {values.get('format_version')}, this vqafeat reads "
+                f"{FORMAT_VERSION}; fit again."
             )
         known = [item.name for item in fields(cls)]
         problems = [f"'{key}' is missing" for key in known if key not in values] + [
@@ -151,7 +152,8 @@ class RunConfig:
         ]
         if problems:
             raise WeightsError(
-                f"{where} is not a configuration that this vqafeat reads: {summarize(problems, 3, '; ')}. Fit again."
+                f"{where} is not a configuration that this vqafeat reads: {summarize(problems, 3, '; ')}. "
+                "Fit again."
             )
         datasets = tuple(TrainingDataset.from_dict(one) for one in values["datasets"])
         frame_input = FrameInput.from_dict(values["frame_input"])

@@ -119,7 +119,8 @@ def _steps(*pieces: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed together.
+    """Return (time, batch, hidden) states of each GRU over its own (time, batch, input), all computed
+    together.
 
     Batches may differ in length and number: the recurrence runs forward, so that padding reaches nothing.
     """

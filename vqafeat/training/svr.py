@@ -71,8 +71,8 @@ def train_svr(
     check_parts(split, data, recipe)
     if len(data.dataset_names) > 1:
         raise ArgumentError(
-            f"head '{head_name}' knows one label scale, but the videos are from {' and '.join(data.dataset_names)}; "
-            "fit it on one data set, or train another head on several."
+            f"head '{head_name}' knows one label scale, but the videos are from "
+            f"{' and '.join(data.dataset_names)}; fit it on one data set, or train another head on several."
         )
     (scaling,) = label_scalings or fit_label_scaling(
         recipe.label_scaling, data.dataset_names, data.dataset_of, data.mos, split.train
@@ -150,8 +150,9 @@ def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilo
         ]
     if np.isnan(sroccs).all():
         raise TrainingError(
-            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their scores or "
-            "labels are all the same; use more videos, or look at the features with `vqafeat verify`."
+            f"no C and gamma of the grid ranks the {len(scored)} videos that they are chosen on: their "
+            "scores or labels are all the same; use more videos, or look at the features with `vqafeat "
+            "verify`."
         )
     at_c, at_gamma = np.unravel_index(np.nanargmax(sroccs), sroccs.shape)
     return Choice(C_VALUES[at_c], GAMMA_VALUES[at_gamma], float(sroccs[at_c, at_gamma]))
@@ -177,8 +178,8 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
     train = np.arange(len(split.train))
     if split.validation and held_out:
         raise ArgumentError(
-            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen on; draw "
-            "splits without one (--ratio 80/20), or leave held_out out."
+            f"held_out is {held_out:g}, but the split has a validation part, which C and gamma are chosen "
+            "on; draw splits without one (--ratio 80/20), or leave held_out out."
         )
     if split.validation:
         return [Fold(train, len(train) + np.arange(len(split.validation)))]
@@ -186,8 +187,8 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
     count = len(set(contents))
     if count < 2:
         raise TrainingError(
-            f"the training part has {len(train)} videos of one content and there is no validation part; choosing C "
-            "and gamma takes either a validation part (--ratio 60/20/20) or at least 2 contents."
+            f"the training part has {len(train)} videos of one content and there is no validation part; "
+            "choosing C and gamma takes either a validation part (--ratio 60/20/20) or at least 2 contents."
         )
     state = seed % 2**32
     way: GroupShuffleSplit | GroupKFold = GroupKFold(min(folds, count), shuffle=True, random_state=state)
@@ -199,7 +200,9 @@ def _folds(data: FeatureDataset, split: Split, folds: int, held_out: float, seed
 
 
 def finite_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector = all_frames) -> Values:
-    """Return (row, channel): the mean over the selected frames of each video in `rows`; all have to be finite."""
+    """Return (row, channel): the mean over the selected frames of each video in `rows`; all have to be
+    finite.
+    """
     if frame_indices is all_frames:
         means = _video_means(data)[rows]
     else:
@@ -208,8 +211,8 @@ def finite_means(data: FeatureDataset, rows: Rows, frame_indices: FrameSelector 
     bad = [data.names[row] for row in rows[~np.isfinite(means).all(axis=1)]]
     if bad:
         raise TrainingError(
-            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them again, or "
-            "leave these videos out."
+            f"the features of {len(bad)} video(s) hold NaN or infinity (first: {bad[0]}); extract them "
+            "again, or leave these videos out."
         )
     return means
 

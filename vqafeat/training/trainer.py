@@ -287,7 +287,7 @@ class SplitTrainer:
 
     @contextmanager
     def _seeded(self, epoch: int, number: int) -> Iterator[None]:
-        """Draw what a head drops in a step from the split's seed; leave the global generators as they were."""
+        """Draw what a head drops in a step from the split's seed."""
         seed = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1, np.uint64)[0]
         device = self._batcher.device
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
@@ -295,15 +295,18 @@ class SplitTrainer:
             yield
 
     def loss(self, batch: Batch, scores: Tensor, epoch: int, number: int) -> Tensor:
-        """Return the loss of a batch by its (video,) core scores; of several data sets, their losses combined."""
+        """Return the loss of a batch by its (video,) core scores; of several data sets, their losses
+        combined.
+        """
         outputs = self.head.outputs(scores, self._datasets_of(batch)).parts(len(self._rows))
         labels = self.labels[list(batch.rows)].view(len(self._rows), -1)
         loss = softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
         if not isfinite(loss.item()):
             videos = ", ".join(self.data.names[row] for row in batch.rows)
             raise TrainingError(
-                f"the loss became {loss.item()} in epoch {epoch}, step {number + 1}, on the videos {videos}; look "
-                f"at their features with `vqafeat verify`, or lower --learning-rate ({self.recipe.learning_rate:g})."
+                f"the loss became {loss.item()} in epoch {epoch}, step {number + 1}, on the videos {videos}; "
+                "look at their features with `vqafeat verify`, or lower --learning-rate "
+                f"({self.recipe.learning_rate:g})."
             )
         return loss
 
@@ -412,8 +415,8 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
     beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
     if beyond:
         raise TrainingError(
-            f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of this data "
-            "set."
+            f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of "
+            "this data set."
         )
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
@@ -422,8 +425,8 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
         labels = data.mos[train]
         if len(labels) > 1 and np.ptp(labels) == 0:
             raise TrainingError(
-                f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing to "
-                "learn; look at the label list."
+                f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
+                "to learn; look at the label list."
             )
         if recipe.select == "test" and len(test) < FEWEST_FOR_SROCC:
             raise TrainingError(
@@ -432,7 +435,7 @@ def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
             )
         if split.validation and len(validation) < FEWEST_FOR_SROCC:
             raise TrainingError(
-                f"the validation part{of} has {len(validation)} video(s); choosing an epoch by SROCC takes at "
-                f"least {FEWEST_FOR_SROCC}. Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20 "
-                "for none, which keeps the last epoch."
+                f"the validation part{of} has {len(validation)} video(s); choosing an epoch by SROCC takes "
+                f"at least {FEWEST_FOR_SROCC}. Use a larger validation share, as --ratio 40/30/30, or "
+                "--ratio 80/20 for none, which keeps the last epoch."
             )

@@ -38,7 +38,8 @@ class TrainingFeatures:
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
             raise ArgumentError(
-                "training features need a mean and a deviation above 0 for each channel, and a distance above 0."
+                "training features need a mean and a deviation above 0 for each channel, and a distance "
+                "above 0."
             )
 
     @classmethod
@@ -75,7 +76,7 @@ def write_training_features(folder: Path, found: TrainingFeatures) -> None:
 
 
 def read_training_features(folder: Path) -> TrainingFeatures | None:
-    """Return what training-features.safetensors of a run folder holds, or None where there is no such file."""
+    """Return what training-features.safetensors of a run folder holds; None without such a file."""
     path = folder / TRAINING_FEATURES
     if not path.is_file():
         return None
