@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vqafeat.extraction.loop import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
     from vqafeat.pretraining.trainer import PretrainingRecord
-    from vqafeat.training.parallel import Progress as FitProgress
+    from vqafeat.training.loop import Progress as FitProgress
     from vqafeat.training.results import MetricsSummary, Summary
     from vqafeat.training.trainer import EpochRecord
 

@@ -115,8 +115,7 @@ def group(splits: list[Split], epochs: int) -> None:
     """Train the heads of a group of splits together, on one thread."""
     recipe = RECIPES.get("vsfa").overridden({"epochs": epochs, "warmup_fraction": 0.0})
     assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
-    for _ in train_splits(to_shared_memory(), assignments, "sub-gru", {}, recipe):
-        pass
+    train_splits(to_shared_memory(), assignments, "sub-gru", {}, recipe)
 
 
 @cache

@@ -8,6 +8,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,7 @@ from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training import batching
 from vqafeat.training.config import RECIPES, Recipe
 from vqafeat.training.data import FeatureDataset, load_features, to_shared_memory
-from vqafeat.training.loop import train_splits
-from vqafeat.training.trainer import SplitTask
+from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 CHANNELS = 4096
 
@@ -53,14 +53,12 @@ def epoch_seconds(sequences: FeatureDataset, recipe: Recipe, repeats: int) -> fl
     split = Split(
         tuple(range(count * 3 // 4)), tuple(range(count * 3 // 4, count - 3)), tuple(range(count - 3, count))
     )
-    loop = train_splits(sequences, [SplitTask(split, 0)], "sub-gru", {}, recipe)
-    next(loop)
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        next(loop)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    ends: list[float] = []
+    recipe = recipe.overridden({"epochs": repeats + 1})
+    SplitTrainer(sequences, SplitTask(split, 0), "sub-gru", {}, recipe).train(
+        lambda record: ends.append(time.perf_counter())
+    )
+    return statistics.median(end - start for start, end in pairwise(ends))
 
 
 def main() -> None:

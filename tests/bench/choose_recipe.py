@@ -27,8 +27,7 @@ from vqafeat.splits import Split
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES, Recipe
 from vqafeat.training.data import FeatureDataset
-from vqafeat.training.loop import train_splits
-from vqafeat.training.trainer import SplitTask, predict
+from vqafeat.training.trainer import SplitTask, SplitTrainer, predict
 
 PLAIN: dict[str, Any] = {
     "batch_size": 16,
@@ -89,12 +88,7 @@ def recipe_of(candidate: str) -> Recipe:
 def fit(sequences: FeatureDataset, candidate: str, head_name: str, number: int) -> dict[str, Any]:
     """Train on one split and return its figures."""
     split, began = video_level_split(len(sequences), number), time.perf_counter()
-    loop = train_splits(sequences, [SplitTask(split, number)], head_name, {}, recipe_of(candidate))
-    try:
-        while True:
-            next(loop)
-    except StopIteration as stop:
-        (result,) = stop.value
+    result = SplitTrainer(sequences, SplitTask(split, number), head_name, {}, recipe_of(candidate)).train()
     seconds = time.perf_counter() - began
     head = build_head(head_name, sequences.channels)
     head.load_state_dict(result.weights)

@@ -26,8 +26,10 @@ def train(
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
     task = SplitTask(split, seed, label_scalings)
-    return SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train()
-
+    records: list[EpochRecord] = []
+    result = SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train(records.append)
+    yield from records
+    return result
 
 def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
     while True:

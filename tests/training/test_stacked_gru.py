@@ -1,6 +1,5 @@
 """Stacked GRUs against `torch.nn.GRU`, values and gradients."""
 
-from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_gru import StackedGRU, stacked_states
-from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult
+from vqafeat.training.trainer import EpochRecord, SplitTask
 
 
 def recurrences(
@@ -83,9 +82,16 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
     swept = replace(recipe, batch_size=5, **changes)
     tasks = [SplitTask(split, seed) for seed, split in enumerate(splits)]
     tasks += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
-    records, together = finished(train_splits(sequences, tasks, head, {}, recipe))
+    records: list[tuple[int, EpochRecord]] = []
+    own: list[tuple[int, EpochRecord]] = []
+    together = train_splits(
+        sequences, tasks, head, {}, recipe, progress=lambda *record: records.append(record)
+    )
     for number, task in enumerate(tasks):
-        own, (alone,) = finished(train_splits(sequences, [task], head, {}, recipe))
+        own.clear()
+        (alone,) = train_splits(
+            sequences, [task], head, {}, recipe, progress=lambda *record: own.append(record)
+        )
         assert together[number].kept_epoch == alone.kept_epoch
         for name, value in alone.weights.items():
             # Adam makes whole steps of gradients that the bounded score leaves near rounding
@@ -99,25 +105,8 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
 def test_train_splits__refuse_recipes_of_different_lengths() -> None:
     sequences = tiny_sequences()
     split, recipe = Split((0, 1, 2), (), (3, 4)), Recipe("own", 0.01, 4, 2)
-    loop = train_splits(
-        sequences,
-        [SplitTask(split, 1), SplitTask(split, 1, recipe=replace(recipe, epochs=3))],
-        "avg-gru",
-        {},
-        recipe,
-    )
+    tasks = [SplitTask(split, 1), SplitTask(split, 1, recipe=replace(recipe, epochs=3))]
     with pytest.raises(
         TrainingError, match=r"the splits have 2, 3 epochs; splits that train together need the same"
     ):
-        next(loop)
-
-
-def finished(
-    loop: Generator[tuple[int, EpochRecord], None, list[TrainingResult]],
-) -> tuple[list[tuple[int, EpochRecord]], list[TrainingResult]]:
-    records = []
-    while True:
-        try:
-            records.append(next(loop))
-        except StopIteration as end:
-            return records, end.value
+        train_splits(sequences, tasks, "avg-gru", {}, recipe)

@@ -10,7 +10,7 @@ from vqafeat.paper_tables.table import TableFit
 from vqafeat.training.data import FeatureReader
 from vqafeat.training.fit import fit
 from vqafeat.training.joint_store import JointStore
-from vqafeat.training.parallel import Progress
+from vqafeat.training.loop import Progress
 from vqafeat.training.run import Run
 
 

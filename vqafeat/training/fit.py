@@ -31,7 +31,8 @@ from vqafeat.training.data import (
 )
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT, joint_splits
-from vqafeat.training.parallel import FitJob, Progress, SplitResult, build_head_on_meta, run_fit
+from vqafeat.training.loop import Progress, no_progress
+from vqafeat.training.parallel import FitJob, SplitResult, build_head_on_meta, run_fit
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
@@ -143,7 +144,9 @@ def fit(
     write_json(run.path / SPLITS, {**_named_splits(videos), "sha256": _file_digests(store, videos)})
     in_memory = is_gradient_based(config.head)
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
-    results = run_fit(data, videos.splits.splits, replace(job, out=run.path), jobs, cluster, progress)
+    results = run_fit(
+        data, videos.splits.splits, replace(job, out=run.path), jobs, cluster, progress or no_progress
+    )
     trained = sorted({row for split in videos.splits.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)
@@ -202,11 +205,11 @@ def _devices(names: str) -> tuple[str, ...]:
 
 
 def _videos(store: FeatureReader, config: FitConfig, splits: DrawnSplits | Sequence[Split]) -> _Videos:
-    drawn = splits if isinstance(splits, DrawnSplits) else DrawnSplits(tuple(splits))
-    if not drawn.splits:
+    given = splits if isinstance(splits, DrawnSplits) else DrawnSplits(tuple(splits))
+    if not given.splits:
         raise ArgumentError("splits is empty; give at least one split, as with --splits 10.")
     videos = store.dataset.videos
-    required = sorted({row for split in drawn.splits for part in PARTS for row in getattr(split, part)})
+    required = sorted({row for split in given.splits for part in PARTS for row in getattr(split, part)})
     if required[-1] >= len(videos):
         raise TrainingError(
             f"a split names video {required[-1]}, '{store.dataset.name}' has 0 to {len(videos) - 1}; use "
@@ -214,10 +217,10 @@ def _videos(store: FeatureReader, config: FitConfig, splits: DrawnSplits | Seque
         )
     complete = set(complete_rows(store, config.features)) if config.skip_missing else set(required)
     rows = tuple(row for row in required if row in complete)
-    local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(drawn.splits))
+    local = tuple(_restrict_split(split, number, rows) for number, split in enumerate(given.splits))
     skipped = tuple(videos[row].name for row in required if row not in complete)
     data = load_features(store, config.features, rows)
-    return _Videos(rows, data, replace(drawn, splits=local), skipped)
+    return _Videos(rows, data, replace(given, splits=local), skipped)
 
 
 def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:

@@ -169,10 +169,9 @@ class FrameInput:
 
     def __post_init__(self) -> None:
         named("order", self.order, ORDERS)
-        drawn = self.shuffles_testing or self.rule.random
         if self.draws < 1:
             raise ArgumentError(f"draws is {self.draws}; it has to be at least 1.")
-        if self.draws > 1 and not drawn:
+        if self.draws > 1 and not (self.shuffles_testing or self.rule.random):
             raise ArgumentError(
                 f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and "
                 f"sampling '{self.sampling}'; set draws to 1, or use order OS or SS, or sampling sample-K."

@@ -1,6 +1,7 @@
 """Train a head on several splits: one after another, or in one batched computation."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -16,6 +17,13 @@ from vqafeat.training.stacked_gru import batched_scores
 from vqafeat.training.svr import train_svrs
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, SplitTrainer, TrainingResult
 
+# called with a split's number and each epoch's record
+Progress = Callable[[int, EpochRecord], None]
+
+
+def no_progress(number: int, record: EpochRecord) -> None:
+    """Report nothing."""
+
 
 def train_splits(
     data: FeatureDataset,
@@ -26,63 +34,43 @@ def train_splits(
     device: str = "cpu",
     frame_input: FrameInput = WHOLE_VIDEOS,
     checkpoint: Checkpoint | None = None,
-) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Train a head on one or several splits, seeds or recipes; yields (task, record) as epochs end.
+    progress: Progress = no_progress,
+) -> list[TrainingResult]:
+    """Train a head on one or several splits, seeds or recipes.
 
     Several are independent and only computed in one batch: each has its own weights, order, optimiser and
-    best epoch, and differs by rounding from what it would be alone.
-
-    Args:
-        data: features and labels of all parts.
-        head_name, options: the head.
-        recipe: how it is trained.
-        device: as PyTorch names it.
-        frame_input: the frames that the head sees.
-        checkpoint: keeps the state between epochs; a stopped training resumes from it, to the same weights.
+    best epoch, and differs by rounding from what it would be alone. A head without batched training trains on
+    one after another, and only a single one resumes from the checkpoint.
     """
     trainers = [SplitTrainer(data, task, head_name, options, recipe, device, frame_input) for task in tasks]
     if len(trainers) > 1 and all(trainer.head.core.supports_batched_training for trainer in trainers):
-        return (yield from _train_together(trainers, checkpoint))
-    results = []
-    for number, trainer in enumerate(trainers):
-        result = yield from _numbered(number, trainer.train(checkpoint if len(trainers) == 1 else None))
-        results.append(result)
-    return results
-
-
-def _numbered(
-    number: int, loop: Generator[EpochRecord, None, TrainingResult]
-) -> Generator[tuple[int, EpochRecord], None, TrainingResult]:
-    while True:
-        try:
-            record = next(loop)
-        except StopIteration as end:
-            result: TrainingResult = end.value
-            return result
-        yield number, record
+        return _train_together(trainers, checkpoint, progress)
+    own_checkpoint = checkpoint if len(trainers) == 1 else None
+    return [
+        trainer.train(partial(progress, number), own_checkpoint) for number, trainer in enumerate(trainers)
+    ]
 
 
 def _train_together(
-    trainers: Sequence[SplitTrainer], checkpoint: Checkpoint | None
-) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
+    trainers: Sequence[SplitTrainer], checkpoint: Checkpoint | None, progress: Progress
+) -> list[TrainingResult]:
     """The loop of `SplitTrainer.train` for several trainers, whose steps are computed together."""
     epochs = [trainer.recipe.epochs for trainer in trainers]
     if len(set(epochs)) > 1:
+        counts = ", ".join(map(str, epochs))
         raise TrainingError(
-            f"the splits have {', '.join(map(str, epochs))} epochs; splits that train together need the same "
-            "number."
+            f"the splits have {counts} epochs; splits that train together need the same number."
         )
     for trainer, state in zip(trainers, checkpoint.read() if checkpoint else (), strict=False):
         trainer.load_state_dict(state)
     for number, trainer in enumerate(trainers):
-        yield from ((number, record) for record in trainer.best.curve)
+        for record in trainer.best.curve:
+            progress(number, record)
     for epoch in range(len(trainers[0].best.curve) + 1, epochs[0] + 1):
         losses = _train_epoch(trainers, epoch)
-        sroccs = zip(_validate(trainers, "validation"), _validate(trainers, "test"), strict=True)
-        for number, (trainer, own, (validated, tested)) in enumerate(
-            zip(trainers, losses, sroccs, strict=True)
-        ):
-            yield number, trainer.end_epoch(epoch, own, validated, tested)
+        validated, tested = _validate(trainers, "validation"), _validate(trainers, "test")
+        for number, trainer in enumerate(trainers):
+            progress(number, trainer.end_epoch(epoch, losses[number], validated[number], tested[number]))
         if checkpoint is not None:
             checkpoint.save_if_due(lambda: [trainer.state_dict() for trainer in trainers])
     return [trainer.result() for trainer in trainers]
@@ -125,9 +113,5 @@ def _validate(trainers: Sequence[SplitTrainer], part: str) -> list[float]:
     return [trainer.srocc(part, own) for trainer, own in zip(trainers, outputs, strict=True)]
 
 
-Train = Callable[
-    [FeatureDataset, Sequence[SplitTask], str, Mapping[str, Any], Recipe, str, FrameInput, Checkpoint | None],
-    Generator[tuple[int, EpochRecord], None, list[TrainingResult]],
-]
-# `Head.trainer` → what trains it: yields (task, record) an epoch, if there are epochs
-TRAINERS: dict[str, Train] = {"epochs": train_splits, "svr": train_svrs}
+# `Head.trainer` → what trains it, with the parameters of `train_splits`
+TRAINERS: dict[str, Callable[..., list[TrainingResult]]] = {"epochs": train_splits, "svr": train_svrs}

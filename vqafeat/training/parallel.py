@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,12 +30,10 @@ from vqafeat.training.batching import Batcher
 from vqafeat.training.config import FitConfig
 from vqafeat.training.data import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.training.frame_sampling import FrameSampler
-from vqafeat.training.loop import TRAINERS
+from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import STATE, weights_path, write_weights
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, predict
 
-# called with a split's number and each epoch's record
-Progress = Callable[[int, EpochRecord], None]
 # of a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
 SPLITS_PER_GROUP = 5
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -130,7 +128,7 @@ def run_fit(
     job: FitJob,
     jobs: int,
     cluster: ClusterOptions | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[SplitResult]:
     """Train a head on each split and write its weights; what a stopped fit in the same folder finished is not
     repeated.
@@ -166,9 +164,7 @@ def build_head_on_meta(config: FitConfig, channels: int) -> Head:
         return build_head(config.head, channels, config.options)
 
 
-def fit_group(
-    data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress | None
-) -> list[SplitResult]:
+def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress) -> list[SplitResult]:
     """Train a head on each split of a group, write the kept weights, and score all parts."""
     state = GroupCheckpoint(job.out, group.number)
     if (done := state.results()) is not None:
@@ -179,7 +175,7 @@ def fit_group(
         SplitTask(group.splits[number], split_seed(config.seed, number), job.label_scalings[number])
         for number in numbers
     ]
-    loop = TRAINERS[HEADS.get(config.head).trainer](
+    trained = TRAINERS[HEADS.get(config.head).trainer](
         data,
         tasks,
         config.head,
@@ -188,15 +184,8 @@ def fit_group(
         device,
         config.frame_input,
         state.checkpoint,
+        lambda index, record: progress(numbers[index], record),
     )
-    while True:
-        try:
-            index, record = next(loop)
-        except StopIteration as end:
-            trained: list[TrainingResult] = end.value
-            break
-        if progress is not None:
-            progress(numbers[index], record)
     results = [
         _scored(data, group.splits[number], job, number, result, device)
         for number, result in zip(numbers, trained, strict=True)
@@ -233,7 +222,7 @@ def _scored(
 
 
 def _run_in_pool(
-    data: FeatureDataset, groups: Sequence[SplitGroup], job: FitJob, jobs: int, progress: Progress | None
+    data: FeatureDataset, groups: Sequence[SplitGroup], job: FitJob, jobs: int, progress: Progress
 ) -> list[SplitResult]:
     context = process_context([__name__, "vqafeat.store"])
     records: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
@@ -241,8 +230,7 @@ def _run_in_pool(
         with _pool(jobs, context, records, job, data) as pool:
             futures = [pool.submit(_worker_main, group) for group in groups]
             for number, record in _drain_progress(futures, records):
-                if progress is not None:
-                    progress(number, record)
+                progress(number, record)
             return [result for future in futures for result in future.result()]
     except BrokenProcessPool as error:
         raise TrainingError(

@@ -12,9 +12,9 @@ from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of,
 from vqafeat.errors import TrainingError
 from vqafeat.splits import Split
 from vqafeat.training.data import FeatureDataset, SharedFeatures
+from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import (
     FitJob,
-    Progress,
     SplitGroup,
     SplitResult,
     fit_group,
@@ -27,11 +27,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def fit_on_ray(
-    data: FeatureDataset,
-    splits: Sequence[Split],
-    job: FitJob,
-    cluster: ClusterOptions,
-    progress: Progress | None,
+    data: FeatureDataset, splits: Sequence[Split], job: FitJob, cluster: ClusterOptions, progress: Progress
 ) -> list[SplitResult]:
     """Train on the machines of a Ray cluster; features and the run folder are on a file system that all of
     them share.
@@ -59,7 +55,7 @@ class _Groups:
         job: FitJob,
         cluster: ClusterOptions,
         records: Any,
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         self._ray, self._job, self._cluster, self._records = ray, job, cluster, records
         self._progress, self._most = progress, workers_that_fit(ray.nodes(), cluster)
@@ -109,8 +105,7 @@ class _Groups:
     def _report_progress(self) -> None:
         while count := self._records.size():
             for number, record in self._records.get_nowait_batch(count):
-                if self._progress is not None:
-                    self._progress(number, record)
+                self._progress(number, record)
 
 
 def _worker_main(

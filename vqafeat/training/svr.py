@@ -1,6 +1,6 @@
 """Training of the head `svr`: a grid search over C and γ, with one matrix of distances for all of it."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,7 @@ from vqafeat.splits import Split
 from vqafeat.training.config import Recipe
 from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, take
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, check_parts
+from vqafeat.training.trainer import SplitTask, TrainingResult, check_parts
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -115,15 +115,14 @@ def train_svrs(
     head_name: str,
     options: Mapping[str, Any],
     recipe: Recipe,
-    device: str = "cpu",
-    frame_input: FrameInput = WHOLE_VIDEOS,
-    checkpoint: Checkpoint | None = None,
-) -> Generator[tuple[int, EpochRecord], None, list[TrainingResult]]:
-    """Fit a support vector regression on each of several splits; there are no epochs, so nothing is yielded.
+    device: str,
+    frame_input: FrameInput,
+    *unused: Any,
+) -> list[TrainingResult]:
+    """Fit a support vector regression on each of several splits.
 
-    Libsvm runs on the processor, whatever the device, and is done too soon for checkpoints.
+    Libsvm runs on the processor, whatever the device, has no epochs and is done too soon for checkpoints.
     """
-    yield from ()
     return [
         train_svr(data, one.split, head_name, options, recipe, one.seed, one.label_scalings, frame_input)
         for one in tasks

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from math import inf, isfinite, nan
@@ -241,10 +241,19 @@ class SplitTrainer:
             head.init_output_bias(float(self.labels[train].mean()))
         return head
 
-    def train(self, checkpoint: Checkpoint | None = None) -> Generator[EpochRecord, None, TrainingResult]:
-        """Train for the recipe's epochs, yielding each one's record; return the best epoch's weights."""
-        self.resume(checkpoint.read()[:1] if checkpoint is not None else [])
-        yield from self.best.curve
+    def train(
+        self,
+        progress: Callable[[EpochRecord], None] = lambda record: None,
+        checkpoint: Checkpoint | None = None,
+    ) -> TrainingResult:
+        """Train for the recipe's epochs, calling `progress` after each; return the best epoch's weights.
+
+        A stopped training resumes from the checkpoint, to the same weights.
+        """
+        for state in checkpoint.read() if checkpoint is not None else ():
+            self.load_state_dict(state)
+        for record in self.best.curve:
+            progress(record)
         for epoch in range(len(self.best.curve) + 1, self.recipe.epochs + 1):
             losses = []
             self.head.train()
@@ -255,15 +264,10 @@ class SplitTrainer:
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.step(epoch, number)
                 losses.append(loss.item())
-            yield self.end_epoch(epoch, losses, self._validate("validation"), self._validate("test"))
+            progress(self.end_epoch(epoch, losses, self._validate("validation"), self._validate("test")))
             if checkpoint is not None:
                 checkpoint.save_if_due(lambda: [self.state_dict()])
         return self.result()
-
-    def resume(self, states: Sequence[dict[str, Any]]) -> None:
-        """Resume from the state of a stopped training, if there is one."""
-        for state in states:
-            self.load_state_dict(state)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in a new order: of each data set as many videos, one data set after another

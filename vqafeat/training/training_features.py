@@ -45,10 +45,10 @@ class TrainingFeatures:
     @classmethod
     def of(cls, data: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
         """Return those of at most 1000 of the videos in `rows`; None where they are too few, or all alike."""
-        chosen = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
-        if len(chosen) < _FEWEST_VIDEOS:
+        selected = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
+        if len(selected) < _FEWEST_VIDEOS:
             return None
-        means = np.stack([_frame_mean(data.features[row]) for row in chosen])
+        means = np.stack([_frame_mean(data.features[row]) for row in selected])
         count, offsets = len(means), means - means.mean(axis=0)
         squares = (offsets**2).sum(axis=0)
         deviation = _floored(np.sqrt(squares / (count - 1)))
@@ -67,9 +67,10 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
-def write_training_features(folder: Path, found: TrainingFeatures) -> None:
+def write_training_features(folder: Path, features: TrainingFeatures) -> None:
     """Write training-features.safetensors of a run folder."""
-    values = {"mean": found.mean, "deviation": found.deviation, "farthest": np.array([found.farthest])}
+    farthest = np.array([features.farthest])
+    values = {"mean": features.mean, "deviation": features.deviation, "farthest": farthest}
     write_weights(
         folder / TRAINING_FEATURES, {name: torch.from_numpy(value).float() for name, value in values.items()}
     )
