@@ -169,9 +169,10 @@ class FrameInput:
 
     def __post_init__(self) -> None:
         named("order", self.order, ORDERS)
+        is_random = self.rule.random or self.shuffles_testing
         if self.draws < 1:
             raise ArgumentError(f"draws is {self.draws}; it has to be at least 1.")
-        if self.draws > 1 and not (self.shuffles_testing or self.rule.random):
+        if self.draws > 1 and not is_random:
             raise ArgumentError(
                 f"draws is {self.draws}, but nothing is drawn in testing with order '{self.order}' and "
                 f"sampling '{self.sampling}'; set draws to 1, or use order OS or SS, or sampling sample-K."
