@@ -15,6 +15,12 @@ from vqafeat.training.fit import fit
 from vqafeat.training.run import Run
 
 HEADS = ("sub-gru", "svr", "mdtvsfa", "no-time")
+DIGESTS = {
+    "sub-gru": "6b4775ed0158860d8569c76ec3f13a0fa93feaeea8b1becf849fe41cf2ab2e18",
+    "svr": "76d9425e5eff04d2e66959e9b9b4346bf76f72344169602e416f029f1512988b",
+    "mdtvsfa": "d6238c7a227d97e917f1cf545f3c47b5ffcd0039266159bc1dbf491fccc330f9",
+    "no-time": "c6b015d1c9ac74b4c5b7a851ec568eca267ab403da1f55a3a46ff8c8e5091674",
+}
 # the logistic of no-time's PLCC ends 1.7e-6 away on another processor, with version 1's own code as well
 TOLERANCE = {"sub-gru": 1e-6, "svr": 1e-6, "mdtvsfa": 1e-6, "no-time": 2e-6}
 
@@ -66,6 +72,7 @@ def test_fit__finds_a_run_of_version_1_by_its_digest(
     monkeypatch.setattr("vqafeat.training.fit.software_versions", lambda: recorded["versions"])
     run = fit(open_version1(version1), config_of(recorded), folder)
     assert run.found
+    assert run.config.digest == DIGESTS[head]
     assert json.loads((folder / "config.json").read_text()) == recorded
 
 
