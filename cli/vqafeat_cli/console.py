@@ -1,19 +1,17 @@
-"""What `fit`, `evaluate` and `demo` say of progress and metrics."""
+"""Progress bars on stderr, and metrics as lines of text."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     ProgressColumn,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -29,141 +27,105 @@ if TYPE_CHECKING:
     from vqafeat.training.results import MetricsSummary, Summary
     from vqafeat.training.trainer import EpochRecord
 
+NO_VALUE = "–"
 
-def bar_columns() -> tuple[ProgressColumn, ...]:
-    """Return what a bar shows: words, done of all, the field `state`, the time that is left."""
-    return (
+# progress --------------------------------------------------------------------------------------------------
+
+UpdateBar = Callable[..., None]
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None = None) -> Iterator[UpdateBar]:
+    """Show a bar on stderr if it is a terminal; yield a function with the arguments of rich's `update`."""
+    console = Console(stderr=True)
+    columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),
     )
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total, state="")
+        yield lambda **changes: bar.update(task, **changes)
 
 
 @contextmanager
 def shown_progress(videos: int) -> Iterator["ExtractionProgress"]:
-    """Show progress on standard error while a terminal is there."""
-    from vqafeat.extraction.loop import NullProgress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield NullProgress()
-        return
-    with Bar(*bar_columns(), console=console, transient=True) as shown:
-        yield _Line(shown, shown.add_task("videos", total=videos, state=""))
+    """Show the progress of an extraction on stderr if it is a terminal."""
+    with progress_bar("videos", videos) as update:
+        yield _ExtractionBar(update)
 
 
-class _Line:
-    def __init__(self, shown: Bar, task: TaskID) -> None:
-        self._shown, self._task = shown, task
-        self._frames, self._failed = 0, 0
+class _ExtractionBar:
+    def __init__(self, update: UpdateBar) -> None:
+        self._update, self._frames, self._failed = update, 0, 0
         self._start = time.monotonic()
 
     def video(self, name: str) -> None:
-        self._shown.update(self._task, description=name[-40:])
+        self._update(description=name[-40:])
 
     def frames(self, count: int) -> None:
         self._frames += count
         rate = self._frames / max(time.monotonic() - self._start, 1e-9)
-        self._shown.update(self._task, state=f"{rate:.1f} frames/s, {self._failed} failed")
+        self._update(state=f"{rate:.1f} frames/s, {self._failed} failed")
 
     def done(self, summary: "ExtractionSummary") -> None:
         self._failed = len(summary.failures)
-        self._shown.update(self._task, advance=1)
+        self._update(advance=1)
 
 
-BARS = "▁▂▃▄▅▆▇█"
-GAP = " "
+@contextmanager
+def check_progress(images: int, description: str = "checking images") -> Iterator[Callable[[int], None]]:
+    """Show how many images are done; yield a function that takes their number."""
+    with progress_bar(description, images) as update:
+        yield lambda done: update(completed=done)
 
 
-def sparkline(values: Sequence[float], width: int = 20) -> str:
-    """Return one bar a value between the curve's smallest and largest; longer curves are averaged over
-    `width` stretches of like length.
+def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
+    """Run a pre-training; stderr gets one line per epoch, and a bar if it is a terminal."""
+    from vqafeat.pretraining.pretrain import pretrain
+    from vqafeat.pretraining.trainer import Step
 
-    A value that is not finite is a gap, a curve without any rise or fall lies on the ground.
-    """
-    if not len(values):
-        return ""
-    stretches = np.array_split(np.asarray(values, dtype=np.float64), min(width, len(values)))
-    means = [
-        float(np.mean(part[np.isfinite(part)])) if np.isfinite(part).any() else float("nan")
-        for part in stretches
-    ]
-    finite = [mean for mean in means if isfinite(mean)]
-    low = min(finite, default=0.0)
-    span = max(finite, default=0.0) - low
-    return "".join(_block((mean - low) / span if span else 0.0) if isfinite(mean) else GAP for mean in means)
-
-
-def _block(height: float) -> str:
-    """Return the bar for a height between 0 and 1."""
-    return BARS[min(int(height * len(BARS)), len(BARS) - 1)]
-
-
-def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
-    """Return the metrics of a fit as lines of text: mean, deviation and median over the splits.
-
-    Args:
-        summary: of the test parts.
-        mapping: that PLCC and RMSE are read after.
-    """
-    from vqafeat.training.results import MEASURES
-
-    lines = [f"  {'':16}   mean     std  median"]
-    for name, words in shown_measures(mapping):
-        spread = getattr(summary, name)
-        if name in MEASURES or isfinite(spread.mean):
-            few = " *" if summary.few_videos and isfinite(spread.mean) else ""
-            lines.append(
-                f"  {words:16} {_cell(spread.mean)}  {_cell(spread.std)}  {_cell(spread.median)}{few}"
-            )
-    for name, own in summary.datasets.items():
-        shown = ", ".join(
-            f"{words} {_cell(getattr(own, measure).mean).strip()}"
-            for measure, words in shown_measures(mapping)
-        )
-        lines.append(f"  {name}: {shown}{' *' if own.few_videos else ''}")
-    low, high = min(summary.n), max(summary.n)
-    words = _mapping_words(mapping, isfinite(summary.rmse_calibrated.mean))
-    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{words}")
-    if summary.few_videos:
-        lines.append(f"  * {summary.few_videos}")
-    return [*lines, *(f"  note: {note}" for note in summary.notes)]
+    for item in request.sets:
+        images, std_source = len(item.image_set.images), item.image_set.std_source
+        parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
+        pairs = f"{len(item.rows)} pairs; deviations: {std_source}"
+        click.echo(f"{item.image_set.name}: {images} images ({parts}), {pairs}", err=True)
+    events, epochs = pretrain(request), request.recipe.epochs
+    with progress_bar("epoch") as update:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                network: PretrainedNetwork = end.value
+                return network
+            if isinstance(event, Step):
+                state = f"loss {event.loss:.4f}, {event.images_per_second:.0f} images/s"
+                done = {"completed": event.number, "total": event.steps}
+                update(description=f"epoch {event.epoch} of {epochs}", state=state, **done)
+            else:
+                click.echo(epoch_line(event, epochs), err=True)
 
 
-def shown_measures(mapping: str) -> list[tuple[str, str]]:
-    """Return the measures that are shown, and their names in the table."""
-    from vqafeat.training.results import MEASURES
-
-    shown = [(name, name.upper()) for name in MEASURES]
-    if mapping != "none":
-        shown += [("plcc_plain", "PLCC, plain"), ("rmse_plain", "RMSE, plain")]
-    return [*shown, ("rmse_calibrated", "RMSE, calibrated")]
-
-
-def _mapping_words(mapping: str, calibrated: bool) -> str:
-    printed = ["calibrated: the scores that `predict` prints"] if calibrated else []
-    if mapping == "none":
-        return "".join(f"; {words}" for words in printed)
-    plain = "; ".join(["plain: the heads' own output", *printed])
-    return f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  {plain}"
-
-
-def _cell(value: float) -> str:
-    return f"{value:6.3f}" if isfinite(value) else "     –"
+def epoch_line(record: "PretrainingRecord", epochs: int) -> str:
+    """Return an epoch's losses, its validation SROCC of each image set, and its speed."""
+    sroccs = ", ".join(f"{name} {value:.3f}" for name, value in record.validation_srocc.items()) or "none"
+    losses = f"fidelity {record.fidelity:.4f}, hinge {record.hinge:.4f}"
+    rate = 2 * record.pairs / record.seconds
+    return f"epoch {record.epoch:2} of {epochs}: {losses}; validation SROCC: {sroccs}; {rate:.0f} images/s"
 
 
 @contextmanager
 def fit_progress(
     splits: int, epochs: int | None = None, console: Console | None = None
 ) -> Iterator["FitProgress | None"]:
-    """Show the epochs that are done and the latest split's curve on standard error while a terminal is there.
+    """Show the finished epochs and the latest split's curve on stderr if it is a terminal, else yield None.
 
     Args:
         splits: of the fit.
-        epochs: of each split; None where it is not known.
-        console: where to show; standard error without it.
+        epochs: of each split, if known.
+        console: used instead of stderr.
     """
     console = console or Console(stderr=True)
     if not console.is_terminal:
@@ -175,127 +137,129 @@ def fit_progress(
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
+    counter = _EpochCounter(splits, epochs)
     with Bar(*columns, console=console) as bar:
-        shown = _Epochs(splits, epochs)
-        task = bar.add_task("fit", total=shown.total, state="")
+        task = bar.add_task("fit", total=counter.total, state="")
 
         def show(split: int, record: "EpochRecord") -> None:
-            shown.add(split, record)
-            bar.update(task, completed=shown.done, state=shown.words(split))
+            state = counter.add(split, record.validation_srocc)
+            bar.update(task, completed=counter.done, state=state)
 
         yield show
 
 
-class _Epochs:
-    """What a fit has told of its epochs so far."""
-
+class _EpochCounter:
     def __init__(self, splits: int, epochs: int | None) -> None:
         self.splits, self.total = splits, None if epochs is None else splits * epochs
         self.done = 0
         self._curves: dict[int, list[float]] = {}
         self._start = time.monotonic()
 
-    def add(self, split: int, record: "EpochRecord") -> None:
+    def add(self, split: int, srocc: float) -> str:
+        """Count an epoch; return the count, the speed, and the split's curve with its last and best value."""
         self.done += 1
-        self._curves.setdefault(split, []).append(record.validation_srocc)
-
-    def words(self, split: int) -> str:
-        """Return the count, the speed, and the curve of a split with its last and best value."""
+        curve = self._curves.setdefault(split, [])
+        curve.append(srocc)
         rate = self.done / max(time.monotonic() - self._start, 1e-9)
         of = "" if self.total is None else f" of {self.total}"
-        curve = self._curves[split]
-        told = f"{self.done}{of} epochs in {len(self._curves)} of {self.splits} splits, {rate:.1f} epochs/s; split {split}: "
+        done = f"{self.done}{of} epochs in {len(self._curves)} of {self.splits} splits, {rate:.1f} epochs/s"
         if not any(map(isfinite, curve)):
-            return f"{told}no validation SROCC"
-        best = max(value for value in curve if isfinite(value))
-        return f"{told}validation SROCC {sparkline(curve)} {_cell(curve[-1]).strip()}, best {best:.3f}"
+            return f"{done}; split {split}: no validation SROCC"
+        best = max(filter(isfinite, curve))
+        values = f"{sparkline(curve)} {number(curve[-1])}, best {best:.3f}"
+        return f"{done}; split {split}: validation SROCC {values}"
 
 
-NOTHING = "–"
+BARS = "▁▂▃▄▅▆▇█"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    ]
+def sparkline(values: Sequence[float], width: int = 20) -> str:
+    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap.
+
+    Curves longer than `width` are averaged over `width` stretches of equal length. A constant curve has the
+    lowest bars.
+    """
+    import numpy as np
+
+    if not len(values):
+        return ""
+    stretches = np.array_split(np.asarray(values, dtype=np.float64), min(width, len(values)))
+    means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else nan for part in stretches]
+    low = min(filter(isfinite, means), default=0.0)
+    span = max(filter(isfinite, means), default=0.0) - low or 1.0
+    highest = len(BARS) - 1
+    bars = (
+        BARS[min(int((mean - low) / span * len(BARS)), highest)] if isfinite(mean) else " " for mean in means
+    )
+    return "".join(bars)
+
+
+# metrics ---------------------------------------------------------------------------------------------------
+
+
+def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
+    """Return the metrics of the test parts as lines of text: mean, deviation and median over the splits.
+
+    Args:
+        summary: of the test parts.
+        mapping: that PLCC and RMSE were computed after.
+    """
+    from vqafeat.training.results import MEASURES
+
+    measures = shown_measures(mapping)
+    lines = [f"  {'':16}   mean     std  median"]
+    for name, title in measures:
+        values = getattr(summary, name)
+        if name in MEASURES or isfinite(values.mean):
+            cells = "  ".join(f"{number(value):>6}" for value in (values.mean, values.std, values.median))
+            few = " *" if summary.few_videos and isfinite(values.mean) else ""
+            lines.append(f"  {title:16} {cells}{few}")
+    for name, part in summary.datasets.items():
+        means = ", ".join(f"{title} {number(getattr(part, measure).mean)}" for measure, title in measures)
+        lines.append(f"  {name}: {means}{' *' if part.few_videos else ''}")
+    low, high = min(summary.n), max(summary.n)
+    legend = _mapping_legend(mapping, isfinite(summary.rmse_calibrated.mean))
+    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{legend}")
+    if summary.few_videos:
+        lines.append(f"  * {summary.few_videos}")
+    return [*lines, *(f"  note: {note}" for note in summary.notes)]
+
+
+def shown_measures(mapping: str) -> list[tuple[str, str]]:
+    """Return the names of the printed measures and their titles."""
+    from vqafeat.training.results import MEASURES
+
+    shown = [(name, name.upper()) for name in MEASURES]
+    if mapping != "none":
+        shown += [("plcc_plain", "PLCC, plain"), ("rmse_plain", "RMSE, plain")]
+    return [*shown, ("rmse_calibrated", "RMSE, calibrated")]
+
+
+def _mapping_legend(mapping: str, calibrated: bool) -> str:
+    scores = "calibrated: the scores that `predict` prints" if calibrated else ""
+    if mapping == "none":
+        return f"; {scores}" if scores else ""
+    plain = "plain: the heads' own output" + (f"; {scores}" if scores else "")
+    return f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  {plain}"
 
 
 def number(value: float, form: str = ".3f") -> str:
-    """Return a number as a cell; one that is not defined is a dash."""
-    return format(value, form) if isfinite(value) else NOTHING
+    """Return a number as text, or a dash for NaN."""
+    return format(value, form) if isfinite(value) else NO_VALUE
 
 
-def spread_cell(spread: "Summary") -> str:
-    """Return `mean ± std (median)`."""
-    return (
-        f"{number(spread.mean)} ± {number(spread.std)} ({number(spread.median)})"
-        if isfinite(spread.mean)
-        else NOTHING
-    )
+def summary_cell(values: "Summary") -> str:
+    """Return `mean ± std (median)`, or a dash for NaN."""
+    if not isfinite(values.mean):
+        return NO_VALUE
+    return f"{number(values.mean)} ± {number(values.std)} ({number(values.median)})"
 
 
-def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
-    """Run a pre-training; a line an epoch goes to standard error, and a bar while a terminal is there."""
-    from vqafeat.pretraining.pretrain import pretrain
-    from vqafeat.pretraining.trainer import Step
-
-    for item in request.sets:
-        name, images = item.image_set.name, len(item.image_set.images)
-        parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
-        click.echo(
-            f"{name}: {images} images ({parts}), {len(item.rows)} pairs; deviations: "
-            f"{item.image_set.std_source}",
-            err=True,
-        )
-    events = pretrain(request)
-    with _progress_bar("epoch") as show:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                found: PretrainedNetwork = end.value
-                return found
-            if isinstance(event, Step):
-                state = f"loss {event.loss:.4f}, {event.images_per_second:.0f} images/s"
-                show(f"epoch {event.epoch} of {request.recipe.epochs}", event.number, event.steps, state)
-            else:
-                click.echo(epoch_line(event, request.recipe.epochs), err=True)
-
-
-def epoch_line(record: "PretrainingRecord", epochs: int) -> str:
-    """Return an epoch's losses, its validation SROCC by set, and its speed, as a line."""
-    sroccs = ", ".join(f"{name} {value:.3f}" for name, value in record.validation_srocc.items()) or "none"
-    rate = 2 * record.pairs / record.seconds
-    return (
-        f"epoch {record.epoch:2} of {epochs}: fidelity {record.fidelity:.4f}, hinge {record.hinge:.4f}; "
-        f"validation SROCC: {sroccs}; {rate:.0f} images/s"
-    )
-
-
-@contextmanager
-def check_progress(images: int, words: str = "checking images") -> Iterator[Callable[[int], None]]:
-    """Show how many images are done."""
-    with _progress_bar(words) as show:
-        yield lambda done: show(words, done, images, "")
-
-
-@contextmanager
-def _progress_bar(description: str) -> Iterator[Callable[[str, int, int, str], None]]:
-    """Show a bar on standard error while a terminal is there; it is told what is done, how far, of how many,
-    and how it goes.
-    """
-    console = Console(stderr=True)
-    with Bar(*bar_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=None, state="")
-        yield lambda words, done, total, state: bar.update(
-            task, description=words, completed=done, total=total, state=state
-        )
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines, the first column aligned left and the others right."""
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], others, strict=True)]
+        lines.append("  ".join([f"  {row[0]:{first}}", *cells]).rstrip())
+    return lines

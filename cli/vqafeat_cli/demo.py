@@ -4,29 +4,25 @@ from pathlib import Path
 
 import click
 
+from vqafeat_cli.options import PATH
+
+_out_option = click.option("--out", type=PATH, default="demo", help="Folder for everything that is written.")
+_seed_option = click.option(
+    "--seed", default=0, type=click.IntRange(0), help="Seed of the data and the training."
+)
+
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="demo",
-    show_default=True,
-    help="Folder for all that it makes.",
-)
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the videos and the fit."
-)
+@_out_option
+@_seed_option
 @click.option(
     "--weights",
     default="imagenet",
-    show_default=True,
     metavar="imagenet|FILE|random[:SEED]",
-    help="Of EfficientNet-Lite0. The ImageNet weights come from the extra vqafeat[demo]; nothing is "
-    "downloaded.",
+    help="Weights of EfficientNet-Lite0; those of ImageNet come with the extra vqafeat[demo].",
 )
 def demo(out: Path, seed: int, weights: str) -> None:
-    """Run the whole tool on a data set that is made on the spot: videos, features, a fitted head, one clip's
-    score, a plot.
+    """Run the whole tool on a generated data set: videos, features, a fitted head, one clip's score, a plot.
 
     \b
     Example:
@@ -38,23 +34,10 @@ def demo(out: Path, seed: int, weights: str) -> None:
 
 
 @click.command(name="demo-pretrain")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="demo",
-    show_default=True,
-    help="Folder for all that it makes.",
-)
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Of images, videos, network and training.",
-)
+@_out_option
+@_seed_option
 def demo_pretrain(out: Path, seed: int) -> None:
-    """Show the pre-training on images that are made on the spot: what it learns, that it repeats itself, and
-    what its features are worth.
+    """Run the pre-training on generated images: what it learns, that it repeats, what its features are worth.
 
     \b
     Example:

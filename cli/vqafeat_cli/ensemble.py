@@ -5,19 +5,20 @@ from pathlib import Path
 import click
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import json_option
+from vqafeat_cli.options import PATH, json_option
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @click.option(
     "--kappa",
     type=float,
     help="Weight of the first run's scores, 0 to 1.  [default: chosen on each split's validation part]",
 )
 @click.option(
-    "--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's own]"
+    "--mapping",
+    help="Mapping before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's]",
 )
 @json_option
 def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
@@ -31,12 +32,10 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
     from vqafeat.evaluation.compare import ensemble as blend
     from vqafeat_cli.console import metrics_lines
 
-    found = blend(first, second, kappa=kappa, mapping=mapping)
+    result = blend(first, second, kappa=kappa, mapping=mapping)
     if json:
-        click.echo(json_text({**found.summary.as_dict(), "kappas": found.kappas, "chosen": found.selection}))
+        click.echo(json_text({**result.summary.as_dict(), "kappas": result.kappas, "chosen": result.selection}))
         return
-    click.echo(
-        f"{first} and {second}: kappa {', '.join(f'{value:.2f}' for value in found.kappas)} ({found.selection})"
-    )
-    for line in metrics_lines(found.summary, found.mapping):
-        click.echo(line)
+    kappas = ", ".join(f"{value:.2f}" for value in result.kappas)
+    click.echo(f"{first} and {second}: kappa {kappas} ({result.selection})")
+    click.echo("\n".join(metrics_lines(result.summary, result.mapping)))

@@ -1,66 +1,56 @@
 """`vqafeat evaluate`."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import StorePath
-from vqafeat_cli.options import cache_option, dataset_option, json_option, store_option
+from vqafeat.remote import parse_path
+from vqafeat_cli.options import PATH, cache_option, json_option, store_option, stored_dataset_option
 
 if TYPE_CHECKING:
     from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
+_OWN = "[default: the run's own]"
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@dataset_option(required=False)
+@click.argument("run", type=PATH)
+@stored_dataset_option
 @store_option
 @cache_option
 @click.option(
     "--mapping",
-    help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  [default: the run's "
-    "own]",
+    help=f"Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  {_OWN}",
 )
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
+@click.option("--any-features", is_flag=True, help="Allow features computed differently from the training's.")
+@click.option("--order", help=f"As in `fit`, with the run's first letter; the second is O or S.  {_OWN}")
+@click.option("--sampling", help=f"Frames that are used; see `vqafeat list samplings`.  {_OWN}")
+@click.option("--draws", type=int, help=f"Random draws of frames that a score is the mean of.  {_OWN}")
 @click.option(
-    "--any-features",
-    is_flag=True,
-    help="Allow features that were computed differently than those of the training.",
-)
-@click.option(
-    "--order", help="As in `fit`, with the run's first letter: O or S in testing.  [default: the run's own]"
-)
-@click.option("--sampling", help="Frames that are taken; `vqafeat list samplings`.  [default: the run's own]")
-@click.option(
-    "--draws", type=int, help="Draws of random frames that a score is the mean of.  [default: the run's own]"
-)
-@click.option(
-    "--videos",
-    "part",
-    metavar="PART",
-    help="Measure each head on all videos of an official part, as test-1080p, instead.",
+    "--part", help="Measure each head on all videos of an official part, such as test-1080p, instead."
 )
 @click.option(
     "--by",
     metavar="GROUPING|FILE.csv",
-    help="Also measure each group of videos; `vqafeat list groupings`, or a CSV video,group.",
+    help="Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group.",
 )
 @click.option(
     "--quality-threshold",
     type=float,
-    help="Label that --by quality parts low and high at; Li et al. take 3.5536 of 1 to 5.  [default: middle "
-    "of the data set's range]",
+    help="Label between the low and high groups of --by quality; Li et al. use 3.5536 on 1 to 5.  "
+    "[default: middle of the data set's range]",
 )
 @json_option
 def evaluate(
     run: Path,
     dataset: str | None,
-    store: StorePath,
-    cache: str | None,
+    store: str,
+    storage_options: tuple[str, ...],
+    cache: int | None,
     mapping: str | None,
     skip_missing: bool,
     any_features: bool,
@@ -72,50 +62,45 @@ def evaluate(
 ) -> None:
     """Measure a run on a data set of the store.
 
-    On the data set it was trained on, each head is measured on the test part of its own split; on another
-    one, each head on all videos. --videos takes all videos of an official part instead, of which no head may
-    have been trained or validated on any.
+    On its own data set, each head is measured on the test part of its split; on another one, on all videos.
+    --part measures an official part, and refuses heads that were trained or validated on any of its videos.
 
     \b
     Examples:
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset live-vqc --by resolution
       vqafeat evaluate runs/konvid-resnet50-sub-gru --dataset konvid --order OS --draws 10
-      vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --videos test-1080p
+      vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --part test-1080p
     """
     from vqafeat.evaluation import evaluate, groups
+    from vqafeat.training.data import split_feature_sets
     from vqafeat_cli.console import metrics_lines
-    from vqafeat_cli.stores import open_store, with_local_copies
+    from vqafeat_cli.stores import local_copies, open_store
 
     if quality_threshold is not None and by is None:
-        raise click.UsageError("--quality-threshold parts the groups of --by quality; give both.")
+        raise click.UsageError("--quality-threshold divides the groups of --by quality; give both.")
     if by is not None:
         groups.check_grouping(by, quality_threshold)
-    feature_store = open_store(store, dataset)
-    with ExitStack() as stack:
-        found = evaluate.evaluate(
+    source = open_store(parse_path(store, storage_options), dataset)
+    with local_copies(source, split_feature_sets(evaluate.feature_sets_of(run)), cache) as copy:
+        result = evaluate.evaluate(
             run,
-            with_local_copies(stack, feature_store, evaluate.feature_sets_of(run), cache),
+            copy,
             mapping=mapping,
             skip_missing=skip_missing,
             any_features=any_features,
-            frame_changes={key: value for key, value in frames.items() if value is not None},
+            frame_changes={name: value for name, value in frames.items() if value is not None},
             part=part,
         )
-    grouped = (
-        groups.evaluate_groups(found, feature_store, by, quality_threshold=quality_threshold) if by else None
-    )
+    grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None
     if json:
-        videos = len({row.video for row in found.predictions})
-        click.echo(
-            json_text({**_as_json(found.summary, videos), **(_groups_as_json(grouped) if grouped else {})})
-        )
+        videos = len({row.video for row in result.predictions})
+        groups_json = _groups_as_json(grouped) if grouped else {}
+        click.echo(json_text({**_as_json(result.summary, videos), **groups_json}))
         return
-    click.echo(f"{run} on {found.measured_on}; mean over {len(found.summary.n)} heads")
-    for line in [
-        *metrics_lines(found.summary, found.mapping),
-        *(_group_lines(grouped, found.mapping) if grouped else []),
-    ]:
-        click.echo(line)
+    click.echo(f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads")
+    lines = metrics_lines(result.summary, result.mapping)
+    lines += _group_lines(grouped, result.mapping) if grouped else []
+    click.echo("\n".join(lines))
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
@@ -133,25 +118,18 @@ def _groups_as_json(grouped: "GroupEvaluation") -> dict[str, Any]:
 
 
 def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
-    from vqafeat_cli.console import aligned, shown_measures, spread_cell
+    from vqafeat_cli.console import aligned, shown_measures, summary_cell
 
-    shown = shown_measures(mapping)
-    rows = [("", "videos", *(words for _, words in shown))]
+    measures = shown_measures(mapping)
+    rows = [("", "videos", *(title for _, title in measures))]
+    few_videos, notes = [], []
     for group in grouped.groups:
-        few = " *" if group.summary.few_videos else ""
-        rows.append(
-            (
-                group.name,
-                f"{group.videos}{few}",
-                *(spread_cell(getattr(group.summary, name)) for name, _ in shown),
-            )
-        )
-    notes = [f"{group.name}: {note}" for group in grouped.groups for note in group.summary.notes]
-    few_videos = [
-        f"  * {group.name}: {group.summary.few_videos}"
-        for group in grouped.groups
-        if group.summary.few_videos
-    ]
-    notes += [f"{grouped.ungrouped} measured videos are in no group"] if grouped.ungrouped else []
+        few = group.summary.few_videos
+        cells = (summary_cell(getattr(group.summary, name)) for name, _ in measures)
+        rows.append((group.name, f"{group.videos}{' *' if few else ''}", *cells))
+        few_videos += [f"  * {group.name}: {few}"] if few else []
+        notes += [f"  note: {group.name}: {note}" for note in group.summary.notes]
+    if grouped.ungrouped:
+        notes.append(f"  note: {grouped.ungrouped} measured videos are in no group")
     title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
-    return [title, *aligned(rows), *few_videos, *(f"  note: {note}" for note in notes)]
+    return [title, *aligned(rows), *few_videos, *notes]

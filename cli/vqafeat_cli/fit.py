@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqafeat.io import json_text
-from vqafeat.remote import StorePath
+from vqafeat.remote import parse_path
 from vqafeat_cli.options import (
+    PATH,
+    amount_option,
     cache_option,
-    cluster,
     cluster_options,
     datasets_option,
     json_option,
-    split_options,
     store_option,
+    take_cluster,
 )
 
 if TYPE_CHECKING:
@@ -57,17 +57,8 @@ _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
 # the other options, by their parameters
 _GROUPS = {
     "Data": [
-        *(
-            "datasets",
-            "features",
-            "store",
-            "storage_options",
-            "cache",
-            "any_features",
-            "skip_missing",
-            "splits",
-        ),
-        *("protocol", "ratio", "test_part", "validation_share", "mapping"),
+        *("datasets", "features", "store", "storage_options", "cache", "any_features", "skip_missing"),
+        *("splits", "protocol", "ratio", "test_part", "validation_share", "mapping"),
     ],
     "Head": ["head", "options", "recipe", "seed"],
     "Frames": ["order", "sampling", "draws"],
@@ -103,7 +94,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(cls=_GroupedCommand)
 @click.option(
-    "--head", default="sub-gru", show_default=True, help="Head to train; `vqafeat list heads` names them."
+    "--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them."
 )
 @click.option(
     "--option",
@@ -123,60 +114,52 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--recipe",
     default="default",
-    show_default=True,
     help="Named set of everything that decides training; `vqafeat list recipes`.",
 )
 @_recipe_options
 @click.option(
     "--order",
     default="OO",
-    show_default=True,
     help="O original, S shuffled: first letter training, second testing.",
 )
 @click.option(
     "--sampling",
     default="all",
-    show_default=True,
     help="Frames that are taken, before any shuffle; `vqafeat list samplings`.",
 )
 @click.option(
-    "--draws", default=1, show_default=True, help="Draws of random frames that a test score is the mean of."
+    "--draws", default=1, help="Draws of random frames that a test score is the mean of."
 )
 @click.option(
     "--splits",
     default=10,
-    show_default=True,
     type=click.IntRange(1),
     help="Number of splits, each with its own head.",
 )
 @click.option(
     "--protocol",
     default="content",
-    show_default=True,
     help="How splits are drawn: content (grouped), video, stored or official.",
 )
 @click.option(
     "--ratio",
     default="60/20/20",
-    show_default=True,
     help="Training/validation/test share; 80/20 has no validation part.",
 )
 @click.option(
-    "--test-part", default="test", show_default=True, help="Of an official split: test or test-1080p."
+    "--test-part", default="test", help="Of an official split: test or test-1080p."
 )
 @click.option(
     "--validation-share",
     default=0.2,
-    show_default=True,
     help="Of an official training part without a validation part.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same run."
+    "--seed", default=0, type=click.IntRange(0), help="The same seed gives the same run."
 )
 @click.option(
     "--mapping",
     default="logistic-increasing",
-    show_default=True,
     help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.",
 )
 @click.option(
@@ -186,11 +169,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]"
 )
 @cluster_options
-@click.option(
-    "--memory",
-    metavar="AMOUNT",
-    help="Largest features to hold in memory, for example 8G.  [default: half of what is free]",
-)
+@amount_option("--memory", "Largest features to hold in memory, such as 8G.  [default: half of what is free]")
 @click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
 @click.option(
     "--any-features",
@@ -198,7 +177,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Of several data sets: allow features that were computed differently.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<data set>-<features>-<head>]"
+    "--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]"
 )
 @click.option(
     "--overwrite",
@@ -208,14 +187,14 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 def fit(
     datasets: tuple[str, ...],
-    store: StorePath,
-    cache: str | None,
+    store: str,
+    storage_options: tuple[str, ...],
+    cache: int | None,
     features: str | None,
     options: tuple[str, ...],
     jobs: int | None,
     device: str | None,
-    backend: str,
-    memory: str | None,
+    memory: int | None,
     any_features: bool,
     out: Path | None,
     overwrite: bool,
@@ -230,40 +209,41 @@ def fit(
 
     \b
     Examples:
-      vqafeat fit --head sub-gru vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol
-      stored --recipe vsfa vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01 vqafeat fit
-      --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled vqafeat fit
-      --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50 vqafeat fit
-      --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G vqafeat fit --head a2inet
-      --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin --option catm=no vqafeat fit --head
-      sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
+      vqafeat fit --head sub-gru
+      vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
+      vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
+      vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
+      vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
+      vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
+      vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin
+      vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.heads.base import options_from_text
-    from vqafeat.system import parse_bytes
     from vqafeat.training import fit as training
     from vqafeat.training.config import FitConfig
+    from vqafeat.training.data import split_feature_sets
     from vqafeat_cli.console import fit_progress
-    from vqafeat_cli.stores import chosen_features, open_stores, with_local_copies
+    from vqafeat_cli.stores import local_copies, open_stores, selected_features
 
-    cluster_values, values = split_options(values)
-    ray = cluster(backend, cluster_values, {"device": device, "jobs": jobs})
-    source = open_stores(store, datasets, any_features)
+    ray = take_cluster(values, {"device": device, "jobs": jobs})
+    source = open_stores(parse_path(store, storage_options), datasets, any_features)
     known = {item.name for item in fields(FitConfig)}
     config = FitConfig(
-        features=chosen_features(source, features),
+        features=selected_features(source, features),
         options=options_from_text(values["head"], options),
         overrides={key: value for key, value in values.items() if key not in known and value is not None},
         **{key: value for key, value in values.items() if key in known},
     )
-    with ExitStack() as stack, fit_progress(config.splits, config.epochs) as progress:
+    copies = local_copies(source, split_feature_sets(config.features), cache)
+    with copies as copied, fit_progress(config.splits, config.epochs) as progress:
         run = training.fit(
-            with_local_copies(stack, source, config.features, cache),
+            copied,
             config,
             out or Path("runs") / config.folder_name(source.dataset.name),
             jobs=jobs or min(len(os.sched_getaffinity(0)), config.splits),
             overwrite=overwrite,
             device=device or "cpu",
-            memory_bytes=None if memory is None else parse_bytes(memory),
+            memory_bytes=memory,
             reuse=out is None,
             cluster=ray,
             progress=progress,
@@ -279,12 +259,9 @@ def _print_run(run: "Run") -> None:
     from vqafeat_cli.console import metrics_lines
 
     config = run.config
-    click.echo(
-        f"{config.head} on {config.feature_sets} of {config.dataset}: {config.splits} splits, "
-        f"{config.split_kind}"
-    )
+    data = f"{config.feature_sets} of {config.dataset}"
+    click.echo(f"{config.head} on {data}: {config.splits} splits, {config.split_kind}")
     if config.frame_input != WHOLE_VIDEOS:
         click.echo(f"  frames: {config.frame_input.words}")
-    for line in metrics_lines(run.metrics, config.mapping):
-        click.echo(line)
+    click.echo("\n".join(metrics_lines(run.metrics, config.mapping)))
     click.echo(f"run folder: {run.path}{' (finished before, not repeated)' if run.found else ''}")

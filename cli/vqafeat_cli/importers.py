@@ -1,37 +1,47 @@
-"""`vqafeat import`: features and heads that others made."""
+"""`vqafeat import`: features and heads that others computed and trained."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.remote import StorePath
-from vqafeat_cli.options import FINISHED_WITH_FAILURES, labels_option, root_option, store_option
+from vqafeat.remote import StorePath, parse_path
+from vqafeat_cli import options
+from vqafeat_cli.options import PATH
 
-dataset_name_option = click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME",
-    help="A known data set, or a name of your own where the files hold the labels.",
-)
+if TYPE_CHECKING:
+    from vqafeat.extraction.importers import ImportSummary
 
 
 @click.group(name="import")
 def importing() -> None:
-    """Bring features and heads that others made into a store or a run folder."""
+    """Import features and heads that others computed into a store or a run folder."""
 
 
 @importing.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@dataset_name_option
-@root_option
-@labels_option
-@store_option
-def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...], store: StorePath) -> None:
+@click.argument("folder", type=PATH)
+@click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    help="A known data set, or your own name where the files hold the labels.",
+)
+@options.root_option
+@options.labels_option
+@options.store_option
+def vsfa(
+    folder: Path,
+    dataset: str,
+    root: Path | None,
+    labels: tuple[Path, ...],
+    store: str,
+    storage_options: tuple[str, ...],
+) -> int:
     """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set
     `resnet50`.
 
-    With a known data set, the index counts in its label list and the scores are compared with it; with a name
-    of your own, videos are named by their index and the scores are the labels.
+    With a known data set, the index is the position in its label list, and the scores are checked against
+    it; with your own name, videos are named by their index and the scores are the labels.
 
     \b
     Examples:
@@ -45,22 +55,16 @@ def vsfa(folder: Path, dataset: str, root: Path | None, labels: tuple[Path, ...]
 
     known = dataset in manifest_names() or is_own_file(dataset)
     target = load_dataset(dataset, root, labels_argument(labels)) if known else vsfa_dataset(folder, dataset)
-    feature_store = FeatureStore.create(store_path(store, target.name), target)
-    summary = import_vsfa(folder, target, feature_store)
-    _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
+    output = FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
+    return _print_summary(output.path, import_vsfa(folder, target, output))
 
 
 @importing.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME|FILE",
-    help="A known data set, a manifest (.toml), or your own CSV.",
-)
-@root_option
-@labels_option
-@store_option
+@click.argument("file", type=PATH)
+@options.dataset_option
+@options.root_option
+@options.labels_option
+@options.store_option
 @click.option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
 @click.option("--key", help="Variable in the file.  [default: the only matrix]")
 def mat(
@@ -68,12 +72,12 @@ def mat(
     dataset: str,
     root: Path | None,
     labels: tuple[Path, ...],
-    store: StorePath,
+    store: str,
+    storage_options: tuple[str, ...],
     name: str | None,
     key: str | None,
-) -> None:
-    """Import a (video, channel) matrix of a .mat file, whose rows are in the order of the label list: one row
-    a video.
+) -> int:
+    """Import a (video, channel) matrix of a .mat file, with one row per video in the order of the label list.
 
     \b
     Example:
@@ -85,32 +89,28 @@ def mat(
     from vqafeat_cli.stores import labels_argument
 
     target = load_dataset(dataset, root, labels_argument(labels))
-    feature_store = FeatureStore.create(store_path(store, target.name), target)
-    summary = import_matrix(file, target, feature_store, name or file.stem, key)
-    _tell(feature_store.path, summary.feature_set, summary.imported, summary.channels, summary.left_out)
+    output = FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
+    return _print_summary(output.path, import_matrix(file, target, output, name or file.stem, key))
 
 
 @importing.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.argument("file", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Run folder to create.")
 @click.option(
     "--dataset",
     default="konvid",
-    show_default=True,
-    help="Data set that the head was trained on, or of several the one whose scale the score is to have.",
+    help="Data set that the head was trained on; of several, the one whose scale the scores are on.",
 )
 @click.option(
-    "--features", metavar="SET[+SET]", help="Feature sets that the head takes.  [default: by their width]"
+    "--features", metavar="SET[+SET]", help="Feature sets that the head reads.  [default: by their width]"
 )
 @click.option(
-    "--score-scale",
+    "--largest-label",
     type=float,
-    help="VSFA alone: largest label, by which labels were divided in training.  [default: the data set's "
-    "largest MOS]",
+    help="VSFA only: label by which labels were divided in training.  [default: the data set's largest MOS]",
 )
-def head(file: Path, out: Path, dataset: str, features: str | None, score_scale: float | None) -> None:
-    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder; the file's
-    names say which it is.
+def head(file: Path, out: Path, dataset: str, features: str | None, largest_label: float | None) -> None:
+    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder.
 
     \b
     Examples:
@@ -120,21 +120,16 @@ def head(file: Path, out: Path, dataset: str, features: str | None, score_scale:
     from vqafeat.datasets import load_manifest
     from vqafeat.evaluation.import_head import import_head
 
-    manifest = load_manifest(dataset)
-    run = import_head(
-        file, out, score_scale, manifest.name, manifest.score_name, manifest.mos_range, features
-    )
+    known = load_manifest(dataset)
+    run = import_head(file, out, largest_label, known.name, known.score_name, known.mos_range, features)
     click.echo(f"run folder: {run}")
 
 
-def _tell(
-    store: StorePath, feature_set: str, imported: int, channels: int, left_out: tuple[str, ...]
-) -> None:
-    click.echo(f"{store}: {imported} videos imported as '{feature_set}', {channels} channels.")
-    if left_out:
-        click.echo(
-            f"{len(left_out)} videos left out, whose features are not finite (first: "
-            f"{', '.join(left_out[:3])}).",
-            err=True,
-        )
-        click.get_current_context().exit(FINISHED_WITH_FAILURES)
+def _print_summary(store: StorePath, summary: "ImportSummary") -> int:
+    imported = f"{summary.imported} videos imported as '{summary.feature_set}'"
+    click.echo(f"{store}: {imported}, {summary.channels} channels.")
+    if not summary.left_out:
+        return 0
+    left_out, first = len(summary.left_out), ", ".join(summary.left_out[:3])
+    click.echo(f"{left_out} videos left out, whose features are not finite (first: {first}).", err=True)
+    return options.FINISHED_WITH_FAILURES

@@ -1,4 +1,4 @@
-"""The group of all commands, and what each kind of ending means for the exit code.
+"""The group of all commands, and the exit code for each kind of ending.
 
 Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted.
 Bugs keep their traceback.
@@ -37,25 +37,31 @@ from vqafeat_cli.verify import verify
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-# Spellings of version 1, which still work for one version and stand in no help text.
+# Spellings of version 1: they still work, but no help text shows them. They apply to commands that have the
+# new spelling and not the old one: `report --videos` is another option.
 FORMER_OPTIONS = {
+    "--bucket-batches": "--length-bucket-size",
     "--engine": "--backend",
-    "--patience": "--startup-timeout",
-    "--ranks-read": "--rank-input",
     "--label-scale": "--label-scaling",
     "--mixing": "--multi-dataset",
-    "--bucket-batches": "--length-bucket-size",
+    "--patience": "--startup-timeout",
+    "--ranks-read": "--rank-input",
+    "--recorded": "--published-predictions",
+    "--scale-of": "--score-scale",
+    "--score-scale": "--largest-label",
+    "--videos": "--part",
 }
 
 
 class _Group(click.Group):
-    """Commands that also take the former spellings of their options."""
+    """Commands that also accept the former spellings of their options."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        known = {spelling for option in command.params for spelling in option.opts} if command else set()
+        called = command.commands.get(rest[0]) if isinstance(command, click.Group) and rest else command
+        known = {spelling for option in called.params for spelling in option.opts} if called else set()
         return name, command, [_present_spelling(argument, known) for argument in rest]
 
 
@@ -65,7 +71,10 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
     return f"{present}{equals}{value}" if present in known and option not in known else argument
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "show_default": True}
+
+
+@click.group(cls=_Group, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="vqafeat")
 @click.option(
     "--plugin",
@@ -76,8 +85,7 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
     help="Python file that registers backbones, heads or losses; may be given several times.",
 )
 def cli(plugins: tuple[Path, ...]) -> None:
-    """Decode each video of a data set once, keep per-frame features of deep networks, and study video quality
-    models on them in minutes.
+    """Extract per-frame deep features of videos once, and train video quality models on them in minutes.
 
     \b
     Example, on the data set that comes with the tool:
@@ -88,52 +96,33 @@ def cli(plugins: tuple[Path, ...]) -> None:
 
 
 COMMANDS = (
-    extract,
-    fit,
-    evaluate,
-    ensemble,
-    compare,
-    report,
-    predict,
-    importing,
-    pretrain,
-    coral,
-    listing,
-    show,
-    verify,
-    pack,
-    unpack,
-    table,
-    demo,
-    demo_pretrain,
+    *(extract, fit, evaluate, ensemble, compare, report, predict, importing, pretrain, coral),
+    *(listing, show, verify, pack, unpack, table, demo, demo_pretrain),
 )
 for command in COMMANDS:
     cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
+    args = None if arguments is None else list(arguments)
     try:
-        code = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="vqafeat", standalone_mode=False
-        )
+        code = cli.main(args=args, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "Interrupted; what was finished is kept, and the same command goes on from there.", err=True
-        )
+        click.echo("Interrupted; finished work is kept, and the same command resumes from there.", err=True)
         code = 130
     except BrokenPipeError:
         code = 0
     except VqafeatError as error:
-        code = _told(error)
+        code = _print_error(error)
     except network_errors() as error:
-        code = _told(error)
+        code = _print_error(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: Exception) -> int:
+def _print_error(error: Exception) -> int:
     click.echo(f"Error: {error}", err=True)
     return 1

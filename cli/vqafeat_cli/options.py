@@ -1,11 +1,14 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
-from collections.abc import Callable, Mapping
-from functools import wraps
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from vqafeat.errors import ArgumentError
+from vqafeat.remote import StorePath, parse_path
 
 if TYPE_CHECKING:
     import torch
@@ -14,256 +17,263 @@ if TYPE_CHECKING:
     from vqafeat.extraction.pipeline import Resources
 
 FINISHED_WITH_FAILURES = 3
+PATH = click.Path(path_type=Path)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-storage_option: Decorator = click.option(
+
+def _together(*options: Decorator) -> Decorator:
+    """Return a decorator that adds several options, in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _parse_amount(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    from vqafeat.system import parse_bytes
+
+    if parameter.name == "cache" and text == "none":
+        return 0
+    return None if text is None else parse_bytes(text)
+
+
+def amount_option(name: str, help: str, **settings: Any) -> Decorator:
+    """Return an option for an amount of memory, such as 16G; the command gets bytes."""
+    return click.option(name, callback=_parse_amount, help=help, **{"metavar": "AMOUNT", **settings})
+
+
+json_option = click.option("--json", "json", is_flag=True, help="Print the result as JSON.")
+device_option = click.option(
+    "--device",
+    metavar="NAME[,NAME…]",
+    help="cpu, cuda or cuda:NUMBER; several devices share the work.  [default: a GPU where there is one]",
+)
+weights_option = click.option(
+    "--weights",
+    multiple=True,
+    metavar="[NAME=]FILE|imagenet|random[:SEED]",
+    help="Weights of one network, or of all.  [default: imagenet]",
+)
+
+
+def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[str, str]:
+    """Return the values of `--weights` by network, for the networks of feature sets."""
+    from vqafeat.backbones.feature_set import backbone_names
+    from vqafeat.backbones.weights import parse_weights
+
+    return parse_weights(values, backbone_names(list(feature_sets)))
+
+
+# data sets and stores ------------------------------------------------------------------------------------
+
+_IN_STORE = "[default: the only one in the store]"
+_ROOT = "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]"
+storage_option = click.option(
     "--storage-option",
     "storage_options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Of an object store, as endpoint_url=http://127.0.0.1:9000; may be given several times. "
-    "Credentials come from the environment.",
+    help="Setting of an object store, such as endpoint_url=http://127.0.0.1:9000; repeatable. Credentials "
+    "come from the environment.",
 )
-
-
-def with_store_paths(*names: str) -> Decorator:
-    """Return a decorator that adds `--storage-option` and makes the texts of a command's arguments the places
-    that they name.
-    """
-
-    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(command)
-        def placed(*arguments: Any, storage_options: tuple[str, ...], **values: Any) -> Any:
-            from vqafeat.remote import parse_paths
-
-            given = [name for name in names if values[name] is not None]
-            values |= dict(
-                zip(given, parse_paths([values[name] for name in given], storage_options), strict=True)
-            )
-            return command(*arguments, **values)
-
-        return storage_option(placed)
-
-    return decorated
-
-
-cache_option: Decorator = click.option(
-    "--cache",
-    metavar="AMOUNT|none",
-    help="Most that copies of stores at a URL may take on the local disk, below $XDG_CACHE_HOME/vqafeat, "
-    "for example 50G.  "
-    "[default: half of what is free]",
-)
-
-
-def store_option(command: Callable[..., Any], places: tuple[str, ...] = ("store",)) -> Callable[..., Any]:
-    """Add `--store` and `--storage-option`; the command gets the folder, or the prefix of an object store, as
-    `store`.
-    """
-    option = click.option(
+store_option = _together(
+    click.option(
         "--store",
         default="features",
-        show_default=True,
         metavar="FOLDER|URL",
         help="Folder of the feature stores, or s3://bucket/prefix.",
-    )
-    return option(with_store_paths(*places)(command))
-
-
-def store_and_videos_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--root`, `--store` and `--storage-option`; either may be an object store."""
-    option = click.option(
-        "--root",
-        metavar="FOLDER|URL",
-        help="Folder of the data set's videos, or s3://bucket/prefix, from which each is fetched once "
-        "before it is decoded.  "
-        "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
-    )
-    return option(store_option(command, ("store", "root")))
-
-
-root_option: Decorator = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    help="Folder of the data set's label files  [default: VQAFEAT_DATA/<data set>, or the CSV's folder]",
+    ),
+    storage_option,
 )
-labels_option: Decorator = click.option(
-    "--labels",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Label file to read, or several that belong together  [default: the first that the manifest knows, "
-    "below the root]",
+cache_option = amount_option(
+    "--cache",
+    metavar="AMOUNT|none",
+    help="Most disk space for local copies of stores at a URL, below $XDG_CACHE_HOME/vqafeat.  "
+    "[default: half of what is free]",
 )
-json_option: Decorator = click.option("--json", "json", is_flag=True, help="Print the result as JSON.")
-weights_option: Decorator = click.option(
-    "--weights",
-    multiple=True,
-    metavar="[NAME=]FILE|imagenet|random[:SEED]",
-    help="Weights of a network, or of all; imagenet where not given.",
+dataset_option = click.option(
+    "--dataset",
+    required=True,
+    metavar="NAME|FILE",
+    help="A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split]).",
 )
-
-
-def dataset_option(required: bool) -> Decorator:
-    """Return `--dataset`; where it is not required, the only data set of the store is meant."""
-    hint = "" if required else "  [default: the only one in the store]"
-    return click.option(
-        "--dataset",
-        required=required,
-        metavar="NAME|FILE",
-        help=f"A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split]).{hint}",
-    )
-
-
-datasets_option: Decorator = click.option(
+stored_dataset_option = click.option(
+    "--dataset", metavar="NAME|FILE", help=f"Data set of the store, as in `extract`.  {_IN_STORE}"
+)
+datasets_option = click.option(
     "--dataset",
     "datasets",
     multiple=True,
     metavar="NAME|FILE",
-    help="A data set of the store; given several times, all of them together.  [default: the only one in "
-    "the store]",
+    help=f"Data set of the store; repeat it to train on several together.  {_IN_STORE}",
+)
+root_option = click.option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
+video_root_option = click.option(
+    "--root", metavar="FOLDER|URL", help=f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
+)
+labels_option = click.option(
+    "--labels",
+    multiple=True,
+    type=PATH,
+    help="Label file; repeat it for files that belong together.  [default: the manifest's, below the root]",
 )
 
 
-_COMPUTE_OPTIONS: list[Decorator] = [
-    click.option(
-        "--device",
-        metavar="NAME[,NAME…]",
-        help="Where the networks run: cpu, cuda or cuda:NUMBER; `extract` shares the videos among several.  "
-        "[default: a GPU where there is one]",
-    ),
+def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
+    """Return the local paths and URLs of those arguments that were given.
+
+    Raises:
+        ArgumentError: there are storage options, but no argument is a URL.
+    """
+    given = {name: text for name, text in texts.items() if text is not None}
+    if storage_options and not given:
+        raise ArgumentError(
+            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is "
+            "named; leave it out."
+        )
+    some_url = any("://" in text for text in given.values())
+    return {
+        name: parse_path(text, storage_options if "://" in text or not some_url else ())
+        for name, text in given.items()
+    }
+
+
+# what an extraction may use --------------------------------------------------------------------------------
+
+compute_options = _together(
+    device_option,
     click.option(
         "--batch",
         "batch_frames",
         type=click.IntRange(1),
-        help="Most frames that go through a network together on a GPU in fp16 or bf16; else each frame is "
-        "computed alone.  "
-        "[default: as many as --memory holds]",
+        help="Most frames per batch on a GPU in fp16 or bf16; otherwise frames are computed one by one.  "
+        "[default: as many as --memory allows]",
     ),
     click.option(
         "--workers",
         type=click.IntRange(0),
-        help="Decoding processes; 0 decodes in the main process, unprotected.  [default: 2 for a CPU, one a "
-        "core for a GPU]",
+        help="Decoding processes; 0 decodes in the main process, where a crash of the decoder ends the run.  "
+        "[default: 2 for a CPU, one per core for a GPU]",
     ),
-    click.option(
-        "--memory",
-        metavar="AMOUNT",
-        help="Memory to stay within, for example 1500M or 16G.  [default: 4/5 of what is free]",
-    ),
+    amount_option("--memory", "Memory limit, for example 16G.  [default: 4/5 of what is free]"),
     click.option(
         "--timeout",
         "timeout_seconds",
         type=float,
         default=120.0,
-        show_default=True,
-        help="Seconds that decoding may stand still before a video is given up.",
+        help="Seconds without a decoded frame after which a video fails.",
     ),
     click.option(
         "--decoder",
         type=click.Choice(["cpu", "nvdec"]),
         default="cpu",
-        show_default=True,
-        help="nvdec decodes on the GPU: for H.264, HEVC and VP9 of 8 bits at high bit rates; checked "
-        "against the processor.",
+        help="nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU, and is checked against the CPU.",
     ),
     click.option(
-        "--max-pixels",
-        type=click.IntRange(1),
-        help="Pixels of a frame beyond which a video is refused.  [default: twice 8K]",
+        "--max-pixels", type=click.IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"
     ),
-    click.option(
-        "--max-frames",
-        type=click.IntRange(1),
-        help="Frames beyond which a video is refused.  [default: 2 000 000]",
-    ),
-]
+    click.option("--max-frames", type=click.IntRange(1), help="Refuse longer videos.  [default: 2 000 000]"),
+)
 
 
-def compute_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what an extraction may use; `resources` reads them."""
-    for option in reversed(_COMPUTE_OPTIONS):
-        command = option(command)
-    return command
+def devices(names: str | None) -> list["torch.device"]:
+    """Return the devices that `--device` names."""
+    from vqafeat.system import device_named
+
+    return [device_named(name) for name in names.split(",")] if names else [device_named(None)]
 
 
-_CLUSTER_OPTIONS: list[Decorator] = [
+def resources(
+    device: str | None,
+    workers: int | None,
+    memory: int | None,
+    decoder: str,
+    max_pixels: int | None,
+    max_frames: int | None,
+    ray: "ClusterOptions | None" = None,
+    **rest: Any,
+) -> "Resources":
+    """Return the values of `compute_options` for the first device of this machine, or for a Ray worker."""
+    import torch
+
+    from vqafeat.extraction.pipeline import Resources
+    from vqafeat.video.reader import DecodeLimits
+
+    limits = DecodeLimits()
+    if ray is None:
+        first = devices(device)[0]
+        default_workers = 2 if first.type == "cpu" else len(os.sched_getaffinity(0))
+    else:
+        # this machine may have no GPU; a worker without one processes one video at a time
+        first = torch.device(ray.device_name)
+        default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
+    return Resources(
+        device=first,
+        workers=default_workers if workers is None else workers,
+        memory_bytes=memory,
+        hardware_decoder=decoder == "nvdec",
+        limits=DecodeLimits(max_pixels or limits.max_pixels, max_frames or limits.max_frames),
+        **rest,
+    )
+
+
+# a Ray cluster ---------------------------------------------------------------------------------------------
+
+cluster_options = _together(
     click.option(
         "--backend",
         type=click.Choice(["local", "ray"]),
         default="local",
-        show_default=True,
-        help="This machine, or a Ray cluster.",
+        help="Where the work runs: this machine, or a Ray cluster.",
     ),
     click.option(
         "--address",
         metavar="HOST:PORT",
-        help="Of the Ray cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]",
+        help="Address of the cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]",
     ),
     click.option(
-        "--ray-workers",
-        type=int,
-        help="Workers on the cluster at once.  [default: as many as its machines hold]",
+        "--ray-workers", type=int, help="Concurrent workers on the cluster.  [default: as many as fit]"
     ),
     click.option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
     click.option(
-        "--gpus-per-worker",
-        type=float,
-        help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0, on processors]",
+        "--gpus-per-worker", type=float, help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0]"
     ),
-    click.option(
-        "--retries",
-        type=int,
-        help="How often the work of a Ray worker that died is tried again.  [default: 2]",
-    ),
-]
-startup_timeout_option: Decorator = click.option(
+    click.option("--retries", type=int, help="Retries of the work of a Ray worker that died.  [default: 2]"),
+)
+startup_timeout_option = click.option(
     "--startup-timeout",
     "startup_timeout_seconds",
     type=float,
     help="Seconds to wait while no Ray worker can start.  [default: 600]",
 )
 _CLUSTER_PARAMETERS = (
-    "address",
-    "ray_workers",
-    "cpus_per_worker",
-    "gpus_per_worker",
-    "retries",
+    *("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries"),
     "startup_timeout_seconds",
 )
 
 
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--backend` and the options that say what is asked of a cluster; `split_options` and `cluster` read
-    them.
-    """
-    for option in reversed(_CLUSTER_OPTIONS):
-        command = option(command)
-    return command
-
-
-def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return those of a command's options that `cluster` reads and were given, and the others."""
-    asked = {name: given[name] for name in _CLUSTER_PARAMETERS if given.get(name) is not None}
-    return asked, {name: value for name, value in given.items() if name not in _CLUSTER_PARAMETERS}
-
-
-def cluster(backend: str, asked: Mapping[str, Any], local: Mapping[str, Any]) -> "ClusterOptions | None":
-    """Return what is asked of a cluster; None for the backend `local`.
+def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "ClusterOptions | None":
+    """Remove the values of `cluster_options` from a command's values and return them; None for `local`.
 
     Args:
-        asked: as `split_options` returns it.
-        local: options that count on one machine alone; None where one was not given.
+        values: of the command's parameters.
+        local: options that are for one machine; None where one was not given.
 
     Raises:
         ArgumentError: an option is for the other backend, or a value is not allowed.
     """
     from vqafeat.cluster import ClusterOptions
-    from vqafeat.errors import ArgumentError
 
+    backend = values.pop("backend")
+    taken = {name: values.pop(name, None) for name in _CLUSTER_PARAMETERS}
+    given = {name: value for name, value in taken.items() if value is not None}
     if backend == "local":
-        if asked:
-            option = "--" + next(iter(asked)).removesuffix("_seconds").replace("_", "-")
+        if given:
+            option = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
             raise ArgumentError(
                 f"{option} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
             )
@@ -272,58 +282,6 @@ def cluster(backend: str, asked: Mapping[str, Any], local: Mapping[str, Any]) ->
         if value is not None:
             raise ArgumentError(
                 f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose workers "
-                f"follow from --cpus-per-worker "
-                "and --gpus-per-worker; leave it out."
+                "follow from --cpus-per-worker and --gpus-per-worker; leave it out."
             )
-    return ClusterOptions(
-        **{"workers" if name == "ray_workers" else name: value for name, value in asked.items()}
-    )
-
-
-def devices(given: str | None) -> list["torch.device"]:
-    """Return the devices that `--device` names."""
-    from vqafeat.system import device_named
-
-    return [device_named(name) for name in given.split(",")] if given else [device_named(None)]
-
-
-def resources(
-    device: str | None,
-    batch_frames: int | None,
-    workers: int | None,
-    memory: str | None,
-    timeout_seconds: float,
-    decoder: str,
-    max_pixels: int | None,
-    max_frames: int | None,
-    elsewhere: "ClusterOptions | None" = None,
-) -> "Resources":
-    """Return what `compute_options` asked for, on the first device of this machine, or for a worker of a
-    cluster.
-    """
-    import os
-
-    import torch
-
-    from vqafeat.extraction.pipeline import Resources
-    from vqafeat.system import parse_bytes
-    from vqafeat.video.reader import DecodeLimits
-
-    limits = DecodeLimits()
-    if elsewhere is None:
-        chosen = devices(device)[0]
-        usual = 2 if chosen.type == "cpu" else len(os.sched_getaffinity(0))
-    else:
-        # this machine need not have a GPU; without one, a worker has one video at a time, and one decoder is
-        # enough
-        chosen = torch.device(elsewhere.device_name)
-        usual = 1 if chosen.type == "cpu" else max(1, int(elsewhere.cpus_per_worker))
-    return Resources(
-        device=chosen,
-        workers=workers if workers is not None else usual,
-        batch_frames=batch_frames,
-        memory_bytes=None if memory is None else parse_bytes(memory),
-        timeout_seconds=timeout_seconds,
-        hardware_decoder=decoder == "nvdec",
-        limits=DecodeLimits(max_pixels or limits.max_pixels, max_frames or limits.max_frames),
-    )
+    return ClusterOptions(**{"workers" if name == "ray_workers" else name: given[name] for name in given})

@@ -4,42 +4,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vqafeat.remote import StorePath
-from vqafeat_cli.options import with_store_paths
+from vqafeat_cli.options import amount_option, parse_paths, storage_option
 
 if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
 
 
-_out_option = click.option(
-    "--out", metavar="PATH|URL", help="Where the result goes.  [default: in place of STORE]"
-)
+_out_option = click.option("--out", metavar="PATH|URL", help="Where to write.  [default: in place of STORE]")
 _skip_missing_option = click.option(
     "--skip-missing",
     is_flag=True,
-    help="Leave out what is incomplete or damaged, and name it; without it, nothing is done then.",
+    help="Leave out incomplete or damaged entries and list them, instead of refusing the store.",
 )
 
 
 @click.command()
-@click.argument("store", metavar="STORE")
+@click.argument("store")
 @_out_option
-@with_store_paths("store", "out")
-@click.option(
-    "--shard-size",
-    default="64M",
-    show_default=True,
-    metavar="AMOUNT",
-    help="Most bytes of features in one shard, which is one file.",
-)
+@storage_option
+@amount_option("--shard-size", "Most bytes of features in one shard, which is one file.", default="64M")
 @_skip_missing_option
-def pack(store: StorePath, out: StorePath | None, shard_size: str, skip_missing: bool) -> None:
-    """Turn a finished store into one sharded array a feature set: thousands of files become a few, which
-    every command reads.
+def pack(
+    store: str, out: str | None, storage_options: tuple[str, ...], shard_size: int, skip_missing: bool
+) -> None:
+    """Turn a finished store into one sharded array per feature set: a few files instead of thousands.
 
-    The result is read again and compared before it takes the place of STORE; a stop at any time loses
-    nothing. Nothing can be written to a packed store: `vqafeat unpack` turns it back. Do neither while a fit
-    reads the store.
+    Every command reads a packed store, but none can write to it; `vqafeat unpack` turns it back. The result
+    is read and compared before it replaces STORE, and an interruption at any time loses nothing. Do not pack
+    or unpack while a fit reads the store.
 
     \b
     Examples:
@@ -48,18 +40,18 @@ def pack(store: StorePath, out: StorePath | None, shard_size: str, skip_missing:
       vqafeat pack features/lsvq.zarr --out s3://bucket/features/lsvq.zarr
     """
     from vqafeat.store import pack_store
-    from vqafeat.system import parse_bytes
 
-    _tell(pack_store(store, out, parse_bytes(shard_size), skip_missing), "packed")
+    paths = parse_paths({"store": store, "out": out}, storage_options)
+    _print_result(pack_store(paths["store"], paths.get("out"), shard_size, skip_missing), "packed")
 
 
 @click.command()
-@click.argument("store", metavar="STORE")
+@click.argument("store")
 @_out_option
-@with_store_paths("store", "out")
+@storage_option
 @_skip_missing_option
-def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
-    """Turn a packed store into one that can be written to, with the same content.
+def unpack(store: str, out: str | None, storage_options: tuple[str, ...], skip_missing: bool) -> None:
+    """Turn a packed store into a writable one with the same content.
 
     \b
     Example:
@@ -67,13 +59,12 @@ def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
     """
     from vqafeat.store import unpack_store
 
-    _tell(unpack_store(store, out, skip_missing), "unpacked")
+    paths = parse_paths({"store": store, "out": out}, storage_options)
+    _print_result(unpack_store(paths["store"], paths.get("out"), skip_missing), "unpacked")
 
 
-def _tell(done: "PackResult", what: str) -> None:
-    click.echo(
-        f"{done.path}: {f'already {what}' if done.unchanged else what}, {done.videos} complete entries, content "
-        f"{done.digest}"
-    )
-    for words in done.left_out:
-        click.echo(f"  left out: {words}", err=True)
+def _print_result(result: "PackResult", verb: str) -> None:
+    done = f"already {verb}" if result.unchanged else verb
+    click.echo(f"{result.path}: {done}, {result.videos} complete entries, content {result.digest}")
+    for entry in result.left_out:
+        click.echo(f"  left out: {entry}", err=True)

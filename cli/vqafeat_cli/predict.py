@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import (
-    FINISHED_WITH_FAILURES,
-    compute_options,
-    json_option,
-    resources,
-    weights_option,
-)
+from vqafeat_cli import options
+from vqafeat_cli.options import PATH
 
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
@@ -22,51 +17,42 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("videos", nargs=-1, required=True, type=PATH)
 @click.option(
     "--split",
     type=click.IntRange(0),
-    help="Ask the head of this split alone.  [default: the mean over all heads of the run]",
+    help="Use only the head of this split.  [default: the mean over all heads of the run]",
 )
 @click.option(
-    "--scale-of",
-    metavar="NAME",
-    help="Of a run on several data sets: the one whose scale to score on.  [default: the first]",
+    "--score-scale",
+    metavar="DATASET",
+    help="Data set of the run on whose label scale the scores are.  [default: the first]",
 )
-@weights_option
-@compute_options
+@options.weights_option
+@options.compute_options
 @click.option(
     "--raw",
     metavar="WIDTHxHEIGHT:FORMAT@RATE",
-    help="How .yuv files are read, for example 1920x1080:yuvj420p@30.",
+    help="Geometry of .yuv files, for example 1920x1080:yuvj420p@30.",
 )
 @click.option(
     "--per-frame",
     is_flag=True,
-    help="Also write each video's curve as CSV and PNG, with its worst and best moments.",
+    help="Also write the scores of each video's frames as CSV and PNG, with the worst and best moments.",
 )
+@click.option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
+@click.option("--any-features", is_flag=True, help="Allow other networks or decoders than the training's.")
+@click.option("--uncalibrated", is_flag=True, help="Print the heads' own output, not on the labels' scale.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Folder for the curves."
+    "--held-out", is_flag=True, help="Score a video of the run only by heads that were not fitted on it."
 )
-@click.option(
-    "--any-features", is_flag=True, help="Allow networks or decoders other than those of the training."
-)
-@click.option(
-    "--uncalibrated", is_flag=True, help="Print the heads' own output instead of scores on the labels' scale."
-)
-@click.option(
-    "--held-out", is_flag=True, help="Score a video of the run only by the heads that were not fitted on it."
-)
-@json_option
-@click.pass_context
+@options.json_option
 def predict(
-    context: click.Context,
-    /,
     run: Path,
     videos: tuple[Path, ...],
     split: int | None,
-    scale_of: str | None,
+    score_scale: str | None,
     weights: tuple[str, ...],
     raw: str | None,
     per_frame: bool,
@@ -76,21 +62,19 @@ def predict(
     held_out: bool,
     json: bool,
     **compute: Any,
-) -> None:
-    """Score videos, files or folders of them, with the heads of a run.
+) -> int:
+    """Score videos, or all videos of folders, with the heads of a run.
 
-    A score is on the scale of the labels that the run was trained on: each head's output is calibrated on the
-    validation videos of its split, or on its training videos where there are none. With several heads, their
-    mean is printed with its deviation and range. A warning follows where the heads disagree, where the video
-    is one that the run was trained on, and where its features are unlike those of all training videos.
+    Scores are on the scale of the run's labels: each head's output is calibrated on the validation videos of
+    its split, or on its training videos if there are none. Several heads give a mean with its deviation and
+    range. A warning follows if the heads disagree, if the run was trained on the video, or if the video's
+    features are unlike those of all training videos.
 
     \b
     Examples:
       vqafeat predict runs/konvid-resnet50-sub-gru clip.mp4
       vqafeat predict runs/konvid-resnet50-sub-gru folder/ --per-frame --out curves
     """
-    from vqafeat.backbones.feature_set import backbone_names
-    from vqafeat.backbones.weights import parse_weights
     from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
     from vqafeat.evaluation.model import Model
@@ -99,17 +83,16 @@ def predict(
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
-    model = Model.load(run, scale_of, calibrated=not uncalibrated)
-    backbones = backbone_names(split_feature_sets(model.config.feature_sets))
+    model = Model.load(run, score_scale, calibrated=not uncalibrated)
+    all_weights = options.network_weights(weights, split_feature_sets(model.config.feature_sets))
     checks = ScoreChecks.read(run, model.config, model.trained_on.name)
-    scorer = Scorer(model, parse_weights(weights, backbones), split, any_features, checks, held_out)
+    scorer = Scorer(model, all_weights, split, any_features, checks, held_out)
     if not checks.fitted_on:
         click.echo(
-            "note: the run does not know the files of its videos, so a training video is not recognised.",
-            err=True,
+            "note: the run does not record its video files; training videos are not detected.", err=True
         )
     rows, failed, names = [], 0, Counter(path.name for path in files)
-    for path, scored in scorer.score_all(files, geometry, resources(**compute)):
+    for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
         if isinstance(scored, VideoError):
             failed += 1
             click.echo(f"{scored.kind}: {scored}", err=True)
@@ -120,12 +103,14 @@ def predict(
         for warning in scored.warnings:
             click.echo(f"warning: {path}: {warning}", err=True)
         if per_frame:
-            _write_curve(scored, out, geometry, len(rows) if names[path.name] > 1 else None)
+            # files of one name from several folders are told apart by their number in the output
+            prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
+            _write_curve(scored, out, f"{prefix}{path.name}", geometry)
     if json:
         click.echo(json_text(rows))
     if failed:
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
-        context.exit(FINISHED_WITH_FAILURES)
+    return options.FINISHED_WITH_FAILURES if failed else 0
 
 
 def score_text(scored: "ScoredVideo") -> str:
@@ -133,43 +118,36 @@ def score_text(scored: "ScoredVideo") -> str:
     heads = scored.head_scores
     if len(heads) == 1:
         return f"{scored.score:.4g}"
-    return f"{scored.score:.4g} ± {scored.std:.2g}, {heads.min():.4g} to {heads.max():.4g} over {len(heads)} heads"
+    low_high = f"{heads.min():.4g} to {heads.max():.4g}"
+    return f"{scored.score:.4g} ± {scored.std:.2g}, {low_high} over {len(heads)} heads"
 
 
 def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
-    heads = dict(zip(map(str, scored.splits), scored.head_scores.tolist(), strict=True))
-    spread = {
-        "std": scored.std,
-        "low": float(scored.head_scores.min()),
-        "high": float(scored.head_scores.max()),
-    }
+    heads = scored.head_scores
     return {
         "video": str(scored.path),
         "score": scored.score,
-        **spread,
+        "std": scored.std,
+        "low": float(heads.min()),
+        "high": float(heads.max()),
         "scale": scored.scale,
         "calibrated": scored.calibrated,
-        "heads": heads,
+        "heads": dict(zip(map(str, scored.splits), heads.tolist(), strict=True)),
         "warnings": scored.warnings,
     }
 
 
-def _write_curve(scored: "ScoredVideo", out: Path, raw: "RawGeometry | None", number: int | None) -> None:
-    """Write a curve's table and plot; videos of one name from several folders are told apart by their number
-    in the output.
-    """
+def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> None:
     from vqafeat.plots import plot_frame_curve, worst_and_best
     from vqafeat.video.files import read_frames
 
     out.mkdir(parents=True, exist_ok=True)
-    stem = scored.path.name if number is None else f"{number:03d}-{scored.path.name}"
     table = out / f"{stem}.frames.csv"
+    columns = (scored.frames.tolist(), scored.seconds.tolist(), scored.frame_scores.tolist())
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["frame", "seconds", "score"])
-        writer.writerows(
-            zip(scored.frames.tolist(), scored.seconds.tolist(), scored.frame_scores.tolist(), strict=True)
-        )
-    moments = {int(scored.frames[place]) for place in worst_and_best(scored).values()}
-    picture = plot_frame_curve(scored, out / f"{stem}.frames.png", read_frames(scored.path, moments, raw))
-    click.echo(f"curve: {table}, {picture}", err=True)
+        writer.writerows(zip(*columns, strict=True))
+    moments = {int(scored.frames[index]) for index in worst_and_best(scored).values()}
+    plot = plot_frame_curve(scored, out / f"{stem}.frames.png", read_frames(scored.path, moments, raw))
+    click.echo(f"curve: {table}, {plot}", err=True)

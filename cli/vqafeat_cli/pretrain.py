@@ -1,12 +1,15 @@
 """`vqafeat pretrain`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import devices, json_option
+from vqafeat_cli.options import PATH, device_option, devices, json_option
+
+if TYPE_CHECKING:
+    from vqafeat.pretraining.pretrain import PretrainedNetwork
 
 
 @click.command()
@@ -19,66 +22,54 @@ from vqafeat_cli.options import devices, json_option
     multiple=True,
     metavar="NAME=FOLDER|NAME=FILE.csv",
     help="Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV "
-    "(image,mos,std[,content]); repeatable.",
+    "(image,mos,std[,content]). Repeatable.",
 )
-@click.option(
-    "--weights",
-    default="imagenet",
-    show_default=True,
-    metavar="FILE|imagenet|random[:SEED]",
-    help="That training starts from.",
-)
+@click.option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
 @click.option(
     "--pairs",
     multiple=True,
     metavar="NUMBER|NAME=NUMBER",
-    help="Pairs to draw, in every set or in one.  [default: the papers' numbers; of other sets ten a "
+    help="Pairs to draw from every set, or from one.  [default: the papers' numbers; otherwise ten per "
     "training image]",
 )
 @click.option(
     "--validation-percent",
     default=20,
-    show_default=True,
-    help="Of each set's contents, which pairs are not drawn from; 0 for none.",
+    help="Share of each set's contents for validation, without pairs; 0 for none.",
 )
 @click.option(
     "--recipe",
     default="li-released",
-    show_default=True,
-    help="Named set of everything else; `vqafeat list pretraining-recipes`.",
+    help="Named set of the values below; `vqafeat list pretraining-recipes`.",
 )
-@click.option("--learning-rate", type=float, help="Over the recipe's.")
-@click.option("--epochs", type=int, help="Of both phases together, over the recipe's.")
+@click.option("--learning-rate", type=float, help="Overrides the recipe.")
+@click.option("--epochs", type=int, help="Epochs of both phases together; overrides the recipe.")
 @click.option(
-    "--head-epochs", type=int, help="First epochs, that train the quality head alone, over the recipe's."
+    "--head-epochs", type=int, help="First epochs, which train only the quality head; overrides the recipe."
 )
-@click.option("--batch-size", type=int, help="Pairs a step, over the recipe's.")
+@click.option("--batch-size", type=int, help="Pairs per step; overrides the recipe.")
+@click.option("--head-batch-size", type=int, help="Pairs per step of the first phase; overrides the recipe.")
 @click.option(
-    "--head-batch-size", type=int, help="Pairs a step while the head is trained alone, over the recipe's."
+    "--short-side", type=int, help="Pixels of the short side of scaled images; overrides the recipe."
 )
-@click.option("--short-side", type=int, help="Samples that images are made smaller to, over the recipe's.")
-@click.option("--crop-side", type=int, help="Samples of the square that is cut out, over the recipe's.")
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed gives the same file."
-)
-@click.option(
-    "--device",
-    metavar="NAME[,NAME…]",
-    help="cpu, cuda or cuda:NUMBER; several share each batch.  [default: a GPU where there is one]",
-)
+@click.option("--crop-side", type=int, help="Pixels of the side of the square crop; overrides the recipe.")
+@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same file.")
+@device_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),
     help="Mixed precision below fp32.  [default: fp32 on a CPU, fp16 on a GPU]",
 )
-@click.option("--workers", type=click.IntRange(0), help="Processes that load images.  [default: one a core]")
+@click.option(
+    "--workers", type=click.IntRange(0), help="Processes that load images.  [default: one per core]"
+)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Weights file to make, .safetensors; its model card lies beside it.",
+    type=PATH,
+    help="Weights file to write (.safetensors); its model card is written next to it.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a finished file, and start a stopped run anew.")
+@click.option("--overwrite", is_flag=True, help="Replace a finished file, and restart a stopped run.")
 @json_option
 def pretrain(
     backbone: str,
@@ -96,15 +87,16 @@ def pretrain(
     json: bool,
     **overrides: Any,
 ) -> None:
-    """Teach a ResNet image quality on pairs of labelled images, for features that know distortions (UNIQUE;
-    Li et al., section III-A).
+    """Train a ResNet to rank pairs of labelled images by quality, for features that reflect distortions
+    (UNIQUE; Li et al., section III-A).
 
-    A stopped run goes on from its last whole epoch with the same command. The result is the weights of
-    `iqa-BACKBONE`.
+    The result is the weights of `iqa-BACKBONE`. The same command resumes a stopped run from its last whole
+    epoch.
 
     \b
     Example:
-      vqafeat pretrain --backbone resnet50 --images bid=BID --images clive=ChallengeDB_release --images koniq=koniq10k --images spaq=SPAQ \\
+      vqafeat pretrain --backbone resnet50 --images bid=BID --images clive=ChallengeDB_release \\
+          --images koniq=koniq10k --images spaq=SPAQ \\
           --out iqa-resnet50.safetensors
       vqafeat extract --dataset konvid --backbone iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
@@ -118,45 +110,35 @@ def pretrain(
     from vqafeat.pretraining.trainer import ComputeOptions
     from vqafeat_cli.console import check_progress, run_shown
 
-    changes = {key: value for key, value in overrides.items() if value is not None}
-    chosen = PRETRAINING_RECIPES.get(recipe).overridden(changes)
-    where = tuple(devices(device))
-    computing = ComputeOptions(
-        where, chosen_precision(precision, where[0]), usual_workers() if workers is None else workers
-    )
-    named, for_all = parse_pairs(pairs)
-    sets = draw_pairs(
-        [load_image_set(argument) for argument in images],
-        named,
-        validation_percent,
-        seed,
-        default_pairs=for_all,
-    )
-    request = PretrainingRequest(backbone, weights, sets, chosen, seed, computing, out)
+    changes = {name: value for name, value in overrides.items() if value is not None}
+    config = PRETRAINING_RECIPES.get(recipe).overridden(changes)
+    used = tuple(devices(device))
+    loaders = usual_workers() if workers is None else workers
+    computing = ComputeOptions(used, chosen_precision(precision, used[0]), loaders)
+    pairs_of_set, pairs_of_all = parse_pairs(pairs)
+    loaded = [load_image_set(argument) for argument in images]
+    sets = draw_pairs(loaded, pairs_of_set, validation_percent, seed, default_pairs=pairs_of_all)
+    request = PretrainingRequest(backbone, weights, sets, config, seed, computing, out)
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
     with check_progress(len(paths)) as on_checked:
         check_pictures(paths, max(computing.workers, 1), on_checked)
-    made = run_shown(request)
+    network = run_shown(request)
     if json:
-        found = {
-            "file": str(made.out),
-            "card": str(made.card),
-            "network": made.backbone,
-            "weights_sha256": made.weights_sha256,
-        }
-        click.echo(
-            json_text(
-                {
-                    **found,
-                    "kept_epoch": made.result.kept_epoch,
-                    "curve": [record.as_dict() for record in made.result.curve],
-                }
-            )
-        )
+        click.echo(json_text(_as_json(network)))
         return
-    click.echo(
-        f"{made.out}: {made.backbone}, epoch {made.result.kept_epoch} kept: {made.result.kept_because}"
-    )
-    click.echo(f"digest of its feature sets: {made.weights_sha256}")
-    click.echo(f"model card: {made.card}")
+    result = network.result
+    click.echo(f"{network.out}: {network.backbone}, epoch {result.kept_epoch} kept: {result.kept_because}")
+    click.echo(f"digest of its feature sets: {network.weights_sha256}")
+    click.echo(f"model card: {network.card}")
+
+
+def _as_json(network: "PretrainedNetwork") -> dict[str, Any]:
+    return {
+        "file": str(network.out),
+        "card": str(network.card),
+        "network": network.backbone,
+        "weights_sha256": network.weights_sha256,
+        "kept_epoch": network.result.kept_epoch,
+        "curve": [record.as_dict() for record in network.result.curve],
+    }

@@ -4,64 +4,47 @@ from pathlib import Path
 
 import click
 
-from vqafeat.remote import StorePath
-from vqafeat_cli.options import with_store_paths
+from vqafeat_cli.options import PATH, parse_paths, storage_option
 
 
 @click.command()
-@click.argument(
-    "shown",
-    metavar="RUN|TABLE.json [RUN|TABLE.json …]",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path),
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The page."
-)
+@click.argument("inputs", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, default="report.html", help="Page to write.")
 @click.option(
     "--store",
     metavar="FOLDER|URL",
-    help="Folder or URL of the feature stores, for curves of the frames' scores.",
+    help="Folder or URL of the feature stores; adds curves of the frames' scores.",
 )
-@with_store_paths("store")
-@click.option(
-    "--videos",
-    type=click.Path(path_type=Path),
-    help="Folder of the video files, for playing them from the page.",
-)
+@storage_option
+@click.option("--videos", type=PATH, help="Folder of the video files, which the page then plays.")
 @click.option(
     "--curves",
     default=20,
-    show_default=True,
     type=click.IntRange(0),
-    help="Most videos of each run, worst first, with a curve.",
+    help="Number of each run's videos that get a curve, worst first.",
 )
-@click.option(
-    "--plots",
-    type=click.Path(path_type=Path),
-    help="Folder to draw each run's calibrated scores and training to, as PNG.",
-)
-@click.option("--title", help="Of the page.  [default: the runs' names]")
-@click.option("--overwrite", is_flag=True, help="Replace the page where it exists.")
+@click.option("--plots", type=PATH, help="Folder for PNG plots of each run's calibrated scores and training.")
+@click.option("--title", help="Title of the page.  [default: the runs' names]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 def report(
-    shown: tuple[Path, ...],
+    inputs: tuple[Path, ...],
     out: Path,
-    store: StorePath | None,
+    store: str | None,
+    storage_options: tuple[str, ...],
     videos: Path | None,
     curves: int,
     plots: Path | None,
     title: str | None,
     overwrite: bool,
 ) -> None:
-    """Write one page for finished runs: metrics, calibrated scores against labels, the largest errors,
-    training, and what decided each run.
+    """Write an HTML page about finished runs: metrics, calibrated scores against labels, the largest errors,
+    training, and configuration.
 
-    A score is on the scale of the labels, and an error is score minus label. A table that `vqafeat table NAME
-    --json --out FOLDER` wrote comes with the runs behind it, and shows measured and published figures.
+    Scores are on the scale of the labels, and an error is score minus label. A table that `vqafeat table NAME
+    --json --out FOLDER` wrote is shown with its runs, measured next to published figures.
 
-    The page is one file that loads nothing from elsewhere. Videos play where --videos names their folder and
-    the page stays where it was written; with --store each run's worst videos have the score of each frame,
+    The page is a single file that loads nothing from the network. With --videos it plays the video files, as
+    long as it stays where it was written; with --store each run's worst videos have the score of each frame,
     tied to the player.
 
     \b
@@ -75,17 +58,21 @@ def report(
     from vqafeat.report.plots import plot_run
     from vqafeat.report.tables import is_table
 
+    stores = parse_paths({"store": store}, storage_options).get("store")
     check_out(out, overwrite)
-    tables, runs = [path for path in shown if is_table(path)], [path for path in shown if not is_table(path)]
+    tables, runs = (
+        [path for path in inputs if is_table(path)],
+        [path for path in inputs if not is_table(path)],
+    )
     page = build_report(
-        runs, out.parent, tables=tables, title=title, store=store, videos=videos, curves=curves
+        runs, out.parent, tables=tables, title=title, store=stores, videos=videos, curves=curves
     )
     for run in page.runs:
         for note in run.notes:
             click.echo(f"{run.name}: {note}", err=True)
         if videos is not None:
-            found = sum(bool(video.address) for video in run.videos)
-            click.echo(f"{run.name}: files of {found} of {len(run.videos)} videos", err=True)
-        for picture in plot_run(run, plots) if plots is not None else ():
-            click.echo(f"{run.name}: wrote {picture}", err=True)
+            playable = sum(bool(video.address) for video in run.videos)
+            click.echo(f"{run.name}: files of {playable} of {len(run.videos)} videos", err=True)
+        for plot in plot_run(run, plots) if plots is not None else ():
+            click.echo(f"{run.name}: wrote {plot}", err=True)
     click.echo(write_report(page, out))

@@ -1,7 +1,7 @@
-"""Which data set and which store a command means."""
+"""Which data set, which store and which feature sets a command uses."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -11,7 +11,6 @@ from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.cache import Cache, cached_copy
-from vqafeat.system import parse_bytes
 from vqafeat.training.data import FeatureReader, split_feature_sets
 from vqafeat.training.joint_store import JointStore
 
@@ -19,28 +18,25 @@ from vqafeat.training.joint_store import JointStore
 def load_with_root(
     name_or_path: str, root: StorePath | None, labels: Sequence[Path]
 ) -> tuple[Dataset, StorePath]:
-    """Load a data set whose videos are needed, and say where they lie; label files are looked for on this
-    machine alone.
+    """Load a data set and return it with the folder of its videos; label files are read from local disk only.
 
     Raises:
         DatasetError: no folder of videos is known.
     """
-    usual = default_root(name_or_path)
-    folder = root or usual
-    dataset = load_dataset(
-        name_or_path, folder if isinstance(folder, Path) else usual, labels_argument(labels)
-    )
+    default = default_root(name_or_path)
+    folder = root or default
+    label_root = folder if isinstance(folder, Path) else default
+    dataset = load_dataset(name_or_path, label_root, labels_argument(labels))
     if folder is None:
         raise DatasetError(
             f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds "
-            f"'{name_or_path}/', "
-            "or give --root FOLDER, or --root s3://bucket/prefix."
+            f"'{name_or_path}/', or give --root FOLDER, or --root s3://bucket/prefix."
         )
     return dataset, folder
 
 
 def labels_argument(labels: Sequence[Path]) -> Path | Sequence[Path] | None:
-    """Return what `--labels`, given any number of times, is to `load_dataset`: one path may be a folder."""
+    """Return the values of `--labels` as `load_dataset` takes them: a single path may be a folder."""
     return labels[0] if len(labels) == 1 else (labels or None)
 
 
@@ -50,18 +46,15 @@ def is_own_file(name_or_path: str) -> bool:
 
 
 def stored_name(name_or_path: str) -> str:
-    """Return the name under which a data set is stored; its videos and labels need not be at hand."""
+    """Return the name under which a data set is stored; its videos need not be available."""
     if not is_own_file(name_or_path):
         return name_or_path
-    return (
-        load_dataset(name_or_path).name
-        if name_or_path.lower().endswith(".csv")
-        else load_manifest(name_or_path).name
-    )
+    load = load_dataset if name_or_path.lower().endswith(".csv") else load_manifest
+    return load(name_or_path).name
 
 
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
-    """Open the store of a data set below a folder; without a name, the only one there.
+    """Open the store of a data set below a folder; without a name, the only store of the folder.
 
     Raises:
         StoreError: there is none, or there are several and none is named.
@@ -75,102 +68,84 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
                 f"--backbone resnet50`."
             )
         return FeatureStore.open(path)
-    found = stores_in(folder)
-    if len(found) != 1:
-        names = ", ".join(path.stem for path in found)
-        what = (
-            f"several: {names}; name one with --dataset"
-            if found
-            else "none; make one with `vqafeat extract --dataset NAME --backbone resnet50`"
-        )
-        raise StoreError(f"the store '{folder}' was asked for its only data set, but holds {what}.")
-    return FeatureStore.open(found[0])
+    paths = stores_in(folder)
+    if not paths:
+        command = "vqafeat extract --dataset NAME --backbone resnet50"
+        raise StoreError(f"the store '{folder}' holds no data set; make one with `{command}`.")
+    if len(paths) > 1:
+        names = ", ".join(path.stem for path in paths)
+        raise StoreError(f"the store '{folder}' holds several: {names}; name one with --dataset.")
+    return FeatureStore.open(paths[0])
 
 
 def open_stores(
     folder: StorePath, datasets: Sequence[str], any_features: bool = False
 ) -> FeatureStore | JointStore:
-    """Open the store of a data set below a folder, or those of several as one; without a name, the only one
-    there.
-
-    Raises:
-        StoreError: one is missing, or there are several and none is named.
-        ArgumentError: a data set is named twice.
-    """
+    """Open the store of a data set below a folder, or those of several as one."""
     if len(datasets) < 2:
         return open_store(folder, datasets[0] if datasets else None)
     return JointStore([open_store(folder, name) for name in datasets], any_features)
 
 
-def with_local_copies(
-    stack: ExitStack, source: FeatureStore | JointStore, feature_sets: str, most_copied: str | None
-) -> FeatureStore | JointStore:
-    """Return stores that are read quickly: copies on the local disk of those at a URL; the stack holds them
-    there.
+@contextmanager
+def local_copies(
+    source: FeatureStore | JointStore, feature_sets: Collection[str], cache_bytes: int | None
+) -> Iterator[FeatureStore | JointStore]:
+    """Lend the store with every part that is at a URL replaced by a copy on the local disk.
 
     Args:
-        stack: lets the copy go at its end.
         source: as it was opened.
-        feature_sets: that are needed, joined by +.
-        most_copied: what `--cache` says.
+        feature_sets: the ones to copy.
+        cache_bytes: most disk space for all copies; None for half of what is free.
     """
-    most = None if most_copied is None else 0 if most_copied == "none" else parse_bytes(most_copied)
-    where = Cache(cache_folder("stores"), most)
+    cache = Cache(cache_folder("stores"), cache_bytes)
+    with ExitStack() as stack:
 
-    def copied(store: FeatureStore) -> FeatureStore:
-        return stack.enter_context(
-            cached_copy(
-                store, split_feature_sets(feature_sets), where, lambda words: click.echo(words, err=True)
+        def copy(store: FeatureStore) -> FeatureStore:
+            return stack.enter_context(
+                cached_copy(store, sorted(feature_sets), cache, lambda message: click.echo(message, err=True))
             )
-        )
 
-    return copied(source) if isinstance(source, FeatureStore) else source.replaced(copied)
+        yield copy(source) if isinstance(source, FeatureStore) else source.replaced(copy)
 
 
-def local_copies_for_tables(
-    stack: ExitStack, most_copied: str | None, wanted: Mapping[str, set[str]]
+def copies_for_tables(
+    stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
 ) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return what does `with_local_copies` for the stores of tables: once for each store, with all feature
-    sets that the tables want of it.
+    """Return a function that makes `local_copies` of the stores of tables, once for each store.
 
     Args:
-        stack: lets the copies go at its end.
-        most_copied: what `--cache` says.
-        wanted: data set → feature sets.
+        stack: keeps the copies in use until it is closed.
+        required: data set → every feature set that the tables read, so that one copy serves all of them.
+        cache_bytes: as in `local_copies`.
     """
-    if most_copied is not None and most_copied != "none":
-        parse_bytes(most_copied)  # refused before the work starts
-    known: dict[StorePath, FeatureReader] = {}
+    copies: dict[StorePath, FeatureReader] = {}
 
-    def copied(source: FeatureReader, feature_sets: str) -> FeatureReader:
+    def copy(source: FeatureReader, feature_sets: str) -> FeatureReader:
         if not isinstance(source, FeatureStore):
             return source
-        if source.path not in known:
-            there = wanted.get(source.dataset_name, set()) & set(source.feature_sets())
-            found = with_local_copies(
-                stack, source, "+".join(sorted(there | set(split_feature_sets(feature_sets)))), most_copied
-            )
-            assert isinstance(found, FeatureStore)
-            known[source.path] = found
-        return known[source.path]
+        if source.path not in copies:
+            stored = required.get(source.dataset_name, set()) & set(source.feature_sets())
+            names = stored | set(split_feature_sets(feature_sets))
+            copies[source.path] = stack.enter_context(local_copies(source, names, cache_bytes))
+        return copies[source.path]
 
-    return copied
+    return copy
 
 
-def chosen_features(source: FeatureReader, features: str | None) -> str:
-    """Return the feature sets asked for; without any, the only one that the data sets have.
+def selected_features(source: FeatureReader, features: str | None) -> str:
+    """Return the requested feature sets; by default the only one that the data sets have.
 
     Raises:
         StoreError: there are several and none is named.
     """
     if features is not None:
         return features
-    found = source.feature_sets()
-    if len(found) != 1:
+    names = source.feature_sets()
+    if len(names) != 1:
         common = " in common" if len(source.datasets) > 1 else ""
         raise StoreError(
-            f"the store of '{source.dataset.name}' holds the feature sets "
-            f"{', '.join(found) or '(none)'}{common}; "
-            "name one, or several joined by +, with --features."
+            f"the store of '{source.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
+            f"{common}; name one, or several joined by +, with --features."
         )
-    return found[0]
+    return names[0]

@@ -5,65 +5,46 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqafeat.remote import StorePath
-from vqafeat_cli.options import (
-    FINISHED_WITH_FAILURES,
-    compute_options,
-    resources,
-    weights_option,
-    with_store_paths,
-)
+from vqafeat_cli import options
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
+    from vqafeat.backbones.feature_set import FeatureExtractor
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.store import FeatureStore
 
 
 @click.command()
-@click.argument("path", metavar="STORE")
-@with_store_paths("path", "against", "root")
+@click.argument("store")
+@options.storage_option
+@click.option("--repair", is_flag=True, help="Extract damaged videos again from the folder --root.")
 @click.option(
-    "--repair",
-    is_flag=True,
-    help="Extract the damaged videos of a store again; name their folder with --root.",
+    "--against", metavar="FOLDER|URL", help="Folder of the videos: extract a random sample and compare it."
 )
+@click.option("--sample", type=click.IntRange(1), default=5, help="Number of videos for --against.")
+@click.option("--seed", type=int, default=0, help="Seed of the sample.")
 @click.option(
-    "--against", metavar="FOLDER|URL", help="Where the videos lie: extract a random sample again and compare."
+    "--tolerance", type=float, default=1e-3, help="Largest difference, as a share of a video's largest value."
 )
-@click.option(
-    "--sample", type=click.IntRange(1), default=5, show_default=True, help="Videos that --against compares."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
-@click.option(
-    "--tolerance",
-    type=float,
-    default=1e-3,
-    show_default=True,
-    help="Largest difference, as a share of a video's largest value.",
-)
-@click.option("--root", metavar="FOLDER|URL", help="Where the videos lie, for --repair.")
-@weights_option
-@compute_options
-@click.pass_context
+@click.option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
+@options.weights_option
+@options.compute_options
 def verify(
-    context: click.Context,
-    /,
-    path: StorePath,
+    store: str,
+    storage_options: tuple[str, ...],
     repair: bool,
-    against: StorePath | None,
+    against: str | None,
     sample: int,
     seed: int,
     tolerance: float,
-    root: StorePath | None,
+    root: str | None,
     weights: tuple[str, ...],
     **compute: Any,
-) -> None:
-    """Read a store, or all in a folder, check sums included, and name everything that is wrong; exit code 3
-    where something is.
+) -> int:
+    """Read a store, or all stores of a folder, with check sums, and list problems; any give exit code 3.
 
-    With --repair, what is damaged is extracted again, and nothing else. With --against, some videos are
-    extracted again, and the stored rows have to be theirs; another processor may round differently, within
-    --tolerance.
+    --repair extracts what is damaged again, and nothing else. --against extracts some videos again and
+    compares them with the stored rows; another processor may differ by rounding, within --tolerance.
 
     \b
     Examples:
@@ -75,81 +56,80 @@ def verify(
 
     if repair and root is None:
         raise click.UsageError("--repair extracts damaged videos again; name their folder with --root.")
-    found = 0
-    for store in map(FeatureStore.open, stores_at(path)):
-        told = list(verify_store(store))
-        for problem in told:
+    paths = options.parse_paths({"store": store, "against": against, "root": root}, storage_options)
+    count = 0
+    for opened in map(FeatureStore.open, stores_at(paths["store"])):
+        problems = list(verify_store(opened))
+        for problem in problems:
             click.echo(problem)
-        videos = sum(len(store.complete_videos(name)) for name in store.feature_sets())
-        counts = f"{videos} complete entries in {len(store.feature_sets())} feature sets"
-        click.echo(f"{store.path}: {counts}, {len(told)} problems.", err=True)
-        if told and repair and root is not None:
-            told = _repair(store.path, root, weights, resources(**compute))
-        found += len(told)
+        videos = sum(len(opened.complete_videos(name)) for name in opened.feature_sets())
+        entries = f"{videos} complete entries in {len(opened.feature_sets())} feature sets"
+        click.echo(f"{opened.path}: {entries}, {len(problems)} problems.", err=True)
+        if problems and repair:
+            problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
+        count += len(problems)
         if against is not None:
-            found += _compare_sample(store, against, sample, seed, tolerance, weights, resources(**compute))
-    if found:
-        context.exit(FINISHED_WITH_FAILURES)
+            names = _sample(opened, sample, seed)
+            count += _compare(
+                opened, paths["against"], names, tolerance, weights, options.resources(**compute)
+            )
+    return options.FINISHED_WITH_FAILURES if count else 0
 
 
-def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], given: "Resources") -> list[str]:
-    """Extract the damaged videos of a store again; return what is still wrong."""
-    from vqafeat.backbones.feature_set import backbone_names
-    from vqafeat.backbones.weights import parse_weights
-    from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
+def _extractors(store: "FeatureStore", weights: tuple[str, ...]) -> "list[FeatureExtractor]":
+    from vqafeat.extraction.verify import stored_extractors
+
+    return stored_extractors(store, options.network_weights(weights, store.feature_sets()))
+
+
+def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
+    """Extract the damaged videos of a store again; return the remaining problems."""
+    from vqafeat.extraction.verify import damaged_videos, repair
     from vqafeat.store import FeatureStore, verify_store
     from vqafeat_cli.console import shown_progress
 
     store = FeatureStore.open(path, writable=True)
     names = damaged_videos(store)
     if names:
-        extractors = stored_extractors(store, parse_weights(weights, backbone_names(store.feature_sets())))
+        extractors = _extractors(store, weights)
         with shown_progress(len(names)) as progress:
-            summary = repair(store, names, root, extractors, given, progress)
+            summary = repair(store, names, root, extractors, available, progress)
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
-    left = list(verify_store(FeatureStore.open(path)))
-    for problem in left:
+    remaining = list(verify_store(FeatureStore.open(path)))
+    for problem in remaining:
         click.echo(f"still wrong: {problem}")
-    return left
+    return remaining
 
 
-def _compare_sample(
-    store: "FeatureStore",
-    root: StorePath,
-    sample: int,
-    seed: int,
-    tolerance: float,
-    weights: tuple[str, ...],
-    given: "Resources",
-) -> int:
-    """Extract a random sample of a store's complete videos again and compare; return how many entries
-    differ.
-    """
+def _sample(store: "FeatureStore", size: int, seed: int) -> list[str]:
     import numpy as np
 
-    from vqafeat.backbones.feature_set import backbone_names
-    from vqafeat.backbones.weights import parse_weights
-    from vqafeat.extraction.verify import compared, stored_extractors
+    stored = {name for feature_set in store.feature_sets() for name in store.complete_videos(feature_set)}
+    names = [video.name for video in store.dataset.videos if video.name in stored]
+    sampled = np.random.default_rng(seed).choice(len(names), size=min(size, len(names)), replace=False)
+    return [names[index] for index in sorted(sampled.tolist())]
+
+
+def _compare(
+    store: "FeatureStore",
+    root: StorePath,
+    names: list[str],
+    tolerance: float,
+    weights: tuple[str, ...],
+    available: "Resources",
+) -> int:
+    """Extract videos again and compare them with the store; return how many entries differ."""
+    from vqafeat.extraction.verify import compared
     from vqafeat_cli.console import shown_progress
 
-    extractors = stored_extractors(store, parse_weights(weights, backbone_names(store.feature_sets())))
-    whole = [video.name for video in store.dataset.videos if _stored(store, video.name)]
-    drawn = np.random.default_rng(seed).choice(len(whole), size=min(sample, len(whole)), replace=False)
-    names = [whole[row] for row in sorted(drawn.tolist())]
+    extractors = _extractors(store, weights)
     with shown_progress(len(names)) as progress:
-        found = compared(store, names, root, extractors, tolerance, given, progress)
-    for one in found:
-        click.echo(str(one))
-    differing = sum(not one.passed for one in found)
-    click.echo(
-        f"{store.path}: {len(found)} entries of {len(names)} videos compared with '{root}', {differing} "
-        f"differ.",
-        err=True,
-    )
+        results = compared(store, names, root, extractors, tolerance, available, progress)
+    for result in results:
+        click.echo(str(result))
+    differing = sum(not result.passed for result in results)
+    entries = f"{len(results)} entries of {len(names)} videos compared with '{root}'"
+    click.echo(f"{store.path}: {entries}, {differing} differ.", err=True)
     return differing
-
-
-def _stored(store: "FeatureStore", video: str) -> bool:
-    return any(store.is_complete(name, video) for name in store.feature_sets())

@@ -96,7 +96,7 @@ def test_main__an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules["vqafeat_cli.list"].LISTS, "datasets", interrupted)
     ended = run("list", "datasets")
     assert ended.code == 130
-    assert "the same command goes on from there" in ended.err
+    assert "the same command resumes from there" in ended.err
 
 
 def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +106,20 @@ def test_main__a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules["vqafeat_cli.list"].LISTS, "datasets", broken)
     with pytest.raises(ZeroDivisionError):
         main(["list", "datasets"])
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("evaluate none --videos test", "'features'"),
+        ("report none --videos folder", "videos is 'folder', which is no folder"),
+        ("table li-5 --recorded=x.npz", "leave out --published-predictions"),
+        ("predict none . --scale-of konvid", "'.'"),
+        ("import head none.pt --out x --score-scale -1", "score_scale is -1.0"),
+        ("import head none.pt --out x --largest-label -1", "score_scale is -1.0"),
+    ],
+)
+def test_main__takes_former_spellings_of_options(run: Run, arguments: str, words: str) -> None:
+    ended = run(*arguments.split())
+    assert (ended.code, words in ended.err) == (1, True), ended.err

@@ -225,7 +225,7 @@ def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: 
 def test_show__a_run_that_did_not_finish(run: Run, avg_gru: Path) -> None:
     (avg_gru / "metrics.json").unlink()
     assert (
-        "metrics.json is missing: the fit did not finish; the same command goes on with it"
+        "metrics.json is missing: the fit did not finish; the same command resumes it"
         in run("show", avg_gru).out
     )
 
@@ -507,14 +507,14 @@ def test_fit__names_the_official_part_that_it_tests_on(official: str) -> None:
 
 @pytest.mark.usefixtures("official")
 def test_evaluate__another_official_part(run: Run) -> None:
-    other = run(*EVALUATE_OFFICIAL, "--videos", "test", "--by", "resolution")
+    other = run(*EVALUATE_OFFICIAL, "--part", "test", "--by", "resolution")
     assert other.code == 0, other.err
     assert "on all 5 videos of the official part 'test' of 'official'; mean over 1 heads" in other.out
     # the clips are 64x48
     assert [line.split()[:3] for line in other.out.splitlines() if line.startswith("  <=480p")] == [
         ["<=480p", "5", "*"]
     ]
-    refused = run(*EVALUATE_OFFICIAL, "--videos", "train")
+    refused = run(*EVALUATE_OFFICIAL, "--part", "train")
     assert (
         refused.code,
         "10 of the 10 videos of the part 'train' were in the training or validation" in refused.err,

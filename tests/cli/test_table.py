@@ -54,7 +54,7 @@ def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path,
         (["li-3", "--dataset", "demo", "--dataset", "konvid"], 2, "leave out konvid"),
         (["li-31"], 1, "unknown table 'li-31': did you mean li-3"),
         (["li-3", "--format", "pdf"], 1, "unknown format of a table 'pdf'"),
-        (["li-5", "--recorded", "x.npz"], 1, "has no [recorded] part"),
+        (["li-5", "--published-predictions", "x.npz"], 1, "has no [recorded] part"),
     ],
 )
 def test_table__refuses_wrong_usage(run: Run, arguments: list[str], code: int, words: str) -> None:

@@ -187,7 +187,7 @@ def import_head(
     if on_label_scale and score_scale is not None:
         raise ArgumentError(
             f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with "
-            "it; leave --score-scale out."
+            "it; leave --largest-label out."
         )
     options = head_options(name, options)
     head = build_head(name, channels, options)

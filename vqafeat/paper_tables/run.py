@@ -217,7 +217,8 @@ def recorded_result(table: PaperTable, path: Path) -> TableResult:
     """
     if table.recorded is None:
         raise ArgumentError(
-            f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it; leave out --recorded."
+            f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it; leave out "
+            "--published-predictions."
         )
     mapping = next(cell.request.mapping for cell in table.cells if cell.request)
     try:
