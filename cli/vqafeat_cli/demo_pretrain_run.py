@@ -1,6 +1,4 @@
-"""The demo of the pre-training: the embedded image set, what a network learns from it, and the embedded
-videos on its features.
-"""
+"""The demo of the pre-training: images, a network trained on them, and videos on its features."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -39,13 +37,12 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a network says of images that it was not trained on.
+    """How a network predicts images that it was not trained on.
 
     Attributes:
         pair_accuracy: share of pairs in the labels' order.
         srocc: of the means.
-        uncertainty_auc: chance that an image of a disputed kind has a larger deviation than one of another
-            kind.
+        uncertainty_auc: chance that an image of a disputed kind has a larger deviation than another image.
     """
 
     pair_accuracy: float
@@ -53,49 +50,40 @@ class HeldOut:
     uncertainty_auc: float
 
     def __str__(self) -> str:
-        return f"pairs in order {self.pair_accuracy:.3f}   SROCC {self.srocc:6.3f}   uncertainty AUC {self.uncertainty_auc:.3f}"
+        pairs, auc = f"pairs in order {self.pair_accuracy:.3f}", f"uncertainty AUC {self.uncertainty_auc:.3f}"
+        return f"{pairs}   SROCC {self.srocc:6.3f}   {auc}"
 
 
 def run_demo_pretrain(out: Path, seed: int) -> None:
-    """Make images, pre-train, repeat, resume, and compare features with those of the network before it."""
-    labels = make_image_demo(out / "images", seed)
-    (drawn,) = draw_pairs(
-        [load_image_set(f"demo-images={labels}")], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS
-    )
-    click.echo(
-        f"1/5  images: {len(drawn.image_set.images)} crops of two photographs, {len(drawn.validation)} of "
-        f"other places held out"
-    )
-    request = _request(drawn, out / f"iqa-{BACKBONE}.safetensors", seed)
-    click.echo(
-        f"2/5  {BACKBONE} from random weights, {PAIRS} pairs, {request.recipe.epochs} epochs; on the "
-        f"held-out images:"
-    )
+    """Generate images, pre-train, repeat, resume, and compare the features before and after."""
+    image_set = load_image_set(f"demo-images={make_image_demo(out / 'images', seed)}")
+    (pairs,) = draw_pairs([image_set], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
+    images, validation = len(pairs.image_set.images), len(pairs.validation)
+    click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
+    request = _request(pairs, out / f"iqa-{BACKBONE}.safetensors", seed)
+    training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
+    click.echo(f"2/5  {BACKBONE} from random weights, {training}; on the held-out images:")
     start = start_network(BACKBONE, request.weights, seed, request.recipe.start_std).network
-    click.echo(f"     before   {held_out(start, drawn, request)}")
+    click.echo(f"     before   {held_out(start, pairs, request)}")
     prepare_out(request.out, overwrite=True)
-    made = run_shown(request)
-    start.load_state_dict(dict(made.result.weights))
-    click.echo(f"     after    {held_out(start, drawn, request)}   (epoch {made.result.kept_epoch})")
-    click.echo(f"3/5  the same seed: {_repeated(drawn, out / 'repeated', seed)}")
-    store = _extracted(out, seed, made)
-    click.echo(
-        f"4/5  {HEAD} on the data set demo, {SPLITS} splits grouped by content, test SROCC on the features "
-        f"of:"
-    )
-    before, after = (_fitted(store, name, out, seed) for name in (BACKBONE, made.backbone))
-    for words, run in (("without pre-training", before), ("with pre-training", after)):
+    network = run_shown(request)
+    start.load_state_dict(dict(network.result.weights))
+    click.echo(f"     after    {held_out(start, pairs, request)}   (epoch {network.result.kept_epoch})")
+    click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
+    store = _extracted(out, seed, network)
+    splits = f"{SPLITS} splits grouped by content"
+    click.echo(f"4/5  {HEAD} on the data set demo, {splits}, test SROCC on the features of:")
+    before, after = (_fitted(store, name, out, seed) for name in (BACKBONE, network.backbone))
+    for title, run in (("without pre-training", before), ("with pre-training", after)):
         srocc = run.metrics.srocc
-        click.echo(
-            f"     {BACKBONE} {words:22} mean {srocc.mean:.3f}   std {srocc.std:.3f}   median "
-            f"{srocc.median:.3f}"
-        )
-    click.echo(f"5/5  weights: {made.out}   model card: {made.card}")
+        values = f"mean {srocc.mean:.3f}   std {srocc.std:.3f}   median {srocc.median:.3f}"
+        click.echo(f"     {BACKBONE} {title:22} {values}")
+    click.echo(f"5/5  weights: {network.out}   model card: {network.card}")
 
 
-def held_out(network: QualityNetwork, drawn: DrawnPairs, request: PretrainingRequest) -> HeldOut:
+def held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> HeldOut:
     """Measure a network on the images that no pair was drawn from."""
-    images = [drawn.image_set.images[row] for row in drawn.validation]
+    images = [pairs.image_set.images[row] for row in pairs.validation]
     loader = ImageLoader(images, request.recipe, 0)
     means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
     mos = np.array([image.mos for image in images])
@@ -105,30 +93,26 @@ def held_out(network: QualityNetwork, drawn: DrawnPairs, request: PretrainingReq
     return HeldOut(pair_accuracy(means, mos), srocc, float(roc_auc_score(is_disputed, deviations)))
 
 
-def _request(drawn: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
+def _request(pairs: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
     computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
-    return PretrainingRequest(
-        BACKBONE, f"random:{seed}", (drawn,), PRETRAINING_RECIPES.get(RECIPE), seed, computing, out
-    )
+    recipe = PRETRAINING_RECIPES.get(RECIPE)
+    return PretrainingRequest(BACKBONE, f"random:{seed}", (pairs,), recipe, seed, computing, out)
 
 
-def _repeated(drawn: DrawnPairs, folder: Path, seed: int) -> str:
-    """Train three times for a short while: twice through, and once stopped after an epoch and resumed;
-    compare the files.
-    """
+def _repeated(pairs: DrawnPairs, folder: Path, seed: int) -> str:
+    """Train briefly twice, and once stopped after an epoch and resumed; compare the files."""
     short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
-    few = replace(drawn, rows=drawn.rows[:REPEAT_PAIRS])
-    made = []
+    few = replace(pairs, rows=pairs.rows[:REPEAT_PAIRS])
+    files = []
     for name, stop_after in (("first", 0), ("again", 0), ("resumed", 1)):
-        request = replace(
-            _request(few, folder / f"{name}.safetensors", seed), recipe=short, computing=ComputeOptions()
-        )
+        request = _request(few, folder / f"{name}.safetensors", seed)
+        request = replace(request, recipe=short, computing=ComputeOptions())
         prepare_out(request.out, overwrite=True)
         if stop_after:
             _stopped(request, stop_after)
-        made.append(_finished(request).out.read_bytes())
+        files.append(_finished(request).out.read_bytes())
     shutil.rmtree(folder)
-    again, resumed = ("the same file" if content == made[0] else "ANOTHER FILE" for content in made[1:])
+    again, resumed = ("the same file" if content == files[0] else "ANOTHER FILE" for content in files[1:])
     return f"trained again, {again}; stopped after an epoch and resumed, {resumed}"
 
 
@@ -145,8 +129,8 @@ def _finished(request: PretrainingRequest) -> PretrainedNetwork:
         try:
             next(events)
         except StopIteration as end:
-            found: PretrainedNetwork = end.value
-            return found
+            network: PretrainedNetwork = end.value
+            return network
 
 
 def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:

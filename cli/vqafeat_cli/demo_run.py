@@ -28,13 +28,9 @@ HEAD, RECIPE, SPLITS = "mdtvsfa", "demo", 10
 
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
-    """Make the demo set, extract, fit, score one held-out clip, and leave a plot; what is done already is
-    found again.
-    """
-    click.echo(
-        "1/5  videos: two photographs, moving cameras, a pristine and twelve distorted versions of each "
-        "content"
-    )
+    """Generate the demo set, extract, fit, score one held-out clip, and plot; finished steps are reused."""
+    versions = "a pristine and twelve distorted versions of each content"
+    click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
     click.echo(f"2/5  features: {FEATURES}, weights {weights}")
     store = _extracted(labels, out, weights)
@@ -46,26 +42,22 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     path = labels.parent / video.name
     checks = ScoreChecks.read(run.path, run.config, DEMO_NAME)
     scored = Scorer(Model.load(run.path), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
-    click.echo(
-        f"4/5  one clip, scored by the {len(scored.splits)} of {SPLITS} heads that were not fitted on it: "
-        f"{path}"
-    )
+    heads = f"{len(scored.splits)} of {SPLITS} heads that were not fitted on it"
+    click.echo(f"4/5  one clip, scored by the {heads}: {path}")
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
     plot = _plotted(run, out / "demo.png")
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
 
 
 def held_out_video(run: Run, videos: Sequence[Video]) -> Video:
-    """Return the video that most splits test; of several, the one whose label is closest to the middle of all
-    labels.
-    """
+    """Return the video that most splits test; of several, the one with the label closest to the median."""
     tested = Counter(row.video for row in run.predictions if row.part == "test")
     middle = float(np.median([video.mos for video in videos]))
     return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
 
 
 def demo_store(out: Path, seed: int) -> FeatureStore:
-    """Return the store of the demo set, made where it is missing; progress goes to standard error."""
+    """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
     return _extracted(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
 
 
@@ -97,10 +89,5 @@ def _fitted(store: FeatureStore, out: Path, seed: int) -> Run:
 def _plotted(run: Run, path: Path) -> Path:
     tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
-    return plot_scores(
-        [row.score for row in tests],
-        [row.mos for row in tests],
-        run.config.datasets[0].score_name,
-        title,
-        path,
-    )
+    scores, labels = [row.score for row in tests], [row.mos for row in tests]
+    return plot_scores(scores, labels, run.config.datasets[0].score_name, title, path)

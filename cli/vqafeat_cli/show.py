@@ -13,7 +13,7 @@ from vqafeat_cli.options import storage_option
 if TYPE_CHECKING:
     from vqafeat.datasets import Video
     from vqafeat.store import FeatureStore
-    from vqafeat.training.run_config import RunConfig
+    from vqafeat.training.run import Run
 
 WIDTH = 19  # of the column before the values
 
@@ -34,11 +34,13 @@ def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str |
       vqafeat show features/konvid.zarr --video 7734711690.mp4
       vqafeat show runs/konvid-resnet50-sub-gru
     """
+    from vqafeat.training.run import Run
+
     folder = parse_path(path, storage_options)
     if isinstance(folder, Path) and (folder / "config.json").is_file():
         if digest or video:
             raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
-        lines = run_lines(folder)
+        lines = run_lines(Run(folder))
     elif digest and video is not None:
         raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
     else:
@@ -114,18 +116,13 @@ def _video_of_store(store: "FeatureStore", video: "Video") -> Iterator[str]:
         yield _line(feature_set, f"{shape}; {_identity(store.identity(feature_set).as_dict())}")
 
 
-def run_lines(folder: Path) -> Iterator[str]:
-    """Yield what a run measured, and the configuration behind its numbers.
+def run_lines(run: "Run") -> Iterator[str]:
+    """Yield what a run measured, and the configuration behind its numbers."""
+    from vqafeat.training.results import CONFIG, SPLITS
 
-    Raises:
-        WeightsError: the run's configuration cannot be read.
-    """
-    from vqafeat.training.results import CONFIG, SPLITS, read_json
-    from vqafeat.training.run_config import RunConfig
-
-    config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
-    yield f"{folder}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
-    yield from _metrics(folder, config)
+    config = run.config
+    yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
+    yield from _metrics(run)
     recipe = f"recipe {config.recipe['name']}, " if config.recipe else ""
     options = _pairs(config.options) or "no options"
     yield _line("heads", f"{config.splits}, one a split, in weights/; {recipe}seed {config.seed}; {options}")
@@ -144,25 +141,24 @@ def run_lines(folder: Path) -> Iterator[str]:
     yield _line("run", f"digest {config.digest}; {CONFIG} has every value")
 
 
-def _metrics(folder: Path, config: "RunConfig") -> Iterator[str]:
+def _metrics(run: "Run") -> Iterator[str]:
     from vqafeat.training.calibration import calibration_words
-    from vqafeat.training.predictions import load_calibrations, read_metrics
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
     from vqafeat_cli.console import metrics_lines
 
-    if not (folder / METRICS).is_file():
-        unfinished = "is missing: the fit did not finish; the same command resumes it"
-        yield _line("metrics", f"{METRICS} {unfinished}")
+    config = run.config
+    if not run.finished:
+        yield _line("metrics", f"{METRICS} is missing: the fit did not finish; the same command resumes it")
         return
-    values = read_json(folder / METRICS)
+    values = read_json(run.path / METRICS)
     if not values["n"]:
         for note in values["notes"] or ["none: these heads were not measured; see `vqafeat evaluate`"]:
             yield _line("metrics", note)
         return
     source = f"over {config.splits} splits, from the test parts in {PREDICTIONS}"
     yield _line("metrics", f"{source}; PLCC and RMSE after mapping '{config.mapping}'")
-    yield from metrics_lines(read_metrics(folder, config), config.mapping)
-    for dataset, splits in zip(config.datasets, load_calibrations(folder, config) or (), strict=False):
+    yield from metrics_lines(run.metrics, config.mapping)
+    for dataset, splits in zip(config.datasets, run.calibrations or (), strict=False):
         few, many = min(item.videos for item in splits), max(item.videos for item in splits)
         videos = few if few == many else f"{few} to {many}"
         yield _line("scores", f"{dataset.name}: {calibration_words(splits)}, {videos} a split")
