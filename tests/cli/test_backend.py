@@ -18,7 +18,7 @@ def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             ("--retries", "3"),
@@ -34,10 +34,10 @@ def extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_extract__refuses_options_of_the_other_backend(
-    run: Run, extract: list[str], options: tuple[str, ...], told: str
+    run: Run, extract: list[str], options: tuple[str, ...], message: str
 ) -> None:
     ended = run(*extract, *options)
-    assert (ended.code, told in ended.err) == (1, True), ended.err
+    assert (ended.code, message in ended.err) == (1, True), ended.err
 
 
 def test_extract__refuses_an_unknown_backend_and_takes_the_former_spelling(

@@ -53,7 +53,7 @@ def test_compare__difference_is_of_splits_and_not_of_mean_predictions(run: Run, 
     better = {(split, row): float(MOS[row] + rng.normal(scale=0.3) + 20 * split) for split, row in rows}
     worse = {(split, row): float(MOS[row] + noise[row]) for split, row in rows}
     means = [
-        [np.mean([value for (_, own), value in scores.items() if own == row]) for row in range(VIDEOS)]
+        [np.mean([value for (_, video), value in scores.items() if video == row]) for row in range(VIDEOS)]
         for scores in (better, worse)
     ]
     by_means = spearmanr(means[0], MOS).statistic - spearmanr(means[1], MOS).statistic
@@ -76,34 +76,34 @@ def test_compare__plain_and_calibrated_measures_are_in_the_table(run: Run, tmp_p
         write_run(tmp_path / name, scores_of(0.5, seed, splits=2))
         for name, seed in (("a", 1), ("b", 2), ("c", 3))
     ]
-    found = json.loads(
+    result = json.loads(
         run("compare", *folders[:2], "--baseline", folders[2], "--measure", "rmse", "--json").out
     )
     assert [
         (pair["first"], pair["second"], pair["p"], pair["interval"]["measure"])
-        for pair in found["comparisons"]
+        for pair in result["comparisons"]
     ] == [("a", "c", None, "rmse"), ("b", "c", None, "rmse")]
-    assert (found["measure"], found["test"], found["dataset"], list(found["runs"])) == (
+    assert (result["measure"], result["test"], result["dataset"], list(result["runs"])) == (
         "rmse",
         "t",
         "tiny",
         ["a", "b", "c"],
     )
-    assert not isnan(found["runs"]["a"]["mean"])
-    assert found["runs"]["a"]["few_videos"]
-    told = run("compare", *folders, "--measure", "rmse").out
-    lines = told.splitlines()
+    assert not isnan(result["runs"]["a"]["mean"])
+    assert result["runs"]["a"]["few_videos"]
+    output = run("compare", *folders, "--measure", "rmse").out
+    lines = output.splitlines()
     assert lines[1].split() == ["mean", "std", "median", "plain", "calibrated"]
-    own = found["runs"]["a"]
+    of_a = result["runs"]["a"]
     shown = [
-        own["mean"],
-        own["std"],
-        own["median"],
-        own["rmse_plain"]["mean"],
-        own["rmse_calibrated"]["mean"],
+        of_a["mean"],
+        of_a["std"],
+        of_a["median"],
+        of_a["rmse_plain"]["mean"],
+        of_a["rmse_calibrated"]["mean"],
     ]
     assert lines[2].split() == ["a", "*", *(f"{value:.3f}" for value in shown)]
-    assert "  note: a − b: 2 pair(s) are too few, a test takes at least 3" in told
+    assert "  note: a − b: 2 pair(s) are too few, a test takes at least 3" in output
     assert run("compare", *folders, "--measure", "plcc").out.splitlines()[1].split() == [
         "mean",
         "std",

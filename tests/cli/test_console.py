@@ -17,8 +17,8 @@ def shown(splits: int, epochs: int | None, records: list[tuple[int, float]]) -> 
     with fit_progress(splits, epochs, console) as progress:
         assert progress is not None
         for number, (split, srocc) in enumerate(records):
-            own = sum(earlier == split for earlier, _ in records[: number + 1])
-            progress(split, EpochRecord(own, 0.5, srocc))
+            epoch = sum(earlier == split for earlier, _ in records[: number + 1])
+            progress(split, EpochRecord(epoch, 0.5, srocc))
     return text.getvalue().split("\r")[-1]
 
 

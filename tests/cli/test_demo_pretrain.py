@@ -42,14 +42,14 @@ def test_demo_pretrain__makes_images_trains_and_repeats(
     monkeypatch.setattr(demo_pretrain_run, "_extracted", reached)
     with pytest.raises(VideosReachedError):
         demo_pretrain_run.run_demo_pretrain(tmp_path / "out", 0)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in (
         "1/5  images: 128 crops of two photographs, 32 of other places held out",
         "before   pairs in order 0.",
         "after    pairs in order 0.",
     ):
-        assert words in said
-    assert "trained again, the same file; stopped after an epoch and resumed, the same file" in said
+        assert words in output
+    assert "trained again, the same file; stopped after an epoch and resumed, the same file" in output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "images",
         "iqa-tiny.json",
@@ -62,6 +62,6 @@ def test_demo_pretrain__makes_images_trains_and_repeats(
 def test_demo_pretrain__runs_whole(run: Run, tmp_path: Path) -> None:
     ended = run("demo-pretrain", "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
-    said = " ".join(ended.out.split()).replace("mean -", "mean ")
-    assert "tiny without pre-training mean 0." in said
-    assert "tiny with pre-training mean 0." in said
+    output = " ".join(ended.out.split()).replace("mean -", "mean ")
+    assert "tiny without pre-training mean 0." in output
+    assert "tiny with pre-training mean 0." in output

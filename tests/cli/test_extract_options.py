@@ -28,7 +28,7 @@ def extract(run: Run, labels: Path, *options: object) -> tuple[int, str]:
 
 def test_extract__several_networks_views_and_frames_in_one_pass(run: Run, labels: Path) -> None:
     names = ["squeezenet1_0@uniform128", "resnet18:stages@crops768", "slowfast-fast:kinetics"]
-    code, told = extract(
+    code, output = extract(
         run,
         labels,
         *(item for name in names for item in ("--backbone", name)),
@@ -37,7 +37,7 @@ def test_extract__several_networks_views_and_frames_in_one_pass(run: Run, labels
         "--memory",
         "16G",
     )
-    assert (code, told.strip()) == (
+    assert (code, output.strip()) == (
         0,
         "features/mine.zarr: 2 videos extracted (146 frames decoded), 0 already done, 0 failed.",
     )
@@ -64,24 +64,24 @@ def test_extract__several_networks_views_and_frames_in_one_pass(run: Run, labels
 
 
 def test_extract__workers_and_batch_change_nothing(run: Run, labels: Path) -> None:
-    found = []
+    stored = []
     for number, options in enumerate(
         (("--workers", 0), ("--workers", 3, "--batch", 7), ("--device", "cpu", "--batch", 1))
     ):
         common = ("--backbone", "squeezenet1_0", "--dtype", "float32", "--store", f"f{number}")
         assert extract(run, labels, *options, *common)[0] == 0
-        found.append(FeatureStore.open(Path(f"f{number}/mine.zarr")).read("squeezenet1_0", "v1.mp4").values)
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+        stored.append(FeatureStore.open(Path(f"f{number}/mine.zarr")).read("squeezenet1_0", "v1.mp4").values)
+    np.testing.assert_array_equal(stored[0], stored[1])
+    np.testing.assert_array_equal(stored[0], stored[2])
 
 
 def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
     assert extract(run, labels, "--backbone", "squeezenet1_0")[0] == 0
-    code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16")
+    code, output = extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16")
     assert code == 1
     assert (
         "precision: 'computed in float32, stored in float16' against 'computed in bfloat16, stored in "
-        "float16'" in told
+        "float16'" in output
     )
     assert (
         extract(run, labels, "--backbone", "squeezenet1_0", "--precision", "bf16", "--store", "half")[0] == 0
@@ -104,24 +104,27 @@ def test_extract__bf16_is_another_identity(run: Run, labels: Path) -> None:
 def test_extract__refuses_what_cannot_be_used(
     run: Run, labels: Path, options: tuple[str, ...], words: str
 ) -> None:
-    code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cpu", *options)
+    code, output = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cpu", *options)
     assert code == 1
-    assert words in told
+    assert words in output
     assert not Path("features/mine.zarr/frames").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_extract__refuses_an_absent_gpu(run: Run, labels: Path) -> None:
-    code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cuda:1")
-    assert (code, "device is 'cuda:1', but PyTorch finds no CUDA device here; use 'cpu'" in told) == (1, True)
+    code, output = extract(run, labels, "--backbone", "squeezenet1_0", "--device", "cuda:1")
+    assert (code, "device is 'cuda:1', but PyTorch finds no CUDA device here; use 'cpu'" in output) == (
+        1,
+        True,
+    )
 
 
 def test_extract__logs_a_video_beyond_the_memory(run: Run, labels: Path) -> None:
-    code, told = extract(run, labels, "--backbone", "squeezenet1_0", "--memory", "100M")
+    code, output = extract(run, labels, "--backbone", "squeezenet1_0", "--memory", "100M")
     assert code == 3
-    assert "over-memory: " in told
-    assert "needs about" in told
-    assert "give --memory" in told
+    assert "over-memory: " in output
+    assert "needs about" in output
+    assert "give --memory" in output
 
 
 def test_list__views_and_backbones(run: Run) -> None:

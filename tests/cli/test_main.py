@@ -12,10 +12,10 @@ from vqafeat import __version__
 
 
 def commands(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
+    names: list[tuple[str, ...]] = []
     for name, command in group.commands.items():
-        found += commands(command, (*prefix, name)) if isinstance(command, click.Group) else [(*prefix, name)]
-    return found
+        names += commands(command, (*prefix, name)) if isinstance(command, click.Group) else [(*prefix, name)]
+    return names
 
 
 @pytest.mark.parametrize("command", commands(cli), ids=" ".join)
@@ -24,12 +24,12 @@ def test_help__every_command_and_option_has_an_example(run: Run, command: tuple[
     assert ended.code == 0
     assert "Example" in ended.out
     assert f"vqafeat {' '.join(command)} " in ended.out
-    found: click.Command = cli
+    target: click.Command = cli
     for name in command:
-        assert isinstance(found, click.Group)
-        found = found.commands[name]
+        assert isinstance(target, click.Group)
+        target = target.commands[name]
     assert [
-        option.name for option in found.params if isinstance(option, click.Option) and not option.help
+        option.name for option in target.params if isinstance(option, click.Option) and not option.help
     ] == []
 
 

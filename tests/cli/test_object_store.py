@@ -45,19 +45,19 @@ def test_fit__reads_a_packed_store_at_a_url_from_a_copy(
     streamed = run(*FIT, "--out", "runs/streamed", *store, *option, "--cache", "none")
     assert streamed.out == plain.out
     assert "is more than the 0.00 GiB of --cache; each access reads it there" in streamed.err
-    told = [
+    endings = [
         first,
         again,
         streamed,
         run("evaluate", "runs/first", *store, *option),
         run("show", "s3://bucket/features", *option),
     ]
-    told += [
+    endings += [
         run("verify", "s3://bucket/features", *option),
         run("report", "runs/first", "--out", "page.html", *store, *option),
     ]
-    assert [ended.code for ended in told] == [0] * len(told)
-    assert not any(SECRET in ended.out + ended.err for ended in told)
+    assert [ended.code for ended in endings] == [0] * len(endings)
+    assert not any(SECRET in ended.out + ended.err for ended in endings)
     assert not any(SECRET.encode() in path.read_bytes() for path in here.rglob("*") if path.is_file())
 
 

@@ -134,9 +134,9 @@ def test_coral__prints_distances_of_images_and_stores(
     assert "6 and 7 samples, 32 channels" in lines[0]
     assert float(lines[1].split()[4]) == 0
     assert (tmp_path / "coral.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads(run("coral", f"a={first}", f"b={second}", "--json", *weights).out)
-    assert found["target"] == "b"
-    assert found["distances"]["tiny"]["a"] == pytest.approx(float(lines[0].split()[4]), rel=1e-3)
+    result = json.loads(run("coral", f"a={first}", f"b={second}", "--json", *weights).out)
+    assert result["target"] == "b"
+    assert result["distances"]["tiny"]["a"] == pytest.approx(float(lines[0].split()[4]), rel=1e-3)
     missing = run("coral", f"a={first}", tmp_path / "none.zarr", *weights)
     assert (missing.code, "no feature store at" in missing.err) == (1, True)
 

@@ -187,33 +187,33 @@ def test_fit__writes_the_run_folder(avg_gru: Path) -> None:
 
 
 def test_fit__finds_a_finished_run_and_refuses_another_in_its_folder(run: Run, avg_gru: Path) -> None:
-    found = run(*AVG_GRU)
-    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in found.out
+    result = run(*AVG_GRU)
+    assert "run folder: runs/mine-squeezenet1_0-avg-gru (finished before, not repeated)" in result.out
     refused = run(*AVG_GRU, "--epochs", 2, "--out", avg_gru)
     assert (refused.code, "holds a finished run of another configuration" in refused.err) == (1, True)
 
 
 def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> None:
-    found = json.loads(run(*AVG_GRU, "--overwrite", "--json").out)
-    assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n"}
-    assert set(found["srocc"]) == {"mean", "std", "median", "values"}
+    result = json.loads(run(*AVG_GRU, "--overwrite", "--json").out)
+    assert set(result) >= {"srocc", "krocc", "plcc", "rmse", "n"}
+    assert set(result["srocc"]) == {"mean", "std", "median", "values"}
     measured = json.loads(run("evaluate", avg_gru, "--json").out)
     assert set(measured) >= {"srocc", "krocc", "plcc", "rmse", "n"}
-    assert measured["srocc"] == pytest.approx(found["srocc"]["mean"], abs=1e-9)
+    assert measured["srocc"] == pytest.approx(result["srocc"]["mean"], abs=1e-9)
     for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
-        assert measured[name] == pytest.approx(found[name]["mean"], abs=1e-5)
-    assert (found["few_videos"], measured["few_videos"]) == (True, True)
+        assert measured[name] == pytest.approx(result[name]["mean"], abs=1e-5)
+    assert (result["few_videos"], measured["few_videos"]) == (True, True)
     assert "the test parts of its own 2 splits" in run("evaluate", avg_gru).out
 
 
 def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:
-    found, shown = json.loads(run(*AVG_GRU, "--json").out), run("show", avg_gru).out
+    result, shown = json.loads(run(*AVG_GRU, "--json").out), run("show", avg_gru).out
     assert f"{avg_gru}: avg-gru on squeezenet1_0 of mine, by vqafeat fit" in shown
     assert (
         "metrics             over 2 splits, from the test parts in predictions.csv; PLCC and RMSE after "
         "mapping 'logistic-increasing'" in shown
     )
-    assert f"  SROCC            {found['srocc']['mean']:6.3f}" in shown
+    assert f"  SROCC            {result['srocc']['mean']:6.3f}" in shown
     assert "RMSE, calibrated" in shown
     assert all(f"split {split}: epoch " in shown for split in range(2))
     assert "learning_rate" in shown
@@ -269,8 +269,8 @@ def test_fit__takes_losses_and_select_and_notes_what_flatters(run: Run, here: Pa
         "test",
     ]
     assert "note: epochs were chosen by the SROCC of the test part" in run("evaluate", folder).out
-    found = json.loads(run("evaluate", folder, "--json").out)
-    assert any("select=test" in note for note in found["notes"])
+    result = json.loads(run("evaluate", folder, "--json").out)
+    assert any("select=test" in note for note in result["notes"])
     refused = run(*fit, "--soft-rank-strength", 0.1, "--overwrite")
     assert (refused.code, "the loss 'l1' with the schedule 'none' does not read it" in refused.err) == (
         1,
@@ -297,9 +297,14 @@ def test_predict__new_videos_equal_those_from_the_store(run: Run, here: Path, da
         (min(mean["heads"].values()), max(mean["heads"].values()))
     )
     assert mean["std"] == pytest.approx(np.std(list(mean["heads"].values()), ddof=1))
-    own = json.loads(run("predict", folder, data / "v2.mp4", "--uncalibrated", "--json").out)[0]
-    assert own["heads"] == pytest.approx({split: outputs[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5)
-    assert (own["scale"], own["calibrated"]) == ("MOS of mine, 1.015 to 4.08, not calibrated", False)
+    uncalibrated = json.loads(run("predict", folder, data / "v2.mp4", "--uncalibrated", "--json").out)[0]
+    assert uncalibrated["heads"] == pytest.approx(
+        {split: outputs[split, "v2.mp4"] for split in ("0", "1")}, abs=1e-5
+    )
+    assert (uncalibrated["scale"], uncalibrated["calibrated"]) == (
+        "MOS of mine, 1.015 to 4.08, not calibrated",
+        False,
+    )
 
 
 def test_predict__says_which_heads_saw_a_video_and_uses_the_others(run: Run, here: Path, data: Path) -> None:
@@ -342,7 +347,7 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert all(1.015 <= float(row["score"]) <= 4.08 for row in rows)
-    own = run(
+    uncalibrated = run(
         "predict",
         "runs/mine-squeezenet1_0-avg-gru",
         videos / "a $1$.mp4",
@@ -353,7 +358,7 @@ def test_predict__writes_curves_and_skips_bad_videos(run: Run, here: Path, data:
     )
     with (here / "own" / "a $1$.mp4.frames.csv").open() as file:
         mean = sum(float(row["score"]) for row in csv.DictReader(file)) / 4
-    assert f"{mean:.4g} ±" in own.out
+    assert f"{mean:.4g} ±" in uncalibrated.out
     assert (here / "curves" / "a $1$.mp4.frames.png").read_bytes().startswith(b"\x89PNG")
     empty = run("predict", "runs/mine-squeezenet1_0-avg-gru", here / "curves")
     assert (empty.code, "is no video and no folder with videos" in empty.err) == (1, True)
@@ -526,15 +531,15 @@ def test_evaluate__by_groups_of_a_file(run: Run, here: Path) -> None:
     (here / "groups.csv").write_text(
         "video,group\n" + "".join(f"v{row},{row % 2}\n".replace(",", ".mp4,") for row in range(15, 20))
     )
-    found = json.loads(run(*EVALUATE_OFFICIAL, "--by", "groups.csv", "--json").out)
-    assert {name: group["n"] for name, group in found["groups"].items()} == {"1": 3, "0": 2}
-    assert found["groups"]["0"]["srocc"] is None
-    assert "fewer than 3 of the group's videos" in found["groups"]["0"]["notes"][0]
-    assert (found["by"], found["ungrouped"], found["n"], found["medians"]["srocc"]) == (
+    result = json.loads(run(*EVALUATE_OFFICIAL, "--by", "groups.csv", "--json").out)
+    assert {name: group["n"] for name, group in result["groups"].items()} == {"1": 3, "0": 2}
+    assert result["groups"]["0"]["srocc"] is None
+    assert "fewer than 3 of the group's videos" in result["groups"]["0"]["notes"][0]
+    assert (result["by"], result["ungrouped"], result["n"], result["medians"]["srocc"]) == (
         "groups.csv",
         0,
         5,
-        found["srocc"],
+        result["srocc"],
     )
 
 
@@ -582,9 +587,9 @@ def test_import__released_files_give_their_known_figures(run: Run, here: Path, s
         True,
         False,
     )  # nothing was measured
-    found = json.loads(run("evaluate", "runs/vsfa", "--dataset", "konvid58", "--json").out)
-    assert round(found["srocc"], 3) == 0.861
-    assert found["n"] == 58
+    result = json.loads(run("evaluate", "runs/vsfa", "--dataset", "konvid58", "--json").out)
+    assert round(result["srocc"], 3) == 0.861
+    assert result["n"] == 58
     labels = ("--labels", shared_data / "labels" / "CVD2014info.mat", "--dataset", "cvd2014")
     matrix = run("import", "mat", shared_data / "features" / "CVD2014_ResNet-50_feature.mat", *labels)
     assert "234 videos imported as 'CVD2014_ResNet-50_feature', 4096 channels" in matrix.out
@@ -609,12 +614,12 @@ def test_ensemble__blends_two_runs(run: Run, here: Path, data: Path) -> None:
     ended = run("fit", "--head", "svr", "--jobs", 1, *fit)
     assert ended.code == 0, ended.err
     runs = ("runs/mine-squeezenet1_0-no-time", "runs/mine-squeezenet1_0-svr")
-    found = json.loads(run("ensemble", *runs, "--json").out)
-    assert set(found) >= {"srocc", "krocc", "plcc", "rmse", "n", "kappas"}
-    assert len(found["kappas"]) == 2
-    told = run("ensemble", *runs, "--kappa", 0.25).out
-    assert "kappa 0.25, 0.25 (given)" in told
-    assert "on 4 test videos a split" in told
+    result = json.loads(run("ensemble", *runs, "--json").out)
+    assert set(result) >= {"srocc", "krocc", "plcc", "rmse", "n", "kappas"}
+    assert len(result["kappas"]) == 2
+    output = run("ensemble", *runs, "--kappa", 0.25).out
+    assert "kappa 0.25, 0.25 (given)" in output
+    assert "on 4 test videos a split" in output
     scored = json.loads(run("predict", runs[1], data / "v2.mp4", "--split", 0, "--json").out)
     with (here / runs[1] / "predictions.csv").open() as file:
         stored = [row for row in csv.DictReader(file) if (row["split"], row["video"]) == ("0", "v2.mp4")]

@@ -25,23 +25,23 @@ def test_table__without_data_says_what_to_do(run: Run, tmp_path: Path) -> None:
     assert ended.code == 0
     assert "### Table 1 of Fontanel et al." in ended.out
     assert f"vqafeat extract --dataset live-apv --backbone resnet50 --store {tmp_path / 'none'}" in ended.out
-    found = json.loads(run("table", "fontanel-1", "li-5", "--store", tmp_path / "none", "--json").out)
-    assert [item["name"] for item in found] == ["fontanel-1", "li-5"]
-    assert found[0]["cells"][0]["published"] == 0.659
+    result = json.loads(run("table", "fontanel-1", "li-5", "--store", tmp_path / "none", "--json").out)
+    assert [item["name"] for item in result] == ["fontanel-1", "li-5"]
+    assert result[0]["cells"][0]["published"] == 0.659
 
 
 def test_table__is_measured_next_to_published_and_checked(run: Run, store: Path, tmp_path: Path) -> None:
     given = ("table", tmp_path / "own.toml", "--store", store, "--runs", tmp_path / "runs", "--jobs", 1)
-    found = json.loads(run(*given, "--json").out)["cells"][0]
+    result = json.loads(run(*given, "--json").out)["cells"][0]
     kept = json.loads((tmp_path / "runs" / "konvid-resnet18-no-time" / "metrics.json").read_text())
-    assert found["measured"] == kept["srocc"]["mean"]
-    assert found["difference"] == pytest.approx(found["measured"] - 5)
+    assert result["measured"] == kept["srocc"]["mean"]
+    assert result["difference"] == pytest.approx(result["measured"] - 5)
     ended = run(*given, "--check")
     assert ended.code == 3
     assert "own: 1 cells checked, 1 beyond the tolerance" in ended.err
     run(*given, "--format", "csv", "--out", tmp_path / "tables")
     rows = list(csv.DictReader(StringIO((tmp_path / "tables" / "own.csv").read_text())))
-    assert float(rows[0]["measured"]) == found["measured"]
+    assert float(rows[0]["measured"]) == result["measured"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
