@@ -75,13 +75,6 @@ class _ExtractionBar:
         self._update(advance=1)
 
 
-@contextmanager
-def check_progress(images: int, description: str = "checking images") -> Iterator[Callable[[int], None]]:
-    """Show how many images are done; yield a function that takes their number."""
-    with progress_bar(description, images) as update:
-        yield lambda done: update(completed=done)
-
-
 def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
     """Run a pre-training; stderr gets one line per epoch, and a bar if it is a terminal."""
     from vqafeat.pretraining.pretrain import pretrain

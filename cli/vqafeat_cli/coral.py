@@ -88,7 +88,7 @@ def _domain_reader(
     """Return a function that reads a domain's features; those of images are computed on the device."""
     from vqafeat.backbones.feature_set import build_extractors
     from vqafeat.pretraining.coral import image_features, image_paths, store_features
-    from vqafeat_cli.console import check_progress
+    from vqafeat_cli.console import progress_bar
 
     extractors = cache(lambda feature_set: build_extractors([feature_set], weights))
 
@@ -97,7 +97,7 @@ def _domain_reader(
             return store_features(paths[domain], feature_set)
         name, images = image_paths(domain)
         (extractor,) = extractors(feature_set)
-        with check_progress(len(images), f"features of {name}") as on_image:
-            return image_features(name, images, extractor, device, on_image)
+        with progress_bar(f"features of {name}", len(images)) as update:
+            return image_features(name, images, extractor, device, lambda done: update(completed=done))
 
     return read

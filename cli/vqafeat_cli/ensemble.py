@@ -34,7 +34,8 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
 
     result = blend(first, second, kappa=kappa, mapping=mapping)
     if json:
-        click.echo(json_text({**result.summary.as_dict(), "kappas": result.kappas, "chosen": result.selection}))
+        blended = {"kappas": result.kappas, "chosen": result.selection}
+        click.echo(json_text({**result.summary.as_dict(), **blended}))
         return
     kappas = ", ".join(f"{value:.2f}" for value in result.kappas)
     click.echo(f"{first} and {second}: kappa {kappas} ({result.selection})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vqafeat.errors import ArgumentError
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import StorePath
 
 if TYPE_CHECKING:
     import torch
@@ -124,22 +124,11 @@ labels_option = click.option(
 
 
 def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
-    """Return the local paths and URLs of those arguments that were given.
+    """Return the local paths and URLs of those arguments that were given."""
+    from vqafeat import remote
 
-    Raises:
-        ArgumentError: there are storage options, but no argument is a URL.
-    """
     given = {name: text for name, text in texts.items() if text is not None}
-    if storage_options and not given:
-        raise ArgumentError(
-            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is "
-            "named; leave it out."
-        )
-    some_url = any("://" in text for text in given.values())
-    return {
-        name: parse_path(text, storage_options if "://" in text or not some_url else ())
-        for name, text in given.items()
-    }
+    return dict(zip(given, remote.parse_paths(list(given.values()), storage_options), strict=True))
 
 
 # what an extraction may use --------------------------------------------------------------------------------
@@ -250,10 +239,8 @@ startup_timeout_option = click.option(
     type=float,
     help="Seconds to wait while no Ray worker can start.  [default: 600]",
 )
-_CLUSTER_PARAMETERS = (
-    *("address", "ray_workers", "cpus_per_worker", "gpus_per_worker", "retries"),
-    "startup_timeout_seconds",
-)
+_WORKER_PARAMETERS = ("ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
+_CLUSTER_PARAMETERS = ("address", *_WORKER_PARAMETERS, "startup_timeout_seconds")
 
 
 def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "ClusterOptions | None":
@@ -261,10 +248,7 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "Cluste
 
     Args:
         values: of the command's parameters.
-        local: options that are for one machine; None where one was not given.
-
-    Raises:
-        ArgumentError: an option is for the other backend, or a value is not allowed.
+        local: values of options that are for one machine, which --backend ray refuses.
     """
     from vqafeat.cluster import ClusterOptions
 

@@ -108,7 +108,7 @@ def pretrain(
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
     from vqafeat.pretraining.trainer import ComputeOptions
-    from vqafeat_cli.console import check_progress, run_shown
+    from vqafeat_cli.console import progress_bar, run_shown
 
     changes = {name: value for name, value in overrides.items() if value is not None}
     config = PRETRAINING_RECIPES.get(recipe).overridden(changes)
@@ -121,8 +121,8 @@ def pretrain(
     request = PretrainingRequest(backbone, weights, sets, config, seed, computing, out)
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
-    with check_progress(len(paths)) as on_checked:
-        check_pictures(paths, max(computing.workers, 1), on_checked)
+    with progress_bar("checking images", len(paths)) as update:
+        check_pictures(paths, max(computing.workers, 1), lambda done: update(completed=done))
     network = run_shown(request)
     if json:
         click.echo(json_text(_as_json(network)))
