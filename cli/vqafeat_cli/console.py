@@ -113,13 +113,7 @@ def epoch_line(record: "PretrainingRecord", epochs: int) -> str:
 def fit_progress(
     splits: int, epochs: int | None = None, console: Console | None = None
 ) -> Iterator["FitProgress | None"]:
-    """Show the finished epochs and the latest split's curve on stderr if it is a terminal, else yield None.
-
-    Args:
-        splits: of the fit.
-        epochs: of each split, if known.
-        console: used instead of stderr.
-    """
+    """Show the finished epochs and the latest split's curve on stderr if it is a terminal, else yield None."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield None
@@ -191,12 +185,7 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
 
 
 def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
-    """Return the metrics of the test parts as lines of text: mean, deviation and median over the splits.
-
-    Args:
-        summary: of the test parts.
-        mapping: that PLCC and RMSE were computed after.
-    """
+    """Return the metrics of the test parts as lines of text: mean, deviation and median over the splits."""
     from vqafeat.training.results import MEASURES
 
     measures = shown_measures(mapping)

@@ -76,11 +76,7 @@ def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
 
 
 def video_lines(folder: StorePath, name: str) -> Iterator[str]:
-    """Yield where the label, file, frames and features of a video came from, in each store that has it.
-
-    Raises:
-        StoreError: no data set has such a video.
-    """
+    """Yield where the label, file, frames and features of a video came from, in each store that has it."""
     from vqafeat.store import FeatureStore
 
     stores = list(map(FeatureStore.open, stores_at(folder)))

@@ -18,11 +18,7 @@ from vqafeat.training.joint_store import JointStore
 def load_with_root(
     name_or_path: str, root: StorePath | None, labels: Sequence[Path]
 ) -> tuple[Dataset, StorePath]:
-    """Load a data set and return it with the folder of its videos; label files are read from local disk only.
-
-    Raises:
-        DatasetError: no folder of videos is known.
-    """
+    """Load a data set and return it with the folder of its videos; label files are read from local disk only."""
     default = default_root(name_or_path)
     folder = root or default
     label_root = folder if isinstance(folder, Path) else default
@@ -54,11 +50,7 @@ def stored_name(name_or_path: str) -> str:
 
 
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
-    """Open the store of a data set below a folder; without a name, the only store of the folder.
-
-    Raises:
-        StoreError: there is none, or there are several and none is named.
-    """
+    """Open the store of a data set below a folder; without a name, the only store of the folder."""
     if dataset is not None:
         name = stored_name(dataset)
         path = store_path(folder, name)
@@ -91,11 +83,9 @@ def open_stores(
 def local_copies(
     source: FeatureStore | JointStore, feature_sets: Collection[str], cache_bytes: int | None
 ) -> Iterator[FeatureStore | JointStore]:
-    """Lend the store with every part that is at a URL replaced by a copy on the local disk.
+    """Yield the store, or one that reads local copies of the parts at a URL.
 
     Args:
-        source: as it was opened.
-        feature_sets: the ones to copy.
         cache_bytes: most disk space for all copies; None for half of what is free.
     """
     cache = Cache(cache_folder("stores"), cache_bytes)
@@ -112,12 +102,10 @@ def local_copies(
 def copies_for_tables(
     stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
 ) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return a function that makes `local_copies` of the stores of tables, once for each store.
+    """Return a function that replaces stores as `local_copies`, until the stack is closed.
 
     Args:
-        stack: keeps the copies in use until it is closed.
         required: data set → every feature set that the tables read, so that one copy serves all of them.
-        cache_bytes: as in `local_copies`.
     """
     copies: dict[StorePath, FeatureReader] = {}
 
@@ -134,11 +122,7 @@ def copies_for_tables(
 
 
 def selected_features(source: FeatureReader, features: str | None) -> str:
-    """Return the requested feature sets; by default the only one that the data sets have.
-
-    Raises:
-        StoreError: there are several and none is named.
-    """
+    """Return the requested feature sets; by default the only one that the data sets have."""
     if features is not None:
         return features
     names = source.feature_sets()
