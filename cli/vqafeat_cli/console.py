@@ -113,7 +113,7 @@ def epoch_line(record: "PretrainingRecord", epochs: int) -> str:
 def fit_progress(
     splits: int, epochs: int | None = None, console: Console | None = None
 ) -> Iterator["FitProgress | None"]:
-    """Show the finished epochs and the latest split's curve on stderr if it is a terminal, else yield None."""
+    """Show finished epochs and the latest split's curve on stderr if it is a terminal, else yield None."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield None

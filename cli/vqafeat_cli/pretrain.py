@@ -42,17 +42,13 @@ if TYPE_CHECKING:
     default="li-released",
     help="Named set of the values below; `vqafeat list pretraining-recipes`.",
 )
-@click.option("--learning-rate", type=float, help="Overrides the recipe.")
-@click.option("--epochs", type=int, help="Epochs of both phases together; overrides the recipe.")
-@click.option(
-    "--head-epochs", type=int, help="First epochs, which train only the quality head; overrides the recipe."
-)
-@click.option("--batch-size", type=int, help="Pairs per step; overrides the recipe.")
-@click.option("--head-batch-size", type=int, help="Pairs per step of the first phase; overrides the recipe.")
-@click.option(
-    "--short-side", type=int, help="Pixels of the short side of scaled images; overrides the recipe."
-)
-@click.option("--crop-side", type=int, help="Pixels of the side of the square crop; overrides the recipe.")
+@click.option("--learning-rate", type=float, help="Over the recipe's.")
+@click.option("--epochs", type=int, help="Epochs of both phases, over the recipe's.")
+@click.option("--head-epochs", type=int, help="First epochs, of the quality head alone, over the recipe's.")
+@click.option("--batch-size", type=int, help="Pairs per step, over the recipe's.")
+@click.option("--head-batch-size", type=int, help="Pairs per step of the first epochs, over the recipe's.")
+@click.option("--short-side", type=int, help="Pixels of the short side of images, over the recipe's.")
+@click.option("--crop-side", type=int, help="Pixels of the side of the crops, over the recipe's.")
 @click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same file.")
 @device_option
 @click.option(

@@ -18,7 +18,7 @@ from vqafeat.training.joint_store import JointStore
 def load_with_root(
     name_or_path: str, root: StorePath | None, labels: Sequence[Path]
 ) -> tuple[Dataset, StorePath]:
-    """Load a data set and return it with the folder of its videos; label files are read from local disk only."""
+    """Load a data set and return it with the folder of its videos; label files are local."""
     default = default_root(name_or_path)
     folder = root or default
     label_root = folder if isinstance(folder, Path) else default
