@@ -93,9 +93,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(cls=_GroupedCommand)
-@click.option(
-    "--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them."
-)
+@click.option("--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them.")
 @click.option(
     "--option",
     "options",
@@ -117,24 +115,13 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Named set of everything that decides training; `vqafeat list recipes`.",
 )
 @_recipe_options
+@click.option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
 @click.option(
-    "--order",
-    default="OO",
-    help="O original, S shuffled: first letter training, second testing.",
+    "--sampling", default="all", help="Frames that are taken, before any shuffle; `vqafeat list samplings`."
 )
+@click.option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")
 @click.option(
-    "--sampling",
-    default="all",
-    help="Frames that are taken, before any shuffle; `vqafeat list samplings`.",
-)
-@click.option(
-    "--draws", default=1, help="Draws of random frames that a test score is the mean of."
-)
-@click.option(
-    "--splits",
-    default=10,
-    type=click.IntRange(1),
-    help="Number of splits, each with its own head.",
+    "--splits", default=10, type=click.IntRange(1), help="Number of splits, each with its own head."
 )
 @click.option(
     "--protocol",
@@ -142,21 +129,13 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="How splits are drawn: content (grouped), video, stored or official.",
 )
 @click.option(
-    "--ratio",
-    default="60/20/20",
-    help="Training/validation/test share; 80/20 has no validation part.",
+    "--ratio", default="60/20/20", help="Training/validation/test share; 80/20 has no validation part."
 )
+@click.option("--test-part", default="test", help="Of an official split: test or test-1080p.")
 @click.option(
-    "--test-part", default="test", help="Of an official split: test or test-1080p."
+    "--validation-share", default=0.2, help="Of an official training part without a validation part."
 )
-@click.option(
-    "--validation-share",
-    default=0.2,
-    help="Of an official training part without a validation part.",
-)
-@click.option(
-    "--seed", default=0, type=click.IntRange(0), help="The same seed gives the same run."
-)
+@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same run.")
 @click.option(
     "--mapping",
     default="logistic-increasing",
@@ -176,9 +155,7 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     is_flag=True,
     help="Of several data sets: allow features that were computed differently.",
 )
-@click.option(
-    "--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]"
-)
+@click.option("--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]")
 @click.option(
     "--overwrite",
     is_flag=True,
