@@ -19,8 +19,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
-    from vqafeat.extraction.loop import ExtractionSummary
-    from vqafeat.extraction.loop import Progress as ExtractionProgress
+    from vqafeat.extraction.results import ExtractionSummary
+    from vqafeat.extraction.results import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
     from vqafeat.pretraining.trainer import PretrainingRecord
     from vqafeat.training.loop import Progress as FitProgress

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
-from vqafeat.extraction.loop import extract_dataset
+from vqafeat.extraction.extract import extract
+from vqafeat.extraction.pipeline import Resources
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
@@ -136,15 +136,11 @@ def _finished(request: PretrainingRequest) -> PretrainedNetwork:
 def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
     labels = make_demo(out / DEMO_NAME, seed)
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
-    extractors = build_extractors(
-        [BACKBONE, made.backbone], {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
-    )
-    store = FeatureStore.create(
-        store_path(out / "features" / f"pretrained-{made.weights_sha256[:12]}", DEMO_NAME), dataset
-    )
+    weights = {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
+    folder = out / "features" / f"pretrained-{made.weights_sha256[:12]}"
     with shown_progress(len(dataset.videos)) as progress:
-        extract_dataset(dataset, store, extractors, progress=progress)
-    return store
+        extract(dataset, list(weights), folder, weights=weights, resources=Resources(), progress=progress)
+    return FeatureStore.open(store_path(folder, DEMO_NAME))
 
 
 def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> Run:

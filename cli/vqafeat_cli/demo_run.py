@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
-from vqafeat.extraction.loop import extract_dataset
+from vqafeat.extraction.extract import extract
+from vqafeat.extraction.pipeline import Resources
 from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.training.config import FitConfig
@@ -63,20 +63,19 @@ def demo_store(out: Path, seed: int) -> FeatureStore:
 
 def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
-    extractors = build_extractors([FEATURES], {BACKBONE: weights})
-    store = FeatureStore.create(
-        store_path(out / "features" / store_key(Path(weights).stem.replace(":", "-")), DEMO_NAME), dataset
-    )
+    folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
     # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
     # on two cores
     with one_thread(), shown_progress(len(dataset.videos)) as progress:
-        summary = extract_dataset(dataset, store, extractors, progress=progress)
+        summary = extract(
+            dataset, [FEATURES], folder, weights={BACKBONE: weights}, resources=Resources(), progress=progress
+        )
     click.echo(
         f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already "
         f"done",
         err=err,
     )
-    return store
+    return FeatureStore.open(store_path(folder, DEMO_NAME))
 
 
 def _fitted(store: FeatureStore, out: Path, seed: int) -> Run:

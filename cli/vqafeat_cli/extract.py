@@ -9,8 +9,8 @@ from vqafeat.io import json_text
 from vqafeat_cli import options
 
 if TYPE_CHECKING:
-    from vqafeat.extraction.loop import ExtractionSummary
-    from vqafeat.store import FeatureStore
+    from vqafeat.extraction.results import ExtractionSummary
+    from vqafeat.remote import StorePath
 
 
 @click.command()
@@ -73,11 +73,8 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50 --backend ray --address 10.0.0.1:6379 \\
           --gpus-per-worker 1 --cpus-per-worker 8
     """
-    from vqafeat.backbones.feature_set import ExtractorSpec
-    from vqafeat.backbones.network import chosen_precision
     from vqafeat.datasets import locate_videos
-    from vqafeat.extraction.extract import run_extraction
-    from vqafeat.extraction.loop import Extraction
+    from vqafeat.extraction.extract import extract as run
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root
@@ -87,30 +84,37 @@ def extract(
     located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
     device = compute["device"]
     ray = options.take_cluster(compute, {"device": device})
-    available = options.resources(**compute, ray=ray)
-    all_weights = options.network_weights(weights, backbones)
-    spec = ExtractorSpec(backbones, all_weights, dtype, chosen_precision(precision, available.device))
-    extractors = spec.build()
-    used = [available.device] if ray else options.devices(device)
-    output = FeatureStore.create(store_path(paths["store"], loaded.name), loaded)
-    work = Extraction(located.dataset, output, extractors, spec, located.missing, available, used, ray)
-    with shown_progress(len(located.dataset.videos)) as progress:
-        summary = run_extraction(work, progress)
-    _print_summary(output, summary, json)
+    path = store_path(paths["store"], loaded.name)
+    with shown_progress(len(loaded.videos)) as progress:
+        summary = run(
+            located.dataset,
+            backbones,
+            # the store has the labels of missing videos, too
+            FeatureStore.create(path, loaded) if located.missing else paths["store"],
+            weights=options.network_weights(weights, backbones),
+            dtype=dtype,
+            precision=precision,
+            resources=options.resources(**compute, ray=ray),
+            devices=None if ray else options.devices(device),
+            cluster=ray,
+            missing=located.missing,
+            progress=progress,
+        )
+    _print_summary(path, summary, json)
     return options.FINISHED_WITH_FAILURES if summary.failures else 0
 
 
-def _print_summary(store: "FeatureStore", summary: "ExtractionSummary", json: bool) -> None:
-    from vqafeat.extraction.loop import failure_log_path
+def _print_summary(path: "StorePath", summary: "ExtractionSummary", json: bool) -> None:
+    from vqafeat.store.zarr_io import failure_log_path
 
     failed = len(summary.failures)
     if json:
         counts = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": failed}
-        click.echo(json_text({**counts, "frames": summary.frames, "store": str(store.path)}))
+        click.echo(json_text({**counts, "frames": summary.frames, "store": str(path)}))
     else:
         extracted = f"{summary.extracted} videos extracted ({summary.frames} frames decoded)"
-        click.echo(f"{store.path}: {extracted}, {summary.skipped} already done, {failed} failed.")
+        click.echo(f"{path}: {extracted}, {summary.skipped} already done, {failed} failed.")
     for failure in summary.failures[:5]:
         click.echo(f"  {failure.kind}: {failure.message}", err=True)
     if failed:
-        click.echo(f"{failed} failed in all; the failure log is {failure_log_path(store)}.", err=True)
+        click.echo(f"{failed} failed in all; the failure log is {failure_log_path(path)}.", err=True)

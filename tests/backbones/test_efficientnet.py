@@ -50,8 +50,8 @@ def scaled(frames: Tensor) -> Tensor:
     return (frames / 255 - 0.5) / 0.5
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+def relative(result: Tensor, expected: Tensor) -> float:
+    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,9 @@ def test_efficientnet__recognises_what_the_published_network_recognises(referenc
     network = BACKBONE.build().eval()
     network.load_state_dict(published_state(BACKBONE))
     with torch.inference_mode():
-        expected, found = reference(scaled(photographs())), network(scaled(photographs()))
+        expected, result = reference(scaled(photographs())), network(scaled(photographs()))
     assert expected.argmax(1).tolist() == [BELL_COTE, DAISY]
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(result, expected, rtol=0, atol=0)
 
 
 def test_efficientnet__maps_equal_those_of_the_published_blocks(
@@ -88,12 +88,12 @@ def test_efficientnet__maps_equal_those_of_the_published_blocks(
     ]
     with torch.inference_mode():
         reference(scaled(photographs()))
-        found = plain(scaled(photographs()))
+        result = plain(scaled(photographs()))
     for hook in hooks:
         hook.remove()
-    assert [maps.shape[1] for maps in found.values()] == [24, 40, 112, 320]
+    assert [maps.shape[1] for maps in result.values()] == [24, 40, 112, 320]
     for tap in TAPS:
-        torch.testing.assert_close(found[tap], expected[tap], rtol=0, atol=0)
+        torch.testing.assert_close(result[tap], expected[tap], rtol=0, atol=0)
 
 
 def test_packaged_weights__are_renamed_to_the_names_of_timm() -> None:
@@ -129,9 +129,9 @@ def test_fused__efficientnet_computes_the_same(
     monkeypatch.setattr(fuse, "_HAS_ONEDNN", has_onednn)
     frames = scaled(photographs(*size))
     with torch.inference_mode():
-        expected, found = plain(frames), fused(plain)(frames.to(memory_format=torch.channels_last))
+        expected, result = plain(frames), fused(plain)(frames.to(memory_format=torch.channels_last))
     # the plain network itself, in float32, is up to 1.5e-6 off its values in float64
-    assert max(relative(found[tap], expected[tap]) for tap in TAPS) < 4e-6
+    assert max(relative(result[tap], expected[tap]) for tap in TAPS) < 4e-6
 
 
 def test_fused__efficientnet_consists_of_fused_steps(plain: nn.Module) -> None:

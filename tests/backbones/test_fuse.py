@@ -33,8 +33,8 @@ def network() -> nn.Module:
     return create_feature_extractor(trained(resnet18()), TAPS, suppress_diff_warning=True)
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+def relative(result: Tensor, expected: Tensor) -> float:
+    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("has_onednn", [True, False])
@@ -46,9 +46,9 @@ def test_fused__computes_what_the_network_computes(
     frames = torch.randn(2, 3, *size)
     with torch.inference_mode():
         expected = network(frames)
-        found = fused(network)(frames.to(memory_format=torch.channels_last))
+        result = fused(network)(frames.to(memory_format=torch.channels_last))
     for tap in TAPS:
-        assert relative(found[tap], expected[tap]) < 2e-6
+        assert relative(result[tap], expected[tap]) < 2e-6
     assert sum(isinstance(module, nn.BatchNorm2d) for module in fused(network).modules()) == 0
     assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) > 0
 
@@ -106,8 +106,8 @@ class Odd(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         first = self.norm(self.first(frames))
         shortcut = self.third(first)
-        found = torch.relu(self.second_norm(self.second(first)) + shortcut)
-        return self.relu(found) * shortcut + (self.third(found) + first)
+        result = torch.relu(self.second_norm(self.second(first)) + shortcut)
+        return self.relu(result) * shortcut + (self.third(result) + first)
 
 
 def test_fused__keeps_sums_that_are_read_again() -> None:
@@ -189,8 +189,8 @@ def test_fused__takes_each_activation_after_a_convolution_and_after_a_sum(
     block = trained(Block())
     frames = 9 * torch.randn(1, 8, 7, 10)
     with torch.inference_mode():
-        found, expected = fused(block)(frames.to(memory_format=torch.channels_last)), block(frames)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        result, expected = fused(block)(frames.to(memory_format=torch.channels_last)), block(frames)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
     steps = [module for module in fused(block).modules() if isinstance(module, FusedConvolution)]
     assert [step.in_place for step in steps] == [False, False, True]
     assert {node.op for node in fused(block).graph.nodes} == {"placeholder", "call_module", "output"}
@@ -251,8 +251,8 @@ def test_same_pad__equals_tensorflow_and_is_part_of_the_step(kernel: int, stride
             assert expected.shape[-2:] == (-(-height // stride), -(-width // stride))
             torch.testing.assert_close(network(frames), expected, rtol=0, atol=0)
             torch.testing.assert_close(fx.symbolic_trace(network)(frames), expected, rtol=0, atol=0)
-            found = step(frames.to(memory_format=torch.channels_last))
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+            result = step(frames.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_fused_convolution__refuses_other_padding() -> None:

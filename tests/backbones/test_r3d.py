@@ -72,9 +72,9 @@ def by_functions(state: dict[str, Tensor], clips: Tensor) -> Tensor:
 def test_r3d101__map_equals_the_published_network(network: nn.Module) -> None:
     clips = torch.randn(1, 3, 16, 40, 70)
     with torch.inference_mode():
-        found = BACKBONE.with_feature_layers(network, ("layer4",))(clips)["layer4"]
-        assert found.shape == (1, 2048, 1, 2, 3)
-        torch.testing.assert_close(found, by_functions(network.state_dict(), clips))
+        result = BACKBONE.with_feature_layers(network, ("layer4",))(clips)["layer4"]
+        assert result.shape == (1, 2048, 1, 2, 3)
+        torch.testing.assert_close(result, by_functions(network.state_dict(), clips))
         assert network(clips).shape == (1, 400)
 
 

@@ -40,8 +40,8 @@ def test_with_feature_layers__gives_the_stages_inside_the_whole_network(name: st
     network.load_state_dict(whole.state_dict())
     with torch.inference_mode():
         whole(frames)
-        found = backbone.with_feature_layers(network.eval(), STAGES)(frames)
-        torch.testing.assert_close(dict(found), seen)
+        result = backbone.with_feature_layers(network.eval(), STAGES)(frames)
+        torch.testing.assert_close(dict(result), seen)
         torch.testing.assert_close(
             backbone.with_feature_layers(network, ("layer4",))(frames)["layer4"], seen["layer4"]
         )

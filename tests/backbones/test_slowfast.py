@@ -39,10 +39,10 @@ def test_slowfast_fast__equals_the_fast_pathway_of_the_whole_network(
     with torch.inference_mode():
         for block in whole.get_submodule("blocks")[:5]:
             pathways = block(pathways)
-        found = BACKBONE.with_feature_layers(fast, ("res5",))(clip)
-    assert found["res5"].shape == (1, 256, 32, 2, 2)
+        result = BACKBONE.with_feature_layers(fast, ("res5",))(clip)
+    assert result["res5"].shape == (1, 256, 32, 2, 2)
     assert pathways[0].shape[1] == 2048
-    torch.testing.assert_close(found["res5"], pathways[1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result["res5"], pathways[1], rtol=1e-5, atol=1e-5)
 
 
 def test_load_state__keys_are_those_of_the_published_file_alone(fast: nn.Module, whole: nn.Module) -> None:

@@ -43,9 +43,9 @@ def test_swin3d__map_equals_torchvision_at_any_size(
     torch.manual_seed(0)
     clips = torch.randn(shape[0], 3, *shape[1:])
     with torch.inference_mode():
-        found = BACKBONE.with_feature_layers(whole, ("norm",))(clips)["norm"]
-        assert found.shape == (shape[0], 768, *sides)
-        torch.testing.assert_close(found, before_the_pool(whole, clips), rtol=1e-5, atol=2e-5)
+        result = BACKBONE.with_feature_layers(whole, ("norm",))(clips)["norm"]
+        assert result.shape == (shape[0], 768, *sides)
+        torch.testing.assert_close(result, before_the_pool(whole, clips), rtol=1e-5, atol=2e-5)
 
 
 def test_swin3d__attention_in_pieces_makes_no_difference(

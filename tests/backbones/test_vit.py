@@ -60,9 +60,9 @@ def test_vit__equals_the_encoder_of_torchvision_at_its_own_size() -> None:
     whole = stirred(backbone.build())
     frames = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
-        found = backbone.with_feature_layers(whole, ("encoder",))(frames)["encoder"]
-        assert found.shape == (1, 768, 14, 14)
-        torch.testing.assert_close(found, encoded(whole, frames), rtol=1e-5, atol=2e-5)
+        result = backbone.with_feature_layers(whole, ("encoder",))(frames)["encoder"]
+        assert result.shape == (1, 768, 14, 14)
+        torch.testing.assert_close(result, encoded(whole, frames), rtol=1e-5, atol=2e-5)
 
 
 def test_patch_maps__equal_torchvision_at_another_size() -> None:
@@ -78,14 +78,14 @@ def test_patch_maps__equal_torchvision_at_another_size() -> None:
 def test_positions__are_interpolated_to_the_grid(rows: int, columns: int) -> None:
     network = small(224).double()
     trained = network.get_parameter("encoder.pos_embedding").detach()
-    found = PatchMaps(network).positions(rows, columns).detach()
-    torch.testing.assert_close(found, resized(trained, rows, columns))
-    assert (rows, columns) != (14, 14) or torch.equal(found, trained)
+    result = PatchMaps(network).positions(rows, columns).detach()
+    torch.testing.assert_close(result, resized(trained, rows, columns))
+    assert (rows, columns) != (14, 14) or torch.equal(result, trained)
 
 
 def test_patch_maps__ignore_what_exceeds_whole_patches() -> None:
     network = stirred(small(224))
     frames = torch.randn(1, 3, 79, 100)
-    found = PatchMaps(network)(frames)["encoder"]
-    assert found.shape == (1, 24, 4, 6)
-    torch.testing.assert_close(found, PatchMaps(network)(frames[..., :64, :96])["encoder"])
+    result = PatchMaps(network)(frames)["encoder"]
+    assert result.shape == (1, 24, 4, 6)
+    torch.testing.assert_close(result, PatchMaps(network)(frames[..., :64, :96])["encoder"])

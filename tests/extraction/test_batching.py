@@ -1,4 +1,4 @@
-"""Batches of frames and blocks of clips, with a network that tells what it was given."""
+"""Batches of frames and blocks of clips, with a network that records what it was given."""
 
 from pathlib import Path
 from typing import cast
@@ -22,13 +22,13 @@ from vqafeat.extraction.batching import (
 )
 
 
-class Telling:
+class Recording:
     """A network whose row for a frame is the frame's first sample; it has memory for so many frames."""
 
     def __init__(self, room: int = 1000, clips: ClipRule | None = None) -> None:
         self.given: list[list[int]] = []
         self.room = room
-        self.backbone = type("", (), {"name": "telling", "clips": clips})
+        self.backbone = type("", (), {"name": "recording", "clips": clips})
 
     def frame_rows(self, frames: Tensor) -> Rows:
         if len(frames) > self.room:
@@ -48,26 +48,29 @@ def frames_of(first: int, count: int, side: int = 4) -> Tensor:
     )
 
 
-def as_network(telling: Telling) -> Network:
-    return cast(Network, telling)
+def as_network(network: Recording) -> Network:
+    return cast(Network, network)
 
 
-def rows_of(sink: FeatureBuffer) -> list[float]:
-    return sink.arrays()["a"].flatten().tolist()
+A = {"a": torch.float32}
+
+
+def rows_of(buffer: FeatureBuffer) -> list[float]:
+    return buffer.arrays()["a"].flatten().tolist()
 
 
 def test_frame_batcher__shares_batches_and_gives_each_video_its_rows() -> None:
-    network = Telling()
-    batches = FrameBatcher(as_network(network), lambda height, width: 4)
-    one, two, other = (FeatureBuffer(lambda rows: rows) for _ in range(3))
-    batches.add(one, frames_of(0, 3))
-    batches.add(other, frames_of(200, 2, side=6))
-    batches.add(two, frames_of(100, 6))
+    network = Recording()
+    batcher = FrameBatcher(as_network(network), lambda height, width: 4)
+    one, two, other = (FeatureBuffer(A) for _ in range(3))
+    batcher.add(one, frames_of(0, 3))
+    batcher.add(other, frames_of(200, 2, side=6))
+    batcher.add(two, frames_of(100, 6))
     assert network.given == [[0, 1, 2, 100], [101, 102, 103, 104]]
     assert (rows_of(one), one.waiting, two.waiting, other.waiting) == ([0, 1, 2], 0, 1, 2)
-    batches.flush((4, 4))
-    batches.flush((6, 6))
-    batches.flush((8, 8))
+    batcher.flush((4, 4))
+    batcher.flush((6, 6))
+    batcher.flush((8, 8))
     assert network.given[2:] == [[105] * 4, [200, 201, 201, 201]]
     assert (rows_of(two), rows_of(other), two.waiting, other.waiting) == (
         [*range(100, 106)],
@@ -78,37 +81,37 @@ def test_frame_batcher__shares_batches_and_gives_each_video_its_rows() -> None:
 
 
 def test_frame_batcher__halves_the_batch_on_a_device_without_memory() -> None:
-    network = Telling(room=3)
-    batches = FrameBatcher(as_network(network), lambda height, width: 16)
-    sink = FeatureBuffer(lambda rows: rows)
-    batches.add(sink, frames_of(0, 16))
-    batches.flush((4, 4))
-    assert rows_of(sink) == [*range(16)]
+    network = Recording(room=3)
+    batcher = FrameBatcher(as_network(network), lambda height, width: 16)
+    buffer = FeatureBuffer(A)
+    batcher.add(buffer, frames_of(0, 16))
+    batcher.flush((4, 4))
+    assert rows_of(buffer) == [*range(16)]
     assert {len(given) for given in network.given} == {2}
-    assert sink.error is None
+    assert buffer.error is None
 
 
 def test_frame_batcher__a_frame_that_never_fits_fails_its_video_alone() -> None:
-    network = Telling(room=0)
-    batches = FrameBatcher(as_network(network), lambda height, width: 2)
-    one, two = FeatureBuffer(lambda rows: rows), FeatureBuffer(lambda rows: rows)
-    batches.add(one, frames_of(0, 1))
-    batches.add(two, frames_of(9, 1))
-    batches.flush((4, 4))
+    network = Recording(room=0)
+    batcher = FrameBatcher(as_network(network), lambda height, width: 2)
+    one, two = FeatureBuffer(A), FeatureBuffer(A)
+    batcher.add(one, frames_of(0, 1))
+    batcher.add(two, frames_of(9, 1))
+    batcher.flush((4, 4))
     assert one.error is not None
     assert one.error.kind == "out-of-memory"
-    assert "'telling' ran out of memory on a single frame of 4x4; use a smaller view" in str(one.error)
+    assert "'recording' ran out of memory on a single frame of 4x4; use a smaller view" in str(one.error)
     network.room = 1
-    batches.add(two, frames_of(10, 1))
+    batcher.add(two, frames_of(10, 1))
     assert (one.waiting, two.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("pieces", [(300,), (1,) * 300, (7, 100, 193), (64, 64, 64, 64, 44)])
 def test_frame_collector__passes_the_selected_frames_alone(pieces: tuple[int, ...]) -> None:
-    network = Telling()
-    batches = FrameBatcher(as_network(network), lambda height, width: 1)
-    sink = FeatureBuffer(lambda rows: rows)
-    collector = FrameCollector(batches, sink, [0, 7, 8, 255, 299])
+    network = Recording()
+    batcher = FrameBatcher(as_network(network), lambda height, width: 1)
+    buffer = FeatureBuffer(A)
+    collector = FrameCollector(batcher, buffer, [0, 7, 8, 255, 299])
     first = 0
     for count in pieces:
         collector.push(
@@ -121,8 +124,8 @@ def test_frame_collector__passes_the_selected_frames_alone(pieces: tuple[int, ..
         )
         first += count
     collector.finish(300)
-    assert sink.frames == [0, 7, 8, 255, 299]
-    assert rows_of(sink) == [0, 7, 8, 255, 43]
+    assert buffer.frames == [0, 7, 8, 255, 299]
+    assert rows_of(buffer) == [0, 7, 8, 255, 43]
 
 
 def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]:
@@ -147,25 +150,23 @@ def whole_clips(rule: ClipRule, total: int) -> tuple[list[list[int]], list[int]]
 def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
     rule: ClipRule, total: int, chunk: int
 ) -> None:
-    network = Telling(clips=rule)
-    sink = FeatureBuffer(lambda rows: rows)
-    collector = ClipBatcher(as_network(network), sink)
+    network = Recording(clips=rule)
+    buffer = FeatureBuffer(A)
+    collector = ClipBatcher(as_network(network), buffer)
     for first in range(0, total, chunk):
         collector.push(first, frames_of(first, min(chunk, total - first)))
     collector.finish(total)
     blocks, rows = whole_clips(rule, total)
     assert network.given == blocks
-    assert sink.frames == rows
-    assert len(sink.arrays()["a"]) == len(rows)
+    assert buffer.frames == rows
+    assert len(buffer.arrays()["a"]) == len(rows)
 
 
 def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:
-    collector = ClipBatcher(
-        as_network(Telling(room=3, clips=ClipRule(8, 4, 4))), FeatureBuffer(lambda rows: rows)
-    )
+    collector = ClipBatcher(as_network(Recording(room=3, clips=ClipRule(8, 4, 4))), FeatureBuffer(A))
     collector.push(0, frames_of(0, 5))
     collector.finish(5)
-    assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.sink.error)
+    assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.buffer.error)
 
 
 def test_backbones__those_that_read_clips() -> None:
@@ -186,11 +187,11 @@ def test_spill_buffer__returns_pieces_in_order(
     store = SpillBuffer(tmp_path)
     for piece in pieces:
         store.append(piece)
-    found = store.array()
-    assert isinstance(found, np.memmap) == (held < 1 << 30)
+    result = store.array()
+    assert isinstance(result, np.memmap) == (held < 1 << 30)
     del store
-    np.testing.assert_array_equal(found, np.concatenate(pieces))
-    assert found.dtype == dtype
+    np.testing.assert_array_equal(result, np.concatenate(pieces))
+    assert result.dtype == dtype
     assert list(tmp_path.iterdir()) == []
 
 

@@ -38,9 +38,9 @@ def test_vsfa_dataset__takes_a_folder_under_a_name_of_the_user(folder: Path, tmp
     assert (summary.imported, summary.channels, summary.left_out) == (3, 8, ())
     for index in SCORES:
         expected = np.load(folder / f"{index}_resnet-50_res5c.npy")
-        found = store.read("resnet50", str(index))
-        np.testing.assert_array_equal(found.values, expected)
-        assert found.values.dtype == expected.dtype
+        result = store.read("resnet50", str(index))
+        np.testing.assert_array_equal(result.values, expected)
+        assert result.values.dtype == expected.dtype
     assert store.seconds("0") is None
     assert store.complete_videos("resnet50") == ["0", "2", "10"]
     assert list(verify_store(store)) == []
@@ -71,7 +71,7 @@ def test_vsfa_dataset__refuses_incomplete_folders(folder: Path, tmp_path: Path) 
     with pytest.raises(DatasetError, match="holds nan, no score"):
         vsfa_dataset(folder, "mine")
     (folder / "2_score.npy").unlink()
-    with pytest.raises(DatasetError, match=r"2_score.npy' is missing beside its features"):
+    with pytest.raises(DatasetError, match=r"2_score.npy' is missing next to its features"):
         vsfa_dataset(folder, "mine")
     for content in (b"", b"no array"):
         (folder / "2_score.npy").write_bytes(content)

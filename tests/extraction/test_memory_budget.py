@@ -71,10 +71,10 @@ def test_extract_video__refuses_beyond_the_budget_with_the_amount_needed(tmp_pat
         extract_video(clip, extractors, resources=resources)
     assert caught.value.kind == "over-memory"
     enough = float(str(caught.value).split("--memory ")[1].split("G")[0])
-    found = extract_video(
+    result = extract_video(
         clip, extractors, resources=Resources(workers=0, memory_bytes=int(enough * (1 << 30)))
     )
-    assert len(found.table.seconds) == 2
+    assert len(result.table.seconds) == 2
 
 
 def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> None:

@@ -7,21 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from tests.helpers.extractions import RecordedProgress, tree
-from vqafeat.backbones.feature_set import ExtractorSpec
+from tests.helpers.extractions import RecordedProgress, extract_random, tree
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ExtractionError, StoreError
-from vqafeat.extraction.loop import ExtractionSummary, extract_dataset, failure_log_path, read_failure_log
-from vqafeat.extraction.multi_device import extract_on_devices, shares
-from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.multi_device import shares
+from vqafeat.extraction.pipeline import VideoTask
+from vqafeat.extraction.results import ExtractionSummary, Progress, read_failure_log
 from vqafeat.store import FeatureStore
+from vqafeat.store.zarr_io import failure_log_path
 
-CPU = torch.device("cpu")
-REQUEST = ExtractorSpec(("squeezenet1_0",), {"squeezenet1_0": "random"}, "float16", "fp32")
 NAMES = [f"{index}.mp4" for index in range(5)]
 
 
@@ -35,39 +32,29 @@ def dataset(tmp_path: Path) -> Dataset:
     return csv_dataset(folder, NAMES)
 
 
-def spread(
-    dataset: Dataset, store: FeatureStore, progress: RecordedProgress | None = None
-) -> ExtractionSummary:
-    return extract_on_devices(
-        dataset,
-        store,
-        REQUEST.build(),
-        REQUEST,
-        [CPU, CPU],
-        resources=Resources(workers=2),
-        progress=progress or RecordedProgress(),
-    )
+def spread(dataset: Dataset, store: FeatureStore, progress: Progress | None = None) -> ExtractionSummary:
+    return extract_random(dataset, store, devices=["cpu", "cpu"], progress=progress)
 
 
 def test_extract_on_devices__two_processes_leave_the_store_of_one(dataset: Dataset, tmp_path: Path) -> None:
     alone = FeatureStore.create(tmp_path / "alone" / "videos.zarr", dataset)
-    expected = extract_dataset(dataset, alone, REQUEST.build())
+    expected = extract_random(dataset, alone)
     store, progress = FeatureStore.create(tmp_path / "spread" / "videos.zarr", dataset), RecordedProgress()
     summary = spread(dataset, store, progress)
     assert (summary.extracted, summary.skipped, summary.frames) == (4, 0, expected.frames)
     assert [failure.video for failure in summary.failures] == ["1.mp4"]
-    assert read_failure_log(failure_log_path(store)) == list(summary.failures)
+    assert read_failure_log(failure_log_path(store.path)) == list(summary.failures)
     assert tree(store.path) == tree(alone.path)
-    assert {event for event in progress.events if isinstance(event, str)} == set(NAMES)
+    assert set(progress.names) == set(NAMES)
 
 
 def test_shares__divide_videos_by_size_and_lose_none(dataset: Dataset) -> None:
-    parts = shares(dataset, 2)
-    assert sorted(video.name for part in parts for video in part.videos) == NAMES
-    loads = [sum(video.path.stat().st_size for video in part.videos if video.path) for part in parts]
-    largest = max(video.path.stat().st_size for video in dataset.videos if video.path)
-    assert abs(loads[0] - loads[1]) <= largest
-    assert [len(part.videos) for part in shares(dataset, 5)] == [1] * 5
+    tasks = [VideoTask(video.name, video.path, None, ()) for video in dataset.videos if video.path]
+    parts = shares(tasks, 2)
+    assert sorted(task.name for part in parts for task in part) == NAMES
+    loads = [sum(task.file.stat().st_size for task in part) for part in parts]
+    assert abs(loads[0] - loads[1]) <= max(task.file.stat().st_size for task in tasks)
+    assert [len(part) for part in shares(tasks, 5)] == [1] * 5
 
 
 @pytest.mark.faults
@@ -78,14 +65,15 @@ def test_extract_on_devices__reports_a_killed_process_and_keeps_the_rest(
 
     def kill_one() -> None:
         children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
-        while not (found := [int(child) for child in children.read_text().split() if _is_share(int(child))]):
+        while not (
+            running := [int(child) for child in children.read_text().split() if _is_share(int(child))]
+        ):
             time.sleep(0.01)
-        os.kill(found[0], signal.SIGKILL)
+        os.kill(running[0], signal.SIGKILL)
 
     threading.Thread(target=kill_one, daemon=True).start()
     with pytest.raises(
-        ExtractionError,
-        match=r"the process on device 'cpu' ended with code -9 .* the same command goes on from there",
+        ExtractionError, match=r"the process on device 'cpu' ended with code -9 .* the same command resumes"
     ):
         spread(dataset, store)
     assert spread(dataset, store).extracted <= 4

@@ -31,7 +31,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_extract_video__rows_equal_the_released_recipe(clip: Path) -> None:
-    found = extract_video(clip, build_extractors(["resnet18"], RANDOM, "float32")).features["resnet18"]
+    result = extract_video(clip, build_extractors(["resnet18"], RANDOM, "float32")).features["resnet18"]
     with VideoReader(clip) as reader:
         tensors = [functional.to_tensor(frame.rgb) for frame in reader]
     frames = torch.stack(
@@ -42,20 +42,20 @@ def test_extract_video__rows_equal_the_released_recipe(clip: Path) -> None:
     with torch.inference_mode():
         maps = network(frames)["layer4"]
     expected = torch.cat([maps.mean((2, 3)), torch.std(maps.flatten(2), dim=2, unbiased=True)], 1)
-    np.testing.assert_allclose(found.values, expected.numpy(), rtol=2e-4, atol=2e-5)
-    np.testing.assert_array_equal(found.frame, np.arange(7))
+    np.testing.assert_allclose(result.values, expected.numpy(), rtol=2e-4, atol=2e-5)
+    np.testing.assert_array_equal(result.frame, np.arange(7))
 
 
 @pytest.mark.parametrize("batch_frames", [1, 3, 4, 7, 50])
 def test_extract_video__rows_do_not_depend_on_the_batch(clip: Path, batch_frames: int) -> None:
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     expected = extract_video(clip, extractors).features["resnet18"].values
-    found = (
+    result = (
         extract_video(clip, extractors, resources=Resources(workers=0, batch_frames=batch_frames))
         .features["resnet18"]
         .values
     )
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_extract_video__networks_in_one_pass_equal_each_alone(clip: Path) -> None:
@@ -68,12 +68,12 @@ def test_extract_video__networks_in_one_pass_equal_each_alone(clip: Path) -> Non
 
 
 def test_extract_video__reports_each_frame_with_time_and_source(clip: Path) -> None:
-    told: list[int] = []
-    found = extract_video(clip, build_extractors(["squeezenet1_0"], RANDOM), on_frames=told.append)
-    assert sum(told) == 7
-    np.testing.assert_allclose(found.table.seconds, np.arange(7) / 25, atol=1e-3)
-    assert found.table.source["bytes"] == clip.stat().st_size
-    assert (found.table.source["width"], found.table.source["codec"]) == (96, "h264")
+    counts: list[int] = []
+    result = extract_video(clip, build_extractors(["squeezenet1_0"], RANDOM), on_frames=counts.append)
+    assert sum(counts) == 7
+    np.testing.assert_allclose(result.table.seconds, np.arange(7) / 25, atol=1e-3)
+    assert result.table.source["bytes"] == clip.stat().st_size
+    assert (result.table.source["width"], result.table.source["codec"]) == (96, "h264")
 
 
 def test_identity__follows_what_the_rows_depend_on() -> None:
@@ -129,7 +129,7 @@ def alone(clips: list[Path]) -> Rows:
     return {path.name: extract_video(path, extractors).features for path in clips}
 
 
-def jobs_of(paths: list[Path], extractors: list[FeatureExtractor]) -> list[VideoTask]:
+def tasks_of(paths: list[Path], extractors: list[FeatureExtractor]) -> list[VideoTask]:
     return [
         VideoTask(path.name, path, None, tuple(extractor.feature_set for extractor in extractors))
         for path in paths
@@ -139,13 +139,13 @@ def jobs_of(paths: list[Path], extractors: list[FeatureExtractor]) -> list[Video
 def rows_by_video(paths: list[Path], extractors: list[FeatureExtractor], resources: Resources) -> Rows:
     with Pipeline(extractors, resources) as pipeline:
         return {
-            outcome.job.name: outcome.extracted().features
-            for outcome in pipeline.outcomes(jobs_of(paths, extractors))
+            result.task.name: result.extracted().features
+            for result in pipeline.results(tasks_of(paths, extractors))
         }
 
 
-def assert_equal(found: dict[str, VideoFeatures], expected: dict[str, VideoFeatures]) -> None:
-    for name, features in found.items():
+def assert_equal(result: dict[str, VideoFeatures], expected: dict[str, VideoFeatures]) -> None:
+    for name, features in result.items():
         np.testing.assert_array_equal(features.values, expected[name].values)
         np.testing.assert_array_equal(features.frame, expected[name].frame)
 
@@ -167,12 +167,12 @@ def test_extract_video__all_kinds_of_networks_in_one_pass_equal_each_alone(clips
 def test_pipeline__rows_ignore_the_decoder_and_the_other_videos(
     clips: list[Path], alone: Rows, workers: int
 ) -> None:
-    found = rows_by_video(
+    result = rows_by_video(
         clips, build_extractors(MIXED[:4], MIXED_WEIGHTS, "float32"), Resources(workers=workers)
     )
-    assert set(found) == set(alone)
+    assert set(result) == set(alone)
     for name, features in alone.items():
-        assert_equal(found[name], features)
+        assert_equal(result[name], features)
 
 
 def test_pipeline__batches_across_videos_give_each_video_its_rows(
@@ -182,20 +182,20 @@ def test_pipeline__batches_across_videos_give_each_video_its_rows(
     # video
     extractors = build_extractors(["resnet18"], RANDOM, "float32")
     monkeypatch.setattr(Pipeline, "_batch_size", lambda pipeline, network, height, width: 16)
-    found = rows_by_video(clips, extractors, Resources(workers=2))
+    result = rows_by_video(clips, extractors, Resources(workers=2))
     for name, features in alone.items():
         np.testing.assert_allclose(
-            found[name]["resnet18"].values, features["resnet18"].values, rtol=1e-4, atol=1e-5
+            result[name]["resnet18"].values, features["resnet18"].values, rtol=1e-4, atol=1e-5
         )
 
 
 def test_slowfast_fast__sees_the_frames_of_the_released_rule(clips: list[Path]) -> None:
-    found = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features[
+    result = extract_video(clips[2], build_extractors(["slowfast-fast"], MIXED_WEIGHTS, "float32")).features[
         "slowfast-fast"
     ]
     block = [*range(0, 61, 2), 63]
     last = [69 + index for index in block if 69 + index >= 128]
-    assert found.frame.tolist() == [*block, *(64 + index for index in block), *last]
+    assert result.frame.tolist() == [*block, *(64 + index for index in block), *last]
     with VideoReader(clips[2]) as reader:
         rgb = torch.stack([functional.to_tensor(frame.rgb) for frame in reader])
     normal = (
@@ -208,13 +208,13 @@ def test_slowfast_fast__sees_the_frames_of_the_released_rule(clips: list[Path]) 
     with torch.inference_mode():
         (maps,) = network(normal[:, :, [64 + index for index in block]]).values()
     expected = torch.cat([maps[0].mean((2, 3)), maps[0].flatten(2).std(2)]).T
-    np.testing.assert_allclose(found.values[32:64], expected.numpy(), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(result.values[32:64], expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
 def test_crops768__are_averaged(clips: list[Path], tmp_path: Path) -> None:
     path = write_clip(tmp_path / "large.mp4", noise_frames(1, 1000, 800))
     extractors = build_extractors(["squeezenet1_0", "squeezenet1_0@crops768"], RANDOM, "float32")
-    found = extract_video(path, extractors).features["squeezenet1_0@crops768"].values
+    result = extract_video(path, extractors).features["squeezenet1_0@crops768"].values
     with VideoReader(path) as reader:
         (rgb,) = [frame.rgb.copy() for frame in reader]
     alone = []
@@ -227,7 +227,7 @@ def test_crops768__are_averaged(clips: list[Path], tmp_path: Path) -> None:
         )
         alone.append(extract_video(crop, extractors[:1]).features["squeezenet1_0"].values)
     assert len(alone) == 4
-    np.testing.assert_allclose(found, np.mean(alone, 0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result, np.mean(alone, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_uniform128__is_right_where_the_container_miscounts(
@@ -236,10 +236,10 @@ def test_uniform128__is_right_where_the_container_miscounts(
     extractors = build_extractors(["squeezenet1_0@uniform128", "resnet18"], RANDOM)
     expected = extract_video(clips[2], extractors).features
     assert expected["squeezenet1_0@uniform128"].frame.tolist() == uniform_frames(133, 128)
-    told: list[int] = []
-    monkeypatch.setattr("vqafeat.video.chunks.count_packets", lambda path, raw: told.append(1) or 200)
+    calls: list[int] = []
+    monkeypatch.setattr("vqafeat.video.chunks.count_packets", lambda path, raw: calls.append(1) or 200)
     assert_equal(extract_video(clips[2], extractors).features, expected)
-    assert told == [1]
+    assert calls == [1]
 
 
 def test_pipeline__refuses_a_video_too_large_for_its_clips_and_continues(
@@ -249,11 +249,11 @@ def test_pipeline__refuses_a_video_too_large_for_its_clips_and_continues(
     extractors = build_extractors(["slowfast-fast"], MIXED_WEIGHTS)
     with Pipeline(extractors, Resources(workers=1, memory_bytes=used_bytes() + (220 << 20))) as pipeline:
         ends = {}
-        for outcome in pipeline.outcomes(jobs_of([large, clips[1]], extractors)):
+        for result in pipeline.results(tasks_of([large, clips[1]], extractors)):
             try:
-                ends[outcome.job.name] = len(outcome.extracted().features["slowfast-fast"].values)
+                ends[result.task.name] = len(result.extracted().features["slowfast-fast"].values)
             except VideoError as error:
-                ends[outcome.job.name] = error.kind
+                ends[result.task.name] = error.kind
     assert ends == {"large.mp4": "over-memory", "1.mp4": 32}
 
 

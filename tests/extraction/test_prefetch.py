@@ -15,12 +15,12 @@ import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
+from tests.helpers.extractions import extract_random
 from tests.helpers.s3 import LoopbackS3
-from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.errors import StoreError, VideoError
-from vqafeat.extraction.loop import NullProgress, extract_dataset
 from vqafeat.extraction.pipeline import Resources, VideoTask
-from vqafeat.extraction.prefetch import Fetching
+from vqafeat.extraction.prefetch import Prefetcher
+from vqafeat.extraction.results import NullProgress
 from vqafeat.remote import RemoteFile, listed_files, parse_path
 from vqafeat.store import FeatureStore
 
@@ -35,13 +35,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def remote(name: str, content: bytes | None, size: int | None = None) -> RemoteFile:
-    place = upath.UPath(f"memory://{uuid4().hex}/{name}")
+    path = upath.UPath(f"memory://{uuid4().hex}/{name}")
     if content is not None:
-        place.write_bytes(content)
-    return RemoteFile(place, len(content or b"") if size is None else size, WRITTEN_NS)
+        path.write_bytes(content)
+    return RemoteFile(path, len(content or b"") if size is None else size, WRITTEN_NS)
 
 
-def job(path: Path | RemoteFile) -> VideoTask:
+def task_of(path: Path | RemoteFile) -> VideoTask:
     return VideoTask(path.name, path, None, ("tiny",))
 
 
@@ -49,39 +49,39 @@ def fail(given: VideoTask, error: VideoError) -> None:
     raise AssertionError(f"{given.name}: {error}")
 
 
-def test_fetching__copies_the_files_and_deletes_them_when_released(cache: Path, tmp_path: Path) -> None:
-    jobs = [job(remote(f"{number}.mkv", bytes([number]) * 9)) for number in range(5)]
-    jobs.insert(2, job(tmp_path / "local.mp4"))
+def test_prefetcher__copies_the_files_and_deletes_them_when_released(cache: Path, tmp_path: Path) -> None:
+    tasks = [task_of(remote(f"{number}.mkv", bytes([number]) * 9)) for number in range(5)]
+    tasks.insert(2, task_of(tmp_path / "local.mp4"))
     seen = []
-    with Fetching(jobs, 2, fail) as fetching:
-        for found in fetching:
-            seen.append(found.name)
-            if found.fetched is None:
-                assert found.file == tmp_path / "local.mp4"
+    with Prefetcher(tasks, 2, fail) as fetching:
+        for task in fetching:
+            seen.append(task.name)
+            if task.fetched is None:
+                assert task.file == tmp_path / "local.mp4"
                 continue
-            assert found.file.read_bytes() == bytes([int(found.name[0])]) * 9
-            assert (found.file.suffix, found.file.stat().st_mtime_ns) == (".mkv", WRITTEN_NS)
-            fetching.release(found)
-            assert not found.file.exists()
+            assert task.file.read_bytes() == bytes([int(task.name[0])]) * 9
+            assert (task.file.suffix, task.file.stat().st_mtime_ns) == (".mkv", WRITTEN_NS)
+            fetching.release(task)
+            assert not task.file.exists()
     assert sorted(seen) == ["0.mkv", "1.mkv", "2.mkv", "3.mkv", "4.mkv", "local.mp4"]
     assert not list(cache.glob("*/"))
 
 
-def test_fetching__stays_within_the_requested_number_ahead(cache: Path) -> None:
-    asked = []
+def test_prefetcher__stays_within_the_requested_number_ahead(cache: Path) -> None:
+    requested = []
 
     def endless() -> Iterator[VideoTask]:
         for number in range(1000):
-            asked.append(number)
-            yield job(remote(f"{number}.mp4", b"video"))
+            requested.append(number)
+            yield task_of(remote(f"{number}.mp4", b"video"))
 
-    with Fetching(endless(), 3, fail) as fetching:
+    with Prefetcher(endless(), 3, fail) as fetching:
         next(iter(fetching))
-        assert len(asked) == 4
+        assert len(requested) == 4
     assert not list(cache.glob("*/"))
 
 
-def test_fetching__copies_while_another_is_decoded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetcher__copies_while_another_is_decoded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = threading.Event()
     fetch = RemoteFile.fetch
 
@@ -91,32 +91,32 @@ def test_fetching__copies_while_another_is_decoded(cache: Path, monkeypatch: pyt
         fetch(file, to)
 
     monkeypatch.setattr(RemoteFile, "fetch", noted)
-    with Fetching([job(remote(f"{number}.mp4", b"video")) for number in range(3)], 1, fail) as fetching:
+    with Prefetcher([task_of(remote(f"{number}.mp4", b"video")) for number in range(3)], 1, fail) as fetching:
         assert next(iter(fetching)).name == "0.mp4"
         assert began.wait(10)
 
 
-def test_fetching__reports_and_skips_what_cannot_be_fetched(cache: Path) -> None:
-    jobs = [
-        job(remote("gone.mp4", None)),
-        job(remote("cut.mp4", b"1234", size=9)),
-        job(remote("whole.mp4", b"123456789")),
+def test_prefetcher__reports_and_skips_what_cannot_be_fetched(cache: Path) -> None:
+    tasks = [
+        task_of(remote("gone.mp4", None)),
+        task_of(remote("cut.mp4", b"1234", size=9)),
+        task_of(remote("whole.mp4", b"123456789")),
     ]
-    told: list[tuple[str, str, str]] = []
-    with Fetching(
-        jobs, 2, lambda given, error: told.append((given.name, error.kind, str(error)))
+    failures: list[tuple[str, str, str]] = []
+    with Prefetcher(
+        tasks, 2, lambda given, error: failures.append((given.name, error.kind, str(error)))
     ) as fetching:
-        assert [found.name for found in fetching] == ["whole.mp4"]
-    assert [(name, kind) for name, kind, _ in told] == [
+        assert [task.name for task in fetching] == ["whole.mp4"]
+    assert [(name, kind) for name, kind, _ in failures] == [
         ("gone.mp4", "cannot-open"),
         ("cut.mp4", "cannot-open"),
     ]
-    assert "/gone.mp4' cannot be fetched (FileNotFoundError" in told[0][2]
-    assert "4 bytes came, 9 were listed" in told[1][2]
+    assert "/gone.mp4' cannot be fetched (FileNotFoundError" in failures[0][2]
+    assert "4 bytes came, 9 were listed" in failures[1][2]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_fetching__a_full_disk_ends_the_run(
+def test_prefetcher__a_full_disk_ends_the_run(
     cache: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     given = remote("a.mp4", b"1")
@@ -125,24 +125,24 @@ def test_fetching__a_full_disk_ends_the_run(
         raise OSError(number, "nothing fits")
 
     monkeypatch.setattr(given.url.fs, "get_file", full)
-    told = pytest.raises(
+    refused = pytest.raises(
         StoreError,
         match=r"the cache folder '.*' cannot be written to \(nothing fits\); make room .* XDG_CACHE_HOME",
     )
-    with told, Fetching([job(given)], 1, fail) as fetching:
+    with refused, Prefetcher([task_of(given)], 1, fail) as fetching:
         list(fetching)
 
 
-def test_fetching__a_cache_that_cannot_be_written_ends_the_run(cache: Path, tmp_path: Path) -> None:
+def test_prefetcher__a_cache_that_cannot_be_written_ends_the_run(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "vqafeat").touch()
-    told = pytest.raises(
+    refused = pytest.raises(
         StoreError, match=r"the cache folder '.*videos' cannot be written to \(Not a directory|File exists\)"
     )
-    with told, Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
+    with refused, Prefetcher([task_of(remote("a.mp4", b"1"))], 1, fail) as fetching:
         list(fetching)
 
 
-def test_fetching__a_slow_copy_does_not_delay_the_others(
+def test_prefetcher__a_slow_copy_does_not_delay_the_others(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, fetch = threading.Event(), RemoteFile.fetch
@@ -153,15 +153,15 @@ def test_fetching__a_slow_copy_does_not_delay_the_others(
         fetch(file, to)
 
     monkeypatch.setattr(RemoteFile, "fetch", slow)
-    with Fetching([job(remote(f"{number}.mp4", b"video")) for number in range(4)], 2, fail) as fetching:
-        found = iter(fetching)
-        first = [next(found).name for _ in range(3)]
+    with Prefetcher([task_of(remote(f"{number}.mp4", b"video")) for number in range(4)], 2, fail) as fetching:
+        task = iter(fetching)
+        first = [next(task).name for _ in range(3)]
         go_on.set()
         assert sorted(first) == ["1.mp4", "2.mp4", "3.mp4"]
-        assert [one.name for one in found] == ["0.mp4"]
+        assert [one.name for one in task] == ["0.mp4"]
 
 
-def test_extract_dataset__deletes_each_copy_once_it_is_decoded(cache: Path, tmp_path: Path) -> None:
+def test_extract__deletes_each_copy_once_it_is_decoded(cache: Path, tmp_path: Path) -> None:
     names = [f"{number}.mp4" for number in range(8)]
     for number, name in enumerate(names):
         write_clip(tmp_path / name, noise_frames(3, 64, 48, number))
@@ -178,14 +178,9 @@ def test_extract_dataset__deletes_each_copy_once_it_is_decoded(cache: Path, tmp_
             most.append(len(list(cache.glob("*/*.mp4"))))
 
     store = FeatureStore.create(tmp_path / "v.zarr", dataset)
-    extractors = build_extractors(["squeezenet1_0"], {"squeezenet1_0": "random"})
-    summary = extract_dataset(
-        replace(dataset, videos=tuple(videos)),
-        store,
-        extractors,
-        resources=Resources(workers=1),
-        progress=Counting(),
-    )
+    remote_dataset = replace(dataset, videos=tuple(videos))
+    options = {"resources": Resources(workers=1), "progress": Counting()}
+    summary = extract_random(remote_dataset, store, **options)
     assert (summary.extracted, summary.failures) == (8, ())
     assert 1 <= max(most) <= 3  # one in work, one ahead, and the one between
     for number, content in enumerate(contents):
@@ -195,41 +190,41 @@ def test_extract_dataset__deletes_each_copy_once_it_is_decoded(cache: Path, tmp_
 
 
 def test_fetch__repeats_what_is_cut_off(s3: LoopbackS3, tmp_path: Path, cache: Path) -> None:
-    place = parse_path("s3://bucket/videos", [f"endpoint_url={s3.url}"])
+    path = parse_path("s3://bucket/videos", [f"endpoint_url={s3.url}"])
     content = random.Random(0).randbytes(300_000)
-    (place / "a.mp4").write_bytes(content)
-    (file,) = listed_files(place).values()
+    (path / "a.mp4").write_bytes(content)
+    (file,) = listed_files(path).values()
     s3.cut = 2
     file.fetch(tmp_path / "a.mp4")
     assert ((tmp_path / "a.mp4").read_bytes(), s3.cut) == (content, 0)
     s3.cut = 1000
-    told: list[str] = []
-    with Fetching([job(file)], 1, lambda given, error: told.append(str(error))) as fetching:
+    failures: list[str] = []
+    with Prefetcher([task_of(file)], 1, lambda given, error: failures.append(str(error))) as fetching:
         assert list(fetching) == []
     s3.cut = 0
-    assert "a.mp4' cannot be fetched (ClientPayloadError" in told[0]
+    assert "a.mp4' cannot be fetched (ClientPayloadError" in failures[0]
 
 
-def test_fetching__folders_of_several_do_not_disturb_each_other(cache: Path) -> None:
+def test_prefetcher__folders_of_several_do_not_disturb_each_other(cache: Path) -> None:
     def often(_: int) -> None:
         for _ in range(50):
-            with Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
-                (found,) = fetching
-                assert found.file.read_bytes() == b"1"
+            with Prefetcher([task_of(remote("a.mp4", b"1"))], 1, fail) as fetching:
+                (task,) = fetching
+                assert task.file.read_bytes() == b"1"
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(often, range(6)))
     assert not list(cache.glob("*/"))
 
 
-def test_fetching__removes_what_a_killed_process_left_alone(cache: Path) -> None:
+def test_prefetcher__removes_what_a_killed_process_left_alone(cache: Path) -> None:
     for name in ("killed", "alive"):
         (cache / name).mkdir(parents=True)
         (cache / name / "in-use.lock").touch()
     with (cache / "alive" / "in-use.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Fetching([job(remote("a.mp4", b"1"))], 1, fail) as fetching:
-            (found,) = fetching
-            assert found.file.exists()
-            assert sorted(path.name for path in cache.glob("*/")) == sorted(["alive", found.file.parent.name])
+        with Prefetcher([task_of(remote("a.mp4", b"1"))], 1, fail) as fetching:
+            (task,) = fetching
+            assert task.file.exists()
+            assert sorted(path.name for path in cache.glob("*/")) == sorted(["alive", task.file.parent.name])
     assert [path.name for path in cache.glob("*/")] == ["alive"]

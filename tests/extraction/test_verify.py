@@ -9,9 +9,10 @@ import pytest
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import Run
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import build_extractors
+from tests.helpers.extractions import tree
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.loop import extract_dataset
+from vqafeat.extraction.extract import extract
+from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.store import FeatureStore, pack_store, verify_store
 
@@ -32,19 +33,10 @@ def videos(tmp_path: Path) -> Path:
 def store(videos: Path, tmp_path: Path) -> FeatureStore:
     """Return a store of the videos with two feature sets of random weights."""
     dataset = csv_dataset(videos, NAMES)
-    found = FeatureStore.create(tmp_path / "scores.zarr", dataset)
-    extract_dataset(
-        dataset, found, build_extractors(["tiny", "iqa-tiny"], {"tiny": "random:3", "iqa-tiny": "random:4"})
-    )
-    return FeatureStore.open(found.path, writable=True)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    created = FeatureStore.create(tmp_path / "scores.zarr", dataset)
+    weights = {"tiny": "random:3", "iqa-tiny": "random:4"}
+    extract(dataset, list(weights), created, weights=weights, resources=Resources())
+    return FeatureStore.open(created.path, writable=True)
 
 
 def chunk(store: FeatureStore, kind: str, number: int) -> Path:
@@ -101,13 +93,13 @@ def test_verify_command__compares_a_sample_with_the_videos(
     write_clip(videos / NAMES[1], noise_frames(5, 64, 48, 99))
     shutil.copy(videos / NAMES[0], videos / NAMES[2])
     write_clip(videos / NAMES[3], noise_frames(4, 64, 48, 3))
-    found = {
+    comparisons = {
         str(one).split(":")[0]: one
         for one in compared(store, NAMES, videos, stored_extractors(store, {}), 0.001)
     }
-    assert [found[f"tiny/{name}"].passed for name in NAMES] == [True, False, False, False]
-    assert np.isinf(found[f"tiny/{NAMES[3]}"].difference)
-    assert "has other frames or rows, more than 0.001" in str(found[f"tiny/{NAMES[3]}"])
+    assert [comparisons[f"tiny/{name}"].passed for name in NAMES] == [True, False, False, False]
+    assert np.isinf(comparisons[f"tiny/{NAMES[3]}"].difference)
+    assert "has other frames or rows, more than 0.001" in str(comparisons[f"tiny/{NAMES[3]}"])
     assert run("verify", store.path, "--against", videos, "--sample", 4).code == 3
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 YEAR_SECONDS = 365 * 86400.0
 
 
-def test_extract_dataset__survives_a_clock_that_jumps(
+def test_extract__survives_a_clock_that_jumps(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, jumps = time.time(), itertools.cycle([0.0, -YEAR_SECONDS, YEAR_SECONDS, -50 * YEAR_SECONDS])
@@ -26,9 +26,7 @@ def test_extract_dataset__survives_a_clock_that_jumps(
     assert tree(tmp_path / "v.zarr") == whole.files
 
 
-def test_extract_dataset__resumes_a_store_whose_files_are_of_another_age(
-    whole: Whole, tmp_path: Path
-) -> None:
+def test_extract__resumes_a_store_whose_files_are_of_another_age(whole: Whole, tmp_path: Path) -> None:
     """As after a restored backup, or with the clock of another machine: half of it from the future, the rest
     from 1970.
     """
@@ -41,7 +39,7 @@ def test_extract_dataset__resumes_a_store_whose_files_are_of_another_age(
     whole.resumed(store)
 
 
-def test_extract_dataset__does_not_decode_again_videos_of_another_age(whole: Whole, tmp_path: Path) -> None:
+def test_extract__does_not_decode_again_videos_of_another_age(whole: Whole, tmp_path: Path) -> None:
     videos, store = killed_writers.made_clips(tmp_path / "videos"), tmp_path / "v.zarr"
     killed_writers.extract(videos, store, built=whole.extractors)
     before = tree(store)

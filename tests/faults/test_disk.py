@@ -39,27 +39,27 @@ def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
 
 
-def test_extract_dataset__survives_a_disk_that_fills_up_at_any_point(whole: Whole, small_disk: Path) -> None:
+def test_extract__survives_a_disk_that_fills_up_at_any_point(whole: Whole, small_disk: Path) -> None:
     store = small_disk / "v.zarr"
-    told = []
+    messages = []
     for pages in range(1, 400, 6):
         remount(small_disk, f"size={4 * pages}k")
         try:
             killed_writers.extract(whole.videos, store, built=whole.extractors)
         except StoreError as error:
-            told.append(str(error))
+            messages.append(str(error))
         else:
             break
-    assert len(told) >= 5
+    assert len(messages) >= 5
     assert all(
         "No space left on device" in message and "make room" in message and "\n" not in message
-        for message in told
+        for message in messages
     )
     whole.resumed(store)
 
 
 @pytest.mark.parametrize("piece", [1, 2, 5, 9])
-def test_extract_dataset__survives_a_write_that_finds_no_room(
+def test_extract__survives_a_write_that_finds_no_room(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
     pieces = []
@@ -82,7 +82,7 @@ def test_extract_dataset__survives_a_write_that_finds_no_room(
     whole.resumed(tmp_path / "v.zarr")
 
 
-def test_extract_dataset__refuses_a_read_only_store(whole: Whole, small_disk: Path) -> None:
+def test_extract__refuses_a_read_only_store(whole: Whole, small_disk: Path) -> None:
     remount(small_disk, "size=8m")
     remount(small_disk, "ro")
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_extract_dataset__refuses_a_read_only_store(whole: Whole, small_disk: Pa
     assert all("\n" not in str(error.value) for error in (new, there))
 
 
-def test_extract_dataset__refuses_a_folder_without_permission(
+def test_extract__refuses_a_folder_without_permission(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_file = Path.open

@@ -11,16 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.helpers import killed_writers
 from tests.helpers.killed_writers import Whole
-from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import ExtractionError
-from vqafeat.extraction.loop import NullProgress, extract_dataset
-from vqafeat.extraction.multi_device import extract_on_devices
-from vqafeat.extraction.pipeline import Resources
-from vqafeat.store import FeatureStore
+from vqafeat.extraction.results import NullProgress
 
 pytestmark = pytest.mark.faults
 DRIVER, WRITER, DECODER, SHARE = 20, 20, 7, 3
@@ -43,7 +38,7 @@ def whole_seconds(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> flo
 
 
 @pytest.mark.parametrize("seed", range(DRIVER))
-def test_extract_dataset__survives_a_killed_main_process(
+def test_extract__survives_a_killed_main_process(
     whole: Whole, whole_seconds: float, tmp_path: Path, seed: int
 ) -> None:
     store = tmp_path / "v.zarr"
@@ -66,7 +61,7 @@ def file_events(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> int:
 
 
 @pytest.mark.parametrize("seed", range(WRITER))
-def test_extract_dataset__survives_a_kill_between_any_two_writes(
+def test_extract__survives_a_kill_between_any_two_writes(
     whole: Whole, file_events: int, tmp_path: Path, seed: int
 ) -> None:
     # one moment of each twentieth, so that the first and the last steps are met too
@@ -100,16 +95,9 @@ def kill_a_child(named: bytes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(DECODER))
-def test_extract_dataset__survives_killed_decoders(whole: Whole, tmp_path: Path, seed: int) -> None:
-    dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
-    killing = KillingChildren(seed, b"decoding", 0.4)
-    summary = extract_dataset(
-        dataset,
-        FeatureStore.create(store, dataset),
-        whole.extractors,
-        resources=Resources(workers=1),
-        progress=killing,
-    )
+def test_extract__survives_killed_decoders(whole: Whole, tmp_path: Path, seed: int) -> None:
+    store, killing = tmp_path / "v.zarr", KillingChildren(seed, b"vqafeat.video", 0.4)
+    summary = killed_writers.extract(whole.videos, store, workers=1, built=whole.extractors, progress=killing)
     assert {failure.kind for failure in summary.failures} <= {"decoder-crashed"}
     assert summary.extracted + len(summary.failures) == len(killed_writers.NAMES)
     assert whole.resumed(store).extracted == len(summary.failures)
@@ -119,13 +107,8 @@ def test_extract_dataset__survives_killed_decoders(whole: Whole, tmp_path: Path,
 def test_extract_on_devices__survives_a_killed_process_of_a_device(
     whole: Whole, tmp_path: Path, seed: int
 ) -> None:
-    dataset, store = killed_writers.csv_dataset_as_it_is(whole.videos), tmp_path / "v.zarr"
-    request = ExtractorSpec(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
-    devices = [torch.device("cpu")] * 2
-    killing = KillingChildren(seed, b"spawn_main", 0.3)
+    store, killing = tmp_path / "v.zarr", KillingChildren(seed, b"spawn_main", 0.3)
     # one that had done its share by then is missed by nobody
     with suppress(ExtractionError):
-        extract_on_devices(
-            dataset, FeatureStore.create(store, dataset), whole.extractors, request, devices, progress=killing
-        )
+        killed_writers.extract(whole.videos, store, devices=["cpu", "cpu"], progress=killing)
     whole.resumed(store)

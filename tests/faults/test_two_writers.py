@@ -6,15 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.helpers import killed_writers
 from tests.helpers.killed_writers import Whole
-from vqafeat.backbones.feature_set import ExtractorSpec
 from vqafeat.errors import StoreError
-from vqafeat.extraction.loop import NullProgress
-from vqafeat.extraction.multi_device import extract_on_devices
-from vqafeat.store import FeatureStore, worker_lock
+from vqafeat.store import worker_lock
 
 pytestmark = pytest.mark.faults
 REFUSED = 7
@@ -28,9 +24,7 @@ def refused_or_done(videos: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize("round_number", range(5))
-def test_extract_dataset__two_runs_that_start_together(
-    whole: Whole, tmp_path: Path, round_number: int
-) -> None:
+def test_extract__two_runs_that_start_together(whole: Whole, tmp_path: Path, round_number: int) -> None:
     store = tmp_path / "v.zarr"
     both = [killed_writers.started(refused_or_done, whole.videos, store) for _ in range(2)]
     for process in both:
@@ -41,12 +35,7 @@ def test_extract_dataset__two_runs_that_start_together(
 
 
 def spread(videos: Path, store: Path) -> None:
-    dataset = killed_writers.csv_dataset_as_it_is(videos)
-    request = ExtractorSpec(killed_writers.FEATURE_SETS, {"squeezenet1_0": "random"}, "float16", "fp32")
-    opened = FeatureStore.create(store, dataset)
-    extract_on_devices(
-        dataset, opened, request.build(), request, [torch.device("cpu")] * 2, progress=NullProgress()
-    )
+    killed_writers.extract(videos, store, devices=["cpu", "cpu"])
 
 
 def test_extract_on_devices__waits_for_the_processes_of_a_killed_run(whole: Whole, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
-from vqafeat.datasets import Dataset
-from vqafeat.extraction.loop import ExtractionSummary
+from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.ray_backend import ExtractionWorker
+from vqafeat.extraction.results import ExtractionSummary
 
 DEADLY, DEADLY_ONCE = "deadly.mp4", "deadly-once.mp4"
 
@@ -14,10 +15,8 @@ DEADLY, DEADLY_ONCE = "deadly.mp4", "deadly-once.mp4"
 class DyingWorker(ExtractionWorker):
     """Dies after the first frames of `deadly.mp4`, each time, and of `deadly-once.mp4`, once."""
 
-    def extract(self, share: Dataset) -> ExtractionSummary:
-        names = {video.name for video in share.videos}
-        path = share.videos[0].path
-        assert path is not None
+    def extract(self, batch: Sequence[VideoTask]) -> ExtractionSummary:
+        names, path = {task.name for task in batch}, batch[0].file
         once = path.parent / "died-once"  # not the others' note, whose death may come first
         if DEADLY in names or (DEADLY_ONCE in names and not once.exists()):
             self.prepare()
@@ -26,7 +25,7 @@ class DyingWorker(ExtractionWorker):
             self._pipeline._on_frames = lambda count: self._die(
                 path.parent / "died", once if DEADLY_ONCE in names else None
             )
-        return super().extract(share)
+        return super().extract(batch)
 
     @staticmethod
     def _die(note: Path, once: Path | None) -> None:

@@ -1,25 +1,38 @@
 """Extractions of a few clips with random weights, and the files they leave."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import build_extractors
-from vqafeat.extraction.loop import ExtractionSummary, NullProgress, extract_dataset
+from vqafeat.backbones.feature_set import backbone_names
+from vqafeat.datasets import Dataset
+from vqafeat.extraction.extract import extract
+from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.results import ExtractionSummary, NullProgress
 from vqafeat.store import FeatureStore
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
+SQUEEZENET = ("squeezenet1_0",)
 
 
-RANDOM = {"squeezenet1_0": "random", "resnet18": "random"}
+def extract_random(
+    dataset: Dataset, store: Path | FeatureStore, feature_sets: tuple[str, ...] = SQUEEZENET, **options: Any
+) -> ExtractionSummary:
+    """Extract with random weights, in one process unless `options` say otherwise."""
+    if isinstance(store, Path):
+        store = FeatureStore.create(store, dataset)
+    options = {
+        "weights": dict.fromkeys(backbone_names(feature_sets), "random"),
+        "resources": Resources(),
+        **options,
+    }
+    return extract(dataset, feature_sets, store, **options)
 
 
 def run(
-    videos: Path, store: Path, feature_sets: tuple[str, ...] = ("squeezenet1_0",), names: list[str] = NAMES
+    videos: Path, store: Path, feature_sets: tuple[str, ...] = SQUEEZENET, names: list[str] = NAMES
 ) -> ExtractionSummary:
-    dataset = csv_dataset(videos, names)
-    return extract_dataset(
-        dataset, FeatureStore.create(store, dataset), build_extractors(feature_sets, RANDOM)
-    )
+    return extract_random(csv_dataset(videos, names), store, feature_sets)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -31,6 +44,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 class RecordedProgress(NullProgress):
+    """Keeps the names of the videos that begin, and the number extracted after each that is done."""
+
     def __init__(self) -> None:
         self.events: list[object] = []
 
@@ -39,3 +54,7 @@ class RecordedProgress(NullProgress):
 
     def done(self, summary: ExtractionSummary) -> None:
         self.events.append(summary.extracted)
+
+    @property
+    def names(self) -> list[str]:
+        return [event for event in self.events if isinstance(event, str)]

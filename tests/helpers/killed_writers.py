@@ -18,14 +18,15 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import tree
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
-from vqafeat.extraction.loop import ExtractionSummary, extract_dataset
+from vqafeat.extraction.extract import extract as extract_features
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.results import ExtractionSummary
 from vqafeat.store import FeatureStore, verify_store, zarr_io
 from vqafeat.system import process_context
 
 NAMES = ["a.mp4", "b.mp4", "c.mp4"]
-FEATURE_SETS = ("squeezenet1_0", "squeezenet1_0@uniform128")
-# audit events of operations on files: the moments of a kill
+FEATURE_SETS, WEIGHTS = ("squeezenet1_0", "squeezenet1_0@uniform128"), {"squeezenet1_0": "random"}
+# what the system is asked to do with files; each is a moment to be killed at
 FILE_EVENTS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "shutil.rmtree"}
 
 
@@ -38,16 +39,18 @@ def made_clips(folder: Path) -> Path:
 
 
 def extractors() -> list[FeatureExtractor]:
-    return build_extractors(FEATURE_SETS, {"squeezenet1_0": "random"})
+    return build_extractors(FEATURE_SETS, WEIGHTS)
 
 
 def extract(
-    videos: Path, store: Path, workers: int = 0, built: list[FeatureExtractor] | None = None
+    videos: Path, store: Path, workers: int = 0, built: list[FeatureExtractor] | None = None, **options: Any
 ) -> ExtractionSummary:
     torch.set_num_threads(1)
     dataset = csv_dataset_as_it_is(videos)
-    opened = FeatureStore.create(store, dataset)
-    return extract_dataset(dataset, opened, built or extractors(), resources=Resources(workers=workers))
+    opened, resources = FeatureStore.create(store, dataset), Resources(workers=workers)
+    return extract_features(
+        dataset, built or FEATURE_SETS, opened, weights=WEIGHTS, resources=resources, **options
+    )
 
 
 def csv_dataset_as_it_is(videos: Path) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.s3 import LoopbackS3
 from tests.helpers.small_stores import NAMES, at, filled, values_of
 from vqafeat.errors import StoreError
-from vqafeat.extraction.loop import Failure, FailureLog, read_failure_log
+from vqafeat.extraction.results import Failure, FailureLog, read_failure_log
 from vqafeat.remote import parse_path
 from vqafeat.store import FeatureStore, content_digest, pack_store, stores_in, unpack_store, verify_store
 from vqafeat.store.zarr_io import failure_log_path

@@ -249,7 +249,7 @@ class OneVideo:
     """A pipeline whose only video has just been decoded."""
 
     def __init__(self, extracted: ExtractedVideo) -> None:
-        self.job = SimpleNamespace(name="0", file=Path("new.mp4"))
+        self.task = SimpleNamespace(name="0", file=Path("new.mp4"))
         self.extracted = lambda: extracted
 
     def __enter__(self) -> "OneVideo":
@@ -258,7 +258,7 @@ class OneVideo:
     def __exit__(self, *error: object) -> None:
         return
 
-    def outcomes(self, jobs: object) -> "list[OneVideo]":
+    def results(self, tasks: object) -> "list[OneVideo]":
         return [self]
 
 

@@ -16,9 +16,9 @@ def test_read_frames__gives_the_requested_frames(tmp_path: Path) -> None:
     write_clip(path, noise_frames(9))
     with VideoReader(path) as reader:
         every = [frame.rgb.copy() for frame in reader]
-    found = read_frames(path, {7, 2})
-    assert sorted(found) == [2, 7]
-    for index, picture in found.items():
+    result = read_frames(path, {7, 2})
+    assert sorted(result) == [2, 7]
+    for index, picture in result.items():
         np.testing.assert_array_equal(picture, every[index])
     with pytest.raises(VideoError, match="has no frame 9; it ends before"):
         read_frames(path, [9])

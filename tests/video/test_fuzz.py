@@ -11,9 +11,11 @@ import pytest
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import SHARED_DATA, csv_dataset
 from vqafeat.backbones.feature_set import build_extractors
-from vqafeat.extraction.loop import extract_dataset, failure_log_path, read_failure_log
+from vqafeat.extraction.extract import extract
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.results import read_failure_log
 from vqafeat.store import FeatureStore, verify_store
+from vqafeat.store.zarr_io import failure_log_path
 from vqafeat.video.reader import DecodeLimits
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
@@ -34,28 +36,28 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     """Damage a file: bits and bytes changed, most often in its headers, and pieces cut, doubled, moved or
     blanked.
     """
-    found = bytearray(content)
+    damaged = bytearray(content)
     for _ in range(int(random.integers(1, 9))):
-        reach = len(found) if random.random() < 0.4 else min(len(found), 600)
-        place, length = int(random.integers(reach)), int(random.integers(1, 200))
+        reach = len(damaged) if random.random() < 0.4 else min(len(damaged), 600)
+        start, length = int(random.integers(reach)), int(random.integers(1, 200))
         kind = int(random.integers(6))
         if kind == 0:
-            found[place] ^= 1 << int(random.integers(8))
+            damaged[start] ^= 1 << int(random.integers(8))
         elif kind == 1:
-            found[place : place + 4] = int(random.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(
+            damaged[start : start + 4] = int(random.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])).to_bytes(
                 4, "big"
             )
         elif kind == 2:
-            found[place : place + length] = bytes(length)
+            damaged[start : start + length] = bytes(length)
         elif kind == 3:
-            found[place:place] = found[place : place + length]
+            damaged[start:start] = damaged[start : start + length]
         elif kind == 4:
-            del found[place : place + length]
+            del damaged[start : start + length]
         else:
-            found[place : place + length] = random.bytes(length)
-        if len(found) < 16:
+            damaged[start : start + length] = random.bytes(length)
+        if len(damaged) < 16:
             break
-    return bytes(found) or b"\0"
+    return bytes(damaged) or b"\0"
 
 
 def seeds(folder: Path) -> dict[str, bytes]:
@@ -78,7 +80,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("share", range(SHARES))
-def test_extract_dataset__damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> None:
+def test_extract__damaged_videos_cost_themselves_alone(tmp_path: Path, share: int) -> None:
     whole = list(seeds(tmp_path / "whole").items())
     random = np.random.default_rng(share)
     extractors = build_extractors(["tiny"], {"tiny": "random"})
@@ -96,9 +98,9 @@ def test_extract_dataset__damaged_videos_cost_themselves_alone(tmp_path: Path, s
         dataset = csv_dataset(folder, names)
         store = FeatureStore.create(folder / "fuzz.zarr", dataset)
         began = time.monotonic()
-        summary = extract_dataset(dataset, store, extractors, resources=resources)
+        summary = extract(dataset, extractors, store, resources=resources)
         assert time.monotonic() - began < AT_ONCE * HANG_SECONDS, "a batch stood still"
-        failure_log = read_failure_log(failure_log_path(store))
+        failure_log = read_failure_log(failure_log_path(store.path))
         assert sorted(
             [*store.complete_videos("tiny"), *(failure.video for failure in failure_log)]
         ) == sorted(names)

@@ -44,27 +44,27 @@ def clips(tmp_path: Path) -> list[Path]:
 
 
 def children() -> set[str]:
-    found = subprocess.run(
+    result = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    return {line for line in found.splitlines() if "worker.main" in line}
+    return {line for line in result.splitlines() if "worker.main" in line}
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_decode_pool__gives_what_this_process_gives(clips: list[Path], workers: int) -> None:
     with closing(DecodePool[str](workers, 30)) as pool:
-        found: dict[str, list[np.ndarray]] = {path.name: [] for path in clips}
+        result: dict[str, list[np.ndarray]] = {path.name: [] for path in clips}
         for name, message in pool.messages(jobs_of(clips)):
             if isinstance(message, Chunk):
-                found[name].append(message.data.copy())
+                result[name].append(message.data.copy())
     for path in clips:
         expected = [
             message.data.copy() for message in decode_here(DecodeJob(path)) if isinstance(message, Chunk)
         ]
-        np.testing.assert_array_equal(np.concatenate(found[path.name]), np.concatenate(expected))
+        np.testing.assert_array_equal(np.concatenate(result[path.name]), np.concatenate(expected))
     assert children() == set()
 
 
@@ -78,8 +78,8 @@ def test_decode_pool__survives_a_crash_a_hang_and_a_bug(
         clips[2].rename(tmp_path / "bug.mp4"),
     ]
     with closing(DecodePool[str](2, 2.0)) as pool:
-        found = decoded(pool, [*bad, *clips[3:]])
-    assert found == {
+        result = decoded(pool, [*bad, *clips[3:]])
+    assert result == {
         "crash.mp4": (0, "decoder-crashed"),
         "hang.mp4": (0, "timeout"),
         "bug.mp4": (0, "decoder-error"),

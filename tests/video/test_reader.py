@@ -295,12 +295,12 @@ def test_decode_limits__refuse_a_too_large_frame_or_video(tmp_path: Path) -> Non
     clip = write_clip(tmp_path / "clip.mp4", noise_frames(5))
     size = noise_frames(1).shape[1:3]
     pixels = size[0] * size[1]
-    found = ended(clip, DecodeLimits(max_pixels=pixels - 1))
-    assert isinstance(found, VideoFailed)
-    assert (found.kind, f"give --max-pixels {pixels}" in found.message) == ("too-large", True)
-    found = ended(clip, DecodeLimits(max_frames=4))
-    assert isinstance(found, VideoFailed)
-    assert (found.kind, "has more than 4 frames" in found.message) == ("too-long", True)
+    result = ended(clip, DecodeLimits(max_pixels=pixels - 1))
+    assert isinstance(result, VideoFailed)
+    assert (result.kind, f"give --max-pixels {pixels}" in result.message) == ("too-large", True)
+    result = ended(clip, DecodeLimits(max_frames=4))
+    assert isinstance(result, VideoFailed)
+    assert (result.kind, "has more than 4 frames" in result.message) == ("too-long", True)
     assert isinstance(ended(clip, DecodeLimits(pixels, 5)), VideoEnd)
 
 
@@ -309,9 +309,9 @@ def test_decode_limits__a_header_of_ten_gigapixels_costs_no_memory(tmp_path: Pat
     (tmp_path / "bomb.yuv").write_bytes(bytes(100))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, raw in (("bomb.y4m", None), ("bomb.yuv", RawGeometry(100_000, 100_000, "yuv420p", 25.0))):
-        found = ended(tmp_path / name, raw=raw)
-        assert isinstance(found, VideoFailed)
-        assert found.kind in ("too-large", "cannot-open", "breaks-midway")
+        result = ended(tmp_path / name, raw=raw)
+        assert isinstance(result, VideoFailed)
+        assert result.kind in ("too-large", "cannot-open", "breaks-midway")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
@@ -321,8 +321,8 @@ def test_decode_limits__a_header_of_a_milliard_frames_is_not_believed(tmp_path: 
     for marker, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
         struct.pack_into("<I", content, content.index(marker) + offset, 10**9)
     path.write_bytes(content)
-    found = list(decode_here(DecodeJob(path, count_frames=True)))
-    assert len([message for message in found if not isinstance(message, VideoEnd | VideoFailed)]) <= 3
+    result = list(decode_here(DecodeJob(path, count_frames=True)))
+    assert len([message for message in result if not isinstance(message, VideoEnd | VideoFailed)]) <= 3
 
 
 @pytest.mark.parametrize(

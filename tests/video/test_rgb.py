@@ -37,9 +37,9 @@ def test_to_rgb__planes_equal_swscale(
     layout = layout_of(picture)
     assert layout == FrameLayout(*size, planes=True, matrix=matrix, full_range=full_range, quarter_turns=0)
     expected = picture.to_ndarray(format="rgb24")
-    found = to_rgb(torch.from_numpy(np.stack([flat, flat[::-1].copy()])), layout)
-    np.testing.assert_array_equal(found[0].permute(1, 2, 0).numpy(), expected)
-    assert not torch.equal(found[0], found[1])
+    result = to_rgb(torch.from_numpy(np.stack([flat, flat[::-1].copy()])), layout)
+    np.testing.assert_array_equal(result[0].permute(1, 2, 0).numpy(), expected)
+    assert not torch.equal(result[0], result[1])
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((63, 48), 1), ((64, 48), 9)])
@@ -58,9 +58,9 @@ def test_to_rgb__turns_as_numpy_and_shares_no_memory(turns: int) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
     layout = FrameLayout(6, 4, planes=False, matrix=0, full_range=False, quarter_turns=turns)
     memory = torch.from_numpy(rgb.reshape(2, -1).copy())
-    found = to_rgb(memory, layout)
+    result = to_rgb(memory, layout)
     memory.zero_()
-    np.testing.assert_array_equal(found.permute(0, 2, 3, 1).numpy(), np.rot90(rgb, turns, (1, 2)))
+    np.testing.assert_array_equal(result.permute(0, 2, 3, 1).numpy(), np.rot90(rgb, turns, (1, 2)))
     assert layout.shown_size == ((4, 6) if turns % 2 else (6, 4))
 
 

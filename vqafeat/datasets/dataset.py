@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,7 @@ class Dataset:
         stored_permutations: (video, run) zero-based indices into `videos`; each column is one permutation.
         files: how the files are found.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
+        root: folder in which `extract` looks for videos that have no path.
     """
 
     name: str
@@ -182,6 +184,7 @@ class Dataset:
     stored_permutations: Permutations | None = field(default=None, compare=False)
     files: FileRules = field(default_factory=FileRules)
     scale: str = ""
+    root: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         where = f"data set '{self.name}'"

@@ -47,7 +47,8 @@ def load_dataset(
     Args:
         name_or_path: a shipped manifest's name, or the path of a .toml manifest or of a .csv with
             video,mos[,content,split].
-        root: folder of the data set, in which label files are searched; see `default_root`.
+        root: folder of the data set, in which label files and, by `extract`, videos are searched; see
+            `default_root`.
         labels: a label file, several that belong together, or a folder to search instead of the root.
 
     Raises:
@@ -58,14 +59,15 @@ def load_dataset(
     files: Path | list[Path] | None = None
     if labels is not None:
         files = Path(labels) if isinstance(labels, AnyPath) else [Path(path) for path in labels]
+    folder = default_root(name) if root is None else Path(root)
     if name.lower().endswith(".csv"):
-        return _load_csv(Path(name), files)
+        return replace(_load_csv(Path(name), files), root=folder)
     is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
     if is_path and Path(name).is_dir():
         next_step = f"give the path of its .csv ({CSV_COLUMNS}) or .toml"
         raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
     manifest = load_manifest(name)
-    lists = _select_lists(manifest, default_root(name) if root is None else Path(root), files)
+    lists = _select_lists(manifest, folder, files)
     pieces = [_read_list(manifest, entry, path) for entry, path in lists]
     rows = [row for piece, _ in pieces for row in piece.rows]
     videos = tuple(video for _, videos in pieces for video in videos)
@@ -84,6 +86,7 @@ def load_dataset(
         stored_permutations=pieces[0][0].permutations if len(pieces) == 1 else None,
         files=manifest.files,
         scale=manifest.scale,
+        root=folder,
     )
     return with_digest(dataset)
 

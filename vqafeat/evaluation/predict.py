@@ -221,15 +221,15 @@ class Scorer:
     ) -> Iterator[tuple[Path, ScoredVideo | VideoError]]:
         """Decode each video once and yield its score, or the error of one that fails, in order."""
         feature_sets = tuple(extractor.feature_set for extractor in self._extractors)
-        jobs = [VideoTask(str(number), path, raw, feature_sets) for number, path in enumerate(paths)]
+        tasks = [VideoTask(str(number), path, raw, feature_sets) for number, path in enumerate(paths)]
         scored: dict[int, ScoredVideo | VideoError] = {}
         position = 0
         with Pipeline(self._extractors, resources) as pipeline:
-            for outcome in pipeline.outcomes(jobs):
+            for result in pipeline.results(tasks):
                 try:
-                    scored[int(outcome.job.name)] = self._scored(outcome.job.file, outcome.extracted())
+                    scored[int(result.task.name)] = self._scored(result.task.file, result.extracted())
                 except VideoError as error:
-                    scored[int(outcome.job.name)] = error
+                    scored[int(result.task.name)] = error
                 while position in scored:
                     yield paths[position], scored.pop(position)
                     position += 1

@@ -1,20 +1,236 @@
-"""Extract the features of a data set: in this process, in one process a device, or on the machines of a Ray
-cluster.
-"""
+"""Stage 1: decode each video of a data set once and store the features of its frames."""
 
-from vqafeat.extraction.loop import Extraction, ExtractionSummary, Progress, extract_dataset
-from vqafeat.extraction.multi_device import extract_on_devices
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors
+from vqafeat.backbones.network import chosen_precision
+from vqafeat.cluster import ClusterOptions
+from vqafeat.datasets import Dataset, locate_videos
+from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoResult, VideoTask
+from vqafeat.extraction.prefetch import Prefetcher
+from vqafeat.extraction.results import ExtractionSummary, Failure, FailureLog, Progress, Tally
+from vqafeat.remote import StorePath, parse_path
+from vqafeat.store import FeatureStore, store_path
+from vqafeat.store.zarr_io import failure_log_path
+from vqafeat.system import device_named
+from vqafeat.video.files import file_fingerprint, file_stat
+
+WRITES_AHEAD = 2  # videos whose features wait in memory to be written
 
 
-def run_extraction(work: Extraction, progress: Progress) -> ExtractionSummary:
-    """Extract what the store lacks; raises as `extract_dataset`, `extract_on_devices` and `extract_on_ray`
-    do.
+def extract(
+    dataset: Dataset,
+    feature_sets: Sequence[str | FeatureExtractor],
+    store: str | StorePath | FeatureStore,
+    *,
+    weights: Mapping[str, str] | None = None,
+    dtype: str = "float16",
+    precision: str | None = None,
+    resources: Resources | None = None,
+    devices: Sequence[str | torch.device] | None = None,
+    cluster: ClusterOptions | None = None,
+    missing: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> ExtractionSummary:
+    """Extract the feature sets of every video that the store does not hold completely yet.
+
+    An interrupted extraction finishes the write in progress, and the same call resumes it.
+
+    Args:
+        dataset: videos without a path are looked for below the data set's root.
+        feature_sets: names such as `resnet50:stages@short540`; or, for one device, extractors built before.
+        store: folder of the stores, in which `<dataset>.zarr` is made; or an open store.
+        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
+        dtype: in which features are stored, `float16` or `float32`.
+        precision: in which networks compute, `fp32`, `fp16` or `bf16`; None for fp32 on a CPU, fp16 on a GPU.
+        resources: of each process that runs networks.
+        devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
+        cluster: the Ray cluster whose machines extract.
+        missing: names of videos whose file was not found, for the failure log.
+
+    Raises:
+        ArgumentError, UnknownNameError: an argument is not allowed.
+        DatasetError: a video has no file.
+        IdentityError: the store holds one of the feature sets under another identity; no video was read.
+        StoreError: another process is writing to the store, or the disk is full.
     """
-    if work.cluster is not None:
-        from vqafeat.extraction.ray_backend import extract_on_ray
+    dataset = _located(dataset)
+    resources = _resources(resources, devices, cluster)
+    several = cluster is not None or len(devices or ()) > 1
+    precision = chosen_precision(precision, resources.device)
+    build = _builder(feature_sets, weights or {}, dtype, precision, several)
+    extractors = build()
+    if not isinstance(store, FeatureStore):
+        store = FeatureStore.create(store_path(parse_path(store), dataset.name), dataset)
+    with store.exclusive():
+        for extractor in extractors:
+            store.add_feature_set(extractor.feature_set, extractor.identity)
+        tally = _tally(dataset, missing, store, progress)
+        tasks = pending_tasks(dataset, store, extractors, tally)
+        if cluster is not None:
+            from vqafeat.extraction.ray_backend import extract_on_ray
 
-        return extract_on_ray(work, work.cluster, progress)
-    common = (work.dataset, work.store, work.extractors)
-    if len(work.devices) > 1:
-        return extract_on_devices(*common, work.request, work.devices, work.missing, work.resources, progress)
-    return extract_dataset(*common, work.missing, work.resources, progress)
+            extract_on_ray(list(tasks), store.path, build, resources, cluster, tally)
+        elif devices is not None and len(devices) > 1:
+            from vqafeat.extraction.multi_device import extract_on_devices
+
+            extract_on_devices(list(tasks), store.path, build, resources, devices, tally)
+        else:
+            with Pipeline(extractors, resources, tally.frames, store.path) as pipeline:
+                extract_tasks(tasks, store, pipeline, tally)
+    return tally.summary
+
+
+def _located(dataset: Dataset) -> Dataset:
+    without = [video.name for video in dataset.videos if video.path is None]
+    if not without:
+        return dataset
+    if dataset.root is None:
+        raise DatasetError(
+            f"{len(without)} videos of '{dataset.name}' have no path (first: {', '.join(without[:3])}); "
+            "locate them first, or load the data set with root=FOLDER."
+        )
+    return locate_videos(dataset, dataset.root).dataset
+
+
+def _resources(
+    given: Resources | None, devices: Sequence[str | torch.device] | None, cluster: ClusterOptions | None
+) -> Resources:
+    if devices is not None and not devices:
+        raise ArgumentError("devices is empty; name at least one, such as cpu.")
+    if cluster is not None:  # this machine need not have a GPU
+        device = torch.device(cluster.device_name)
+    elif given is not None and not devices:
+        device = given.device
+    else:
+        device = device_named(str(devices[0]) if devices else None)
+    usual = Resources(device, workers=2 if device.type == "cpu" else len(os.sched_getaffinity(0)))
+    return replace(given, device=device) if given is not None else usual
+
+
+def _builder(
+    feature_sets: Sequence[str | FeatureExtractor],
+    weights: Mapping[str, str],
+    dtype: str,
+    precision: str,
+    several: bool,
+) -> Callable[[], list[FeatureExtractor]]:
+    """Return a function that builds the extractors, in this process and, from names, in others."""
+    names = [item for item in feature_sets if isinstance(item, str)]
+    built = [item for item in feature_sets if isinstance(item, FeatureExtractor)]
+    if built and not names and not several:
+        return lambda: built
+    if built or not names:
+        shown = [item if isinstance(item, str) else item.feature_set for item in feature_sets]
+        raise ArgumentError(f"feature_sets is {shown}; give names, or extractors on one device.")
+    known = backbone_names(names)
+    if unknown := sorted(set(weights) - set(known)):
+        raise ArgumentError(f"weights are given for '{unknown[0]}'; the backbones are {', '.join(known)}.")
+    return partial(build_extractors, names, dict(weights), dtype, precision)
+
+
+def _tally(dataset: Dataset, missing: Sequence[str], store: FeatureStore, progress: Progress | None) -> Tally:
+    attempted = [*missing, *(video.name for video in dataset.videos)]
+    tally = Tally(FailureLog(failure_log_path(store.path), attempted), progress)
+    for name in missing:
+        failure = Failure(name, "", "missing", f"'{name}' was not found below the root of the data set.")
+        tally.add(ExtractionSummary(failures=(failure,)))
+    return tally
+
+
+def pending_tasks(
+    dataset: Dataset, store: FeatureStore, extractors: Sequence[FeatureExtractor], tally: Tally
+) -> Iterator[VideoTask]:
+    """Yield the videos with the feature sets that the store does not hold; count the others."""
+    names = tuple(extractor.feature_set for extractor in extractors)
+    for video in dataset.videos:
+        assert video.path is not None
+        task = VideoTask(video.name, video.path, dataset.raw_for(video), names)
+        try:
+            pending = pending_feature_sets(store, task)
+        except VideoError as error:
+            tally.fail(task, error)
+            continue
+        if pending:
+            yield replace(task, feature_sets=pending)
+        else:
+            tally.add(ExtractionSummary(skipped=1))
+
+
+def pending_feature_sets(store: FeatureStore, task: VideoTask) -> tuple[str, ...]:
+    """Return those of a task's feature sets whose rows of this very file are not stored completely."""
+    source = store.source(task.name)
+    if source is None or not _is_same_file(task, source):
+        return task.feature_sets
+    return tuple(name for name in task.feature_sets if not store.is_complete(name, task.name))
+
+
+def _is_same_file(task: VideoTask, source: Mapping[str, object]) -> bool:
+    status = file_stat(task.path, task.raw)
+    if status["bytes"] != source.get("bytes"):
+        return False
+    if status == {key: source.get(key) for key in status}:
+        return True
+    return bool(file_fingerprint(task.path, task.raw)["sha256"] == source["sha256"])
+
+
+def extract_tasks(tasks: Iterable[VideoTask], store: FeatureStore, pipeline: Pipeline, tally: Tally) -> None:
+    """Extract videos in this process: decoding, networks and writing overlap. The caller holds the lock."""
+    writing: deque[tuple[VideoTask, Future[int]]] = deque()
+
+    def begun() -> Iterator[VideoTask]:
+        for task in tasks:
+            tally.video(task.name)
+            yield task
+
+    def count_oldest() -> None:
+        task, written = writing.popleft()
+        try:
+            tally.add(ExtractionSummary(extracted=1, frames=written.result()))
+        except VideoError as error:
+            tally.fail(task, error)
+
+    with (
+        Prefetcher(begun(), pipeline.videos_at_once, tally.fail) as prefetcher,
+        ThreadPoolExecutor(1, "writer") as writer,
+    ):
+        for result in pipeline.results(prefetcher):
+            prefetcher.release(result.task)
+            writing.append((result.task, writer.submit(_write_video, store, result)))
+            while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
+                count_oldest()
+        while writing:
+            count_oldest()
+
+
+def _write_video(store: FeatureStore, result: VideoResult) -> int:
+    """Write the features of a video and return the number of its frames."""
+    video, name = result.extracted(), result.task.name
+    digest = video.table.source["sha256"]
+    stored = store.source(name)
+    try:
+        # frames that other feature sets refer to already are left in place, so that a stop in between never
+        # orphans those sets
+        if stored is None or stored["sha256"] != digest:
+            store.write_frames(name, video.table)
+        for feature_set, features in video.features.items():
+            store.write_features(feature_set, name, features, digest)
+    except OSError as error:
+        free = ""
+        if isinstance(store.path, Path):
+            free = f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)"
+        raise StoreError(
+            f"'{name}' cannot be written to '{store.path}': {error}{free}. What was stored before is kept; "
+            "make room, then run the same command again."
+        ) from error
+    return len(video.table.seconds)

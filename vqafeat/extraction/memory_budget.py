@@ -1,4 +1,4 @@
-"""How much memory a network needs, before it is run: nothing larger than the budget is tried."""
+"""How much memory a network needs, known before it runs: nothing larger than the budget is tried."""
 
 import math
 import resource
@@ -19,14 +19,13 @@ from vqafeat.system import free_bytes
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
-_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = (
-    weakref.WeakKeyDictionary()
-)  # keeps no network alive
 GIB = 1 << 30
+# keeps no network alive
+_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = weakref.WeakKeyDictionary()
 
 
 def used_bytes() -> int:
-    """Return the memory that this process holds now."""
+    """Return the memory that this process uses now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
@@ -36,12 +35,11 @@ def free_on(device: torch.device) -> int:
 
 
 class MemoryBudget:
-    """What of a memory budget is left for frames and feature maps.
+    """The part of a memory budget that is left for frames and feature maps.
 
     Args:
-        total: bytes that the extraction may take, on the device that computes; None for four fifths of what
-            is free there.
-        workers: decoding processes, whose frames count where the processor computes.
+        total: bytes of the device; None for four fifths of what is free there.
+        workers: decoding processes, whose frames count if the device is the processor.
     """
 
     def __init__(self, total: int | None, device: torch.device, workers: int) -> None:
@@ -50,11 +48,7 @@ class MemoryBudget:
         self._left = self.total - used - (workers * WORKER_BYTES if device.type == "cpu" else 0)
 
     def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:
-        """Refuse a video of which not even one frame, or one clip, would fit.
-
-        Raises:
-            VideoError: it would not fit; the amount that would do is named.
-        """
+        """Refuse a video of which not even one frame or clip fits, and name the amount that is enough."""
         held = sum(held_bytes(network, height, width) for network in networks)
         largest = max(networks, key=lambda network: step_bytes(network, height, width))
         need = held + step_bytes(largest, height, width)
@@ -63,9 +57,8 @@ class MemoryBudget:
             raise VideoError(
                 "over-memory",
                 f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}', "
-                f"more than the "
-                f"{self.total / GIB:.1f} GiB allowed; give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G "
-                f"or a smaller view (@short540).",
+                f"more than the {self.total / GIB:.1f} GiB allowed; give --memory "
+                f"{math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540).",
             )
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
@@ -74,14 +67,12 @@ class MemoryBudget:
 
 
 def held_bytes(network: Network, height: int, width: int) -> int:
-    """Return the bytes of the 8-bit frames that a temporal network keeps back; none for others."""
+    """Return the bytes of the 8-bit frames that a temporal network holds back; 0 for others."""
     return network.backbone.clips.window * 3 * height * width if network.backbone.clips else 0
 
 
 def step_bytes(network: Network, height: int, width: int) -> int:
-    """Return the bytes that one frame or clip takes while it is computed: inputs, feature maps and the
-    library's scratch space.
-    """
+    """Return the bytes that one frame or clip takes: inputs, feature maps and the library's scratch space."""
     frames = network.backbone.clips.inputs if network.backbone.clips else 1
     part_height, part_width = network.view.size(height, width)
     inputs = frames * 3 * (2 * 4 * height * width + 2 * 4 * part_height * part_width)
@@ -89,18 +80,18 @@ def step_bytes(network: Network, height: int, width: int) -> int:
 
 
 def activation_bytes(network: Network, height: int, width: int) -> int:
-    """Return the highest sum of living feature maps in one run, found by a run without data, once a size."""
-    known = _PEAKS.setdefault(network, {})
-    if (height, width) not in known:
-        known[height, width] = _measured_peak(network, height, width)
-    return known[height, width]
+    """Return the largest sum of feature maps alive at a time, measured once for each size without data."""
+    peaks = _PEAKS.setdefault(network, {})
+    if (height, width) not in peaks:
+        peaks[height, width] = _measured_peak(network, height, width)
+    return peaks[height, width]
 
 
 def _measured_peak(network: Network, height: int, width: int) -> int:
     size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
     module = network.plain_module
     state = {
-        key: value.to("meta", torch.float32) if value.is_floating_point() else value.to("meta")
+        key: value.to("meta", torch.float32 if value.is_floating_point() else value.dtype)
         for key, value in module.state_dict().items()
     }
     with torch.inference_mode(), _Watermark() as watermark:
@@ -109,7 +100,7 @@ def _measured_peak(network: Network, height: int, width: int) -> int:
 
 
 class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that are alive, and keeps the highest sum."""
+    """Adds up the storages that are alive, and keeps the largest sum."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -117,20 +108,19 @@ class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
-        found = function(*arguments, **(options or {}))
-        for tensor in tree_leaves(found):
+        result = function(*arguments, **(options or {}))
+        for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 self._count(tensor.untyped_storage())
-        return found
+        return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key in self._seen:
-            return
-        self._seen.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._release, key, size)
+        if key not in self._seen:
+            self._seen.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._release, key, size)
 
     def _release(self, key: int, size: int) -> None:
         self._seen.discard(key)

@@ -1,6 +1,4 @@
-"""Videos at a URL on their way to this machine's disk: a few ahead of their decoding, and gone once they are
-decoded.
-"""
+"""Download remote videos ahead of decoding and delete them afterwards."""
 
 import fcntl
 import shutil
@@ -10,110 +8,103 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.remote import RemoteFile, cache_folder, network_errors, translate_cache_errors
 
-Failed = Callable[[VideoTask, VideoError], None]
 
-
-class Fetching:
-    """Passes jobs on; those of videos at a URL with a copy that is decoded in their place.
+class Prefetcher:
+    """Iterates over tasks; those of remote videos come when a local copy of the video is complete.
 
     Args:
-        jobs: those at a URL are passed on as their copies come, which need not be in order.
-        ahead: copies that are made before they are asked for.
-        failed: told of each video that could not be fetched; it is passed over.
+        tasks: those of remote videos may come in another order.
+        ahead: how many copies are made before they are requested.
+        failed: called for each video that cannot be fetched; its task is left out.
 
     Raises:
         StoreError: the disk is full, or the cache folder cannot be written to.
     """
 
-    def __init__(self, jobs: Iterable[VideoTask], ahead: int, failed: Failed) -> None:
-        self._jobs, self._ahead, self._failed = iter(jobs), ahead, failed
-        self._held = ExitStack()
+    def __init__(
+        self, tasks: Iterable[VideoTask], ahead: int, failed: Callable[[VideoTask, VideoError], None]
+    ) -> None:
+        self._tasks, self._ahead, self._failed = tasks, ahead, failed
+        self._exit = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
         self._folder = Path()
-        self._waiting: dict[Future[None], VideoTask] = {}
+        self._fetching: dict[Future[None], VideoTask] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-        self._held.close()
+        self._exit.close()
 
     def __iter__(self) -> Iterator[VideoTask]:
-        for job in self._jobs:
-            if not isinstance(job.path, RemoteFile):
-                yield job
+        for task in self._tasks:
+            if not isinstance(task.path, RemoteFile):
+                yield task
                 continue
-            self._begin(job, job.path)
-            if len(self._waiting) > self._ahead:
+            self._fetch(task, task.path)
+            if len(self._fetching) > self._ahead:
                 yield from self._next()
-        while self._waiting:
+        while self._fetching:
             yield from self._next()
 
-    def release(self, job: VideoTask) -> None:
-        """Delete the copy of a video that was decoded."""
-        if job.fetched is not None:
-            job.fetched.unlink(missing_ok=True)
+    def release(self, task: VideoTask) -> None:
+        """Delete the local copy of a video that was decoded."""
+        if task.fetched is not None:
+            task.fetched.unlink(missing_ok=True)
 
-    def _begin(self, job: VideoTask, file: RemoteFile) -> None:
+    def _fetch(self, task: VideoTask, file: RemoteFile) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._ahead, "fetching")
-            self._folder = self._held.enter_context(_own_folder(cache_folder("videos")))
+            self._folder = self._exit.enter_context(_process_folder(cache_folder("videos")))
         self._count += 1
-        own = replace(job, fetched=self._folder / f"{self._count}{file.suffix}")
-        self._waiting[self._pool.submit(file.fetch, own.file)] = own
+        copied = replace(task, fetched=self._folder / f"{self._count}{file.suffix}")
+        self._fetching[self._pool.submit(file.fetch, copied.file)] = copied
 
     def _next(self) -> Iterator[VideoTask]:
-        """Yield the job whose copy is there first, unless that failed."""
-        done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
-        fetched = next(future for future in self._waiting if future in done)
-        job = self._waiting.pop(fetched)
+        """Yield the task whose copy is complete first, unless the copy failed."""
+        done, _ = wait(self._fetching, return_when=FIRST_COMPLETED)
+        future = next(future for future in self._fetching if future in done)
+        task = self._fetching.pop(future)
         try:
-            fetched.result()
+            future.result()
         except network_errors() as error:
-            self.release(job)
-            self._failed(
-                job,
-                VideoError(
-                    "cannot-open", f"'{job.path}' cannot be fetched ({type(error).__name__}: {error})."
-                ),
-            )
+            self.release(task)
+            message = f"'{task.path}' cannot be fetched ({type(error).__name__}: {error})."
+            self._failed(task, VideoError("cannot-open", message))
         else:
-            yield job
+            yield task
 
 
 @contextmanager
-def _own_folder(above: Path) -> Iterator[Path]:
-    """Lend a folder for this process, and remove those that killed ones left."""
-    with translate_cache_errors(above), _alone(above):
-        for left in above.glob("*/in-use.lock"):
+def _process_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder for the copies of this process, and remove those that killed processes left."""
+    with translate_cache_errors(parent), _locked(parent):
+        for left in parent.glob("*/in-use.lock"):
             _remove_unless_in_use(left)
-        folder = Path(tempfile.mkdtemp(dir=above))
+        folder = Path(tempfile.mkdtemp(dir=parent))
         lock = (folder / "in-use.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield folder
     finally:
-        with lock, _alone(above):
+        with lock, _locked(parent):
             shutil.rmtree(folder)
 
 
 @contextmanager
-def _alone(above: Path) -> Iterator[None]:
-    """Decide on folders, which are there and whose, one process at a time."""
-    above.mkdir(parents=True, exist_ok=True)
-    with (above / ".lock").open("w") as lock:
+def _locked(parent: Path) -> Iterator[None]:
+    """One process at a time makes and removes folders."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with (parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

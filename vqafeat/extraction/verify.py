@@ -1,7 +1,7 @@
-"""A store held against the videos that it is from: damaged videos extracted again, and a sample compared."""
+"""Check a store against its videos: extract damaged videos again, and compare a sample."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,24 +16,21 @@ from vqafeat.backbones.feature_set import (
 )
 from vqafeat.datasets import Dataset, load_manifest, locate_videos, manifest_names
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.loop import ExtractionSummary, Progress, extract_dataset
+from vqafeat.extraction.extract import extract
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.results import ExtractionSummary, Progress
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, problems, store_key, store_path
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A video's stored rows of a feature set, held against those that its file gives now.
+    """The stored features of a video compared with those that its file gives now.
 
     Attributes:
-        video, feature_set: of the rows.
-        difference: the largest one, as a share of the largest stored value; infinite where rows or frames are
-            others.
-        tolerance: the largest one that passes.
-
-    Raises:
-        ArgumentError: the tolerance is below 0.
+        difference: the largest one, divided by the largest stored value; infinite where frames or the number
+            of rows differ.
+        tolerance: the largest difference that passes.
     """
 
     video: str
@@ -47,71 +44,68 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether they are the same, as far as the tolerance goes."""
+        """Whether the difference is within the tolerance."""
         return self.difference <= self.tolerance
 
     def __str__(self) -> str:
-        found = (
-            "equal"
-            if self.difference == 0
-            else f"differs by up to {self.difference:.2g} of its largest value"
-        )
-        found = found if np.isfinite(self.difference) else "has other frames or rows"
-        return f"{self.feature_set}/{self.video}: {found}{'' if self.passed else f', more than {self.tolerance:g}'}"
+        result = f"differs by up to {self.difference:.2g} of its largest value"
+        if self.difference == 0:
+            result = "equal"
+        elif not np.isfinite(self.difference):
+            result = "has other frames or rows"
+        excess = "" if self.passed else f", more than {self.tolerance:g}"
+        return f"{self.feature_set}/{self.video}: {result}{excess}"
 
 
 def damaged_videos(store: FeatureStore) -> list[str]:
-    """Return the data set's videos with something wrong, in its order."""
-    wrong = {video for video, _ in problems(store)}
+    """Return the videos with a problem, in the order of the data set."""
+    damaged = {video for video, _ in problems(store)}
     return [
-        video.name for video in store.dataset.videos if video.name in wrong or store_key(video.name) in wrong
+        video.name
+        for video in store.dataset.videos
+        if video.name in damaged or store_key(video.name) in damaged
     ]
 
 
 def stored_dataset(store: FeatureStore, names: Sequence[str], root: StorePath) -> Dataset:
-    """Return some of a store's videos with their files below a folder; a known data set's files are found as
-    its manifest says.
+    """Return some of a store's videos with their files below a folder, found by the manifest if there is one.
 
     Raises:
         DatasetError: a file is missing.
     """
     whole = store.dataset
-    rows = [row for row, video in enumerate(whole.videos) if video.name in set(names)]
-    chosen = whole.subset(rows)
+    dataset = whole.subset([row for row, video in enumerate(whole.videos) if video.name in set(names)])
     if whole.name in manifest_names():
-        known = load_manifest(whole.name)
-        chosen = replace(chosen, raw=known.raw, files=known.files)
-    return locate_videos(chosen, root).dataset
+        manifest = load_manifest(whole.name)
+        dataset = replace(dataset, raw=manifest.raw, files=manifest.files)
+    return locate_videos(dataset, root).dataset
 
 
-def stored_extractors(store: FeatureStore, weights: dict[str, str]) -> list[FeatureExtractor]:
-    """Return what made the store's feature sets, from weights that are at hand.
-
-    Args:
-        weights: by network, as for extracting.
+def stored_extractors(store: FeatureStore, weights: Mapping[str, str]) -> list[FeatureExtractor]:
+    """Return what made the store's feature sets; weights from files have to be given, by backbone.
 
     Raises:
-        IdentityError: they are not made of these weights by these libraries; what differs is named.
-        UnknownNameError: a feature set is of no network here, as imported ones.
+        IdentityError: these weights or libraries differ from those of the store; the message says how.
+        UnknownNameError: a feature set is of no known backbone, as imported ones.
     """
-    found = []
+    extractors = []
     for name in store.feature_sets():
         identity = store.identity(name)
-        known = recorded_weights(identity.weights)
+        recorded = recorded_weights(identity.weights)
         own = {
-            network: given
-            for network in backbone_names([name])
-            if (given := weights.get(network, known)) is not None
+            backbone: source
+            for backbone in backbone_names([name])
+            if (source := weights.get(backbone, recorded)) is not None
         }
         (extractor,) = build_extractors([name], own, *recorded_precision(identity.precision))
         if extractor.identity != identity:
             raise IdentityError(
                 f"feature set '{name}' of '{store.path}' cannot be made here as it was; stored against here: "
-                f"{identity.differences(extractor.identity)}. Name the same file with --weights, and use "
-                f"the same versions."
+                f"{identity.differences(extractor.identity)}. Name the same file with --weights, and use the "
+                "same versions."
             )
-        found.append(extractor)
-    return found
+        extractors.append(extractor)
+    return extractors
 
 
 def repair(
@@ -122,7 +116,7 @@ def repair(
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Extract damaged videos again, and no others; a stop in between leaves them to `vqafeat extract`.
+    """Extract damaged videos again, and no others; if interrupted, `vqafeat extract` does the rest.
 
     Raises:
         DatasetError: a video's file is missing; nothing was removed.
@@ -132,7 +126,7 @@ def repair(
     with store.exclusive():
         for name in names:
             store.forget(name)
-    return extract_dataset(dataset, store, extractors, resources=resources, progress=progress)
+    return extract(dataset, extractors, store, resources=resources, progress=progress)
 
 
 def compared(
@@ -144,40 +138,35 @@ def compared(
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> list[Comparison]:
-    """Extract videos again, beside the store, and compare.
+    """Extract videos again into a temporary store, and compare.
 
     Raises:
         DatasetError: a video's file is missing.
-        VideoError: one cannot be decoded any more.
     """
     dataset = stored_dataset(store, names, root)
     with tempfile.TemporaryDirectory(prefix="vqafeat-verify-") as folder:
         again = FeatureStore.create(store_path(Path(folder), dataset.name), dataset)
-        extract_dataset(dataset, again, extractors, resources=resources, progress=progress)
+        extract(dataset, extractors, again, resources=resources, progress=progress)
         return [
-            Comparison(
-                name, extractor.feature_set, _difference(store, again, extractor.feature_set, name), tolerance
-            )
-            for extractor in extractors
+            Comparison(name, feature_set, _difference(store, again, feature_set, name), tolerance)
+            for feature_set in (extractor.feature_set for extractor in extractors)
             for name in names
-            if store.is_complete(extractor.feature_set, name)
+            if store.is_complete(feature_set, name)
         ]
 
 
 def _difference(store: FeatureStore, again: FeatureStore, feature_set: str, video: str) -> float:
     if not again.is_complete(feature_set, video):
         return float("inf")
-    stored, made = store.read(feature_set, video), again.read(feature_set, video)
+    stored, new = store.read(feature_set, video), again.read(feature_set, video)
     times, new_times = store.seconds(video), again.seconds(video)
+    same_times = times is None or (new_times is not None and np.array_equal(times, new_times))
     if (
-        stored.values.shape != made.values.shape
-        or not np.array_equal(stored.frame, made.frame)
-        or not _same_times(times, new_times)
+        stored.values.shape != new.values.shape
+        or not np.array_equal(stored.frame, new.frame)
+        or not same_times
     ):
         return float("inf")
-    largest = np.abs(stored.values.astype(np.float64)).max(initial=np.finfo(np.float32).tiny)
-    return float(np.abs(stored.values.astype(np.float64) - made.values).max(initial=0) / largest)
-
-
-def _same_times(first: np.ndarray | None, second: np.ndarray | None) -> bool:
-    return first is None or (second is not None and np.array_equal(first, second))
+    values = stored.values.astype(np.float64)
+    largest = np.abs(values).max(initial=np.finfo(np.float32).tiny)
+    return float(np.abs(values - new.values).max(initial=0) / largest)

@@ -1,0 +1,142 @@
+"""What an extraction did: its counts, its progress, and the log of the videos that failed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vqafeat.errors import VideoError
+from vqafeat.remote import StorePath
+from vqafeat.store import translate_write_errors
+
+if TYPE_CHECKING:
+    from vqafeat.extraction.pipeline import VideoTask
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A video that could not be extracted; one line of the failure log."""
+
+    video: str
+    path: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """How many videos were extracted and skipped, which ones failed, and how many frames were decoded."""
+
+    extracted: int = 0
+    skipped: int = 0
+    failures: tuple[Failure, ...] = ()
+    frames: int = 0
+
+    def __add__(self, other: "ExtractionSummary") -> "ExtractionSummary":
+        return ExtractionSummary(
+            self.extracted + other.extracted,
+            self.skipped + other.skipped,
+            self.failures + other.failures,
+            self.frames + other.frames,
+        )
+
+
+class Progress(Protocol):
+    """What an extraction reports while it runs."""
+
+    def video(self, name: str) -> None:
+        """Report that a video begins."""
+        return
+
+    def frames(self, count: int) -> None:
+        """Report that `count` more frames were decoded."""
+        return
+
+    def done(self, summary: ExtractionSummary) -> None:
+        """Report that one more video was extracted, skipped or failed, with the totals so far."""
+        return
+
+
+class NullProgress(Progress):
+    """Shows nothing."""
+
+
+class Tally:
+    """Adds up what becomes of the videos, logs those that fail, and reports progress.
+
+    Args:
+        log: None in a process whose parent writes the log.
+    """
+
+    def __init__(self, log: "FailureLog | None" = None, progress: Progress | None = None) -> None:
+        self._log, self._progress = log, progress or NullProgress()
+        self.summary = ExtractionSummary()
+
+    def video(self, name: str) -> None:
+        """Report that a video begins."""
+        self._progress.video(name)
+
+    def frames(self, count: int) -> None:
+        """Report decoded frames; they are counted when their video is stored."""
+        self._progress.frames(count)
+
+    def add(self, result: ExtractionSummary) -> None:
+        """Count what became of one video, or of several."""
+        if self._log is not None:
+            for failure in result.failures:
+                self._log.add(failure)
+        self.summary += result
+        for _ in range(result.extracted + result.skipped + len(result.failures)):
+            self._progress.done(self.summary)
+
+    def fail(self, task: "VideoTask", error: VideoError) -> None:
+        """Count a video that failed."""
+        self.add(ExtractionSummary(failures=(Failure(task.name, str(task.path), error.kind, str(error)),)))
+
+
+class FailureLog:
+    """A file next to the store with one line for each video that failed, in this run or an earlier one.
+
+    Args:
+        attempted: videos of this run; what earlier runs logged about them is removed.
+
+    Raises:
+        StoreError: the file cannot be written to, here or in `add`.
+    """
+
+    def __init__(self, path: StorePath, attempted: Sequence[str]) -> None:
+        self.path = path
+        names = set(attempted)
+        earlier = [failure for failure in read_failure_log(path) if failure.video not in names]
+        self._lines: list[str] = []
+        with translate_write_errors(path):
+            path.unlink(missing_ok=True)
+        for failure in earlier:
+            self.add(failure)
+
+    def add(self, failure: Failure) -> None:
+        """Append a failure."""
+        self._lines.append(json.dumps(asdict(failure)) + "\n")
+        with translate_write_errors(self.path):
+            if isinstance(self.path, Path):
+                with self.path.open("a") as file:
+                    file.write(self._lines[-1])
+            else:
+                self.path.write_text("".join(self._lines))  # nothing can be appended to an object
+
+
+def read_failure_log(path: StorePath) -> list[Failure]:
+    """Return the logged failures, oldest first; a line that a killed run left half written is ignored."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(errors="replace").splitlines()
+    return [Failure(**entry) for line in lines if (entry := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> dict[str, str] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
