@@ -31,8 +31,8 @@ def _backbones() -> Iterable[tuple[str, str]]:
 def _views() -> Iterable[tuple[str, str]]:
     from vqafeat.backbones.views import FRAME_RULES, VIEWS
 
-    yield from ((f"@{name}", VIEWS.get(name).described) for name in VIEWS)
-    yield from ((f"@{name}", FRAME_RULES.get(name).described) for name in FRAME_RULES)
+    yield from ((f"@{name}", VIEWS[name].described) for name in VIEWS)
+    yield from ((f"@{name}", FRAME_RULES[name].described) for name in FRAME_RULES)
 
 
 def _heads() -> Iterable[tuple[str, str]]:

@@ -96,7 +96,7 @@ def pretrain(
           --out iqa-resnet50.safetensors
       vqafeat extract --dataset konvid --backbone iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
-    from vqafeat.backbones.network import chosen_precision
+    from vqafeat.backbones.network import resolve_precision
     from vqafeat.pretraining.config import PRETRAINING_RECIPES
     from vqafeat.pretraining.data_loading import usual_workers
     from vqafeat.pretraining.image_sets import load_image_set
@@ -110,7 +110,7 @@ def pretrain(
     config = PRETRAINING_RECIPES.get(recipe).overridden(changes)
     used = tuple(devices(device))
     loaders = usual_workers() if workers is None else workers
-    computing = ComputeOptions(used, chosen_precision(precision, used[0]), loaders)
+    computing = ComputeOptions(used, resolve_precision(precision, used[0]), loaders)
     pairs_of_set, pairs_of_all = parse_pairs(pairs)
     loaded = [load_image_set(argument) for argument in images]
     sets = draw_pairs(loaded, pairs_of_set, validation_percent, seed, default_pairs=pairs_of_all)

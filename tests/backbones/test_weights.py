@@ -175,7 +175,7 @@ def test_parse_weights__for_one_or_for_all() -> None:
     assert parse_weights(("random", "b=f=1.pth"), ["a", "b"]) == {"a": "random", "b": "f=1.pth"}
     with pytest.raises(
         ArgumentError,
-        match=r"--weights c=random names 'c', which is not among the backbones asked for \(a, b\)",
+        match=r"--weights c=random names 'c', which is not among the requested backbones \(a, b\)",
     ):
         parse_weights(("c=random",), ["a", "b"])
     with pytest.raises(UnknownNameError, match="unknown backbone 'resnet5'"):

@@ -19,7 +19,7 @@ import torch
 from measuring import machine
 from PIL import Image
 
-from vqafeat.backbones.network import chosen_precision
+from vqafeat.backbones.network import resolve_precision
 from vqafeat.pretraining.config import PRETRAINING_RECIPES, PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
@@ -103,7 +103,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     given = options.parse_args()
     device = device_named(given.device)
-    computing = ComputeOptions((device,), chosen_precision(None, device), given.workers)
+    computing = ComputeOptions((device,), resolve_precision(None, device), given.workers)
     changes = {
         "head_epochs": 0,
         "batch_size": given.pairs,

@@ -12,7 +12,7 @@ from torchvision.transforms import functional
 from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors, feature_set_name
-from vqafeat.backbones.views import crop_places
+from vqafeat.backbones.views import crop_corners
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
 from vqafeat.extraction.memory_budget import used_bytes
@@ -218,7 +218,7 @@ def test_crops768__are_averaged(clips: list[Path], tmp_path: Path) -> None:
     with VideoReader(path) as reader:
         (rgb,) = [frame.rgb.copy() for frame in reader]
     alone = []
-    for index, (top, left) in enumerate(crop_places(800, 1000)):
+    for index, (top, left) in enumerate(crop_corners(800, 1000)):
         crop = write_clip(
             tmp_path / f"{index}.mkv",
             rgb[None, top : top + 768, left : left + 768],

@@ -32,7 +32,7 @@ def stored(folder: Path, name: str, extractor: FeatureExtractor) -> np.ndarray:
     store = FeatureStore.create(folder / f"{name}.zarr", bare_dataset(videos, name))
     store.add_feature_set("tiny", extractor.identity)
     for video in videos:
-        values = random.normal(size=(4, extractor.channels)).astype(np.float16)
+        values = random.normal(size=(4, extractor.identity.channels)).astype(np.float16)
         store.write_frames(video, FrameTable(np.arange(4) / 25, {"sha256": video}))
         store.write_features("tiny", video, VideoFeatures(values, np.arange(4, dtype=np.int32)), video)
         means.append(values.astype(np.float64).mean(0))

@@ -1,4 +1,4 @@
-"""What the extraction needs to know of a network."""
+"""What the extraction knows of a network: how it is built, what is kept of it, which frames it sees."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,9 @@ class ClipRule:
 
     Attributes:
         window: frames of a block.
-        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated to
-            whole frames.
-        steps: rows that a block gives; each covers inputs / steps frames and belongs to the middle one of
-            them, the later of two.
+        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated.
+        steps: rows of a block; each covers inputs / steps frames and belongs to the middle one, the later of
+            two.
     """
 
     window: int
@@ -40,14 +39,14 @@ class ClipRule:
             )
 
     def input_indices(self, length: int) -> list[int]:
-        """Return the positions, inside a block of `length` frames, of the frames that the network sees."""
+        """Return the positions in a block of `length` frames that the network sees."""
         return [position * (length - 1) // (self.inputs - 1) for position in range(self.inputs)]
 
     def rows(self, first: int, length: int, already_covered: int) -> list[tuple[int, int]]:
         """Return (step, frame) of the rows to keep from the block that starts at frame `first`.
 
         Args:
-            covered: frames before this one belong to rows of earlier blocks.
+            already_covered: frames before this one belong to rows of earlier blocks.
         """
         input_indices, width = self.input_indices(length), self.inputs // self.steps
         ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
@@ -58,7 +57,8 @@ class ClipRule:
         ]
 
     def __str__(self) -> str:
-        return f"blocks of {self.window} frames, {self.inputs} of them seen, {self.steps} rows; the last block ends with the video"
+        seen = f"blocks of {self.window} frames, {self.inputs} of them seen, {self.steps} rows"
+        return f"{seen}; the last block ends with the video"
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -66,24 +66,22 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class WeightsSource(Protocol):
-    """Published weights: torchvision's weight enums, or `UrlWeights`."""
+    """Published weights: an enum of torchvision, or a class of this package with the same interface."""
 
     @property
     def name(self) -> str:
         """The weights' full name, such as IMAGENET1K_V1."""
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors, downloaded once and checked against the hash in their file's name where it has
-        one.
-        """
+        """Return the tensors, downloaded once, and checked if the publisher states a hash."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to read a network: what is kept of it, and how its input is normalised.
+    """One way to read a network: which layers are kept, and how its input is normalised.
 
     Attributes:
-        taps: names of the layers whose output is kept, in the order of the row.
+        taps: layers whose output is kept, in the order of the row.
         mean, std: of RGB in [0, 1].
     """
 
@@ -97,22 +95,20 @@ class Backbone:
     """A network that turns frames, or clips of frames, into feature maps.
 
     Attributes:
-        name: as typed on the command line.
-        build: returns the whole network, named as in the files of its weights, with fresh random parameters.
-        tapped: keeps of the whole network what computes the named taps; the result maps (batch, 3, H, W), or
-            (batch, 3, T, H, W) for a network with clips, to a mapping of each tap to its feature map: (batch,
-            channel, H', W') or (batch, channel, T', H', W').
-        channels: of each tap's feature map; a row of features is twice as wide (mean and deviation).
-        variants: name after `:` → what it keeps; the name "" is the network without a colon.
-        unused: pattern that the names of the tensors match at their start that no feature depends on
+        build: returns the whole network with random parameters, named as in the files of its weights.
+        with_feature_layers: keeps what computes the given layers; the result maps (batch, 3, H, W), or
+            (batch, 3, T, H, W) for a network with clips, to a mapping of each layer to its feature map:
+            (batch, channel, H', W') or (batch, channel, T', H', W').
+        channels: of each layer's map; a row of features is twice as wide (mean and deviation).
+        variants: name after `:` → what is kept; "" is the network without a colon.
+        unused: regular expression of the first part of the names of tensors that no feature depends on
             (classifiers, other branches).
-        published: the weights that can be fetched; None where they are only had as a file.
-        smallest_side: of a frame, in samples, below which the network has nothing left to see.
-        clips: which frames it sees together; None where each frame stands alone.
-        prefixes: that files may put before every name that is used (`backbone.`), beside the `module.` of
-            DataParallel.
-        files: which files of weights there are and who has them, in words; for a network without published
-            weights.
+        published: None if the weights are only available as a file.
+        smallest_side: of a frame, in samples.
+        clips: which frames it sees together; None where each frame is computed alone.
+        prefixes: that files may put before every used name (`backbone.`), besides DataParallel's `module.`.
+        files: which files of weights there are, for a network without published weights.
+        rename: name of a tensor in the publisher's file → name in the network.
     """
 
     name: str
@@ -126,22 +122,18 @@ class Backbone:
     clips: ClipRule | None = None
     prefixes: tuple[str, ...] = ()
     files: str = ""
+    rename: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
-        unknown = [
-            tap for variant in self.variants.values() for tap in variant.taps if tap not in self.channels
-        ]
+        taps = [tap for variant in self.variants.values() for tap in variant.taps]
+        unknown = [tap for tap in taps if tap not in self.channels]
         if "" not in self.variants or unknown:
             raise ArgumentError(
                 f"backbone '{self.name}' needs a variant '' and channels for every tap (missing: {unknown})."
             )
 
     def variant(self, name: str) -> Variant:
-        """Return the variant called `name`.
-
-        Raises:
-            UnknownNameError: there is none.
-        """
+        """Return the variant called `name`."""
         if name not in self.variants:
             known = ", ".join(f"{self.name}:{key}" for key in self.variants if key) or "none"
             raise UnknownNameError(f"unknown variant '{self.name}:{name}'; there are: {known}.")
@@ -152,9 +144,7 @@ BACKBONES: Registry[Backbone] = Registry("backbone")
 
 
 def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing beyond
-    them.
-    """
+    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing more."""
     return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
 
 
@@ -162,23 +152,22 @@ POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 
 
 def gap_gsp(maps: Tensor) -> Tensor:
-    """Return the mean and the unbiased standard deviation over space of each channel (VSFA's
-    `global_std_pool2d`, FACTS § 1).
+    """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`, FACTS § 1).
 
     Args:
         maps: (batch, channel, height, width), or (batch, channel, time, height, width) to pool over time as
-            well; fastest where the channels lie last in memory.
+            well; fastest where the channels are last in memory.
 
     Returns:
-        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; a map of a single
-        position has deviation 0.
+        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; the deviation of a
+        single position is 0.
     """
-    # positions × channels is how the maps lie in memory: sums over positions then run along whole cache lines
+    # positions × channels, as in memory: sums over positions then run along whole cache lines
     flat = maps.movedim(1, -1).flatten(1, -2).float()
     mean = flat.mean(1, keepdim=True)
     positions = flat.shape[1]
     if positions == 1:
         return torch.cat([mean, torch.zeros_like(mean)], 2).squeeze(1)
-    # around the mean, not E[x²] − E[x]², which loses a small deviation beside a large mean
+    # around the mean, not E[x²] − E[x]², which loses a small deviation next to a large mean
     deviation = (flat - mean).square_().sum(1, keepdim=True).div_(positions - 1).sqrt_()
     return torch.cat([mean, deviation], 2).squeeze(1)

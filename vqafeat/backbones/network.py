@@ -1,7 +1,7 @@
 """Networks on a device: 8-bit frames in, pooled rows out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,33 +12,11 @@ from vqafeat.backbones.fuse import fused
 from vqafeat.errors import ArgumentError
 
 
-@dataclass(frozen=True)
-class NetworkInput:
-    """What extractors have to have in common to share one run of a network: everything but the taps."""
-
-    network: str
-    view: str
-    frames: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def of(cls, extractor: FeatureExtractor) -> "NetworkInput":
-        """Return how an extractor looks at frames."""
-        return cls(
-            extractor.name.network,
-            extractor.name.view,
-            extractor.name.frames,
-            extractor.variant.mean,
-            extractor.variant.std,
-        )
-
-
 class Network:
-    """A network under one view, on a device; it serves all extractors that look at frames in the same way.
+    """A network under one view, on a device, with all extractors that share its runs.
 
     Args:
-        extractors: of one look.
+        extractors: equal but for their taps.
 
     Attributes:
         plain_module: the network as published, before its steps were fused.
@@ -46,65 +24,48 @@ class Network:
 
     def __init__(self, extractors: Sequence[FeatureExtractor], device: torch.device) -> None:
         first = extractors[0]
-        self.extractors = tuple(extractors)
+        self.extractors, self.device = tuple(extractors), device
         self.backbone: Backbone = first.loaded.backbone
         self.view, self.frame_rule, self.precision = first.view, first.frame_rule, first.precision
-        self.device = device
         if device.type == "cuda" and self.precision == "fp32":
-            torch.backends.cudnn.allow_tf32 = (
-                False  # it keeps 10 bits of 23, and is on by default for convolutions
-            )
+            # TF32 keeps 10 bits of 23, and is on by default for convolutions
+            torch.backends.cudnn.allow_tf32 = False
         self._taps = tuple(dict.fromkeys(tap for extractor in extractors for tap in extractor.variant.taps))
-        self.plain_module = (
-            self.backbone.with_feature_layers(first.loaded.network, self._taps).eval().requires_grad_(False)
-        )
+        layers = self.backbone.with_feature_layers(first.loaded.network, self._taps)
+        self.plain_module = layers.eval().requires_grad_(False)
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
         self._format = torch.channels_last_3d if self.backbone.clips else torch.channels_last
         self._module: nn.Module = fused(self.plain_module).to(device=device, dtype=self.dtype)
-        self._scale = (
-            torch.tensor(first.variant.mean, device=device).view(3, 1, 1),
-            torch.tensor(first.variant.std, device=device).view(3, 1, 1),
-        )
+        self._mean = torch.tensor(first.variant.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(first.variant.std, device=device).view(3, 1, 1)
 
     @torch.inference_mode()
     def frame_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (frame, channel) float32 rows of each feature set for (frame, 3, height, width) uint8
-        frames.
-        """
+        """Return (frame, channel) float32 rows by feature set of (frame, 3, height, width) uint8 frames."""
         parts = [self._module(part) for part in self._inputs(frames)]
         return self._rows([{tap: gap_gsp(maps) for tap, maps in part.items()} for part in parts])
 
     @torch.inference_mode()
     def clip_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (step, channel) float32 rows of each feature set for the (input, 3, height, width) uint8
-        frames of one clip.
-        """
+        """Return (step, channel) float32 rows by feature set of one clip, (input, 3, height, width) uint8."""
         assert self.backbone.clips is not None
         steps = self.backbone.clips.steps
         pooled = []
         for part in self._inputs(frames):
             maps = self._module(part.movedim(0, 1).unsqueeze(0).contiguous(memory_format=self._format))
-            pooled.append({tap: gap_gsp(_by_step(found, steps)) for tap, found in maps.items()})
+            pooled.append({tap: gap_gsp(_by_step(values, steps)) for tap, values in maps.items()})
         return self._rows(pooled)
 
     def _inputs(self, frames: Tensor) -> list[Tensor]:
-        """Return the normalised parts of frames: RGB to [0, 1], then the mean off and through the deviation
-        of each channel.
-        """
-        mean, std = self._scale
+        """Return the view's parts of frames, RGB in [0, 1] normalised by mean and deviation."""
         scaled = frames.contiguous(memory_format=torch.channels_last).float().div_(255)
-        parts = self.view.parts(scaled)
-        return [
-            ((part - mean) / std).to(self.dtype).contiguous(memory_format=torch.channels_last)
-            for part in parts
-        ]
+        parts = ((part - self._mean) / self._std for part in self.view.parts(scaled))
+        return [part.to(self.dtype).contiguous(memory_format=torch.channels_last) for part in parts]
 
     def _rows(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        mean = (
-            parts[0]
-            if len(parts) == 1
-            else {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
-        )
+        mean = parts[0]
+        if len(parts) > 1:
+            mean = {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
         return {
             item.feature_set: torch.cat([mean[tap] for tap in item.variant.taps], 1)
             for item in self.extractors
@@ -118,14 +79,16 @@ def _by_step(maps: Tensor, steps: int) -> Tensor:
 
 
 def shared_networks(extractors: Sequence[FeatureExtractor], device: torch.device) -> list[Network]:
-    """Return as few networks as serve all extractors."""
-    looks: dict[NetworkInput, list[FeatureExtractor]] = {}
+    """Return as few networks as serve all extractors: those that are equal but for their taps share one."""
+    groups: dict[tuple[Any, ...], list[FeatureExtractor]] = {}
     for extractor in extractors:
-        looks.setdefault(NetworkInput.of(extractor), []).append(extractor)
-    return [Network(group, device) for group in looks.values()]
+        name, variant = extractor.name, extractor.variant
+        key = (name.network, name.view, name.frames, variant.mean, variant.std)
+        groups.setdefault(key, []).append(extractor)
+    return [Network(group, device) for group in groups.values()]
 
 
-def chosen_precision(name: str | None, device: torch.device) -> str:
+def resolve_precision(name: str | None, device: torch.device) -> str:
     """Return the precision called `name`; without a name, fp32 on a CPU and fp16 on a GPU.
 
     Raises:

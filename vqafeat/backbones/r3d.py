@@ -1,5 +1,6 @@
-"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features (FACTS § 2); names as in
-kenshohara/3D-ResNets-PyTorch.
+"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features (FACTS § 2).
+
+Layers are named as in github.com/kenshohara/3D-ResNets-PyTorch.
 """
 
 from typing import cast

@@ -1,62 +1,35 @@
-"""ResNet (He et al. 2016) without its average pool and classifier, as VSFA's `CNNfeatures.py` and Li et al.
-cut it.
+"""ResNet (He et al. 2016) and SqueezeNet (Iandola et al. 2016), with ImageNet or image-quality weights.
+
+They are cut before the average pool, as in VSFA's `CNNfeatures.py` and by Li et al.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torchvision.models as tv
 from torch import nn
 
-from vqafeat.backbones.base import BACKBONES, Backbone, Variant, WeightsSource, tapped_outputs
+from vqafeat.backbones.base import BACKBONES, Backbone, Variant, tapped_outputs
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-CLASSIFIER = r"fc\."
-VARIANTS = {"": Variant(("layer4",)), "stages": Variant(STAGES)}
 
 
-def stage_channels(width: int) -> dict[str, int]:
-    """Return the channels of each residual stage of a ResNet whose first one has `width`."""
-    return {stage: width << index for index, stage in enumerate(STAGES)}
-
-
-def _register(name: str, build: Callable[[], nn.Module], width: int, published: WeightsSource) -> None:
-    BACKBONES.add(
-        name,
-        Backbone(
-            name,
-            build,
-            tapped_outputs,
-            stage_channels(width),
-            VARIANTS,
-            unused=CLASSIFIER,
-            published=published,
-        ),
-    )
-
-
-_register("resnet18", tv.resnet18, 64, tv.ResNet18_Weights.IMAGENET1K_V1)
-_register("resnet34", tv.resnet34, 64, tv.ResNet34_Weights.IMAGENET1K_V1)
-_register("resnet50", tv.resnet50, 256, tv.ResNet50_Weights.IMAGENET1K_V1)
-_register("resnet101", tv.resnet101, 256, tv.ResNet101_Weights.IMAGENET1K_V1)
-
-
-def _register_iqa(name: str, build: Callable[[], nn.Module], width: int, files: str) -> None:
-    # `fc.` is the quality head where the network lies under `backbone.`, and its own classifier where it does
-    # not
-    backbone = Backbone(
-        name,
-        build,
-        tapped_outputs,
-        stage_channels(width),
-        VARIANTS,
-        CLASSIFIER,
-        published=None,
-        prefixes=("backbone.",),
-        files=files,
-    )
+def _register(name: str, build: Callable[[], nn.Module], width: int, **options: Any) -> None:
+    channels = {stage: width << index for index, stage in enumerate(STAGES)}
+    variants = {"": Variant(("layer4",)), "stages": Variant(STAGES)}
+    backbone = Backbone(name, build, tapped_outputs, channels, variants, unused=r"fc\.", **options)
     BACKBONES.add(name, backbone)
 
 
+def _register_iqa(name: str, build: Callable[[], nn.Module], width: int, files: str) -> None:
+    # `fc.` is the quality head if the network is under `backbone.`, and else its own classifier
+    _register(name, build, width, published=None, prefixes=("backbone.",), files=files)
+
+
+_register("resnet18", tv.resnet18, 64, published=tv.ResNet18_Weights.IMAGENET1K_V1)
+_register("resnet34", tv.resnet34, 64, published=tv.ResNet34_Weights.IMAGENET1K_V1)
+_register("resnet50", tv.resnet50, 256, published=tv.ResNet50_Weights.IMAGENET1K_V1)
+_register("resnet101", tv.resnet101, 256, published=tv.ResNet101_Weights.IMAGENET1K_V1)
 _register_iqa("iqa-resnet18", tv.resnet18, 64, "vqafeat pretrain --backbone resnet18 makes one")
 _register_iqa(
     "iqa-resnet34",

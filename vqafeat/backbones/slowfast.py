@@ -18,13 +18,7 @@ from vqafeat.backbones.weights import unwrap_state_dict
 
 @dataclass(frozen=True)
 class UrlWeights:
-    """A file of weights whose publisher states no checksum: the digest in a feature set's identity records
-    what was loaded.
-
-    Attributes:
-        name: the weights' full name.
-        url: where the file is fetched from, once, into torch's cache.
-    """
+    """A file of weights without a published checksum; a feature set's identity records what was loaded."""
 
     name: str
     url: str
@@ -37,19 +31,14 @@ class UrlWeights:
         return unwrap_state_dict(saved, f"'{self.url}'")
 
 
-_STAGES = 5  # the stem and four residual stages; what follows them is the head
-_PUBLISHED = UrlWeights(
-    "Kinetics-400 SLOWFAST_8x8_R50",
-    "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
-)
+_STAGES = 5  # the stem and four residual stages; the head follows
 
 
 def _whole_slowfast() -> nn.Module:
     with warnings.catch_warnings():
-        # fvcore, which pytorchvideo imports, calls torch.jit.script on import; newer versions of torch warn
-        # of that
+        # fvcore, which pytorchvideo imports, calls torch.jit.script on import, of which newer torch warns
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
-        # here, because it takes seconds
+        # imported here because it takes seconds
         from pytorchvideo.models.slowfast import create_slowfast
     return cast(nn.Module, create_slowfast())
 
@@ -88,13 +77,15 @@ BACKBONES.add(
         lambda network, taps: network,
         channels={"res5": 256},
         variants={
-            # the released fork of Li et al. normalises as for ImageNet; the published weights were trained
-            # with the other values
+            # Li et al.'s released fork normalises as for ImageNet, the weights were trained with the others
             "": Variant(("res5",)),
             "kinetics": Variant(("res5",), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
         },
         unused=r"blocks\.\d+\.multipathway_(blocks\.0|fusion)\.|blocks\.6\.",
-        published=_PUBLISHED,
+        published=UrlWeights(
+            "Kinetics-400 SLOWFAST_8x8_R50",
+            "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
+        ),
         clips=ClipRule(window=64, inputs=32, steps=32),
     ),
 )

@@ -1,9 +1,8 @@
-"""Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm, in a fraction of
-its memory.
+"""Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm.
 
 torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 1.8 GB for a
-block of 448x256, 8 GB for one of 960x540. Here they are computed in parts, which gives the same values up to
-rounding, in a third of the memory and half of the time.
+block of 448x256, 8 GB for one of 960x540. Here they are computed in parts: the same values up to rounding, in
+a third of the memory and half of the time.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ _SPACE_TIME = (1, 2, 3)  # axes
 
 
 class SwinMaps(nn.Module):
-    """torchvision's SwinTransformer3d without its average pool and classifier, for inference alone."""
+    """torchvision's SwinTransformer3d without its average pool and classifier, for inference only."""
 
     def __init__(self, network: tv.SwinTransformer3d) -> None:
         super().__init__()
@@ -56,27 +55,20 @@ def _attended(attention: Any, tokens: Tensor) -> Tensor:
         0 if side <= whole else shift
         for side, whole, shift in zip(sides, attention.window_size, attention.shift_size, strict=True)
     ]
-    back, missing = (
-        [-step for step in shift],
-        [-side % whole for side, whole in zip(sides, window, strict=True)],
-    )
-    padded = pad(tokens, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0])).roll(back, _SPACE_TIME)
-    windows = _windows(padded, window)
-    regions = (
-        _windows(_regions(padded.shape[1:4], window, shift).to(tokens.device), window)[..., 0]
-        if any(shift)
-        else None
-    )
+    missing = [-side % whole for side, whole in zip(sides, window, strict=True)]
+    padded = pad(tokens, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
+    padded = padded.roll([-step for step in shift], _SPACE_TIME)
+    windows, regions = _windows(padded, window), None
+    if any(shift):
+        regions = _windows(_regions(padded.shape[1:4], window, shift).to(tokens.device), window)[..., 0]
     bias = attention.get_relative_position_bias(window)
     parts = torch.split(windows, max(1, _SCORES // bias.numel()))
     firsts = range(0, len(windows), len(parts[0]))
-    found = torch.cat(
-        [
-            _attended_windows(attention, part, _mask(bias, regions, first, len(part)))
-            for first, part in zip(firsts, parts, strict=True)
-        ]
-    )
-    whole = _from_windows(found, padded.shape, window).roll(shift, _SPACE_TIME)
+    attended = [
+        _attended_windows(attention, part, _mask(bias, regions, first, len(part)))
+        for first, part in zip(firsts, parts, strict=True)
+    ]
+    whole = _from_windows(torch.cat(attended), padded.shape, window).roll(shift, _SPACE_TIME)
     return whole[:, : sides[0], : sides[1], : sides[2]]
 
 
@@ -106,9 +98,7 @@ def _regions(sides: Sequence[int], window: Sequence[int], shift: Sequence[int]) 
 
 
 def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tensor:
-    """Return what is added to the scores of `count` windows from `first`: the position bias, and -100 between
-    strange regions.
-    """
+    """Return what is added to the scores of `count` windows: position bias, and -100 between regions."""
     if regions is None:
         return bias
     own = regions[torch.arange(first, first + count, device=regions.device) % len(regions)]
@@ -117,14 +107,10 @@ def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tenso
 
 def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
     count, tokens, _ = windows.shape
-    three = linear(windows, attention.qkv.weight, attention.qkv.bias).view(
-        count, tokens, 3, attention.num_heads, -1
-    )
-    query, key, value = three.permute(2, 0, 3, 1, 4)
-    return cast(
-        Tensor,
-        attention.proj(scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)),
-    )
+    three = linear(windows, attention.qkv.weight, attention.qkv.bias)
+    query, key, value = three.view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    attended = scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
+    return cast(Tensor, attention.proj(attended))
 
 
 BACKBONES.add(

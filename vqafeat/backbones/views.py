@@ -1,4 +1,4 @@
-"""What a network sees of a frame: the whole of it, a smaller copy, or crops."""
+"""What a network sees of a frame (the whole frame, a smaller copy, or crops), and which frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from torch import Tensor
 from torchvision.transforms import functional
 from torchvision.transforms.functional import InterpolationMode
 
-from vqafeat.registry import Registry
 from vqafeat.store.types import uniform_frames
 
 SHORT_SIDE = 540
@@ -18,13 +17,13 @@ CROPS = 4
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at frames.
+    """What a network sees of a frame.
 
     Attributes:
-        parts: (frame, channel, height, width) → the parts of every frame that a network sees, at the same
-            places in all; its rows for the parts are averaged.
+        parts: (frame, channel, height, width) → the parts of every frame that the network sees, at the same
+            positions in all; its rows for the parts are averaged.
         size: (height, width) of a frame → that of a part.
-        described: what it does, for the identity.
+        described: for the identity.
     """
 
     parts: Callable[[Tensor], list[Tensor]]
@@ -32,11 +31,17 @@ class View:
     described: str
 
 
-VIEWS: Registry[View] = Registry("view")
+@dataclass(frozen=True)
+class FrameRule:
+    """Which frames a network sees.
 
+    Attributes:
+        frame_indices: number of frames of the video → the indices to see, increasing; None for every frame.
+        described: for the identity.
+    """
 
-def _whole(frames: Tensor) -> list[Tensor]:
-    return [frames]
+    frame_indices: Callable[[int], list[int]] | None
+    described: str
 
 
 def _short_size(height: int, width: int) -> tuple[int, int]:
@@ -55,10 +60,8 @@ def _crop_size(height: int, width: int) -> tuple[int, int]:
     return min(height, CROP_SIDE), min(width, CROP_SIDE)
 
 
-def crop_places(height: int, width: int) -> list[tuple[int, int]]:
-    """Return (top, left) of the crops in frames of this size: drawn once for the size, so the same in all
-    frames and in every run.
-    """
+def crop_corners(height: int, width: int) -> list[tuple[int, int]]:
+    """Return (top, left) of the crops, random by the frame size: equal in all frames and in every run."""
     crop_height, crop_width = _crop_size(height, width)
     random = np.random.default_rng([height, width])
     tops = random.integers(0, height - crop_height + 1, CROPS).tolist()
@@ -69,42 +72,17 @@ def crop_places(height: int, width: int) -> list[tuple[int, int]]:
 
 def _crops(frames: Tensor) -> list[Tensor]:
     height, width = _crop_size(*frames.shape[2:])
-    return [
-        frames[:, :, top : top + height, left : left + width] for top, left in crop_places(*frames.shape[2:])
-    ]
+    corners = crop_corners(*frames.shape[2:])
+    return [frames[:, :, top : top + height, left : left + width] for top, left in corners]
 
 
-VIEWS.add("full", View(_whole, lambda height, width: (height, width), "full"))
-VIEWS.add(
-    "short540", View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased")
-)
-VIEWS.add(
-    "crops768",
-    View(
-        _crops,
-        _crop_size,
-        f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole) at places drawn by frame size, "
-        f"averaged",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class FrameRule:
-    """A choice of frames.
-
-    Attributes:
-        picks: number of frames of the video → the indices to see, increasing; None where every frame is seen,
-            whatever the number.
-        described: for the identity.
-    """
-
-    frame_indices: Callable[[int], list[int]] | None
-    described: str
-
-
-FRAME_RULES: Registry[FrameRule] = Registry("frame rule")
-FRAME_RULES.add("every", FrameRule(None, "every frame"))
-FRAME_RULES.add(
-    "uniform128", FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals")
-)
+_CROPS_WORDS = f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole)"
+VIEWS = {
+    "full": View(lambda frames: [frames], lambda height, width: (height, width), "full"),
+    "short540": View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased"),
+    "crops768": View(_crops, _crop_size, f"{_CROPS_WORDS} at places drawn by frame size, averaged"),
+}
+FRAME_RULES = {
+    "every": FrameRule(None, "every frame"),
+    "uniform128": FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals"),
+}

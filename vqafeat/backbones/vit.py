@@ -16,13 +16,10 @@ def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
     # nn.MultiheadAttention holds every pair of patches at once on a CPU (3 GB for a frame of 1080p), and
     # takes four times as long
     batch, count, _ = tokens.shape
-    three = linear(tokens, attention.in_proj_weight, attention.in_proj_bias).view(
-        batch, count, 3, attention.num_heads, -1
-    )
-    query, key, value = three.permute(2, 0, 3, 1, 4)
-    return cast(
-        Tensor, attention.out_proj(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-    )
+    three = linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = three.view(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    attended = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return cast(Tensor, attention.out_proj(attended))
 
 
 class PatchMaps(nn.Module):
@@ -37,22 +34,18 @@ class PatchMaps(nn.Module):
         """Return {"encoder": (batch, channel, H / 16, W / 16)} for (batch, 3, H, W), sides rounded down."""
         patches = self.conv_proj(frames)
         batch, channels, rows, columns = patches.shape
-        tokens = torch.cat(
-            [self.class_token.expand(batch, -1, -1), patches.flatten(2).transpose(1, 2)], dim=1
-        )
+        class_tokens = self.class_token.expand(batch, -1, -1)
+        tokens = torch.cat([class_tokens, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.positions(rows, columns)
         for layer in self.encoder.layers:
             tokens = tokens + _attended(layer.self_attention, layer.ln_1(tokens))
             tokens = tokens + layer.mlp(layer.ln_2(tokens))
         # the class token takes part in the encoder and is no part of the map
-        return {
-            "encoder": self.encoder.ln(tokens)[:, 1:].transpose(1, 2).reshape(batch, channels, rows, columns)
-        }
+        maps = self.encoder.ln(tokens)[:, 1:].transpose(1, 2)
+        return {"encoder": maps.reshape(batch, channels, rows, columns)}
 
     def positions(self, rows: int, columns: int) -> Tensor:
-        """Return the position embedding of a grid, (1, 1 + rows · columns, channel): the trained one,
-        interpolated bicubically.
-        """
+        """Return the trained position embedding, bicubically resized: (1, 1 + rows · columns, channel)."""
         trained = cast(Tensor, self.encoder.pos_embedding)
         channels, side = trained.shape[2], round((trained.shape[1] - 1) ** 0.5)
         if (rows, columns) == (side, side):

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors
-from vqafeat.backbones.network import chosen_precision
+from vqafeat.backbones.network import resolve_precision
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
@@ -67,7 +67,7 @@ def extract(
     dataset = _located(dataset)
     resources = _resources(resources, devices, cluster)
     several = cluster is not None or len(devices or ()) > 1
-    precision = chosen_precision(precision, resources.device)
+    precision = resolve_precision(precision, resources.device)
     build = _builder(feature_sets, weights or {}, dtype, precision, several)
     extractors = build()
     if not isinstance(store, FeatureStore):

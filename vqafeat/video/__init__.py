@@ -1,4 +1,4 @@
-"""Decoding in processes of its own, so that nothing a video does can stop the others; imports no torch."""
+"""Decoding in separate processes, so that no video can stop the others; imports no torch."""
 
 from vqafeat.video.chunks import Chunk, DecodeJob, Expected, Message, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.pool import DecodePool

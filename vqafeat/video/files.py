@@ -1,4 +1,4 @@
-"""What a video file is known by again."""
+"""Fingerprints of video files, and single frames of them."""
 
 from collections.abc import Collection
 from hashlib import file_digest
@@ -15,27 +15,26 @@ from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
 
 
 def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return what a video file is known by again: digest, size, modification time; raw video by its geometry
-    too.
+    """Return SHA-256, size and modification time of a video file; of raw video its geometry, too.
 
     Raises:
         VideoError: the file cannot be read.
     """
-    stamp = file_stat(path, raw)
+    status = file_stat(path, raw)
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256")
     except network_errors() as error:
         raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
-    digest.update(stamp.get("raw", "").encode())
-    return {"sha256": digest.hexdigest(), **stamp}
+    digest.update(status.get("raw", "").encode())
+    return {"sha256": digest.hexdigest(), **status}
 
 
 def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return what of a file can be compared without reading it.
+    """Return the part of a fingerprint that is known without reading the file.
 
     Raises:
-        VideoError: the file is gone.
+        VideoError: the file does not exist any more.
     """
     geometry = {"raw": str(raw)} if raw is not None and path.suffix.lower() in RAW_SUFFIXES else {}
     if not isinstance(path, Path):
@@ -50,17 +49,16 @@ def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
 def read_frames(
     path: Path, frames: Collection[int], raw: RawGeometry | None = None
 ) -> dict[int, npt.NDArray[np.uint8]]:
-    """Return frame → (height, width, 3) RGB of decoded frames, counted from 0; the video is read up to the
-    last of them.
+    """Return index → (height, width, 3) RGB of some frames; the video is read up to the last of them.
 
     Raises:
         VideoError: it cannot be decoded that far, or has fewer frames.
     """
-    found: dict[int, npt.NDArray[np.uint8]] = {}
+    images: dict[int, npt.NDArray[np.uint8]] = {}
     with VideoReader(path, raw) as reader:
         for frame in reader:
             if frame.index in frames:
-                found[frame.index] = frame.rgb
-            if len(found) == len(set(frames)):
-                return found
-    raise VideoError("no-frames", f"'{path}' has no frame {max(set(frames) - set(found))}; it ends before.")
+                images[frame.index] = frame.rgb
+            if len(images) == len(set(frames)):
+                return images
+    raise VideoError("no-frames", f"'{path}' has no frame {max(set(frames) - set(images))}; it ends before.")

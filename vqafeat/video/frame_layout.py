@@ -1,11 +1,10 @@
-"""How the bytes of a decoded frame lie in memory, and the numbers that turn them into RGB."""
+"""Memory layout of a decoded frame, and the coefficients that convert it to RGB."""
 
 from dataclasses import dataclass
 
 from vqafeat.errors import ArgumentError
 
-# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the colour matrix: those
-# that were compared
+# swscale's coefficients of Cr→R, Cb→B, Cb→G, Cr→G in 1/65536, by FFmpeg's number of the colour matrix
 COEFFICIENTS = {
     1: (117489, 138438, 13975, 34925),  # BT.709
     2: (104597, 132201, 25675, 53279),  # not stated: BT.601
@@ -38,8 +37,7 @@ class FrameLayout:
             raise ArgumentError(f"a frame of {self.width}x{self.height} has no samples.")
         if self.planes and (self.width % 2 or self.height % 2 or self.matrix not in COEFFICIENTS):
             raise ArgumentError(
-                f"planes of {self.width}x{self.height} with matrix {self.matrix} have no exact conversion "
-                f"here."
+                f"planes of {self.width}x{self.height} with matrix {self.matrix} have no exact conversion."
             )
 
     @property

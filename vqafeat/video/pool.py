@@ -1,4 +1,4 @@
-"""Many decoding processes: each has one video at a time, and one that crashes or hangs is replaced."""
+"""Decoding processes: each has one video at a time, and one that crashes or hangs is replaced."""
 
 import mmap
 import os
@@ -23,28 +23,26 @@ STARTING_SECONDS = 60.0  # for the imports of a process, on a busy machine
 
 Key = TypeVar("Key")
 
-# the path of imports travels along, so that the process finds what this one found; `-c` keeps it from running
-# anyone's main script
-_START = "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; worker.main(int(sys.argv[1]), int(sys.argv[2]))"
+# the import path is passed on, so that the process imports the same modules; `-c` runs no main script again
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; from vqafeat.video import worker; "
+    "worker.main(int(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
 class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
     Args:
-        workers: how many.
-        timeout_seconds: how long a process may go without a message while it has a free buffer, before its
-            video counts as hung.
-
-    Raises:
-        ArgumentError: there would be no worker, or no time.
+        timeout_seconds: how long a process that has a free buffer may send no message before its video
+            counts as hung.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
         if workers < 1:
             raise ArgumentError(
                 f"workers is {workers}; at least 1 decoding process is needed (0 decodes in this process, "
-                f"without a pool)."
+                "without a pool)."
             )
         if not timeout_seconds > 0:
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
@@ -52,7 +50,7 @@ class DecodePool(Generic[Key]):
         self._idle: list[_Worker] = []
         self._busy: dict[_Worker, tuple[int, Key]] = {}
         self._workers = workers
-        self._taken = 0
+        self._count = 0
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
@@ -61,12 +59,10 @@ class DecodePool(Generic[Key]):
         self._idle, self._busy = [], {}
 
     def messages(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> Iterator[tuple[Key, Message]]:
-        """Decode jobs until there is none left, and yield what the processes tell, those of the oldest job
-        first.
+        """Decode jobs until there is none left, and yield their messages, those of the oldest job first.
 
-        The data of a chunk are valid until the next message is asked for. `next_job` is asked whenever a
-        process is free, again and
-        again: a job may be handed in late.
+        The data of a chunk are valid until the next message is requested. `next_job` is called whenever a
+        process is free, even after it has returned None: a job may come late.
         """
         while self._busy or self._give_out(next_job):
             self._give_out(next_job)
@@ -85,34 +81,27 @@ class DecodePool(Generic[Key]):
                 worker.free(message.slot)
 
     def _give_out(self, next_job: Callable[[], tuple[Key, DecodeJob] | None]) -> bool:
-        while len(self._busy) < self._workers and (given := next_job()) is not None:
+        while len(self._busy) < self._workers and (pair := next_job()) is not None:
+            key, job = pair
             worker = self._idle.pop() if self._idle else _Worker()
-            self._busy[worker] = (self._taken, given[0])
-            self._taken += 1
-            worker.start(given[1])
+            self._busy[worker] = (self._count, key)
+            self._count += 1
+            worker.start(job)
         return bool(self._busy)
 
     def _oldest_ready(self) -> "_Worker | None":
-        by_connection: dict[object, _Worker] = {worker.connection: worker for worker in self._busy}
-        ready = wait([worker.connection for worker in self._busy], timeout=min(1.0, self._timeout / 4))
-        return min(
-            (by_connection[item] for item in ready), key=lambda worker: self._busy[worker][0], default=None
-        )
+        workers: dict[Any, _Worker] = {worker.connection: worker for worker in self._busy}
+        ready = wait(list(workers), timeout=min(1.0, self._timeout / 4))
+        return min((workers[item] for item in ready), key=lambda item: self._busy[item][0], default=None)
 
     def _hung(self) -> Iterator[tuple[Key, Message]]:
         for worker in list(self._busy):
             if worker.silent_seconds() > self._timeout:
-                key = self._busy[worker][1]
+                key, seconds = self._busy[worker][1], f"{self._timeout:g} seconds"
                 worker.kill()
                 self._retire(worker)
-                yield (
-                    key,
-                    VideoFailed(
-                        "timeout",
-                        f"'{worker.path}' gave no frame for {self._timeout:g} seconds; its decoder was "
-                        f"stopped.",
-                    ),
-                )
+                message = f"'{worker.path}' gave no frame for {seconds}; its decoder was stopped."
+                yield key, VideoFailed("timeout", message)
 
     def _retire(self, worker: "_Worker") -> None:
         del self._busy[worker]
@@ -127,7 +116,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         memory = anonymous_file(SLOTS * SLOT_BYTES, "vqafeat-frames")
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
-        # a session of its own, so that Ctrl-C at a terminal reaches this process alone
+        # a new session, so that Ctrl-C at a terminal reaches only this process
         self._process = subprocess.Popen(
             command,
             pass_fds=(theirs.fileno(), memory),
@@ -140,33 +129,33 @@ class _Worker:
         self._memory = mmap.mmap(memory, SLOTS * SLOT_BYTES)
         os.close(memory)
         self._held = 0
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         self._allowed_seconds = STARTING_SECONDS
         self.path = ""
         self.alive = True
 
     def start(self, job: DecodeJob) -> None:
-        self.path, self._heard = str(job.path), time.monotonic()
+        self.path, self._last_message = str(job.path), time.monotonic()
         self._send(job)
 
     def free(self, slot: int) -> None:
         self._held -= 1
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         self._send(slot)
 
     def _send(self, item: object) -> None:
         try:
             self.connection.send(item)
         except OSError:
-            return  # the process is gone, which `receive` finds out and reports
+            return  # the process has ended, which `receive` reports
 
     def receive(self) -> Message | None:
-        """Return what the process tells, or None where it only says that it has started."""
+        """Return the next message, or None for the one that the process has started."""
         try:
             message: Message | str = self.connection.recv()
         except (EOFError, OSError):
             return self._crashed()
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         if isinstance(message, str):
             self._allowed_seconds = 0.0
             return None
@@ -174,14 +163,13 @@ class _Worker:
             return message
         self._held += 1
         count, size = len(message.seconds), message.layout.nbytes
-        data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES).reshape(
-            count, size
-        )
-        return replace(message, data=data)
+        data = np.frombuffer(self._memory, np.uint8, count * size, message.slot * SLOT_BYTES)
+        return replace(message, data=data.reshape(count, size))
 
     def silent_seconds(self) -> float:
-        """Seconds since the last word of the process, or since it last had reason to wait for us."""
-        return time.monotonic() - self._heard - self._allowed_seconds if self._held < SLOTS else 0.0
+        """Return the seconds since the last message; 0 while the process waits for a free slot."""
+        seconds = time.monotonic() - self._last_message - self._allowed_seconds
+        return seconds if self._held < SLOTS else 0.0
 
     def _crashed(self) -> VideoFailed:
         self.kill()
@@ -193,7 +181,7 @@ class _Worker:
         self.alive = False
         self.connection.close()
         if self._process.poll() is None:
-            # a process whose pipe closed is on its way out; only one that hangs has to be killed
+            # a process whose pipe is closed ends; only one that hangs has to be killed
             try:
                 self._process.wait(0.2)
             except subprocess.TimeoutExpired:

@@ -1,27 +1,24 @@
-"""Decoding: one video file as a stream of RGB frames with their presentation times, in constant memory.
-
-What a frame is, for every kind of file:
+"""Decoding: one video file as a stream of frames with their presentation times, in constant memory.
 
 - RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream
   states, BT.601 and limited range where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of
-  FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0 of even size are handed over as they are, and
-  `colour.py` computes the same values on the device. 10-bit and odd-sized ones go through swscale, whose
+  FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0 of even size are passed on as they are, and
+  `rgb.py` computes the same values on the device. 10-bit and odd-sized ones go through swscale, whose
   rounding differs between versions: the versions are part of a feature set's identity.
 - A rotation in the container is applied, in steps of 90 degrees, as players and FFmpeg do.
-- Non-square samples stay as they are stored: networks see the coded pixels; the ratio is recorded.
-- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or frame count the
-    header claims.
+- Non-square samples stay as stored: networks see the coded pixels; the ratio is recorded.
+- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or count the header
+  claims.
 - Headerless `.yuv` files are read by the data set's stated geometry.
 - A file that was cut is refused by the error of its decoder, a damaged packet or frame, or an end before the
-  one its container states. MPEG-TS states none: one that was cut cleanly between two packets cannot be told
-  from a whole one.
+  one its container states. MPEG-TS states none: one that was cut cleanly between two packets cannot be
+  distinguished from a complete one.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, cast
 
 import av
@@ -44,11 +41,8 @@ class DecodeLimits:
     """The largest video that is decoded.
 
     Attributes:
-        max_pixels: of a frame, width times height; the usual one is twice 8K.
-        max_frames: of a video; the usual number is nine hours at 60 frames a second.
-
-    Raises:
-        ArgumentError: a limit is below 1, or more pixels than FFmpeg can be told.
+        max_pixels: of a frame, width times height; by default twice 8K.
+        max_frames: of a video; by default nine hours at 60 frames a second.
     """
 
     max_pixels: int = 1 << 26
@@ -61,51 +55,37 @@ class DecodeLimits:
             raise ArgumentError(f"max_frames is {self.max_frames}; it has to be at least 1.")
 
     def check_size(self, path: Path, width: int, height: int) -> None:
-        """Refuse a frame size.
-
-        Raises:
-            VideoError: it is larger than allowed.
-        """
+        """Raise VideoError if frames are larger than allowed."""
         if width * height > self.max_pixels:
             raise VideoError(
                 "too-large",
-                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; "
-                f"if they are meant, "
-                f"give --max-pixels {width * height}.",
+                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; if "
+                f"that is right, give --max-pixels {width * height}.",
             )
 
     def check_count(self, path: Path, frames: int) -> None:
-        """Refuse a number of frames.
-
-        Raises:
-            VideoError: there are more than allowed.
-        """
+        """Raise VideoError if there are more frames than allowed."""
         if frames > self.max_frames:
-            raise VideoError(
-                "too-long",
-                f"'{path}' has more than {self.max_frames} frames; if it is meant, give a larger "
-                f"--max-frames.",
-            )
+            message = f"'{path}' has more than {self.max_frames} frames; if that is right, give --max-frames."
+            raise VideoError("too-long", message)
 
 
 RAW_SUFFIXES = (".yuv",)
-HARDWARE_FORMAT = "nv12"  # as NVDEC hands 8-bit 4:2:0 over: the same samples, U and V in turn
+HARDWARE_FORMAT = "nv12"  # NVDEC's 8-bit 4:2:0: the same samples, U and V in turn
 PLANAR_FORMATS = ("yuv420p", "yuvj420p")
-# tags in broken UTF-8 are no reason to refuse a video; PyAV 19 no longer needs to be told
-_LENIENT_TAGS: dict[str, Any] = (
-    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-)
+# tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
+_TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame, valid until the next one is asked for.
+    """One decoded frame, valid until the next one is requested.
 
     Attributes:
         index: position among the decoded frames, from 0.
         seconds: presentation time.
-        layout: what `write_to` writes.
+        layout: of the bytes that `write_to` writes.
     """
 
     index: int
@@ -122,9 +102,7 @@ class Frame:
         return cast("npt.NDArray[np.uint8]", self.picture.to_ndarray(format="rgb24"))
 
     def write_to(self, buffer: npt.NDArray[np.uint8]) -> None:
-        """Copy the frame into (layout.nbytes,) uint8: its Y, U and V planes, or swscale's RGB where the
-        layout has none.
-        """
+        """Copy the frame into (layout.nbytes,) uint8."""
         if not self.layout.planes:
             buffer[:] = self._coded_rgb().reshape(-1)
             return
@@ -144,21 +122,13 @@ class Frame:
 
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
-    """Return how a decoded picture is handed over: as planes where their exact conversion is known, else as
-    swscale's RGB.
-    """
+    """Return how a picture is passed on: planes if their exact conversion is known, else swscale's RGB."""
     matrix, full_range = int(picture.colorspace), _is_full_range(picture)
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     known = PLANAR_FORMATS + ((HARDWARE_FORMAT,) if from_hardware else ())
     planes = picture.format.name in known and even and matrix in COEFFICIENTS
-    return FrameLayout(
-        picture.width,
-        picture.height,
-        planes,
-        matrix if planes else 0,
-        full_range,
-        round(picture.rotation / 90) % 4,
-    )
+    turns = round(picture.rotation / 90) % 4
+    return FrameLayout(picture.width, picture.height, planes, matrix if planes else 0, full_range, turns)
 
 
 def _is_full_range(picture: VideoFrame) -> bool:
@@ -166,9 +136,7 @@ def _is_full_range(picture: VideoFrame) -> bool:
 
 
 def decoder_identity() -> str:
-    """Name the decoder and the libraries that the pixel values depend on, with their versions, and the
-    conversion to RGB.
-    """
+    """Return what pixel values depend on: versions of the decoder's libraries, conversion to RGB."""
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
     return (
         f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
@@ -177,12 +145,10 @@ def decoder_identity() -> str:
 
 
 class VideoReader:
-    """A video opened for one pass; iterate over it for its frames, then ask for `source`.
+    """A video opened for one pass: iterate over its frames, then call `source`.
 
     Args:
-        hardware: kind of device that decodes, as FFmpeg calls it (`cuda`); without it, one thread of the
-            processor.
-        limits: beyond which it is refused.
+        hardware: kind of device that decodes, by FFmpeg's name (`cuda`); None for one thread of the processor.
 
     Raises:
         VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks
@@ -207,7 +173,7 @@ class VideoReader:
             self._container.close()
             raise
         codec.thread_count = 1
-        codec.options = {"max_pixels": str(self._limits.max_pixels)}  # what the stream itself claims later
+        codec.options = {"max_pixels": str(self._limits.max_pixels)}  # for what the stream claims later
         self._seconds: list[float] = []
         self._corrupt_frames, self._sound = 0, False
         self._assumed_times = False
@@ -216,9 +182,7 @@ class VideoReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -231,9 +195,8 @@ class VideoReader:
                     packets += 1
                     stamp = packet.pts if packet.pts is not None else packet.dts
                     if stamp is not None and packet.time_base is not None:
-                        end_seconds = max(
-                            end_seconds, float((stamp + (packet.duration or 0)) * packet.time_base)
-                        )
+                        end = (stamp + (packet.duration or 0)) * packet.time_base
+                        end_seconds = max(end_seconds, float(end))
                 for picture in packet.decode():
                     yield self._frame(picture)
         except (av.FFmpegError, OSError) as error:
@@ -251,14 +214,12 @@ class VideoReader:
             raise VideoError(
                 "size-changes",
                 f"'{self.path}' changes from {first.width}x{first.height} to "
-                f"{picture.width}x{picture.height} "
-                f"at frame {len(self._seconds)}; split it into one file a size.",
+                f"{picture.width}x{picture.height} at frame {len(self._seconds)}; split it into one file for each size.",
             )
         index, seconds = len(self._seconds), self._time_of(picture)
         self._limits.check_count(self.path, index + 1)
         self._seconds.append(seconds)
-        # a stream that was joined in its middle opens with frames that nothing can mend; damage after that is
-        # a break
+        # a stream that was joined in its middle opens with damaged frames; damage after those is a break
         self._sound = self._sound or not picture.is_corrupt
         self._corrupt_frames += bool(picture.is_corrupt) and self._sound
         return Frame(index, seconds, layout_of(picture, self._from_hardware), picture)
@@ -271,44 +232,35 @@ class VideoReader:
         return self._seconds[-1] + float(1 / rate) if self._seconds else 0.0
 
     def _broken(self, reason: str) -> VideoError:
-        promised = f" of {self._stream.frames}" if self._stream.frames else ""
-        return VideoError(
-            "breaks-midway", f"'{self.path}' breaks after {len(self._seconds)}{promised} frames: {reason}."
-        )
+        of = f" of {self._stream.frames}" if self._stream.frames else ""
+        message = f"'{self.path}' breaks after {len(self._seconds)}{of} frames: {reason}."
+        return VideoError("breaks-midway", message)
 
     def _refuse_early_end(self, packets: int, end_seconds: float) -> None:
         # A header's frame count alone proves nothing (AVI counts dropped frames, edit lists hide some): only
         # a count that falls short together with a stream that ends before its stated end means that the file
-        # was cut. AVI's duration is no witness, since FFmpeg estimates it from the file's size where the
-        # index is lost.
-        stream = self._stream
+        # was cut. AVI's duration is no evidence, since FFmpeg estimates it from the file's size if the index
+        # is lost.
+        stream, container = self._stream, self._container
         stated = [_tagged_seconds(stream.metadata.get("DURATION", ""))]
         if packets < stream.frames:
             stated.append(float(stream.frames / stream.average_rate) if stream.average_rate else 0.0)
-            stated.append(
-                float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-            )
-        elif (
-            not stated[0] and "matroska" in self._container.format.name and len(self._container.streams) == 1
-        ):
-            stated.append((self._container.duration or 0) / av.time_base)
+            stated.append(_duration_seconds(stream) or 0.0)
+        elif not stated[0] and "matroska" in container.format.name and len(container.streams) == 1:
+            stated.append((container.duration or 0) / av.time_base)
         start_seconds = float((stream.start_time or 0) * (stream.time_base or 0))
         stated_end = max(stated) + (start_seconds if packets < stream.frames else 0.0)
         frame_seconds = stated_end / max(stream.frames, packets)
-        if packets > 1 and end_seconds < stated_end - max(1.5 * frame_seconds, self._longest_step()):
+        longest_step = float(np.diff(self._seconds).max()) if len(self._seconds) > 1 else 0.0
+        if packets > 1 and end_seconds < stated_end - max(1.5 * frame_seconds, longest_step * 1.5):
             raise self._broken(f"the stream ends at {end_seconds:.3f} s of {stated_end:.3f} s")
 
-    def _longest_step(self) -> float:
-        return float(np.diff(self._seconds).max()) * 1.5 if len(self._seconds) > 1 else 0.0
-
     def source(self) -> dict[str, Any]:
-        """Return what the whole decoded video was, as JSON values, for the store; call it after the last
-        frame.
-        """
+        """Return properties of the decoded video, as JSON values for the store; after the last frame."""
         first, stream = self._first, self._stream
         if first is None:
             raise VideoError(
-                "no-frames", f"'{self.path}' was asked for its source before its frames were read."
+                "no-frames", f"source of '{self.path}' was requested before its frames were read."
             )
         size = layout_of(first).shown_size
         steps = np.diff(self._seconds)
@@ -330,25 +282,24 @@ class VideoReader:
 
 def _tagged_seconds(text: str) -> float:
     """Return the seconds of Matroska's DURATION tag, `HH:MM:SS.nnn`, or 0 where there is none."""
-    parts = text.split(":")
     try:
-        return (
-            sum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
-            if len(parts) == 3
-            else 0.0
-        )
+        hours, minutes, seconds = map(float, text.split(":"))
     except ValueError:
         return 0.0
+    return seconds + minutes * 60 + hours * 3600
+
+
+def _duration_seconds(stream: VideoStream) -> float | None:
+    return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 
 def _ratio_text(ratio: Any) -> str:
-    # PyAV 18 gives a Fraction, 19 a type of its own
+    # PyAV 18 gives a Fraction, 19 another type
     return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
 
 
 def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return the number of packets in the video stream, which most often is the number of frames; nothing is
-    decoded.
+    """Return the number of packets of the video, most often its number of frames, without decoding.
 
     Raises:
         VideoError: the video cannot be opened, or has no video stream.
@@ -358,25 +309,19 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
         try:
             return sum(1 for packet in container.demux(stream) if packet.size)
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(
-                "breaks-midway", f"'{path}' breaks while its packets are counted: {error}."
-            ) from error
+            message = f"'{path}' breaks while its packets are counted: {error}."
+            raise VideoError("breaks-midway", message) from error
 
 
 def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels as the header states them, by duration and rate where it counts no frames; at
-    least 1, nothing is decoded.
+    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1.
 
     Raises:
         VideoError: the video cannot be opened, or has no video stream.
     """
     with _opened(path, raw, None) as container:
         stream = _video_stream(container, path)
-        seconds = (
-            float(stream.duration * stream.time_base)
-            if stream.duration and stream.time_base
-            else (container.duration or 0) / av.time_base
-        )
+        seconds = _duration_seconds(stream) or (container.duration or 0) / av.time_base
         frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
         return max(1, frames * stream.codec_context.width * stream.codec_context.height)
 
@@ -386,11 +331,11 @@ def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputC
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
-    options = _LENIENT_TAGS | (
-        {"hwaccel": HWAccel(hardware, allow_software_fallback=False)} if hardware else {}
-    )
+    options = dict(_TAG_OPTIONS)
+    if hardware:
+        options["hwaccel"] = HWAccel(hardware, allow_software_fallback=False)
     try:
-        # absolute, since FFmpeg takes what stands before a colon for a protocol
+        # absolute, since FFmpeg takes what is before a colon for a protocol
         return cast(InputContainer, av.open(path.absolute(), mode="r", **options))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
@@ -400,9 +345,8 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
         raise VideoError(
             "no-geometry",
-            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in "
-            f"a manifest "
-            "(for `vqafeat predict`, with --raw).",
+            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a "
+            "manifest (for `vqafeat predict`, with --raw).",
         )
     frame_bytes = raw_frame_bytes(raw)
     size = path.stat().st_size
@@ -410,8 +354,7 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
         raise VideoError(
             "breaks-midway",
             f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({raw.width}x{raw.height} "
-            f"{raw.pixel_format}): "
-            "it is cut, or its geometry is another.",
+            f"{raw.pixel_format}): it is cut, or its geometry is another.",
         )
     options = {
         "video_size": f"{raw.width}x{raw.height}",
@@ -430,10 +373,7 @@ def raw_frame_bytes(raw: RawGeometry) -> int:
             "no-geometry",
             f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual.",
         ) from error
-    return sum(
-        component.width * component.height * ((component.bits + 7) // 8)
-        for component in pixel_format.components
-    )
+    return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -1,4 +1,4 @@
-"""From the bytes of decoded frames to RGB, on any device, bit for bit as swscale does it."""
+"""Convert decoded frames to RGB on any device, bit for bit as swscale does."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
         frames: (frame, layout.nbytes) uint8.
 
     Returns:
-        (frame, 3, height, width) uint8, in memory of its own.
+        (frame, 3, height, width) uint8, which does not share the memory of `frames`.
     """
     width, height = layout.width, layout.height
     if layout.planes:

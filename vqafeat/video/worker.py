@@ -1,6 +1,4 @@
-"""A decoding process: takes videos from its pipe, decodes each on one thread into shared memory, and never
-outlives its parent.
-"""
+"""A decoding process: decodes the videos from its pipe into shared memory, and ends with its parent."""
 
 import mmap
 import signal
@@ -13,13 +11,13 @@ import numpy as np
 from vqafeat.errors import VideoError
 from vqafeat.video.chunks import Buffer, Chunk, decode_chunks
 
-READY = "ready"  # said once, so that the start of the process does not count as a video that hangs
+READY = "ready"  # sent once, so that the start of the process does not count as a video that hangs
 SLOTS = 3  # one being read, one full, one being filled
-SLOT_BYTES = 1 << 30  # reserved, not used: only pages that were written to take memory
+SLOT_BYTES = 1 << 30  # reserved; only pages that were written to take memory
 
 
 def main(connection_descriptor: int, memory_descriptor: int) -> None:
-    """Decode what comes through the pipe until it is closed."""
+    """Decode what the pipe brings until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when an interrupted run ends
     connection = Connection(connection_descriptor)
     slots = _Slots(connection, mmap.mmap(memory_descriptor, SLOTS * SLOT_BYTES))
@@ -37,7 +35,7 @@ def main(connection_descriptor: int, memory_descriptor: int) -> None:
 
 
 def _without_data(chunk: Chunk) -> Chunk:
-    """The bytes stay where they are: the parent reads the same memory."""
+    """The parent reads the bytes from the same memory."""
     return replace(chunk, data=np.empty((0, chunk.layout.nbytes), np.uint8))
 
 
@@ -51,10 +49,8 @@ class _Slots:
 
     def next_buffer(self, size: int) -> tuple[int, Buffer]:
         if size > SLOT_BYTES:
-            raise VideoError(
-                "too-large",
-                f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take.",
-            )
+            message = f"a frame of {size} bytes is larger than the {SLOT_BYTES} bytes that one may take."
+            raise VideoError("too-large", message)
         while not self._free:
             self.free(self._connection.recv())
         slot = self._free.pop()
