@@ -59,8 +59,8 @@ class DecodeLimits:
         if width * height > self.max_pixels:
             raise VideoError(
                 "too-large",
-                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; if "
-                f"that is right, give --max-pixels {width * height}.",
+                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; "
+                f"if that is right, give --max-pixels {width * height}.",
             )
 
     def check_count(self, path: Path, frames: int) -> None:
@@ -148,7 +148,7 @@ class VideoReader:
     """A video opened for one pass: iterate over its frames, then call `source`.
 
     Args:
-        hardware: kind of device that decodes, by FFmpeg's name (`cuda`); None for one thread of the processor.
+        hardware: kind of device that decodes, by FFmpeg's name (`cuda`); None for one CPU thread.
 
     Raises:
         VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks
@@ -211,10 +211,10 @@ class VideoReader:
         first = self._first = self._first or picture
         self._limits.check_size(self.path, picture.width, picture.height)
         if (picture.width, picture.height) != (first.width, first.height):
+            sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height}"
             raise VideoError(
                 "size-changes",
-                f"'{self.path}' changes from {first.width}x{first.height} to "
-                f"{picture.width}x{picture.height} at frame {len(self._seconds)}; split it into one file for each size.",
+                f"'{self.path}' changes {sizes} at frame {len(self._seconds)}; split it by size.",
             )
         index, seconds = len(self._seconds), self._time_of(picture)
         self._limits.check_count(self.path, index + 1)
