@@ -139,9 +139,9 @@ def maps(loaded: LoadedNetwork, variant: str, seen: Tensor) -> dict[str, Tensor]
 def test_backbones__every_variant_gives_the_maps_that_it_states(loaded: LoadedNetwork) -> None:
     backbone = loaded.backbone
     for name, variant in backbone.variants.items():
-        found = maps(loaded, name, seen_by(backbone, 40, 52))
-        assert tuple(found) == variant.taps
-        for tap, values in found.items():
+        result = maps(loaded, name, seen_by(backbone, 40, 52))
+        assert tuple(result) == variant.taps
+        for tap, values in result.items():
             assert values.shape[:2] == (1, backbone.channels[tap])
             assert values.shape[2:-2] == (() if backbone.clips is None else (backbone.clips.steps,))
             assert values.isfinite().all()
@@ -150,8 +150,8 @@ def test_backbones__every_variant_gives_the_maps_that_it_states(loaded: LoadedNe
 def test_backbones__smallest_side_is_the_smallest(loaded: LoadedNetwork) -> None:
     side = loaded.backbone.smallest_side
     for height, width in ((side, side), (side, side + 40), (side + 40, side)):
-        found = maps(loaded, "", seen_by(loaded.backbone, height, width))
-        assert all(values.numel() and values.isfinite().all() for values in found.values())
+        result = maps(loaded, "", seen_by(loaded.backbone, height, width))
+        assert all(values.numel() and values.isfinite().all() for values in result.values())
     if side > 1:
         with pytest.raises(RuntimeError):
             maps(loaded, "", seen_by(loaded.backbone, side - 1, side - 1))

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import load_dataset, locate_videos
+from vqafeat.extraction.extract import extract
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-from vqafeat.extraction.loop import extract_dataset
+from vqafeat.extraction.pipeline import Resources
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
 from vqafeat.paper_tables.sources import DemoStores
@@ -54,9 +54,7 @@ def konvid_mini(folder: Path) -> FeatureStore:
     labels = DATA / "konvid-mini" / "mos.csv"
     dataset = locate_videos(load_dataset(str(labels)), labels.parent).dataset
     store = FeatureStore.create(folder / "konvid-mini.zarr", dataset)
-    extract_dataset(
-        dataset, store, build_extractors(["efficientnet-lite0:stages"], {"efficientnet-lite0": "imagenet"})
-    )
+    extract(dataset, ["efficientnet-lite0:stages"], store, resources=Resources())
     return store
 
 

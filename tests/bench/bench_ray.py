@@ -20,13 +20,11 @@ from measuring import machine
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import ExtractorSpec
+from tests.helpers.extractions import extract_random
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset
-from vqafeat.extraction.extract import run_extraction
-from vqafeat.extraction.loop import Extraction, ExtractionSummary, NullProgress
 from vqafeat.extraction.pipeline import Resources
-from vqafeat.store import FeatureStore
+from vqafeat.extraction.results import ExtractionSummary, NullProgress
 
 
 class Timed(NullProgress):
@@ -53,16 +51,14 @@ def made(folder: Path, videos: int, frames: int, width: int, height: int) -> Dat
     return csv_dataset(folder, names)
 
 
-def seconds_of(backend: str, dataset: Dataset, request: ExtractorSpec, workers: int) -> tuple[float, float]:
+def seconds_of(backend: str, dataset: Dataset, backbone: str, workers: int) -> tuple[float, float]:
     """Return the seconds of work, and those of the whole call."""
     with tempfile.TemporaryDirectory() as folder:
-        store, timed = FeatureStore.create(Path(folder) / "videos.zarr", dataset), Timed()
-        asked = ClusterOptions(workers=workers) if backend == "ray" else None
-        work = Extraction(
-            dataset, store, request.build(), request, resources=Resources(workers=1), cluster=asked
-        )
+        timed, options = Timed(), {"resources": Resources(workers=1)}
+        cluster = ClusterOptions(workers=workers) if backend == "ray" else None
         start = time.perf_counter()
-        summary = run_extraction(work, timed)
+        path = Path(folder) / "videos.zarr"
+        summary = extract_random(dataset, path, (backbone,), progress=timed, cluster=cluster, **options)
         assert (summary.extracted, summary.failures) == (len(dataset.videos), ())
         return timed.seconds, time.perf_counter() - start
 
@@ -75,7 +71,6 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    request = ExtractorSpec((given.backbone,), {given.backbone: "random"}, "float16", "fp32")
     with tempfile.TemporaryDirectory() as folder:
         ordinary = made(Path(folder) / "ordinary", given.videos, given.frames, 480, 270)
         tiny = made(Path(folder) / "tiny", 4 * given.videos, 1, 64, 48)
@@ -99,8 +94,8 @@ def main() -> None:
             ("ray, 1 worker", "ray", 1),
             ("ray, 2 workers", "ray", 2),
         ):
-            seconds, whole = seconds_of(backend, ordinary, request, workers)
-            short, _ = seconds_of(backend, tiny, request, workers)
+            seconds, whole = seconds_of(backend, ordinary, given.backbone, workers)
+            short, _ = seconds_of(backend, tiny, given.backbone, workers)
             rate, each = given.videos * given.frames / seconds, short / len(tiny.videos) * 1000
             print(f"| {name} | {rate:.1f} | {whole - seconds:.1f} | {each:.1f} |", flush=True)
         ray.shutdown()

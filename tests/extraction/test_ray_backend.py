@@ -144,9 +144,11 @@ def test_ray_backend__reports_workers_that_cannot_start(cluster: Any, tmp_path: 
     ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64)
     with pytest.raises(
-        ClusterError, match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 batches .* --startup-timeout"
+        ClusterError,
+        match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 batches .* --startup-timeout",
     ):
-        spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64, workers=1, startup_timeout_seconds=0.5)
+        store = new_store(dataset, tmp_path)
+        spread(dataset, store, cpus_per_worker=64, workers=1, startup_timeout_seconds=0.5)
 
 
 def test_estimate_costs__are_frames_times_pixels_whatever_the_file_size(tmp_path: Path) -> None:

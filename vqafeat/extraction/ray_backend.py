@@ -254,5 +254,5 @@ class _Scheduler:
             f"no worker with {described(self._cluster.reserved)} could start for {seconds:g} seconds, with "
             f"{len(self._todo)} batches of videos left and {free.get('CPU', 0):g} CPU and "
             f"{free.get('GPU', 0):g} GPU free on the cluster{self._last_death}. Let a worker reserve less, "
-            "give --startup-timeout where machines take longer to come, or add machines; the same command resumes."
+            "give --startup-timeout if machines take longer to come, or add some; the same command resumes."
         )
