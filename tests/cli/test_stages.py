@@ -141,6 +141,8 @@ def test_extract__a_failed_video_is_exit_code_3_and_names_the_log(run: Run, here
     )
     assert skipped.code == 3
     assert "missing: 'lost.mp4' was not found" in skipped.err
+    labelled = FeatureStore.open(here / "features" / "own.zarr").dataset.videos
+    assert [video.name for video in labelled] == ["good.mp4", "lost.mp4"]
 
 
 def test_extract__a_known_data_set_without_videos_names_the_next_step(

@@ -143,11 +143,11 @@ def test_ray_backend__reports_workers_that_cannot_start(cluster: Any, tmp_path: 
         ClusterError, match=r"no machine of the cluster holds a worker with 64 CPU .*lower --cpus-per-worker"
     ):
         spread(dataset, new_store(dataset, tmp_path), cpus_per_worker=64)
+    store = new_store(dataset, tmp_path)
     with pytest.raises(
         ClusterError,
         match=r"no worker with 64 CPU could start for 0.5 seconds, with 1 batches .* --startup-timeout",
     ):
-        store = new_store(dataset, tmp_path)
         spread(dataset, store, cpus_per_worker=64, workers=1, startup_timeout_seconds=0.5)
 
 

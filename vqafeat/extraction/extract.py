@@ -56,7 +56,7 @@ def extract(
         resources: of each process that runs networks.
         devices: of this machine, such as `cuda:0`, that share the videos; None for that of `resources`.
         cluster: the Ray cluster whose machines extract.
-        missing: names of videos whose file was not found, for the failure log.
+        missing: videos that are not in `dataset` because their file was not found, for the failure log.
 
     Raises:
         ArgumentError, UnknownNameError: an argument is not allowed.
