@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.command_line import VIDEO_COUNT, WEIGHTS, Run
+from vqafeat.store import FeatureStore
 
 
 def extracted(run: Run, data: Path) -> None:
