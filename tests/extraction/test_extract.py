@@ -294,7 +294,7 @@ def test_extract_command__resumes_after_an_interrupt(tmp_path: Path) -> None:
         _, message = process.communicate()
     assert process.returncode == 130
     assert (
-        message.strip() == "Interrupted; what was finished is kept, and the same command goes on from there."
+        message.strip() == "Interrupted; finished work is kept, and the same command resumes from there."
     )
     opened = FeatureStore.open(store)
     done = opened.complete_videos("squeezenet1_0")
