@@ -293,9 +293,7 @@ def test_extract_command__resumes_after_an_interrupt(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, message = process.communicate()
     assert process.returncode == 130
-    assert (
-        message.strip() == "Interrupted; finished work is kept, and the same command resumes from there."
-    )
+    assert message.strip() == "Interrupted; finished work is kept, and the same command resumes from there."
     opened = FeatureStore.open(store)
     done = opened.complete_videos("squeezenet1_0")
     assert 1 <= len(done) < VIDEOS
