@@ -78,27 +78,25 @@ class _ExtractionBar:
 def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
     """Run a pre-training; stderr gets one line per epoch, and a bar if it is a terminal."""
     from vqafeat.pretraining.pretrain import pretrain
-    from vqafeat.pretraining.trainer import Step
+    from vqafeat.pretraining.trainer import PretrainingRecord, Step
 
     for item in request.sets:
         images, std_source = len(item.image_set.images), item.image_set.std_source
         parts = f"{len(item.training)} for training, {len(item.validation)} for validation"
         pairs = f"{len(item.rows)} pairs; deviations: {std_source}"
         click.echo(f"{item.image_set.name}: {images} images ({parts}), {pairs}", err=True)
-    events, epochs = pretrain(request), request.recipe.epochs
+    epochs = request.recipe.epochs
     with progress_bar("epoch") as update:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                network: PretrainedNetwork = end.value
-                return network
+
+        def show(event: Step | PretrainingRecord) -> None:
             if isinstance(event, Step):
                 state = f"loss {event.loss:.4f}, {event.images_per_second:.0f} images/s"
                 done = {"completed": event.number, "total": event.steps}
                 update(description=f"epoch {event.epoch} of {epochs}", state=state, **done)
             else:
                 click.echo(epoch_line(event, epochs), err=True)
+
+        return pretrain(request, show)
 
 
 def epoch_line(record: "PretrainingRecord", epochs: int) -> str:

@@ -1,6 +1,7 @@
 """The demo of the pre-training: images, a network trained on them, and videos on its features."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
-from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, pair_accuracy, predict
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, pair_accuracy, predict
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.training.config import FitConfig
 from vqafeat.training.fit import fit
@@ -67,8 +68,8 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     click.echo(f"     before   {held_out(start, pairs, request)}")
     prepare_out(request.out, overwrite=True)
     network = run_shown(request)
-    start.load_state_dict(dict(network.result.weights))
-    click.echo(f"     after    {held_out(start, pairs, request)}   (epoch {network.result.kept_epoch})")
+    start.load_state_dict(network.result.best_weights)
+    click.echo(f"     after    {held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
     click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
     store = _extracted(out, seed, network)
     splits = f"{SPLITS} splits grouped by content"
@@ -104,33 +105,29 @@ def _repeated(pairs: DrawnPairs, folder: Path, seed: int) -> str:
     short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
     few = replace(pairs, rows=pairs.rows[:REPEAT_PAIRS])
     files = []
-    for name, stop_after in (("first", 0), ("again", 0), ("resumed", 1)):
+    for name in ("first", "again", "resumed"):
         request = _request(few, folder / f"{name}.safetensors", seed)
         request = replace(request, recipe=short, computing=ComputeOptions())
         prepare_out(request.out, overwrite=True)
-        if stop_after:
-            _stopped(request, stop_after)
-        files.append(_finished(request).out.read_bytes())
+        if name == "resumed":
+            _pretrain_one_epoch(request)
+        files.append(pretrain(request).out.read_bytes())
     shutil.rmtree(folder)
     again, resumed = ("the same file" if content == files[0] else "ANOTHER FILE" for content in files[1:])
     return f"trained again, {again}; stopped after an epoch and resumed, {resumed}"
 
 
-def _stopped(request: PretrainingRequest, epochs: int) -> None:
-    events = pretrain(request)
-    while epochs:
-        epochs -= isinstance(next(events), PretrainingRecord)
-    events.close()
+class _StopTrainingError(Exception):
+    """Ends a training as an interruption would."""
 
 
-def _finished(request: PretrainingRequest) -> PretrainedNetwork:
-    events = pretrain(request)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            network: PretrainedNetwork = end.value
-            return network
+def _pretrain_one_epoch(request: PretrainingRequest) -> None:
+    def stop(event: Step | PretrainingRecord) -> None:
+        if isinstance(event, PretrainingRecord):
+            raise _StopTrainingError
+
+    with suppress(_StopTrainingError):
+        pretrain(request, stop)
 
 
 def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:

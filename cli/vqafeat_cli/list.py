@@ -96,13 +96,12 @@ def _image_sets() -> Iterable[tuple[str, str]]:
 
 
 def _pretraining_recipes() -> Iterable[tuple[str, str]]:
-    from vqafeat.pretraining.config import PRETRAINING_RECIPES
-    from vqafeat.pretraining.images import PREPARATIONS
+    from vqafeat.pretraining.config import PREPARATIONS, PRETRAINING_RECIPES
 
     for name in PRETRAINING_RECIPES:
         recipe = PRETRAINING_RECIPES.get(name)
         head = f", the first {recipe.head_epochs} of the head alone" if recipe.head_epochs else ""
-        seen = f"{recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS.get(recipe.preparation).described}"
+        seen = f"{recipe.crop_side}x{recipe.crop_side}, {PREPARATIONS[recipe.preparation]}"
         yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
 
 

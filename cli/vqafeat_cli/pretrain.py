@@ -1,5 +1,6 @@
 """`vqafeat pretrain`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def pretrain(
     from vqafeat.pretraining.config import PRETRAINING_RECIPES
     from vqafeat.pretraining.data_loading import usual_workers
     from vqafeat.pretraining.image_sets import load_image_set
-    from vqafeat.pretraining.images import check_pictures
+    from vqafeat.pretraining.images import check_images
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
     from vqafeat.pretraining.trainer import ComputeOptions
@@ -118,13 +119,13 @@ def pretrain(
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
     with progress_bar("checking images", len(paths)) as update:
-        check_pictures(paths, max(computing.workers, 1), lambda done: update(completed=done))
+        check_images(paths, max(computing.workers, 1), lambda done: update(completed=done))
     network = run_shown(request)
     if json:
         click.echo(json_text(_as_json(network)))
         return
     result = network.result
-    click.echo(f"{network.out}: {network.backbone}, epoch {result.kept_epoch} kept: {result.kept_because}")
+    click.echo(f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}")
     click.echo(f"digest of its feature sets: {network.weights_sha256}")
     click.echo(f"model card: {network.card}")
 
@@ -135,6 +136,6 @@ def _as_json(network: "PretrainedNetwork") -> dict[str, Any]:
         "card": str(network.card),
         "network": network.backbone,
         "weights_sha256": network.weights_sha256,
-        "kept_epoch": network.result.kept_epoch,
-        "curve": [record.as_dict() for record in network.result.curve],
+        "kept_epoch": network.result.best_epoch,
+        "curve": [asdict(record) for record in network.result.curve],
     }

@@ -12,6 +12,7 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
 from vqafeat.pretraining.network import start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
-from vqafeat.pretraining.trainer import ComputeOptions, Step, train
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, train
 from vqafeat.system import device_named
 
 
@@ -68,6 +69,10 @@ def bare_rate(
     return 2 * len(batch.pairs) * steps / (time.perf_counter() - start)
 
 
+class EnoughSteps(Exception):  # noqa: N818
+    """Ends the loop."""
+
+
 def loop_rate(
     backbone: str,
     sets: tuple[DrawnPairs, ...],
@@ -76,12 +81,16 @@ def loop_rate(
     steps: int,
 ) -> float:
     """Return images per second of the loop, its first step left out, in which the processes start."""
-    times = []
-    for event in train(start_network(backbone, "random", 0).network, sets, recipe, 0, computing):
+    times: list[float] = []
+
+    def note(event: Step | PretrainingRecord) -> None:
         if isinstance(event, Step):
             times.append(time.perf_counter())
         if len(times) > steps:
-            break
+            raise EnoughSteps
+
+    with suppress(EnoughSteps):
+        train(start_network(backbone, "random", 0).network, sets, recipe, 0, computing, progress=note)
     return 2 * recipe.batch_size * (len(times) - 1) / (times[-1] - times[0])
 
 

@@ -54,7 +54,7 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
     (extractor,) = build_extractors(["iqa-tiny"], {"iqa-tiny": str(out)})
     assert extractor.identity.weights_sha256 == card["weights_sha256"]
     again = run(*command)
-    assert (again.code, "is there already" in again.err) == (1, True)
+    assert (again.code, "exists already" in again.err) == (1, True)
     shown = json.loads(run(*command, "--overwrite", "--json").out)
     assert (shown["weights_sha256"], shown["network"]) == (card["weights_sha256"], "iqa-tiny")
 

@@ -20,7 +20,7 @@ from vqafeat.pretraining.coral import (
     image_paths,
     store_features,
 )
-from vqafeat.pretraining.images import read_picture
+from vqafeat.pretraining.images import read_image
 from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
 
@@ -84,7 +84,7 @@ def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> N
     )
     variant = extractor.variant
     for path, row in zip(paths, found.values, strict=True):
-        frame = torch.from_numpy(np.array(read_picture(path))).permute(2, 0, 1)[None] / 255
+        frame = torch.from_numpy(np.array(read_image(path))).permute(2, 0, 1)[None] / 255
         scaled = (frame - torch.tensor(variant.mean).view(3, 1, 1)) / torch.tensor(variant.std).view(3, 1, 1)
         network = extractor.loaded.network
         expected = gap_gsp(network.layer4(network.conv1(scaled)))  # type: ignore[operator]

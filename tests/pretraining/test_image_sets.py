@@ -143,7 +143,7 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
     [
         (
             "image,mos\na.png,1\n",
-            r"no column std; images of one's own have the columns image,mos,std .* write one value for all",
+            r"no column std; your own images have the columns image,mos,std .* write one value for all",
         ),
         ("image,mos,std,note\na.png,1,1,x\n", "unknown column note"),
         (

@@ -12,12 +12,12 @@ from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 from vqafeat.pretraining.images import (
     CONVERSIONS,
-    PREPARATIONS,
-    Sides,
-    check_pictures,
-    cut,
-    read_picture,
+    check_images,
+    random_crop,
+    read_image,
     resized,
+    training_size,
+    validation_size,
 )
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
@@ -28,43 +28,41 @@ def saved(path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
-def test_read_picture__leaves_rgb_as_it_is(tmp_path: Path) -> None:
-    found = read_picture(saved(tmp_path / "a.png", Image.fromarray(RGB)))
+def test_read_image__leaves_rgb_as_it_is(tmp_path: Path) -> None:
+    found = read_image(saved(tmp_path / "a.png", Image.fromarray(RGB)))
     np.testing.assert_array_equal(np.asarray(found), RGB)
 
 
-def test_read_picture__makes_rgb_of_grey_palette_cmyk_and_opaque_alpha(tmp_path: Path) -> None:
+def test_read_image__makes_rgb_of_grey_palette_cmyk_and_opaque_alpha(tmp_path: Path) -> None:
     grey = saved(tmp_path / "grey.png", Image.fromarray(RGB[..., 0]))
-    np.testing.assert_array_equal(np.asarray(read_picture(grey)), np.repeat(RGB[..., :1], 3, axis=2))
+    np.testing.assert_array_equal(np.asarray(read_image(grey)), np.repeat(RGB[..., :1], 3, axis=2))
     palette = Image.fromarray(RGB // 64 * 64).convert("P", palette=Image.Palette.ADAPTIVE)
     expected = np.asarray(palette.convert("RGB"))
-    np.testing.assert_array_equal(
-        np.asarray(read_picture(saved(tmp_path / "palette.png", palette))), expected
-    )
+    np.testing.assert_array_equal(np.asarray(read_image(saved(tmp_path / "palette.png", palette))), expected)
     # an entry of the palette is transparent, but no pixel has it
     unused = Image.fromarray(np.zeros((4, 4), dtype=np.uint8), mode=None).convert("P")
     unused.info["transparency"] = 200
-    assert read_picture(saved(tmp_path / "unused.png", unused, transparency=200)).mode == "RGB"
+    assert read_image(saved(tmp_path / "unused.png", unused, transparency=200)).mode == "RGB"
     cmyk = Image.fromarray(np.full((8, 8, 3), (200, 40, 60), dtype=np.uint8)).convert("CMYK")
-    found = np.asarray(read_picture(saved(tmp_path / "cmyk.jpg", cmyk, quality=95))).astype(int)
+    found = np.asarray(read_image(saved(tmp_path / "cmyk.jpg", cmyk, quality=95))).astype(int)
     assert np.abs(found - (200, 40, 60)).max() < 12
     opaque = Image.fromarray(RGB).convert("RGBA")
-    np.testing.assert_array_equal(np.asarray(read_picture(saved(tmp_path / "opaque.png", opaque))), RGB)
+    np.testing.assert_array_equal(np.asarray(read_image(saved(tmp_path / "opaque.png", opaque))), RGB)
 
 
-def test_read_picture__makes_eight_bits_of_sixteen(tmp_path: Path) -> None:
+def test_read_image__makes_eight_bits_of_sixteen(tmp_path: Path) -> None:
     values = np.array([[0, 1, 128, 129, 32768, 65407, 65535]], dtype=np.uint16)
-    found = np.asarray(read_picture(saved(tmp_path / "deep.png", Image.fromarray(values))))
+    found = np.asarray(read_image(saved(tmp_path / "deep.png", Image.fromarray(values))))
     np.testing.assert_array_equal(found[0, :, 0], np.rint(values[0] / 257))
     tiff = saved(tmp_path / "deep.tif", Image.fromarray(values.astype(np.int32)))
-    np.testing.assert_array_equal(np.asarray(read_picture(tiff)), found)
+    np.testing.assert_array_equal(np.asarray(read_image(tiff)), found)
 
 
-def test_read_picture__turns_by_exif(tmp_path: Path) -> None:
+def test_read_image__turns_by_exif(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown by turning clockwise by 90 degrees
     path = saved(tmp_path / "turned.png", Image.fromarray(RGB), exif=exif)
-    np.testing.assert_array_equal(np.asarray(read_picture(path)), np.rot90(RGB, -1))
+    np.testing.assert_array_equal(np.asarray(read_image(path)), np.rot90(RGB, -1))
 
 
 def write_bad(folder: Path) -> dict[str, str]:
@@ -88,24 +86,24 @@ def write_bad(folder: Path) -> dict[str, str]:
     }
 
 
-def test_read_picture__names_what_cannot_be_used(tmp_path: Path) -> None:
+def test_read_image__names_what_cannot_be_used(tmp_path: Path) -> None:
     for name, message in write_bad(tmp_path).items():
         with pytest.raises(DatasetError, match=message):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
 
 
-def test_check_pictures__finds_all_bad_images_before_work_starts(tmp_path: Path) -> None:
+def test_check_images__finds_all_bad_images_before_work_starts(tmp_path: Path) -> None:
     bad = write_bad(tmp_path)
     good = [saved(tmp_path / f"{number}.jpg", Image.fromarray(RGB)) for number in range(5)]
-    told: list[int] = []
-    check_pictures(good, 2, told.append)
-    assert told == [1, 2, 3, 4, 5]
+    counts: list[int] = []
+    check_images(good, 2, counts.append)
+    assert counts == [1, 2, 3, 4, 5]
     paths = [*good, *(tmp_path / name for name in bad)]
     with pytest.raises(
         DatasetError,
         match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Mend these files",
     ):
-        check_pictures(paths, 2)
+        check_images(paths, 2)
 
 
 def test_conversions__convert_every_mode_that_is_taken() -> None:
@@ -113,10 +111,9 @@ def test_conversions__convert_every_mode_that_is_taken() -> None:
         mode for mode in CONVERSIONS if mode not in ("I;16L", "I;16N", "I;16B", "PA", "La", "RGBa", "RGBX")
     ]
     for mode in makeable:
-        assert CONVERSIONS.get(mode)(Image.new(mode, (3, 2))).mode == "RGB"
+        assert CONVERSIONS[mode](Image.new(mode, (3, 2))).mode == "RGB"
 
 
-SIDES = Sides(512, 384, 768)
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)
 
 
@@ -133,14 +130,16 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (60, 91, 3)).astype(np.uint8)
 def test_preparations__enlarge_images_only_for_a_crop(
     size: tuple[int, int], training: object, validation: object
 ) -> None:
-    rule = PREPARATIONS.get("crop")
-    assert (rule.training_size(size, SIDES), rule.validation_size(size, SIDES)) == (training, validation)
-    assert PREPARATIONS.get("square").training_size(size, SIDES) == (384, 384)
+    recipe = PRETRAINING_RECIPES.get("li-released")
+    assert (training_size(size, recipe), validation_size(size, recipe)) == (training, validation)
+    square = recipe.overridden({"preparation": "square"})
+    assert training_size(size, square) == validation_size(size, square) == (384, 384)
 
 
 def test_resized__equals_torchvision() -> None:
     image = Image.fromarray(PIXELS)
-    size = PREPARATIONS.get("crop").training_size(image.size, Sides(40, 32, 40))
+    recipe = PRETRAINING_RECIPES.get("li-released").overridden({"short_side": 40, "crop_side": 32})
+    size = training_size(image.size, recipe)
     expected = functional.resize(image, 40)
     np.testing.assert_array_equal(np.asarray(resized(image, size)), np.asarray(expected))
 
@@ -151,18 +150,18 @@ def test_cut__crops_are_parts_of_the_image_and_half_are_mirrored() -> None:
     mirrored = 0
     places = set()
     for seed in range(60):
-        part = cut(image, 16, True, np.random.default_rng(seed))
+        part = random_crop(image, 16, True, np.random.default_rng(seed))
         plain, turned = (
             (everywhere == other).flatten(2).all(2).nonzero().tolist() for other in (part, part.flip(1))
         )
         assert len(plain) + len(turned) == 1
         mirrored += len(turned)
         places.add(tuple((plain or turned)[0]))
-        assert torch.equal(part, cut(image, 16, True, np.random.default_rng(seed)))
+        assert torch.equal(part, random_crop(image, 16, True, np.random.default_rng(seed)))
     assert 15 < mirrored < 45
     assert len(places) > 50
     assert all(
-        (everywhere == cut(image, 16, False, np.random.default_rng(seed))).flatten(2).all(2).any()
+        (everywhere == random_crop(image, 16, False, np.random.default_rng(seed))).flatten(2).all(2).any()
         for seed in range(20)
     )
 

@@ -111,7 +111,7 @@ def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
     [
         (
             lambda own: draw_pairs([own, own], {}, 20, 0),
-            "--images names 'mine' twice; give each set a name of its own",
+            "--images names 'mine' twice; give each set its own name",
         ),
         (
             lambda own: draw_pairs([own], {"min": 3}, 20, 0),

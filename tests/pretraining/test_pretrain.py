@@ -1,6 +1,7 @@
 """A whole pre-training: the weights file, its card, resuming, and what is refused before work starts."""
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,14 +13,8 @@ from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.pretrain import (
-    PretrainedNetwork,
-    PretrainingRequest,
-    card_path,
-    prepare_out,
-    pretrain,
-)
-from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, checkpoint_path
+from vqafeat.pretraining.pretrain import PretrainingRequest, card_path, prepare_out, pretrain
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, checkpoint_path
 
 
 def request(
@@ -28,25 +23,20 @@ def request(
     return PretrainingRequest("tiny", "random:1", drawn, recipe, seed, ComputeOptions(), out)
 
 
-def finished(asked: PretrainingRequest, stop_after: int = 0) -> PretrainedNetwork | None:
-    events, epochs = pretrain(asked), 0
-    while True:
-        try:
-            epochs += isinstance(next(events), PretrainingRecord)
-        except StopIteration as end:
-            found: PretrainedNetwork = end.value
-            return found
-        if stop_after and epochs == stop_after:
-            events.close()
-            return None
+class Stop(Exception):  # noqa: N818
+    """Ends a training as an interruption would."""
+
+
+def stop_after_two(event: Step | PretrainingRecord) -> None:
+    if isinstance(event, PretrainingRecord) and event.epoch == 2:
+        raise Stop
 
 
 def test_pretrain__writes_a_quality_network_and_its_model_card(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "made" / "iqa-tiny.safetensors"
-    made = finished(request(drawn, recipe, out))
-    assert made is not None
+    made = pretrain(request(drawn, recipe, out))
     loaded = load_network(BACKBONES.get("iqa-tiny"), str(out))
     assert loaded.weights_sha256 == made.weights_sha256
     card = json.loads(card_path(out).read_text())
@@ -57,7 +47,7 @@ def test_pretrain__writes_a_quality_network_and_its_model_card(
     )
     assert card["file_sha256"] == sha256(out.read_bytes()).hexdigest()
     assert (card["backbone"], card["start"], card["seed"]) == ("tiny", "random, seed 1", 0)
-    assert card["recipe"] == recipe.as_dict()
+    assert card["recipe"] == asdict(recipe)
     described = card["sets"]["mine"]
     assert (described["training_images"], described["validation_images"], described["pairs"]) == (15, 5, 40)
     assert described["std"] == "column std"
@@ -71,12 +61,13 @@ def test_pretrain__resumes_a_stopped_run_to_the_same_file(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
-    finished(request(drawn, recipe, whole))
-    finished(request(drawn, recipe, resumed), stop_after=2)
+    pretrain(request(drawn, recipe, whole))
+    with pytest.raises(Stop):
+        pretrain(request(drawn, recipe, resumed), stop_after_two)
     assert checkpoint_path(resumed).is_file()
     assert not resumed.exists()
     prepare_out(resumed, overwrite=False)
-    finished(request(drawn, recipe, resumed))
+    pretrain(request(drawn, recipe, resumed))
     assert resumed.read_bytes() == whole.read_bytes()
     assert not checkpoint_path(resumed).exists()
 
@@ -84,11 +75,9 @@ def test_pretrain__resumes_a_stopped_run_to_the_same_file(
 def test_pretrain__writes_the_kept_epoch(
     drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
-    made = finished(request(drawn, recipe, tmp_path / "all.safetensors"))
-    assert made is not None
-    kept = made.result.kept_epoch
-    shorter = finished(request(drawn, recipe.overridden({"epochs": kept}), tmp_path / "kept.safetensors"))
-    assert shorter is not None
+    made = pretrain(request(drawn, recipe, tmp_path / "all.safetensors"))
+    kept = made.result.best_epoch
+    shorter = pretrain(request(drawn, recipe.overridden({"epochs": kept}), tmp_path / "kept.safetensors"))
     first, second = load_file(made.out), load_file(shorter.out)
     assert all((first[key] == second[key]).all() for key in first)
 
@@ -101,7 +90,7 @@ def test_pretrain__refuses_finished_files_and_wrong_names(
     checkpoint_path(out).write_text("left over")
     with pytest.raises(
         ArgumentError,
-        match=r"net.safetensors' is there already; name another file, or replace it with --overwrite",
+        match=r"net.safetensors' exists already; name another file, or replace it with --overwrite",
     ):
         prepare_out(out, overwrite=False)
     prepare_out(out, overwrite=True)

@@ -19,9 +19,9 @@ from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import (
     ComputeOptions,
-    PretrainedWeights,
     PretrainingRecord,
     Step,
+    TrainingState,
     mean_srocc,
     pair_accuracy,
     predict,
@@ -33,6 +33,10 @@ PLAIN = ComputeOptions()
 Sets = tuple[DrawnPairs, ...]
 
 
+class Stop(Exception):  # noqa: N818
+    """Ends a training as an interruption would."""
+
+
 def run(
     sets: Sets,
     recipe: PretrainingRecipe,
@@ -41,33 +45,34 @@ def run(
     stop_after: int = 0,
     seed: int = 0,
     config: dict[str, object] | None = None,
-) -> tuple[PretrainedWeights | None, list[Step], list[PretrainingRecord]]:
+) -> tuple[TrainingState | None, list[Step], list[PretrainingRecord]]:
     """Train the tiny network; with `stop_after`, abandon it after that many epochs."""
-    network = start_network("tiny", "random:1", 0).network
-    loop = train(network, sets, recipe, seed, computing, checkpoint, config)
-    steps, records = [], []
-    while True:
-        try:
-            event = next(loop)
-        except StopIteration as end:
-            return end.value, steps, records
+    steps: list[Step] = []
+    records: list[PretrainingRecord] = []
+
+    def note(event: Step | PretrainingRecord) -> None:
         if isinstance(event, Step):
             steps.append(event)
         else:
             records.append(event)
             if len(records) == stop_after:
-                loop.close()
-                return None, steps, records
+                raise Stop
+
+    network = start_network("tiny", "random:1", 0).network
+    try:
+        return train(network, sets, recipe, seed, computing, checkpoint, config, note), steps, records
+    except Stop:
+        return None, steps, records
 
 
-def assert_same(first: PretrainedWeights | None, second: PretrainedWeights | None) -> None:
+def assert_same(first: TrainingState | None, second: TrainingState | None) -> None:
     assert first is not None
     assert second is not None
-    assert first.weights.keys() == second.weights.keys()
-    for key, value in first.weights.items():
-        assert torch.equal(value, second.weights[key]), key
+    assert first.best_weights.keys() == second.best_weights.keys()
+    for key, value in first.best_weights.items():
+        assert torch.equal(value, second.best_weights[key]), key
     assert first.curve == second.curve
-    assert (first.kept_epoch, first.kept_because) == (second.kept_epoch, second.kept_because)
+    assert (first.best_epoch, first.kept_because) == (second.best_epoch, second.kept_because)
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_trainer__learns_to_rank_held_out_images(drawn: Sets, long: PretrainingR
     assert records[-1].fidelity < 0.6 * records[0].fidelity
     start = start_network("tiny", "random:1", 0).network
     trained = start_network("tiny", "random:1", 0).network
-    trained.load_state_dict(dict(result.weights))
+    trained.load_state_dict(result.best_weights)
     images = [drawn[0].image_set.images[row] for row in drawn[0].validation]
     mos = [image.mos for image in images]
     accuracy = [
@@ -91,7 +96,7 @@ def test_trainer__learns_to_rank_held_out_images(drawn: Sets, long: PretrainingR
     assert accuracy[1] > 0.85 > accuracy[0]
     assert result.kept_because.startswith("highest mean validation SROCC over the sets (")
     best = max(records, key=lambda record: record.validation_srocc["mine"])
-    assert result.kept_epoch == best.epoch
+    assert result.best_epoch == best.epoch
 
 
 def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
@@ -101,7 +106,7 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     result, _, _ = run(sets, long.overridden({"margin": 0.3}))
     assert result is not None
     network = start_network("tiny", "random:1", 0).network
-    network.load_state_dict(dict(result.weights))
+    network.load_state_dict(result.best_weights)
     images = [sets[0].image_set.images[row] for row in sets[0].validation]
     deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
     noisy = np.array([image.std > 0.5 for image in images])
@@ -115,7 +120,7 @@ def test_trainer__repeats_itself_with_any_number_of_workers(drawn: Sets, recipe:
     other, _, _ = run(drawn, recipe, seed=1)
     assert other is not None
     assert first is not None
-    assert any(not torch.equal(value, other.weights[key]) for key, value in first.weights.items())
+    assert any(not torch.equal(value, other.best_weights[key]) for key, value in first.best_weights.items())
     # 40 pairs: three steps of the head alone, then five of 8 an epoch
     assert [(step.epoch, step.number, step.steps) for step in steps[:4]] == [
         (1, 1, 3),
@@ -143,8 +148,8 @@ def test_trainer__refuses_a_checkpoint_of_another_run_or_a_damaged_one(
     run(drawn, recipe, checkpoint=path, stop_after=1, config={"seed": 0, "recipe": {"epochs": 3}})
     with pytest.raises(
         WeightsError,
-        match=r"another configuration: seed 0 there, 1 here; recipe epochs 3 there, 4 here. Go on with that "
-        r"one",
+        match=r"another configuration: seed 0 there, 1 here; recipe epochs 3 there, 4 here. Continue with "
+        r"that one",
     ):
         run(drawn, recipe, checkpoint=path, config={"seed": 1, "recipe": {"epochs": 4}})
     path.write_bytes(path.read_bytes()[:100])
@@ -160,7 +165,7 @@ def test_trainer__first_phase_moves_the_head_and_statistics_alone(
     start = start_network("tiny", "random:1", 0).network.state_dict()
     result, _, _ = run(drawn, recipe.overridden({"epochs": 1}))
     assert result is not None
-    moved = {key for key, value in result.weights.items() if not torch.equal(value, start[key])}
+    moved = {key for key, value in result.best_weights.items() if not torch.equal(value, start[key])}
     assert {"fc.weight", "fc.bias"} <= moved
     assert all(key.startswith("fc.") or "running" in key or "num_batches" in key for key in moved)
 
@@ -171,7 +176,7 @@ def test_trainer__without_validation_keeps_the_last_epoch(
     sets = draw_pairs([load_image_set(f"other={make_set(9, 'other')}")], {}, 0, 0)
     result, _, records = run(sets, recipe)
     assert result is not None
-    assert (result.kept_epoch, result.kept_because) == (
+    assert (result.best_epoch, result.kept_because) == (
         3,
         "last epoch: there is no validation part, or its SROCC was never defined",
     )
@@ -308,7 +313,7 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
     torch.testing.assert_close(losses["bf16"], losses["fp32"], rtol=0.05, atol=0.02)
     result, _, _ = run(drawn, recipe, ComputeOptions(precision="bf16"))
     assert result is not None
-    assert {value.dtype for value in result.weights.values()} == {torch.float32, torch.int64}
+    assert {value.dtype for value in result.best_weights.values()} == {torch.float32, torch.int64}
 
 
 def test_compute_options__refuse_wrong_values() -> None:

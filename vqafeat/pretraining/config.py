@@ -1,28 +1,22 @@
 """Recipes of pre-training: named sets of everything that decides how a backbone learns quality."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
+from dataclasses import dataclass, fields, replace
+from math import inf, isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.pretraining.images import PREPARATIONS, Sides
 from vqafeat.registry import Registry
 from vqafeat.training.config import step
 
-_AT_LEAST = {
-    "weight_decay": 0,
-    "decay_every": 1,
-    "head_epochs": 0,
-    "epochs": 1,
-    "head_batch_size": 1,
-    "batch_size": 1,
-    "short_side": 1,
-    "crop_side": 1,
-    "validation_short_side": 1,
-    "margin": 0,
-    "start_std": 0,
+# how images are brought to size (`images.training_size`, `images.validation_size`) → in words, for lists
+PREPARATIONS = {
+    "crop": "short side, random crop; validation on whole images",
+    "square": "the whole image, resized to a square, its proportions not kept",
 }
+_AT_LEAST_0 = ("weight_decay", "head_epochs", "margin", "start_std")
+_SIDES = ("short_side", "crop_side", "validation_short_side")
+_AT_LEAST_1 = ("decay_every", "epochs", "head_batch_size", "batch_size", *_SIDES)
 
 
 @dataclass(frozen=True)
@@ -31,24 +25,19 @@ class PretrainingRecipe:
     gradient.
 
     Attributes:
-        name: the recipe's name.
-        learning_rate: in the first epoch.
-        weight_decay: of every trained parameter.
         decay, decay_every: the learning rate is multiplied by `decay` after every `decay_every` epochs.
         head_epochs: first epochs, in which the quality head is trained alone.
         epochs: of both phases together.
         head_batch_size, batch_size: pairs a step in the first phase and afterwards.
-        preparation: how images are brought to size; see `PREPARATIONS`.
-        short_side, crop_side, validation_short_side: see `Sides`.
+        preparation: one of `PREPARATIONS`.
+        short_side: samples that training images are made smaller to; never larger.
+        crop_side: samples of the square that is cut out in training; a smaller image is enlarged to it.
+        validation_short_side: samples that validation images, seen whole, are made smaller to.
         flip: mirror every other image in training.
         margin: of the hinge loss on the deviations.
         detach_variance: keep the fidelity loss from training the deviations.
-        start_std: deviation that the head says of every image before training; 0 leaves it to the head's
-            drawn weights, as released.
-
-    Raises:
-        ArgumentError: a value is not allowed.
-        UnknownNameError: there is no such preparation.
+        start_std: deviation that the head gives every image before training; 0 leaves it to the head's
+            random weights, as released.
     """
 
     name: str
@@ -70,16 +59,13 @@ class PretrainingRecipe:
     start_std: float = 0.0
 
     def __post_init__(self) -> None:
-        PREPARATIONS.get(self.preparation)
-        if not self.learning_rate > 0 or not isfinite(self.learning_rate):
-            raise ArgumentError(
-                f"learning_rate is {self.learning_rate}; it has to be above 0 and finite, as 0.0001."
-            )
-        if not 0 < self.decay <= 1:
-            raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.1.")
-        for key, least in _AT_LEAST.items():
-            if not least <= getattr(self, key) < float("inf"):
-                raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
+        self._require("preparation", self.preparation in PREPARATIONS, f"one of {', '.join(PREPARATIONS)}")
+        rate = self.learning_rate
+        self._require("learning_rate", rate > 0 and isfinite(rate), "above 0 and finite, as 0.0001")
+        self._require("decay", 0 < self.decay <= 1, "above 0 and at most 1, as 0.1")
+        for least, keys in enumerate((_AT_LEAST_0, _AT_LEAST_1)):
+            for key in keys:
+                self._require(key, least <= getattr(self, key) < inf, f"at least {least}")
         if self.head_epochs > self.epochs:
             raise ArgumentError(
                 f"head_epochs is {self.head_epochs}, but there are {self.epochs} epochs in all; lower it or "
@@ -91,10 +77,9 @@ class PretrainingRecipe:
                 f"the image."
             )
 
-    @property
-    def sides(self) -> Sides:
-        """The lengths that images are brought to."""
-        return Sides(self.short_side, self.crop_side, self.validation_short_side)
+    def _require(self, key: str, allowed: bool, words: str) -> None:
+        if not allowed:
+            raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be {words}.")
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1 through both phases."""
@@ -109,27 +94,20 @@ class PretrainingRecipe:
         return self.head_batch_size if self.head_alone(epoch) else self.batch_size
 
     def overridden(self, changes: Mapping[str, Any]) -> "PretrainingRecipe":
-        """Return this recipe with some values changed.
-
-        Raises:
-            ArgumentError: there is no such value, or it is not allowed.
-        """
-        own = [item.name for item in fields(self) if item.name != "name"]
-        unknown = [key for key in changes if key not in own]
-        if unknown:
-            raise ArgumentError(f"recipe '{self.name}' has no value '{unknown[0]}'; it has {', '.join(own)}.")
+        """Return this recipe with some values changed."""
+        names = [item.name for item in fields(self) if item.name != "name"]
+        if unknown := [key for key in changes if key not in names]:
+            raise ArgumentError(
+                f"recipe '{self.name}' has no value '{unknown[0]}'; it has {', '.join(names)}."
+            )
         return replace(self, **changes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        return asdict(self)
 
 
 PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe")
 
 # https://github.com/zwx8981/TCSVT-2022-BVQA, SpatialExtractor/Main.py and TrainModel.py: the head alone for
-# three epochs, then all to epoch 12; the second phase goes on with the first one's optimiser, so the learning
-# rate has its third epoch behind it
+# three epochs, then all to epoch 12; the second phase continues with the first one's optimiser, so the
+# learning rate has its third epoch behind it
 PRETRAINING_RECIPES.add("li-released", PretrainingRecipe("li-released"))
 
 # Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly

@@ -1,6 +1,4 @@
-"""How far apart two domains lie: CORAL distances between sets of features (Sun and Saenko 2016; Li et al.,
-section III-A, fig. 3).
-"""
+"""CORAL distances between features of two domains (Sun and Saenko 2016; Li et al., section III-A, fig. 3)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +13,10 @@ from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import shared_networks
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
-from vqafeat.pretraining.images import read_picture
+from vqafeat.pretraining.images import read_image
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.training.data import FeatureReader
-
-_FEWEST_SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -28,12 +24,8 @@ class DomainFeatures:
     """One row a sample of a domain.
 
     Attributes:
-        name: of the domain.
         values: (sample, channel) float64; of a video the mean over its frames, as Li et al. take it.
         weights_sha256: digest of the network's weights; empty where it is not known.
-
-    Raises:
-        ArgumentError: there are fewer than two samples, or values that are not finite.
     """
 
     name: str
@@ -41,7 +33,7 @@ class DomainFeatures:
     weights_sha256: str = ""
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or len(self.values) < _FEWEST_SAMPLES:
+        if self.values.ndim != 2 or len(self.values) < 2:
             raise ArgumentError(
                 f"'{self.name}' has features of shape {self.values.shape}; a covariance takes at least two "
                 f"samples."
@@ -55,14 +47,8 @@ class DomainFeatures:
 
 
 def coral_distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """Return ‖C1 − C2‖²_F / (4 d²) of the unbiased covariances of two sets of features (Sun and Saenko 2016,
-    eqs 1 to 3).
-
-    Args:
-        first, second: (sample, channel) with the same channels.
-
-    Raises:
-        ArgumentError: the channels differ in number.
+    """Return ‖C1 − C2‖²_F / (4 d²) of the unbiased covariances of two (sample, channel) arrays (Sun and
+    Saenko 2016, eqs 1 to 3).
     """
     if first.shape[1] != second.shape[1]:
         raise ArgumentError(
@@ -79,38 +65,28 @@ def _covariance(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def domain_distance(source: DomainFeatures, target: DomainFeatures) -> float:
-    """Return the CORAL distance between two domains.
-
-    Raises:
-        ArgumentError: the channels differ in number.
-        IdentityError: the features are of networks with different weights.
-    """
+    """Return the CORAL distance between two domains, whose features are of one network."""
     _check_same_weights(source, target)
     return coral_distance(source.values, target.values)
 
 
 def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
-    known = source.weights_sha256, target.weights_sha256
-    if all(known) and known[0] != known[1]:
+    first, second = source.weights_sha256, target.weights_sha256
+    if first and second and first != second:
         raise IdentityError(
-            f"features of '{source.name}' and '{target.name}' are of different weights ({known[0][:12]}… "
-            f"and {known[1][:12]}…); a distance "
-            "between them says nothing of the domains. Take both from one network, with --weights for the "
-            "images."
+            f"features of '{source.name}' and '{target.name}' are of different weights ({first[:12]}… and "
+            f"{second[:12]}…); a distance between them says nothing of the domains. Take both from one "
+            f"network, with --weights for the images."
         )
 
 
 def store_features(path: StorePath, feature_set: str) -> DomainFeatures:
-    """Return the mean features of each complete video of a store.
-
-    Raises:
-        StoreError: the store lacks the feature set.
-    """
+    """Return the mean features of each complete video of a store."""
     store = FeatureStore.open(path)
     if feature_set not in store.feature_sets():
-        there = ", ".join(store.feature_sets()) or "none"
+        names = ", ".join(store.feature_sets()) or "none"
         raise StoreError(
-            f"'{path}' has no feature set '{feature_set}' (it has: {there}); name one of these with "
+            f"'{path}' has no feature set '{feature_set}' (it has: {names}); name one of these with "
             f"--features."
         )
     return mean_features(store, feature_set)
@@ -127,38 +103,26 @@ def mean_features(source: FeatureReader, feature_set: str) -> DomainFeatures:
 
 
 def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
-    """Return the samples of several domains as one, as Li et al. combine their image and their video sets.
-
-    Raises:
-        IdentityError: the features are of networks with different weights.
-    """
+    """Return the samples of several domains as one, as Li et al. combine their image and their video sets."""
     for other in domains[1:]:
         _check_same_weights(domains[0], other)
     known = next((domain.weights_sha256 for domain in domains if domain.weights_sha256), "")
-    return DomainFeatures(
-        " + ".join(domain.name for domain in domains),
-        np.concatenate([domain.values for domain in domains]),
-        known,
-    )
+    name = " + ".join(domain.name for domain in domains)
+    return DomainFeatures(name, np.concatenate([domain.values for domain in domains]), known)
 
 
 def image_paths(argument: str) -> tuple[str, list[Path]]:
     """Return the name and the images that `NAME=FOLDER` or `NAME=FILE.csv` names: a labelled set's, or all
     below any other folder.
-
-    Raises:
-        ArgumentError: the argument has no such form.
-        DatasetError: the set cannot be read, or the folder holds no images.
     """
-    name, _, place = argument.partition("=")
-    if not place or name in IMAGE_SETS or not Path(place).is_dir():
-        found = load_image_set(argument)
-        return name, [image.path for image in found.images]
+    name, _, folder = argument.partition("=")
+    if not folder or name in IMAGE_SETS or not Path(folder).is_dir():
+        return name, [image.path for image in load_image_set(argument).images]
     endings = Image.registered_extensions()
-    paths = sorted(path for path in Path(place).rglob("*") if path.suffix.lower() in endings)
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings)
     if not paths:
         raise DatasetError(
-            f"'{place}' holds no images that Pillow knows by their ending; give the folder of '{name}'."
+            f"'{folder}' holds no images that Pillow knows by their ending; give the folder of '{name}'."
         )
     return name, paths
 
@@ -175,12 +139,7 @@ def image_features(
     Args:
         name: of the domain.
         extractor: of a network that sees single frames.
-        device: where it computes.
-        on_image: is told how many are done.
-
-    Raises:
-        ArgumentError: the network sees clips, or an image is too small for it.
-        DatasetError: an image cannot be read.
+        on_image: called with the number of images that are done.
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
@@ -191,7 +150,7 @@ def image_features(
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):
-        frame = torch.from_numpy(np.array(read_picture(image))).permute(2, 0, 1).unsqueeze(0)
+        frame = torch.from_numpy(np.array(read_image(image))).permute(2, 0, 1).unsqueeze(0)
         if min(frame.shape[2:]) < backbone.smallest_side:
             raise ArgumentError(
                 f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; '{backbone.name}' needs sides of at least "

@@ -1,4 +1,4 @@
-"""Images on their way to the network: processes decode, resize and crop; what arrives does not depend on how
+"""Images on their way to the network: processes decode, resize and crop; the result does not depend on how
 many there are.
 """
 
@@ -16,17 +16,23 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from vqafeat.errors import DatasetError
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.image_sets import LabelledImage
-from vqafeat.pretraining.images import PREPARATIONS, as_tensor, cut, read_picture, resized
+from vqafeat.pretraining.images import (
+    as_tensor,
+    random_crop,
+    read_image,
+    resized,
+    training_size,
+    validation_size,
+)
 from vqafeat.pretraining.losses import PairLabels
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.system import process_context
 
-PairKey = tuple[int, int]  # epoch, pair
 _BATCHES_AHEAD = 4
 
 
 def usual_workers() -> int:
-    """Return how many processes load images where nobody says: one a core."""
+    """Return how many processes load images by default: one a core."""
     return len(os.sched_getaffinity(0))
 
 
@@ -47,7 +53,7 @@ class PairBatch:
 
 
 class PairImages(Dataset[tuple[Tensor, Tensor, int]]):
-    """The two prepared images of a pair; crops and mirroring follow from seed, epoch and pair alone."""
+    """The two prepared images of a pair; crops and mirroring depend on seed, epoch and pair alone."""
 
     def __init__(self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, seed: int) -> None:
         self.images: list[LabelledImage] = [image for item in sets for image in item.image_set.images]
@@ -66,13 +72,10 @@ class PairImages(Dataset[tuple[Tensor, Tensor, int]]):
         )
         return first, second, pair
 
-    def _prepared(self, image: LabelledImage, seed: tuple[int, ...]) -> Tensor:
-        recipe = self._recipe
-        picture = read_picture(image.path)
-        picture = resized(
-            picture, PREPARATIONS.get(recipe.preparation).training_size(picture.size, recipe.sides)
-        )
-        return cut(picture, recipe.crop_side, recipe.flip, np.random.default_rng(seed))
+    def _prepared(self, labelled: LabelledImage, seed: tuple[int, ...]) -> Tensor:
+        recipe, image = self._recipe, read_image(labelled.path)
+        image = resized(image, training_size(image.size, recipe))
+        return random_crop(image, recipe.crop_side, recipe.flip, np.random.default_rng(seed))
 
     def names(self, pairs: Sequence[int]) -> list[str]:
         """Return the paths of the images in some pairs."""
@@ -89,19 +92,18 @@ class WholeImages(Dataset[Tensor]):
         return len(self._images)
 
     def __getitem__(self, row: int) -> Tensor:
-        picture = read_picture(self._images[row].path)
-        size = PREPARATIONS.get(self._recipe.preparation).validation_size(picture.size, self._recipe.sides)
-        return as_tensor(resized(picture, size))
+        image = read_image(self._images[row].path)
+        return as_tensor(resized(image, validation_size(image.size, self._recipe)))
 
 
-class _Order:
-    """The batches of one epoch after the other, each epoch's pairs in an order of its own."""
+class _PairBatches:
+    """The (epoch, pair) keys of each batch of an epoch, in an order drawn for that epoch."""
 
     def __init__(self, pairs: int, recipe: PretrainingRecipe, seed: int) -> None:
         self._pairs, self._recipe, self._seed = pairs, recipe, seed
         self.epoch = 1
 
-    def __iter__(self) -> Iterator[list[PairKey]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.random.default_rng((self._seed, self.epoch)).permutation(self._pairs).tolist()
         size = self._recipe.pairs_a_step(self.epoch)
         for start in range(0, len(order), size):
@@ -130,24 +132,20 @@ class PairLoader:
         self.images = PairImages(sets, recipe, seed)
         self._probability = torch.from_numpy(np.concatenate([item.probability for item in sets])).float()
         self._std_order = torch.from_numpy(np.concatenate([item.std_order for item in sets])).float()
-        self._order = _Order(len(self.images), recipe, seed)
-        self._loader = _loader(self.images, workers, pinned, batch_sampler=self._order)
+        self._batches = _PairBatches(len(self.images), recipe, seed)
+        self._loader = _loader(self.images, workers, pinned, batch_sampler=self._batches)
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         """Yield all pairs of an epoch, counted from 1."""
-        self._order.epoch = epoch
+        self._batches.epoch = epoch
         for first, second, pairs in _checked(self._loader):
-            yield PairBatch(
-                first,
-                second,
-                PairLabels(self._probability[pairs], self._std_order[pairs]),
-                tuple(pairs.tolist()),
-            )
+            labels = PairLabels(self._probability[pairs], self._std_order[pairs])
+            yield PairBatch(first, second, labels, tuple(pairs.tolist()))
 
     def steps(self, epoch: int) -> int:
         """Return the number of batches of an epoch."""
-        self._order.epoch = epoch
-        return len(self._order)
+        self._batches.epoch = epoch
+        return len(self._batches)
 
 
 class ImageLoader:
@@ -162,30 +160,14 @@ class ImageLoader:
         yield from _checked(self._loader)
 
 
-def _loader(images: PairImages | WholeImages, workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
-    several: dict[str, Any] = {}
-    if workers:
-        context = process_context([__name__])
-        several = {
-            "persistent_workers": True,
-            "prefetch_factor": _BATCHES_AHEAD,
-            "multiprocessing_context": context,
-        }
-    # a generator of its own, so that the global one is left as it was
-    own: dict[str, Any] = {"generator": torch.Generator(), "collate_fn": _together}
-    return DataLoader(_Guarded(images), num_workers=workers, pin_memory=pinned, **own, **several, **order)
+class _ErrorsAsItems(Dataset[Any]):
+    """A data set whose errors are items: one raised in a process would arrive in that process's traceback."""
 
-
-class _Guarded(Dataset[Any]):
-    """Hands errors over as they are: one that is raised in a process arrives wrapped in that process's
-    traceback.
-    """
-
-    def __init__(self, images: "PairImages | WholeImages") -> None:
-        self._images, self.count = images, len(images)
+    def __init__(self, images: PairImages | WholeImages) -> None:
+        self._images = images
 
     def __len__(self) -> int:
-        return self.count
+        return len(self._images)
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -194,10 +176,24 @@ class _Guarded(Dataset[Any]):
             return error
 
 
-def _together(samples: list[Any]) -> Any:
-    return next((sample for sample in samples if isinstance(sample, DatasetError)), None) or default_collate(
-        samples
+def _loader(images: PairImages | WholeImages, workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
+    if workers:
+        context = process_context([__name__])
+        order |= {"prefetch_factor": _BATCHES_AHEAD, "multiprocessing_context": context}
+    return DataLoader(
+        _ErrorsAsItems(images),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pinned,
+        generator=torch.Generator(),  # so that the global one is left as it was
+        collate_fn=_collate,
+        **order,
     )
+
+
+def _collate(samples: list[Any]) -> Any:
+    errors = (sample for sample in samples if isinstance(sample, DatasetError))
+    return next(errors, None) or default_collate(samples)
 
 
 def _checked(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -41,21 +41,19 @@ class DataParallel:
 
     def loss(self, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
         """Return the two terms of a batch's loss, on the first device."""
-        bounds = [len(batch.pairs) * number // len(self.devices) for number in range(len(self.devices) + 1)]
-        shares = [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
-        terms = [self._share(number, batch, share, recipe) for number, share in enumerate(shares)]
-        weights = [(share.stop - share.start) / len(batch.pairs) for share in shares]
-        return PairLoss(
-            self._sum([term.fidelity for term in terms], weights),
-            self._sum([term.hinge for term in terms], weights),
-        )
+        pairs, devices = len(batch.pairs), len(self.devices)
+        bounds = pairwise(pairs * number // devices for number in range(devices + 1))
+        shares = [slice(start, stop) for start, stop in bounds if start < stop]
+        terms = [self._share_loss(number, batch, share, recipe) for number, share in enumerate(shares)]
+        weights = [(share.stop - share.start) / pairs for share in shares]
+        fidelity = self._sum([term.fidelity for term in terms], weights)
+        return PairLoss(fidelity, self._sum([term.hinge for term in terms], weights))
 
     def _sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        return torch.stack(
-            [value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]
-        ).sum()
+        weighted = [value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]
+        return torch.stack(weighted).sum()
 
-    def _share(self, number: int, batch: PairBatch, share: slice, recipe: PretrainingRecipe) -> PairLoss:
+    def _share_loss(self, number: int, batch: PairBatch, share: slice, recipe: PretrainingRecipe) -> PairLoss:
         device, network = self.devices[number], self._networks[number]
         with self.autocast(device):
             # one after the other: batch norms take the statistics of first and second images apart, as in the
@@ -63,26 +61,27 @@ class DataParallel:
             first, second = (
                 network(images[share].to(device, non_blocking=True)) for images in (batch.first, batch.second)
             )
-        labels = PairLabels(
-            batch.labels.probability[share].to(device), batch.labels.std_order[share].to(device)
-        )
+        probability, std_order = batch.labels.probability[share], batch.labels.std_order[share]
+        labels = PairLabels(probability.to(device), std_order.to(device))
         return pair_loss(first, second, labels, recipe.margin, recipe.detach_variance)
 
     def collect_gradients(self) -> None:
         """Add the copies' gradients to the network's."""
         for copy in self._networks[1:]:
-            for own, other in zip(self.network.parameters(), copy.parameters(), strict=True):
+            for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
                 if other.grad is not None:
                     gradient = other.grad.to(self.devices[0])
-                    own.grad = gradient.clone() if own.grad is None else own.grad.add_(gradient)
+                    parameter.grad = (
+                        gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
+                    )
                     other.grad = None
 
     @torch.no_grad()
     def broadcast_parameters(self) -> None:
         """Give the copies the network's parameters after a step."""
         for copy in self._networks[1:]:
-            for own, other in zip(self.network.parameters(), copy.parameters(), strict=True):
-                other.copy_(own)
+            for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
+                other.copy_(parameter)
 
     def train(self, head_alone: bool) -> None:
         """Put all into training mode."""

@@ -1,12 +1,13 @@
-"""What a set of labelled images is, and what its readers share."""
+"""Sets of labelled images: the published ones as they ship, and a user's CSV."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite, isnan
 from pathlib import Path
 from statistics import stdev
+from typing import NamedTuple
 
 from vqafeat.datasets.label_readers import Table, column_of, parsed_scores, read_table, read_workbook
 from vqafeat.datasets.matlab import mat5_variables
@@ -20,11 +21,9 @@ class LabelledImage:
     """One image and what people said of it.
 
     Attributes:
-        name: as the set lists it.
-        path: of the file.
         mos: mean opinion score, higher is better.
         std: standard deviation of the opinions, in the unit of the MOS.
-        content: images of one content go to the same part, training or validation.
+        content: images of one content are in the same part, training or validation.
     """
 
     name: str
@@ -39,14 +38,12 @@ class ImageSet:
     """A set of labelled images; its scores are compared with those of no other set.
 
     Attributes:
-        name: of the set.
         images: in the order of the label file.
         labels: the label file.
         std_source: where the deviations come from, in words.
 
     Raises:
-        DatasetError: there are no images, a name is doubled, a label is not finite, a deviation is negative
-            or not finite.
+        DatasetError: there are no images, a name is doubled, or a label or deviation is not allowed.
     """
 
     name: str
@@ -55,25 +52,26 @@ class ImageSet:
     std_source: str
 
     def __post_init__(self) -> None:
+        where = f"image set '{self.name}'"
         if not self.images:
             raise DatasetError(
-                f"image set '{self.name}': '{self.labels}' lists no images; give a label file with at least "
-                f"two rows."
+                f"{where}: '{self.labels}' lists no images; give a label file with at least two rows."
             )
         if twice := duplicates([image.name for image in self.images]):
             raise DatasetError(
-                f"image set '{self.name}': '{self.labels}' lists images twice: {summarize(twice)}; keep one "
-                f"row of each."
+                f"{where}: '{self.labels}' lists images twice: {summarize(twice)}; keep one row of each."
             )
-        self._refuse(
-            "labels (MOS)",
-            [f"{item.name} ({item.mos})" for item in self.images if not isfinite(item.mos)],
-            "finite numbers",
-        )
-        wrong = [
-            f"{item.name} ({item.std})" for item in self.images if not (isfinite(item.std) and item.std >= 0)
-        ]
-        self._refuse("deviations (std)", wrong, "finite numbers of at least 0")
+        bad_mos = [f"{item.name} ({item.mos})" for item in self.images if not isfinite(item.mos)]
+        bad_std = [f"{item.name} ({item.std})" for item in self.images if not 0 <= item.std < float("inf")]
+        for what, bad, allowed in (
+            ("labels (MOS)", bad_mos, "finite numbers"),
+            ("deviations (std)", bad_std, "finite numbers of at least 0"),
+        ):
+            if bad:
+                raise DatasetError(
+                    f"{where}: {len(bad)} {what} in '{self.labels}' are not {allowed}: {summarize(bad)}; "
+                    f"mend these rows or leave them out."
+                )
 
     @property
     def digest(self) -> str:
@@ -81,301 +79,271 @@ class ImageSet:
         rows = [(image.name, image.mos, image.std, image.content) for image in self.images]
         return sha256(json.dumps(rows).encode()).hexdigest()
 
-    def _refuse(self, what: str, wrong: Sequence[str], allowed: str) -> None:
-        if wrong:
-            raise DatasetError(
-                f"image set '{self.name}': {len(wrong)} {what} in '{self.labels}' are not {allowed}: "
-                f"{summarize(wrong)}; "
-                "mend these rows or leave them out."
-            )
+
+class LabelColumns(NamedTuple):
+    """What a label file says, row by row; an empty content, or none at all, is the image itself."""
+
+    names: Sequence[str]
+    mos: Sequence[float]
+    std: Sequence[float]
+    std_source: str
+    contents: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class ImageSetReader:
-    """How a published image set is read.
+    """A published image set as it ships.
 
     Attributes:
-        read: the folder of the set → the set.
-        described: title and label file, for lists.
+        described: title, label file and folder, for lists.
+        labels: paths, below the folder of the set, that the label file may have.
+        folders: paths that the folder of the images may have.
+        columns: reads a label file.
         pairs: drawn by default (FACTS § 8); None where no paper states a number.
     """
 
-    read: Callable[[Path], ImageSet]
     described: str
+    labels: tuple[str, ...]
+    folders: tuple[str, ...]
+    columns: Callable[[Path], LabelColumns]
     pairs: int | None = None
 
+    def read(self, name: str, root: Path) -> ImageSet:
+        """Return the set in a folder."""
+        title = self.described.partition(":")[0]
+        labels = _first_existing(root, self.labels, f"label file of {title}")
+        folder = _first_existing(root, self.folders, f"images of {title}")
+        return _image_set(name, labels, folder, self.columns(labels))
 
-IMAGE_SETS: Registry[ImageSetReader] = Registry("image set")
 
-
-def first_there(root: Path, candidates: Sequence[str], what: str) -> Path:
-    """Return the first of some paths below a folder that is there.
-
-    Raises:
-        DatasetError: none is.
-    """
+def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     for candidate in candidates:
         if (root / candidate).exists():
             return root / candidate
     raise DatasetError(
-        f"'{root}' holds no {what}; looked for {', '.join(candidates)}. Give the folder that the set "
-        f"unpacks to."
+        f"'{root}' holds no {what}; looked for {', '.join(candidates)}. Give the folder that the set unpacks "
+        f"to."
     )
 
 
-def column_cells(table: Table, names: tuple[str, ...], path: Path) -> list[tuple[int, str]]:
-    """Return (line, cell) of the first of these columns that a table has."""
-    column = column_of(table, names, path)
-    return [(line, cells[column]) for line, cells in table.rows]
-
-
-def column_numbers(table: Table, names: tuple[str, ...], path: Path) -> list[float]:
-    """Return the numbers of the first of these columns that a table has; an empty cell is NaN."""
-    return parsed_scores(column_cells(table, names, path), path)
-
-
-def labelled(
-    folder: Path,
-    names: Iterable[str],
-    mos: Iterable[float],
-    std: Iterable[float],
-    contents: Iterable[str] | None = None,
-) -> tuple[LabelledImage, ...]:
-    """Return the images of a folder with their labels; without contents, each image is one of its own."""
-    listed = list(names)
-    grouped = listed if contents is None else list(contents)
-    rows = zip(listed, mos, std, grouped, strict=True)
-    return tuple(
-        LabelledImage(name, folder / name, score, deviation, content)
-        for name, score, deviation, content in rows
+def _image_set(name: str, labels: Path, folder: Path, columns: LabelColumns) -> ImageSet:
+    contents = [
+        content or image
+        for image, content in zip(columns.names, columns.contents or columns.names, strict=True)
+    ]
+    rows = zip(columns.names, columns.mos, columns.std, contents, strict=True)
+    images = tuple(
+        LabelledImage(image, folder / image, mos, std, content) for image, mos, std, content in rows
     )
+    return ImageSet(name, images, labels, columns.std_source)
 
 
-REQUIRED_COLUMNS = ("image", "mos", "std")
-CONTENT_COLUMN = "content"
-OWN_STD_SOURCE = "column std"
+def _read(path: Path) -> Table:
+    return read_table(path) if path.suffix.lower() == ".csv" else read_workbook(path)
 
 
-def read_own(path: Path, name: str) -> ImageSet:
-    """Return the images that a CSV lists; paths are relative to its folder.
+def _cells(table: Table, column: str, path: Path) -> list[tuple[int, str]]:
+    index = column_of(table, (column,), path)
+    return [(line, cells[index]) for line, cells in table.rows]
 
-    Raises:
-        DatasetError: a column is missing or unknown, or a label is no number.
-    """
-    table = read_table(path)
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.header]
-    unknown = [column for column in table.header if column not in (*REQUIRED_COLUMNS, CONTENT_COLUMN)]
-    if missing or unknown:
-        said = [f"no column {' and '.join(missing)}"] if missing else []
-        said += [f"unknown column {', '.join(unknown)}"] if unknown else []
-        raise DatasetError(
-            f"'{path}': {', '.join(said)}; images of one's own have the columns image,mos,std and, if "
-            f"wanted, content. Where no deviation "
-            "is known, write one value for all, as a sixth of the scale."
+
+def _texts(table: Table, column: str, path: Path) -> list[str]:
+    return [cell for _, cell in _cells(table, column, path)]
+
+
+def _numbers(table: Table, column: str, path: Path) -> list[float]:
+    return parsed_scores(_cells(table, column, path), path)
+
+
+def named_columns(
+    name: str, mos: str, std: str, std_source: str, content: str = ""
+) -> Callable[[Path], LabelColumns]:
+    """Return a reader of the columns of these names."""
+
+    def read(path: Path) -> LabelColumns:
+        table = _read(path)
+        names, contents = _texts(table, name, path), _texts(table, content, path) if content else ()
+        return LabelColumns(
+            names, _numbers(table, mos, path), _numbers(table, std, path), std_source, contents
         )
-    names = [cell for _, cell in column_cells(table, ("image",), path)]
-    contents = (
-        [cell for _, cell in column_cells(table, (CONTENT_COLUMN,), path)]
-        if CONTENT_COLUMN in table.header
-        else None
+
+    return read
+
+
+def bid_columns(path: Path) -> LabelColumns:
+    """Return the mean grade of BID's workbook, and the deviation over its grades, empty cells left out.
+
+    Source: `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
+        `std(grades, 0, 2, 'omitnan')`.
+    """
+    table, where = _read(path), f"label file '{path}'"
+    if len(table.header) < 5:
+        raise DatasetError(
+            f"{where} has {len(table.header)} columns; BID's has the image's number, the mean grade, and "
+            f"from the fourth column on the grades of the subjects."
+        )
+    numbers, mos, *grades = [
+        parsed_scores(((line, cells[index]) for line, cells in table.rows), path)
+        for index in range(len(table.header))
+        if index != 2
+    ]
+    if wrong := [str(number) for number in numbers if isnan(number) or number != int(number)]:
+        raise DatasetError(
+            f"{where}: the first column has to number the images, but holds {summarize(wrong)}."
+        )
+    given = [[grade for grade in row if not isnan(grade)] for row in zip(*grades, strict=True)]
+    names = [f"DatabaseImage{int(number):04d}.JPG" for number in numbers]
+    if few := [name for name, row in zip(names, given, strict=True) if len(row) < 2]:
+        raise DatasetError(f"{where}: images with fewer than two grades have no deviation: {summarize(few)}.")
+    return LabelColumns(
+        names, mos, [stdev(row) for row in given], "standard deviation (N − 1) of each image's grades"
     )
-    grouped = (
-        [content or listed for content, listed in zip(contents, names, strict=True)] if contents else None
-    )
-    mos, std = column_numbers(table, ("mos",), path), column_numbers(table, ("std",), path)
-    return ImageSet(name, labelled(path.parent, names, mos, std, grouped), path, OWN_STD_SOURCE)
+
+
+CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
+
+
+def clive_columns(path: Path) -> LabelColumns:
+    """Return the lists of LIVE Challenge without the seven training images that they begin with.
+
+    Source: `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169.
+    """
+    files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
+    names, mos, std = (mat5_variables(path.with_name(f"{name}.mat"), name)[0] for name in files)
+    if not len(names) == len(mos) == len(std) > CLIVE_TRAINING_IMAGES:
+        raise DatasetError(
+            f"'{path.parent}': {len(names)} names, {len(mos)} MOS and {len(std)} deviations; the three files "
+            f"have to have as many, and more than {CLIVE_TRAINING_IMAGES} training images. Fetch them again."
+        )
+    kept = slice(CLIVE_TRAINING_IMAGES, None)
+    scores, deviations = ([float(value) for value in column[kept]] for column in (mos, std))
+    return LabelColumns([str(name) for name in names[kept]], scores, deviations, "AllStdDev_release.mat")
+
+
+_SPAQ_FILES = ("MOS Std and Image attribute scores.xlsx", "MOS and Image attribute scores.xlsx")
+_SPAQ_STD_COLUMNS = ("Std", "STD", "MOS Std", "MOS std", "SD")
+# about the mean deviation in spaq_train_score.txt, which Li et al. released: 2 to 30 points on the scale of 0
+# to 100
+ASSUMED_STD = 14.0
+
+
+def spaq_columns(path: Path) -> LabelColumns:
+    """Return SPAQ's MOS, 0 to 100, with the deviations where a workbook has them.
+
+    The published workbook holds none. Li et al. worked from one that does ("MOS Std and Image attribute
+    scores.xlsx" in their `data_spaq.m`). Without them, all images get the same deviation: probabilities are
+    then scaled as they are with the true ones on average, and no pair says which of its images is the less
+    certain.
+    """
+    table = _read(path)
+    names, mos = _texts(table, "Image name", path), _numbers(table, "MOS", path)
+    if column := next((name for name in _SPAQ_STD_COLUMNS if name in table.header), None):
+        return LabelColumns(names, mos, _numbers(table, column, path), f"column {column}")
+    assumed = f"SPAQ ships none: {ASSUMED_STD:g} of 100 points for each image"
+    assumed += ", so that its pairs teach the scores alone"
+    return LabelColumns(names, mos, [ASSUMED_STD] * len(mos), assumed)
+
+
+IMAGE_SETS: Registry[ImageSetReader] = Registry("image set")
+IMAGE_SETS.add(
+    "bid",
+    ImageSetReader(
+        "BID: DatabaseGrades.xlsx, ImageDatabase/",
+        ("DatabaseGrades.xlsx", "DatabaseGrades.xls"),
+        ("ImageDatabase", "."),
+        bid_columns,
+        20_000,
+    ),
+)
+IMAGE_SETS.add(
+    "clive",
+    ImageSetReader(
+        "LIVE Challenge: Data/All*_release.mat, Images/",
+        ("Data/AllMOS_release.mat", "AllMOS_release.mat"),
+        ("Images", "."),
+        clive_columns,
+        40_000,
+    ),
+)
+_KONIQ_FILE = "koniq10k_scores_and_distributions.csv"
+# `data_koniq10k.m` in the released code of UNIQUE takes the eighth and ninth column, MOS and SD, and not
+# MOS_zscore: the mean of the ratings, 1 to 5, and their deviation
+IMAGE_SETS.add(
+    "koniq",
+    ImageSetReader(
+        f"KonIQ-10k: {_KONIQ_FILE}, 1024x768/",
+        (_KONIQ_FILE, f"koniq10k_scores_and_distributions/{_KONIQ_FILE}"),
+        ("1024x768", "512x384"),
+        named_columns("image_name", "MOS", "SD", "column SD"),
+        90_000,
+    ),
+)
+IMAGE_SETS.add(
+    "spaq",
+    ImageSetReader(
+        f"SPAQ: Annotations/{_SPAQ_FILES[1]}, TestImage/",
+        tuple(f"{folder}{name}" for name in _SPAQ_FILES for folder in ("Annotations/", "")),
+        ("TestImage", "TestImage/TestImage"),
+        spaq_columns,
+        100_000,
+    ),
+)
+# `dmos` runs from 1 to 5 and is higher for better images; versions of one reference image are one content.
+# The column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496)
+# and (4.33, 0.869) give whole sums of squares as deviations (633 and 586), and broken ones as variances.
+# UNIQUE's `data_kadid10k.m` takes its square root
+IMAGE_SETS.add(
+    "kadid",
+    ImageSetReader(
+        "KADID-10k: dmos.csv, images/",
+        ("dmos.csv",),
+        ("images",),
+        named_columns(
+            "dist_img", "dmos", "var", "column var, which holds standard deviations", content="ref_img"
+        ),
+    ),
+)
+
+_REQUIRED_COLUMNS, _CONTENT_COLUMN = ("image", "mos", "std"), "content"
+
+
+def _read_own(path: Path, name: str) -> ImageSet:
+    """Return the images that a user's CSV lists; paths are relative to its folder."""
+    header = read_table(path).header
+    missing = [column for column in _REQUIRED_COLUMNS if column not in header]
+    unknown = [column for column in header if column not in (*_REQUIRED_COLUMNS, _CONTENT_COLUMN)]
+    if missing or unknown:
+        problems = [f"no column {' and '.join(missing)}"] if missing else []
+        problems += [f"unknown column {', '.join(unknown)}"] if unknown else []
+        raise DatasetError(
+            f"'{path}': {', '.join(problems)}; your own images have the columns image,mos,std and, if "
+            f"needed, content. Where no deviation is known, write one value for all, as a sixth of the scale."
+        )
+    content = _CONTENT_COLUMN if _CONTENT_COLUMN in header else ""
+    columns = named_columns(*_REQUIRED_COLUMNS, "column std", content)(path)
+    return _image_set(name, path, path.parent, columns)
 
 
 def load_image_set(argument: str) -> ImageSet:
-    """Read the image set that `NAME=FOLDER` names, or `NAME=FILE.csv` for images of one's own.
+    """Read the published image set that `NAME=FOLDER` names, or the user's images of `NAME=FILE.csv`.
 
     Raises:
         ArgumentError: the argument has no such form.
         UnknownNameError: a folder is given under a name that is no known set's.
         DatasetError: the folder or its label file is not what it should be.
     """
-    name, separator, place = argument.partition("=")
-    if not separator or not name or not place:
+    name, _, text = argument.partition("=")
+    if not name or not text:
         raise ArgumentError(
             f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS.names())}), "
-            f"or NAME=FILE.csv with the "
-            "columns image,mos,std."
+            f"or NAME=FILE.csv with the columns image,mos,std."
         )
-    path = Path(place)
+    path = Path(text)
     if path.suffix.lower() == ".csv":
-        return read_own(path, name)
+        return _read_own(path, name)
     reader = IMAGE_SETS.get(name)
     if not path.is_dir():
         raise DatasetError(
             f"--images {argument}: '{path}' is no folder; give the folder of '{name}' as it ships."
         )
-    return reader.read(path)
-
-
-_FEWEST_COLUMNS = 5
-BID_STD_SOURCE = "standard deviation (N − 1) of each image's grades"
-
-
-def read_bid(root: Path) -> ImageSet:
-    """Return BID: the mean grade of the workbook, and the deviation over its grades, empty cells left out.
-
-    Source: `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
-        `std(grades, 0, 2, 'omitnan')`.
-
-    Raises:
-        DatasetError: the workbook is missing or of another layout, or an image has fewer than two grades.
-    """
-    path = first_there(root, ("DatabaseGrades.xlsx", "DatabaseGrades.xls"), "label file of BID")
-    table = read_workbook(path)
-    if len(table.header) < _FEWEST_COLUMNS:
-        raise DatasetError(
-            f"label file '{path}' has {len(table.header)} columns; BID's has the image's number, the mean "
-            f"grade, and from the fourth "
-            "column on the grades of the subjects."
-        )
-    columns = [
-        parsed_scores(((line, cells[item]) for line, cells in table.rows), path)
-        for item in range(len(table.header))
-        if item != 2
-    ]
-    numbers, mos, *grades = columns
-    wrong = [str(number) for number in numbers if isnan(number) or number != int(number)]
-    if wrong:
-        raise DatasetError(
-            f"label file '{path}': the first column has to number the images, but holds {summarize(wrong)}."
-        )
-    given = [[grade for grade in row if not isnan(grade)] for row in zip(*grades, strict=True)]
-    names = [f"DatabaseImage{int(number):04d}.JPG" for number in numbers]
-    few = [name for name, row in zip(names, given, strict=True) if len(row) < 2]
-    if few:
-        raise DatasetError(
-            f"label file '{path}': images with fewer than two grades have no deviation: {summarize(few)}."
-        )
-    folder = first_there(root, ("ImageDatabase", "."), "images of BID")
-    return ImageSet("bid", labelled(folder, names, mos, [stdev(row) for row in given]), path, BID_STD_SOURCE)
-
-
-IMAGE_SETS.add("bid", ImageSetReader(read_bid, "BID: DatabaseGrades.xlsx, ImageDatabase/", pairs=20_000))
-
-TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
-CLIVE_STD_SOURCE = "AllStdDev_release.mat"
-
-
-def read_clive(root: Path) -> ImageSet:
-    """Return LIVE Challenge without the seven training images that its lists begin with.
-
-    Source: `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169.
-
-    Raises:
-        DatasetError: a file is missing or of another layout.
-    """
-    folder = first_there(root, ("Data", "."), "label files of LIVE Challenge")
-    files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
-    names, mos, std = (mat5_variables(folder / f"{name}.mat", name)[0] for name in files)
-    if not len(names) == len(mos) == len(std) > TRAINING_IMAGES:
-        raise DatasetError(
-            f"'{folder}': {len(names)} names, {len(mos)} MOS and {len(std)} deviations; the three files "
-            f"have to have as many, "
-            f"and more than the {TRAINING_IMAGES} training images. Fetch them again."
-        )
-    kept = slice(TRAINING_IMAGES, None)
-    listed = [str(name) for name in names[kept]]
-    scores, deviations = ([float(value) for value in column[kept]] for column in (mos, std))
-    images = labelled(
-        first_there(root, ("Images", "."), "images of LIVE Challenge"), listed, scores, deviations
-    )
-    return ImageSet("clive", images, folder / "AllMOS_release.mat", CLIVE_STD_SOURCE)
-
-
-IMAGE_SETS.add(
-    "clive", ImageSetReader(read_clive, "LIVE Challenge: Data/All*_release.mat, Images/", pairs=40_000)
-)
-
-_LABELS = "koniq10k_scores_and_distributions.csv"
-KONIQ_STD_SOURCE = "column SD"
-
-
-def read_koniq(root: Path) -> ImageSet:
-    """Return KonIQ-10k with the mean of its ratings, 1 to 5, and their deviation.
-
-    Source: `data_koniq10k.m` in the released code of UNIQUE, which takes the eighth and ninth column, MOS and
-        SD, and not MOS_zscore.
-
-    Raises:
-        DatasetError: the label file is missing, or lacks a column.
-    """
-    path = first_there(
-        root, (_LABELS, f"koniq10k_scores_and_distributions/{_LABELS}"), "label file of KonIQ-10k"
-    )
-    table = read_table(path)
-    names = [cell for _, cell in column_cells(table, ("image_name",), path)]
-    mos, std = column_numbers(table, ("MOS",), path), column_numbers(table, ("SD",), path)
-    folder = first_there(root, ("1024x768", "512x384"), "images of KonIQ-10k")
-    return ImageSet("koniq", labelled(folder, names, mos, std), path, KONIQ_STD_SOURCE)
-
-
-IMAGE_SETS.add("koniq", ImageSetReader(read_koniq, f"KonIQ-10k: {_LABELS}, 1024x768/", pairs=90_000))
-
-_FILES = ("MOS Std and Image attribute scores.xlsx", "MOS and Image attribute scores.xlsx")
-_STD_COLUMNS = ("Std", "STD", "MOS Std", "MOS std", "SD")
-# about the mean deviation in spaq_train_score.txt, which Li et al. released: 2 to 30 points on the scale of 0
-# to 100
-ASSUMED_STD = 14.0
-STD_ASSUMED = (
-    f"SPAQ ships none: {ASSUMED_STD:g} of 100 points for each image, so that its pairs teach the scores alone"
-)
-
-
-def read_spaq(root: Path) -> ImageSet:
-    """Return SPAQ with its MOS, 0 to 100.
-
-    The published workbook holds no deviations. Li et al. worked from one that does ("MOS Std and Image
-    attribute scores.xlsx" in their `data_spaq.m`); where a workbook has such a column it is read. Without
-    one, all images get the same deviation: probabilities are then scaled as they are with the true ones on
-    average, and no pair says which of its images is the less certain.
-
-    Raises:
-        DatasetError: the workbook is missing, or lacks a column.
-    """
-    path = first_there(
-        root,
-        tuple(f"{folder}{name}" for name in _FILES for folder in ("Annotations/", "")),
-        "label file of SPAQ",
-    )
-    table = read_workbook(path)
-    names = [cell for _, cell in column_cells(table, ("Image name",), path)]
-    mos = column_numbers(table, ("MOS",), path)
-    shipped = next((name for name in _STD_COLUMNS if name in table.header), None)
-    std = column_numbers(table, (shipped,), path) if shipped else [ASSUMED_STD] * len(mos)
-    folder = first_there(root, ("TestImage", "TestImage/TestImage"), "images of SPAQ")
-    return ImageSet(
-        "spaq", labelled(folder, names, mos, std), path, f"column {shipped}" if shipped else STD_ASSUMED
-    )
-
-
-IMAGE_SETS.add("spaq", ImageSetReader(read_spaq, f"SPAQ: Annotations/{_FILES[1]}, TestImage/", pairs=100_000))
-
-KADID_STD_SOURCE = "column var, which holds standard deviations"
-
-
-def read_kadid(root: Path) -> ImageSet:
-    """Return KADID-10k: `dmos` runs from 1 to 5 and is higher for better images; versions of one reference
-    image are one content.
-
-    The column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57,
-    0.496) and (4.33, 0.869) give whole sums of squares as deviations (633 and 586), and broken ones as
-    variances. UNIQUE's `data_kadid10k.m` takes its square root.
-
-    Raises:
-        DatasetError: the label file is missing, or lacks a column.
-    """
-    path = first_there(root, ("dmos.csv",), "label file of KADID-10k")
-    table = read_table(path)
-    names = [cell for _, cell in column_cells(table, ("dist_img",), path)]
-    references = [cell for _, cell in column_cells(table, ("ref_img",), path)]
-    mos, std = column_numbers(table, ("dmos",), path), column_numbers(table, ("var",), path)
-    folder = first_there(root, ("images",), "images of KADID-10k")
-    return ImageSet("kadid", labelled(folder, names, mos, std, references), path, KADID_STD_SOURCE)
-
-
-IMAGE_SETS.add("kadid", ImageSetReader(read_kadid, "KADID-10k: dmos.csv, images/"))
+    return reader.read(name, path)

@@ -21,9 +21,6 @@ class PairLabels:
         probability: (pair,) that the first image is of higher quality, 0 to 1.
         std_order: (pair,) 1 where the first image's deviation is larger, −1 where the second's is, 0 where
             they are equal or not known.
-
-    Raises:
-        ArgumentError: the two differ in shape.
     """
 
     probability: Tensor
@@ -78,12 +75,11 @@ def pair_loss(
     margin: float,
     detach_variance: bool,
 ) -> PairLoss:
-    """Compare what a network says of the images of pairs with what people said (Li et al., eqs 3 to 6;
-    released `_train_single_epoch`).
+    """Compare a network's outputs for pairs of images with the labels (Li et al., eqs 3 to 6; released
+    `_train_single_epoch`).
 
     Args:
         first, second: (pair,) mean and standard deviation of each image.
-        labels: of the pairs.
         margin: of the hinge loss max(0, margin − g (σ1 − σ2)); a pair with g = 0 costs the margin and teaches
             nothing.
         detach_variance: as released; the deviations then learn from the hinge loss alone. The paper's
@@ -92,7 +88,5 @@ def pair_loss(
     (mean1, std1), (mean2, std2) = first, second
     variance = std1.square() + std2.square() + VARIANCE_EPSILON
     predicted = preference(mean1 - mean2, variance.detach() if detach_variance else variance)
-    return PairLoss(
-        fidelity_loss(predicted, labels.probability),
-        margin_ranking_loss(std1, std2, labels.std_order, margin=margin),
-    )
+    hinge = margin_ranking_loss(std1, std2, labels.std_order, margin=margin)
+    return PairLoss(fidelity_loss(predicted, labels.probability), hinge)

@@ -17,9 +17,8 @@ from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError
 
 PREFIX = "iqa-"
-_HEAD_SEED_OFFSET = (
-    0x5EED  # the head's draw is another one than that of a backbone with random weights of the same seed
-)
+# the head's random weights differ from those of a backbone with the same seed
+_HEAD_SEED_OFFSET = 0x5EED
 
 
 class QualityNetwork(nn.Module):
@@ -29,7 +28,7 @@ class QualityNetwork(nn.Module):
     Args:
         backbone: a whole ResNet; its classifier `fc` is taken off.
         seed: of the head's weights, drawn as there by Kaiming's normal rule; its bias starts at 0.
-        start_std: deviation of every image at the start; 0 leaves it to the drawn weights. A backbone that
+        start_std: deviation of every image at the start; 0 leaves it to the random weights. A backbone that
             knows nothing yet otherwise learns to be certain before it is right, and saturated probabilities
             teach it nothing more.
     """
@@ -62,19 +61,14 @@ class QualityNetwork(nn.Module):
         return mean, softplus(t)
 
     def train_head_alone(self, alone: bool) -> None:
-        """Choose what learns: the head alone, or everything. Statistics of batch norms follow the images in
-        both, as released.
+        """Train the head alone, or everything; batch norms take statistics of the images in both, as
+        released.
         """
         self.backbone.requires_grad_(not alone)
 
 
 def quality_backbone(name: str) -> Backbone:
-    """Return how the extraction knows the result of pre-training the network `name`: `iqa-resnet50` for
-    `resnet50`.
-
-    Raises:
-        ArgumentError: this network cannot be pre-trained here.
-    """
+    """Return the backbone under which the extraction loads the result: `iqa-resnet50` for `resnet50`."""
     known = [item for item in BACKBONES if f"{PREFIX}{item}" in BACKBONES]
     plain = name.removeprefix(PREFIX)
     if plain not in known:
@@ -105,10 +99,6 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
         weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
             UNIQUE's, or Li et al.'s. The quality head starts anew in each case.
         seed, start_std: of the head; see `QualityNetwork`.
-
-    Raises:
-        ArgumentError: this network cannot be pre-trained here.
-        WeightsError: the weights cannot be had or do not fit.
     """
     quality = quality_backbone(name)
     backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
@@ -118,9 +108,7 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
 
 
 def weights_of(network: QualityNetwork) -> Mapping[str, Tensor]:
-    """Return what a weights file holds, a copy on the CPU: UNIQUE's names, `backbone.` before the network's
-    and `fc.` of the head.
-    """
+    """Return a copy of the weights on the CPU under UNIQUE's names: `backbone.…`, and `fc.…` of the head."""
     return {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()
     }

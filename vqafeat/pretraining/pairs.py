@@ -14,9 +14,8 @@ from vqafeat.io import duplicates, summarize
 from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
 from vqafeat.splits import content_split
 
-PAIRS_AN_IMAGE = (
-    10  # of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
-)
+# of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
+PAIRS_AN_IMAGE = 10
 FEWEST_FOR_SROCC = 3
 Index = npt.NDArray[np.int64]
 
@@ -26,12 +25,8 @@ class DrawnPairs:
     """The pairs of one image set.
 
     Attributes:
-        image_set: whose images they are.
         training, validation: rows of the set.
         rows: (pair, 2) rows of the set that are compared.
-
-    Raises:
-        ArgumentError: a row is not in training.
     """
 
     image_set: ImageSet
@@ -60,10 +55,8 @@ class DrawnPairs:
         return np.asarray(np.sign(std[:, 0] - std[:, 1]))
 
     def _labels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        images = self.image_set.images
-        return np.array([image.mos for image in images])[self.rows], np.array(
-            [image.std for image in images]
-        )[self.rows]
+        labels = np.array([(image.mos, image.std) for image in self.image_set.images])[self.rows]
+        return labels[..., 0], labels[..., 1]
 
 
 def draw_pairs(
@@ -77,9 +70,8 @@ def draw_pairs(
     """Divide each set by content and draw pairs of its training images, all different and none of an image
     with itself.
 
-    The draws of a set depend on the seed and its name, not on the sets beside it. As `data_BID.m` and its
-    siblings in UNIQUE do, pairs are drawn from all that there are without putting back; where fewer are there
-    than asked for, each is taken once.
+    The pairs of a set depend on the seed and its name, not on the other sets. As in `data_BID.m` and its
+    siblings in UNIQUE, pairs are drawn without replacement; a set with fewer than requested gives each once.
 
     Args:
         pairs: number of pairs by set; without it the papers' (FACTS § 8), and for other sets ten a training
@@ -93,7 +85,7 @@ def draw_pairs(
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):
-        raise ArgumentError(f"--images names '{twice[0]}' twice; give each set a name of its own.")
+        raise ArgumentError(f"--images names '{twice[0]}' twice; give each set its own name.")
     unknown = [name for name in pairs if name not in names]
     if unknown:
         raise ArgumentError(
@@ -103,16 +95,11 @@ def draw_pairs(
         raise ArgumentError(
             f"validation_percent is {validation_percent}; it has to be 0 (none) to 99, as 20."
         )
-    return tuple(_drawn(item, pairs.get(item.name, default_pairs), validation_percent, seed) for item in sets)
+    return tuple(_draw(item, pairs.get(item.name, default_pairs), validation_percent, seed) for item in sets)
 
 
 def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
-    """Return the numbers of pairs by set that the options `NAME=NUMBER` give, and the one for all that
-    `NUMBER` gives.
-
-    Raises:
-        ArgumentError: an option has neither form.
-    """
+    """Return the numbers of pairs by set of options `NAME=NUMBER`, and that for all sets of `NUMBER`."""
     named: dict[str, int] = {}
     for_all: int | None = None
     for option in options:
@@ -129,27 +116,23 @@ def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
     return named, for_all
 
 
-def _drawn(image_set: ImageSet, asked: int | None, validation_percent: int, seed: int) -> DrawnPairs:
-    parts = _divided(image_set, validation_percent, seed)
+def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed: int) -> DrawnPairs:
+    parts = _divide(image_set, validation_percent, seed)
     training = np.array(parts[0], dtype=np.int64)
     if len(training) < 2:
         raise DatasetError(
             f"image set '{image_set.name}' has {len(training)} image(s) for training "
-            f"('{image_set.labels}'); a pair takes two. Add images, "
-            "or leave the set out."
+            f"('{image_set.labels}'); a pair takes two. Add images, or leave the set out."
         )
-    number = _default_pairs(image_set.name, len(training)) if asked is None else asked
+    if pairs is None:
+        published = IMAGE_SETS.get(image_set.name).pairs if image_set.name in IMAGE_SETS else None
+        pairs = published or PAIRS_AN_IMAGE * len(training)
     random = np.random.default_rng([seed, *image_set.name.encode()])
-    rows = training[different_pairs(len(training), number, random)]
+    rows = training[different_pairs(len(training), pairs, random)]
     return DrawnPairs(image_set, *parts, random.permuted(rows, axis=1))
 
 
-def _default_pairs(name: str, images: int) -> int:
-    published = IMAGE_SETS.get(name).pairs if name in IMAGE_SETS else None
-    return PAIRS_AN_IMAGE * images if published is None else published
-
-
-def _divided(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the rows for training and for validation."""
     contents = [image.content for image in image_set.images]
     if percent == 0:
@@ -158,28 +141,28 @@ def _divided(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, .
     if int((1 - percent / 100) * different) < 1:
         raise DatasetError(
             f"image set '{image_set.name}' has {different} content(s) in {len(contents)} image(s) "
-            f"('{image_set.labels}'), of which "
-            f"{percent} percent for validation leave none for training. Add images, or leave the set out."
+            f"('{image_set.labels}'), of which {percent} percent for validation leave none for training. "
+            f"Add images, or leave the set out."
         )
     split = content_split(contents, seed, f"{100 - percent}/{percent}")
     if len(split.test) < FEWEST_FOR_SROCC:
         names = [image_set.images[row].name for row in split.test]
         raise DatasetError(
             f"image set '{image_set.name}' has {len(split.test)} image(s) for validation "
-            f"({summarize(names)}); a rank correlation takes "
-            f"{FEWEST_FOR_SROCC}. Add images, raise --validation-percent, or give 0 to do without."
+            f"({summarize(names)}); a rank correlation takes {FEWEST_FOR_SROCC}. Add images, raise "
+            f"--validation-percent, or give 0 to do without."
         )
     return split.train, split.test
 
 
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
-    """Return (pair, 2) different pairs i < j of `items` things: `number` of them drawn evenly, or all where
-    there are no more.
+    """Return (pair, 2) different pairs i < j of `items` things: `number` of them, or all where there are no
+    more.
     """
-    there = items * (items - 1) // 2
-    drawn = np.arange(there) if number >= there else random.choice(there, number, replace=False)
+    count = items * (items - 1) // 2
+    numbers = np.arange(count) if number >= count else random.choice(count, number, replace=False)
     # pair number j (j − 1) / 2 + i, solved for j; the root may be off by one in the last place
-    larger = ((1 + np.sqrt(1 + 8 * drawn.astype(np.float64))) / 2).astype(np.int64)
-    larger -= larger * (larger - 1) // 2 > drawn
-    larger += (larger + 1) * larger // 2 <= drawn
-    return np.stack([drawn - larger * (larger - 1) // 2, larger], axis=1)
+    larger = ((1 + np.sqrt(1 + 8 * numbers.astype(np.float64))) / 2).astype(np.int64)
+    larger -= larger * (larger - 1) // 2 > numbers
+    larger += (larger + 1) * larger // 2 <= numbers
+    return np.stack([numbers - larger * (larger - 1) // 2, larger], axis=1)

@@ -1,7 +1,6 @@
-"""A whole pre-training: checks, training, the weights file, and its model card beside it."""
+"""A whole pre-training: checks, training, the weights file, and its model card next to it."""
 
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,7 @@ from vqafeat.io import write_json
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
-from vqafeat.pretraining.trainer import (
-    ComputeOptions,
-    PretrainedWeights,
-    PretrainingRecord,
-    Step,
-    checkpoint_path,
-    train,
-)
+from vqafeat.pretraining.trainer import ComputeOptions, Progress, TrainingState, checkpoint_path, train
 from vqafeat.training.results import write_weights
 
 SUFFIX = ".safetensors"
@@ -38,13 +30,8 @@ class PretrainingRequest:
         backbone: a ResNet, as `resnet50`.
         weights: that its backbone starts from; see `start_network`.
         sets: pairs and validation images.
-        recipe: how it is trained.
         seed: of the head's start, of orders and crops.
-        computing: where.
         out: the weights file.
-
-    Raises:
-        ArgumentError: `out` has another ending, there are no sets, or the network cannot be pre-trained here.
     """
 
     backbone: str
@@ -73,53 +60,44 @@ class PretrainedNetwork:
         out, card: the weights file and its model card.
         backbone: name under which the extraction loads it.
         weights_sha256: digest that identifies its feature sets.
-        result: curve and kept epoch.
+        result: curve and best epoch.
     """
 
     out: Path
     card: Path
     backbone: str
     weights_sha256: str
-    result: PretrainedWeights
+    result: TrainingState
 
 
 def check_out(out: Path) -> None:
-    """Refuse a name that the extraction would read as another kind of file.
-
-    Raises:
-        ArgumentError: it does not end in .safetensors.
-    """
+    """Refuse a name that the extraction would read as another kind of file."""
     if out.suffix != SUFFIX:
         raise ArgumentError(f"--out {out} has to end in {SUFFIX}, as {out.with_suffix(SUFFIX)}.")
 
 
 def card_path(out: Path) -> Path:
-    """Return where the model card of a weights file lies."""
+    """Return the path of a weights file's model card."""
     return out.with_suffix(".json")
 
 
 def prepare_out(out: Path, overwrite: bool) -> None:
-    """Make room for a weights file; with `overwrite`, what an earlier run left of it is removed, its
+    """Check that a weights file can be written; with `overwrite`, remove what an earlier run left of it, its
     checkpoint too.
-
-    Raises:
-        ArgumentError: it is there already.
     """
     check_out(out)
-    left = [path for path in (out, card_path(out)) if path.exists()]
-    if left and not overwrite:
+    existing = [path for path in (out, card_path(out)) if path.exists()]
+    if existing and not overwrite:
         raise ArgumentError(
-            f"--out {out}: '{left[0]}' is there already; name another file, or replace it with --overwrite."
+            f"--out {out}: '{existing[0]}' exists already; name another file, or replace it with --overwrite."
         )
-    for path in [*left, *([checkpoint_path(out)] if overwrite else [])]:
+    for path in [*existing, *([checkpoint_path(out)] if overwrite else [])]:
         path.unlink(missing_ok=True)
 
 
-def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord, None, PretrainedNetwork]:
-    """Train, and write the weights and their card; a stopped run of the same request goes on from its last
-    whole epoch.
-
-    Yields each step and each epoch's record, as `train` does, and raises what it raises.
+def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> PretrainedNetwork:
+    """Train, and write the weights and their card; a stopped run of the same request resumes from its last
+    whole epoch. Raises what `train` raises.
     """
     start = start_network(request.backbone, request.weights, request.seed, request.recipe.start_std)
     config = {
@@ -129,10 +107,17 @@ def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord,
         **_config(request),
     }
     checkpoint = checkpoint_path(request.out)
-    result = yield from train(
-        start.network, request.sets, request.recipe, request.seed, request.computing, checkpoint, config
+    result = train(
+        start.network,
+        request.sets,
+        request.recipe,
+        request.seed,
+        request.computing,
+        checkpoint,
+        config,
+        progress,
     )
-    write_weights(request.out, result.weights)
+    write_weights(request.out, result.best_weights)
     # read back as the extraction will, so that the digest is of what the file holds
     backbone = quality_backbone(request.backbone)
     digest = load_network(backbone, str(request.out)).weights_sha256
@@ -143,11 +128,11 @@ def pretrain(request: PretrainingRequest) -> Generator[Step | PretrainingRecord,
 
 
 def _config(request: PretrainingRequest) -> dict[str, Any]:
-    """Return what a resumed run has to agree with, as JSON values; the number of workers is not among it, nor
-    where the images lie.
+    """Return what a resumed run has to agree with, as JSON values; neither the number of workers nor the
+    paths of the images are part of it.
     """
     return {
-        "recipe": request.recipe.as_dict(),
+        "recipe": asdict(request.recipe),
         "seed": request.seed,
         "precision": request.computing.precision,
         "devices": len(request.computing.devices),
@@ -168,18 +153,16 @@ def _described(item: DrawnPairs) -> dict[str, Any]:
     }
 
 
-def _card(backbone: str, request: PretrainingRequest, result: PretrainedWeights) -> Mapping[str, Any]:
-    kept: Sequence[PretrainingRecord] = [
-        record for record in result.curve if record.epoch == result.kept_epoch
-    ]
+def _card(backbone: str, request: PretrainingRequest, result: TrainingState) -> dict[str, Any]:
+    best = next(record for record in result.curve if record.epoch == result.best_epoch)
     return {
         "network": backbone,
         "file": request.out.name,
         "file_sha256": sha256(request.out.read_bytes()).hexdigest(),
-        "kept_epoch": result.kept_epoch,
+        "kept_epoch": result.best_epoch,
         "kept_because": result.kept_because,
-        "validation_srocc": dict(kept[0].validation_srocc),
-        "curve": [record.as_dict() for record in result.curve],
+        "validation_srocc": dict(best.validation_srocc),
+        "curve": [asdict(record) for record in result.curve],
         "made_with": {
             "vqafeat": __version__,
             "torch": torch.__version__,

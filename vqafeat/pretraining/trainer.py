@@ -1,10 +1,8 @@
-"""The training loop of pre-training: pairs in, weights out, the epoch with the best validation kept, resumed
-from the last whole epoch.
-"""
+"""The training of a network on pairs: epochs, checkpoints, validation."""
 
 import io
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import isfinite, isnan, nan
@@ -29,14 +27,13 @@ from vqafeat.pretraining.pairs import DrawnPairs
 
 @dataclass(frozen=True)
 class PretrainingRecord:
-    """One row of the curve.
+    """One epoch of the curve.
 
     Attributes:
         epoch: counted from 1.
-        learning_rate: of the epoch.
         fidelity, hinge: means over the epoch's pairs.
         validation_srocc: by set, after the epoch.
-        pairs: that the epoch took.
+        pairs: number of pairs in the epoch.
         seconds: of its steps, validation left out; not part of what a resumed run has to repeat.
     """
 
@@ -48,19 +45,30 @@ class PretrainingRecord:
     pairs: int
     seconds: float = field(compare=False)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Step:
+    """One step; epochs and steps are counted from 1, the speed is that of the epoch so far."""
+
+    epoch: int
+    number: int
+    steps: int
+    loss: float
+    images_per_second: float
+
+
+# called after each step and after each epoch
+Progress = Callable[[Step | PretrainingRecord], None]
 
 
 @dataclass(eq=False)
-class Progress:
-    """What a training has reached; the loop adds to it.
+class TrainingState:
+    """What a training has reached, and its result.
 
     Attributes:
         curve: one record a finished epoch.
-        best_weights: of the kept epoch.
-        best_epoch: counted from 1; 0 before there is one.
+        best_weights: state dict of the kept epoch.
+        best_epoch: the kept epoch, counted from 1; 0 before there is one.
         best_srocc: mean over sets in that epoch; NaN without validation.
     """
 
@@ -69,36 +77,43 @@ class Progress:
     best_epoch: int = 0
     best_srocc: float = nan
 
+    def add(self, record: PretrainingRecord, network: QualityNetwork) -> None:
+        """Add an epoch, and keep its weights where none before ranked validation images better; without
+        validation, the last ones.
+        """
+        self.curve.append(record)
+        srocc = mean_srocc(record.validation_srocc)
+        if isnan(self.best_srocc) or srocc > self.best_srocc:
+            self.best_weights, self.best_epoch = dict(weights_of(network)), record.epoch
+            self.best_srocc = srocc
+
     @property
-    def epochs_done(self) -> int:
-        """The number of finished epochs."""
-        return len(self.curve)
+    def kept_because(self) -> str:
+        """Why the best epoch was kept, in words."""
+        if isnan(self.best_srocc):
+            return "last epoch: there is no validation part, or its SROCC was never defined"
+        return f"highest mean validation SROCC over the sets ({self.best_srocc:.4f})"
 
 
 def checkpoint_path(out: Path) -> Path:
-    """Return where the training of a weights file keeps its checkpoint."""
+    """Return the path of the checkpoint of a weights file."""
     return out.with_name(f"{out.name}.checkpoint")
 
 
 def write_checkpoint(
-    path: Path, config: Mapping[str, Any], progress: Progress, states: Mapping[str, Any]
+    path: Path, config: Mapping[str, Any], state: TrainingState, states: Mapping[str, Any]
 ) -> None:
-    """Write where a training stands, at once.
-
-    Args:
-        config: all that decides the run.
-        progress: what it has reached.
-        states: state dicts of network, optimiser and gradient scaler.
+    """Write a training's state, the state dicts of network, optimiser and gradient scaler, and its
+    configuration at once.
     """
     content = io.BytesIO()
-    reached = {**vars(progress), "curve": [record.as_dict() for record in progress.curve]}
-    torch.save({"config": dict(config), "progress": reached, "states": dict(states)}, content)
+    progress = {**vars(state), "curve": [asdict(record) for record in state.curve]}
+    torch.save({"config": dict(config), "progress": progress, "states": dict(states)}, content)
     write_bytes(path, content.getvalue())
 
 
-def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[Progress, Mapping[str, Any]] | None:
-    """Return what a stopped run of the same configuration has reached, and its states; None where there is no
-    checkpoint.
+def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[TrainingState, Mapping[str, Any]] | None:
+    """Return the state of a stopped run and its state dicts; None where there is no checkpoint.
 
     Raises:
         WeightsError: the checkpoint is damaged, or of another configuration.
@@ -107,34 +122,30 @@ def read_checkpoint(path: Path, config: Mapping[str, Any]) -> tuple[Progress, Ma
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        found, reached, states = saved["config"], dict(saved["progress"]), saved["states"]
-        progress = Progress(
-            **{**reached, "curve": [PretrainingRecord(**record) for record in reached["curve"]]}
-        )
+        stored, progress, states = saved["config"], dict(saved["progress"]), saved["states"]
+        curve = [PretrainingRecord(**record) for record in progress.pop("curve")]
+        state = TrainingState(curve, **progress)
     except (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
         raise WeightsError(
             f"checkpoint '{path}' is damaged ({error}); start anew with --overwrite."
         ) from error
-    if different := _differences(found, config):
+    if different := _differences(stored, config):
         raise WeightsError(
-            f"checkpoint '{path}' is of a run with another configuration: {'; '.join(different)}. Go on "
-            f"with that one, start anew with "
-            "--overwrite, or name another file with --out."
+            f"checkpoint '{path}' is of a run with another configuration: {'; '.join(different)}. Continue "
+            f"with that one, start anew with --overwrite, or name another file with --out."
         )
-    return progress, states
+    return state, states
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    keys = list(dict.fromkeys([*wanted, *found]))
-    different = [key for key in keys if found.get(key) != wanted.get(key)]
-    said: list[str] = []
-    for key in different:
-        mine, theirs = found.get(key), wanted.get(key)
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            said += [f"{key} {item}" for item in _differences(mine, theirs)]
-        else:
-            said.append(f"{key} {mine!r} there, {theirs!r} here")
-    return said
+def _differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    differences: list[str] = []
+    for key in dict.fromkeys([*current, *stored]):
+        old, new = stored.get(key), current.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            differences += [f"{key} {item}" for item in _differences(old, new)]
+        elif old != new:
+            differences.append(f"{key} {old!r} there, {new!r} here")
+    return differences
 
 
 class Validation:
@@ -160,17 +171,17 @@ class Validation:
 def predict(replicas: DataParallel, images: ImageLoader) -> npt.NDArray[np.float64]:
     """Return (image, 2) mean and deviation of whole images, in eval mode on the first device."""
     network, device = replicas.network.eval(), replicas.devices[0]
-    found = []
+    rows = []
     for image in images:
         with replicas.autocast(device):
             mean, std = network(image.to(device, non_blocking=True))
-        found.append(torch.stack([mean, std], dim=1))
-    return torch.cat(found).double().cpu().numpy()
+        rows.append(torch.stack([mean, std], dim=1))
+    return torch.cat(rows).double().cpu().numpy()
 
 
 def mean_srocc(sroccs: Mapping[str, float]) -> float:
     """Return the mean over sets; NaN where there are none, or one is not defined."""
-    return float(np.mean(list(sroccs.values()))) if sroccs and not any(map(isnan, sroccs.values())) else nan
+    return float(np.mean(list(sroccs.values()))) if sroccs else nan
 
 
 def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
@@ -187,9 +198,8 @@ def pair_accuracy(means: npt.ArrayLike, mos: npt.ArrayLike) -> float:
 def _srocc(means: npt.NDArray[np.float64], item: DrawnPairs) -> float:
     if not np.isfinite(means).all():
         return nan
-    return evaluate_predictions(
-        means, [item.image_set.images[row].mos for row in item.validation], mapping="none"
-    ).srocc
+    mos = [item.image_set.images[row].mos for row in item.validation]
+    return evaluate_predictions(means, mos, mapping="none").srocc
 
 
 @dataclass(frozen=True)
@@ -199,7 +209,7 @@ class ComputeOptions:
     Attributes:
         devices: that share each batch.
         precision: `fp32`, or `bf16` or `fp16` for mixed precision.
-        workers: processes that load images; what is learned does not depend on them.
+        workers: processes that load images; the result does not depend on them.
     """
 
     devices: tuple[torch.device, ...] = (torch.device("cpu"),)
@@ -218,41 +228,6 @@ class ComputeOptions:
             )
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a watcher is told after each step.
-
-    Attributes:
-        epoch, number: counted from 1.
-        steps: in this epoch.
-        loss: of this step.
-        images_per_second: over the epoch so far.
-    """
-
-    epoch: int
-    number: int
-    steps: int
-    loss: float
-    images_per_second: float
-
-
-@dataclass(frozen=True, eq=False)
-class PretrainedWeights:
-    """What a finished training leaves.
-
-    Attributes:
-        weights: state dict of the kept epoch.
-        kept_epoch: counted from 1.
-        kept_because: in words.
-        curve: one record an epoch.
-    """
-
-    weights: Mapping[str, Tensor]
-    kept_epoch: int
-    kept_because: str
-    curve: tuple[PretrainingRecord, ...]
-
-
 def train(
     network: QualityNetwork,
     sets: Sequence[DrawnPairs],
@@ -261,19 +236,15 @@ def train(
     computing: ComputeOptions,
     checkpoint: Path | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Generator[Step | PretrainingRecord, None, PretrainedWeights]:
-    """Train a network on pairs; yields each step and each epoch's record, and returns the weights that are
-    kept.
+    progress: Progress | None = None,
+) -> TrainingState:
+    """Train a network on pairs, in place.
 
     The same start, pairs, recipe, seed, machine and devices give the same weights, with any number of
     workers, stopped and resumed or not.
 
     Args:
-        network: as it starts; trained in place.
-        sets: pairs and validation images.
-        recipe: how it is trained.
         seed: of orders, crops and mirroring.
-        computing: where.
         checkpoint: file that each finished epoch is written to, and that a stopped run is resumed from; None
             for neither.
         config: all that decides the run, which a checkpoint has to agree with.
@@ -289,32 +260,24 @@ def train(
     )
     scaler = torch.amp.GradScaler(computing.devices[0].type, enabled=computing.precision == "fp16")
     stateful: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": scaler}
-    progress = _resumed(checkpoint, config or {}, stateful)
+    report = progress or (lambda _event: None)
+    state = _resume(checkpoint, config or {}, stateful)
     replicas.broadcast_parameters()
     pinned = computing.devices[0].type == "cuda"
     loader = PairLoader(sets, recipe, seed, computing.workers, pinned)
     validation = Validation(sets, recipe, computing.workers, pinned)
-    with _repeatable():
-        for epoch in range(progress.epochs_done + 1, recipe.epochs + 1):
-            fidelity, hinge, seconds = yield from _train_epoch(
-                replicas, loader, optimiser, scaler, recipe, epoch
-            )
-            sroccs = validation.sroccs(replicas)
-            record = PretrainingRecord(
-                epoch, recipe.rate(epoch), fidelity, hinge, sroccs, len(loader.images), seconds
-            )
-            _keep(progress, record, network)
+    with _deterministic_cudnn():
+        for epoch in range(len(state.curve) + 1, recipe.epochs + 1):
+            losses = _train_epoch(replicas, loader, optimiser, scaler, recipe, epoch, report)
+            fidelity, hinge, seconds = losses
+            sroccs, pairs = validation.sroccs(replicas), len(loader.images)
+            record = PretrainingRecord(epoch, recipe.rate(epoch), fidelity, hinge, sroccs, pairs, seconds)
+            state.add(record, network)
             if checkpoint is not None:
-                write_checkpoint(
-                    checkpoint,
-                    config or {},
-                    progress,
-                    {name: part.state_dict() for name, part in stateful.items()},
-                )
-            yield record
-    return PretrainedWeights(
-        progress.best_weights, progress.best_epoch, _because(progress), tuple(progress.curve)
-    )
+                states = {name: part.state_dict() for name, part in stateful.items()}
+                write_checkpoint(checkpoint, config or {}, state, states)
+            report(record)
+    return state
 
 
 def _train_epoch(
@@ -324,8 +287,9 @@ def _train_epoch(
     scaler: Any,
     recipe: PretrainingRecipe,
     epoch: int,
-) -> Generator[Step, None, tuple[float, float, float]]:
-    """Take all pairs once; returns the means of the two losses over pairs, and the seconds."""
+    report: Progress,
+) -> tuple[float, float, float]:
+    """Take all pairs once; return the means of the two losses over pairs, and the seconds."""
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate(epoch)
     replicas.train(recipe.head_alone(epoch))
@@ -343,59 +307,34 @@ def _train_epoch(
         replicas.broadcast_parameters()
         taken += len(batch.pairs)
         sums = [total + term * len(batch.pairs) for total, term in zip(sums, terms, strict=True)]
-        yield Step(epoch, number, steps, sum(terms), 2 * taken / (time.perf_counter() - start))
+        report(Step(epoch, number, steps, sum(terms), 2 * taken / (time.perf_counter() - start)))
     return sums[0] / taken, sums[1] / taken, time.perf_counter() - start
 
 
 def _refuse_not_finite(
     loss: float, batch: PairBatch, loader: PairLoader, recipe: PretrainingRecipe, epoch: int, number: int
 ) -> None:
-    if isfinite(loss):
-        return
-    names = loader.images.names(batch.pairs)
-    raise TrainingError(
-        f"the loss became {loss} in epoch {epoch}, step {number}, on the images {summarize(names)}; lower "
-        f"--learning-rate "
-        f"({recipe.learning_rate:g}), or compute with --precision fp32."
-    )
-
-
-def _resumed(checkpoint: Path | None, config: Mapping[str, Any], stateful: Mapping[str, Any]) -> Progress:
-    """Return what a stopped run has reached, with its states loaded; an empty progress where there is
-    none.
-    """
-    found = read_checkpoint(checkpoint, config) if checkpoint is not None else None
-    if found is None:
-        return Progress()
-    progress, states = found
-    for name, part in stateful.items():
-        part.load_state_dict(states[name])
-    return progress
-
-
-def _keep(progress: Progress, record: PretrainingRecord, network: QualityNetwork) -> None:
-    """Note an epoch, and keep its weights where none before ranked validation images better; without
-    validation, the last ones.
-    """
-    progress.curve.append(record)
-    srocc = mean_srocc(record.validation_srocc)
-    if isnan(progress.best_srocc) or srocc > progress.best_srocc:
-        progress.best_weights, progress.best_epoch, progress.best_srocc = (
-            dict(weights_of(network)),
-            record.epoch,
-            srocc,
+    if not isfinite(loss):
+        names = summarize(loader.images.names(batch.pairs))
+        raise TrainingError(
+            f"the loss became {loss} in epoch {epoch}, step {number}, on the images {names}; lower "
+            f"--learning-rate ({recipe.learning_rate:g}), or compute with --precision fp32."
         )
 
 
-def _because(progress: Progress) -> str:
-    if isnan(progress.best_srocc):
-        return "last epoch: there is no validation part, or its SROCC was never defined"
-    return f"highest mean validation SROCC over the sets ({progress.best_srocc:.4f})"
+def _resume(checkpoint: Path | None, config: Mapping[str, Any], stateful: Mapping[str, Any]) -> TrainingState:
+    """Return the state of a stopped run, its state dicts loaded; an empty one where there is none."""
+    saved = read_checkpoint(checkpoint, config) if checkpoint is not None else None
+    if saved is None:
+        return TrainingState()
+    state, states = saved
+    for name, part in stateful.items():
+        part.load_state_dict(states[name])
+    return state
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
-    """Let cuDNN take the same steps each time; on a CPU nothing changes."""
+def _deterministic_cudnn() -> Iterator[None]:
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
