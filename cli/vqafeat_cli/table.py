@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vqafeat.io import json_text
+from vqafeat.registry import named
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH
@@ -111,7 +112,7 @@ def table(
         raise click.UsageError(
             "--check compares with published figures, which demo is not meant to reach; leave one out."
         )
-    RENDERERS.get(form)
+    named("format of a table", form, RENDERERS)
     folder = parse_path(store, storage_options)
     tables = [load_table(name) for name in (table_names() if every else names)]
     with ExitStack() as stack:
@@ -146,7 +147,7 @@ def _write_results(
 
     texts, passed = [], True
     for result in results:
-        text = json_text(as_dict(result, store)) if form == "json" else RENDERERS.get(form)(result, store)
+        text = json_text(as_dict(result, store)) if form == "json" else RENDERERS[form](result, store)
         texts.append(text)
         if out is not None:
             path = out / f"{result.table.name}.{_FILE_ENDINGS[form]}"
@@ -167,29 +168,27 @@ def _feature_stores(
     datasets: tuple[str, ...], folder: StorePath, skip_missing: bool
 ) -> tuple["FeatureStores", Path]:
     """Return where features come from, and the folder of runs without --runs."""
-    from vqafeat.paper_tables.sources import StandInShelf, StoreShelf
+    from vqafeat.paper_tables.sources import DemoStores, FeatureStores
     from vqafeat.store import FeatureStore, store_path
 
     if "demo" not in datasets:
-        return StoreShelf(folder, datasets, skip_missing), Path("runs")
+        return FeatureStores(folder, datasets, skip_missing), Path("runs")
     if len(datasets) > 1:
         others = ", ".join(name for name in datasets if name != "demo")
         raise click.UsageError(f"demo replaces every data set; leave out {others}.")
     stored = store_path(folder, "demo")
     if stored.is_dir():
-        return StandInShelf(FeatureStore.open(stored)), Path("runs")
+        return DemoStores(FeatureStore.open(stored)), Path("runs")
     from vqafeat_cli.demo_run import demo_store
 
-    return StandInShelf(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+    return DemoStores(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
 
 
 def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:
     """Return the feature sets that tables read of each data set."""
-    from vqafeat.paper_tables.cells import CELL_TYPES
-
     required: dict[str, set[str]] = {}
-    for cell in (cell for table in tables for cell in table.cells if not cell.quoted):
-        for need in CELL_TYPES.get(cell.kind).needs(cell):
+    for cell in (cell for table in tables for cell in table.cells if cell.request):
+        for need in cell.options.required(cell.request):
             required.setdefault(need.dataset, set()).add(need.feature_set)
     return required
 

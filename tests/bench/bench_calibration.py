@@ -27,7 +27,7 @@ from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.heads import HEADS
 from vqafeat.metrics import fit_logistic
-from vqafeat.paper_tables.sources import DemoStores
+from vqafeat.paper_tables.sources import DemoShare
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
 from vqafeat.training.calibration import fit_calibration
@@ -74,7 +74,7 @@ def tested(
     options: dict[str, Any] = {}
     if head == "a2inet":  # its two branches read the one feature set
         source, feature_set, options = (
-            DemoStores(store, feature_set),
+            DemoShare(store, feature_set),
             f"{feature_set}+{feature_set}-again",
             {"width": 32},
         )

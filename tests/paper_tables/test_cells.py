@@ -15,7 +15,7 @@ from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text
 from vqafeat.paper_tables.run import TableResult, check, run_table
-from vqafeat.paper_tables.sources import StoreShelf
+from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.pretraining.coral import image_features, image_paths
 from vqafeat.store import FeatureStore
@@ -68,7 +68,7 @@ def test_run_table__coral_distance_takes_images_and_videos_together(
     def filled(images: dict[str, str], weights: str) -> TableResult:
         table = study_of_distances(make_table, f"1e-6 {distance(np.concatenate(own)) + 2e-5:.6e}")
         return run_table(
-            table, FitCache(StoreShelf(tmp_path), tmp_path, images=images, weights={"tiny": weights})
+            table, FitCache(FeatureStores(tmp_path), tmp_path, images=images, weights={"tiny": weights})
         )
 
     result = filled(given, "random:3")

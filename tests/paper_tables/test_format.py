@@ -36,7 +36,7 @@ def result(make_table: MakeTable) -> TableResult:
 
 
 def test_markdown__has_one_cell_a_column(result: TableResult) -> None:
-    lines = RENDERERS.get("md")(result, Path("features")).splitlines()
+    lines = RENDERERS["md"](result, Path("features")).splitlines()
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
     assert {len(row) for row in rows} == {4}
     assert [cell.strip() for cell in rows[2]] == [
@@ -51,7 +51,7 @@ def test_markdown__has_one_cell_a_column(result: TableResult) -> None:
 
 
 def test_latex__escapes_every_special_character(result: TableResult) -> None:
-    text = RENDERERS.get("latex")(result, Path("features"))
+    text = RENDERERS["latex"](result, Path("features"))
     assert r"50\% \& \$x\_1\textasciicircum{}2\textasciitilde{}\{\#\}\textbackslash{}" in text
     assert r"0.400 $\pm$ 0.050 (0.500 $\pm$ 0.100, $-$0.100)" in text
     assert r"\multicolumn{2}{c}{\textless{}all\textgreater{}}" in text
@@ -61,7 +61,7 @@ def test_latex__escapes_every_special_character(result: TableResult) -> None:
 
 
 def test_csv__has_a_line_a_cell_and_no_formulas(result: TableResult) -> None:
-    rows = list(csv.DictReader(StringIO(RENDERERS.get("csv")(result, Path("features")))))
+    rows = list(csv.DictReader(StringIO(RENDERERS["csv"](result, Path("features")))))
     assert len(rows) == 4
     assert (rows[0]["row"], float(rows[0]["measured"]), float(rows[0]["std"]), rows[0]["runs"]) == (
         f"'{NAMES[0]}",
@@ -90,7 +90,7 @@ class Reader(HTMLParser):
 
 def test_html__names_rows_and_columns_and_holds_no_foreign_tags(result: TableResult) -> None:
     reader = Reader()
-    reader.feed(RENDERERS.get("html")(result, Path("features")))
+    reader.feed(RENDERERS["html"](result, Path("features")))
     assert "b" not in [tag for tag, _ in reader.tags]
     assert NAMES[0] in reader.texts
     assert NAMES[1] in reader.texts

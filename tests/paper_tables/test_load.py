@@ -1,4 +1,4 @@
-"""Studies as TOML: what is refused, and what the shipped ones hold."""
+"""Tables as TOML: what is refused, and what the shipped ones hold."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from vqafeat.metrics import DEFAULT_MAPPING
 from vqafeat.paper_tables.load import load_table, table_names
 from vqafeat.paper_tables.table import Published
 
-ASKED_FOR = [
+SHIPPED = [
     *(f"fontanel-{number}" for number in ("1", "2", "3", "figure-4")),
     *(f"fang-{number}" for number in ("2", "3", "4", "5", "6", "7", "figure-3", "figure-4")),
     *(f"li-{number}" for number in (*range(3, 16), "figure-3", "figure-7", "figure-7a")),
@@ -34,7 +34,7 @@ def value(name: str, row: str, column: str) -> Published:
 
 
 def test_table_names__are_complete_and_in_order() -> None:
-    assert sorted(table_names()) == sorted(ASKED_FOR)
+    assert sorted(table_names()) == sorted(SHIPPED)
     assert table_names()[:3] == ["a2inet-2", "a2inet-3", "a2inet-4"]
     assert [name for name in table_names() if name.startswith("li-")][-4:] == [
         "li-15",
@@ -44,7 +44,7 @@ def test_table_names__are_complete_and_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ASKED_FOR)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_load_table__every_shipped_table_says_what_it_needs(name: str) -> None:
     table = load_table(name)
     assert table.caption
@@ -148,12 +148,12 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"haed": "no-time"}, r"study 'tiny-0\.toml', \[\[rows\]\] a: unknown key 'haed': did you mean head"),
+        ({"haed": "no-time"}, r"table 'tiny-0\.toml', \[\[rows\]\] a: unknown key 'haed': did you mean head"),
         ({"head": "no-tim"}, r"row 'a', column 'SROCC': unknown head 'no-tim': did you mean no-time"),
         ({"published": "0.1 0.2"}, r"published has 2 values for 1 columns; write - where there is none"),
         ({"published": 0.1}, r"published is 0\.1; it has to be a text"),
         ({"published": "x"}, r"row 'a': published value 'x' has to be a number"),
-        ({"kind": "fitt"}, r"unknown kind of study 'fitt': did you mean fit"),
+        ({"kind": "fitt"}, r"unknown type of cell 'fitt': did you mean fit"),
         ({"features": "resnet19"}, r"there is no network 'resnet19'"),
         (
             {"features": ""},
@@ -167,7 +167,7 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
             {"kind": "paired", "paired": {"against": {"order": "SS"}}},
             r"measure is 'srocc'; kind 'paired' has p",
         ),
-        ({"kind": "difference"}, r"against is empty; name what the other run has otherwise"),
+        ({"kind": "difference"}, r"against is empty; name the values of the other run that differ"),
         ({"kind": "difference", "difference": {"against": {"hed": "x"}}}, r"unknown key 'hed'"),
         ({"kind": "cross"}, r"test is empty; name the data set to measure on"),
         (

@@ -18,7 +18,7 @@ from vqafeat.paper_tables.cells.runs import average
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text, difference, notes
 from vqafeat.paper_tables.run import TableResult, check, recorded_result, run_table
-from vqafeat.paper_tables.sources import StoreShelf, commands_for
+from vqafeat.paper_tables.sources import FeatureStores, commands_for
 from vqafeat.paper_tables.table import Cell, PaperTable
 from vqafeat.training.results import MetricsSummary, Summary
 
@@ -40,7 +40,7 @@ def sroccs(run: Path, part: str = "test") -> list[float]:
 
 
 def filled(table: PaperTable, stores: Path, runs: Path, *only: str) -> TableResult:
-    return run_table(table, FitCache(StoreShelf(stores, only), runs))
+    return run_table(table, FitCache(FeatureStores(stores, only), runs))
 
 
 def value(result: TableResult, row: int, column: int = 0) -> float:

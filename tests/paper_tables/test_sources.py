@@ -12,7 +12,7 @@ from vqafeat.paper_tables.figures import plot_table
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.load import load_table, table_names
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import StandInShelf
+from vqafeat.paper_tables.sources import DemoStores
 from vqafeat.paper_tables.table import TableFit
 from vqafeat.store import FeatureStore
 
@@ -20,11 +20,11 @@ from vqafeat.store import FeatureStore
 QUICK = ["a2inet-figure-4", "li-figure-3", "li-figure-7a", "fontanel-figure-4", "li-7", "li-12", "fang-7"]
 
 
-def small_stores(stores: Path) -> StandInShelf:
-    return StandInShelf(FeatureStore.open(stores / "demo.zarr"))
+def small_stores(stores: Path) -> DemoStores:
+    return DemoStores(FeatureStore.open(stores / "demo.zarr"))
 
 
-def test_stand_in_shelf__several_data_sets_share_the_contents(stores: Path) -> None:
+def test_demo_stores__several_data_sets_share_the_contents(stores: Path) -> None:
     parts = [source.dataset for source in small_stores(stores).sources(["cvd2014", "konvid", "lsvq"])]
     contents = [{video.content for video in part.videos} for part in parts]
     assert [len(own) for own in contents] == [4, 4, 4]

@@ -23,7 +23,7 @@ from vqafeat.metrics import DEFAULT_MAPPING, fit_logistic
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import as_dict
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import StoreShelf
+from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, run_of, worst_videos
@@ -534,7 +534,9 @@ def written_table(stores: Path, folder: Path, make_table: Callable[..., PaperTab
         {"name": "ours", "group": "<b>", "head": "no-time", "published": "0.5"},
         {"name": NASTY, "quoted": True, "published": "0.25"},
     ]
-    result = run_table(make_table(rows, caption="A choice."), FitCache(StoreShelf(stores), folder / "runs"))
+    result = run_table(
+        make_table(rows, caption="A choice."), FitCache(FeatureStores(stores), folder / "runs")
+    )
     path = folder / "tiny-0.json"
     path.write_text(json_text(as_dict(result, stores)))
     return path

@@ -16,17 +16,17 @@ from vqafeat.training.run import Run
 
 @dataclass(frozen=True)
 class FitCache:
-    """Makes the fits that cells ask for; one that is finished is found by its configuration and not repeated.
+    """Makes the fits of cells; one that is finished is found by its configuration and not repeated.
 
     Attributes:
-        shelf: where features come from.
+        stores: where features come from.
         runs: folder of the run folders.
         jobs: processes; results do not depend on it.
         device: where heads train.
         skip_missing: leave out videos without complete features.
-        images: where images lie, by the name of their set; folders or label files.
-        weights: of the networks that see them.
-        near: makes of a store one that is read quickly, for the feature sets that are named, joined by +.
+        images: folder or label file by the name of an image set.
+        weights: file by the name of a network that sees images.
+        fast_copy: (store, feature sets joined by +) → a reader that is faster.
         progress: called with a split's number and each epoch's record.
     """
 
@@ -37,32 +37,28 @@ class FitCache:
     skip_missing: bool = False
     images: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
-    near: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
+    fast_copy: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
     progress: Progress | None = None
     _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
-    def fit(self, request: TableFit, beside: Sequence[str] = ()) -> Run:
-        """Return the run that is asked for, whose data sets are used together with those `beside`; each is
-        asked of the disk once.
-
-        Raises:
-            VqafeatError: the fit cannot be made, now or when it was asked for before.
+    def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:
+        """Return the run of a fit whose data sets are used together with others; each is read from the disk
+        once. An error is raised again by each cell of the same fit.
         """
-        key = repr((request, len(beside) if self.stores.stands_in else 0))
+        key = repr((request, len(others) if self.stores.stands_in else 0))
         if key not in self._done:
             try:
-                self._done[key] = self._fitted(request, beside)
+                self._done[key] = self._fit(request, others)
             except VqafeatError as error:
                 self._done[key] = error
-        found = self._done[key]
-        if isinstance(found, VqafeatError):
-            raise found
-        return found
+        run = self._done[key]
+        if isinstance(run, VqafeatError):
+            raise run
+        return run
 
-    def _fitted(self, request: TableFit, beside: Sequence[str]) -> Run:
+    def _fit(self, request: TableFit, others: Sequence[str]) -> Run:
         config = self.stores.adapt(request).config
-        stores = self._near((*request.datasets, *beside), config.features)[: len(request.datasets)]
-        store = self._joined(stores)
+        store = _joined(self._sources(request, others)[: len(request.datasets)])
         return fit(
             store,
             replace(config, skip_missing=self.skip_missing or config.skip_missing),
@@ -74,22 +70,23 @@ class FitCache:
         )
 
     def datasets(self, request: TableFit) -> list[FeatureReader]:
-        """Return the stores that the request is fitted on, one a data set."""
-        return self._near(request.datasets, self.stores.adapt(request).features)
+        """Return the stores of a fit, one a data set."""
+        return self._sources(request)
 
     def source(self, request: TableFit) -> FeatureReader:
-        """Return them as one."""
-        return self._joined(self.datasets(request))
+        """Return the stores of a fit as one."""
+        return _joined(self._sources(request))
 
-    def beside(self, request: TableFit, names: Sequence[str]) -> list[FeatureReader]:
-        """Return the stores of other data sets that are used together with the request's."""
-        return self._near((*request.datasets, *names), self.stores.adapt(request).features)[
-            len(request.datasets) :
+    def others(self, request: TableFit, names: Sequence[str]) -> list[FeatureReader]:
+        """Return the stores of other data sets that are used together with the fit's."""
+        return self._sources(request, names)[len(request.datasets) :]
+
+    def _sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
+        features = self.stores.adapt(request).features
+        return [
+            self.fast_copy(source, features) for source in self.stores.sources((*request.datasets, *others))
         ]
 
-    def _near(self, datasets: Sequence[str], features: str) -> list[FeatureReader]:
-        return [self.near(source, features) for source in self.stores.sources(datasets)]
 
-    @staticmethod
-    def _joined(sources: Sequence[FeatureReader]) -> FeatureReader:
-        return sources[0] if len(sources) == 1 else JointStore(sources)
+def _joined(sources: Sequence[FeatureReader]) -> FeatureReader:
+    return sources[0] if len(sources) == 1 else JointStore(sources)

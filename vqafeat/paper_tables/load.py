@@ -1,14 +1,17 @@
-"""From a TOML file to a study, checked key by key.
+"""From a TOML file to a paper table, checked key by key.
 
-title, paper, label                    required texts; `label` is what the paper calls it, "Table 1"
-plot                                   of a figure: lines-over-rows, lines-over-columns, scatter, bars or
-trade-off caption, digits, statistic             choices of the protocol in words; digits of measured values;
-mean, mean-std or median [tolerance]                            measure → largest difference that --check lets
-pass [run]                                  what holds for all cells [[groups]]
-groups of columns; each has all [[columns]] [[columns]]  name, measure             and what holds for the
-column [[rows]]     name, group, published    and what holds for the row; `published` has one value a column,
-"-" for none [recorded]   row, databases, splits    predictions that others recorded; `unlike`: data sets of
-which they had other videos than the print
+    title, paper, label   required texts; `label` is what the paper calls it, "Table 1"
+    plot                  of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
+    caption, digits       choices of the protocol in words; digits of measured values
+    statistic             mean, mean-std or median
+    [tolerance]           measure → largest difference that --check lets pass
+    [run]                 what holds for all cells
+    [[groups]]            groups of columns; each has all [[columns]]
+    [[columns]]           name, measure, and what holds for the column
+    [[rows]]              name, group, published, and what holds for the row; `published` has one value a
+                          column, "-" for none
+    [recorded]            row, databases, splits: predictions that the authors published; `unlike`: data sets
+                          of which they had other videos than the print
 
 What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a
 `TableFit`, `kind` with a table of that name for its options, `measure`, `statistic`, and `quoted = true`
@@ -55,12 +58,12 @@ class _File:
 
 
 def tables_folder() -> Path:
-    """Return the folder of the shipped studies."""
+    """Return the folder of the shipped tables."""
     return Path(str(package_files("vqafeat.paper_tables"))) / "tables"
 
 
 def table_names() -> list[str]:
-    """Return the names of the shipped studies: by paper, tables before figures, in the order of their
+    """Return the names of the shipped tables: by paper, tables before figures, in the order of their
     numbers.
     """
 
@@ -73,36 +76,32 @@ def table_names() -> list[str]:
 
 
 def load_table(name_or_path: str) -> PaperTable:
-    """Return a shipped study by name, or one of one's own by the path of its .toml.
+    """Return a shipped table by name, or a user's by the path of its .toml.
 
     Raises:
-        UnknownNameError: no study of that name is shipped; the nearest names are given.
+        UnknownNameError: no table of that name is shipped; the nearest names are given.
         DatasetError: the file is missing, no TOML, or not as this module says.
     """
-    own = name_or_path.lower().endswith(".toml")
-    if not own and name_or_path not in table_names():
+    is_path = name_or_path.lower().endswith(".toml")
+    if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
-        raise UnknownNameError(f"unknown table '{name_or_path}': {hint} One's own is the path of a .toml.")
-    path = Path(name_or_path) if own else tables_folder() / f"{name_or_path}.toml"
+        raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Name your own by its .toml file.")
+    path = Path(name_or_path) if is_path else tables_folder() / f"{name_or_path}.toml"
     try:
         values = tomllib.loads(read_text_limited(path))
     except OSError as error:
         raise DatasetError(
-            f"study '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
+            f"table '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"study '{path}' is no TOML: {error}.") from error
+        raise DatasetError(f"table '{path}' is no TOML: {error}.") from error
     return table_of(values, path.stem)
 
 
 def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
-    """Return the study that a file's values describe.
-
-    Raises:
-        DatasetError: they are not as this module says; the place is named.
-    """
-    where = f"study '{name}.toml'"
+    """Return the table that a file's values describe."""
+    where = f"table '{name}.toml'"
     file = build(_File, values, where)
     _check_settings(file.run, (), f"{where}, [run]")
     if file.plot and file.plot not in FIGURES:
@@ -110,22 +109,18 @@ def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
     groups = list(_tables(file.groups or [{}], ("name",), f"{where}, [[groups]]"))
     columns = list(_tables(file.columns, ("name",), f"{where}, [[columns]]"))
     rows = list(_tables(file.rows, ("name", "group", "published"), f"{where}, [[rows]]"))
+    pairs = [(group, column) for group in groups for column in columns]
     headings = tuple(
-        Heading(str(column.get("name", "")), str(group.get("name", "")))
-        for group in groups
-        for column in columns
+        Heading(str(column.get("name", "")), str(group.get("name", ""))) for group, column in pairs
     )
     cells = []
     for number, row in enumerate(rows):
         here = f"{where}, row '{row.get('name', '')}'"
         printed = _printed(row.get("published", ""), len(headings), here)
-        merged = [
-            _joined({"statistic": file.statistic}, file.run, row, group, column)
-            for group in groups
-            for column in columns
-        ]
-        for place, (settings, value, heading) in enumerate(zip(merged, printed, headings, strict=True)):
-            cells.append(_cell(number, place, settings, value, f"{here}, column '{heading.words}'"))
+        for index, (levels, value) in enumerate(zip(pairs, printed, strict=True)):
+            settings = _joined({"statistic": file.statistic}, file.run, row, *levels)
+            column = f"{here}, column '{headings[index].words}'"
+            cells.append(_cell(number, index, settings, value, column))
     return PaperTable(
         name,
         file.title,
@@ -142,16 +137,16 @@ def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
     )
 
 
-def _tables(values: Any, own: tuple[str, ...], where: str) -> Iterator[Mapping[str, Any]]:
+def _tables(values: Any, keys: tuple[str, ...], where: str) -> Iterator[Mapping[str, Any]]:
     if not isinstance(values, list) or not values or not all(isinstance(item, dict) for item in values):
         raise DatasetError(f"{where}: {values!r} must be a list of tables, at least one.")
     for number, item in enumerate(values):
-        _check_settings(item, own, f"{where} {item.get('name', number + 1)}")
+        _check_settings(item, keys, f"{where} {item.get('name', number + 1)}")
         yield item
 
 
-def _check_settings(values: Mapping[str, Any], own: tuple[str, ...], where: str) -> None:
-    refuse_unknown(values, (*own, *_SETTINGS, *CELL_TYPES), where)
+def _check_settings(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+    refuse_unknown(values, (*keys, *_SETTINGS, *CELL_TYPES), where)
 
 
 def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +154,8 @@ def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for level in levels:
         for key, value in level.items():
-            joined[key] = (
-                {**joined[key], **value}
-                if isinstance(value, dict) and isinstance(joined.get(key), dict)
-                else value
-            )
+            both = isinstance(value, dict) and isinstance(joined.get(key), dict)
+            joined[key] = {**joined[key], **value} if both else value
     return joined
 
 
@@ -187,21 +179,18 @@ def _printed(text: Any, columns: int, where: str) -> list[Published | None]:
 def _cell(
     row: int, column: int, settings: Mapping[str, Any], published: Published | None, where: str
 ) -> Cell:
-    kind = settings.get("kind", "fit")
+    kind, measure, statistic = settings.get("kind", "fit"), settings.get("measure", ""), settings["statistic"]
     try:
-        rule = CELL_TYPES.get(kind)
-        measure = settings.get("measure", "")
-        quoted = convert(settings.get("quoted", False), bool, "quoted")
-        if quoted:
-            return Cell(row, column, kind, None, measure, settings["statistic"], None, published)
-        options = build(rule.options, settings.get(kind, {}), f"[{kind}]")
-        request = build(TableFit, {key: value for key, value in settings.items() if key in _REQUEST}, "run")
-        if measure not in rule.measures:
-            raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(rule.measures)}.")
-        if rule.fits:
+        cell_type = CELL_TYPES.get(kind)
+        if convert(settings.get("quoted", False), bool, "quoted"):
+            return Cell(row, column, kind, None, measure, statistic, None, published)
+        options = build(cell_type.options, settings.get(kind, {}), f"[{kind}]")
+        request = build(TableFit, {key: settings[key] for key in _REQUEST if key in settings}, "run")
+        if measure not in cell_type.measures:
+            raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(cell_type.measures)}.")
+        if cell_type.fits:
             check_feature_sets(request)
-        cell = Cell(row, column, kind, options, measure, settings["statistic"], request, published)
-        rule.needs(cell)  # so that what it asks for is checked now
-        return cell
+        options.required(request)  # so that the fits that it changes are checked now
+        return Cell(row, column, kind, options, measure, statistic, request, published)
     except VqafeatError as error:
         raise DatasetError(f"{where}: {error}") from error

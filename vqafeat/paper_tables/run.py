@@ -1,6 +1,4 @@
-"""Fill a table: run what the stores allow, say what is missing, hold what was measured against what was
-published.
-"""
+"""Fill a table: run what the stores allow, say what is missing, compare measured with published values."""
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,6 @@ class CellResult:
     """A cell with what was measured for it.
 
     Attributes:
-        cell: of the study.
         measured: None where nothing was.
         missing: the feature sets that it lacks.
         reasons: why, in words.
@@ -47,19 +44,19 @@ class CellResult:
     @property
     def plain_value(self) -> float:
         """PLCC or RMSE without a mapping, where the value is after one; NaN otherwise."""
-        plain = self.measured.plain if self.measured else None
-        if plain is None or plain == self.measured.spread:  # type: ignore[union-attr]
+        measured = self.measured
+        if measured is None or measured.plain is None or measured.plain == measured.spread:
             return nan
-        return plain.median if self.cell.statistic == "median" else plain.mean
+        return Measured(measured.plain).value(self.cell.statistic)
 
     @property
     def difference(self) -> float:
-        """Measured − published; NaN where one of the two is not there, or they are of different videos."""
+        """Measured − published; NaN where one of the two is missing, or they are of different videos."""
         return self.value - self.cell.published.value if self.cell.published and self.comparable else nan
 
     def rounded_difference(self, digits: int) -> float:
         """Return the difference as it is shown: with the table's digits, or whole where the published value
-        is smaller than these tell.
+        is too small for these.
         """
         small = self.cell.published is not None and 0 < abs(self.cell.published.value) < 10**-digits
         return self.difference if small else round(self.difference, digits)
@@ -70,8 +67,7 @@ class TableResult:
     """A filled table.
 
     Attributes:
-        study: what was asked.
-        cells: in its order.
+        cells: in the table's order.
         words: what a reader has to know of the data.
         stands_in: the data are others than the table asks for, and the numbers mean nothing.
     """
@@ -84,41 +80,41 @@ class TableResult:
     @property
     def missing(self) -> tuple[RequiredFeatures, ...]:
         """The feature sets that cells lack, each once."""
-        return tuple(dict.fromkeys(need for found in self.cells for need in found.missing))
+        return tuple(dict.fromkeys(need for result in self.cells for need in result.missing))
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why cells were not measured, each reason once."""
-        return tuple(dict.fromkeys(reason for found in self.cells for reason in found.reasons))
+        return tuple(dict.fromkeys(reason for result in self.cells for reason in result.reasons))
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What stopped cells, each error once, with the first place and the number of places."""
-        places: dict[str, list[str]] = {}
-        for found in self.cells:
-            if found.failure:
-                places.setdefault(found.failure, []).append(self.table.words(found.cell))
+        """What stopped cells, each error once, with the first cell and the number of cells."""
+        by_failure: dict[str, list[str]] = {}
+        for result in self.cells:
+            if result.failure:
+                by_failure.setdefault(result.failure, []).append(self.table.words(result.cell))
         return tuple(
-            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {failure}"
-            for failure, names in places.items()
+            f"{cells[0]}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {failure}"
+            for failure, cells in by_failure.items()
         )
 
     @property
     def measured(self) -> tuple[CellResult, ...]:
         """The cells with a number."""
-        return tuple(found for found in self.cells if isfinite(found.value))
+        return tuple(result for result in self.cells if isfinite(result.value))
 
     def row(self, number: int) -> tuple[CellResult, ...]:
         """Return the cells of a row."""
-        return tuple(found for found in self.cells if found.cell.row == number)
+        return tuple(result for result in self.cells if result.cell.row == number)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of `--check`.
+    """The outcome of `--check`.
 
     Attributes:
-        compared: cells that were held against a published value and have a tolerance.
+        compared: number of cells with a published value and a tolerance.
         beyond: words for those whose difference is larger.
     """
 
@@ -135,87 +131,76 @@ def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] 
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
     Args:
-        study: the table.
-        bench: where fits are made.
-        on_cell: is told each cell before it is measured.
+        on_cell: called with the words of each cell before it is measured.
     """
-    found: dict[tuple[int, int], CellResult] = {}
-    for cell in sorted(table.cells, key=lambda cell: CELL_TYPES.get(cell.kind).from_peers):
-        same_row = [item for item in found.values() if item.cell.row == cell.row and not item.cell.quoted]
+    results: dict[tuple[int, int], CellResult] = {}
+    for cell in sorted(table.cells, key=_is_average):
         peers = [
-            item
-            for item in same_row
-            if item.cell.measure == cell.measure and not CELL_TYPES.get(item.cell.kind).from_peers
+            peer
+            for peer in results.values()
+            if (peer.cell.row, peer.cell.measure) == (cell.row, cell.measure)
+            and not (peer.cell.quoted or _is_average(peer.cell))
         ]
         if on_cell and not cell.quoted:
             on_cell(table.words(cell))
-        found[cell.row, cell.column] = _result(cell, fits, peers)
-    cells = tuple(found[cell.row, cell.column] for cell in table.cells)
+        results[cell.row, cell.column] = _result(cell, fits, peers)
+    cells = tuple(results[cell.row, cell.column] for cell in table.cells)
     return TableResult(table, cells, fits.stores.words, fits.stores.stands_in)
 
 
+def _is_average(cell: Cell) -> bool:
+    return CELL_TYPES.get(cell.kind).from_peers
+
+
 def _result(cell: Cell, fits: FitCache, peers: Sequence[CellResult]) -> CellResult:
-    if cell.quoted:
+    if cell.request is None:
         return CellResult(cell)
-    rule = CELL_TYPES.get(cell.kind)
-    needs = (
-        dict.fromkeys(peer for item in peers for peer in item.missing)
-        if rule.from_peers
-        else dict.fromkeys(rule.needs(cell))
-    )
-    lacking = {need: reason for need in needs if (reason := fits.stores.missing(need))}
-    reasons = tuple(dict.fromkeys((*lacking.values(), *rule.missing(cell, fits))))
+    needs = cell.options.required(cell.request)
+    if _is_average(cell):
+        needs = tuple(need for peer in peers for need in peer.missing)
+    lacking = {need: reason for need in dict.fromkeys(needs) if (reason := fits.stores.missing(need))}
+    reasons = tuple(dict.fromkeys((*lacking.values(), *cell.options.missing(fits))))
     if reasons:
         return CellResult(cell, missing=tuple(lacking), reasons=reasons)
-    measured = tuple((item.cell, item.measured) for item in peers if item.measured)
+    task = Task(cell, fits, tuple((peer.cell, peer.measured) for peer in peers))
     try:
-        return CellResult(cell, rule.measure(Task(cell, fits, measured, len(peers))))
+        return CellResult(cell, CELL_TYPES.get(cell.kind).measure(task))
     except VqafeatError as error:
         return CellResult(cell, failure=str(error))
 
 
 def check(result: TableResult) -> Checked:
-    """Hold each measured cell against the published value.
-
-    Raises:
-        ArgumentError: the data are others than the table asks for.
-    """
+    """Compare each measured cell with the published value."""
     if result.stands_in:
         raise ArgumentError(
-            "check holds measured against published values, but these are of a stand-in; leave out "
-            "--dataset demo or --check."
+            "check compares measured with published values, but these are of a stand-in; leave out --dataset "
+            "demo or --check."
         )
-    tolerance = result.table.tolerance
-    compared = [
-        found for found in result.cells if found.cell.measure in tolerance and isfinite(found.difference)
-    ]
-    digits = result.table.digits
-    beyond = [
-        found for found in compared if abs(found.rounded_difference(digits)) > tolerance[found.cell.measure]
-    ]
-    words = tuple(
-        f"{result.table.words(found.cell)}: {number(found.value, digits)}, published "
-        f"{found.cell.published.text}, "
-        f"difference {signed(found.rounded_difference(digits), digits)} beyond "
-        f"{tolerance[found.cell.measure]:g}"
-        for found in beyond
-        if found.cell.published
-    )
-    return Checked(len(compared), words)
+    compared, beyond = 0, []
+    for cell in result.cells:
+        tolerance, published = result.table.tolerance.get(cell.cell.measure), cell.cell.published
+        if tolerance is None or published is None or not isfinite(cell.difference):
+            continue
+        compared += 1
+        digits = result.table.digits
+        difference = cell.rounded_difference(digits)
+        if abs(difference) > tolerance:
+            beyond.append(
+                f"{result.table.words(cell.cell)}: {number(cell.value, digits)}, published {published.text}, "
+                f"difference {signed(difference, digits)} beyond {tolerance:g}"
+            )
+    return Checked(compared, tuple(beyond))
 
 
 def recorded_result(table: PaperTable, path: Path) -> TableResult:
     """Fill the row of a table whose predictions a file holds, as Li et al. released theirs.
 
     The file is an .npz with the keys K/00/sq (labels), K/00/rq and K/00/mq (relative and mapped scores),
-    where K is a data set's letter and 00 a split. As in the released code, SROCC and KROCC are read on
-    relative scores, PLCC and RMSE on mapped ones.
-
-    Raises:
-        ArgumentError: the table records nothing of that kind.
-        DatasetError: the file cannot be read or lacks a key.
+    where K is a data set's letter and 00 a split. As in the released code, SROCC and KROCC are computed from
+    relative scores, PLCC and RMSE from mapped ones.
     """
-    if table.recorded is None:
+    recorded = table.recorded
+    if recorded is None:
         raise ArgumentError(
             f"table '{table.name}' has no [recorded] part, so '{path}' cannot fill it; leave out "
             "--published-predictions."
@@ -224,26 +209,26 @@ def recorded_result(table: PaperTable, path: Path) -> TableResult:
     try:
         with np.load(path, allow_pickle=False) as values:
             summaries = {
-                dataset: _summary(values, key, table.recorded, mapping)
-                for dataset, key in table.recorded.databases.items()
+                dataset: _summary(values, key, recorded, mapping)
+                for dataset, key in recorded.databases.items()
             }
     except KeyError as error:
         raise DatasetError(
-            f"'{path}' lacks {error.args[0]}; it needs sq, rq and mq of {table.recorded.splits} splits."
+            f"'{path}' lacks {error.args[0]}; it needs sq, rq and mq of {recorded.splits} splits."
         ) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"'{path}' is no .npz of recorded predictions ({error}).") from error
-    row = [heading.name for heading in table.rows].index(table.recorded.row)
+    row = [heading.name for heading in table.rows].index(recorded.row)
     cells = [
-        _filled(cell, summaries, table.recorded) if cell.row == row else CellResult(cell)
-        for cell in table.cells
+        _filled(cell, summaries, recorded) if cell.row == row else CellResult(cell) for cell in table.cells
     ]
     cells = [
-        _averaged(found, cells) if found.cell.kind == "weighted" and found.cell.row == row else found
-        for found in cells
+        _averaged(result, cells) if result.cell.kind == "weighted" and result.cell.row == row else result
+        for result in cells
     ]
-    words = f"'{table.recorded.row}' is computed from recorded predictions ({path.name}, {table.recorded.splits} splits); nothing was trained."
-    for dataset, unlike in table.recorded.unlike.items():
+    source = f"{path.name}, {recorded.splits} splits"
+    words = f"'{recorded.row}' is computed from recorded predictions ({source}); nothing was trained."
+    for dataset, unlike in recorded.unlike.items():
         words += f" {dataset}: {unlike}, so that no difference is stated for it, nor for an average with it."
     return TableResult(table, tuple(cells), words)
 
@@ -252,27 +237,25 @@ def _filled(cell: Cell, summaries: Mapping[str, MetricsSummary], recorded: Recor
     dataset = cell.request.datasets[0] if cell.request and cell.kind == "fit" else ""
     if dataset not in summaries:
         return CellResult(cell)
-    summary = summaries[dataset]
-    return CellResult(cell, Measured.of(summary, cell.measure), comparable=dataset not in recorded.unlike)
+    measured = Measured.of(summaries[dataset], cell.measure)
+    return CellResult(cell, measured, comparable=dataset not in recorded.unlike)
 
 
-def _averaged(found: CellResult, cells: Sequence[CellResult]) -> CellResult:
-    own = [
-        item
-        for item in cells
-        if (item.cell.row, item.cell.measure) == (found.cell.row, found.cell.measure) and item is not found
-    ]
-    peers = [(item.cell, item.measured) for item in own if item.measured]
-    if len(peers) < len(own):
-        return found
-    return replace(found, measured=average(peers), comparable=all(item.comparable for item in own))
+def _averaged(average_cell: CellResult, cells: Sequence[CellResult]) -> CellResult:
+    key = average_cell.cell.row, average_cell.cell.measure
+    peers = [item for item in cells if (item.cell.row, item.cell.measure) == key and item is not average_cell]
+    measured = [(item.cell, item.measured) for item in peers if item.measured]
+    if len(measured) < len(peers):
+        return average_cell
+    comparable = all(item.comparable for item in peers)
+    return replace(average_cell, measured=average(measured), comparable=comparable)
 
 
 def _summary(values: np.lib.npyio.NpzFile, key: str, recorded: Recorded, mapping: str) -> MetricsSummary:
-    found = []
+    metrics = []
     for split in range(recorded.splits):
         mos, relative, mapped = (values[f"{key}/{split:02d}/{name}"] for name in ("sq", "rq", "mq"))
         ranked = evaluate_predictions(relative, mos, mapping="none")
         fitted = evaluate_predictions(mapped, mos, mapping=mapping)
-        found.append(replace(fitted, srocc=ranked.srocc, krocc=ranked.krocc))
-    return MetricsSummary.of(found)
+        metrics.append(replace(fitted, srocc=ranked.srocc, krocc=ranked.krocc))
+    return MetricsSummary.of(metrics)

@@ -50,21 +50,16 @@ class TableFit(FitConfig):
         )
 
     def changed(self, changes: Mapping[str, Any]) -> "TableFit":
-        """Return the fit with some values changed; those of `options` and `overrides` one by one.
-
-        Raises:
-            DatasetError: there is no such value, or it is of another kind.
-        """
+        """Return the fit with some values changed; those of `options` and `overrides` one by one."""
         joined = {
             key: {**getattr(self, key, {}), **value} if isinstance(value, dict) else value
             for key, value in changes.items()
         }
-        own = {item.name: getattr(self, item.name) for item in fields(self)}
-        return build(TableFit, {**own, "datasets": list(self.datasets), **joined}, "run")
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return build(TableFit, {**values, "datasets": list(self.datasets), **joined}, "run")
 
 
 STATISTICS = ("mean", "mean-std", "median")
-_NOTHING = "-"
 _PRINTED = re.compile(
     r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)"
 )
@@ -75,7 +70,6 @@ class Published:
     """A number as a paper prints it.
 
     Attributes:
-        value: the number.
         std: its deviation; NaN where there is none.
         text: as it is shown, digits as printed.
         collected: the paper took it from another one (marked `*` in Li et al.).
@@ -92,32 +86,23 @@ class Published:
     def parse(cls, text: str) -> "Published | None":
         """Return the number written as `0.804±0.060`, `0.687*`, or `~0.8` where it was read off a plot; None
         for `-`.
-
-        Raises:
-            DatasetError: it is written otherwise.
         """
-        if text == _NOTHING:
+        if text == "-":
             return None
-        found = _PRINTED.fullmatch(text)
-        if found is None:
+        match = _PRINTED.fullmatch(text)
+        if match is None:
             raise DatasetError(
                 f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - "
                 f"for none."
             )
-        std = found["std"]
+        std = float(match["std"]) if match["std"] else nan
         shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
-        return cls(
-            float(found["value"]),
-            float(std) if std else nan,
-            shown,
-            bool(found["mark"]),
-            bool(found["about"]),
-        )
+        return cls(float(match["value"]), std, shown, bool(match["mark"]), bool(match["about"]))
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a row or column; `group` stands once beside or above those that share it."""
+    """The heading of a row or column; `group` stands once next to or above those that share it."""
 
     name: str
     group: str = ""
@@ -125,7 +110,7 @@ class Heading:
     @property
     def words(self) -> str:
         """Group and name."""
-        return f"{self.group}, {self.name}" if self.group and self.name else self.group or self.name
+        return ", ".join(filter(None, (self.group, self.name)))
 
 
 @dataclass(frozen=True)
@@ -134,15 +119,12 @@ class Cell:
 
     Attributes:
         row, column: counted from 0.
-        kind: name in the registry of kinds.
+        kind: name in `CELL_TYPES`.
         options: of the kind.
         measure: what is shown, for example "srocc".
-        statistic: over the splits: mean, mean-std or median.
-        request: what is to be trained; None for a cell that is only quoted.
+        statistic: over the splits.
+        request: what is to be trained; None for a cell that is only quoted, not run.
         published: what the paper prints; None where it prints nothing.
-
-    Raises:
-        DatasetError: the statistic is not known.
     """
 
     row: int
@@ -168,7 +150,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Which part of a table predictions that others recorded stand for.
+    """Which part of a table is filled by the predictions that its authors published.
 
     Attributes:
         row: name of the row.
@@ -176,9 +158,6 @@ class Recorded:
         splits: of the file, the first ones.
         unlike: data set → in words, how the videos recorded differ from those that the paper printed numbers
             of.
-
-    Raises:
-        DatasetError: `unlike` names another data set.
     """
 
     row: str
@@ -204,17 +183,13 @@ class PaperTable:
         title: what it shows.
         paper: where it is from.
         label: as the paper calls it, for example "Table XIV".
-        rows, columns: headings.
         cells: one for each row and column, row by row.
         caption: choices of the protocol that a reader has to know.
         digits: of measured values.
         tolerance: measure → largest difference from the published value that `--check` lets pass; other
             measures are not checked.
-        recorded: of a table that recorded predictions can be shown as.
+        recorded: of a table that published predictions can be shown as.
         plot: kind of plot that a figure is drawn as; empty for a table.
-
-    Raises:
-        DatasetError: there is not one cell a row and column, or a row is named that is not there.
     """
 
     name: str
@@ -231,23 +206,21 @@ class PaperTable:
     plot: str = ""
 
     def __post_init__(self) -> None:
-        places = [(cell.row, cell.column) for cell in self.cells]
-        if (
-            places != [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))]
-            or not places
-        ):
+        positions = [(cell.row, cell.column) for cell in self.cells]
+        expected = [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))]
+        if positions != expected or not positions:
             raise DatasetError(
-                f"study '{self.name}' needs one cell for each of {len(self.rows)} rows and "
+                f"table '{self.name}' needs one cell for each of {len(self.rows)} rows and "
                 f"{len(self.columns)} columns."
             )
         if self.recorded is not None and self.recorded.row not in [row.name for row in self.rows]:
             raise DatasetError(
-                f"study '{self.name}' records the row '{self.recorded.row}', which it does not have; name "
+                f"table '{self.name}' records the row '{self.recorded.row}', which it does not have; name "
                 f"one of its rows."
             )
 
     def words(self, cell: Cell) -> str:
-        """Return where a cell stands."""
+        """Return the row and the column of a cell in words."""
         return f"{self.rows[cell.row].words}: {self.columns[cell.column].words}"
 
 

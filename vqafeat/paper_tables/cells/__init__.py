@@ -2,10 +2,6 @@
 
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 
-from vqafeat.paper_tables.cells import (  # isort: skip  (the order of `vqafeat list`)
-    runs,
-    groups,
-    networks,
-)
+from vqafeat.paper_tables.cells import runs, groups, networks  # isort: skip  (the order of registration)
 
 __all__ = ["CELL_TYPES", "CellType", "Measured", "Task", "groups", "networks", "runs"]

@@ -1,4 +1,4 @@
-"""What a kind of cell is: what it needs, and how it is measured."""
+"""What a type of cell is: the features that it needs, and how it is measured."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Measured:
         runs: the run folders that it is from.
         notes: what a reader has to know.
         plain: of PLCC or RMSE after a mapping, the same measure without one; None for others.
-        few_videos: a split was measured on too few videos for a figure that one video does not move.
+        few_videos: a split was measured on so few videos that one video moves a figure.
     """
 
     spread: Summary
@@ -37,15 +37,9 @@ class Measured:
     def of(cls, summary: MetricsSummary, measure: str, runs: tuple[Path, ...] = ()) -> "Measured":
         """Return one measure of a summary."""
         plain = getattr(summary, f"{measure}_plain", None)
-        videos = sum(summary.n) / len(summary.n)
-        return cls(
-            getattr(summary, measure),
-            videos,
-            runs,
-            summary.notes,
-            plain if plain and plain.values else None,
-            bool(summary.few_videos),
-        )
+        plain, videos = plain if plain and plain.values else None, sum(summary.n) / len(summary.n)
+        few_videos = bool(summary.few_videos)
+        return cls(getattr(summary, measure), videos, runs, summary.notes, plain, few_videos)
 
     @classmethod
     def single(cls, value: float, runs: tuple[Path, ...] = (), notes: tuple[str, ...] = ()) -> "Measured":
@@ -57,21 +51,17 @@ class Measured:
         return self.spread.median if statistic == "median" else self.spread.mean
 
 
+# the cells of the same row and measure that are no averages themselves; None for those not measured
+Peers = tuple[tuple[Cell, Measured | None], ...]
+
+
 @dataclass(frozen=True)
 class Task:
-    """A cell to be measured.
-
-    Attributes:
-        cell: with a request.
-        bench: where fits are made or found.
-        peers: the measured cells of the same row and measure that are no averages themselves.
-        expected: how many such cells the row has.
-    """
+    """A cell to be measured, with its request."""
 
     cell: Cell
     fits: FitCache
-    peers: tuple[tuple[Cell, Measured], ...] = ()
-    expected: int = 0
+    peers: Peers = ()
 
     @property
     def request(self) -> TableFit:
@@ -80,29 +70,26 @@ class Task:
         return self.cell.request
 
 
-def needs_of_the_fit(cell: Cell) -> tuple[RequiredFeatures, ...]:
-    """Return the feature sets that the cell's own fit reads."""
-    return cell.request.needs if cell.request else ()
+@dataclass(frozen=True)
+class CellOptions:
+    """Options of a type of cell; this one has none."""
 
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return the feature sets without which the cell cannot be measured."""
+        return request.needs
 
-def needs_of_both(cell: Cell, changes: Mapping[str, Any]) -> tuple[RequiredFeatures, ...]:
-    """Return the feature sets that the cell's fit and another one, with some values changed, read."""
-    return (*cell.request.needs, *cell.request.changed(changes).needs) if cell.request else ()
-
-
-def nothing_needed(cell: Cell) -> tuple[RequiredFeatures, ...]:
-    """Return that no feature set is needed."""
-    return ()
-
-
-def nothing_lacked(cell: Cell, fits: FitCache) -> tuple[str, ...]:
-    """Say that feature sets are all that is needed."""
-    return ()
+    def missing(self, fits: FitCache) -> tuple[str, ...]:
+        """Say what else than features is missing."""
+        return ()
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """A kind without options."""
+class NoFeatures(CellOptions):
+    """Options of a cell that reads no features."""
+
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return nothing."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -112,47 +99,48 @@ class CellType:
     Attributes:
         described: in words.
         measure: returns what was measured.
-        options: dataclass of the kind's options.
-        needs: the feature sets without which it cannot be measured.
-        lacks: says what else is not at hand, or nothing.
+        options: dataclass of its options.
         measures: that it knows.
-        from_peers: it is made of the other cells of its row.
+        from_peers: it is computed from the other cells of its row.
         fits: it trains, so that data sets and features have to be named.
     """
 
     described: str
     measure: Callable[[Task], Measured]
-    options: type[Any] = NoOptions
-    needs: Callable[[Cell], tuple[RequiredFeatures, ...]] = needs_of_the_fit
-    missing: Callable[[Cell, FitCache], tuple[str, ...]] = nothing_lacked
+    options: type[CellOptions] = CellOptions
     measures: tuple[str, ...] = EVERY_MEASURE
     from_peers: bool = False
     fits: bool = True
 
 
-CELL_TYPES: Registry[CellType] = Registry("kind of study")
+CELL_TYPES: Registry[CellType] = Registry("type of cell")
+
+
+def cell_type(
+    name: str, described: str, options: type[CellOptions] = CellOptions, **others: Any
+) -> Callable[[Callable[[Task], Measured]], Callable[[Task], Measured]]:
+    """Return a decorator that registers a measuring function as a type of cell; see `CellType`."""
+
+    def register(measure: Callable[[Task], Measured]) -> Callable[[Task], Measured]:
+        CELL_TYPES.add(name, CellType(described, measure, options, **others))
+        return measure
+
+    return register
 
 
 @dataclass(frozen=True)
-class Against:
-    """The run that a cell's own is held against.
-
-    Attributes:
-        against: what it has otherwise.
-
-    Raises:
-        ArgumentError: nothing is otherwise.
-    """
+class Against(CellOptions):
+    """The values in which another run, that the cell's own is compared with, differs."""
 
     against: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.against:
             raise ArgumentError(
-                "against is empty; name what the other run has otherwise, as against = { order = 'OO' }."
+                "against is empty; name the values of the other run that differ, as against = { order = "
+                "'OO' }."
             )
 
-
-def needs_of_the_pair(cell: Cell) -> tuple[RequiredFeatures, ...]:
-    """Return the feature sets that the cell's own run and the one `against` read."""
-    return needs_of_both(cell, cell.options.against)
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return the feature sets of both runs."""
+        return (*request.needs, *request.changed(self.against).needs)

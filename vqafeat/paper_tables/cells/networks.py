@@ -1,4 +1,4 @@
-"""timing: seconds and floating-point operations that features of a clip take, by the height of its frames."""
+"""Cells of networks: what features of a clip cost, by the height of its frames, and CORAL distances."""
 
 import time
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task, nothing_needed
+from vqafeat.paper_tables.cells.base import CellOptions, Measured, NoFeatures, Task, cell_type
 from vqafeat.paper_tables.fits import FitCache
-from vqafeat.paper_tables.table import Cell
+from vqafeat.paper_tables.sources import AGAIN
 from vqafeat.pretraining.coral import (
     DomainFeatures,
     concatenated,
@@ -22,22 +22,19 @@ from vqafeat.pretraining.coral import (
 )
 from vqafeat.system import device_named
 
-_SMALLER = 6
-_SIDES = 16 / 9
+_STAND_IN_SCALE = 6
+_ASPECT_RATIO = 16 / 9
 
 
 @dataclass(frozen=True)
-class Clip:
+class TimingOptions(NoFeatures):
     """The clip.
 
     Attributes:
         height: of its frames; the width is 16/9 of it.
         frames: of the clip.
-        timed: frames that are computed to tell the time of one; those of one input, for a network that sees
-            clips.
-
-    Raises:
-        ArgumentError: a number is below 1.
+        timed: frames that are computed to measure the time of one; those of one input, for a network that
+            sees clips.
     """
 
     height: int = 0
@@ -52,38 +49,35 @@ class Clip:
             )
 
 
+@cell_type(
+    "timing", "time and operations of the networks", TimingOptions, measures=("seconds", "gflops"), fits=False
+)
 def measure_timing(task: Task) -> Measured:
     """Return what the networks take for the clip, with random weights and without decoding; the first run is
     not timed.
     """
-    options, device = task.cell.options, device_named(task.fits.device)
-    height = options.height // _SMALLER if task.fits.stores.stands_in else options.height
-    sets = (
-        task.fits.stores.adapt(task.request) if task.fits.stores.stands_in else task.request
-    ).features.split("+")
-    names = [name for name in sets if not name.endswith("-again")]
-    extractors = build_extractors(
-        names, dict.fromkeys((name.partition("@")[0].partition(":")[0] for name in names), "random")
-    )
-    total = sum(
-        _taken(network, height, options, task.cell.measure, device)
+    options, stores, device = task.cell.options, task.fits.stores, device_named(task.fits.device)
+    height = options.height // _STAND_IN_SCALE if stores.stands_in else options.height
+    features = stores.adapt(task.request).features.split("+")
+    names = [name for name in features if not name.endswith(AGAIN)]
+    networks = (name.partition("@")[0].partition(":")[0] for name in names)
+    extractors = build_extractors(names, dict.fromkeys(networks, "random"))
+    costs = [
+        _cost(network, height, options, task.cell.measure, device)
         for network in shared_networks(extractors, device)
-    )
-    return Measured.single(total)
+    ]
+    return Measured.single(sum(costs))
 
 
-def _taken(network: Network, height: int, clip: Clip, measure: str, device: torch.device) -> float:
+def _cost(network: Network, height: int, clip: TimingOptions, measure: str, device: torch.device) -> float:
     clips, frame_indices = network.backbone.clips, network.frame_rule.frame_indices
-    width = round(height * _SIDES / 2) * 2
+    width = round(height * _ASPECT_RATIO / 2) * 2
     frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
     seen = clips.window if clips else clip.timed
     whole = len(frame_indices(clip.frames)) if frame_indices and not clips else clip.frames
-    one = (
-        _operations(network, frames) / 1e9
-        if measure == "gflops"
-        else _seconds(network, frames.to(device), device)
-    )
-    return one * whole / seen
+    if measure == "gflops":
+        return _operations(network, frames) / 1e9 * whole / seen
+    return _seconds(network, frames.to(device), device) * whole / seen
 
 
 def _operations(network: Network, frames: torch.Tensor) -> float:
@@ -110,26 +104,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-CELL_TYPES.add(
-    "timing",
-    CellType(
-        "time and operations of the networks",
-        measure_timing,
-        Clip,
-        needs=nothing_needed,
-        measures=("seconds", "gflops"),
-        fits=False,
-    ),
-)
-
-
 @dataclass(frozen=True)
-class ImageDomain:
-    """The images, of one set or of several taken together.
-
-    Raises:
-        ArgumentError: no set is named.
-    """
+class CoralOptions(CellOptions):
+    """The image sets, taken together."""
 
     images: tuple[str, ...] = ()
 
@@ -137,51 +114,37 @@ class ImageDomain:
         if not self.images:
             raise ArgumentError("images is empty; name the sets, as coral = { images = ['koniq', 'spaq'] }.")
 
-
-def images_lacked(cell: Cell, fits: FitCache) -> tuple[str, ...]:
-    """Say which images are not at hand."""
-    if fits.stores.stands_in:
-        return ()
-    return tuple(
-        f"no images of {name}; name them with --images {name}=FOLDER"
-        for name in cell.options.images
-        if name not in fits.images
-    )
+    def missing(self, fits: FitCache) -> tuple[str, ...]:
+        """Say which images are missing."""
+        names = () if fits.stores.stands_in else self.images
+        return tuple(
+            f"no images of {name}; name them with --images {name}=FOLDER"
+            for name in names
+            if name not in fits.images
+        )
 
 
+@cell_type("coral", "CORAL distance of images to videos", CoralOptions, measures=("distance",))
 def measure_coral(task: Task) -> Measured:
     """Return the CORAL distance of the images to the videos of all data sets, a video as the mean of its
     frames.
     """
-    fits = task.fits
-    asked = fits.stores.adapt(task.request)
+    fits, request = task.fits, task.fits.stores.adapt(task.request)
     if fits.stores.stands_in:
         images, videos = (
-            mean_features(source, asked.features) for source in fits.stores.sources(("images", "videos"))
+            mean_features(source, request.features) for source in fits.stores.sources(("images", "videos"))
         )
     else:
-        images = concatenated([_of_images(name, asked.features, fits) for name in task.cell.options.images])
-        videos = concatenated([mean_features(source, asked.features) for source in fits.datasets(asked)])
-    sizes = f"{images.name} to {videos.name}: {len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
-    return Measured.single(domain_distance(images, videos), notes=(sizes,))
+        images = concatenated([_of_images(name, request.features, fits) for name in task.cell.options.images])
+        videos = concatenated([mean_features(source, request.features) for source in fits.datasets(request)])
+    counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
+    distance = domain_distance(images, videos)
+    return Measured.single(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
 
 
 def _of_images(name: str, feature_set: str, fits: FitCache) -> DomainFeatures:
-    own = {
-        network: file for network, file in fits.weights.items() if network in backbone_names([feature_set])
-    }
-    (extractor,) = build_extractors([feature_set], own)
+    networks = backbone_names([feature_set])
+    weights = {network: file for network, file in fits.weights.items() if network in networks}
+    (extractor,) = build_extractors([feature_set], weights)
     _, paths = image_paths(f"{name}={fits.images[name]}")
     return image_features(name, paths, extractor, device_named(fits.device))
-
-
-CELL_TYPES.add(
-    "coral",
-    CellType(
-        "CORAL distance of images to videos",
-        measure_coral,
-        ImageDomain,
-        measures=("distance",),
-        missing=images_lacked,
-    ),
-)

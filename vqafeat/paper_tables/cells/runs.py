@@ -1,4 +1,4 @@
-"""fit: a head on the splits of a data set, measured on their test parts."""
+"""Cells of runs: a fit on the splits of a data set, measured in several ways, and averages of such cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,37 +10,25 @@ from vqafeat.datasets import SPLIT_NAMES
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
-from vqafeat.paper_tables.cells.base import (
-    CELL_TYPES,
-    Against,
-    CellType,
-    Measured,
-    Task,
-    needs_of_both,
-    needs_of_the_pair,
-    nothing_needed,
-)
-from vqafeat.paper_tables.table import Cell, RequiredFeatures
+from vqafeat.paper_tables.cells.base import Against, CellOptions, Measured, NoFeatures, Task, cell_type
+from vqafeat.paper_tables.table import Cell, RequiredFeatures, TableFit
 from vqafeat.registry import named
 from vqafeat.statistics import PAIRED_TESTS, PairedTest, paired_test
 from vqafeat.training.results import Summary
 
 
 @dataclass(frozen=True)
-class OneMember:
-    """What is shown of a fit on several data sets; `member` is one of them, and without it the average
-    weighted by test videos is shown.
+class FitOptions(CellOptions):
+    """What is shown of a fit on several data sets: one `member` of them, or the average weighted by test
+    videos.
     """
 
     member: str = ""
 
 
+@cell_type("fit", "a head on the splits of a data set", FitOptions)
 def measure_fit(task: Task) -> Measured:
-    """Fit, or find the run, and return its measure.
-
-    Raises:
-        ArgumentError: the fit is not on the data set that is to be shown.
-    """
+    """Fit, or find the run, and return its measure."""
     request, member = task.request, task.cell.options.member
     if member and (member not in request.datasets or len(request.datasets) < 2):
         raise ArgumentError(
@@ -53,16 +41,9 @@ def measure_fit(task: Task) -> Measured:
     return Measured.of(summary, task.cell.measure, (run.path,))
 
 
-CELL_TYPES.add("fit", CellType("a head on the splits of a data set", measure_fit, OneMember))
-
-
 @dataclass(frozen=True)
-class TestedOn:
-    """The other data set.
-
-    Raises:
-        ArgumentError: it is not named.
-    """
+class CrossOptions(CellOptions):
+    """The data set that is measured on."""
 
     test: str = ""
 
@@ -72,33 +53,25 @@ class TestedOn:
                 "test is empty; name the data set to measure on, as cross = { test = 'live-vqc' }."
             )
 
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return the feature sets of the training and of the test data set."""
+        return (*request.needs, *request.needs_of((self.test,)))
 
-def needs_both(cell: Cell) -> tuple[RequiredFeatures, ...]:
-    """Return the feature sets of the training and of the test data set."""
-    return (*cell.request.needs, *cell.request.needs_of((cell.options.test,))) if cell.request else ()
 
-
+@cell_type("cross", "trained on one data set, measured on another", CrossOptions)
 def measure_cross(task: Task) -> Measured:
     """Fit, or find the run, and measure each head on all videos of the other data set."""
-    beside = (task.cell.options.test,)
-    run = task.fits.fit(task.request, beside)
-    source = task.fits.beside(task.request, beside)[0]
-    found = evaluate(run.path, source, mapping=task.request.mapping, skip_missing=task.fits.skip_missing)
-    return Measured.of(found.summary, task.cell.measure, (run.path,))
-
-
-CELL_TYPES.add(
-    "cross", CellType("trained on one data set, measured on another", measure_cross, TestedOn, needs_both)
-)
+    others = (task.cell.options.test,)
+    run = task.fits.fit(task.request, others)
+    source = task.fits.others(task.request, others)[0]
+    mapping, skip_missing = task.request.mapping, task.fits.skip_missing
+    evaluation = evaluate(run.path, source, mapping=mapping, skip_missing=skip_missing)
+    return Measured.of(evaluation.summary, task.cell.measure, (run.path,))
 
 
 @dataclass(frozen=True)
-class OfficialPart:
-    """The part.
-
-    Raises:
-        ArgumentError: there is no such part.
-    """
+class PartOptions(CellOptions):
+    """The official part that is measured."""
 
     name: str = ""
 
@@ -109,27 +82,20 @@ class OfficialPart:
             )
 
 
+@cell_type("part", "measured on another official part", PartOptions)
 def measure_part(task: Task) -> Measured:
     """Fit, or find the run, and measure each head on all videos of the part."""
-    run = task.fits.fit(task.request)
-    part, source = task.cell.options.name, task.fits.source(task.request)
-    found = evaluate(
-        run.path, source, mapping=task.request.mapping, part=part, skip_missing=task.fits.skip_missing
+    run, source = task.fits.fit(task.request), task.fits.source(task.request)
+    mapping, skip_missing = task.request.mapping, task.fits.skip_missing
+    evaluation = evaluate(
+        run.path, source, mapping=mapping, part=task.cell.options.name, skip_missing=skip_missing
     )
-    return Measured.of(found.summary, task.cell.measure, (run.path,))
-
-
-CELL_TYPES.add("part", CellType("measured on another official part", measure_part, OfficialPart))
+    return Measured.of(evaluation.summary, task.cell.measure, (run.path,))
 
 
 @dataclass(frozen=True)
 class PairedOptions(Against):
-    """The other run; `of` is the measure that is paired, `test` t or wilcoxon.
-
-    Raises:
-        ArgumentError: nothing is otherwise in the other run.
-        UnknownNameError: there is no such test.
-    """
+    """The other run; `of` is the measure that is paired, `test` t or wilcoxon."""
 
     of: str = "srocc"
     test: str = "t"
@@ -139,119 +105,81 @@ class PairedOptions(Against):
         named("paired test", self.test, PAIRED_TESTS)
 
 
-def _tested(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
-    runs = [
-        task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.against))
-    ]
+def _test_pair(task: Task, measure: str, test: str) -> tuple[PairedTest, Measured]:
+    requests = task.request, task.request.changed(task.cell.options.against)
+    runs = [task.fits.fit(request) for request in requests]
     first, second = (getattr(run.metrics, measure).values for run in runs)
-    found = paired_test(first, second, test)
-    notes = (found.note,) if found.note else ()
-    return found, Measured.single(found.p, tuple(run.path for run in runs), notes)
+    tested = paired_test(first, second, test)
+    notes = (tested.note,) if tested.note else ()
+    return tested, Measured.single(tested.p, tuple(run.path for run in runs), notes)
 
 
+@cell_type("paired", "p of a paired test against another run", PairedOptions, measures=("p",))
 def measure_paired(task: Task) -> Measured:
     """Return the p of a paired test over the splits (Fang et al., section V-C)."""
-    return _tested(task, task.cell.options.of, task.cell.options.test)[1]
+    return _test_pair(task, task.cell.options.of, task.cell.options.test)[1]
 
 
+@cell_type("difference", "mean difference from another run", Against)
 def measure_difference(task: Task) -> Measured:
     """Return the mean difference over the splits from the other run."""
-    found, measured = _tested(task, task.cell.measure, "t")
-    return Measured.single(found.mean_difference, measured.runs)
-
-
-CELL_TYPES.add(
-    "paired",
-    CellType(
-        "p of a paired test against another run",
-        measure_paired,
-        PairedOptions,
-        needs_of_the_pair,
-        measures=("p",),
-    ),
-)
-CELL_TYPES.add(
-    "difference", CellType("mean difference from another run", measure_difference, Against, needs_of_the_pair)
-)
+    tested, measured = _test_pair(task, task.cell.measure, "t")
+    return Measured.single(tested.mean_difference, measured.runs)
 
 
 @dataclass(frozen=True)
-class Second:
-    """What the second run has otherwise.
-
-    Raises:
-        ArgumentError: nothing is.
-    """
+class EnsembleOptions(CellOptions):
+    """The values in which the second run differs."""
 
     second: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.second:
             raise ArgumentError(
-                "second is empty; name what the second run has otherwise, as second = { head = "
+                "second is empty; name the values of the second run that differ, as second = { head = "
                 "'transformer' }."
             )
 
+    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
+        """Return the feature sets of both runs."""
+        return (*request.needs, *request.changed(self.second).needs)
 
+
+@cell_type("ensemble", "the scores of two runs, blended", EnsembleOptions)
 def measure_ensemble(task: Task) -> Measured:
     """Fit both, or find the runs, and blend their scores with the κ that is best on each split's validation
     part.
     """
-    first, second = (
-        task.fits.fit(request) for request in (task.request, task.request.changed(task.cell.options.second))
-    )
-    found = ensemble(first.path, second.path, mapping=task.request.mapping)
-    kappas = ", ".join(f"{kappa:.2f}" for kappa in found.kappas)
-    measured = Measured.of(found.summary, task.cell.measure, (first.path, second.path))
-    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({found.selection})"))
+    requests = task.request, task.request.changed(task.cell.options.second)
+    first, second = (task.fits.fit(request) for request in requests)
+    blend = ensemble(first.path, second.path, mapping=task.request.mapping)
+    kappas = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas)
+    measured = Measured.of(blend.summary, task.cell.measure, (first.path, second.path))
+    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({blend.chosen})"))
 
 
-CELL_TYPES.add(
-    "ensemble",
-    CellType(
-        "the scores of two runs, blended",
-        measure_ensemble,
-        Second,
-        lambda cell: needs_of_both(cell, cell.options.second),
-    ),
+@cell_type(
+    "weighted", "average over data sets, weighted by their videos", NoFeatures, from_peers=True, fits=False
 )
-
-
 def measure_weighted(task: Task) -> Measured:
-    """Return the average of the other cells' own statistics, as in Li et al., table III.
-
-    Raises:
-        ArgumentError: a cell of the row is not measured.
-    """
-    if len(task.peers) < task.expected or not task.peers:
+    """Return the average of the other cells' own statistics, as in Li et al., table III."""
+    measured = [(cell, peer) for cell, peer in task.peers if peer]
+    if len(measured) < len(task.peers) or not measured:
         raise ArgumentError(
-            f"{len(task.peers)} of the {task.expected} cells to be averaged are measured; run the others "
+            f"{len(measured)} of the {len(task.peers)} cells to be averaged are measured; run the others "
             f"first."
         )
-    return average(task.peers)
+    return average(measured)
 
 
 def average(peers: Sequence[tuple[Cell, Measured]]) -> Measured:
-    """Return the average of measured cells, weighted by the videos behind each."""
+    """Return the average of measured cells, weighted by the videos of each."""
     weights = [measured.videos for _, measured in peers]
     runs = tuple(run for _, measured in peers for run in measured.runs)
-    found = Measured.single(
-        float(np.average([measured.value(cell.statistic) for cell, measured in peers], weights=weights)), runs
-    )
+    values = [measured.value(cell.statistic) for cell, measured in peers]
+    mean = Measured.single(float(np.average(values, weights=weights)), runs)
     spreads = [(cell, measured.plain) for cell, measured in peers if measured.plain is not None]
+    if len(spreads) < len(peers):
+        return mean
     plain = [spread.median if cell.statistic == "median" else spread.mean for cell, spread in spreads]
-    if len(plain) < len(peers):
-        return found
-    return replace(found, plain=Summary.of([float(np.average(plain, weights=weights))]))
-
-
-CELL_TYPES.add(
-    "weighted",
-    CellType(
-        "average over data sets, weighted by their videos",
-        measure_weighted,
-        needs=nothing_needed,
-        from_peers=True,
-        fits=False,
-    ),
-)
+    return replace(mean, plain=Summary.of([float(np.average(plain, weights=weights))]))
