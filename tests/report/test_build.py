@@ -26,7 +26,7 @@ from vqafeat.paper_tables.run import run_table
 from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, plots, rendered, write_report
-from vqafeat.report.build import NOT_TESTED, VideoFolder, run_of, worst_videos
+from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
 from vqafeat.report.page import (
     FittedCurve,
     FrameCurve,
@@ -328,7 +328,7 @@ def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
 
 
 def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
-    told = run_of(fitted[0], "a")
+    told = report_run(fitted[0], "a")
     with pytest.raises(
         ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
     ):
@@ -596,7 +596,7 @@ def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.M
         plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1]
     )
     folder = recorded_run(tmp_path / "a")
-    plots.plot_run(run_of(folder, "a"), tmp_path)
+    plots.plot_run(report_run(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
     ((scores, labels),) = drawn
     assert sorted(zip(scores, labels, strict=True)) == sorted(

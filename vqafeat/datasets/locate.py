@@ -43,7 +43,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class _Index:
+class VideoIndex:
     """The video files below a root, by relative path, by basename and by `_key`."""
 
     files: Mapping[str, VideoFile]
@@ -72,8 +72,9 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
         raise ArgumentError(f"missing '{missing}' is not allowed; use 'error' or 'skip'.")
     if isinstance(root, Path) and not root.is_dir():
         raise DatasetError(f"{where}: the folder of videos '{root}' does not exist; name it with --root DIR.")
-    index = _index(dataset, root)
-    candidates = _candidates(dataset, index)
+    names = [video.name for video in dataset.videos]
+    index = index_videos(root, dataset.files, names)
+    candidates = candidate_files(names, dataset.files, index)
     _refuse_ambiguous(dataset, root, candidates)
     lost = [name for name, files in candidates.items() if not files]
     if lost and (missing == "error" or len(lost) == len(candidates)):
@@ -88,9 +89,10 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
     return Located(replace(dataset, videos=videos), tuple(lost))
 
 
-def _index(dataset: Dataset, root: StorePath) -> _Index:
-    endings = frozenset(ending.lower() for ending in dataset.files.extensions or VIDEO_EXTENSIONS)
-    listed_endings = {PurePosixPath(video.name).suffix.lower() for video in dataset.videos} - {""}
+def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -> VideoIndex:
+    """Return the files below a root with the endings of the rules, or of the names."""
+    endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
+    listed_endings = {PurePosixPath(name).suffix.lower() for name in names} - {""}
     files = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
     accepted = endings | listed_endings
     files = {path: file for path, file in files.items() if PurePosixPath(path).suffix.lower() in accepted}
@@ -98,8 +100,8 @@ def _index(dataset: Dataset, root: StorePath) -> _Index:
     by_key: dict[str, list[str]] = defaultdict(list)
     for path in sorted(files):
         by_basename[PurePosixPath(path).name].append(path)
-        by_key[_key(path, dataset.files, endings)].append(path)
-    return _Index(files, by_basename, by_key, endings)
+        by_key[_key(path, rules, endings)].append(path)
+    return VideoIndex(files, by_basename, by_key, endings)
 
 
 def _listed(root: "UPath") -> Mapping[str, VideoFile]:
@@ -148,17 +150,16 @@ def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
     return name.removesuffix(ending) if ending.lower() in endings else name
 
 
-def _candidates(dataset: Dataset, index: _Index) -> dict[str, list[str]]:
+def candidate_files(names: Sequence[str], rules: FileRules, index: VideoIndex) -> dict[str, list[str]]:
     """Return for each video name the files that fit it: none, one, or several."""
-    names = [video.name for video in dataset.videos]
-    prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in dataset.files.folders))
+    prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in rules.folders))
     paths = {name: [prefix + name for prefix in prefixes] for name in names}
     candidates = {name: [path for path in paths[name] if path in index.files][:1] for name in names}
-    if dataset.files.exact_paths_only:
+    if rules.exact_paths_only:
         return candidates
     steps: tuple[tuple[Callable[[str], str], Mapping[str, list[str]]], ...] = (
         (lambda name: PurePosixPath(name).name, index.by_basename),
-        (lambda name: _key(name, dataset.files, index.endings), index.by_key),
+        (lambda name: _key(name, rules, index.endings), index.by_key),
     )
     for spelling, files in steps:
         # A spelling that several rows share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone

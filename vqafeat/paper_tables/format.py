@@ -42,12 +42,8 @@ def _measured_text(result: CellResult, digits: int) -> str:
     std, plain = result.measured.spread.std, result.plain_value
     spread = f" ± {number(std, digits)}" if result.cell.statistic == "mean-std" and isfinite(std) else ""
     few = FEW if result.measured.few_videos else ""
-    return (
-        number(result.value, digits)
-        + spread
-        + few
-        + (f" [{number(plain, digits)}]" if isfinite(plain) else "")
-    )
+    unmapped = f" [{number(plain, digits)}]" if isfinite(plain) else ""
+    return number(result.value, digits) + spread + few + unmapped
 
 
 def cell_text(result: CellResult, digits: int) -> str:

@@ -120,8 +120,8 @@ class DemoShare:
         if len(self._contents) < _FEWEST_CONTENTS:
             contents = len({video.content for video in self.store.dataset.videos})
             raise StoreError(
-                f"{contents} contents of '{self.store.dataset_name}' are too few to stand in for {self.parts} "
-                f"data sets; each takes at least {_FEWEST_CONTENTS}."
+                f"{contents} contents of '{self.store.dataset_name}' are too few to stand in for "
+                f"{self.parts} data sets; each takes at least {_FEWEST_CONTENTS}."
             )
 
     @property
@@ -189,9 +189,7 @@ class DemoShare:
 
 
 class DemoStores(FeatureStores):
-    """One small store, for example the embedded set's, for all data sets and all feature sets, with few splits
-    and epochs.
-    """
+    """One small store, as the demo's, for all data sets and feature sets, with few splits and epochs."""
 
     stands_in = True
 
@@ -206,9 +204,9 @@ class DemoStores(FeatureStores):
         """What stands for what."""
         return (
             f"A test of the whole path, no result: '{self._store.dataset_name}' stands in for every data set "
-            f"(several together share its contents), {self._feature_set} for all features; {SPLITS} splits by "
-            f"content, {EPOCHS} epochs, a2inet {WIDTH} wide; groups of videos other than by quality are dealt "
-            f"out; for images stand other videos."
+            f"(several together share its contents), {self._feature_set} for all features; {SPLITS} splits "
+            f"by content, {EPOCHS} epochs, a2inet {WIDTH} wide; groups of videos other than by quality are "
+            f"dealt out; for images stand other videos."
         )
 
     def missing(self, need: RequiredFeatures) -> str:

@@ -3,17 +3,18 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
-from pathlib import Path, PurePosixPath
+from functools import cache
+from math import isfinite, nan
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from vqafeat.datasets import FileRules, load_manifest, manifest_names
-from vqafeat.datasets.locate import VIDEO_EXTENSIONS
+from vqafeat.datasets.locate import VIDEO_EXTENSIONS, VideoIndex, candidate_files, index_videos
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.model import Model
 from vqafeat.metrics import fit_logistic
@@ -36,16 +37,15 @@ from vqafeat.training.results import CURVE
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
-Facts = dict[str, list[tuple[str, str]]]
 
-
-def describe_run(run: Run) -> Facts:
-    """Return what a run's configuration records, in words; groups without a value are left out."""
-    return {group: rows for group, values in run.describe().items() if (rows := _rows(values))}
-
-
-def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), text) for name, value in values.items() if (text := _text(value))]
+def _facts(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Return what decided a run, in words; groups without a value are left out."""
+    facts: dict[str, list[tuple[str, str]]] = {}
+    for group, values in run.describe().items():
+        texts = [(name.replace("_", " "), _text(value)) for name, value in values.items()]
+        if rows := [(name, text) for name, text in texts if text]:
+            facts[group] = rows
+    return facts
 
 
 def _text(value: Any) -> str:
@@ -71,29 +71,27 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
     none.
 
     Args:
-        run: without curves.
         folder: of the run.
         store: folder of the feature stores; without it, there are no curves.
         most: videos whose frames are scored, shared among the run's data sets.
     """
     worst = worst_videos(run)
     reasons = dict.fromkeys(range(len(run.videos)), NOT_TESTED)
-    reasons |= dict.fromkeys(worst, NO_STORE if store is None else _not_among(most))
+    reasons |= dict.fromkeys(worst, NO_STORE if store is None else _not_selected(most))
     curves, notes = list[FrameCurve](), list(run.notes)
-    for number, one in enumerate(run.datasets):
-        own = [video for video in worst if run.videos[video].dataset == one.name]
-        chosen = own[: most // len(run.datasets) + (number < most % len(run.datasets))]
-        if store is None or not chosen:
+    for number, dataset in enumerate(run.datasets):
+        videos = [video for video in worst if run.videos[video].dataset == dataset.name]
+        selected = videos[: most // len(run.datasets) + (number < most % len(run.datasets))]
+        if store is None or not selected:
             continue
         try:
-            scorer = _FrameScorer(
-                run, Model.load(folder, one.name), FeatureStore.open(store_path(store, one.name))
-            )
+            features = FeatureStore.open(store_path(store, dataset.name))
+            scorer = _FrameScorer(run, Model.load(folder, dataset.name), features)
         except (StoreError, WeightsError) as error:
-            notes.append(f"no scores of frames for '{one.name}': {error}")
-            reasons |= dict.fromkeys(own, f"No scores of frames for '{one.name}': {error}")
+            notes.append(f"no scores of frames for '{dataset.name}': {error}")
+            reasons |= dict.fromkeys(videos, f"N{notes[-1][1:]}")
             continue
-        for video in chosen:
+        for video in selected:
             try:
                 curves.append(scorer.curve(video))
                 reasons[video] = ""
@@ -104,61 +102,56 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
 
 def worst_videos(run: ReportRun) -> list[int]:
     """Return the run's test videos, those with the largest mean error over their splits first."""
-    errors: dict[int, list[float]] = {}
+    errors = defaultdict[int, list[float]](list)
     for part, video, error in zip(run.scores.part, run.scores.video, run.scores.error, strict=True):
         if part == "test":
-            errors.setdefault(video, []).append(error)
-    means = {video: abs(float(np.mean(own))) for video, own in errors.items()}
+            errors[video].append(error)
+    means = {video: abs(float(np.mean(values))) for video, values in errors.items()}
     return sorted(means, key=lambda video: (-means[video], run.videos[video].name))
 
 
-def _not_among(most: int) -> str:
+def _not_selected(most: int) -> str:
     return (
-        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a "
-        f"run, those with the largest "
-        "errors. Give a larger number to see the score of each frame of this video."
+        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a run, "
+        f"those with the largest errors. Give a larger number to see the score of each frame of this video."
     )
 
 
 class _FrameScorer:
-    """The heads of a run on the features of a store.
-
-    Raises:
-        StoreError: the store lacks a feature set, or its features were computed differently than those of the
-            training.
-    """
+    """The heads of a run on the features of a store, whose identities are those of the training."""
 
     def __init__(self, run: ReportRun, model: Model, store: FeatureStore) -> None:
         self._run, self._model, self._store = run, model, store
-        self._sets = split_feature_sets(model.config.feature_sets)
-        for name in self._sets:
+        self._feature_sets = split_feature_sets(model.config.feature_sets)
+        for name in self._feature_sets:
             model.check_identity(name, store.identity(name))
-        self._splits: dict[int, list[int]] = {}
+        self._splits = defaultdict[int, list[int]](list)
         for part, video, split in zip(run.scores.part, run.scores.video, run.scores.split, strict=True):
             if part == "test":
-                self._splits.setdefault(video, []).append(split)
+                self._splits[video].append(split)
 
     def curve(self, video: int) -> FrameCurve:
-        """Score the frames as the run's own test did; a frame that several draws take has its mean.
+        """Score the frames as the run's test did; a frame in several draws has its mean.
 
         Raises:
             StoreError: the features of the video are not stored whole, or are damaged.
         """
         name, splits = self._run.videos[video].name, self._splits[video]
-        for one in self._sets:
-            if not self._store.is_complete(one, name):
+        for feature_set in self._feature_sets:
+            if not self._store.is_complete(feature_set, name):
                 raise StoreError(
-                    f"'{self._store.path}' has no complete features '{one}' of this video; run `vqafeat "
-                    f"extract` again."
+                    f"'{self._store.path}' has no complete features '{feature_set}' of this video; run "
+                    f"`vqafeat extract` again."
                 )
-        features = fuse([self._store.read(one, name) for one in self._sets], name)
+        features = fuse([self._store.read(feature_set, name) for feature_set in self._feature_sets], name)
         seconds = self._store.seconds(name)
-        own_seconds = None if seconds is None else seconds[features.frame]
-        draws = self._model.draws(name, len(features.frame), own_seconds)
+        row_seconds = None if seconds is None else seconds[features.frame]
+        draws = self._model.draws(name, len(features.frame), row_seconds)
         rows, frame_scores = self._model.frame_curve(features.values, splits, draws)
         total, taken = np.bincount(rows, weights=frame_scores), np.bincount(rows)
         kept = np.flatnonzero(taken)
-        kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int))]
+        shown = np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int)
+        kept = kept[np.unique(shown)]
         scores = (total[kept] / taken[kept]).tolist()
         # players count from the first frame
         times = [] if seconds is None else (seconds[features.frame][kept] - seconds[0]).tolist()
@@ -171,18 +164,11 @@ class _FrameScorer:
 
 
 class VideoFolder:
-    """The video files below a folder, found by the names that data sets give them.
-
-    A video is the file of that relative path, also below a folder of its data set's name; else the only file
-    of that basename; else the only one whose name the data set's manifest makes the same. Where several fit,
-    none is taken.
+    """The video files below a folder, found as in an extraction, also below a folder named after the data
+    set. Where several files fit, none is taken.
 
     Args:
-        root: the folder.
-        page_folder: that the page will lie in; addresses are relative to it.
-
-    Raises:
-        DatasetError: the folder does not exist, or holds no video file.
+        page_folder: folder of the page, which addresses are relative to.
     """
 
     def __init__(self, root: Path, page_folder: Path) -> None:
@@ -190,54 +176,30 @@ class VideoFolder:
             raise DatasetError(
                 f"videos is '{root}', which is no folder; name the folder that holds the video files."
             )
-        self._root, self._page_folder = root, page_folder
-        found = (
-            path.relative_to(root).as_posix()
-            for path in root.rglob("*")
-            if path.suffix.lower() in VIDEO_EXTENSIONS
-        )
-        self._paths = frozenset(found)
-        if not self._paths:
+        if not index_videos(root, FileRules()).files:
             raise DatasetError(
                 f"videos is '{root}', which holds no video file ({', '.join(VIDEO_EXTENSIONS[:4])} …); name "
                 f"another folder."
             )
-        self._by_basename = _grouped((PurePosixPath(path).name, path) for path in self._paths)
-        self._rules: dict[str, tuple[FileRules, Mapping[str, list[str]]]] = {}
+        self._root, self._page_folder = root, page_folder
+        self._index = cache(self._index_of)
+
+    def _index_of(self, dataset: str) -> tuple[FileRules, VideoIndex]:
+        rules = load_manifest(dataset).files if dataset in manifest_names() else FileRules()
+        rules = replace(rules, folders=(dataset, *rules.folders), extensions=(), exact_paths_only=False)
+        return rules, index_videos(self._root, rules)
 
     def address(self, dataset: str, name: str) -> str:
-        """Return where a page finds a video, relative to it and percent-encoded; empty where no file, or more
-        than one, fits.
+        """Return a video's address relative to the page, percent-encoded; empty where not exactly one file
+        fits.
         """
-        exact = [path for path in (name, f"{dataset}/{name}") if path in self._paths]
-        fitting = (
-            exact[:1] or self._by_basename.get(PurePosixPath(name).name, []) or self._canonical(dataset, name)
-        )
-        if len(fitting) != 1:
+        rules, index = self._index(dataset)
+        files = candidate_files([name], rules, index)[name]
+        if len(files) != 1:
             return ""
-        path = os.path.relpath(self._root / fitting[0], self._page_folder)
+        path = os.path.relpath(self._root / files[0], self._page_folder)
         # a path that is not UTF-8 keeps its bytes
         return quote(os.fsencode(Path(path).as_posix()))
-
-    def _canonical(self, dataset: str, name: str) -> list[str]:
-        if dataset not in self._rules:
-            rules = load_manifest(dataset).files if dataset in manifest_names() else FileRules()
-            self._rules[dataset] = rules, _grouped((_key(rules, path), path) for path in self._paths)
-        rules, by_key = self._rules[dataset]
-        return by_key.get(_key(rules, name), [])
-
-
-def _key(rules: FileRules, path: str) -> str:
-    name = (rules.canonical(path) if rules.pattern else None) or PurePosixPath(path).name
-    ending = PurePosixPath(name).suffix
-    return name.removesuffix(ending) if ending.lower() in VIDEO_EXTENSIONS else name
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for key, path in pairs:
-        groups[key].append(path)
-    return groups
 
 
 ALL_SPLITS = -1
@@ -284,51 +246,50 @@ def build_report(
         )
     files = None if videos is None else VideoFolder(videos, page_folder)
     written = [WrittenTable.read(path) for path in tables]
-    every = {
-        folder.resolve(): folder for folder in (*folders, *(run for table in written for run in table.runs))
-    }
-    folders = list(every.values())
-    runs = [run_of(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
+    all_folders = (*folders, *(run for table in written for run in table.runs))
+    folders = list({folder.resolve(): folder for folder in all_folders}.values())
+    runs = [report_run(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
     runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
     shown = tuple(table.shown(folders) for table in written)
-    words = " · ".join([*(table.name for table in shown), *(() if shown else (run.name for run in runs))])
-    return Report(title or words, tuple(runs), shown)
+    names = [table.name for table in shown] or [run.name for run in runs]
+    return Report(title or " · ".join(names), tuple(runs), shown)
 
 
-def run_of(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
+def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
     """Return what a page says of one run.
 
     Raises:
         WeightsError: the folder is no finished run, is damaged, or holds no score.
     """
-    recorded = Run(folder).check_finished()
-    config, predictions = recorded.config, recorded.predictions
+    run = Run(folder).check_finished()
+    config, predictions = run.config, run.predictions
     scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
     if not any(row.part == "test" for row in scored):
         raise WeightsError(
             f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` "
             f"again."
         )
-    videos, places = _videos(scored, config, files)
+    videos, indices = _videos(scored, config, files)
     left_out = len(predictions) - len(scored)
     left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
-    calibrations, summary = recorded.calibrations or (), recorded.metrics
+    calibrations, metrics = run.calibrations or (), run.metrics
     # a fit notes them among its metrics, an earlier version did not
-    new_notes = [note for note in calibration_notes(config, calibrations) if note not in summary.notes]
+    new_notes = [note for note in calibration_notes(config, calibrations) if note not in metrics.notes]
+    parts = {calibration.part for by_split in calibrations for calibration in by_split}
     return ReportRun(
         name=name,
         head=config.head,
         feature_sets=config.feature_sets,
         splits=config.splits,
         mapping=config.mapping,
-        calibrated_on=tuple(sorted({item.part for own in calibrations for item in own}, reverse=True)),
+        calibrated_on=tuple(sorted(parts, reverse=True)),
         datasets=config.datasets,
-        summary=summary,
+        summary=metrics,
         videos=videos,
-        scores=_table(scored, places),
-        fitted=_fitted(scored, [videos[place].dataset for place in places], config),
-        training=_training(folder, recorded.kept_epochs),
-        facts=describe_run(recorded),
+        scores=_score_table(scored, indices),
+        fitted=_fitted(scored, [videos[index].dataset for index in indices], config.splits),
+        training=_training(folder, run.kept_epochs),
+        facts=_facts(run),
         no_frames=(NO_STORE,) * len(videos),
         notes=(*left_out_note, *new_notes),
     )
@@ -345,45 +306,43 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _videos(
     rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None
 ) -> tuple[tuple[ReportVideo, ...], list[int]]:
-    """Return the videos in the order of their first row, and each row's place among them."""
-    names = [one.name for one in config.datasets]
-    place: dict[str, int] = {}
-    videos: list[ReportVideo] = []
+    """Return the videos in the order of their first row, and each row's index among them."""
+    datasets = [one.name for one in config.datasets]
+    videos: dict[str, ReportVideo] = {}
     for row in rows:
-        if row.video not in place:
-            place[row.video] = len(videos)
-            video = _video(row, names)
-            videos.append(
-                video if files is None else replace(video, address=files.address(video.dataset, video.name))
-            )
-    return tuple(videos), [place[row.video] for row in rows]
+        if row.video not in videos:
+            video = _video(row, datasets)
+            address = "" if files is None else files.address(video.dataset, video.name)
+            videos[row.video] = replace(video, address=address)
+    index = {name: number for number, name in enumerate(videos)}
+    return tuple(videos.values()), [index[row.video] for row in rows]
 
 
 def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
-    """Return a video under the name that it has in its own data set; runs on several name it
-    `konvid/123.mp4`.
-    """
-    own = next((name for name in datasets if len(datasets) > 1 and row.video.startswith(f"{name}/")), None)
-    if own is None:
-        return ReportVideo(row.video, datasets[0], row.content, row.mos)
-    return ReportVideo(row.video.removeprefix(f"{own}/"), own, row.content.removeprefix(f"{own}/"), row.mos)
+    """Return a video under its name in its data set; runs on several name it `konvid/123.mp4`."""
+    if len(datasets) > 1:
+        for name in datasets:
+            if row.video.startswith(prefix := f"{name}/"):
+                content = row.content.removeprefix(prefix)
+                return ReportVideo(row.video.removeprefix(prefix), name, content, row.mos)
+    return ReportVideo(row.video, datasets[0], row.content, row.mos)
 
 
-def _fitted(
-    rows: Sequence[Prediction], datasets: Sequence[str], config: RunConfig
-) -> tuple[FittedCurve, ...]:
+def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], splits: int) -> tuple[FittedCurve, ...]:
     """Return the increasing logistic of the calibrated scores, for each data set and split, whatever mapping
     the run was measured with.
     """
-    found = []
+    curves = []
     for dataset in dict.fromkeys(datasets):
         tested = [
-            row for row, own in zip(rows, datasets, strict=True) if own == dataset and row.part == "test"
+            row
+            for row, of_dataset in zip(rows, datasets, strict=True)
+            if of_dataset == dataset and row.part == "test"
         ]
-        for split in (ALL_SPLITS, *range(config.splits)):
-            own = [row for row in tested if split in (ALL_SPLITS, row.split)]
-            found.append(_logistic(dataset, split, own))
-    return tuple(found)
+        for split in (ALL_SPLITS, *range(splits)):
+            of_split = [row for row in tested if split in (ALL_SPLITS, row.split)]
+            curves.append(_logistic(dataset, split, of_split))
+    return tuple(curves)
 
 
 def _logistic(dataset: str, split: int, rows: Sequence[Prediction]) -> FittedCurve:
@@ -393,11 +352,11 @@ def _logistic(dataset: str, split: int, rows: Sequence[Prediction]) -> FittedCur
     return FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note)
 
 
-def _table(rows: Sequence[Prediction], places: Sequence[int]) -> ScoreTable:
+def _score_table(rows: Sequence[Prediction], indices: Sequence[int]) -> ScoreTable:
     return ScoreTable(
         split=tuple(row.split for row in rows),
         part=tuple(row.part for row in rows),
-        video=tuple(places),
+        video=tuple(indices),
         output=tuple(row.prediction for row in rows),
         score=tuple(row.score for row in rows),
         error=tuple(row.score - row.mos for row in rows),
@@ -405,23 +364,17 @@ def _table(rows: Sequence[Prediction], places: Sequence[int]) -> ScoreTable:
 
 
 def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
-    """Return what curve.csv holds, split by split.
-
-    Raises:
-        WeightsError: the table is damaged.
-    """
+    """Return what curve.csv holds, split by split."""
     path = folder / CURVE
     if not path.is_file():
         return ()
     try:
+        by_split = defaultdict[int, list[dict[str, float]]](list)
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                {name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)
-            ]
-        by_split: dict[int, list[dict[str, float]]] = {}
-        for row in rows:
-            by_split.setdefault(int(row["split"]), []).append(row)
-        return tuple(_training_curve(split, own, kept) for split, own in by_split.items())
+            for cells in csv.DictReader(file):
+                row = {name: float(value) if value else nan for name, value in cells.items()}
+                by_split[int(row["split"])].append(row)
+        return tuple(_training_curve(split, rows, kept) for split, rows in by_split.items())
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
@@ -429,10 +382,7 @@ def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
 
 
 def _training_curve(split: int, rows: Sequence[Mapping[str, float]], kept: Sequence[int]) -> TrainingCurve:
-    names = [name for name in rows[0] if name not in ("split", "epoch")]
-    series = {
-        name: tuple(row[name] for row in rows) for name in names if any(isfinite(row[name]) for row in rows)
-    }
-    return TrainingCurve(
-        split, kept[split] if split < len(kept) else 0, tuple(int(row["epoch"]) for row in rows), series
-    )
+    columns = {name: tuple(row[name] for row in rows) for name in rows[0] if name not in ("split", "epoch")}
+    series = {name: values for name, values in columns.items() if any(map(isfinite, values))}
+    kept_epoch = kept[split] if split < len(kept) else 0
+    return TrainingCurve(split, kept_epoch, tuple(int(row["epoch"]) for row in rows), series)
