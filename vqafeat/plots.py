@@ -16,7 +16,7 @@ from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS, fit_logistic
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 BARS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # beside the colours, for print
+HATCHES = ("", "//", "..", "xx", "--", "\\\\")  # in addition to the colours, for print
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -34,7 +34,7 @@ def plot_predictions(
     path: Path,
     mapping: str = DEFAULT_MAPPING,
 ) -> Path:
-    """Write a scatter of heads' outputs against labels with the mapping that PLCC and RMSE are read after."""
+    """Write a scatter of heads' outputs against labels, with the mapping applied before PLCC and RMSE."""
     x, y = np.asarray(predictions, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
         figure, axes = _scatter(x, y, f"{len(x)} test predictions")
@@ -59,9 +59,8 @@ def plot_scores(
         axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
         # low scores of good videos are the rarest
-        _finish(
-            figure, axes, (f"calibrated score ({label_name})", label_name, title), path, legend="upper left"
-        )
+        words = f"calibrated score ({label_name})", label_name, title
+        _finish(figure, axes, words, path, legend="upper left")
     return path
 
 
@@ -89,42 +88,32 @@ def _finish(
 def plot_frame_curve(
     video: ScoredVideo, path: Path, thumbnails: Mapping[int, npt.NDArray[np.uint8]] | None = None
 ) -> Path:
-    """Write the curve of a video's per-frame scores over its presentation time, with the pictures of its
-    worst and best moments.
+    """Write the curve of a video's per-frame scores over its presentation time.
 
     Args:
-        video: with its frames' scores.
-        path: of the PNG.
-        stills: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are only
-            marked.
+        thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are
+            only marked.
     """
     thumbnails = thumbnails or {}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.4) if thumbnails else (7, 3), layout="constrained")
-        panels = figure.subplot_mosaic(
-            "cw;cb" if thumbnails else "c", width_ratios=[2.6, 1] if thumbnails else [1]
-        )
+        size, layout, widths = ((9, 3.4), "cw;cb", [2.6, 1]) if thumbnails else ((7, 3), "c", [1])
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplot_mosaic(layout, width_ratios=widths)
         axes = panels["c"]
-        times = _curve_times(video)
+        times = video.seconds[: len(video.frame_scores)]
         axes.plot(times, video.frame_scores, color=BLUE, linewidth=1.5, label="frame")
         axes.axhline(video.score, color=GREY, linewidth=1.5, linestyle="--", label=f"video {video.score:.2f}")
-        for (name, place), marker, colour in zip(
-            worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True
-        ):
-            words = f"{name} {video.frame_scores[place]:.2f}, at {times[place]:.1f} s"
-            axes.plot(
-                times[place],
-                video.frame_scores[place],
-                marker,
-                color=colour,
-                markersize=9,
-                linestyle="none",
-                label=words,
-            )
+        looks = zip(worst_and_best(video).items(), "v^", (ORANGE, "#009E73"), strict=True)
+        for (name, index), marker, colour in looks:
+            score, second = video.frame_scores[index], times[index]
+            words = f"{name} {score:.2f}, at {second:.1f} s"
+            style: dict[str, Any] = {"color": colour, "markersize": 9, "linestyle": "none", "label": words}
+            axes.plot(second, score, marker, **style)
             if thumbnails:
-                panels[name[0]].imshow(thumbnails[int(video.frames[place])])
-                panels[name[0]].set_title(words, fontsize=9, color=colour)
-                panels[name[0]].set_axis_off()
+                panel = panels[name[0]]
+                panel.imshow(thumbnails[int(video.frames[index])])
+                panel.set_title(words, fontsize=9, color=colour)
+                panel.set_axis_off()
         axes.set_xlabel("time (seconds)")
         axes.set_ylabel(video.scale)
         axes.set_title(video.path.name, parse_math=False)
@@ -134,22 +123,15 @@ def plot_frame_curve(
 
 
 def worst_and_best(video: ScoredVideo) -> dict[str, int]:
-    """Return the positions among a video's scored frames of its lowest and of its highest score."""
+    """Return the indices among a video's scored frames of its lowest and of its highest score."""
     return {"worst": int(np.argmin(video.frame_scores)), "best": int(np.argmax(video.frame_scores))}
 
 
 def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, path: Path) -> Path:
-    """Write bars of the CORAL distances of domains to a target domain, side by side for each feature set (Li
-    et al., fig. 3).
-
-    Args:
-        distances: by feature set, then by domain; every feature set has the same domains.
-        target: the domain that all are compared with.
-        path: of the PNG.
-    """
+    """Write bars of the CORAL distances of domains to a target domain, by feature set (Li et al., fig. 3)."""
     named = {
-        feature_set: {f"{domain} to {target}": value for domain, value in found.items()}
-        for feature_set, found in distances.items()
+        feature_set: {f"{domain} to {target}": value for domain, value in by_domain.items()}
+        for feature_set, by_domain in distances.items()
     }
     return plot_bars(named, "CORAL distance (lower is closer)", "", path)
 
@@ -160,8 +142,6 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
     Args:
         values: by series, then by group; every series has the same groups, NaN where it has no bar.
         label: of the axis.
-        title: of the plot; none where it is empty.
-        path: of the PNG.
     """
     groups = list(next(iter(values.values())))
     width = 0.8 / len(values)
@@ -169,20 +149,17 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
         figure = Figure(figsize=(max(4.2, 1.2 + 0.95 * len(groups) * len(values)), 3.6), layout="constrained")
         axes = figure.subplots()
         axes.set_axisbelow(True)
-        for number, (series, found) in enumerate(values.items()):
-            places = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
+        for number, (series, by_group) in enumerate(values.items()):
+            positions = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
             style: dict[str, Any] = {
                 "color": BARS[number % len(BARS)],
                 "hatch": HATCHES[number % len(HATCHES)],
                 "edgecolor": "white",
             }
-            bars = axes.bar(places, [found[group] for group in groups], width * 0.92, label=series, **style)
-            axes.bar_label(
-                bars,
-                [f"{found[group]:.2e}" if isfinite(found[group]) else "" for group in groups],
-                padding=2,
-                fontsize=8,
-            )
+            heights = [by_group[group] for group in groups]
+            bars = axes.bar(positions, heights, width * 0.92, label=series, **style)
+            labels = [f"{height:.2e}" if isfinite(height) else "" for height in heights]
+            axes.bar_label(bars, labels, padding=2, fontsize=8)
         axes.set_xticks(range(len(groups)), groups, parse_math=False)
         axes.set_ylabel(label)
         axes.margins(y=0.16)
@@ -191,7 +168,3 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
         axes.legend(loc="best", framealpha=0.9, fontsize=8)
         figure.savefig(path, dpi=150)
     return path
-
-
-def _curve_times(video: ScoredVideo) -> npt.NDArray[np.float64]:
-    return video.seconds[: len(video.frame_scores)]

@@ -1,4 +1,4 @@
-"""What a page of runs says; each part checks itself, and `as_dict` is what the page's script reads."""
+"""The content of a report page; each part checks itself, and `as_dict` is what the page's script reads."""
 
 import html
 import json
@@ -24,14 +24,10 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ReportVideo:
-    """A video that a run scored.
+    """A video that a run scored, under its name in its data set.
 
     Attributes:
-        name: in its data set.
-        dataset: that it is from.
-        content: that it shows.
-        mos: its label.
-        address: of its file, relative to the page; empty where no file is at hand.
+        address: of its file, relative to the page; empty where there is no file.
     """
 
     name: str
@@ -43,8 +39,7 @@ class ReportVideo:
     def __post_init__(self) -> None:
         if not self.name or not isfinite(self.mos):
             raise ArgumentError(
-                f"name of a video is {self.name!r} and its mos {self.mos}; it needs a name and a finite "
-                f"label."
+                f"name of a video is {self.name!r}, its mos {self.mos}; it needs a name and a finite label."
             )
 
 
@@ -55,13 +50,10 @@ class ScoreTable:
     Attributes:
         split: whose head gave the score.
         part: of that split that the video is in.
-        video: position among the run's videos.
-        output: of the head itself, before calibration.
+        video: index among the run's videos.
+        output: of the head, before calibration.
         score: calibrated, on the scale of the labels.
         error: score minus label, above 0 where the video is overrated.
-
-    Raises:
-        ArgumentError: the columns differ in length, or hold an unknown part or a number that is not finite.
     """
 
     split: tuple[int, ...]
@@ -72,13 +64,10 @@ class ScoreTable:
     error: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(column) for column in (self.split, self.part, self.video, self.output, self.score, self.error)
-        }
+        lengths = set(map(len, vars(self).values()))
         if len(lengths) != 1 or not self.split:
             raise ArgumentError(
-                f"columns of a score table have the lengths {sorted(lengths)}; they need one, and at least "
-                f"one row."
+                f"columns of a score table have the lengths {sorted(lengths)}; they need one length, at least 1."
             )
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
@@ -87,7 +76,7 @@ class ScoreTable:
                 raise ArgumentError(f"{name} of a score table is not finite; leave such rows out.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the columns as JSON has them, parts by their number."""
+        """Return the columns as JSON values, parts by their number."""
         return {**asdict(self), "part": [PARTS.index(part) for part in self.part]}
 
 
@@ -96,8 +85,7 @@ class FittedCurve:
     """The logistic from calibrated scores to labels on test videos.
 
     Attributes:
-        dataset: whose test videos they are.
-        split: whose; −1 for those of all splits together.
+        split: −1 for all splits together.
         tau: its four parameters; empty where there is none.
         note: why there is none, or what else to know.
     """
@@ -110,17 +98,15 @@ class FittedCurve:
     def __post_init__(self) -> None:
         if len(self.tau) not in (0, 4) or (not self.tau and not self.note):
             raise ArgumentError(
-                f"tau of a fitted curve is {self.tau}; give four parameters, or none and a note that says "
-                f"why."
+                f"tau of a fitted curve is {self.tau}; give four parameters, or none and a note."
             )
 
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """How a split's training went, one value an epoch, NaN where a measure is not defined.
+    """The training of a split, one value an epoch, NaN where a measure is not defined.
 
     Attributes:
-        split: whose head was trained.
         kept_epoch: whose weights were kept; 0 where that is not known.
         epoch: counted from 1.
         series: name of a column of curve.csv → its values.
@@ -134,10 +120,8 @@ class TrainingCurve:
     def __post_init__(self) -> None:
         for name, values in self.series.items():
             if len(values) != len(self.epoch):
-                raise ArgumentError(
-                    f"series '{name}' of split {self.split} has {len(values)} values for {len(self.epoch)} "
-                    f"epochs."
-                )
+                lengths = f"{len(values)} values for {len(self.epoch)} epochs"
+                raise ArgumentError(f"series '{name}' of split {self.split} has {lengths}.")
 
 
 @dataclass(frozen=True)
@@ -145,10 +129,9 @@ class FrameCurve:
     """The calibrated scores of a video's frames, the mean over the heads that it was a test video of.
 
     Attributes:
-        video: position among the run's videos.
+        video: index among the run's videos.
         splits: whose heads.
         seconds: of each frame since the first one; empty where the store does not know the times.
-        scores: of each frame.
     """
 
     video: int
@@ -169,26 +152,15 @@ class ReportRun:
     """A finished run as the page shows it.
 
     Attributes:
-        name: that the page calls it.
-        head: name of the head.
-        feature_sets: that it was trained on.
         splits: how many there are.
-        mapping: what PLCC and RMSE are read after.
+        mapping: applied before PLCC and RMSE.
         calibrated_on: parts that the lines from outputs to scores were fitted on.
-        datasets: those that it was trained on.
-        summary: its metrics.
-        videos: that it scored.
-        scores: that it gave.
         fitted: logistics of each data set and split.
         training: one a split; empty for heads without epochs.
         facts: groups of (name, value): everything that decided the run.
         no_frames: one a video, why it has no curve in `frames`; empty where it has one.
         frames: curves of its worst videos.
         notes: what a reader has to know besides the notes of the metrics.
-
-    Raises:
-        ArgumentError: a score or a curve is of a video that is not there, or a video has neither a curve nor
-            a reason.
     """
 
     name: str
@@ -209,22 +181,18 @@ class ReportRun:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        named = {*self.scores.video, *(curve.video for curve in self.frames)}
-        if not named <= set(range(len(self.videos))):
-            raise ArgumentError(
-                f"run '{self.name}' names video {max(named)}; it has 0 to {len(self.videos) - 1}."
-            )
-        drawn = {curve.video for curve in self.frames}
-        if [bool(reason) for reason in self.no_frames] != [
-            video not in drawn for video in range(len(self.videos))
-        ]:
+        videos, with_curve = range(len(self.videos)), {curve.video for curve in self.frames}
+        named = {*self.scores.video, *with_curve}
+        if not named <= set(videos):
+            raise ArgumentError(f"run '{self.name}' names video {max(named)}; it has 0 to {len(videos) - 1}.")
+        if [bool(reason) for reason in self.no_frames] != [video not in with_curve for video in videos]:
             raise ArgumentError(
                 f"run '{self.name}' has {len(self.videos)} videos; give each a frame curve, or a reason why "
                 f"it has none."
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them; tables are columns, which take a third of the space of rows."""
+        """Return JSON values; tables are columns, which take a third of the space of rows."""
         columns = ("name", "dataset", "content", "mos", "address")
         datasets = [
             {"name": one.name, "score": one.score_name, "range": list(one.mos_range)} for one in self.datasets
@@ -240,9 +208,7 @@ class ReportRun:
             "scores": self.scores.as_dict(),
             "fitted": [asdict(curve) for curve in self.fitted],
             "training": [asdict(curve) for curve in self.training],
-            "facts": [
-                {"group": group, "rows": [list(row) for row in rows]} for group, rows in self.facts.items()
-            ],
+            "facts": [{"group": group, "rows": list(map(list, rows))} for group, rows in self.facts.items()],
             "frames": [asdict(curve) for curve in self.frames],
             "no_frames": {"reasons": reasons, "video": [reasons.index(reason) for reason in self.no_frames]},
             "notes": list(self.notes),
@@ -251,16 +217,7 @@ class ReportRun:
 
 @dataclass(frozen=True)
 class Report:
-    """A page.
-
-    Attributes:
-        title: of the page.
-        runs: each with a name of its own.
-        tables: of the papers; where there are none, there is at least one run.
-
-    Raises:
-        ArgumentError: there is neither run nor table, or two runs have one name.
-    """
+    """A page of runs, each with its own name, and of tables of the papers."""
 
     title: str
     runs: tuple[ReportRun, ...]
@@ -270,20 +227,14 @@ class Report:
         names = [run.name for run in self.runs]
         if not (names or self.tables) or len(set(names)) < len(names):
             raise ArgumentError(
-                f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with a name of "
-                f"its own."
+                f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with another name."
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
+        """Return JSON values."""
         runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
-        return {
-            "title": self.title,
-            "parts": list(PARTS),
-            "few_videos": FEW_VIDEOS,
-            "runs": runs,
-            "tables": tables,
-        }
+        head = {"title": self.title, "parts": list(PARTS), "few_videos": FEW_VIDEOS}
+        return {**head, "runs": runs, "tables": tables}
 
 
 # What could end the script element, begin a comment in it, or break a line where JSON does not.
@@ -294,9 +245,8 @@ def rendered(report: Report) -> str:
     """Return the page; the same report gives the same text."""
     style, script = _shipped("page.css"), _shipped("page.js")
     policy = (
-        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; media-src file: "
-        f"data: blob: 'self'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "media-src file: data: blob: 'self'; base-uri 'none'; form-action 'none'"
     )
     parts = {
         "title": html.escape(report.title),
@@ -305,7 +255,7 @@ def rendered(report: Report) -> str:
         "script": script,
         "data": json_in_html(report.as_dict()),
     }
-    # one pass, so that what is put in is not looked at again
+    # one pass, so that what is put in is not searched again
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], _shipped("page.html"))
 
 
@@ -316,11 +266,7 @@ def write_report(report: Report, out: Path) -> Path:
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a place that is taken, before any work.
-
-    Raises:
-        ArgumentError: `out` is a folder, or a file that is not to be replaced.
-    """
+    """Refuse a folder, and a file that is not to be replaced, before any work."""
     if out.is_dir():
         raise ArgumentError(
             f"out is '{out}', which is a folder; name a file in it, for example {out / 'report.html'}."

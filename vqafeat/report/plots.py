@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -12,9 +13,7 @@ from vqafeat.report.page import ReportRun, TrainingCurve
 
 
 def plot_run(run: ReportRun, folder: Path) -> list[Path]:
-    """Write the calibrated test scores against labels of each data set, and the training where there was one;
-    return the PNGs' paths.
-    """
+    """Write PNGs of the calibrated test scores against labels of each data set, and of the training."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
     for dataset in run.datasets:
@@ -26,34 +25,25 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
         if rows:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
             title = f"{run.head} on {run.feature_sets}, test parts of {run.splits} splits"
-            own = f"{stem}-{dataset.name}" if len(run.datasets) > 1 else stem
-            written.append(
-                plot_scores(scores, labels, dataset.score_name, title, folder / f"{own}-scores.png")
-            )
+            name = f"{stem}-{dataset.name}" if len(run.datasets) > 1 else stem
+            path = folder / f"{name}-scores.png"
+            written.append(plot_scores(scores, labels, dataset.score_name, title, path))
     if run.training:
-        written.append(
-            plot_training(run.training, f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png")
-        )
+        title, path = f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png"
+        written.append(plot_training(run.training, title, path))
     return written
 
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
     """Write a run's training, one panel a measure and one line a split; rings mark the epochs whose weights
     were kept.
-
-    Args:
-        curves: one a split.
-        title: of the plot.
-        path: of the PNG.
-
-    Raises:
-        ArgumentError: there are no curves.
     """
     if not curves:
         raise ArgumentError(
             f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
         )
     names = list(dict.fromkeys(name for curve in curves for name in curve.series))
+    ring: dict[str, Any] = {"color": ORANGE, "fillstyle": "none"}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.8 + 2.1 * len(names)), layout="constrained")
         panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
@@ -61,18 +51,11 @@ def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Pa
             for curve in (curve for curve in curves if name in curve.series):
                 (line,) = axes.plot(curve.epoch, curve.series[name], color=BLUE, linewidth=1, alpha=0.5)
                 if curve.kept_epoch in curve.epoch:
-                    kept = curve.epoch.index(curve.kept_epoch)
-                    axes.plot(
-                        curve.kept_epoch,
-                        curve.series[name][kept],
-                        "o",
-                        color=ORANGE,
-                        fillstyle="none",
-                        markersize=6,
-                    )
+                    kept = curve.series[name][curve.epoch.index(curve.kept_epoch)]
+                    axes.plot(curve.kept_epoch, kept, "o", markersize=6, **ring)
             axes.set_ylabel(name.replace("_", " ").replace("srocc", "SROCC"))
         line.set_label("a split")
-        panels[-1].plot([], [], "o", color=ORANGE, fillstyle="none", label="kept epoch")
+        panels[-1].plot([], [], "o", label="kept epoch", **ring)
         panels[-1].set_xlabel("epoch")
         panels[-1].legend(loc="best", framealpha=0.9)
         figure.suptitle(title, fontsize=10, parse_math=False)

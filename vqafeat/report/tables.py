@@ -20,7 +20,7 @@ class ReportCell:
     Attributes:
         text: as it is shown: measured, published, difference.
         value: measured, or published where nothing was measured; what rows are sorted by.
-        runs: positions among the page's runs of those behind it.
+        runs: indices among the page's runs.
     """
 
     text: str
@@ -34,13 +34,7 @@ class ReportTable:
 
     Attributes:
         name: as typed, for example "li-14".
-        title: its heading line.
-        notes: what a reader has to know.
-        columns: their headings.
         rows: (group and name, one cell a column).
-
-    Raises:
-        DatasetError: a row has more or fewer cells than there are columns.
     """
 
     name: str
@@ -57,32 +51,21 @@ class ReportTable:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        return {
-            **asdict(self),
-            "rows": [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows],
-        }
+        """Return JSON values."""
+        rows = [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows]
+        return {**asdict(self), "rows": rows}
 
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A file that `vqafeat table --json` wrote.
-
-    Attributes:
-        path: of the file.
-        values: that it holds.
-    """
+    """A file that `vqafeat table --json` wrote, with its values."""
 
     path: Path
     values: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> "WrittenTable":
-        """Read the file.
-
-        Raises:
-            DatasetError: it cannot be read, or holds no table.
-        """
+        """Read the file."""
         if path.suffix != TABLE_SUFFIX:
             raise DatasetError(
                 f"'{path}' names a table; write it with `vqafeat table {path} --json --out tables`, then "
@@ -103,43 +86,30 @@ class WrittenTable:
 
     @property
     def runs(self) -> list[Path]:
-        """The run folders behind it that are here, looked for from the working folder and from the file's
-        own.
-        """
-        named = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
-        places = ((Path(run), self.path.parent / run) for run in named)
-        return [found for found in (next(filter(Path.is_dir, both), None) for both in places) if found]
+        """Its run folders that exist, searched from the working folder and from the file's folder."""
+        runs = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
+        folders = (next(filter(Path.is_dir, self._paths(run)), None) for run in runs)
+        return [folder for folder in folders if folder]
+
+    def _paths(self, run: str) -> tuple[Path, Path]:
+        return Path(run), self.path.parent / run
 
     def shown(self, folders: Sequence[Path]) -> ReportTable:
-        """Return what the page shows, where `folders` are those of its runs.
-
-        Raises:
-            DatasetError: a value is missing, or of another kind.
-        """
-        place = {folder.resolve(): number for number, folder in enumerate(folders)}
+        """Return what the page shows, where `folders` are those of its runs."""
+        index = {folder.resolve(): number for number, folder in enumerate(folders)}
         try:
             rows: dict[str, list[ReportCell]] = {}
             for cell in self.values["cells"]:
-                behind = (
-                    place.get(path.resolve())
-                    for run in cell["runs"]
-                    for path in (Path(run), self.path.parent / run)
-                )
+                paths = [path.resolve() for run in cell["runs"] for path in self._paths(run)]
+                runs = tuple(dict.fromkeys(index[path] for path in paths if path in index))
                 value = cell["published"] if cell["measured"] is None else cell["measured"]
-                shown = ReportCell(
-                    str(cell["shown"]), value, tuple(dict.fromkeys(run for run in behind if run is not None))
-                )
+                shown = ReportCell(str(cell["shown"]), value, runs)
                 rows.setdefault(_words(cell, "row"), []).append(shown)
             columns = tuple(dict.fromkeys(_words(cell, "column") for cell in self.values["cells"]))
-            own = self.values
-            title = f"{own['label']} of {own['paper']}: {own['title']}"
-            return ReportTable(
-                own["name"],
-                title,
-                tuple(own["lines"]),
-                columns,
-                tuple((name, tuple(cells)) for name, cells in rows.items()),
-            )
+            name, lines = self.values["name"], tuple(self.values["lines"])
+            title = "{label} of {paper}: {title}".format_map(self.values)
+            cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
+            return ReportTable(name, title, lines, columns, cells_by_row)
         except (KeyError, TypeError) as error:
             raise DatasetError(
                 f"'{self.path}' is no whole table ({type(error).__name__}: {error}); write it anew."
@@ -147,9 +117,7 @@ class WrittenTable:
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a path is meant as a table: a file, or the name of a shipped one, which is then refused
-    with what to do.
-    """
+    """Tell whether a path is a table's: a file, or the name of a shipped one, which is then refused."""
     return path.suffix == TABLE_SUFFIX or (str(path) in table_names() and not path.is_dir())
 
 
