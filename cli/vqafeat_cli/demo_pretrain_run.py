@@ -88,7 +88,7 @@ def held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingReq
     loader = ImageLoader(images, request.recipe, 0)
     means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
     mos = np.array([image.mos for image in images])
-    disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS.get(kind).opinion_std == DISPUTED_STD]
+    disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
     srocc = evaluate_predictions(means, mos, mapping="none").srocc
     return HeldOut(pair_accuracy(means, mos), srocc, float(roc_auc_score(is_disputed, deviations)))

@@ -24,7 +24,7 @@ def clip() -> Clip:
 
 
 def distorted(clip: Clip, kind: str, severity: int) -> Pictures:
-    entry = KINDS.get(kind)
+    entry = KINDS[kind]
     shown = entry.shown(clip.frames, entry.amount(severity), np.random.default_rng(1))
     return entry.alter(clip, shown, entry.amount(severity), np.random.default_rng(2))
 
@@ -38,7 +38,7 @@ def holds(shown: NDArray[np.int64]) -> list[int]:
 
 
 def test_kinds__are_those_of_live_apv() -> None:
-    assert sorted(KINDS.names()) == [
+    assert sorted(KINDS) == [
         "aliasing",
         "compression",
         "flicker",
@@ -58,19 +58,19 @@ def test_proxy_score__falls_with_severity_from_the_pristine_one(kind: str) -> No
 
 
 def test_kinds__each_has_its_own_slope() -> None:
-    assert len({KINDS.get(kind).slope for kind in KINDS}) == len(KINDS.names())
+    assert len({KINDS[kind].slope for kind in KINDS}) == len(KINDS)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_kinds__severity_zero_changes_nothing(clip: Clip, kind: str) -> None:
-    if KINDS.get(kind).alter is KINDS.get("pristine").alter and KINDS.get(kind).shown is every_frame:
+    if KINDS[kind].alter is KINDS["pristine"].alter and KINDS[kind].shown is every_frame:
         np.testing.assert_array_equal(distorted(clip, kind, 0).luma, pristine_luma(clip))
-    assert KINDS.get(kind).crf(0) == 8
+    assert KINDS[kind].crf(0) == 8
 
 
 def test_kinds__compression_alone_leaves_its_work_to_the_encoder() -> None:
-    assert [kind for kind in KINDS if KINDS.get(kind).amount_is_crf] == ["compression"]
-    assert [KINDS.get("compression").crf(severity) for severity in SEVERITIES] == [32, 36, 40, 44, 48]
+    assert [kind for kind in KINDS if KINDS[kind].amount_is_crf] == ["compression"]
+    assert [KINDS["compression"].crf(severity) for severity in SEVERITIES] == [32, 36, 40, 44, 48]
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -81,7 +81,7 @@ def test_aliasing__adds_high_frequencies_that_a_low_pass_would_remove(clip: Clip
         rows, columns = np.fft.fftfreq(luma.shape[1])[:, None], np.fft.fftfreq(luma.shape[2])
         return float(power[np.hypot(rows, columns) > 0.25].sum())
 
-    factor = KINDS.get("aliasing").amount(severity)
+    factor = KINDS["aliasing"].amount(severity)
     blur = 0.5 * np.sqrt(factor**2 - 1)
     luma, cb, cr = (gaussian_filter(plane, (0, blur, blur)) for plane in clip.fields.planes())
     spared = Clip(Pictures(luma, cb, cr), clip.frames, clip.frame_rate_hz)
@@ -126,7 +126,7 @@ def test_interlacing__weaves_two_moments(clip: Clip, severity: int, distance: in
     ("severity", "cadence"), [(1, (2, 1)), (2, (3, 2)), (3, (4, 3)), (4, (5, 4)), (5, (6, 5))]
 )
 def test_judder__holds_pictures_for_unequal_times(severity: int, cadence: tuple[int, int]) -> None:
-    kind = KINDS.get("judder")
+    kind = KINDS["judder"]
     shown = kind.shown(66, kind.amount(severity), np.random.default_rng(0))
     repeated = holds(shown)[:-1]
     assert repeated == [cadence[number % 2] for number in range(len(repeated))]
@@ -142,7 +142,7 @@ def test_flicker__moves_the_mean_luma_at_six_hertz(clip: Clip) -> None:
         assert np.fft.rfftfreq(FRAMES, 1 / RATE_HZ)[1:][spectrum[1:].argmax()] == 6
         depths.append(float(spectrum.max()))
     assert all(milder < harsher for milder, harsher in pairwise(depths))
-    assert depths[0] == pytest.approx(KINDS.get("flicker").amount(1), rel=0.15)
+    assert depths[0] == pytest.approx(KINDS["flicker"].amount(1), rel=0.15)
 
 
 def test_flicker__leaves_colour_alone(clip: Clip) -> None:
@@ -152,7 +152,7 @@ def test_flicker__leaves_colour_alone(clip: Clip) -> None:
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("frames", [12, 48, 60, 300])
 def test_frame_drop__loses_its_share_and_returns_in_time(severity: int, frames: int) -> None:
-    kind = KINDS.get("frame-drop")
+    kind = KINDS["frame-drop"]
     for seed in range(20):
         shown = kind.shown(frames, kind.amount(severity), np.random.default_rng(seed))
         lost = np.flatnonzero(np.diff(shown) == 0) + 1
@@ -165,7 +165,7 @@ def test_frame_drop__loses_its_share_and_returns_in_time(severity: int, frames: 
 
 
 def test_frame_drop__follows_its_generator() -> None:
-    kind = KINDS.get("frame-drop")
+    kind = KINDS["frame-drop"]
     first, again, other = (kind.shown(60, 0.25, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -176,7 +176,9 @@ def test_proxy_score__refuses_wrong_arguments(clip: Clip) -> None:
         proxy_score("flicker", 6)
     with pytest.raises(ArgumentError, match="severity is 1: this kind allows 0 to 0"):
         proxy_score("pristine", 1)
-    with pytest.raises(UnknownNameError, match="unknown kind of distortion 'flickr': did you mean flicker"):
+    with pytest.raises(
+        UnknownNameError, match="unknown kind of distortion 'flickr': known are: pristine, .*flicker"
+    ):
         proxy_score("flickr", 1)
     with pytest.raises(ArgumentError, match=r"a Kind has amounts \(1,\) and slope 2: give 5 amounts or none"):
         Kind(unit="", amounts=(1,), slope=2)

@@ -54,7 +54,7 @@ def test_plan_image_versions__labels_follow_severity_and_kind() -> None:
     versions = plan_image_versions(ImageDemoSettings())
     assert len(versions) == MOST_IMAGE_CONTENTS * 16
     for kind in IMAGE_KINDS:
-        entry = IMAGE_KINDS.get(kind)
+        entry = IMAGE_KINDS[kind]
         own = [item for item in versions if item.kind == kind]
         errors = [item.mos - (90 - entry.slope * item.severity) for item in own]
         assert abs(np.mean(errors)) < 3 * entry.opinion_std / np.sqrt(20 * len(own))

@@ -259,7 +259,7 @@ def test_write_h264__files_shrink_and_pictures_worsen_with_severity(
     sizes, errors = [], []
     for severity in range(6):
         path = tmp_path / f"{severity}.mp4"
-        write_h264(path, pictures, 24, KINDS.get("compression").crf(severity))
+        write_h264(path, pictures, 24, KINDS["compression"].crf(severity))
         sizes.append(path.stat().st_size)
         with av.open(path) as container:
             luma = np.stack(

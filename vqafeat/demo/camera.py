@@ -32,32 +32,16 @@ PHOTOGRAPH_SIZE_PX = (640, 427)
 # close to one another, so that what differs most between videos is their quality: even a network with random
 # weights then has something to find.
 PLACES = {
-    "china.jpg": (
-        (300, 195, 1.60),
-        (330, 205, 1.75),
-        (345, 225, 1.50),
-        (300, 225, 1.70),
-        (340, 210, 1.55),
-        (320, 214, 1.85),
-    ),
-    "flower.jpg": (
-        (310, 205, 1.65),
-        (330, 220, 1.50),
-        (325, 225, 1.75),
-        (300, 205, 1.55),
-        (345, 215, 1.70),
-        (320, 214, 1.85),
-    ),
+    "china.jpg": ((300, 195, 1.6), (330, 205, 1.75), (345, 225, 1.5), (300, 225, 1.7), (340, 210, 1.55)),
+    "flower.jpg": ((310, 205, 1.65), (330, 220, 1.5), (325, 225, 1.75), (300, 205, 1.55), (345, 215, 1.7)),
 }
+_LAST_PLACE = (320, 214, 1.85)  # of both
 
 
 @dataclass(frozen=True)
 class Pictures:
     """Pictures in Y'CbCr 4:2:0, limited range: `luma` (time, height, width), `cb` and `cr` (time, height / 2,
     width / 2).
-
-    Raises:
-        ArgumentError: the planes do not belong together.
     """
 
     luma: Pixels
@@ -114,27 +98,23 @@ class Camera:
         """Return the pictures seen at `seconds` (time,)."""
         widest = max(self.first_zoom, self.last_zoom)
         luma, cb, cr = _spline_planes(self.photograph, self.mirrored, round(widest, 6))
-        share = _triangle(seconds / LEG_SECONDS)[:, None]
+        phase = np.mod(seconds / LEG_SECONDS, 2)
+        share = (1 - np.abs(1 - phase))[:, None]
         centres = (1 - share) * np.array(self.first_centre_px) + share * np.array(self.last_centre_px)
         zooms = (self.first_zoom * (self.last_zoom / self.first_zoom) ** share)[:, 0]
-        across, down, roll = (_tremble(seconds, (*self.shake_seed, axis)) for axis in (2, 3, 4))
+        across, down, roll = (_shake(seconds, (*self.shake_seed, axis)) for axis in (2, 3, 4))
         centres = centres + self.shake_px * np.stack([across, down], axis=1)
         rolls = np.deg2rad(self.roll_degrees) * roll
         views = list(zip(centres, zooms, rolls, strict=True))
+        planes = ((luma, 1), (cb, 2), (cr, 2))
         return Pictures(
-            np.stack([_window(luma, *view, step=1) for view in views]),
-            np.stack([_window(cb, *view, step=2) for view in views]),
-            np.stack([_window(cr, *view, step=2) for view in views]),
+            *(np.stack([_window(plane, *view, step=step) for view in views]) for plane, step in planes)
         )
 
 
 def plan_camera(seed: int, content: int) -> Camera:
-    """Return the camera of a content (0 … 11): photograph, frame rate and move follow its number, places and
-    speeds the seed.
-
-    Raises:
-        ArgumentError: `content` is not in 0 … 11; two photographs do not give more contents that differ
-            clearly.
+    """Return the camera of a content (0 … 11; two photographs do not give more that differ clearly):
+    photograph, frame rate and move depend on its number, places and speeds on the seed.
     """
     if not 0 <= content < MOST_CONTENTS:
         raise ArgumentError(
@@ -143,7 +123,7 @@ def plan_camera(seed: int, content: int) -> Camera:
     rng = np.random.default_rng((seed, content, 1))
     place, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
     photograph = tuple(PLACES)[content % 2]
-    x, y, usual_zoom = PLACES[photograph][place]
+    x, y, usual_zoom = (*PLACES[photograph], _LAST_PLACE)[place]
     zoom = usual_zoom * rng.uniform(0.96, 1.04)
     factor, speed_px, shake_px, roll = {
         "pan": (1.0, rng.uniform(60, 85), 0.4, 0.0),
@@ -177,7 +157,7 @@ def plan_camera(seed: int, content: int) -> Camera:
 @cache
 def photographs() -> dict[str, Plane]:
     """Return the two photographs by name, (height, width, 3) RGB, 0 to 1."""
-    # Costs a second, and only the demo needs it.
+    # costs a second, and only the demo needs it
     from sklearn.datasets import load_sample_images
 
     sample = load_sample_images()
@@ -189,9 +169,8 @@ def photographs() -> dict[str, Plane]:
 
 @cache
 def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple[Plane, Plane, Plane]:
-    red, green, blue = np.moveaxis(
-        photographs()[photograph][:, ::-1] if mirrored else photographs()[photograph], 2, 0
-    )
+    image = photographs()[photograph]
+    red, green, blue = np.moveaxis(image[:, ::-1] if mirrored else image, 2, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     planes = (16 + 219 * luma, 128 + 112 / 0.886 * (blue - luma), 128 + 112 / 0.701 * (red - luma))
     smooth = [_low_pass(plane, widest_zoom * step) for plane, step in zip(planes, (1, 2, 2), strict=True)]
@@ -207,7 +186,7 @@ def _low_pass(plane: Plane, step: float) -> Plane:
 
 def _window(plane: Plane, centre: Plane, zoom: float, roll: float, *, step: int) -> Pixels:
     shape = (HEIGHT_PX // step, WIDTH_PX // step)
-    # Chroma samples lie as in MPEG-2: on the even luma columns, between two luma rows.
+    # Chroma samples are sited as in MPEG-2: on the even luma columns, between two luma rows.
     origin = np.array([(step - 1) / 2 - (HEIGHT_PX - 1) / 2, -(WIDTH_PX - 1) / 2])
     turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     offset = centre[::-1] + turn @ origin
@@ -217,11 +196,7 @@ def _window(plane: Plane, centre: Plane, zoom: float, roll: float, *, step: int)
     return np.clip(np.rint(seen), 16, 240 if step == 2 else 235).astype(np.uint8)
 
 
-def _triangle(phase: Plane) -> Plane:
-    return np.asarray(1 - np.abs(1 - np.mod(phase, 2)))
-
-
-def _tremble(seconds: Plane, seed: tuple[int, ...]) -> Plane:
+def _shake(seconds: Plane, seed: tuple[int, ...]) -> Plane:
     rng = np.random.default_rng(seed)
     frequencies_hz, phases = rng.uniform(0.7, 4.5, 4), rng.uniform(0, 2 * np.pi, 4)
     waves = np.sin(2 * np.pi * frequencies_hz * seconds[:, None] + phases)

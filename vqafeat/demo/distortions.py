@@ -1,5 +1,4 @@
-"""What is done to the pristine pictures: the six kinds of distortion of LIVE-APV, each by the mechanism that
-gives it its name.
+"""The distortions of the pristine pictures: the six kinds of LIVE-APV, each by the mechanism of its name.
 
 Severity runs from 0 (pristine) to 5. Every kind has five amounts in its own unit, and `slope` proxy-score
 points a step.
@@ -12,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqafeat.demo.camera import Pictures, Pixels
-from vqafeat.errors import ArgumentError
-from vqafeat.registry import Registry
+from vqafeat.errors import ArgumentError, UnknownNameError
 
 Index = NDArray[np.int64]
 
 MOST_SEVERE = 5
-# So near to lossless that what is seen is the distortion that is meant and not the encoder.
+# so near to lossless that the distortion is visible and not the encoder
 NEAR_LOSSLESS_CRF = 8.0
 # Pictures that must be rendered beyond the clip's end: the farthest partner of a woven field.
 FIELDS_BEYOND_END = 6
@@ -31,9 +29,6 @@ LONGEST_FREEZE = 4
 class Clip:
     """A pristine clip in fields, two a frame: `fields` (2 · frames + FIELDS_BEYOND_END, height, width), at
     `frame_rate_hz` frames a second.
-
-    Raises:
-        ArgumentError: the number of fields does not fit the number of frames.
     """
 
     fields: Pictures
@@ -48,7 +43,7 @@ class Clip:
 
 
 def every_frame(frames: int, amount: float, rng: np.random.Generator) -> Index:
-    """Return the field that each frame shows (frame,): the first one of its own two."""
+    """Return the field that each frame shows (frame,): the first of its two."""
     return 2 * np.arange(frames, dtype=np.int64)
 
 
@@ -62,11 +57,8 @@ class Kind:
     """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step,
     and what it does.
 
-    `shown` tells which field each frame shows, from frame count, amount and generator; `alter` makes the
-    pictures. `amount_is_crf` hands the amount to the encoder.
-
-    Raises:
-        ArgumentError: there are neither five amounts nor none, or the slope is negative.
+    `shown` returns the field that each frame shows, from frame count, amount and generator; `alter` makes the
+    pictures. With `amount_is_crf` the amount is the encoder's.
     """
 
     unit: str
@@ -84,11 +76,7 @@ class Kind:
             )
 
     def amount(self, severity: int) -> float:
-        """Return the amount at a severity; 0 at severity 0.
-
-        Raises:
-            ArgumentError: the kind has no such severity.
-        """
+        """Return the amount at a severity; 0 at severity 0."""
         if not 0 <= severity <= len(self.amounts):
             raise ArgumentError(f"severity is {severity}: this kind allows 0 to {len(self.amounts)}")
         return self.amounts[severity - 1] if severity else 0.0
@@ -96,26 +84,6 @@ class Kind:
     def crf(self, severity: int) -> float:
         """Return the encoder's constant rate factor at a severity."""
         return self.amount(severity) if self.amount_is_crf and severity else NEAR_LOSSLESS_CRF
-
-
-KINDS: Registry[Kind] = Registry("kind of distortion")
-KINDS.add("pristine", Kind(unit="", amounts=(), slope=0.0))
-KINDS.add(
-    "compression",
-    Kind(unit="x264 constant rate factor", amounts=(32, 36, 40, 44, 48), slope=14.0, amount_is_crf=True),
-)
-
-
-def proxy_score(kind: str, severity: int) -> float:
-    """Return the proxy score before rater noise: 90 − slope of the kind · severity.
-
-    Raises:
-        ArgumentError: the kind has no such severity.
-        UnknownNameError: there is no such kind.
-    """
-    entry = KINDS.get(kind)
-    entry.amount(severity)
-    return PRISTINE_SCORE - entry.slope * severity
 
 
 def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
@@ -128,19 +96,17 @@ def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Gener
         )
         return np.ascontiguousarray(plane[:, rows[:, None], columns])
 
-    luma, cb, cr = clip.fields.at(shown).planes()
-    return Pictures(decimated(luma), decimated(cb), decimated(cr))
+    return Pictures(*map(decimated, clip.fields.at(shown).planes()))
 
 
-def _woven(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
+def _interlaced(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
     def woven(first: Pixels, second: Pixels) -> Pixels:
         frame = first.copy()
         frame[:, 1::2] = second[:, 1::2]
         return frame
 
     first, second = clip.fields.at(shown), clip.fields.at(shown + round(amount))
-    luma, cb, cr = (woven(a, b) for a, b in zip(first.planes(), second.planes(), strict=True))
-    return Pictures(luma, cb, cr)
+    return Pictures(*map(woven, first.planes(), second.planes()))
 
 
 def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
@@ -171,30 +137,23 @@ def _frozen(frames: int, amount: float, rng: np.random.Generator) -> Index:
     return 2 * np.repeat(starts, held)
 
 
-KINDS.add(
-    "aliasing",
-    Kind(unit="decimation factor", amounts=(1.5, 2.0, 2.5, 3.0, 4.0), slope=12.0, alter=_point_sampled),
-)
-KINDS.add(
-    "interlacing",
-    Kind(
-        unit="distance of the woven fields in half frames", amounts=(1, 2, 3, 4, 6), slope=10.0, alter=_woven
+KINDS = {
+    "pristine": Kind("", (), 0.0),
+    "compression": Kind("x264 constant rate factor", (32, 36, 40, 44, 48), 14.0, amount_is_crf=True),
+    "aliasing": Kind("decimation factor", (1.5, 2.0, 2.5, 3.0, 4.0), 12.0, alter=_point_sampled),
+    "interlacing": Kind(
+        "distance of the woven fields in half frames", (1, 2, 3, 4, 6), 10.0, alter=_interlaced
     ),
-)
-KINDS.add(
-    "judder",
-    Kind(unit="half frames between the pictures", amounts=(3, 5, 7, 9, 11), slope=6.0, shown=_uneven_cadence),
-)
-KINDS.add(
-    "flicker",
-    Kind(
-        unit="amplitude of the luma gain",
-        amounts=(0.04, 0.08, 0.13, 0.19, 0.26),
-        slope=8.0,
-        alter=_flickering,
-    ),
-)
-KINDS.add(
-    "frame-drop",
-    Kind(unit="share of frames lost", amounts=(0.08, 0.16, 0.25, 0.35, 0.45), slope=7.0, shown=_frozen),
-)
+    "judder": Kind("half frames between the pictures", (3, 5, 7, 9, 11), 6.0, shown=_uneven_cadence),
+    "flicker": Kind("amplitude of the luma gain", (0.04, 0.08, 0.13, 0.19, 0.26), 8.0, alter=_flickering),
+    "frame-drop": Kind("share of frames lost", (0.08, 0.16, 0.25, 0.35, 0.45), 7.0, shown=_frozen),
+}
+
+
+def proxy_score(kind: str, severity: int) -> float:
+    """Return the proxy score before rater noise: 90 − slope of the kind · severity."""
+    if kind not in KINDS:
+        raise UnknownNameError(f"unknown kind of distortion '{kind}': known are: {', '.join(KINDS)}.")
+    entry = KINDS[kind]
+    entry.amount(severity)
+    return PRISTINE_SCORE - entry.slope * severity

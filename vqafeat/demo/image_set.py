@@ -1,23 +1,21 @@
-"""The embedded image set: crops of the two photographs in versions of known severity, with the opinions of
-raters who never lived.
+"""The embedded image set: crops of two photographs in versions of known severity, with artificial opinions.
 
-The label is no opinion: nobody looked at these images. Each image is given 20 *proxy opinions*, drawn around
+Nobody looked at these images. Each has 20 *proxy opinions*, drawn around
 
     proxy score = 90 − slope(kind) · severity
 
 with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20
 points for what is a matter of taste (exposure, colour). `mos` is the mean of the opinions, `std` the
 deviation that they were drawn with: that of a sample would order images of one kind by chance, which nothing
-in the pictures could teach.
+in the images could teach.
 
-Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents are
-pictures that were never seen.
+Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents were
+never seen.
 """
 
-import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -29,8 +27,9 @@ from scipy import ndimage
 
 from vqafeat.demo.camera import photographs
 from vqafeat.demo.distortions import MOST_SEVERE, PRISTINE_SCORE
+from vqafeat.demo.video_set import read_marker
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.registry import Registry
+from vqafeat.io import write_bytes, write_csv
 
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
 
@@ -41,7 +40,7 @@ MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
 SEVERITIES_EACH = 3
 AGREED_STD, DISPUTED_STD = 8.0, 20.0
-# Part of the settings, to be raised when the same seed gives other files.
+# part of the settings, to be raised when the same seed gives other files
 IMAGE_RECIPE = 1
 MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.csv", "images"
 
@@ -54,9 +53,6 @@ class ImageKind:
     Attributes:
         opinion_std: deviation of the proxy opinions.
         alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
-
-    Raises:
-        ArgumentError: there are neither five amounts nor none.
     """
 
     unit: str
@@ -99,29 +95,19 @@ def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> S
     return np.asarray(grey[..., None] + (1 - amount) * (samples - grey[..., None]) + cast)
 
 
-IMAGE_KINDS: Registry[ImageKind] = Registry("kind of image version")
-IMAGE_KINDS.add("pristine", ImageKind("", (), 0.0, AGREED_STD, lambda samples, _amount, _rng: samples))
-IMAGE_KINDS.add(
-    "blur", ImageKind("standard deviation in pixels", (0.8, 1.4, 2.2, 3.3, 5.0), 14.0, AGREED_STD, _blurred)
-)
-IMAGE_KINDS.add(
-    "noise", ImageKind("standard deviation of 255", (8, 18, 30, 45, 64), 14.0, AGREED_STD, _noisy)
-)
-IMAGE_KINDS.add("compression", ImageKind("JPEG quality", (30, 16, 9, 5, 2), 14.0, AGREED_STD, _compressed))
-IMAGE_KINDS.add("exposure", ImageKind("stops", (0.6, 1.1, 1.6, 2.2, 3.0), 6.0, DISPUTED_STD, _exposed))
-IMAGE_KINDS.add(
-    "colour",
-    ImageKind("share of the colour lost", (0.25, 0.45, 0.6, 0.8, 1.0), 5.0, DISPUTED_STD, _discoloured),
-)
+IMAGE_KINDS = {
+    "pristine": ImageKind("", (), 0.0, AGREED_STD, lambda samples, _amount, _rng: samples),
+    "blur": ImageKind("standard deviation in pixels", (0.8, 1.4, 2.2, 3.3, 5.0), 14.0, AGREED_STD, _blurred),
+    "noise": ImageKind("standard deviation of 255", (8, 18, 30, 45, 64), 14.0, AGREED_STD, _noisy),
+    "compression": ImageKind("JPEG quality", (30, 16, 9, 5, 2), 14.0, AGREED_STD, _compressed),
+    "exposure": ImageKind("stops", (0.6, 1.1, 1.6, 2.2, 3.0), 6.0, DISPUTED_STD, _exposed),
+    "colour": ImageKind("share of colour lost", (0.25, 0.45, 0.6, 0.8, 1.0), 5.0, DISPUTED_STD, _discoloured),
+}
 
 
 @dataclass(frozen=True)
 class ImageDemoSettings:
-    """All that decides what the files hold: seed, and number of contents (1 … 80).
-
-    Raises:
-        ArgumentError: a value is not allowed.
-    """
+    """All that decides what the files hold: seed, and number of contents (1 … 80)."""
 
     seed: int = 0
     contents: int = MOST_IMAGE_CONTENTS
@@ -149,35 +135,23 @@ class ImageVersion:
 
 
 def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTENTS) -> Path:
-    """Make the embedded image set below `root`, or find the finished one again, and return the path of its
-    `images.csv`.
+    """Make the embedded image set below `root`, or find the finished one; return the path of `images.csv`.
 
     Raises:
-        ArgumentError: a setting is not allowed.
         DatasetError: `root` holds something else, or a set of other settings.
     """
     settings = ImageDemoSettings(seed, contents)
     if _is_finished(root, settings):
         return root / LABELS
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    _write_whole(root / MARKER, json.dumps({"settings": asdict(settings), "finished": False}).encode())
+    _write_marker(root, settings, finished=False)
     versions = plan_image_versions(settings)
     for version in versions:
-        _write_whole(root / version.image, _png(render(settings.seed, version)))
-    _write_whole(
-        root / LABELS,
-        _csv(
-            [
-                ("image", "mos", "std", "content"),
-                *((v.image, v.mos, v.std, _place(v.content)) for v in versions),
-            ]
-        ),
-    )
-    _write_whole(
-        root / VERSIONS,
-        _csv([("image", "kind", "severity"), *((v.image, v.kind, v.severity) for v in versions)]),
-    )
-    _write_whole(root / MARKER, json.dumps({"settings": asdict(settings), "finished": True}).encode())
+        write_bytes(root / version.image, _png(render(settings.seed, version)))
+    labels = [(v.image, v.mos, v.std, _place(v.content)) for v in versions]
+    write_csv(root / LABELS, ("image", "mos", "std", "content"), labels)
+    kinds = [(v.image, v.kind, v.severity) for v in versions]
+    write_csv(root / VERSIONS, ("image", "kind", "severity"), kinds)
+    _write_marker(root, settings, finished=True)
     return root / LABELS
 
 
@@ -187,39 +161,27 @@ def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
     """
     planned = []
     for content in range(settings.contents):
-        for number, kind in enumerate(IMAGE_KINDS):
+        for number, (name, kind) in enumerate(IMAGE_KINDS.items()):
             rng = np.random.default_rng((settings.seed, content, number))
-            severities = (
-                sorted(rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1)
-                if IMAGE_KINDS.get(kind).amounts
-                else [0]
-            )
-            planned += [_planned(content, kind, int(severity), rng) for severity in severities]
+            drawn = rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1 if kind.amounts else [0]
+            planned += [_planned(content, name, int(severity), rng) for severity in sorted(drawn)]
     return planned
 
 
 def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -> ImageVersion:
-    entry = IMAGE_KINDS.get(kind)
+    entry = IMAGE_KINDS[kind]
     opinions = rng.normal(PRISTINE_SCORE - entry.slope * severity, entry.opinion_std, OPINIONS)
-    mos = round(float(opinions.mean()), 3)
-    return ImageVersion(
-        f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png",
-        content,
-        kind,
-        severity,
-        mos,
-        entry.opinion_std,
-    )
+    mos, path = round(float(opinions.mean()), 3), f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png"
+    return ImageVersion(path, content, kind, severity, mos, entry.opinion_std)
 
 
 def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:
     """Return (height, width, 3) samples of a version."""
-    entry = IMAGE_KINDS.get(version.kind)
-    amount = entry.amounts[version.severity - 1] if version.severity else 0.0
-    rng = np.random.default_rng(
-        (seed, version.content, version.severity, IMAGE_KINDS.names().index(version.kind), 1)
-    )
-    return _as_bytes(entry.alter(_pristine(version.content), amount, rng))
+    kind = IMAGE_KINDS[version.kind]
+    amount = kind.amounts[version.severity - 1] if version.severity else 0.0
+    number = list(IMAGE_KINDS).index(version.kind)
+    rng = np.random.default_rng((seed, version.content, version.severity, number, 1))
+    return _as_bytes(kind.alter(_pristine(version.content), amount, rng))
 
 
 def _pristine(content: int) -> Samples:
@@ -257,41 +219,19 @@ def _png(samples: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def _write_marker(root: Path, settings: ImageDemoSettings, finished: bool) -> None:
+    text = json.dumps({"settings": asdict(settings), "finished": finished})
+    write_bytes(root / MARKER, text.encode())
+
+
 def _is_finished(root: Path, settings: ImageDemoSettings) -> bool:
-    marker = root / MARKER
-    if not marker.is_file():
+    if not (root / MARKER).is_file():
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise DatasetError(
                 f"{root} holds something, but no {MARKER}, so it is no image set of the demo: choose an "
                 f"empty folder"
             )
         return False
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
-        there, finished = found["settings"], bool(found["finished"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{marker} is not the marker of an image set ({error!r}): delete the folder or choose another one"
-        ) from error
-    if there != asdict(settings):
-        raise DatasetError(
-            f"{root} holds an image set with {there}, not {asdict(settings)}: delete the folder or choose "
-            f"another one"
-        )
-    return (
-        finished
-        and (root / LABELS).is_file()
-        and all((root / version.image).is_file() for version in plan_image_versions(settings))
-    )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def _csv(rows: Iterable[tuple[object, ...]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    names = [LABELS, *(version.image for version in plan_image_versions(settings))]
+    finished = read_marker(root / MARKER, asdict(settings), "finished", bool, "an image set")
+    return finished and all((root / name).is_file() for name in names)

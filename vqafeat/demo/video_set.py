@@ -1,7 +1,7 @@
 """The embedded data set: up to 12 contents in 13 versions each, as real H.264 files with proxy scores, made
 on the spot from a seed.
 
-The label is no opinion: nobody looked at these videos. It is a **proxy score** on a scale of 0 to 100,
+Nobody looked at these videos. The label is a **proxy score** on a scale of 0 to 100,
 
     proxy score = clip(90 − slope(kind) · severity + noise, 0, 100),
 
@@ -11,20 +11,18 @@ points in place of the raters' disagreement. A content has each kind at two seve
 and again in 6 to 10, each kind takes every severity twice. A model that does well here has learned these
 distortions on two photographs, and nothing about people.
 
-`labels.csv` (`video,mos,content`; `mos` is the format's word) holds the labels, `versions.csv` what was done
-to each video, `demo.json` the settings and, written last, the SHA-256 of every file: a set without these is
-unfinished. Contents from one photograph overlap, so that grouping by content separates them less than in a
-real data set.
+`labels.csv` (`video,mos,content`) holds the labels, `versions.csv` what was done to each video, `demo.json`
+the settings and, written last, the SHA-256 of every file: a set without these is unfinished. Contents from
+one photograph overlap, so that grouping by content separates them less than in a real data set.
 """
 
-import csv
-import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -34,6 +32,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from vqafeat.demo.camera import MOST_CONTENTS, Pictures, plan_camera
 from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index, proxy_score
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.io import write_bytes, write_csv
 
 
 def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -> None:
@@ -43,24 +42,18 @@ def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -
     part = path.with_name(path.name + ".part")
     height, width = pictures.luma.shape[1:]
     with av.open(part, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        # One thread and no timestamps or version strings: nothing in the file depends on when or where it was
-        # written.
-        stream = container.add_stream(
-            "libx264",
-            rate=Fraction(frame_rate_hz),
-            options={"crf": f"{crf:g}", "preset": "veryfast", "threads": "1"},
-        )
+        # one thread and no timestamps or version strings: nothing in the file depends on when or where it was
+        # written
+        options = {"crf": f"{crf:g}", "preset": "veryfast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(frame_rate_hz), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.flags |= Flags.bitexact
-        stream.codec_context.thread_count = 1
-        stream.codec_context.color_range, stream.codec_context.colorspace = (
-            ColorRange.MPEG,
-            Colorspace.SMPTE170M,
-        )
+        context = stream.codec_context
+        context.flags |= Flags.bitexact
+        context.thread_count = 1
+        context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.SMPTE170M
         for number, planes in enumerate(zip(*pictures.planes(), strict=True)):
-            frame = av.VideoFrame.from_ndarray(
-                np.concatenate([plane.reshape(-1, width) for plane in planes]), format="yuv420p"
-            )
+            stacked = np.concatenate([plane.reshape(-1, width) for plane in planes])
+            frame = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, frame_rate_hz)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -72,8 +65,7 @@ SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0
-# Part of the settings, to be raised when the same seed gives other files: an older set is then not taken for
-# a finished one.
+# part of the settings, raised when the same seed gives other files: an older set is then unfinished
 RECIPE = 1
 MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "videos"
 
@@ -82,9 +74,6 @@ MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "v
 class DemoSettings:
     """All that decides what the files hold: seed, contents (1 … 12), seconds a video, severities of a kind in
     a content (1 … 5).
-
-    Raises:
-        ArgumentError: a value is not allowed.
     """
 
     seed: int = 0
@@ -110,10 +99,12 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class Version:
-    """One video of the set as planned: `shown` (frame,) is the field that each frame shows, `video` its path
-    below the root.
+    """One video of the set as planned.
 
-    `repeat` counts the versions of one kind in a content from 0.
+    Attributes:
+        video: path below the root.
+        repeat: number of the version among those of one kind in a content, from 0.
+        shown: (frame,) the field that each frame shows.
     """
 
     video: str
@@ -138,14 +129,14 @@ def make_demo(
     severities: int = 2,
     on_video: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make the embedded data set below `root`, or find the finished one again, and return the path of its
-    `labels.csv`.
+    """Make the embedded data set below `root`, or find the finished one, and return the path of `labels.csv`.
 
     A set that was interrupted is completed; a video that is missing or was changed is made again.
-    `on_video(done, total)` is called after each content with the number of videos that are there.
+
+    Args:
+        on_video: called after each content with the numbers of finished and of all videos.
 
     Raises:
-        ArgumentError: a setting is not allowed.
         DatasetError: `root` holds something else, or a demo of other settings.
     """
     settings = DemoSettings(seed, contents, seconds, severities=severities)
@@ -161,8 +152,9 @@ def make_demo(
         _write_missing(root, settings, group, digests)
         if on_video is not None:
             on_video((content + 1) * len(group), len(versions))
-    _write_whole(root / LABELS, _csv(_label_rows(versions)))
-    _write_whole(root / VERSIONS, _csv(_version_rows(versions)))
+    labels = [(version.video, version.proxy_score, f"c{version.content + 1:02d}") for version in versions]
+    write_csv(root / LABELS, ("video", "mos", "content"), labels)
+    write_csv(root / VERSIONS, _VERSION_COLUMNS, map(_version_row, versions))
     names = [LABELS, VERSIONS, *(version.video for version in versions)]
     _write_marker(root, settings, {name: _digest(root / name) for name in names})
     return root / LABELS
@@ -174,19 +166,16 @@ def plan_versions(settings: DemoSettings) -> list[Version]:
         _plan_version(settings, content, kind, repeat)
         for content in range(settings.contents)
         for kind in KINDS
-        for repeat in range(settings.severities if KINDS.get(kind).amounts else 1)
+        for repeat in range(settings.severities if KINDS[kind].amounts else 1)
     ]
 
 
 def _plan_version(settings: DemoSettings, content: int, kind: str, repeat: int) -> Version:
-    entry = KINDS.get(kind)
+    entry = KINDS[kind]
     severity = _severity(settings.seed, content, kind, repeat) if entry.amounts else 0
     rate = plan_camera(settings.seed, content).frame_rate_hz
-    shown = entry.shown(
-        round(settings.seconds * rate),
-        entry.amount(severity),
-        _generator(settings.seed, content, kind, 1, repeat),
-    )
+    frames, rng = round(settings.seconds * rate), _generator(settings.seed, content, kind, 1, repeat)
+    shown = entry.shown(frames, entry.amount(severity), rng)
     noise = _generator(settings.seed, content, kind, 2, repeat).normal(0, NOISE_POINTS)
     score = round(float(np.clip(proxy_score(kind, severity) + noise, *SCORE_RANGE)), 2)
     name = f"c{content + 1:02d}_{kind}" + (f"-{repeat + 1}" if repeat else "")
@@ -194,14 +183,13 @@ def _plan_version(settings: DemoSettings, content: int, kind: str, repeat: int) 
 
 
 def _severity(seed: int, content: int, kind: str, repeat: int) -> int:
-    rng = np.random.default_rng((seed, 1000 + content // MOST_SEVERE, KINDS.names().index(kind) + 1))
+    rng = np.random.default_rng((seed, 1000 + content // MOST_SEVERE, list(KINDS).index(kind) + 1))
     return int(rng.permutation(MOST_SEVERE)[(content + 2 * repeat) % MOST_SEVERE]) + 1
 
 
 def _generator(seed: int, content: int, kind: str, purpose: int, repeat: int) -> np.random.Generator:
-    return np.random.default_rng(
-        (seed, content, 10 + KINDS.names().index(kind), purpose, *([repeat] if repeat else []))
-    )
+    number = 10 + list(KINDS).index(kind)
+    return np.random.default_rng((seed, content, number, purpose, *([repeat] if repeat else [])))
 
 
 def _write_missing(root: Path, settings: DemoSettings, group: list[Version], digests: dict[str, str]) -> None:
@@ -216,7 +204,7 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
     camera = plan_camera(settings.seed, content)
     clip = Clip(camera.render(np.arange(2 * frames + FIELDS_BEYOND_END) / (2 * rate)), frames, rate)
     for version in missing:
-        kind = KINDS.get(version.kind)
+        kind = KINDS[version.kind]
         rng = _generator(settings.seed, content, version.kind, 3, version.repeat)
         pictures = kind.alter(clip, version.shown, kind.amount(version.severity), rng)
         write_h264(root / version.video, pictures, rate, kind.crf(version.severity))
@@ -233,73 +221,42 @@ def _known_digests(root: Path, settings: DemoSettings) -> dict[str, str]:
                 f"empty folder"
             )
         return {}
+    return read_marker(path, asdict(settings), "sha256", dict, "a demo")
+
+
+def read_marker(path: Path, settings: dict[str, Any], key: str, kind: type, what: str) -> Any:
+    """Return a value of a marker file, whose settings must be the same."""
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
-        found, digests = marker["settings"], dict(marker["sha256"])
+        stored, value = marker["settings"], kind(marker[key])
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is not the marker of a demo ({error!r}): delete the folder or choose another one"
+            f"{path} is not the marker of {what} ({error!r}): delete the folder or choose another one"
         ) from error
-    if found != asdict(settings):
+    if stored != settings:
         raise DatasetError(
-            f"{root} holds a demo with {found}, not {asdict(settings)}: delete the folder or choose another "
+            f"{path.parent} holds {what} with {stored}, not {settings}: delete the folder or choose another "
             f"one"
         )
-    return digests
+    return value
 
 
 def _write_marker(root: Path, settings: DemoSettings, digests: dict[str, str]) -> None:
     text = json.dumps({"settings": asdict(settings), "sha256": digests}, indent=1)
-    _write_whole(root / MARKER, text + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+    write_bytes(root / MARKER, f"{text}\n".encode())
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _csv(rows: Iterable[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+_FRAME_COLUMNS = ("frame_rate_hz", "frames", "repeated_frames")
+_SCORE = "proxy_score_before_noise"
+_VERSION_COLUMNS = ("video", "kind", "severity", "amount", "unit", _SCORE, *_FRAME_COLUMNS)
 
 
-def _label_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
-    yield "video", "mos", "content"
-    for version in versions:
-        yield version.video, version.proxy_score, f"c{version.content + 1:02d}"
-
-
-def _version_rows(versions: list[Version]) -> Iterable[tuple[object, ...]]:
-    yield (
-        "video",
-        "kind",
-        "severity",
-        "amount",
-        "unit",
-        "proxy_score_before_noise",
-        "frame_rate_hz",
-        "frames",
-        "repeated_frames",
-    )
-    for version in versions:
-        kind = KINDS.get(version.kind)
-        before = proxy_score(version.kind, version.severity)
-        repeated = " ".join(map(str, version.repeated_frames()))
-        amount = kind.amount(version.severity)
-        yield (
-            version.video,
-            version.kind,
-            version.severity,
-            amount,
-            kind.unit,
-            before,
-            version.frame_rate_hz,
-            len(version.shown),
-            repeated,
-        )
+def _version_row(version: Version) -> Sequence[Any]:
+    kind, severity = KINDS[version.kind], version.severity
+    before, repeated = proxy_score(version.kind, severity), " ".join(map(str, version.repeated_frames()))
+    frames = version.frame_rate_hz, len(version.shown), repeated
+    return version.video, version.kind, severity, kind.amount(severity), kind.unit, before, *frames

@@ -67,7 +67,7 @@ class ScoreTable:
         lengths = set(map(len, vars(self).values()))
         if len(lengths) != 1 or not self.split:
             raise ArgumentError(
-                f"columns of a score table have the lengths {sorted(lengths)}; they need one length, at least 1."
+                f"columns of a score table have the lengths {sorted(lengths)}; they need one, at least 1."
             )
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
@@ -227,7 +227,7 @@ class Report:
         names = [run.name for run in self.runs]
         if not (names or self.tables) or len(set(names)) < len(names):
             raise ArgumentError(
-                f"runs of a report are {', '.join(names) or 'none'}; give at least one, each with another name."
+                f"runs of a report are {', '.join(names) or 'none'}; give one or more, with their own names."
             )
 
     def as_dict(self) -> dict[str, Any]:
