@@ -57,8 +57,8 @@ def test_run_table__coral_distance_takes_images_and_videos_together(
     sets = {name: make_set(images, name).parent for name, images in (("koniq", 7), ("spaq", 5))}
     given = {name: str(folder / "images.csv") for name, folder in sets.items()}
     own = [
-        image_features("", image_paths(f"{name}={place}")[1], extractor, torch.device("cpu")).values
-        for name, place in given.items()
+        image_features("", image_paths(f"{name}={path}")[1], extractor, torch.device("cpu")).values
+        for name, path in given.items()
     ]
 
     def distance(images: np.ndarray) -> float:
@@ -72,7 +72,7 @@ def test_run_table__coral_distance_takes_images_and_videos_together(
         )
 
     result = filled(given, "random:3")
-    assert [found.value for found in result.cells] == pytest.approx(
+    assert [actual.value for actual in result.cells] == pytest.approx(
         [distance(own[0]), distance(np.concatenate(own))], rel=1e-6
     )
     assert (

@@ -23,14 +23,14 @@ SHIPPED = [
 def value(name: str, row: str, column: str) -> Published:
     """Return a published value by the words of its row and column."""
     table = load_table(name)
-    found = [
+    actual = [
         cell
         for cell in table.cells
         if (table.rows[cell.row].words, table.columns[cell.column].words) == (row, column)
     ]
-    assert len(found) == 1
-    assert found[0].published is not None
-    return found[0].published
+    assert len(actual) == 1
+    assert actual[0].published is not None
+    return actual[0].published
 
 
 def test_table_names__are_complete_and_in_order() -> None:
@@ -87,9 +87,9 @@ PRINTED = [
 def test_load_table__published_values_equal_the_papers(
     name: str, row: str, column: str, number: float, std: float | None
 ) -> None:
-    found = value(name, row, column)
-    assert found.value == number
-    assert found.std == std if std is not None else np.isnan(found.std)
+    actual = value(name, row, column)
+    assert actual.value == number
+    assert actual.std == std if std is not None else np.isnan(actual.std)
 
 
 @pytest.mark.parametrize(

@@ -100,14 +100,14 @@ def test_commands_for__make_what_is_missing(make_table: MakeTable, stores: Path,
     ]
     result = filled(make_table(rows), stores, tmp_path)
     assert not result.measured
-    told, made = notes(result), commands_for(result.missing, stores)
+    shown, made = notes(result), commands_for(result.missing, stores)
     command = (
         "--backbone iqa-resnet50 --backbone slowfast-fast --backbone resnet50 --weights iqa-resnet50=FILE"
     )
     assert f"vqafeat extract --dataset konvid {command} --store {stores}" in made
     assert f"vqafeat extract --dataset cvd2014 --backbone resnet18 --store {stores}" in made
-    assert f"Missing: no store of lsvq in '{stores}'." in told
-    assert "Missing: konvid has no features resnet50." in told
+    assert f"Missing: no store of lsvq in '{stores}'." in shown
+    assert "Missing: konvid has no features resnet50." in shown
     assert not list(tmp_path.iterdir())
 
 
@@ -118,13 +118,13 @@ def test_run_table__tests_across_data_sets(make_table: MakeTable, stores: Path, 
     table = make_table(
         [{"name": "x", "head": "no-time", "kind": "cross", "cross": {"test": "live-vqc"}}], run={"splits": 1}
     )
-    found = value(filled(table, stores, tmp_path), 0)
+    actual = value(filled(table, stores, tmp_path), 0)
     store, model = (
         FeatureStore.open(stores / "live-vqc.zarr"),
         Model.load(tmp_path / "konvid-resnet18-no-time"),
     )
     scores = [model.score(store.read("resnet18", video.name).values) for video in store.dataset.videos]
-    assert found == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
+    assert actual == pytest.approx(spearmanr(scores, [video.mos for video in store.dataset.videos]).statistic)
 
 
 def test_run_table__groups_of_videos_over_data_sets(
@@ -178,10 +178,10 @@ def test_check__compares_differences_with_the_tolerance(
         {"name": name, "head": "no-time", "published": text} for name, text in (("near", near), ("far", far))
     ]
     result = filled(make_table(rows, tolerance={"srocc": 0.1}), stores, tmp_path)
-    found = check(result)
-    assert (found.compared, len(found.beyond), found.passed) == (2, 1, False)
-    assert found.beyond[0].startswith("far: SROCC: ")
-    assert "difference +0.200 beyond 0.1" in found.beyond[0]
+    actual = check(result)
+    assert (actual.compared, len(actual.beyond), actual.passed) == (2, 1, False)
+    assert actual.beyond[0].startswith("far: SROCC: ")
+    assert "difference +0.200 beyond 0.1" in actual.beyond[0]
     assert check(filled(make_table(rows, tolerance={"srocc": 0.3}), stores, tmp_path)).passed
     assert not check(filled(make_table(rows), stores, tmp_path)).passed, (
         "nothing has a tolerance, so nothing was checked"
@@ -220,7 +220,7 @@ def test_run_table__plcc_without_a_mapping_is_next_to_the_mapped_one(
     )
     result = filled(table, stores, tmp_path)
     plcc, srocc = result.cells
-    (run,) = {path for found in result.cells if found.measured for path in found.measured.runs}
+    (run,) = {path for actual in result.cells if actual.measured for path in actual.measured.runs}
     plain = json.loads((run / "metrics.json").read_text())["plcc_plain"]["mean"]
     assert plcc.plain_value == pytest.approx(plain)
     # two test videos a split are few
@@ -265,16 +265,16 @@ def test_recorded_result__fills_its_row(make_table: MakeTable, tmp_path: Path) -
         np.mean([spearmanr(values[f"{key}/0{i}/sq"], values[f"{key}/0{i}/rq"]).statistic for i in range(2)])
         for key in "KN"
     ]
-    assert [found.value for found in result.row(0)] == pytest.approx(
+    assert [actual.value for actual in result.row(0)] == pytest.approx(
         [*means, np.average(means, weights=[20, 10])]
     )
-    assert all(found.measured is None for found in result.row(1))
+    assert all(actual.measured is None for actual in result.row(1))
     assert "nothing was trained" in result.words
-    assert all(isfinite(found.difference) for found in result.row(0))
+    assert all(isfinite(actual.difference) for actual in result.row(0))
 
     unlike = recorded_study(make_table, unlike={"live-vqc": "10 videos are recorded, 12 printed"})
     result = recorded_result(unlike, tmp_path / "some.npz")
-    assert [isfinite(found.difference) for found in result.row(0)] == [
+    assert [isfinite(actual.difference) for actual in result.row(0)] == [
         True,
         False,
         False,
@@ -307,10 +307,12 @@ def test_recorded_result__of_the_authors_gives_the_printed_values(
     from vqafeat.paper_tables.load import load_table
 
     result = recorded_result(load_table(name), shared_data / "recorded" / "li2022_predictions.npz")
-    row = next(found.cell.row for found in result.measured)
+    row = next(actual.cell.row for actual in result.measured)
     assert [difference(result.row(row)[column], 4) for column in columns] == ["0.0000"] * len(columns)
     assert all("SRCC" not in words for words in check(result).beyond)
     sroccs = [
-        found for found in result.measured if found.cell.measure == "srocc" and isfinite(found.difference)
+        actual for actual in result.measured if actual.cell.measure == "srocc" and isfinite(actual.difference)
     ]
-    assert [difference(found, 4) for found in sroccs] == ["0.0000"] * {"li-3": 3, "li-4": 2, "li-13": 4}[name]
+    assert [difference(actual, 4) for actual in sroccs] == ["0.0000"] * {"li-3": 3, "li-4": 2, "li-13": 4}[
+        name
+    ]

@@ -39,13 +39,13 @@ def test_demo_stores__several_data_sets_share_the_contents(stores: Path) -> None
 
 
 def test_adapt__makes_a_request_small(stores: Path) -> None:
-    found = small_stores(stores).adapt(
+    actual = small_stores(stores).adapt(
         TableFit(
             "iqa-resnet50+slowfast-fast", "a2inet", recipe="vsfa", protocol="stored", datasets=("konvid",)
         )
     )
-    assert (found.features, found.protocol, found.splits) == ("resnet18+resnet18-again", "content", 2)
-    assert (found.overrides, found.options) == ({"epochs": 2}, {"width": 32})
+    assert (actual.features, actual.protocol, actual.splits) == ("resnet18+resnet18-again", "content", 2)
+    assert (actual.overrides, actual.options) == ({"epochs": 2}, {"width": 32})
     plain = small_stores(stores).adapt(TableFit("resnet50", "svr", splits=1, datasets=("konvid",)))
     assert (plain.features, plain.splits, plain.overrides) == ("resnet18", 1, {})
     assert set(HEADS) >= {"a2inet", "svr"}
@@ -54,15 +54,15 @@ def test_adapt__makes_a_request_small(stores: Path) -> None:
 def filled(name: str, stores: Path, runs: Path) -> None:
     result = run_table(load_table(name), FitCache(small_stores(stores), runs))
     assert not result.failures
-    asked = [found for found in result.cells if not found.cell.quoted]
-    assert all(found.measured is not None for found in asked)
+    requested = [actual for actual in result.cells if not actual.cell.quoted]
+    assert all(actual.measured is not None for actual in requested)
     # p of a paired test over two splits is not defined
-    assert all(np.isfinite(found.value) for found in asked if found.cell.measure != "p")
+    assert all(np.isfinite(actual.value) for actual in requested if actual.cell.measure != "p")
     assert "no result: 'demo' stands in for every data set" in result.words
     assert not result.missing
-    drawn = plot_table(result, runs / "plots")
-    assert bool(drawn) == bool(result.table.plot)
-    for path in drawn:
+    written = plot_table(result, runs / "plots")
+    assert bool(written) == bool(result.table.plot)
+    for path in written:
         assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -19,7 +19,7 @@ def small_set(make_set: MakeSet) -> ImageSet:
 
 
 @pytest.fixture
-def drawn(small_set: ImageSet) -> tuple[DrawnPairs, ...]:
+def pair_sets(small_set: ImageSet) -> tuple[DrawnPairs, ...]:
     return draw_pairs([small_set], {"mine": 40}, 25, 0)
 
 

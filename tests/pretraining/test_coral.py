@@ -64,9 +64,9 @@ def test_video_features__a_video_counts_with_its_mean(tmp_path: Path) -> None:
         store.write_features(
             "tiny", name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), name
         )
-    found = store_features(store.path, "tiny")
-    assert (found.name, found.weights_sha256) == ("small", "ab")
-    np.testing.assert_allclose(found.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
+    actual = store_features(store.path, "tiny")
+    assert (actual.name, actual.weights_sha256) == ("small", "ab")
+    np.testing.assert_allclose(actual.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
     with pytest.raises(
         StoreError, match=r"has no feature set 'other' \(it has: tiny\); name one of these with --features"
     ):
@@ -76,14 +76,14 @@ def test_video_features__a_video_counts_with_its_mean(tmp_path: Path) -> None:
 def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> None:
     name, paths = image_paths(f"mine={make_set(4)}")
     (extractor,) = build_extractors(["tiny"], {"tiny": "random:2"})
-    found = image_features(name, paths, extractor, torch.device("cpu"))
-    assert (found.name, found.values.shape, found.weights_sha256) == (
+    actual = image_features(name, paths, extractor, torch.device("cpu"))
+    assert (actual.name, actual.values.shape, actual.weights_sha256) == (
         "mine",
         (4, 32),
         extractor.loaded.weights_sha256,
     )
     variant = extractor.variant
-    for path, row in zip(paths, found.values, strict=True):
+    for path, row in zip(paths, actual.values, strict=True):
         frame = torch.from_numpy(np.array(read_image(path))).permute(2, 0, 1)[None] / 255
         scaled = (frame - torch.tensor(variant.mean).view(3, 1, 1)) / torch.tensor(variant.std).view(3, 1, 1)
         network = extractor.loaded.network
@@ -96,8 +96,8 @@ def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> N
 
 def test_image_paths__takes_any_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    for place in ("b.png", "deep/a.JPG"):
-        Image.new("RGB", (40, 40)).save(tmp_path / place)
+    for name in ("b.png", "deep/a.JPG"):
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
     assert image_paths(f"imagenet={tmp_path}") == (
         "imagenet",

@@ -95,16 +95,16 @@ def test_spaq__says_what_replaces_the_deviations_it_lacks(tmp_path: Path) -> Non
         folder / "MOS and Image attribute scores.xlsx",
         [["Image name", "MOS", "Brightness"], ["00001.jpg", 25.67, 40.0]],
     )
-    found = load_image_set(f"spaq={tmp_path}")
-    (image,) = found.images
+    actual = load_image_set(f"spaq={tmp_path}")
+    (image,) = actual.images
     assert (image.path, image.mos, image.std) == (tmp_path / "TestImage" / "00001.jpg", 25.67, ASSUMED_STD)
-    assert found.std_source.startswith("SPAQ ships none: 14 of 100 points for each image")
+    assert actual.std_source.startswith("SPAQ ships none: 14 of 100 points for each image")
     write_workbook(
         folder / "MOS Std and Image attribute scores.xlsx",
         [["Image name", "MOS", "Std"], ["00001.jpg", 25.67, 11.5]],
     )
-    found = load_image_set(f"spaq={tmp_path}")
-    assert (found.images[0].std, found.std_source) == (11.5, "column Std")
+    actual = load_image_set(f"spaq={tmp_path}")
+    assert (actual.images[0].std, actual.std_source) == (11.5, "column Std")
 
 
 def test_kadid__is_higher_for_better_images_and_grouped_by_reference(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_kadid__is_higher_for_better_images_and_grouped_by_reference(tmp_path: P
 
 def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path) -> None:
     path = make_set(4)
-    found = load_image_set(f"mine={path}")
-    assert (found.name, len(found.images)) == ("mine", 4)
-    assert (found.images[1].path, found.images[1].std, found.images[1].content) == (
+    actual = load_image_set(f"mine={path}")
+    assert (actual.name, len(actual.images)) == ("mine", 4)
+    assert (actual.images[1].path, actual.images[1].std, actual.images[1].content) == (
         path.parent / "01.png",
         0.9,
         "01.png",

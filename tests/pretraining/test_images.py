@@ -29,8 +29,8 @@ def saved(path: Path, image: Image.Image, **options: object) -> Path:
 
 
 def test_read_image__leaves_rgb_as_it_is(tmp_path: Path) -> None:
-    found = read_image(saved(tmp_path / "a.png", Image.fromarray(RGB)))
-    np.testing.assert_array_equal(np.asarray(found), RGB)
+    actual = read_image(saved(tmp_path / "a.png", Image.fromarray(RGB)))
+    np.testing.assert_array_equal(np.asarray(actual), RGB)
 
 
 def test_read_image__makes_rgb_of_grey_palette_cmyk_and_opaque_alpha(tmp_path: Path) -> None:
@@ -44,18 +44,18 @@ def test_read_image__makes_rgb_of_grey_palette_cmyk_and_opaque_alpha(tmp_path: P
     unused.info["transparency"] = 200
     assert read_image(saved(tmp_path / "unused.png", unused, transparency=200)).mode == "RGB"
     cmyk = Image.fromarray(np.full((8, 8, 3), (200, 40, 60), dtype=np.uint8)).convert("CMYK")
-    found = np.asarray(read_image(saved(tmp_path / "cmyk.jpg", cmyk, quality=95))).astype(int)
-    assert np.abs(found - (200, 40, 60)).max() < 12
+    actual = np.asarray(read_image(saved(tmp_path / "cmyk.jpg", cmyk, quality=95))).astype(int)
+    assert np.abs(actual - (200, 40, 60)).max() < 12
     opaque = Image.fromarray(RGB).convert("RGBA")
     np.testing.assert_array_equal(np.asarray(read_image(saved(tmp_path / "opaque.png", opaque))), RGB)
 
 
 def test_read_image__makes_eight_bits_of_sixteen(tmp_path: Path) -> None:
     values = np.array([[0, 1, 128, 129, 32768, 65407, 65535]], dtype=np.uint16)
-    found = np.asarray(read_image(saved(tmp_path / "deep.png", Image.fromarray(values))))
-    np.testing.assert_array_equal(found[0, :, 0], np.rint(values[0] / 257))
+    actual = np.asarray(read_image(saved(tmp_path / "deep.png", Image.fromarray(values))))
+    np.testing.assert_array_equal(actual[0, :, 0], np.rint(values[0] / 257))
     tiff = saved(tmp_path / "deep.tif", Image.fromarray(values.astype(np.int32)))
-    np.testing.assert_array_equal(np.asarray(read_image(tiff)), found)
+    np.testing.assert_array_equal(np.asarray(read_image(tiff)), actual)
 
 
 def test_read_image__turns_by_exif(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ LABELS = PairLabels(
 
 
 def test_preference__is_the_normal_distribution_of_the_difference() -> None:
-    found = preference(MEAN1 - MEAN2, STD1.square() + STD2.square()).numpy()
+    actual = preference(MEAN1 - MEAN2, STD1.square() + STD2.square()).numpy()
     expected = norm.cdf(MEAN1.numpy(), loc=MEAN2.numpy(), scale=np.hypot(STD1.numpy(), STD2.numpy()))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_fidelity_loss__equals_the_equation_and_is_least_at_agreement() -> None:

@@ -101,9 +101,9 @@ def test_weights_of__give_the_features_of_the_trained_backbone(tmp_path: Path) -
     loaded = load_network(backbone, str(tmp_path / "iqa.safetensors"))
     frames = torch.rand(2, 3, 40, 40)
     with torch.inference_mode():
-        found = backbone.with_feature_layers(loaded.network, ("layer4",))(frames)["layer4"]
+        actual = backbone.with_feature_layers(loaded.network, ("layer4",))(frames)["layer4"]
         expected = nn.Sequential(*list(network.eval().backbone.children())[:-2])(frames)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_quality_backbone__refuses_networks_without_a_quality_name() -> None:

@@ -26,40 +26,40 @@ def image_set(contents: list[str], name: str = "mine") -> ImageSet:
 
 @pytest.mark.parametrize("items", [2, 3, 7, 40])
 def test_different_pairs__all_are_each_pair_once(items: int) -> None:
-    found = different_pairs(items, 10**6, np.random.default_rng(0))
-    assert sorted(map(tuple, found.tolist())) == sorted(combinations(range(items), 2))
+    actual = different_pairs(items, 10**6, np.random.default_rng(0))
+    assert sorted(map(tuple, actual.tolist())) == sorted(combinations(range(items), 2))
 
 
 def test_different_pairs__are_different_and_even() -> None:
-    found = different_pairs(9000, 100_000, np.random.default_rng(0))
-    assert len({tuple(pair) for pair in found.tolist()}) == 100_000
-    assert (found[:, 0] < found[:, 1]).all()
-    assert found.min() >= 0
-    assert found.max() < 9000
+    actual = different_pairs(9000, 100_000, np.random.default_rng(0))
+    assert len({tuple(pair) for pair in actual.tolist()}) == 100_000
+    assert (actual[:, 0] < actual[:, 1]).all()
+    assert actual.min() >= 0
+    assert actual.max() < 9000
     # each image is in as many pairs as in any other draw: 22 on average, with the deviation of a binomial
     # count
-    counts = np.bincount(found.ravel(), minlength=9000)
+    counts = np.bincount(actual.ravel(), minlength=9000)
     assert counts.std() == pytest.approx(np.sqrt(22.2), rel=0.05)
 
 
 def test_draw_pairs__are_of_the_training_images_of_one_set_in_either_order() -> None:
-    (drawn,) = draw_pairs([image_set([str(row) for row in range(50)])], {"mine": 300}, 20, 0)
-    assert (len(drawn.training), len(drawn.validation), drawn.rows.shape) == (40, 10, (300, 2))
-    assert not set(drawn.rows.ravel()) & set(drawn.validation)
-    assert 100 < (drawn.rows[:, 0] < drawn.rows[:, 1]).sum() < 200
+    (pair_sets,) = draw_pairs([image_set([str(row) for row in range(50)])], {"mine": 300}, 20, 0)
+    assert (len(pair_sets.training), len(pair_sets.validation), pair_sets.rows.shape) == (40, 10, (300, 2))
+    assert not set(pair_sets.rows.ravel()) & set(pair_sets.validation)
+    assert 100 < (pair_sets.rows[:, 0] < pair_sets.rows[:, 1]).sum() < 200
 
 
 def test_draw_pairs__probability_and_order_follow_the_labels() -> None:
-    (drawn,) = draw_pairs([image_set([str(row) for row in range(20)])], {"mine": 30}, 20, 0)
-    images = drawn.image_set.images
+    (pair_sets,) = draw_pairs([image_set([str(row) for row in range(20)])], {"mine": 30}, 20, 0)
+    images = pair_sets.image_set.images
     for (first, second), probability, order in zip(
-        drawn.rows, drawn.probability, drawn.std_order, strict=True
+        pair_sets.rows, pair_sets.probability, pair_sets.std_order, strict=True
     ):
         a, b = images[first], images[second]
         assert probability == pytest.approx(norm.cdf(a.mos - b.mos, scale=np.hypot(a.std, b.std)), rel=1e-12)
         assert order == (1 if a.std > b.std else -1)
-    same = replace(drawn.image_set, images=tuple(replace(image, std=0.0) for image in images))
-    certain = DrawnPairs(same, drawn.training, drawn.validation, drawn.rows)
+    same = replace(pair_sets.image_set, images=tuple(replace(image, std=0.0) for image in images))
+    certain = DrawnPairs(same, pair_sets.training, pair_sets.validation, pair_sets.rows)
     assert set(certain.probability) <= {0.0, 1.0}
     assert not certain.std_order.any()
 
@@ -80,10 +80,12 @@ def test_draw_pairs__keeps_contents_together_and_ignores_other_sets() -> None:
 
 
 def test_draw_pairs__takes_the_numbers_of_the_papers_by_default() -> None:
-    (drawn,) = draw_pairs([image_set([str(row) for row in range(586)], "bid")], {}, 20, 0)
-    assert len(drawn.rows) == 20_000
-    (asked,) = draw_pairs([image_set([str(row) for row in range(586)], "bid")], {}, 20, 0, default_pairs=7)
-    assert len(asked.rows) == 7
+    (pair_sets,) = draw_pairs([image_set([str(row) for row in range(586)], "bid")], {}, 20, 0)
+    assert len(pair_sets.rows) == 20_000
+    (requested,) = draw_pairs(
+        [image_set([str(row) for row in range(586)], "bid")], {}, 20, 0, default_pairs=7
+    )
+    assert len(requested.rows) == 7
 
 
 def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:

@@ -18,9 +18,9 @@ from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step,
 
 
 def request(
-    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, out: Path, seed: int = 0
 ) -> PretrainingRequest:
-    return PretrainingRequest("tiny", "random:1", drawn, recipe, seed, ComputeOptions(), out)
+    return PretrainingRequest("tiny", "random:1", pair_sets, recipe, seed, ComputeOptions(), out)
 
 
 class Stop(Exception):  # noqa: N818
@@ -33,10 +33,10 @@ def stop_after_two(event: Step | PretrainingRecord) -> None:
 
 
 def test_pretrain__writes_a_quality_network_and_its_model_card(
-    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "made" / "iqa-tiny.safetensors"
-    made = pretrain(request(drawn, recipe, out))
+    made = pretrain(request(pair_sets, recipe, out))
     loaded = load_network(BACKBONES.get("iqa-tiny"), str(out))
     assert loaded.weights_sha256 == made.weights_sha256
     card = json.loads(card_path(out).read_text())
@@ -58,32 +58,32 @@ def test_pretrain__writes_a_quality_network_and_its_model_card(
 
 
 def test_pretrain__resumes_a_stopped_run_to_the_same_file(
-    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
-    pretrain(request(drawn, recipe, whole))
+    pretrain(request(pair_sets, recipe, whole))
     with pytest.raises(Stop):
-        pretrain(request(drawn, recipe, resumed), stop_after_two)
+        pretrain(request(pair_sets, recipe, resumed), stop_after_two)
     assert checkpoint_path(resumed).is_file()
     assert not resumed.exists()
     prepare_out(resumed, overwrite=False)
-    pretrain(request(drawn, recipe, resumed))
+    pretrain(request(pair_sets, recipe, resumed))
     assert resumed.read_bytes() == whole.read_bytes()
     assert not checkpoint_path(resumed).exists()
 
 
 def test_pretrain__writes_the_kept_epoch(
-    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
-    made = pretrain(request(drawn, recipe, tmp_path / "all.safetensors"))
+    made = pretrain(request(pair_sets, recipe, tmp_path / "all.safetensors"))
     kept = made.result.best_epoch
-    shorter = pretrain(request(drawn, recipe.overridden({"epochs": kept}), tmp_path / "kept.safetensors"))
+    shorter = pretrain(request(pair_sets, recipe.overridden({"epochs": kept}), tmp_path / "kept.safetensors"))
     first, second = load_file(made.out), load_file(shorter.out)
     assert all((first[key] == second[key]).all() for key in first)
 
 
 def test_pretrain__refuses_finished_files_and_wrong_names(
-    drawn: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
+    pair_sets: tuple[DrawnPairs, ...], recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "net.safetensors"
     out.write_text("finished")
@@ -98,7 +98,7 @@ def test_pretrain__refuses_finished_files_and_wrong_names(
     with pytest.raises(
         ArgumentError, match=r"--out .*net.pth has to end in .safetensors, as .*net.safetensors"
     ):
-        request(drawn, recipe, tmp_path / "net.pth")
+        request(pair_sets, recipe, tmp_path / "net.pth")
     with pytest.raises(
         ArgumentError, match=r"there are no image sets to train on; name at least one with --images"
     ):

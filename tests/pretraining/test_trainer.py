@@ -80,14 +80,14 @@ def long(recipe: PretrainingRecipe) -> PretrainingRecipe:
     return recipe.overridden({"epochs": 10, "learning_rate": 1e-2, "decay": 0.8})
 
 
-def test_trainer__learns_to_rank_held_out_images(drawn: Sets, long: PretrainingRecipe) -> None:
-    result, _, records = run(drawn, long)
+def test_trainer__learns_to_rank_held_out_images(pair_sets: Sets, long: PretrainingRecipe) -> None:
+    result, _, records = run(pair_sets, long)
     assert result is not None
     assert records[-1].fidelity < 0.6 * records[0].fidelity
     start = start_network("tiny", "random:1", 0).network
     trained = start_network("tiny", "random:1", 0).network
     trained.load_state_dict(result.best_weights)
-    images = [drawn[0].image_set.images[row] for row in drawn[0].validation]
+    images = [pair_sets[0].image_set.images[row] for row in pair_sets[0].validation]
     mos = [image.mos for image in images]
     accuracy = [
         pair_accuracy(predict(DataParallel(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
@@ -113,11 +113,13 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     assert deviation[noisy].min() > deviation[~noisy].max()
 
 
-def test_trainer__repeats_itself_with_any_number_of_workers(drawn: Sets, recipe: PretrainingRecipe) -> None:
-    first, steps, _ = run(drawn, recipe)
-    assert_same(first, run(drawn, recipe)[0])
-    assert_same(first, run(drawn, recipe, ComputeOptions(workers=2))[0])
-    other, _, _ = run(drawn, recipe, seed=1)
+def test_trainer__repeats_itself_with_any_number_of_workers(
+    pair_sets: Sets, recipe: PretrainingRecipe
+) -> None:
+    first, steps, _ = run(pair_sets, recipe)
+    assert_same(first, run(pair_sets, recipe)[0])
+    assert_same(first, run(pair_sets, recipe, ComputeOptions(workers=2))[0])
+    other, _, _ = run(pair_sets, recipe, seed=1)
     assert other is not None
     assert first is not None
     assert any(not torch.equal(value, other.best_weights[key]) for key, value in first.best_weights.items())
@@ -132,38 +134,38 @@ def test_trainer__repeats_itself_with_any_number_of_workers(drawn: Sets, recipe:
 
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_trainer__resumes_a_stopped_run_to_the_same_weights(
-    drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path, stop_after: int
+    pair_sets: Sets, recipe: PretrainingRecipe, tmp_path: Path, stop_after: int
 ) -> None:
-    whole, _, _ = run(drawn, recipe)
-    run(drawn, recipe, checkpoint=tmp_path / "c", stop_after=stop_after)
-    resumed, _, records = run(drawn, recipe, checkpoint=tmp_path / "c")
+    whole, _, _ = run(pair_sets, recipe)
+    run(pair_sets, recipe, checkpoint=tmp_path / "c", stop_after=stop_after)
+    resumed, _, records = run(pair_sets, recipe, checkpoint=tmp_path / "c")
     assert [record.epoch for record in records] == list(range(stop_after + 1, 4))
     assert_same(whole, resumed)
 
 
 def test_trainer__refuses_a_checkpoint_of_another_run_or_a_damaged_one(
-    drawn: Sets, recipe: PretrainingRecipe, tmp_path: Path
+    pair_sets: Sets, recipe: PretrainingRecipe, tmp_path: Path
 ) -> None:
     path = tmp_path / "net.safetensors.checkpoint"
-    run(drawn, recipe, checkpoint=path, stop_after=1, config={"seed": 0, "recipe": {"epochs": 3}})
+    run(pair_sets, recipe, checkpoint=path, stop_after=1, config={"seed": 0, "recipe": {"epochs": 3}})
     with pytest.raises(
         WeightsError,
         match=r"another configuration: seed 0 there, 1 here; recipe epochs 3 there, 4 here. Continue with "
         r"that one",
     ):
-        run(drawn, recipe, checkpoint=path, config={"seed": 1, "recipe": {"epochs": 4}})
+        run(pair_sets, recipe, checkpoint=path, config={"seed": 1, "recipe": {"epochs": 4}})
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(
         WeightsError, match=r"net.safetensors.checkpoint' is damaged .*; start anew with --overwrite"
     ):
-        run(drawn, recipe, checkpoint=path)
+        run(pair_sets, recipe, checkpoint=path)
 
 
 def test_trainer__first_phase_moves_the_head_and_statistics_alone(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
     start = start_network("tiny", "random:1", 0).network.state_dict()
-    result, _, _ = run(drawn, recipe.overridden({"epochs": 1}))
+    result, _, _ = run(pair_sets, recipe.overridden({"epochs": 1}))
     assert result is not None
     moved = {key for key, value in result.best_weights.items() if not torch.equal(value, start[key])}
     assert {"fc.weight", "fc.bias"} <= moved
@@ -186,44 +188,46 @@ def test_trainer__without_validation_keeps_the_last_epoch(
 
 
 def test_trainer__a_loss_that_is_not_finite_names_step_and_images(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
     with pytest.raises(
         TrainingError,
         match=r"the loss became nan in epoch 1, step [23], on the images .*\d\d.png.*lower --learning-rate",
     ):
-        run(drawn, recipe.overridden({"head_epochs": 1, "learning_rate": 1e30}))
+        run(pair_sets, recipe.overridden({"head_epochs": 1, "learning_rate": 1e30}))
 
 
 def test_trainer__names_an_image_that_breaks_during_the_training(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
-    image = drawn[0].image_set.images[drawn[0].training[0]]
+    image = pair_sets[0].image_set.images[pair_sets[0].training[0]]
     image.path.write_bytes(image.path.read_bytes()[:60])
     for workers in (0, 1):
         with pytest.raises(
             DatasetError, match=rf"^'.*{image.path.name}' is a damaged image or cannot be read \([^\n]*\)\.$"
         ):
-            run(drawn, recipe, ComputeOptions(workers=workers))
+            run(pair_sets, recipe, ComputeOptions(workers=workers))
 
 
-def one_batch(drawn: Sets, recipe: PretrainingRecipe) -> PairBatch:
-    return next(PairLoader(drawn, recipe, 0, 0).batches(1))
+def one_batch(pair_sets: Sets, recipe: PretrainingRecipe) -> PairBatch:
+    return next(PairLoader(pair_sets, recipe, 0, 0).batches(1))
 
 
 def test_pair_loader__gives_its_pairs_in_a_new_order_each_epoch(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
-    loader = PairLoader(drawn, recipe, 0, 0)
+    loader = PairLoader(pair_sets, recipe, 0, 0)
     orders = [[pair for batch in loader.batches(epoch) for pair in batch.pairs] for epoch in (1, 2)]
     assert [sorted(order) for order in orders] == [list(range(40))] * 2
     assert orders[0] != orders[1]
-    batch = one_batch(drawn, recipe)
+    batch = one_batch(pair_sets, recipe)
     assert batch.first.shape == batch.second.shape == (16, 16, 16, 3)
-    np.testing.assert_allclose(batch.labels.probability, drawn[0].probability[list(batch.pairs)], rtol=1e-6)
+    np.testing.assert_allclose(
+        batch.labels.probability, pair_sets[0].probability[list(batch.pairs)], rtol=1e-6
+    )
     paths = loader.images.names(batch.pairs)
-    first, second = drawn[0].rows[batch.pairs[0]]
-    assert paths[:2] == [str(drawn[0].image_set.images[row].path) for row in (first, second)]
+    first, second = pair_sets[0].rows[batch.pairs[0]]
+    assert paths[:2] == [str(pair_sets[0].image_set.images[row].path) for row in (first, second)]
 
 
 def test_pair_loader__several_sets_keep_their_images(make_set: MakeSet, recipe: PretrainingRecipe) -> None:
@@ -247,10 +251,10 @@ def gradients(network: QualityNetwork) -> dict[str, Tensor]:
 
 
 def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
     """Batch norms see each share alone, so the sum is that of the halves, weighted by their sizes."""
-    batch = one_batch(drawn, recipe)
+    batch = one_batch(pair_sets, recipe)
     halves = [slice(0, 5), slice(5, 11)]
     batch = PairBatch(
         batch.first[:11],
@@ -267,14 +271,14 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
     total = torch.zeros(())
     for half in halves:
         labels = PairLabels(batch.labels.probability[half], batch.labels.std_order[half])
-        found = pair_loss(
+        actual = pair_loss(
             single(batch.first[half]),
             single(batch.second[half]),
             labels,
             recipe.margin,
             recipe.detach_variance,
         )
-        total = total + found.total * len(batch.pairs[half]) / 11
+        total = total + actual.total * len(batch.pairs[half]) / 11
     total.backward()
     torch.testing.assert_close(loss.total, total)
     expected = gradients(single)
@@ -283,11 +287,11 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
-def test_data_parallel__copies_follow_the_network(drawn: Sets, recipe: PretrainingRecipe) -> None:
-    spread, _, records = run(drawn, recipe, ComputeOptions((CPU, CPU, CPU)))
+def test_data_parallel__copies_follow_the_network(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
+    spread, _, records = run(pair_sets, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert spread is not None
     assert all(np.isfinite(record.fidelity) for record in records)
-    again, _, _ = run(drawn, recipe, ComputeOptions((CPU, CPU, CPU)))
+    again, _, _ = run(pair_sets, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert_same(spread, again)
     replicas = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
     with torch.no_grad():
@@ -298,9 +302,9 @@ def test_data_parallel__copies_follow_the_network(drawn: Sets, recipe: Pretraini
 
 
 def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
-    drawn: Sets, recipe: PretrainingRecipe
+    pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
-    batch = one_batch(drawn, recipe)
+    batch = one_batch(pair_sets, recipe)
     seen: list[torch.dtype] = []
     losses = {}
     for precision in ("fp32", "bf16"):
@@ -311,7 +315,7 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
     assert set(seen[2:]) == {torch.bfloat16}
     assert losses["bf16"].dtype == torch.float32
     torch.testing.assert_close(losses["bf16"], losses["fp32"], rtol=0.05, atol=0.02)
-    result, _, _ = run(drawn, recipe, ComputeOptions(precision="bf16"))
+    result, _, _ = run(pair_sets, recipe, ComputeOptions(precision="bf16"))
     assert result is not None
     assert {value.dtype for value in result.best_weights.values()} == {torch.float32, torch.int64}
 
@@ -335,8 +339,8 @@ def test_pair_accuracy__counts_pairs_in_the_order_of_the_labels() -> None:
     assert all(pair_accuracy(scores, mos) == 0.5 for scores in ([0, 0, 0, 0], [float(x) * 0 for x in mos]))
 
 
-def test_trainer__steps_report_their_speed(drawn: Sets, recipe: PretrainingRecipe) -> None:
-    _, steps, records = run(drawn, recipe)
+def test_trainer__steps_report_their_speed(pair_sets: Sets, recipe: PretrainingRecipe) -> None:
+    _, steps, records = run(pair_sets, recipe)
     assert all(step.images_per_second > 0 for step in steps)
     assert [record.pairs for record in records] == [40] * 3
     assert all(earlier.learning_rate >= later.learning_rate for earlier, later in pairwise(records))

@@ -48,9 +48,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def data_in(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found.group(1))
+    actual = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert actual is not None
+    return json.loads(actual.group(1))
 
 
 # --- what the page says
@@ -59,12 +59,12 @@ def data_in(page: str) -> Any:
 def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
     page = data_in(rendered(build_report([folder], tmp_path)))
-    (told,) = page["runs"]
-    scores, videos = told["scores"], told["videos"]
+    (shown,) = page["runs"]
+    scores, videos = shown["scores"], shown["videos"]
     rows = zip(
         scores["split"], scores["part"], scores["video"], scores["output"], scores["score"], strict=True
     )
-    found = [
+    actual = [
         (
             str(split),
             page["parts"][part],
@@ -74,13 +74,13 @@ def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -
         )
         for split, part, video, *numbers in rows
     ]
-    assert found == [tuple(row.values()) for row in scores_in(folder)]
+    assert actual == [tuple(row.values()) for row in scores_in(folder)]
     kept = json.loads((folder / "metrics.json").read_text())
-    assert told["summary"] == {key: kept[key] for key in told["summary"]}
-    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(told["summary"])
-    assert told["training"][1]["kept_epoch"] == 19
-    assert told["training"][1]["series"]["loss"][:2] == [2.1, 1.1]
-    facts = {(group["group"], name): value for group in told["facts"] for name, value in group["rows"]}
+    assert shown["summary"] == {key: kept[key] for key in shown["summary"]}
+    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(shown["summary"])
+    assert shown["training"][1]["kept_epoch"] == 19
+    assert shown["training"][1]["series"]["loss"][:2] == [2.1, 1.1]
+    facts = {(group["group"], name): value for group in shown["facts"] for name, value in group["rows"]}
     assert facts["Run", "seed"] == "0"
     assert len(facts["Run", "digest of the configuration"]) == 64
 
@@ -92,40 +92,40 @@ def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -
 def test_build_report__error_is_calibrated_score_minus_label(
     tmp_path: Path, mapping: str, videos: int
 ) -> None:
-    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
-    labels = [told.videos[video].mos for video in told.scores.video]
-    assert told.scores.error == tuple(
-        score - label for score, label in zip(told.scores.score, labels, strict=True)
+    (shown,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=videos)], tmp_path).runs
+    labels = [shown.videos[video].mos for video in shown.scores.video]
+    assert shown.scores.error == tuple(
+        score - label for score, label in zip(shown.scores.score, labels, strict=True)
     )
     own = [
         error
-        for split, part, error in zip(told.scores.split, told.scores.part, told.scores.error, strict=True)
+        for split, part, error in zip(shown.scores.split, shown.scores.part, shown.scores.error, strict=True)
         if (split, part) == (1, "test")
     ]
     assert np.sqrt(np.mean(np.square(own))) == pytest.approx(
-        told.summary.rmse_calibrated.values[1], rel=1e-12
+        shown.summary.rmse_calibrated.values[1], rel=1e-12
     )
 
 
 @pytest.mark.parametrize("mapping", ["logistic", "none"])
 def test_build_report__fits_increasing_logistics_to_calibrated_scores(tmp_path: Path, mapping: str) -> None:
-    (told,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
+    (shown,) = build_report([recorded_run(tmp_path / "a", mapping=mapping, videos=200)], tmp_path).runs
     own = [
         row
-        for row, (split, part) in enumerate(zip(told.scores.split, told.scores.part, strict=True))
+        for row, (split, part) in enumerate(zip(shown.scores.split, shown.scores.part, strict=True))
         if (split, part) == (1, "test")
     ]
-    scores = [told.scores.score[row] for row in own]
-    mos = [told.videos[told.scores.video[row]].mos for row in own]
+    scores = [shown.scores.score[row] for row in own]
+    mos = [shown.videos[shown.scores.video[row]].mos for row in own]
     assert (
-        next(curve.tau for curve in told.fitted if curve.split == 1)
+        next(curve.tau for curve in shown.fitted if curve.split == 1)
         == fit_logistic(scores, mos, DEFAULT_MAPPING).tau
     )
 
 
 def test_build_report__gives_the_reason_where_no_logistic_is_fitted(tmp_path: Path) -> None:
-    (told,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
-    every, *splits = told.fitted
+    (shown,) = build_report([recorded_run(tmp_path / "a", mapping="logistic-increasing")], tmp_path).runs
+    every, *splits = shown.fitted
     assert (every.split, len(every.tau), every.note) == (-1, 4, "")
     assert {curve.tau for curve in splits} == {()}
     assert all(
@@ -140,9 +140,9 @@ def test_build_report__notes_what_the_calibration_warns_of(tmp_path: Path) -> No
     values = json.loads(path.read_text())
     values["tiny"][1]["note"] = "the head's scores run against the labels of its 8 validation videos"
     path.write_text(json.dumps(values))
-    (told,) = build_report([folder], tmp_path).runs
-    assert told.notes == ("split 1: the head's scores run against the labels of its 8 validation videos",)
-    assert told.calibrated_on == ("validation",)
+    (shown,) = build_report([folder], tmp_path).runs
+    assert shown.notes == ("split 1: the head's scores run against the labels of its 8 validation videos",)
+    assert shown.calibrated_on == ("validation",)
 
 
 @pytest.mark.parametrize("name", ["sub-gru", "svr", "mdtvsfa", "no-time"])
@@ -151,44 +151,44 @@ def test_build_report__opens_runs_of_an_earlier_version(shared_data: Path, tmp_p
     if not (old / "runs" / name).is_dir():
         pytest.skip(f"runs of an earlier version are absent: {old / 'runs' / name}")
     page = data_in(rendered(build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)))
-    (told,) = page["runs"]
-    scores, labels = told["scores"], told["videos"]["mos"]
+    (shown,) = page["runs"]
+    scores, labels = shown["scores"], shown["videos"]["mos"]
     rows = list(zip(scores["video"], scores["score"], scores["error"], strict=True))
     assert len(rows) == len(scores_in(old / "runs" / name))
     assert all(score - labels[video] == error for video, score, error in rows)
-    low, high = told["datasets"][0]["range"]
+    low, high = shown["datasets"][0]["range"]
     assert all(low <= score <= high for score in scores["score"])
-    assert len(told["frames"]) == 3, told["notes"]
+    assert len(shown["frames"]) == 3, shown["notes"]
     measured = [
-        told["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")
+        shown["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")
     ]
     assert np.isfinite(measured).all()
-    assert (told["summary"]["few_videos"], told["few_videos"][:24]) == (True, "measured on only 7 test ")
+    assert (shown["summary"]["few_videos"], shown["few_videos"][:24]) == (True, "measured on only 7 test ")
 
 
 def test_build_report__names_videos_of_several_data_sets(tmp_path: Path) -> None:
-    (told,) = build_report([recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))], tmp_path).runs
-    assert {(video.dataset, video.name[:1], video.content[:5]) for video in told.videos} == {
+    (shown,) = build_report([recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))], tmp_path).runs
+    assert {(video.dataset, video.name[:1], video.content[:5]) for video in shown.videos} == {
         ("konvid", "v", "scene"),
         ("cvd2014", "v", "scene"),
     }
-    assert {curve.dataset for curve in told.fitted} == {"konvid", "cvd2014"}
-    assert list(told.summary.datasets) == ["konvid", "cvd2014"]
+    assert {curve.dataset for curve in shown.fitted} == {"konvid", "cvd2014"}
+    assert list(shown.summary.datasets) == ["konvid", "cvd2014"]
 
 
 def test_build_report__curves_are_of_the_heads_that_tested_the_video(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, store_folder = fitted
-    (told,) = build_report([folder], tmp_path, store=store_folder, curves=3).runs
-    assert len(told.frames) == 3
-    curve = told.frames[0]
-    video = told.videos[curve.video]
+    (shown,) = build_report([folder], tmp_path, store=store_folder, curves=3).runs
+    assert len(shown.frames) == 3
+    curve = shown.frames[0]
+    video = shown.videos[curve.video]
     worst = max(
-        (row for row, part in enumerate(told.scores.part) if part == "test"),
-        key=lambda row: abs(told.scores.error[row]),
+        (row for row, part in enumerate(shown.scores.part) if part == "test"),
+        key=lambda row: abs(shown.scores.error[row]),
     )
-    assert told.scores.video[worst] == curve.video
+    assert shown.scores.video[worst] == curve.video
     store = FeatureStore.open(store_folder / "tiny.zarr")
     number = names().index(video.name)
     expected = Model.load(folder).frame_scores(load_features(store, "tiny").features[number], curve.splits[0])
@@ -201,30 +201,30 @@ def test_build_report__curves_are_of_the_heads_that_tested_the_video(
 def test_build_report__the_mean_of_a_frame_curve_is_the_score_of_the_video(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
-    assert len(told.frames) == 8
-    for curve in told.frames:
+    (shown,) = build_report([fitted[0]], tmp_path, store=fitted[1]).runs
+    assert len(shown.frames) == 8
+    for curve in shown.frames:
         own = [
             row
-            for row, video in enumerate(told.scores.video)
-            if video == curve.video and told.scores.part[row] == "test"
+            for row, video in enumerate(shown.scores.video)
+            if video == curve.video and shown.scores.part[row] == "test"
         ]
         assert np.mean(curve.scores) == pytest.approx(
-            np.mean([told.scores.score[row] for row in own]), rel=1e-5
+            np.mean([shown.scores.score[row] for row in own]), rel=1e-5
         )
 
 
 def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a", datasets=("konvid", "cvd2014"))
-    (told,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
-    assert [note[:32] for note in told.notes] == ["no scores of frames for 'konvid'"], (
+    (shown,) = build_report([folder], tmp_path, store=tmp_path, curves=1).runs
+    assert [note[:32] for note in shown.notes] == ["no scores of frames for 'konvid'"], (
         "the one curve would be of the first data set"
     )
-    tested = worst_videos(told)
-    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "cvd2014"} == {
+    tested = worst_videos(shown)
+    assert {shown.no_frames[video][:32] for video in tested if shown.videos[video].dataset == "cvd2014"} == {
         "With --curves 1, `vqafeat report"
     }
-    assert {told.no_frames[video][:32] for video in tested if told.videos[video].dataset == "konvid"} == {
+    assert {shown.no_frames[video][:32] for video in tested if shown.videos[video].dataset == "konvid"} == {
         "No scores of frames for 'konvid'"
     }
 
@@ -232,9 +232,9 @@ def test_build_report__shares_curves_among_data_sets(tmp_path: Path) -> None:
 # --- why a video has no curve
 
 
-def reasons_of(told: ReportRun) -> dict[str, str]:
+def reasons_of(shown: ReportRun) -> dict[str, str]:
     """Return the reasons of the videos without a curve, by name."""
-    return {video.name: reason for video, reason in zip(told.videos, told.no_frames, strict=True) if reason}
+    return {video.name: reason for video, reason in zip(shown.videos, shown.no_frames, strict=True) if reason}
 
 
 def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
@@ -247,14 +247,14 @@ def changed_run(folder: Path, fitted: Path, **identity: str) -> Path:
 
 
 def test_build_report__without_a_store_names_the_option(fitted: tuple[Path, Path], tmp_path: Path) -> None:
-    (told,) = build_report([fitted[0]], tmp_path).runs
+    (shown,) = build_report([fitted[0]], tmp_path).runs
     tested = {
-        told.videos[video].name
-        for video, part in zip(told.scores.video, told.scores.part, strict=True)
+        shown.videos[video].name
+        for video, part in zip(shown.scores.video, shown.scores.part, strict=True)
         if part == "test"
     }
-    assert told.frames == ()
-    assert {reasons_of(told)[name] for name in tested} == {
+    assert shown.frames == ()
+    assert {reasons_of(shown)[name] for name in tested} == {
         "Give --store FOLDER to `vqafeat report` to see the score of each frame."
     }
 
@@ -262,18 +262,18 @@ def test_build_report__without_a_store_names_the_option(fitted: tuple[Path, Path
 def test_build_report__a_video_without_a_curve_has_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
-    tested = [told.videos[video].name for video in worst_videos(told)]
-    assert [told.videos[curve.video].name for curve in told.frames] == tested[:3]
-    reasons = reasons_of(told)
+    (shown,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=3).runs
+    tested = [shown.videos[video].name for video in worst_videos(shown)]
+    assert [shown.videos[curve.video].name for curve in shown.frames] == tested[:3]
+    reasons = reasons_of(shown)
     assert set(reasons) == {*names()} - {*tested[:3]}
     assert all(
         reasons[name].startswith("With --curves 3, `vqafeat report` scores the frames of at most 3 test")
         for name in tested[3:]
     )
     assert {reasons[name] for name in set(names()) - set(tested)} == {NOT_TESTED}
-    (told,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=0).runs
-    assert all(reasons_of(told)[name].startswith("With --curves 0") for name in tested)
+    (shown,) = build_report([fitted[0]], tmp_path, store=fitted[1], curves=0).runs
+    assert all(reasons_of(shown)[name].startswith("With --curves 0") for name in tested)
 
 
 def test_build_report__a_video_without_whole_features_has_a_reason(
@@ -281,11 +281,11 @@ def test_build_report__a_video_without_whole_features_has_a_reason(
 ) -> None:
     shutil.copytree(fitted[1], tmp_path / "features")
     FeatureStore.open(tmp_path / "features" / "tiny.zarr", writable=True).forget("night/clip 3.mp4")
-    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
-    assert len(told.frames) == 7
-    found = reasons_of(told)["night/clip 3.mp4"]
-    assert found.startswith("No score of each frame: '")
-    assert found.endswith(
+    (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(shown.frames) == 7
+    actual = reasons_of(shown)["night/clip 3.mp4"]
+    assert actual.startswith("No score of each frame: '")
+    assert actual.endswith(
         "tiny.zarr' has no complete features 'tiny' of this video; run `vqafeat extract` again."
     )
 
@@ -299,42 +299,42 @@ def test_build_report__one_damaged_video_leaves_the_curves_of_the_others(
     )
     (chunk,) = (path for path in values.rglob("*") if path.is_file() and path.name != "zarr.json")
     chunk.write_bytes(chunk.read_bytes()[:-8])
-    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
-    assert len(told.frames) == 7
-    assert reasons_of(told)["night/clip 3.mp4"].startswith("No score of each frame: ")
+    (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path / "features").runs
+    assert len(shown.frames) == 7
+    assert reasons_of(shown)["night/clip 3.mp4"].startswith("No score of each frame: ")
 
 
 def test_build_report__a_missing_store_is_a_note_and_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    (told,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
-    assert told.frames == ()
-    (note,) = (note for note in told.notes if "no scores of frames for 'tiny': no feature store at" in note)
-    assert reasons_of(told)[names()[0]] == f"N{note[1:]}"
-    assert reasons_of(told)[names()[5]] == NOT_TESTED
+    (shown,) = build_report([fitted[0]], tmp_path, store=tmp_path).runs
+    assert shown.frames == ()
+    (note,) = (note for note in shown.notes if "no scores of frames for 'tiny': no feature store at" in note)
+    assert reasons_of(shown)[names()[0]] == f"N{note[1:]}"
+    assert reasons_of(shown)[names()[5]] == NOT_TESTED
 
 
 def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
     fitted: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder = changed_run(tmp_path / "changed", fitted[0], view="half")
-    (told,) = build_report([folder], tmp_path, store=fitted[1]).runs
-    assert told.frames == ()
+    (shown,) = build_report([folder], tmp_path, store=fitted[1]).runs
+    assert shown.frames == ()
     assert any(
         "no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note
-        for note in told.notes
+        for note in shown.notes
     )
-    assert "features 'tiny' were computed differently than in training" in reasons_of(told)[names()[0]]
+    assert "features 'tiny' were computed differently than in training" in reasons_of(shown)[names()[0]]
 
 
 def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
-    told = report_run(fitted[0], "a")
+    shown = report_run(fitted[0], "a")
     with pytest.raises(
         ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
     ):
-        replace(told, no_frames=("", *told.no_frames[1:]))
+        replace(shown, no_frames=("", *shown.no_frames[1:]))
     with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
-        replace(told, frames=(FrameCurve(0, (0,), (), (1.0,)),))
+        replace(shown, frames=(FrameCurve(0, (0,), (), (1.0,)),))
 
 
 # --- notes
@@ -344,11 +344,11 @@ def test_build_report__leaves_out_and_reports_rows_without_a_score(tmp_path: Pat
     folder = recorded_run(tmp_path / "a")
     path = folder / "predictions.csv"
     lines = path.read_text().splitlines()
-    place = next(row for row, line in enumerate(lines) if ",train," in line)
-    lines[place] = lines[place].rsplit(",", 2)[0] + ",,"
+    position = next(row for row, line in enumerate(lines) if ",train," in line)
+    lines[position] = lines[position].rsplit(",", 2)[0] + ",,"
     path.write_text("\n".join(lines) + "\n")
-    (told,) = build_report([folder], tmp_path).runs
-    assert told.notes == ("1 of 120 rows without a score left out",)
+    (shown,) = build_report([folder], tmp_path).runs
+    assert shown.notes == ("1 of 120 rows without a score left out",)
 
 
 def test_rendered__the_same_runs_give_the_same_page(tmp_path: Path) -> None:
@@ -369,8 +369,8 @@ def test_rendered__names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp
     assert ENDING not in page
     assert page.count("</script>") == 2
     assert "<title>&lt;b&gt;&amp;&quot;&#x27;&lt;/title&gt;</title>" in page
-    (told,) = data_in(page)["runs"]
-    assert {NASTY, ENDING} < set(told["videos"]["name"])
+    (shown,) = data_in(page)["runs"]
+    assert {NASTY, ENDING} < set(shown["videos"]["name"])
 
 
 def test_json_in_html__escapes_what_html_and_scripts_read() -> None:
@@ -509,8 +509,8 @@ def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -
     ended = run("report", folder, "--out", out, "--videos", tmp_path, "--title", "A study")
     assert (ended.code, ended.out) == (0, f"{out}\n"), ended.err
     assert "a: files of 1 of 40 videos" in ended.err
-    told = data_in(out.read_text(encoding="utf-8"))
-    assert (told["title"], told["runs"][0]["videos"]["address"][3]) == ("A study", "../v0003.mp4")
+    shown = data_in(out.read_text(encoding="utf-8"))
+    assert (shown["title"], shown["runs"][0]["videos"]["address"][3]) == ("A study", "../v0003.mp4")
     ended = run("report", folder, "--out", out)
     assert (ended.code, "which exists; pass --overwrite to replace it" in ended.err) == (1, True)
     assert run("report", folder, "--out", out, "--overwrite").code == 0
@@ -591,14 +591,14 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
 
 
 def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[tuple[list[float], list[float]]] = []
+    written: list[tuple[list[float], list[float]]] = []
     monkeypatch.setattr(
-        plots, "plot_scores", lambda scores, labels, *rest: drawn.append((scores, labels)) or rest[-1]
+        plots, "plot_scores", lambda scores, labels, *rest: written.append((scores, labels)) or rest[-1]
     )
     folder = recorded_run(tmp_path / "a")
     plots.plot_run(report_run(folder, "a"), tmp_path)
     tested = [row for row in scores_in(folder) if row["part"] == "test"]
-    ((scores, labels),) = drawn
+    ((scores, labels),) = written
     assert sorted(zip(scores, labels, strict=True)) == sorted(
         (float(row["score"]), float(row["mos"])) for row in tested
     )
@@ -607,8 +607,8 @@ def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.M
 def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "two", datasets=("konvid", "cvd2014"))
     ended = run("report", folder, "--out", tmp_path / "page.html", "--plots", tmp_path / "plots")
-    drawn = sorted(path.name for path in (tmp_path / "plots").iterdir())
-    assert drawn == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
+    written = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert written == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
     with pytest.raises(
         ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"

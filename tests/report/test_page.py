@@ -70,20 +70,22 @@ def opened(browser: Any) -> Iterator[Callable[..., Page]]:
     """Return an opener of pages; at the end none may have complained, asked for anything but its videos, or
     shown a dialogue.
     """
-    said: list[str] = []
+    messages: list[str] = []
     contexts = []
 
     def open_page(path: Path, shown: str = SHOWN, **context: Any) -> Page:
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: messages.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (messages.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         own = (path.as_uri(), (path.parent / "videos").as_uri(), "blob:")
         page.on(
             "request",
-            lambda request: None if request.url.startswith(own) else said.append(f"request: {request.url}"),
+            lambda request: (
+                None if request.url.startswith(own) else messages.append(f"request: {request.url}")
+            ),
         )
         page.goto(path.as_uri())
         page.wait_for_selector(shown)
@@ -92,7 +94,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert not said
+    assert not messages
 
 
 def until(page: Page, condition: str) -> None:
@@ -104,8 +106,8 @@ def until(page: Page, condition: str) -> None:
 
 
 def column(page: Page, number: int, table: str = "#videos-table") -> list[str]:
-    found: list[str] = page.locator(f"{table} tbody tr td:nth-child({number})").all_text_contents()
-    return found
+    actual: list[str] = page.locator(f"{table} tbody tr td:nth-child({number})").all_text_contents()
+    return actual
 
 
 def numbers(texts: list[str]) -> list[float]:
@@ -214,9 +216,9 @@ def test_page__scatter_has_the_line_of_equal_score_and_label(
         in caption
     )
     assert "The logistic is fitted to the scores of the test parts of all splits together." in caption
-    drawn = page.evaluate(DRAWN_AGAIN)
-    assert "calibrated score" in drawn["texts"]
-    assert [bool(dashes) for dashes in drawn["dashes"]] == [False, True, False, False], (
+    written = page.evaluate(DRAWN_AGAIN)
+    assert "calibrated score" in written["texts"]
+    assert [bool(dashes) for dashes in written["dashes"]] == [False, True, False, False], (
         "each line has a rim; that of equality is dashed"
     )
     page.select_option("#run", label="few")
@@ -234,20 +236,20 @@ def test_page__plain_and_calibrated_measures_are_next_to_the_mapped_ones(
     titles = ["SROCC", "KROCC", "PLCC", "PLCC plain", "RMSE", "RMSE plain", "RMSE calibrated"]
     heads = page.locator("#metrics-table th")
     assert heads.all_inner_texts() == ["Run", "Data set", "Videos", *titles]
-    helps = {title: heads.nth(place).get_attribute("title") for place, title in enumerate(titles, 3)}
+    helps = {title: heads.nth(index).get_attribute("title") for index, title in enumerate(titles, 3)}
     assert "own output with the labels, without a mapping" in helps["PLCC plain"]
     assert "of the calibrated scores" in helps["RMSE calibrated"]
     page.evaluate("document.querySelector('#metrics details').open = true")
     kept = json.loads((large_page.parent / "few" / "metrics.json").read_text())
     few = page.locator("#metrics-table tbody tr", has_text="few").first.locator("td").all_inner_texts()
     places = {
-        name: place
-        for place, name in enumerate(
+        name: index
+        for index, name in enumerate(
             ("srocc", "krocc", "plcc", "plcc_plain", "rmse", "rmse_plain", "rmse_calibrated"), 3
         )
     }
-    for name, place in places.items():
-        assert few[place].split("\n") == [
+    for name, index in places.items():
+        assert few[index].split("\n") == [
             f"{kept[name]['mean']:.3f} ± {kept[name]['std']:.3f} *", f"median {kept[name]['median']:.3f} *"
         ], name  # fmt: skip
     split = page.locator("#splits-table tbody tr", has_text="few").nth(1).locator("td").all_inner_texts()
@@ -327,10 +329,10 @@ def test_page__pointing_shows_and_clicking_opens(opened: Callable[..., Page], la
     page.locator("#text").focus()
     assert page.locator("#tip").is_hidden()
     page.mouse.move(x, y)
-    told = page.locator("#tip").inner_text()
-    assert "v0005.mp4" in told
-    assert "test part of split" in told
-    assert "label" in told
+    reported = page.locator("#tip").inner_text()
+    assert "v0005.mp4" in reported
+    assert "test part of split" in reported
+    assert "label" in reported
     page.mouse.click(x, y)
     assert page.locator("#chosen-title").inner_text() == "v0005.mp4"
     assert page.locator("#chosen-table tbody tr").count() == 10
@@ -398,10 +400,10 @@ def test_page__keys_reach_everything(opened: Callable[..., Page], fitted_page: P
     page.focus("#scatter-marks")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    said = page.locator("#scatter-said").inner_text()
-    assert "test part of split" in said
+    messages = page.locator("#scatter-said").inner_text()
+    assert "test part of split" in messages
     page.keyboard.press("Enter")
-    assert said.startswith(str(page.locator("#chosen-title").text_content()))
+    assert messages.startswith(str(page.locator("#chosen-title").text_content()))
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
 

@@ -121,9 +121,9 @@ def plan_camera(seed: int, content: int) -> Camera:
             f"content is {content}: the two photographs give {MOST_CONTENTS} contents, numbered from 0"
         )
     rng = np.random.default_rng((seed, content, 1))
-    place, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
+    position, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
     photograph = tuple(PLACES)[content % 2]
-    x, y, usual_zoom = (*PLACES[photograph], _LAST_PLACE)[place]
+    x, y, usual_zoom = (*PLACES[photograph], _LAST_PLACE)[position]
     zoom = usual_zoom * rng.uniform(0.96, 1.04)
     factor, speed_px, shake_px, roll = {
         "pan": (1.0, rng.uniform(60, 85), 0.4, 0.0),
@@ -136,12 +136,12 @@ def plan_camera(seed: int, content: int) -> Camera:
     reach = MARGIN_PX + 0.5 * max(first_zoom, last_zoom) * np.array([WIDTH_PX, HEIGHT_PX])
     size = np.array(PHOTOGRAPH_SIZE_PX, dtype=np.float64)
     leg = np.clip(leg, -np.maximum(size / 2 - reach, 0), np.maximum(size / 2 - reach, 0))
-    middle = np.array([size[0] - x if place % 2 else x, y]) + rng.uniform(-15, 15, 2)
+    middle = np.array([size[0] - x if position % 2 else x, y]) + rng.uniform(-15, 15, 2)
     centre = np.clip(middle, reach + abs(leg), size - reach - abs(leg))
     first, last = centre - leg, centre + leg
     return Camera(
         photograph=photograph,
-        mirrored=place % 2 == 1,
+        mirrored=position % 2 == 1,
         frame_rate_hz=FRAME_RATES_HZ[content % 3],
         move=move,
         first_centre_px=(float(first[0]), float(first[1])),

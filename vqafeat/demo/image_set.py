@@ -163,8 +163,8 @@ def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
     for content in range(settings.contents):
         for number, (name, kind) in enumerate(IMAGE_KINDS.items()):
             rng = np.random.default_rng((settings.seed, content, number))
-            drawn = rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1 if kind.amounts else [0]
-            planned += [_planned(content, name, int(severity), rng) for severity in sorted(drawn)]
+            severities = rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1 if kind.amounts else [0]
+            planned += [_planned(content, name, int(severity), rng) for severity in sorted(severities)]
     return planned
 
 

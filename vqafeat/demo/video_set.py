@@ -221,7 +221,8 @@ def _known_digests(root: Path, settings: DemoSettings) -> dict[str, str]:
                 f"empty folder"
             )
         return {}
-    return read_marker(path, asdict(settings), "sha256", dict, "a demo")
+    digests: dict[str, str] = read_marker(path, asdict(settings), "sha256", dict, "a demo")
+    return digests
 
 
 def read_marker(path: Path, settings: dict[str, Any], key: str, kind: type, what: str) -> Any:
