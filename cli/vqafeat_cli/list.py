@@ -86,8 +86,7 @@ def _groupings() -> Iterable[tuple[str, str]]:
 def _image_sets() -> Iterable[tuple[str, str]]:
     from vqafeat.pretraining.image_sets import IMAGE_SETS
 
-    for name in IMAGE_SETS:
-        reader = IMAGE_SETS.get(name)
+    for name, reader in IMAGE_SETS.items():
         yield (
             name,
             f"{reader.described}; "

@@ -176,9 +176,7 @@ def test_proxy_score__refuses_wrong_arguments(clip: Clip) -> None:
         proxy_score("flicker", 6)
     with pytest.raises(ArgumentError, match="severity is 1: this kind allows 0 to 0"):
         proxy_score("pristine", 1)
-    with pytest.raises(
-        UnknownNameError, match=r"unknown kind of distortion 'flickr': known are: pristine, .*flicker"
-    ):
+    with pytest.raises(UnknownNameError, match=r"unknown kind of distortion 'flickr': did you mean flicker"):
         proxy_score("flickr", 1)
     with pytest.raises(ArgumentError, match=r"a Kind has amounts \(1,\) and slope 2: give 5 amounts or none"):
         Kind(unit="", amounts=(1,), slope=2)

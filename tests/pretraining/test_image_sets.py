@@ -15,7 +15,7 @@ from vqafeat.pretraining.image_sets import ASSUMED_STD, IMAGE_SETS, load_image_s
 
 
 def test_image_sets__have_the_numbers_of_pairs_of_the_papers() -> None:
-    pairs = {name: IMAGE_SETS.get(name).pairs for name in IMAGE_SETS}
+    pairs = {name: reader.pairs for name, reader in IMAGE_SETS.items()}
     assert pairs == {"bid": 20_000, "clive": 40_000, "koniq": 90_000, "spaq": 100_000, "kadid": None}
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqafeat.demo.camera import Pictures, Pixels
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.errors import ArgumentError
+from vqafeat.registry import named
 
 Index = NDArray[np.int64]
 
@@ -152,8 +153,6 @@ KINDS = {
 
 def proxy_score(kind: str, severity: int) -> float:
     """Return the proxy score before rater noise: 90 − slope of the kind · severity."""
-    if kind not in KINDS:
-        raise UnknownNameError(f"unknown kind of distortion '{kind}': known are: {', '.join(KINDS)}.")
-    entry = KINDS[kind]
+    entry = named("kind of distortion", kind, KINDS)
     entry.amount(severity)
     return PRISTINE_SCORE - entry.slope * severity

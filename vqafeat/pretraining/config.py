@@ -6,7 +6,7 @@ from math import inf, isfinite
 from typing import Any
 
 from vqafeat.errors import ArgumentError
-from vqafeat.registry import Registry
+from vqafeat.registry import Registry, named
 from vqafeat.training.config import step
 
 # how images are brought to size (`images.training_size`, `images.validation_size`) → in words, for lists
@@ -59,7 +59,7 @@ class PretrainingRecipe:
     start_std: float = 0.0
 
     def __post_init__(self) -> None:
-        self._require("preparation", self.preparation in PREPARATIONS, f"one of {', '.join(PREPARATIONS)}")
+        named("preparation", self.preparation, PREPARATIONS)
         rate = self.learning_rate
         self._require("learning_rate", rate > 0 and isfinite(rate), "above 0 and finite, as 0.0001")
         self._require("decay", 0 < self.decay <= 1, "above 0 and at most 1, as 0.1")

@@ -13,7 +13,7 @@ from vqafeat.datasets.label_readers import Table, column_of, parsed_scores, read
 from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, summarize
-from vqafeat.registry import Registry
+from vqafeat.registry import named
 
 
 @dataclass(frozen=True)
@@ -244,57 +244,43 @@ def spaq_columns(path: Path) -> LabelColumns:
     return LabelColumns(names, mos, [ASSUMED_STD] * len(mos), assumed)
 
 
-IMAGE_SETS: Registry[ImageSetReader] = Registry("image set")
-IMAGE_SETS.add(
-    "bid",
-    ImageSetReader(
+_KONIQ_FILE = "koniq10k_scores_and_distributions.csv"
+IMAGE_SETS = {
+    "bid": ImageSetReader(
         "BID: DatabaseGrades.xlsx, ImageDatabase/",
         ("DatabaseGrades.xlsx", "DatabaseGrades.xls"),
         ("ImageDatabase", "."),
         bid_columns,
         20_000,
     ),
-)
-IMAGE_SETS.add(
-    "clive",
-    ImageSetReader(
+    "clive": ImageSetReader(
         "LIVE Challenge: Data/All*_release.mat, Images/",
         ("Data/AllMOS_release.mat", "AllMOS_release.mat"),
         ("Images", "."),
         clive_columns,
         40_000,
     ),
-)
-_KONIQ_FILE = "koniq10k_scores_and_distributions.csv"
-# `data_koniq10k.m` in the released code of UNIQUE takes the eighth and ninth column, MOS and SD, and not
-# MOS_zscore: the mean of the ratings, 1 to 5, and their deviation
-IMAGE_SETS.add(
-    "koniq",
-    ImageSetReader(
+    # `data_koniq10k.m` in the released code of UNIQUE takes the eighth and ninth column, MOS and SD, and not
+    # MOS_zscore: the mean of the ratings, 1 to 5, and their deviation
+    "koniq": ImageSetReader(
         f"KonIQ-10k: {_KONIQ_FILE}, 1024x768/",
         (_KONIQ_FILE, f"koniq10k_scores_and_distributions/{_KONIQ_FILE}"),
         ("1024x768", "512x384"),
         named_columns("image_name", "MOS", "SD", "column SD"),
         90_000,
     ),
-)
-IMAGE_SETS.add(
-    "spaq",
-    ImageSetReader(
+    "spaq": ImageSetReader(
         f"SPAQ: Annotations/{_SPAQ_FILES[1]}, TestImage/",
         tuple(f"{folder}{name}" for name in _SPAQ_FILES for folder in ("Annotations/", "")),
         ("TestImage", "TestImage/TestImage"),
         spaq_columns,
         100_000,
     ),
-)
-# `dmos` runs from 1 to 5 and is higher for better images; versions of one reference image are one content.
-# The column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496)
-# and (4.33, 0.869) give whole sums of squares as deviations (633 and 586), and broken ones as variances.
-# UNIQUE's `data_kadid10k.m` takes its square root
-IMAGE_SETS.add(
-    "kadid",
-    ImageSetReader(
+    # `dmos` runs from 1 to 5 and is higher for better images; versions of one reference are one content. The
+    # column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496)
+    # and (4.33, 0.869) give whole sums of squares as deviations (633 and 586), and broken ones as variances.
+    # UNIQUE's `data_kadid10k.m` takes its square root
+    "kadid": ImageSetReader(
         "KADID-10k: dmos.csv, images/",
         ("dmos.csv",),
         ("images",),
@@ -302,7 +288,7 @@ IMAGE_SETS.add(
             "dist_img", "dmos", "var", "column var, which holds standard deviations", content="ref_img"
         ),
     ),
-)
+}
 
 _REQUIRED_COLUMNS, _CONTENT_COLUMN = ("image", "mos", "std"), "content"
 
@@ -335,13 +321,13 @@ def load_image_set(argument: str) -> ImageSet:
     name, _, text = argument.partition("=")
     if not name or not text:
         raise ArgumentError(
-            f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS.names())}), "
+            f"--images {argument} has to be NAME=FOLDER with a known set ({', '.join(IMAGE_SETS)}), "
             f"or NAME=FILE.csv with the columns image,mos,std."
         )
     path = Path(text)
     if path.suffix.lower() == ".csv":
         return _read_own(path, name)
-    reader = IMAGE_SETS.get(name)
+    reader = named("image set", name, IMAGE_SETS)
     if not path.is_dir():
         raise DatasetError(
             f"--images {argument}: '{path}' is no folder; give the folder of '{name}' as it ships."

@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from vqafeat.datasets.dataset import summarize
 from vqafeat.errors import DatasetError
+from vqafeat.io import summarize
 from vqafeat.pretraining.config import PretrainingRecipe
 
 _CHECKED_SIZE = (64, 64)

@@ -125,7 +125,7 @@ def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed:
             f"('{image_set.labels}'); a pair takes two. Add images, or leave the set out."
         )
     if pairs is None:
-        published = IMAGE_SETS.get(image_set.name).pairs if image_set.name in IMAGE_SETS else None
+        published = IMAGE_SETS[image_set.name].pairs if image_set.name in IMAGE_SETS else None
         pairs = published or PAIRS_AN_IMAGE * len(training)
     random = np.random.default_rng([seed, *image_set.name.encode()])
     rows = training[different_pairs(len(training), pairs, random)]

@@ -155,7 +155,7 @@ def measure_ensemble(task: Task) -> Measured:
     blend = ensemble(first.path, second.path, mapping=task.request.mapping)
     kappas = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas)
     measured = Measured.of(blend.summary, task.cell.measure, (first.path, second.path))
-    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({blend.chosen})"))
+    return replace(measured, notes=(*measured.notes, f"kappa {kappas} ({blend.selection})"))
 
 
 @cell_type(
