@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vqafeat.extraction.extract import extract
     from vqafeat.heads.base import Head
     from vqafeat.store import FeatureStore, open_store
+    from vqafeat.store.features import FeatureDataset, collate
     from vqafeat.training.config import FitConfig
-    from vqafeat.training.data import FeatureDataset, collate
     from vqafeat.training.fit import fit
     from vqafeat.training.run import Run
 
@@ -27,14 +27,14 @@ __version__ = "0.1.0"
 _MODULES = {
     "Backbone": "vqafeat.backbones",
     "Dataset": "vqafeat.datasets",
-    "FeatureDataset": "vqafeat.training.data",
+    "FeatureDataset": "vqafeat.store.features",
     "FeatureStore": "vqafeat.store",
     "FitConfig": "vqafeat.training.config",
     "Head": "vqafeat.heads",
     "Model": "vqafeat.evaluation.model",
     "Run": "vqafeat.training.run",
     "Variant": "vqafeat.backbones",
-    "collate": "vqafeat.training.data",
+    "collate": "vqafeat.store.features",
     "evaluate": "vqafeat.evaluation.evaluate",
     "extract": "vqafeat.extraction.extract",
     "fit": "vqafeat.training.fit",

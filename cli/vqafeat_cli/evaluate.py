@@ -72,7 +72,7 @@ def evaluate(
       vqafeat evaluate runs/lsvq-resnet50-sub-gru --dataset lsvq --part test-1080p
     """
     from vqafeat.evaluation import evaluate, groups
-    from vqafeat.training.data import split_feature_sets
+    from vqafeat.store.features import split_feature_sets
     from vqafeat_cli.console import metrics_lines
     from vqafeat_cli.stores import local_copies, open_store
 

@@ -196,9 +196,9 @@ def fit(
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.heads.base import options_from_text
+    from vqafeat.store.features import split_feature_sets
     from vqafeat.training import fit as training
     from vqafeat.training.config import FitConfig
-    from vqafeat.training.data import split_feature_sets
     from vqafeat_cli.console import fit_progress
     from vqafeat_cli.stores import local_copies, open_stores, selected_features
 

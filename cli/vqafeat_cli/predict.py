@@ -79,7 +79,7 @@ def predict(
     from vqafeat.errors import VideoError
     from vqafeat.evaluation.model import Model
     from vqafeat.evaluation.predict import ScoreChecks, Scorer, videos_among
-    from vqafeat.training.data import split_feature_sets
+    from vqafeat.store.features import split_feature_sets
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None

@@ -11,7 +11,7 @@ from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.cache import Cache, cached_copy
-from vqafeat.training.data import FeatureReader, split_feature_sets
+from vqafeat.store.features import FeatureReader, split_feature_sets
 from vqafeat.training.joint_store import JointStore
 
 

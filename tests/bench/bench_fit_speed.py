@@ -19,8 +19,8 @@ from measuring import machine
 from torch import Tensor, nn
 
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import RECIPES
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import SplitTask, train_splits
 from vqafeat.training.parallel import SPLITS_PER_GROUP
 

@@ -18,10 +18,10 @@ from measuring import machine
 from vqafeat.datasets import Dataset, Video
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
+from vqafeat.store.features import FeatureDataset, load_features, to_shared_memory
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training import batching
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.data import FeatureDataset, load_features, to_shared_memory
 from vqafeat.training.trainer import SplitTask, SplitTrainer
 
 CHANNELS = 4096

@@ -24,9 +24,9 @@ import torch
 from vqafeat.heads.base import build_head
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.trainer import SplitTask, SplitTrainer, predict
 
 PLAIN: dict[str, Any] = {

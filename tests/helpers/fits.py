@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureReader
 from vqafeat.training.config import FitConfig
-from vqafeat.training.data import FeatureReader
 from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.run import Run

@@ -10,8 +10,8 @@ import torch
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.store import FeatureStore
+from vqafeat.store.features import FeatureDataset
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, VideoFeatures
-from vqafeat.training.data import FeatureDataset
 
 CHANNELS = 6
 MakeStore = Callable[..., FeatureStore]

@@ -5,8 +5,8 @@ from typing import Any
 
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.trainer import EpochRecord, SplitTask, SplitTrainer, TrainingResult
 
@@ -30,6 +30,7 @@ def train(
     result = SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train(records.append)
     yield from records
     return result
+
 
 def finish(loop: Generator[EpochRecord, None, TrainingResult]) -> TrainingResult:
     while True:

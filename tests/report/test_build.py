@@ -39,7 +39,7 @@ from vqafeat.report.page import (
 )
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
-from vqafeat.training.data import load_features
+from vqafeat.store.features import load_features
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ from vqafeat.evaluation.model import Model
 from vqafeat.heads import HEADS
 from vqafeat.registry import load_plugin
 from vqafeat.splits import Split
+from vqafeat.store.features import load_features
 from vqafeat.training.batching import Batcher
-from vqafeat.training.data import load_features
 from vqafeat.training.fit import DrawnSplits
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.trainer import EpochRecord

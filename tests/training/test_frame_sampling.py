@@ -15,9 +15,9 @@ import torch
 from tests.helpers.stores import tiny_features, tiny_sequences
 from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsError
 from vqafeat.store import FeatureStore
+from vqafeat.store.features import FeatureDataset, load_features
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.training.batching import Batcher
-from vqafeat.training.data import FeatureDataset, load_features
 from vqafeat.training.frame_sampling import (
     ORDERS,
     SAMPLINGS,

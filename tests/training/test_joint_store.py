@@ -23,8 +23,8 @@ from vqafeat.evaluation.model import Model
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import build_loss
 from vqafeat.splits import Split
+from vqafeat.store.features import load_features
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import load_features
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS
 from vqafeat.training.joint_store import JointStore, joint_splits
 from vqafeat.training.run import Run

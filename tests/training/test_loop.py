@@ -14,10 +14,10 @@ from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossFunction, LossOptions, build_loss
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.trainer import TrainingResult, frame_statistics, predict
 
 RECIPE = Recipe(

@@ -10,8 +10,8 @@ from torch import nn
 from tests.helpers.stores import tiny_sequences
 from vqafeat.errors import TrainingError
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_gru import StackedGRU, stacked_states
 from vqafeat.training.trainer import EpochRecord, SplitTask

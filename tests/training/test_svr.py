@@ -23,9 +23,9 @@ from vqafeat.evaluation.model import Model
 from vqafeat.extraction.importers import read_matrix
 from vqafeat.heads.base import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
 from vqafeat.training.trainer import TrainingResult, predict

@@ -10,8 +10,7 @@ from vqafeat.datasets import SPLIT_NAMES, Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import LeakageReport, Split
-from vqafeat.training.config import SELECTIONS
-from vqafeat.training.data import (
+from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
     FrameSelector,
@@ -19,6 +18,7 @@ from vqafeat.training.data import (
     load_features,
     split_feature_sets,
 )
+from vqafeat.training.config import SELECTIONS
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction, summarise

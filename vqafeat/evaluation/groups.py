@@ -16,7 +16,7 @@ from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.io import duplicates, summarize
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.registry import named
-from vqafeat.training.data import FeatureReader
+from vqafeat.store.features import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
 from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
 

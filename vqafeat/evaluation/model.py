@@ -12,9 +12,9 @@ from vqafeat.errors import ArgumentError, IdentityError, WeightsError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import on_label_scale
+from vqafeat.store.features import Index, as_tensor, checked_shape, take
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import Calibrations, calibration_words
-from vqafeat.training.data import Index, as_tensor, checked_shape, take
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import load_calibrations
 from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path

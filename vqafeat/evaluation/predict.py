@@ -23,7 +23,7 @@ from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
-from vqafeat.training.data import fuse, split_feature_sets
+from vqafeat.store.features import fuse, split_feature_sets
 from vqafeat.training.predictions import read_metrics
 from vqafeat.training.results import METRICS, SPLITS, read_json
 from vqafeat.training.run_config import RunConfig

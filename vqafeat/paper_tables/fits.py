@@ -7,7 +7,7 @@ from pathlib import Path
 from vqafeat.errors import VqafeatError
 from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import TableFit
-from vqafeat.training.data import FeatureReader
+from vqafeat.store.features import FeatureReader
 from vqafeat.training.fit import fit
 from vqafeat.training.joint_store import JointStore
 from vqafeat.training.loop import Progress

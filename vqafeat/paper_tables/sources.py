@@ -18,9 +18,9 @@ from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore, store_path
+from vqafeat.store.features import FUSION_SIGN, FeatureReader
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training.config import is_gradient_based
-from vqafeat.training.data import FUSION_SIGN, FeatureReader
 
 
 class FeatureStores:

@@ -8,8 +8,8 @@ from typing import Any
 
 from vqafeat.datasets.manifest import build
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.store.features import split_feature_sets
 from vqafeat.training.config import FitConfig
-from vqafeat.training.data import split_feature_sets
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.images import read_image
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
-from vqafeat.training.data import FeatureReader
+from vqafeat.store.features import FeatureReader
 
 
 @dataclass(frozen=True)

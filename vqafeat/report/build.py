@@ -30,8 +30,8 @@ from vqafeat.report.page import (
 )
 from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
+from vqafeat.store.features import fuse, split_feature_sets
 from vqafeat.training.calibration import calibration_notes
-from vqafeat.training.data import fuse, split_feature_sets
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import CURVE
 from vqafeat.training.run import Run

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.training.data import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
+from vqafeat.store.features import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
 # floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of

@@ -16,7 +16,7 @@ from vqafeat.losses.label_scaling import LABEL_SCALES
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import Registry, keyword_options, named
 from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
-from vqafeat.training.data import split_feature_sets
+from vqafeat.store.features import split_feature_sets
 from vqafeat.training.frame_sampling import FrameInput
 
 

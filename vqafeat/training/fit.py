@@ -17,10 +17,7 @@ from vqafeat.losses.base import on_label_scale
 from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.remote import map_concurrently
 from vqafeat.splits import LeakageReport, Split, SplitRequest, make_split, shared_contents
-from vqafeat.system import device_named
-from vqafeat.training.calibration import calibration_notes, write_calibrations
-from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
-from vqafeat.training.data import (
+from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
     complete_rows,
@@ -29,6 +26,9 @@ from vqafeat.training.data import (
     split_feature_sets,
     to_shared_memory,
 )
+from vqafeat.system import device_named
+from vqafeat.training.calibration import calibration_notes, write_calibrations
+from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT, joint_splits
 from vqafeat.training.loop import Progress, no_progress

@@ -18,8 +18,8 @@ import numpy as np
 
 from vqafeat.errors import ArgumentError, StoreError, WeightsError
 from vqafeat.registry import named
+from vqafeat.store.features import FeatureDataset, FrameSelector, Index, Seconds
 from vqafeat.store.types import uniform_frames
-from vqafeat.training.data import FeatureDataset, FrameSelector, Index, Seconds
 
 # times are sums of rounded numbers: of two frames as near but for this, the earlier one is the nearest
 _SECONDS_ALIKE = 1e-6

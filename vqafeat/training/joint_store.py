@@ -12,8 +12,8 @@ from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.remote import StorePath
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureReader, Seconds
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
-from vqafeat.training.data import FeatureReader, Seconds
 
 JOINT = "+"
 _INSIDE = "/"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import TrainingError
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batch
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
 from vqafeat.training.stacked_gru import batched_scores
 from vqafeat.training.svr import train_svrs

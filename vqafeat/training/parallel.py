@@ -25,10 +25,10 @@ from vqafeat.losses.base import MIXINGS
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.system import process_context
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import FitConfig
-from vqafeat.training.data import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import STATE, weights_path, write_weights

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
 from vqafeat.splits import Split
-from vqafeat.training.data import FeatureDataset, SharedFeatures
+from vqafeat.store.features import FeatureDataset, SharedFeatures
 from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import (
     FitJob,

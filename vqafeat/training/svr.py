@@ -19,8 +19,8 @@ from vqafeat.heads.base import head_options
 from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, take
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, take
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 from vqafeat.training.trainer import SplitTask, TrainingResult, check_parts
 

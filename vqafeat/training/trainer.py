@@ -20,9 +20,9 @@ from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
 from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
 from vqafeat.training.config import Recipe
-from vqafeat.training.data import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
 
 FEWEST_FOR_SROCC = 3

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.training.data import FeatureDataset, as_tensor
+from vqafeat.store.features import FeatureDataset, as_tensor
 from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
 
 _MOST_VIDEOS = 1000

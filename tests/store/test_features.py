@@ -14,9 +14,7 @@ from tests.helpers.fits import files_of, small_fit
 from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.store import FeatureStore
-from vqafeat.store.types import VideoFeatures
-from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
-from vqafeat.training.data import (
+from vqafeat.store.features import (
     FeatureDataset,
     SharedFeatures,
     as_tensor,
@@ -27,6 +25,8 @@ from vqafeat.training.data import (
     split_feature_sets,
     to_shared_memory,
 )
+from vqafeat.store.types import VideoFeatures
+from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
 
 
 def rows(values: list[list[float]], frame: list[int], dtype: type = np.float16) -> VideoFeatures:
