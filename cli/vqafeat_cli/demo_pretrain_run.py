@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
@@ -136,7 +136,9 @@ def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
     weights = {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
     folder = out / "features" / f"pretrained-{made.weights_sha256[:12]}"
     with shown_progress(len(dataset.videos)) as progress:
-        extract(dataset, list(weights), folder, weights=weights, resources=Resources(), progress=progress)
+        extract_features(
+            dataset, list(weights), folder, weights=weights, resources=Resources(), progress=progress
+        )
     return FeatureStore.open(store_path(folder, DEMO_NAME))
 
 

@@ -12,7 +12,7 @@ from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
@@ -67,7 +67,7 @@ def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> Feat
     # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
     # on two cores
     with one_thread(), shown_progress(len(dataset.videos)) as progress:
-        summary = extract(
+        summary = extract_features(
             dataset, [FEATURES], folder, weights={BACKBONE: weights}, resources=Resources(), progress=progress
         )
     click.echo(

@@ -74,7 +74,7 @@ def extract(
           --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.datasets import locate_videos
-    from vqafeat.extraction.extract import extract as run
+    from vqafeat.extraction.extract import extract_features as run
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from vqafeat.datasets import load_dataset, locate_videos
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.heads import HEADS
@@ -54,7 +54,7 @@ def konvid_mini(folder: Path) -> FeatureStore:
     labels = DATA / "konvid-mini" / "mos.csv"
     dataset = locate_videos(load_dataset(str(labels)), labels.parent).dataset
     store = FeatureStore.create(folder / "konvid-mini.zarr", dataset)
-    extract(dataset, ["efficientnet-lite0:stages"], store, resources=Resources())
+    extract_features(dataset, ["efficientnet-lite0:stages"], store, resources=Resources())
     return store
 
 

@@ -21,7 +21,7 @@ from tests.helpers.extractions import NAMES, RecordedProgress, extract_random, r
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.datasets import RawGeometry, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import read_failure_log
 from vqafeat.store import FeatureStore, verify_store
@@ -165,10 +165,13 @@ def test_extract__locates_videos_and_makes_the_store(videos: Path, tmp_path: Pat
     run(videos, tmp_path / "one" / "videos.zarr", ("squeezenet1_0", "resnet18@short540"))
     weights = {"squeezenet1_0": "random", "resnet18": "random:0"}
     dataset, names = load_dataset(str(videos / "scores.csv")), ["squeezenet1_0", "resnet18@short540"]
-    assert extract(dataset, names, str(tmp_path / "two"), weights=weights, devices=["cpu"]).extracted == 3
+    assert (
+        extract_features(dataset, names, str(tmp_path / "two"), weights=weights, devices=["cpu"]).extracted
+        == 3
+    )
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     built = build_extractors(names, weights)
-    assert extract(dataset, built, tmp_path / "two").skipped == 3
+    assert extract_features(dataset, built, tmp_path / "two").skipped == 3
 
 
 def test_extract__refuses_wrong_arguments(videos: Path, tmp_path: Path) -> None:
@@ -182,7 +185,7 @@ def test_extract__refuses_wrong_arguments(videos: Path, tmp_path: Path) -> None:
     ]
     for feature_sets, options, message in cases:
         with pytest.raises(ArgumentError, match=message):
-            extract(dataset, feature_sets, tmp_path, **options)
+            extract_features(dataset, feature_sets, tmp_path, **options)
     assert not list(tmp_path.glob("*.zarr"))
 
 

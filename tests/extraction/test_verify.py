@@ -11,7 +11,7 @@ from tests.helpers.command_line import Run
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import tree
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.verify import Comparison, compared, damaged_videos, repair, stored_extractors
 from vqafeat.store import FeatureStore, pack_store, verify_store
@@ -35,7 +35,7 @@ def store(videos: Path, tmp_path: Path) -> FeatureStore:
     dataset = csv_dataset(videos, NAMES)
     created = FeatureStore.create(tmp_path / "scores.zarr", dataset)
     weights = {"tiny": "random:3", "iqa-tiny": "random:4"}
-    extract(dataset, list(weights), created, weights=weights, resources=Resources())
+    extract_features(dataset, list(weights), created, weights=weights, resources=Resources())
     return FeatureStore.open(created.path, writable=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from tests.helpers.datasets import csv_dataset
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import ExtractionSummary, NullProgress
 from vqafeat.store import FeatureStore
@@ -26,7 +26,7 @@ def extract_random(
         "resources": Resources(),
         **options,
     }
-    return extract(dataset, feature_sets, store, **options)
+    return extract_features(dataset, feature_sets, store, **options)
 
 
 def run(

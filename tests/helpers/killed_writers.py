@@ -18,7 +18,7 @@ from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
 from tests.helpers.extractions import tree
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
-from vqafeat.extraction.extract import extract as extract_features
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import ExtractionSummary
 from vqafeat.store import FeatureStore, verify_store, zarr_io

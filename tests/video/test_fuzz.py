@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import SHARED_DATA, csv_dataset
 from vqafeat.backbones.feature_set import build_extractors
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import read_failure_log
 from vqafeat.store import FeatureStore, verify_store
@@ -98,7 +98,7 @@ def test_extract__damaged_videos_cost_themselves_alone(tmp_path: Path, share: in
         dataset = csv_dataset(folder, names)
         store = FeatureStore.create(folder / "fuzz.zarr", dataset)
         began = time.monotonic()
-        summary = extract(dataset, extractors, store, resources=resources)
+        summary = extract_features(dataset, extractors, store, resources=resources)
         assert time.monotonic() - began < AT_ONCE * HANG_SECONDS, "a batch stood still"
         failure_log = read_failure_log(failure_log_path(store.path))
         assert sorted(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,44 @@ WRITES_AHEAD = 2  # videos whose features wait in memory to be written
 
 
 def extract(
+    dataset: Dataset,
+    feature_sets: Sequence[str],
+    store: str | StorePath = "features",
+    *,
+    weights: Mapping[str, str] | None = None,
+    dtype: str = "float16",
+    precision: str | None = None,
+    devices: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> FeatureStore:
+    """Extract the feature sets of a data set and return its store, `<store>/<dataset>.zarr`.
+
+    Videos that the store already holds are skipped. A video that fails is left out with a warning; the failure
+    log next to the store names the reason. The arguments are those of `extract_features`.
+    """
+    path = store_path(parse_path(store), dataset.name)
+    created = FeatureStore.create(path, dataset)
+    summary = extract_features(
+        dataset,
+        feature_sets,
+        created,
+        weights=weights,
+        dtype=dtype,
+        precision=precision,
+        devices=devices,
+        progress=progress,
+    )
+    if summary.failures:
+        first = summary.failures[0]
+        warnings.warn(
+            f"{len(summary.failures)} of {len(dataset.videos)} videos failed (first: {first.message}) "
+            f"All are in {failure_log_path(path)}.",
+            stacklevel=2,
+        )
+    return FeatureStore.open(path)
+
+
+def extract_features(
     dataset: Dataset,
     feature_sets: Sequence[str | FeatureExtractor],
     store: str | StorePath | FeatureStore,

@@ -16,7 +16,7 @@ from vqafeat.backbones.feature_set import (
 )
 from vqafeat.datasets import Dataset, load_manifest, locate_videos, manifest_names
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.extraction.extract import extract
+from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import ExtractionSummary, Progress
 from vqafeat.remote import StorePath
@@ -126,7 +126,7 @@ def repair(
     with store.exclusive():
         for name in names:
             store.forget(name)
-    return extract(dataset, extractors, store, resources=resources, progress=progress)
+    return extract_features(dataset, extractors, store, resources=resources, progress=progress)
 
 
 def compared(
@@ -146,7 +146,7 @@ def compared(
     dataset = stored_dataset(store, names, root)
     with tempfile.TemporaryDirectory(prefix="vqafeat-verify-") as folder:
         again = FeatureStore.create(store_path(Path(folder), dataset.name), dataset)
-        extract(dataset, extractors, again, resources=resources, progress=progress)
+        extract_features(dataset, extractors, again, resources=resources, progress=progress)
         return [
             Comparison(name, feature_set, _difference(store, again, feature_set, name), tolerance)
             for feature_set in (extractor.feature_set for extractor in extractors)
