@@ -30,7 +30,7 @@ _MODULES = {
     "FeatureDataset": "vqafeat.store.features",
     "FeatureStore": "vqafeat.store",
     "FitConfig": "vqafeat.training.config",
-    "Head": "vqafeat.heads",
+    "Head": "vqafeat.heads.base",
     "Model": "vqafeat.evaluation.model",
     "Run": "vqafeat.training.run",
     "Variant": "vqafeat.backbones",

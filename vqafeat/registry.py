@@ -48,10 +48,12 @@ class Registry(Generic[Entry]):
         Raises:
             ArgumentError: another entry has this name.
         """
-        if name in self._entries and not _is_same_definition(self._entries[name], entry):
+        module = _adding_module()
+        again = module == self._added.get(name) == "__main__"  # a notebook cell that is run again
+        if name in self._entries and not again and not _is_same_definition(self._entries[name], entry):
             raise ArgumentError(f"{self.kind} '{name}' is already registered; choose another name.")
         self._entries[name] = entry
-        self._added[name] = _adding_module()
+        self._added[name] = module
         return entry
 
     def register(self, name: str) -> Callable[[Entry], Entry]:

@@ -122,7 +122,7 @@ class Version:
 
 
 def make_demo(
-    root: Path,
+    root: str | Path,
     seed: int = 0,
     contents: int = MOST_CONTENTS,
     seconds: float = 2.0,
@@ -139,7 +139,7 @@ def make_demo(
     Raises:
         DatasetError: `root` holds something else, or a demo of other settings.
     """
-    settings = DemoSettings(seed, contents, seconds, severities=severities)
+    root, settings = Path(root), DemoSettings(seed, contents, seconds, severities=severities)
     digests = _known_digests(root, settings)
     if digests and all(_digest(root / name) == digest for name, digest in digests.items()):
         return root / LABELS

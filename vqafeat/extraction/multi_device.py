@@ -19,7 +19,7 @@ from vqafeat.extraction.results import ExtractionSummary, Tally
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.remote import RemoteFile, StorePath
 from vqafeat.store import FeatureStore, worker_lock
-from vqafeat.system import device_named
+from vqafeat.system import device_named, main_module_hidden
 
 _STOPPING_SECONDS = 60.0  # for the write in progress
 
@@ -47,7 +47,8 @@ def extract_on_devices(
             own = replace(resources, device=device, workers=max(1, resources.workers // len(used)))
             arguments = (theirs, share, store, build, own, pickled_plugins())
             process = context.Process(target=_worker_main, args=arguments, name=str(device), daemon=False)
-            process.start()
+            with main_module_hidden():
+                process.start()
             theirs.close()
             processes[ours] = process
         _follow(processes, tally)

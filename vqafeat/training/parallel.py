@@ -26,7 +26,7 @@ from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
-from vqafeat.system import process_context
+from vqafeat.system import main_module_hidden, process_context
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
@@ -228,7 +228,8 @@ def _run_in_pool(
     records: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
     try:
         with _pool(jobs, context, records, job, data) as pool:
-            futures = [pool.submit(_worker_main, group) for group in groups]
+            with main_module_hidden():  # processes start here
+                futures = [pool.submit(_worker_main, group) for group in groups]
             for number, record in _drain_progress(futures, records):
                 progress(number, record)
             return [result for future in futures for result in future.result()]
