@@ -6,24 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import IntRange, option
 
 from vqafeat.io import json_text
 from vqafeat_cli.options import PATH, json_option
 
 if TYPE_CHECKING:
     from vqafeat.evaluation.compare import ComparedPair, ComparedRuns
+_MEASURES = "srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
 
 
 @click.command()
 @click.argument("runs", metavar="RUN RUN [RUN …]", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--measure", default="srocc", help="srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
-)
-@click.option("--baseline", type=PATH, help="Run to compare each other run with.  [default: all pairs]")
-@click.option("--test", default="t", help="Paired test over the splits: t or wilcoxon.")
-@click.option(
-    "--resamples", default=2000, type=click.IntRange(1), help="Bootstrap samples for each interval."
-)
+@option("--measure", default="srocc", help=_MEASURES)
+@option("--baseline", type=PATH, help="Run to compare each other run with.  [default: all pairs]")
+@option("--test", default="t", help="Paired test over the splits: t or wilcoxon.")
+@option("--resamples", default=2000, type=IntRange(1), help="Bootstrap samples for each interval.")
 @json_option
 def compare(
     runs: tuple[Path, ...], measure: str, baseline: Path | None, test: str, resamples: int, json: bool

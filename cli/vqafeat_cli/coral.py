@@ -6,35 +6,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import option
 
 from vqafeat.io import json_text
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
-from vqafeat_cli.options import PATH
+from vqafeat_cli.options import A_GPU, PATH, several
 
 if TYPE_CHECKING:
     import torch
 
     from vqafeat.pretraining.coral import DomainFeatures
+_FEATURES = "Feature set of the stores to compare in; it is computed for images. Repeatable."
+_DEVICE = f"Device for the features of images: cpu, cuda or cuda:NUMBER.  {A_GPU}"
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("target")
-@click.option(
-    "--features",
-    multiple=True,
-    default=["resnet50"],
-    metavar="SET",
-    help="Feature set of the stores to compare in; it is computed for images. Repeatable.",
-)
+@several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
 @options.weights_option
-@click.option(
-    "--device",
-    metavar="NAME",
-    help="Device for the features of images: cpu, cuda or cuda:NUMBER.  [default: a GPU where there is one]",
-)
-@click.option("--plot", type=PATH, help="Write a bar plot to this PNG file.")
+@option("--device", metavar="NAME", help=_DEVICE)
+@option("--plot", type=PATH, help="Write a bar plot to this PNG file.")
 @options.storage_option
 @options.json_option
 def coral(

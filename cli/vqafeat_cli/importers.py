@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import option
 
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli import options
@@ -11,6 +12,10 @@ from vqafeat_cli.options import PATH
 
 if TYPE_CHECKING:
     from vqafeat.extraction.importers import ImportSummary
+
+_NAME = "A known data set, or your own name where the files hold the labels."
+_TRAINED_ON = "Data set that the head was trained on; of several, the one whose scale the scores are on."
+_LARGEST = "VSFA only: the label by which labels were divided.  [default: the data set's largest MOS]"
 
 
 @click.group(name="import")
@@ -20,12 +25,7 @@ def importing() -> None:
 
 @importing.command()
 @click.argument("folder", type=PATH)
-@click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME",
-    help="A known data set, or your own name where the files hold the labels.",
-)
+@option("--dataset", required=True, metavar="NAME", help=_NAME)
 @options.root_option
 @options.labels_option
 @options.store_option
@@ -65,8 +65,8 @@ def vsfa(
 @options.root_option
 @options.labels_option
 @options.store_option
-@click.option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
-@click.option("--key", help="Variable in the file.  [default: the only matrix]")
+@option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
+@option("--key", help="Variable in the file.  [default: the only matrix]")
 def mat(
     file: Path,
     dataset: str,
@@ -95,20 +95,10 @@ def mat(
 
 @importing.command()
 @click.argument("file", type=PATH)
-@click.option("--out", required=True, type=PATH, help="Run folder to create.")
-@click.option(
-    "--dataset",
-    default="konvid",
-    help="Data set that the head was trained on; of several, the one whose scale the scores are on.",
-)
-@click.option(
-    "--features", metavar="SET[+SET]", help="Feature sets that the head reads.  [default: by their width]"
-)
-@click.option(
-    "--largest-label",
-    type=float,
-    help="VSFA only: label by which labels were divided in training.  [default: the data set's largest MOS]",
-)
+@option("--out", required=True, type=PATH, help="Run folder to create.")
+@option("--dataset", default="konvid", help=_TRAINED_ON)
+@option("--features", metavar="SET[+SET]", help="Feature sets of the head.  [default: by their width]")
+@option("--largest-label", type=float, help=_LARGEST)
 def head(file: Path, out: Path, dataset: str, features: str | None, largest_label: float | None) -> None:
     """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder.
 

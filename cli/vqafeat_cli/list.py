@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import click
+from click import Choice
 
 
 def _datasets() -> Iterable[tuple[str, str]]:
@@ -129,7 +130,7 @@ LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
 
 
 @click.command(name="list")
-@click.argument("what", type=click.Choice(list(LISTS)))
+@click.argument("what", type=Choice(list(LISTS)))
 def listing(what: str) -> None:
     """List the names that other commands take.
 

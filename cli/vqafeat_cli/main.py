@@ -24,6 +24,7 @@ from vqafeat_cli.extract import extract
 from vqafeat_cli.fit import fit
 from vqafeat_cli.importers import importing
 from vqafeat_cli.list import listing
+from vqafeat_cli.options import PATH, several
 from vqafeat_cli.pack import pack, unpack
 from vqafeat_cli.predict import predict
 from vqafeat_cli.pretrain import pretrain
@@ -73,17 +74,12 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "show_default": True}
 
+_PLUGIN = "Python file that registers backbones, heads or losses; may be given several times."
+
 
 @click.group(cls=_Group, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="vqafeat")
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Python file that registers backbones, heads or losses; may be given several times.",
-)
+@several("--plugin", "plugins", metavar="FILE", type=PATH, help=_PLUGIN)
 def cli(plugins: tuple[Path, ...]) -> None:
     """Extract per-frame deep features of videos once, and train video quality models on them in minutes.
 

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import Choice, IntRange, option
 
 from vqafeat.errors import ArgumentError
 from vqafeat.remote import StorePath
@@ -18,16 +20,20 @@ if TYPE_CHECKING:
 
 FINISHED_WITH_FAILURES = 3
 PATH = click.Path(path_type=Path)
+MAPPINGS = "logistic-increasing, logistic, logistic-li or none"
+A_GPU = "[default: a GPU where there is one]"
+ONLY_ONE = "[default: the only one in the store]"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+flag, several = partial(option, is_flag=True), partial(option, multiple=True)
 
 
 def _together(*options: Decorator) -> Decorator:
     """Return a decorator that adds several options, in this order."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
+        for add_option in reversed(options):
+            command = add_option(command)
         return command
 
     return add
@@ -43,21 +49,18 @@ def _parse_amount(context: click.Context, parameter: click.Parameter, text: str 
 
 def amount_option(name: str, help: str, **settings: Any) -> Decorator:
     """Return an option for an amount of memory, such as 16G; the command gets bytes."""
-    return click.option(name, callback=_parse_amount, help=help, **{"metavar": "AMOUNT", **settings})
+    return option(name, callback=_parse_amount, help=help, **{"metavar": "AMOUNT", **settings})
 
 
-json_option = click.option("--json", "json", is_flag=True, help="Print the result as JSON.")
-device_option = click.option(
-    "--device",
-    metavar="NAME[,NAME…]",
-    help="cpu, cuda or cuda:NUMBER; several devices share the work.  [default: a GPU where there is one]",
-)
-weights_option = click.option(
-    "--weights",
-    multiple=True,
-    metavar="[NAME=]FILE|imagenet|random[:SEED]",
-    help="Weights of one network, or of all.  [default: imagenet]",
-)
+json_option = flag("--json", "json", help="Print the result as JSON.")
+_DEVICE = f"cpu, cuda or cuda:NUMBER; several devices share the work.  {A_GPU}"
+device_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
+_PRECISION = "Precision of the networks, mixed below fp32.  [default: fp32 on a CPU, fp16 on a GPU]"
+precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
+_JOBS = "Processes that share the splits of a fit.  [default: the number of cores]"
+jobs_option = option("--jobs", type=IntRange(1), help=_JOBS)
+_WEIGHTS = "Weights of one network, or of all.  [default: imagenet]"
+weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
 
 
 def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[str, str]:
@@ -70,57 +73,30 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_IN_STORE = "[default: the only one in the store]"
 _ROOT = "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]"
-storage_option = click.option(
-    "--storage-option",
-    "storage_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Setting of an object store, such as endpoint_url=http://127.0.0.1:9000; repeatable. Credentials "
-    "come from the environment.",
-)
+_STORAGE = "Setting of an object store, such as endpoint_url=http://127.0.0.1:9000; repeatable. Credentials "
+_STORAGE += "come from the environment."
+_STORE = "Folder of the feature stores, or s3://bucket/prefix."
+_CACHE = "Most disk space for local copies of stores at a URL, below $XDG_CACHE_HOME/vqafeat.  "
+_CACHE += "[default: half of what is free]"
+_LABELS = "Label file; repeat it for files that belong together.  "
+_LABELS += "[default: the manifest's, below the root]"
+_DATASET = "A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split])."
+_SEVERAL = f"Data set of the store; repeat it to train on several together.  {ONLY_ONE}"
+_STORED = f"Data set of the store, as in `extract`.  {ONLY_ONE}"
+_VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
+
+storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 store_option = _together(
-    click.option(
-        "--store",
-        default="features",
-        metavar="FOLDER|URL",
-        help="Folder of the feature stores, or s3://bucket/prefix.",
-    ),
-    storage_option,
+    option("--store", default="features", metavar="FOLDER|URL", help=_STORE), storage_option
 )
-cache_option = amount_option(
-    "--cache",
-    metavar="AMOUNT|none",
-    help="Most disk space for local copies of stores at a URL, below $XDG_CACHE_HOME/vqafeat.  "
-    "[default: half of what is free]",
-)
-dataset_option = click.option(
-    "--dataset",
-    required=True,
-    metavar="NAME|FILE",
-    help="A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split]).",
-)
-stored_dataset_option = click.option(
-    "--dataset", metavar="NAME|FILE", help=f"Data set of the store, as in `extract`.  {_IN_STORE}"
-)
-datasets_option = click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    metavar="NAME|FILE",
-    help=f"Data set of the store; repeat it to train on several together.  {_IN_STORE}",
-)
-root_option = click.option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
-video_root_option = click.option(
-    "--root", metavar="FOLDER|URL", help=f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
-)
-labels_option = click.option(
-    "--labels",
-    multiple=True,
-    type=PATH,
-    help="Label file; repeat it for files that belong together.  [default: the manifest's, below the root]",
-)
+cache_option = amount_option("--cache", _CACHE, metavar="AMOUNT|none")
+dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
+stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=_STORED)
+datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
+root_option = option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
+video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
+labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
 def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
@@ -133,39 +109,22 @@ def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str])
 
 # what an extraction may use --------------------------------------------------------------------------------
 
+_BATCH = "Most frames per batch on a GPU in fp16 or bf16; otherwise frames are computed one by one.  "
+_BATCH += "[default: as many as --memory allows]"
+_WORKERS = "Decoding processes; 0 decodes in the main process, where a crash of the decoder ends the run.  "
+_WORKERS += "[default: 2 for a CPU, one per core for a GPU]"
+_TIMEOUT = "Seconds without a decoded frame after which a video fails."
+_DECODER = "nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU, and is checked against the CPU."
+
 compute_options = _together(
     device_option,
-    click.option(
-        "--batch",
-        "batch_frames",
-        type=click.IntRange(1),
-        help="Most frames per batch on a GPU in fp16 or bf16; otherwise frames are computed one by one.  "
-        "[default: as many as --memory allows]",
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(0),
-        help="Decoding processes; 0 decodes in the main process, where a crash of the decoder ends the run.  "
-        "[default: 2 for a CPU, one per core for a GPU]",
-    ),
+    option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
+    option("--workers", type=IntRange(0), help=_WORKERS),
     amount_option("--memory", "Memory limit, for example 16G.  [default: 4/5 of what is free]"),
-    click.option(
-        "--timeout",
-        "timeout_seconds",
-        type=float,
-        default=120.0,
-        help="Seconds without a decoded frame after which a video fails.",
-    ),
-    click.option(
-        "--decoder",
-        type=click.Choice(["cpu", "nvdec"]),
-        default="cpu",
-        help="nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU, and is checked against the CPU.",
-    ),
-    click.option(
-        "--max-pixels", type=click.IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"
-    ),
-    click.option("--max-frames", type=click.IntRange(1), help="Refuse longer videos.  [default: 2 000 000]"),
+    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
+    option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
+    option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
+    option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2 000 000]"),
 )
 
 
@@ -212,33 +171,21 @@ def resources(
 
 # a Ray cluster ---------------------------------------------------------------------------------------------
 
+_BACKEND = "Where the work runs: this machine, or a Ray cluster."
+_ADDRESS = "Address of the cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
+_STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
+_RAY_WORKERS = "Concurrent workers on the cluster.  [default: as many as fit]"
+_GPUS = "GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0]"
+
 cluster_options = _together(
-    click.option(
-        "--backend",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        help="Where the work runs: this machine, or a Ray cluster.",
-    ),
-    click.option(
-        "--address",
-        metavar="HOST:PORT",
-        help="Address of the cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]",
-    ),
-    click.option(
-        "--ray-workers", type=int, help="Concurrent workers on the cluster.  [default: as many as fit]"
-    ),
-    click.option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
-    click.option(
-        "--gpus-per-worker", type=float, help="GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0]"
-    ),
-    click.option("--retries", type=int, help="Retries of the work of a Ray worker that died.  [default: 2]"),
+    option("--backend", type=Choice(["local", "ray"]), default="local", help=_BACKEND),
+    option("--address", metavar="HOST:PORT", help=_ADDRESS),
+    option("--ray-workers", type=int, help=_RAY_WORKERS),
+    option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
+    option("--gpus-per-worker", type=float, help=_GPUS),
+    option("--retries", type=int, help="Retries of the work of a Ray worker that died.  [default: 2]"),
 )
-startup_timeout_option = click.option(
-    "--startup-timeout",
-    "startup_timeout_seconds",
-    type=float,
-    help="Seconds to wait while no Ray worker can start.  [default: 600]",
-)
+startup_timeout_option = option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 _WORKER_PARAMETERS = ("ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
 _CLUSTER_PARAMETERS = ("address", *_WORKER_PARAMETERS, "startup_timeout_seconds")
 
@@ -257,9 +204,9 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "Cluste
     given = {name: value for name, value in taken.items() if value is not None}
     if backend == "local":
         if given:
-            option = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
+            name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
             raise ArgumentError(
-                f"{option} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
+                f"{name} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
             )
         return None
     for name, value in local.items():

@@ -3,19 +3,17 @@
 from typing import TYPE_CHECKING
 
 import click
+from click import option
 
-from vqafeat_cli.options import amount_option, parse_paths, storage_option
+from vqafeat_cli.options import amount_option, flag, parse_paths, storage_option
 
 if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
 
 
-_out_option = click.option("--out", metavar="PATH|URL", help="Where to write.  [default: in place of STORE]")
-_skip_missing_option = click.option(
-    "--skip-missing",
-    is_flag=True,
-    help="Leave out incomplete or damaged entries and list them, instead of refusing the store.",
-)
+_out_option = option("--out", metavar="PATH|URL", help="Where to write.  [default: in place of STORE]")
+_LEAVE_OUT = "Leave out incomplete or damaged entries and list them, instead of refusing the store."
+_skip_missing_option = flag("--skip-missing", help=_LEAVE_OUT)
 
 
 @click.command()

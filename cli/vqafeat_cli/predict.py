@@ -6,47 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import IntRange, option
 
 from vqafeat.io import json_text
 from vqafeat_cli import options
-from vqafeat_cli.options import PATH
+from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.predict import ScoredVideo
+_SCALE = "Data set of the run on whose label scale the scores are.  [default: the first]"
+_CURVES = "Also write the scores of each video's frames as CSV and PNG, with the worst and best moments."
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("videos", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--split",
-    type=click.IntRange(0),
-    help="Use only the head of this split.  [default: the mean over all heads of the run]",
-)
-@click.option(
-    "--score-scale",
-    metavar="DATASET",
-    help="Data set of the run on whose label scale the scores are.  [default: the first]",
-)
+@option("--split", type=IntRange(0), help="Use the head of this split.  [default: the mean over all heads]")
+@option("--score-scale", metavar="DATASET", help=_SCALE)
 @options.weights_option
 @options.compute_options
-@click.option(
-    "--raw",
-    metavar="WIDTHxHEIGHT:FORMAT@RATE",
-    help="Geometry of .yuv files, for example 1920x1080:yuvj420p@30.",
-)
-@click.option(
-    "--per-frame",
-    is_flag=True,
-    help="Also write the scores of each video's frames as CSV and PNG, with the worst and best moments.",
-)
-@click.option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
-@click.option("--any-features", is_flag=True, help="Allow other networks or decoders than the training's.")
-@click.option("--uncalibrated", is_flag=True, help="Print the heads' own output, not on the labels' scale.")
-@click.option(
-    "--held-out", is_flag=True, help="Score a video of the run only by heads that were not fitted on it."
-)
+@option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Of .yuv files, for example 1920x1080:yuvj420p@30.")
+@flag("--per-frame", help=_CURVES)
+@option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
+@flag("--any-features", help="Allow other networks or decoders than the training's.")
+@flag("--uncalibrated", help="Print the heads' own output, not on the labels' scale.")
+@flag("--held-out", help="Score a video of the run only by heads that were not fitted on it.")
 @options.json_option
 def predict(
     run: Path,

@@ -5,68 +5,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import IntRange, option
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import PATH, device_option, devices, json_option
+from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
 
 if TYPE_CHECKING:
     from vqafeat.pretraining.pretrain import PretrainedNetwork
 
+_IMAGES = "Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV "
+_IMAGES += "(image,mos,std[,content]). Repeatable."
+_PAIRS = "Pairs to draw from every set, or from one.  [default: the papers' numbers; otherwise ten per "
+_PAIRS += "training image]"
+
 
 @click.command()
-@click.option(
-    "--backbone", required=True, metavar="NAME", help="Network to train: resnet18, resnet34 or resnet50."
-)
-@click.option(
-    "--images",
-    required=True,
-    multiple=True,
-    metavar="NAME=FOLDER|NAME=FILE.csv",
-    help="Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV "
-    "(image,mos,std[,content]). Repeatable.",
-)
-@click.option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
-@click.option(
-    "--pairs",
-    multiple=True,
-    metavar="NUMBER|NAME=NUMBER",
-    help="Pairs to draw from every set, or from one.  [default: the papers' numbers; otherwise ten per "
-    "training image]",
-)
-@click.option(
-    "--validation-percent",
-    default=20,
-    help="Share of each set's contents for validation, without pairs; 0 for none.",
-)
-@click.option(
-    "--recipe",
-    default="li-released",
-    help="Named set of the values below; `vqafeat list pretraining-recipes`.",
-)
-@click.option("--learning-rate", type=float, help="Over the recipe's.")
-@click.option("--epochs", type=int, help="Epochs of both phases, over the recipe's.")
-@click.option("--head-epochs", type=int, help="First epochs, of the quality head alone, over the recipe's.")
-@click.option("--batch-size", type=int, help="Pairs per step, over the recipe's.")
-@click.option("--head-batch-size", type=int, help="Pairs per step of the first epochs, over the recipe's.")
-@click.option("--short-side", type=int, help="Pixels of the short side of images, over the recipe's.")
-@click.option("--crop-side", type=int, help="Pixels of the side of the crops, over the recipe's.")
-@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same file.")
+@option("--backbone", required=True, metavar="NAME", help="Network to train: resnet18, resnet34 or resnet50.")
+@several("--images", required=True, metavar="NAME=FOLDER|NAME=FILE.csv", help=_IMAGES)
+@option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
+@several("--pairs", metavar="NUMBER|NAME=NUMBER", help=_PAIRS)
+@option("--validation-percent", default=20, help="Share of a set's contents for validation; 0 for none.")
+@option("--recipe", default="li-released", help="The values below; `vqafeat list pretraining-recipes`.")
+@option("--learning-rate", type=float, help="Over the recipe's.")
+@option("--epochs", type=int, help="Epochs of both phases, over the recipe's.")
+@option("--head-epochs", type=int, help="First epochs, of the quality head alone, over the recipe's.")
+@option("--batch-size", type=int, help="Pairs per step, over the recipe's.")
+@option("--head-batch-size", type=int, help="Pairs per step of the first epochs, over the recipe's.")
+@option("--short-side", type=int, help="Pixels of the short side of images, over the recipe's.")
+@option("--crop-side", type=int, help="Pixels of the side of the crops, over the recipe's.")
+@option("--seed", default=0, type=IntRange(0), help="The same seed gives the same file.")
 @device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    help="Mixed precision below fp32.  [default: fp32 on a CPU, fp16 on a GPU]",
-)
-@click.option(
-    "--workers", type=click.IntRange(0), help="Processes that load images.  [default: one per core]"
-)
-@click.option(
-    "--out",
-    required=True,
-    type=PATH,
-    help="Weights file to write (.safetensors); its model card is written next to it.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a finished file, and restart a stopped run.")
+@precision_option
+@option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
+@option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
+@flag("--overwrite", help="Replace a finished file, and restart a stopped run.")
 @json_option
 def pretrain(
     backbone: str,

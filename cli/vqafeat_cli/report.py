@@ -3,29 +3,21 @@
 from pathlib import Path
 
 import click
+from click import IntRange, option
 
-from vqafeat_cli.options import PATH, parse_paths, storage_option
+from vqafeat_cli.options import PATH, flag, parse_paths, storage_option
 
 
 @click.command()
 @click.argument("inputs", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=PATH)
-@click.option("--out", type=PATH, default="report.html", help="Page to write.")
-@click.option(
-    "--store",
-    metavar="FOLDER|URL",
-    help="Folder or URL of the feature stores; adds curves of the frames' scores.",
-)
+@option("--out", type=PATH, default="report.html", help="Page to write.")
+@option("--store", metavar="FOLDER|URL", help="Where feature stores are; adds curves of the frames' scores.")
 @storage_option
-@click.option("--videos", type=PATH, help="Folder of the video files, which the page then plays.")
-@click.option(
-    "--curves",
-    default=20,
-    type=click.IntRange(0),
-    help="Number of each run's videos that get a curve, worst first.",
-)
-@click.option("--plots", type=PATH, help="Folder for PNG plots of each run's calibrated scores and training.")
-@click.option("--title", help="Title of the page.  [default: the runs' names]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@option("--videos", type=PATH, help="Folder of the video files, which the page then plays.")
+@option("--curves", default=20, type=IntRange(0), help="Videos of each run that get a curve, worst first.")
+@option("--plots", type=PATH, help="Folder for PNG plots of each run's calibrated scores and training.")
+@option("--title", help="Title of the page.  [default: the runs' names]")
+@flag("--overwrite", help="Replace an existing page.")
 def report(
     inputs: tuple[Path, ...],
     out: Path,

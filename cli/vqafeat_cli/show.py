@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
 from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, parse_path
-from vqafeat_cli.options import storage_option
+from vqafeat_cli.options import flag, storage_option
 
 if TYPE_CHECKING:
     from vqafeat.datasets import Video
@@ -21,8 +22,8 @@ WIDTH = 19  # of the column before the values
 @click.command()
 @click.argument("path", metavar="STORE|RUN")
 @storage_option
-@click.option("--digest", is_flag=True, help="Read the whole store and print the digest of its content.")
-@click.option("--video", metavar="NAME", help="Show where this video's file, frames and features came from.")
+@flag("--digest", help="Read the whole store and print the digest of its content.")
+@option("--video", metavar="NAME", help="Show where this video's file, frames and features came from.")
 def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str | None) -> None:
     """Show what a store or a run folder holds, and where its numbers came from.
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click import option
 
 from vqafeat.io import json_text
 from vqafeat.registry import named
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli import options
-from vqafeat_cli.options import PATH
+from vqafeat_cli.options import PATH, flag, several
 
 if TYPE_CHECKING:
     from vqafeat.paper_tables.run import TableResult
@@ -22,51 +23,28 @@ if TYPE_CHECKING:
 
 _FILE_ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
+_PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
+_DATASET = "Fill only the cells of this data set; repeatable. demo replaces every data set by a small one.  "
+_DATASET += "[default: all of the store]"
+
 
 @click.command()
 @click.argument("names", metavar="NAME [NAME …]", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All tables of `vqafeat list tables`.")
-@click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    metavar="NAME",
-    help="Fill only the cells of this data set; repeatable. demo replaces every data set by a small one.  "
-    "[default: all of the store]",
-)
+@flag("--all", "every", help="All tables of `vqafeat list tables`.")
+@several("--dataset", "datasets", metavar="NAME", help=_DATASET)
 @options.store_option
 @options.cache_option
-@click.option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
-@click.option(
-    "--published-predictions",
-    type=PATH,
-    help="Fill the table from these published predictions (.npz) instead of training.",
-)
-@click.option(
-    "--format", "form", default="md", help="md, latex (with booktabs), csv (one line per cell) or html."
-)
-@click.option(
-    "--check",
-    "checks",
-    is_flag=True,
-    help="Exit with code 3 if a difference exceeds the table's stated tolerance.",
-)
-@click.option("--out", type=PATH, help="Folder to write one file per table to, instead of stdout.")
-@click.option("--plots", type=PATH, help="Folder for the papers' figures as PNG; tables have none.")
-@click.option(
-    "--images",
-    multiple=True,
-    metavar="NAME=FOLDER",
-    help="Images for li-figure-3: imagenet, bid, clive, koniq or spaq. Repeatable.",
-)
+@option("--runs", type=PATH, help="Folder of run folders; finished runs are reused.  [default: runs]")
+@option("--published-predictions", type=PATH, help=_PUBLISHED)
+@option("--format", "form", default="md", help="md, latex (with booktabs), csv (one line per cell) or html.")
+@flag("--check", "checks", help="Exit with code 3 if a difference exceeds the table's stated tolerance.")
+@option("--out", type=PATH, help="Folder to write one file per table to, instead of stdout.")
+@option("--plots", type=PATH, help="Folder for the papers' figures as PNG; tables have none.")
+@several("--images", metavar="NAME=FOLDER", help="For li-figure-3: imagenet, bid, clive, koniq or spaq.")
 @options.weights_option
-@click.option("--skip-missing", is_flag=True, help="Use the videos that have complete features.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    help="Processes that share the splits of a fit.  [default: the number of cores]",
-)
-@click.option("--device", default="cpu", help="PyTorch device that heads train on.")
+@flag("--skip-missing", help="Use the videos that have complete features.")
+@options.jobs_option
+@option("--device", default="cpu", help="PyTorch device that heads train on.")
 @options.json_option
 def table(
     names: tuple[str, ...],

@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import IntRange, option
 
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
+from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
@@ -17,16 +19,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store")
 @options.storage_option
-@click.option("--repair", is_flag=True, help="Extract damaged videos again from the folder --root.")
-@click.option(
-    "--against", metavar="FOLDER|URL", help="Folder of the videos: extract a random sample and compare it."
-)
-@click.option("--sample", type=click.IntRange(1), default=5, help="Number of videos for --against.")
-@click.option("--seed", type=int, default=0, help="Seed of the sample.")
-@click.option(
-    "--tolerance", type=float, default=1e-3, help="Largest difference, as a share of a video's largest value."
-)
-@click.option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
+@flag("--repair", help="Extract damaged videos again from the folder --root.")
+@option("--against", metavar="FOLDER|URL", help="Folder of the videos: extract a sample and compare it.")
+@option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
+@option("--seed", type=int, default=0, help="Seed of the sample.")
+@option("--tolerance", default=1e-3, help="Largest difference, as a share of a video's largest value.")
+@option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @options.weights_option
 @options.compute_options
 def verify(
