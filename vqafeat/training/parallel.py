@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -251,7 +252,7 @@ def _pool(
     """Lend a pool of workers; if anything goes wrong they end at once, since nobody reads their records."""
     theirs, ours = context.Pipe(duplex=False)
     features = data.features if isinstance(data.features, SharedFeatures) else None
-    arguments = (records, theirs, job, features)
+    arguments = (records, theirs, dict(os.environ), pickle.dumps(job), features)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=arguments)
     try:
         yield pool
@@ -290,13 +291,16 @@ _state: _WorkerState | None = None
 def _start_worker(
     records: "SimpleQueue[tuple[int, EpochRecord]]",
     parent: Connection,
-    job: FitJob,
+    environment: dict[str, str],
+    pickled_job: bytes,
     features: SharedFeatures | None,
 ) -> None:
+    """Prepare a worker; the fork server has an older environment, and the job opens its store when loaded."""
     global _state  # noqa: PLW0603 – a process pool gives its workers nothing else to keep things in
+    os.environ.update(environment)
     torch.set_num_threads(1)
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
-    _state = _WorkerState(records, job, features)
+    _state = _WorkerState(records, pickle.loads(pickled_job), features)
 
 
 def _exit_with_parent(parent: Connection) -> None:
