@@ -10,11 +10,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
-from vqafeat.extraction.extract import extract_features
-from vqafeat.extraction.pipeline import Resources
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.pretraining.config import PRETRAINING_RECIPES
 from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
@@ -24,11 +21,11 @@ from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, pair_accuracy, predict
-from vqafeat.store import FeatureStore, store_path
+from vqafeat.store import FeatureStore
 from vqafeat.training.config import FitConfig
-from vqafeat.training.fit import fit
 from vqafeat.training.run import Run
-from vqafeat_cli.console import fit_progress, run_shown, shown_progress
+from vqafeat_cli.console import run_shown
+from vqafeat_cli.demo_run import extract_demo, fit_demo
 
 BACKBONE, RECIPE, PAIRS, HELD_OUT_PERCENT = "resnet18", "demo", 1500, 25
 HEAD, FIT_RECIPE, SPLITS = "sub-gru", "demo", 10
@@ -71,7 +68,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     start.load_state_dict(network.result.best_weights)
     click.echo(f"     after    {held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
     click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
-    store = _extracted(out, seed, network)
+    store = _features(out, seed, network)
     splits = f"{SPLITS} splits grouped by content"
     click.echo(f"4/5  {HEAD} on the data set demo, {splits}, test SROCC on the features of:")
     before, after = (_fitted(store, name, out, seed) for name in (BACKBONE, network.backbone))
@@ -130,21 +127,12 @@ def _pretrain_one_epoch(request: PretrainingRequest) -> None:
         pretrain(request, stop)
 
 
-def _extracted(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
-    labels = make_demo(out / DEMO_NAME, seed)
-    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+def _features(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
     weights = {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
     folder = out / "features" / f"pretrained-{made.weights_sha256[:12]}"
-    with shown_progress(len(dataset.videos)) as progress:
-        extract_features(
-            dataset, list(weights), folder, weights=weights, resources=Resources(), progress=progress
-        )
-    return FeatureStore.open(store_path(folder, DEMO_NAME))
+    return extract_demo(make_demo(out / DEMO_NAME, seed), list(weights), weights, folder)[0]
 
 
 def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> Run:
     config = FitConfig(features, HEAD, recipe=FIT_RECIPE, splits=SPLITS, seed=seed)
-    folder = out / "runs" / f"{HEAD}-{features}"
-    with fit_progress(SPLITS) as progress:
-        jobs = min(usual_workers(), SPLITS)
-        return fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)
+    return fit_demo(store, config, out / "runs" / f"{HEAD}-{features}")

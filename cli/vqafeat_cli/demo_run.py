@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.results import ExtractionSummary
 from vqafeat.plots import plot_scores
 from vqafeat.store import FeatureStore, store_key, store_path
 from vqafeat.training.config import FitConfig
@@ -33,11 +34,11 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
     click.echo(f"2/5  features: {FEATURES}, weights {weights}")
-    store = _extracted(labels, out, weights)
+    store = _features(labels, out, weights)
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
-    run = _fitted(store, out, seed)
-    for line in metrics_lines(run.metrics, run.config.mapping):
-        click.echo(line)
+    config = FitConfig(FEATURES, HEAD, recipe=RECIPE, splits=SPLITS, seed=seed)
+    run = fit_demo(store, config, out / "runs" / HEAD)
+    click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
     video = held_out_video(run, store.dataset.videos)
     path = labels.parent / video.name
     checks = ScoreChecks.read(run.path, run.config, DEMO_NAME)
@@ -58,31 +59,37 @@ def held_out_video(run: Run, videos: Sequence[Video]) -> Video:
 
 def demo_store(out: Path, seed: int) -> FeatureStore:
     """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
-    return _extracted(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
+    return _features(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
 
 
-def _extracted(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
-    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+def _features(labels: Path, out: Path, weights: str, err: bool = False) -> FeatureStore:
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
     # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
     # on two cores
-    with one_thread(), shown_progress(len(dataset.videos)) as progress:
+    with one_thread():
+        store, summary = extract_demo(labels, [FEATURES], {BACKBONE: weights}, folder)
+    extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"
+    click.echo(f"     {extracted}, {summary.skipped} already done", err=err)
+    return store
+
+
+def extract_demo(
+    labels: Path, features: Sequence[str], weights: Mapping[str, str], folder: Path
+) -> tuple[FeatureStore, ExtractionSummary]:
+    """Extract features of the demo set at its label file, with a progress bar."""
+    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+    with shown_progress(len(dataset.videos)) as progress:
         summary = extract_features(
-            dataset, [FEATURES], folder, weights={BACKBONE: weights}, resources=Resources(), progress=progress
+            dataset, features, folder, weights=weights, resources=Resources(), progress=progress
         )
-    click.echo(
-        f"     {summary.extracted} videos extracted ({summary.frames} frames), {summary.skipped} already "
-        f"done",
-        err=err,
-    )
-    return FeatureStore.open(store_path(folder, DEMO_NAME))
+    return FeatureStore.open(store_path(folder, DEMO_NAME)), summary
 
 
-def _fitted(store: FeatureStore, out: Path, seed: int) -> Run:
-    config = FitConfig(FEATURES, HEAD, recipe=RECIPE, splits=SPLITS, seed=seed)
-    jobs = min(len(os.sched_getaffinity(0)), SPLITS)
-    with fit_progress(SPLITS, config.epochs) as progress:
-        return fit(store, config, out / "runs" / HEAD, jobs=jobs, overwrite=True, progress=progress)
+def fit_demo(store: FeatureStore, config: FitConfig, folder: Path) -> Run:
+    """Fit a head on the demo set on all cores, with a progress bar; a finished fit is replaced."""
+    jobs = min(len(os.sched_getaffinity(0)), config.splits)
+    with fit_progress(config.splits, config.epochs) as progress:
+        return fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)
 
 
 def _plotted(run: Run, path: Path) -> Path:

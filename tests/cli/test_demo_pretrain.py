@@ -39,7 +39,7 @@ def test_demo_pretrain__makes_images_trains_and_repeats(
     def reached(*arguments: object) -> None:
         raise VideosReachedError
 
-    monkeypatch.setattr(demo_pretrain_run, "_extracted", reached)
+    monkeypatch.setattr(demo_pretrain_run, "_features", reached)
     with pytest.raises(VideosReachedError):
         demo_pretrain_run.run_demo_pretrain(tmp_path / "out", 0)
     output = capsys.readouterr().out
