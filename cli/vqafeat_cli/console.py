@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
@@ -29,8 +22,6 @@ if TYPE_CHECKING:
 
 NO_VALUE = "–"
 
-# progress --------------------------------------------------------------------------------------------------
-
 UpdateBar = Callable[..., None]
 
 
@@ -38,13 +29,8 @@ UpdateBar = Callable[..., None]
 def progress_bar(description: str, total: int | None = None) -> Iterator[UpdateBar]:
     """Show a bar on stderr if it is a terminal; yield a function with the arguments of rich's `update`."""
     console = Console(stderr=True)
-    columns: tuple[ProgressColumn, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
+    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
+    columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, state="")
         yield lambda **changes: bar.update(task, **changes)
@@ -116,12 +102,8 @@ def fit_progress(
     if not console.is_terminal:
         yield None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeElapsedColumn(),
-    )
+    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}", markup=False)
+    columns = (texts[0], BarColumn(), texts[1], TimeElapsedColumn())
     counter = _EpochCounter(splits, epochs)
     with Bar(*columns, console=console) as bar:
         task = bar.add_task("fit", total=counter.total, state="")
@@ -159,10 +141,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 20) -> str:
-    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap.
-
-    Curves longer than `width` are averaged over `width` stretches of equal length. A constant curve has the
-    lowest bars.
+    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap, a constant curve has the
+    lowest bars, and curves longer than `width` are averaged over `width` stretches of equal length.
     """
     import numpy as np
 
@@ -172,11 +152,10 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else nan for part in stretches]
     low = min(filter(isfinite, means), default=0.0)
     span = max(filter(isfinite, means), default=0.0) - low or 1.0
-    highest = len(BARS) - 1
-    bars = (
-        BARS[min(int((mean - low) / span * len(BARS)), highest)] if isfinite(mean) else " " for mean in means
+    levels = (
+        min(int((mean - low) / span * len(BARS)), len(BARS) - 1) if isfinite(mean) else None for mean in means
     )
-    return "".join(bars)
+    return "".join(" " if level is None else BARS[level] for level in levels)
 
 
 # metrics ---------------------------------------------------------------------------------------------------
@@ -197,12 +176,16 @@ def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
     for name, part in summary.datasets.items():
         means = ", ".join(f"{title} {number(getattr(part, measure).mean)}" for measure, title in measures)
         lines.append(f"  {name}: {means}{' *' if part.few_videos else ''}")
-    low, high = min(summary.n), max(summary.n)
     legend = _mapping_legend(mapping, isfinite(summary.rmse_calibrated.mean))
-    lines.append(f"  on {low if low == high else f'{low} to {high}'} test videos a split{legend}")
-    if summary.few_videos:
-        lines.append(f"  * {summary.few_videos}")
+    lines.append(f"  on {smallest_to_largest(summary.n)} test videos a split{legend}")
+    lines += [f"  * {summary.few_videos}"] if summary.few_videos else []
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
+
+
+def smallest_to_largest(counts: Sequence[int]) -> str:
+    """Return `3 to 5`, or one number if all are equal."""
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def shown_measures(mapping: str) -> list[tuple[str, str]]:
@@ -216,11 +199,9 @@ def shown_measures(mapping: str) -> list[tuple[str, str]]:
 
 
 def _mapping_legend(mapping: str, calibrated: bool) -> str:
-    scores = "calibrated: the scores that `predict` prints" if calibrated else ""
-    if mapping == "none":
-        return f"; {scores}" if scores else ""
-    plain = "plain: the heads' own output" + (f"; {scores}" if scores else "")
-    return f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  {plain}"
+    scores = "; calibrated: the scores that `predict` prints" if calibrated else ""
+    fitted = f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  "
+    return scores if mapping == "none" else f"{fitted}plain: the heads' own output{scores}"
 
 
 def number(value: float, form: str = ".3f") -> str:
@@ -237,9 +218,8 @@ def summary_cell(values: "Summary") -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines, the first column aligned left and the others right."""
-    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], others, strict=True)]
-        lines.append("  ".join([f"  {row[0]:{first}}", *cells]).rstrip())
-    return lines
+    columns = []
+    for index, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        columns.append([f"{cell:>{width}}" if index else f"  {cell:{width}}" for cell in column])
+    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]

@@ -35,17 +35,11 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How a network predicts images that it was not trained on.
+    """How a network predicts images that it was not trained on."""
 
-    Attributes:
-        pair_accuracy: share of pairs in the labels' order.
-        srocc: of the means.
-        uncertainty_auc: chance that an image of a disputed kind has a larger deviation than another image.
-    """
-
-    pair_accuracy: float
+    pair_accuracy: float  # share of pairs in the labels' order
     srocc: float
-    uncertainty_auc: float
+    uncertainty_auc: float  # chance that an image of a disputed kind has a larger deviation than another
 
     def __str__(self) -> str:
         pairs, auc = f"pairs in order {self.pair_accuracy:.3f}", f"uncertainty AUC {self.uncertainty_auc:.3f}"

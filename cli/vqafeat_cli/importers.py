@@ -1,7 +1,7 @@
 """`vqafeat import`: features and heads that others computed and trained."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import option
@@ -11,11 +11,14 @@ from vqafeat_cli import options
 from vqafeat_cli.options import PATH
 
 if TYPE_CHECKING:
+    from vqafeat.datasets import Dataset
     from vqafeat.extraction.importers import ImportSummary
+    from vqafeat.store import FeatureStore
 
 _NAME = "A known data set, or your own name where the files hold the labels."
 _TRAINED_ON = "Data set that the head was trained on; of several, the one whose scale the scores are on."
 _LARGEST = "VSFA only: the label by which labels were divided.  [default: the data set's largest MOS]"
+_where_options = options.together(options.root_option, options.labels_option, options.store_option)
 
 
 @click.group(name="import")
@@ -26,17 +29,8 @@ def importing() -> None:
 @importing.command()
 @click.argument("folder", type=PATH)
 @option("--dataset", required=True, metavar="NAME", help=_NAME)
-@options.root_option
-@options.labels_option
-@options.store_option
-def vsfa(
-    folder: Path,
-    dataset: str,
-    root: Path | None,
-    labels: tuple[Path, ...],
-    store: str,
-    storage_options: tuple[str, ...],
-) -> int:
+@_where_options
+def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set
     `resnet50`.
 
@@ -48,48 +42,33 @@ def vsfa(
       vqafeat import vsfa CNN_features_KoNViD-1k/ --dataset konvid --labels KoNViD-1kinfo.mat
       vqafeat import vsfa my_features/ --dataset mine
     """
-    from vqafeat.datasets import load_dataset, manifest_names
+    from vqafeat.datasets import manifest_names
     from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-    from vqafeat.store import FeatureStore, store_path
-    from vqafeat_cli.stores import is_own_file, labels_argument
+    from vqafeat_cli.stores import is_own_file
 
     known = dataset in manifest_names() or is_own_file(dataset)
-    target = load_dataset(dataset, root, labels_argument(labels)) if known else vsfa_dataset(folder, dataset)
-    output = FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
+    target = _load(dataset, **where) if known else vsfa_dataset(folder, dataset)
+    output = _create(target, **where)
     return _print_summary(output.path, import_vsfa(folder, target, output))
 
 
 @importing.command()
 @click.argument("file", type=PATH)
 @options.dataset_option
-@options.root_option
-@options.labels_option
-@options.store_option
+@_where_options
 @option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
 @option("--key", help="Variable in the file.  [default: the only matrix]")
-def mat(
-    file: Path,
-    dataset: str,
-    root: Path | None,
-    labels: tuple[Path, ...],
-    store: str,
-    storage_options: tuple[str, ...],
-    name: str | None,
-    key: str | None,
-) -> int:
+def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: Any) -> int:
     """Import a (video, channel) matrix of a .mat file, with one row per video in the order of the label list.
 
     \b
     Example:
       vqafeat import mat CVD2014_ResNet-50_feature.mat --labels CVD2014info.mat --dataset cvd2014
     """
-    from vqafeat.datasets import load_dataset
     from vqafeat.extraction.importers import import_matrix
-    from vqafeat.store import FeatureStore, store_path
-    from vqafeat_cli.stores import labels_argument
 
-    target = load_dataset(dataset, root, labels_argument(labels))
-    output = FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
+    target = _load(dataset, **where)
+    output = _create(target, **where)
     return _print_summary(output.path, import_matrix(file, target, output, name or file.stem, key))
 
 
@@ -113,6 +92,19 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     known = load_manifest(dataset)
     run = import_head(file, out, largest_label, known.name, known.score_name, known.mos_range, features)
     click.echo(f"run folder: {run}")
+
+
+def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **rest: Any) -> "Dataset":
+    from vqafeat.datasets import load_dataset
+    from vqafeat_cli.stores import labels_argument
+
+    return load_dataset(dataset, root, labels_argument(labels))
+
+
+def _create(target: "Dataset", store: str, storage_options: tuple[str, ...], **rest: Any) -> "FeatureStore":
+    from vqafeat.store import FeatureStore, store_path
+
+    return FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

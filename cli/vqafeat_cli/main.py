@@ -15,10 +15,9 @@ from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat.registry import load_plugin
 from vqafeat.remote import network_errors
-from vqafeat_cli.compare import compare
+from vqafeat_cli.compare import compare, ensemble
 from vqafeat_cli.coral import coral
 from vqafeat_cli.demo import demo, demo_pretrain
-from vqafeat_cli.ensemble import ensemble
 from vqafeat_cli.evaluate import evaluate
 from vqafeat_cli.extract import extract
 from vqafeat_cli.fit import fit

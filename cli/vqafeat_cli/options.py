@@ -28,7 +28,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 flag, several = partial(option, is_flag=True), partial(option, multiple=True)
 
 
-def _together(*options: Decorator) -> Decorator:
+def together(*options: Decorator) -> Decorator:
     """Return a decorator that adds several options, in this order."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,7 +87,7 @@ _STORED = f"Data set of the store, as in `extract`.  {ONLY_ONE}"
 _VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
 
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
-store_option = _together(
+store_option = together(
     option("--store", default="features", metavar="FOLDER|URL", help=_STORE), storage_option
 )
 cache_option = amount_option("--cache", _CACHE, metavar="AMOUNT|none")
@@ -116,7 +116,7 @@ _WORKERS += "[default: 2 for a CPU, one per core for a GPU]"
 _TIMEOUT = "Seconds without a decoded frame after which a video fails."
 _DECODER = "nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU, and is checked against the CPU."
 
-compute_options = _together(
+compute_options = together(
     device_option,
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
@@ -177,7 +177,7 @@ _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 _RAY_WORKERS = "Concurrent workers on the cluster.  [default: as many as fit]"
 _GPUS = "GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0]"
 
-cluster_options = _together(
+cluster_options = together(
     option("--backend", type=Choice(["local", "ray"]), default="local", help=_BACKEND),
     option("--address", metavar="HOST:PORT", help=_ADDRESS),
     option("--ray-workers", type=int, help=_RAY_WORKERS),

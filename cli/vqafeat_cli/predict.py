@@ -73,9 +73,8 @@ def predict(
     checks = ScoreChecks.read(run, model.config, model.trained_on.name)
     scorer = Scorer(model, all_weights, split, any_features, checks, held_out)
     if not checks.fitted_on:
-        click.echo(
-            "note: the run does not record its video files; training videos are not detected.", err=True
-        )
+        unknown = "the run does not record its video files; training videos are not detected"
+        click.echo(f"note: {unknown}.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
         if isinstance(scored, VideoError):
@@ -109,17 +108,11 @@ def score_text(scored: "ScoredVideo") -> str:
 
 def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
     heads = scored.head_scores
-    return {
-        "video": str(scored.path),
-        "score": scored.score,
-        "std": scored.std,
-        "low": float(heads.min()),
-        "high": float(heads.max()),
-        "scale": scored.scale,
-        "calibrated": scored.calibrated,
-        "heads": dict(zip(map(str, scored.splits), heads.tolist(), strict=True)),
-        "warnings": scored.warnings,
-    }
+    spread = {"std": scored.std, "low": float(heads.min()), "high": float(heads.max())}
+    scale = {"scale": scored.scale, "calibrated": scored.calibrated}
+    by_split = dict(zip(map(str, scored.splits), heads.tolist(), strict=True))
+    values = {"video": str(scored.path), "score": scored.score, **spread, **scale, "heads": by_split}
+    return {**values, "warnings": scored.warnings}
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> None:

@@ -2,16 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import IntRange, option
 
 from vqafeat.io import json_text
 from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
-
-if TYPE_CHECKING:
-    from vqafeat.pretraining.pretrain import PretrainedNetwork
 
 _IMAGES = "Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV "
 _IMAGES += "(image,mos,std[,content]). Repeatable."
@@ -93,21 +90,11 @@ def pretrain(
     with progress_bar("checking images", len(paths)) as update:
         check_images(paths, max(computing.workers, 1), lambda done: update(completed=done))
     network = run_shown(request)
+    result, digest = network.result, network.weights_sha256
     if json:
-        click.echo(json_text(_as_json(network)))
+        names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
+        curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}
+        click.echo(json_text({**names, "weights_sha256": digest, **curve}))
         return
-    result = network.result
     click.echo(f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}")
-    click.echo(f"digest of its feature sets: {network.weights_sha256}")
-    click.echo(f"model card: {network.card}")
-
-
-def _as_json(network: "PretrainedNetwork") -> dict[str, Any]:
-    return {
-        "file": str(network.out),
-        "card": str(network.card),
-        "network": network.backbone,
-        "weights_sha256": network.weights_sha256,
-        "kept_epoch": network.result.best_epoch,
-        "curve": [asdict(record) for record in network.result.curve],
-    }
+    click.echo(f"digest of its feature sets: {digest}\nmodel card: {network.card}")

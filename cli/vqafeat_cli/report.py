@@ -52,10 +52,8 @@ def report(
 
     stores = parse_paths({"store": store}, storage_options).get("store")
     check_out(out, overwrite)
-    tables, runs = (
-        [path for path in inputs if is_table(path)],
-        [path for path in inputs if not is_table(path)],
-    )
+    tables = [path for path in inputs if is_table(path)]
+    runs = [path for path in inputs if path not in tables]
     page = build_report(
         runs, out.parent, tables=tables, title=title, store=stores, videos=videos, curves=curves
     )

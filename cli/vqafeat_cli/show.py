@@ -66,10 +66,8 @@ def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
         labels = f"{_labels(dataset)} from {dataset.label_list}"
         yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
         yield f"  layout: {store.layout.name}"
-        if digest:
-            yield f"  content: {content_digest(store)}"
-        if dataset.scale:
-            yield f"  scale: {dataset.scale}"
+        yield from [f"  content: {content_digest(store)}"] if digest else []
+        yield from [f"  scale: {dataset.scale}"] if dataset.scale else []
         for name in store.feature_sets():
             yield f"  {name}: {len(store.complete_videos(name))} videos complete"
             for key, value in store.identity(name).as_dict().items():
@@ -83,11 +81,9 @@ def video_lines(folder: StorePath, name: str) -> Iterator[str]:
     stores = list(map(FeatureStore.open, stores_at(folder)))
     holders = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
     if not holders:
-        paths = ", ".join(f"'{store.path}'" for store in stores)
-        example = stores[0].dataset.videos[0].name
-        raise StoreError(
-            f"{paths} has no video '{name}'; give a name as the label list writes it, such as '{example}'."
-        )
+        paths, example = ", ".join(f"'{store.path}'" for store in stores), stores[0].dataset.videos[0].name
+        next_step = f"give a name as the label list writes it, such as '{example}'"
+        raise StoreError(f"{paths} has no video '{name}'; {next_step}.")
     for store, video in holders:
         yield from _video_of_store(store, video)
 
@@ -141,7 +137,7 @@ def run_lines(run: "Run") -> Iterator[str]:
 def _metrics(run: "Run") -> Iterator[str]:
     from vqafeat.training.calibration import calibration_words
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
-    from vqafeat_cli.console import metrics_lines
+    from vqafeat_cli.console import metrics_lines, smallest_to_largest
 
     config = run.config
     if not run.finished:
@@ -149,15 +145,14 @@ def _metrics(run: "Run") -> Iterator[str]:
         return
     values = read_json(run.path / METRICS)
     if not values["n"]:
-        for note in values["notes"] or ["none: these heads were not measured; see `vqafeat evaluate`"]:
-            yield _line("metrics", note)
+        notes = values["notes"] or ["none: these heads were not measured; see `vqafeat evaluate`"]
+        yield from (_line("metrics", note) for note in notes)
         return
     source = f"over {config.splits} splits, from the test parts in {PREDICTIONS}"
     yield _line("metrics", f"{source}; PLCC and RMSE after mapping '{config.mapping}'")
     yield from metrics_lines(run.metrics, config.mapping)
     for dataset, splits in zip(config.datasets, run.calibrations or (), strict=False):
-        few, many = min(item.videos for item in splits), max(item.videos for item in splits)
-        videos = few if few == many else f"{few} to {many}"
+        videos = smallest_to_largest([item.videos for item in splits])
         yield _line("scores", f"{dataset.name}: {calibration_words(splits)}, {videos} a split")
     kept = zip(values.get("kept_epochs", []), values.get("kept_because", []), strict=False)
     for split, (epoch, reason) in enumerate(kept):

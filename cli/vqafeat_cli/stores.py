@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,10 +25,9 @@ def load_with_root(
     label_root = folder if isinstance(folder, Path) else default
     dataset = load_dataset(name_or_path, label_root, labels_argument(labels))
     if folder is None:
-        raise DatasetError(
-            f"the videos of '{name_or_path}' are not named: set VQAFEAT_DATA to the folder that holds "
-            f"'{name_or_path}/', or give --root FOLDER, or --root s3://bucket/prefix."
-        )
+        variable = f"set VQAFEAT_DATA to the folder that holds '{name_or_path}/'"
+        options = "give --root FOLDER, or --root s3://bucket/prefix"
+        raise DatasetError(f"the videos of '{name_or_path}' are not named: {variable}, or {options}.")
     return dataset, folder
 
 
@@ -55,10 +55,8 @@ def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
         name = stored_name(dataset)
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
-            raise StoreError(
-                f"no features of '{name}' in '{folder}'; make them with `vqafeat extract --dataset {name} "
-                f"--backbone resnet50`."
-            )
+            command = f"vqafeat extract --dataset {name} --backbone resnet50"
+            raise StoreError(f"no features of '{name}' in '{folder}'; make them with `{command}`.")
         return FeatureStore.open(path)
     paths = stores_in(folder)
     if not paths:
@@ -83,18 +81,12 @@ def open_stores(
 def local_copies(
     source: FeatureStore | JointStore, feature_sets: Collection[str], cache_bytes: int | None
 ) -> Iterator[FeatureStore | JointStore]:
-    """Yield the store, or one that reads local copies of the parts at a URL.
-
-    Args:
-        cache_bytes: most disk space for all copies; None for half of what is free.
-    """
-    cache = Cache(cache_folder("stores"), cache_bytes)
+    """Yield the store, or one that reads copies of what is at a URL; they fill at most half of the free disk."""
+    cache, log = Cache(cache_folder("stores"), cache_bytes), partial(click.echo, err=True)
     with ExitStack() as stack:
 
         def copy(store: FeatureStore) -> FeatureStore:
-            return stack.enter_context(
-                cached_copy(store, sorted(feature_sets), cache, lambda message: click.echo(message, err=True))
-            )
+            return stack.enter_context(cached_copy(store, sorted(feature_sets), cache, log))
 
         yield copy(source) if isinstance(source, FeatureStore) else source.replaced(copy)
 
@@ -102,10 +94,8 @@ def local_copies(
 def copies_for_tables(
     stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
 ) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return a function that replaces stores as `local_copies`, until the stack is closed.
-
-    Args:
-        required: data set → every feature set that the tables read, so that one copy serves all of them.
+    """Return a function that replaces stores as `local_copies`, until the stack is closed; one copy of a data
+    set serves all tables, with every feature set that they require.
     """
     copies: dict[StorePath, FeatureReader] = {}
 
@@ -127,9 +117,9 @@ def selected_features(source: FeatureReader, features: str | None) -> str:
         return features
     names = source.feature_sets()
     if len(names) != 1:
-        common = " in common" if len(source.datasets) > 1 else ""
+        sets = f"{', '.join(names) or '(none)'}{' in common' if len(source.datasets) > 1 else ''}"
+        store = f"the store of '{source.dataset.name}'"
         raise StoreError(
-            f"the store of '{source.dataset.name}' holds the feature sets {', '.join(names) or '(none)'}"
-            f"{common}; name one, or several joined by +, with --features."
+            f"{store} holds the feature sets {sets}; name one, or some joined by +, with --features."
         )
     return names[0]

@@ -11,7 +11,6 @@ from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
-    from vqafeat.backbones.feature_set import FeatureExtractor
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.store import FeatureStore
 
@@ -67,29 +66,21 @@ def verify(
             problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
         count += len(problems)
         if against is not None:
-            names = _sample(opened, sample, seed)
-            count += _compare(
-                opened, paths["against"], names, tolerance, weights, options.resources(**compute)
-            )
+            names, available = _sample(opened, sample, seed), options.resources(**compute)
+            count += _compare(opened, paths["against"], names, tolerance, weights, available)
     return options.FINISHED_WITH_FAILURES if count else 0
-
-
-def _extractors(store: "FeatureStore", weights: tuple[str, ...]) -> "list[FeatureExtractor]":
-    from vqafeat.extraction.verify import stored_extractors
-
-    return stored_extractors(store, options.network_weights(weights, store.feature_sets()))
 
 
 def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
-    from vqafeat.extraction.verify import damaged_videos, repair
+    from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import FeatureStore, verify_store
     from vqafeat_cli.console import shown_progress
 
     store = FeatureStore.open(path, writable=True)
     names = damaged_videos(store)
     if names:
-        extractors = _extractors(store, weights)
+        extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
             summary = repair(store, names, root, extractors, available, progress)
         for failure in summary.failures:
@@ -119,10 +110,10 @@ def _compare(
     available: "Resources",
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
-    from vqafeat.extraction.verify import compared
+    from vqafeat.extraction.verify import compared, stored_extractors
     from vqafeat_cli.console import shown_progress
 
-    extractors = _extractors(store, weights)
+    extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
         results = compared(store, names, root, extractors, tolerance, available, progress)
     for result in results:
