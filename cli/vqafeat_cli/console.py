@@ -141,8 +141,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 20) -> str:
-    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap, a constant curve has the
-    lowest bars, and curves longer than `width` are averaged over `width` stretches of equal length.
+    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap, a constant curve has
+    the lowest bars, and curves longer than `width` are averaged over `width` stretches of equal length.
     """
     import numpy as np
 

@@ -72,24 +72,17 @@ def evaluate(
     if by is not None:
         groups.check_grouping(by, quality_threshold)
     source = open_store(parse_path(store, storage_options), dataset)
+    allowed = {"skip_missing": skip_missing, "any_features": any_features}
     with local_copies(source, split_feature_sets(evaluate.feature_sets_of(run)), cache) as copy:
-        result = evaluate.evaluate(
-            run,
-            copy,
-            mapping=mapping,
-            skip_missing=skip_missing,
-            any_features=any_features,
-            frame_changes={name: value for name, value in frames.items() if value is not None},
-            part=part,
-        )
+        changes = {name: value for name, value in frames.items() if value is not None}
+        result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
     grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None
     if json:
-        videos = len({row.video for row in result.predictions})
-        groups_json = _groups_as_json(grouped) if grouped else {}
-        click.echo(json_text({**_as_json(result.summary, videos), **groups_json}))
+        whole = _as_json(result.summary, len({row.video for row in result.predictions}))
+        click.echo(json_text({**whole, **(_groups_as_json(grouped) if grouped else {})}))
         return
-    click.echo(f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads")
-    lines = metrics_lines(result.summary, result.mapping)
+    lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
+    lines += metrics_lines(result.summary, result.mapping)
     lines += _group_lines(grouped, result.mapping) if grouped else []
     click.echo("\n".join(lines))
 

@@ -1,8 +1,8 @@
 """`vqafeat fit`."""
 
 import os
-from collections.abc import Callable
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
         ("--pooling", str, "Temporal pooling variant: released or paper."),
     ],
 }
+_RECIPE = list(chain(*_RECIPE_OPTIONS.values()))
 # the other options, by their parameters
 _GROUPS = {
     "Data": [
@@ -57,37 +58,25 @@ class _GroupedCommand(click.Command):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = {
-            parameter.name: record
-            for parameter in self.get_params(ctx)
-            if (record := parameter.get_help_record(ctx)) is not None
-        }
-        recipe = {
-            title: [option[2:].replace("-", "_") for option, *_ in options]
-            for title, options in _RECIPE_OPTIONS.items()
-        }
-        for title, names in {**_GROUPS, **recipe}.items():
+        records = {item.name: item.get_help_record(ctx) for item in self.get_params(ctx)}
+        groups = dict(_GROUPS)
+        for title, options in _RECIPE_OPTIONS.items():
+            groups[title] = [name[2:].replace("-", "_") for name, *_ in options]
+        groups["Computing and output"] = [name for name in records if name not in chain(*groups.values())]
+        for title, names in groups.items():
             with formatter.section(title):
-                formatter.write_dl([records.pop(name) for name in names])
-        with formatter.section("Computing and output"):
-            formatter.write_dl(list(records.values()))
-
-
-def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for name, kind, words in reversed([item for group in _RECIPE_OPTIONS.values() for item in group]):
-        command = option(name, type=kind, help=words)(command)
-    return command
+                formatter.write_dl([record for name in names if (record := records[name]) is not None])
 
 
 @click.command(cls=_GroupedCommand)
 @option("--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them.")
-@several("--option", "options", metavar="NAME=VALUE", help="Of the head, as fusion=concat; repeatable.")
+@several("--option", "options", metavar="NAME=VALUE", help="Head's option, as fusion=concat; repeatable.")
 @shared.datasets_option
 @option("--features", metavar="SET[+SET]", help=f"Feature sets, fused with +.  {shared.ONLY_ONE}")
 @shared.store_option
 @shared.cache_option
 @option("--recipe", default="default", help="Everything that decides training; `vqafeat list recipes`.")
-@_recipe_options
+@shared.together(*(option(name, type=kind, help=words) for name, kind, words in _RECIPE))
 @option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
 @option("--sampling", default="all", help="Frames that are taken before a shuffle; `vqafeat list samplings`.")
 @option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")
@@ -101,13 +90,11 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @shared.jobs_option
 @option("--device", help="Where heads train, as PyTorch names it; A,B share the splits.  [default: cpu]")
 @shared.cluster_options
-@shared.amount_option(
-    "--memory", "Largest features to hold in memory, such as 8G.  [default: half of what is free]"
-)
+@shared.amount_option("--memory", "Most features in memory, such as 8G.  [default: half of what is free]")
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @flag("--any-features", help="Of several data sets: allow features that were computed differently.")
 @option("--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]")
-@flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
+@flag("--overwrite", help="Replace the run in the folder, instead of resuming it or refusing another one.")
 @shared.json_option
 def fit(
     datasets: tuple[str, ...],

@@ -81,7 +81,7 @@ def open_stores(
 def local_copies(
     source: FeatureStore | JointStore, feature_sets: Collection[str], cache_bytes: int | None
 ) -> Iterator[FeatureStore | JointStore]:
-    """Yield the store, or one that reads copies of what is at a URL; they fill at most half of the free disk."""
+    """Yield the store, or one that reads local copies of what is at a URL, of at most `cache_bytes`."""
     cache, log = Cache(cache_folder("stores"), cache_bytes), partial(click.echo, err=True)
     with ExitStack() as stack:
 
