@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+import vqafeat as vf
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.metrics import evaluate_predictions
@@ -21,9 +22,6 @@ from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest, prepare_out, pretrain
 from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, pair_accuracy, predict
-from vqafeat.store import FeatureStore
-from vqafeat.training.config import FitConfig
-from vqafeat.training.run import Run
 from vqafeat_cli.console import run_shown
 from vqafeat_cli.demo_run import extract_demo, fit_demo
 
@@ -121,12 +119,12 @@ def _pretrain_one_epoch(request: PretrainingRequest) -> None:
         pretrain(request, stop)
 
 
-def _features(out: Path, seed: int, made: PretrainedNetwork) -> FeatureStore:
+def _features(out: Path, seed: int, made: PretrainedNetwork) -> vf.FeatureStore:
     weights = {BACKBONE: f"random:{seed}", made.backbone: str(made.out)}
     folder = out / "features" / f"pretrained-{made.weights_sha256[:12]}"
     return extract_demo(make_demo(out / DEMO_NAME, seed), list(weights), weights, folder)[0]
 
 
-def _fitted(store: FeatureStore, features: str, out: Path, seed: int) -> Run:
-    config = FitConfig(features, HEAD, recipe=FIT_RECIPE, splits=SPLITS, seed=seed)
+def _fitted(store: vf.FeatureStore, features: str, out: Path, seed: int) -> vf.Run:
+    config = vf.FitConfig(features, HEAD, recipe=FIT_RECIPE, splits=SPLITS, seed=seed)
     return fit_demo(store, config, out / "runs" / f"{HEAD}-{features}")

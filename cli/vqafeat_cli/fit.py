@@ -4,19 +4,16 @@ import os
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import IntRange, option
 
+import vqafeat as vf
 from vqafeat.io import json_text
 from vqafeat.remote import parse_path
 from vqafeat_cli import options as shared
 from vqafeat_cli.options import PATH, flag, several
-
-if TYPE_CHECKING:
-    from vqafeat.training.run import Run
-
 
 # values of the recipe: option, type, help
 _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
@@ -132,14 +129,13 @@ def fit(
     from vqafeat.heads.base import options_from_text
     from vqafeat.store.features import split_feature_sets
     from vqafeat.training import fit as training
-    from vqafeat.training.config import FitConfig
     from vqafeat_cli.console import fit_progress
     from vqafeat_cli.stores import local_copies, open_stores, selected_features
 
     ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
     source = open_stores(parse_path(store, storage_options), datasets, any_features)
-    known = {item.name for item in fields(FitConfig)}
-    config = FitConfig(
+    known = {item.name for item in fields(vf.FitConfig)}
+    config = vf.FitConfig(
         features=selected_features(source, features),
         options=options_from_text(values["head"], options),
         overrides={key: value for key, value in values.items() if key not in known and value is not None},
@@ -165,7 +161,7 @@ def fit(
         _print_run(run)
 
 
-def _print_run(run: "Run") -> None:
+def _print_run(run: "vf.Run") -> None:
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS
     from vqafeat_cli.console import metrics_lines
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import option
 
+import vqafeat as vf
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH
 
 if TYPE_CHECKING:
-    from vqafeat.datasets import Dataset
     from vqafeat.extraction.importers import ImportSummary
-    from vqafeat.store import FeatureStore
 
 _NAME = "A known data set, or your own name where the files hold the labels."
 _TRAINED_ON = "Data set that the head was trained on; of several, the one whose scale the scores are on."
@@ -94,17 +93,18 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     click.echo(f"run folder: {run}")
 
 
-def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **rest: Any) -> "Dataset":
-    from vqafeat.datasets import load_dataset
+def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **_: Any) -> "vf.Dataset":
     from vqafeat_cli.stores import labels_argument
 
-    return load_dataset(dataset, root, labels_argument(labels))
+    return vf.load_dataset(dataset, root, labels_argument(labels))
 
 
-def _create(target: "Dataset", store: str, storage_options: tuple[str, ...], **rest: Any) -> "FeatureStore":
-    from vqafeat.store import FeatureStore, store_path
+def _create(
+    target: "vf.Dataset", store: str, storage_options: tuple[str, ...], **rest: Any
+) -> "vf.FeatureStore":
+    from vqafeat.store import store_path
 
-    return FeatureStore.create(store_path(parse_path(store, storage_options), target.name), target)
+    return vf.FeatureStore.create(store_path(parse_path(store, storage_options), data.name), data)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

@@ -112,20 +112,12 @@ def _tables() -> Iterable[tuple[str, str]]:
     return ((table.name, f"{table.label} of {table.paper}: {table.title}") for table in tables)
 
 
+_FUNCTIONS = (
+    *(_datasets, _backbones, _views, _heads, _losses, _label_scales, _recipes, _samplings, _orders),
+    *(_groupings, _image_sets, _pretraining_recipes, _tables),
+)
 LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
-    "datasets": _datasets,
-    "backbones": _backbones,
-    "views": _views,
-    "heads": _heads,
-    "losses": _losses,
-    "label-scales": _label_scales,
-    "recipes": _recipes,
-    "samplings": _samplings,
-    "orders": _orders,
-    "groupings": _groupings,
-    "image-sets": _image_sets,
-    "pretraining-recipes": _pretraining_recipes,
-    "tables": _tables,
+    function.__name__[1:].replace("_", "-"): function for function in _FUNCTIONS
 }
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import option
 
+import vqafeat as vf
 from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli.options import flag, storage_option
 
 if TYPE_CHECKING:
     from vqafeat.datasets import Video
-    from vqafeat.store import FeatureStore
-    from vqafeat.training.run import Run
 
 WIDTH = 19  # of the column before the values
 
@@ -35,13 +34,12 @@ def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str |
       vqafeat show features/konvid.zarr --video 7734711690.mp4
       vqafeat show runs/konvid-resnet50-sub-gru
     """
-    from vqafeat.training.run import Run
 
     folder = parse_path(path, storage_options)
     if isinstance(folder, Path) and (folder / "config.json").is_file():
         if digest or video:
             raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
-        lines = run_lines(Run(folder))
+        lines = run_lines(vf.Run(folder))
     elif digest and video is not None:
         raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
     else:
@@ -59,9 +57,9 @@ def stores_at(path: StorePath) -> Sequence[StorePath]:
 
 def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
     """Yield what stores hold, and the identities of their feature sets."""
-    from vqafeat.store import FeatureStore, content_digest
+    from vqafeat.store import content_digest
 
-    for store in map(FeatureStore.open, stores_at(folder)):
+    for store in map(vf.FeatureStore.open, stores_at(folder)):
         dataset = store.dataset
         labels = f"{_labels(dataset)} from {dataset.label_list}"
         yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
@@ -76,9 +74,8 @@ def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
 
 def video_lines(folder: StorePath, name: str) -> Iterator[str]:
     """Yield where the label, file, frames and features of a video came from, in each store that has it."""
-    from vqafeat.store import FeatureStore
 
-    stores = list(map(FeatureStore.open, stores_at(folder)))
+    stores = list(map(vf.FeatureStore.open, stores_at(folder)))
     holders = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
     if not holders:
         paths, example = ", ".join(f"'{store.path}'" for store in stores), stores[0].dataset.videos[0].name
@@ -88,7 +85,7 @@ def video_lines(folder: StorePath, name: str) -> Iterator[str]:
         yield from _video_of_store(store, video)
 
 
-def _video_of_store(store: "FeatureStore", video: "Video") -> Iterator[str]:
+def _video_of_store(store: "vf.FeatureStore", video: "Video") -> Iterator[str]:
     dataset, name = store.dataset, video.name
     yield f"{store.path}, {name}"
     part = f", official part {video.split}" if video.split else ""
@@ -109,7 +106,7 @@ def _video_of_store(store: "FeatureStore", video: "Video") -> Iterator[str]:
         yield _line(feature_set, f"{shape}; {_identity(store.identity(feature_set).as_dict())}")
 
 
-def run_lines(run: "Run") -> Iterator[str]:
+def run_lines(run: "vf.Run") -> Iterator[str]:
     """Yield what a run measured, and the configuration behind its numbers."""
     from vqafeat.training.results import CONFIG, SPLITS
 
@@ -134,7 +131,7 @@ def run_lines(run: "Run") -> Iterator[str]:
     yield _line("run", f"digest {config.digest}; {CONFIG} has every value")
 
 
-def _metrics(run: "Run") -> Iterator[str]:
+def _metrics(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.calibration import calibration_words
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
     from vqafeat_cli.console import metrics_lines, smallest_to_largest

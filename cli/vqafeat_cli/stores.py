@@ -120,6 +120,6 @@ def selected_features(source: FeatureReader, features: str | None) -> str:
         sets = f"{', '.join(names) or '(none)'}{' in common' if len(source.datasets) > 1 else ''}"
         store = f"the store of '{source.dataset.name}'"
         raise StoreError(
-            f"{store} holds the feature sets {sets}; name one, or some joined by +, with --features."
+            f"{store} holds the feature sets {sets}; name one, or several joined by +, with --features."
         )
     return names[0]
