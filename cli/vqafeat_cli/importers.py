@@ -99,9 +99,7 @@ def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **_: Any) -
     return vf.load_dataset(dataset, root, labels_argument(labels))
 
 
-def _create(
-    target: "vf.Dataset", store: str, storage_options: tuple[str, ...], **rest: Any
-) -> "vf.FeatureStore":
+def _create(data: "vf.Dataset", store: str, storage_options: tuple[str, ...], **_: Any) -> "vf.FeatureStore":
     from vqafeat.store import store_path
 
     return vf.FeatureStore.create(store_path(parse_path(store, storage_options), data.name), data)
