@@ -87,9 +87,8 @@ _STORED = f"Data set of the store, as in `extract`.  {ONLY_ONE}"
 _VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
 
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
-store_option = together(
-    option("--store", default="features", metavar="FOLDER|URL", help=_STORE), storage_option
-)
+_store = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
+store_option = together(_store, storage_option)
 cache_option = amount_option("--cache", _CACHE, metavar="AMOUNT|none")
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
 stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=_STORED)
@@ -205,14 +204,12 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "Cluste
     if backend == "local":
         if given:
             name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
-            raise ArgumentError(
-                f"{name} is for a cluster, but the backend is 'local'; add --backend ray, or leave it out."
-            )
+            next_step = "add --backend ray, or leave it out"
+            raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
         return None
     for name, value in local.items():
         if value is not None:
-            raise ArgumentError(
-                f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose workers "
-                "follow from --cpus-per-worker and --gpus-per-worker; leave it out."
-            )
+            workers = "whose workers follow from --cpus-per-worker and --gpus-per-worker"
+            local_only = f"{name} is '{value}', which is for one machine"
+            raise ArgumentError(f"{local_only}, but the backend is 'ray', {workers}; leave it out.")
     return ClusterOptions(**{"workers" if name == "ray_workers" else name: given[name] for name in given})

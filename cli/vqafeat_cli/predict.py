@@ -87,7 +87,7 @@ def predict(
         for warning in scored.warnings:
             click.echo(f"warning: {path}: {warning}", err=True)
         if per_frame:
-            # files of one name from several folders are told apart by their number in the output
+            # files of one name from several folders are distinguished by their number in the output
             prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
             _write_curve(scored, out, f"{prefix}{path.name}", geometry)
     if json:

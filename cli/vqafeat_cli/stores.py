@@ -118,8 +118,6 @@ def selected_features(source: FeatureReader, features: str | None) -> str:
     names = source.feature_sets()
     if len(names) != 1:
         sets = f"{', '.join(names) or '(none)'}{' in common' if len(source.datasets) > 1 else ''}"
-        store = f"the store of '{source.dataset.name}'"
-        raise StoreError(
-            f"{store} holds the feature sets {sets}; name one, or several joined by +, with --features."
-        )
+        store, next_step = f"the store of '{source.dataset.name}'", "name one, or several joined by +"
+        raise StoreError(f"{store} holds the feature sets {sets}; {next_step}, with --features.")
     return names[0]

@@ -87,9 +87,8 @@ def table(
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
     if checks and "demo" in datasets:
-        raise click.UsageError(
-            "--check compares with published figures, which demo is not meant to reach; leave one out."
-        )
+        reason = "--check compares with published figures, which demo is not meant to reach"
+        raise click.UsageError(f"{reason}; leave one out.")
     named("format of a table", form, RENDERERS)
     folder = parse_path(store, storage_options)
     tables = [load_table(name) for name in (table_names() if every else names)]
@@ -98,15 +97,10 @@ def table(
             results = (recorded_result(table, published_predictions) for table in tables)
         else:
             stores, default_runs = _feature_stores(datasets, folder, skip_missing)
-            fits = FitCache(
-                stores,
-                runs or default_runs,
-                jobs or len(os.sched_getaffinity(0)),
-                device,
-                skip_missing,
-                *_images_and_weights(tables, images, weights),
-                copies_for_tables(stack, _required_features(tables), cache),
-            )
+            inputs = _images_and_weights(tables, images, weights)
+            copies = copies_for_tables(stack, _required_features(tables), cache)
+            jobs = jobs or len(os.sched_getaffinity(0))
+            fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
         return _write_results(results, folder, "json" if json else form, checks, out, plots)
 

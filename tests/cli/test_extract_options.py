@@ -128,14 +128,8 @@ def test_extract__logs_a_video_beyond_the_memory(run: Run, labels: Path) -> None
 
 
 def test_list__views_and_backbones(run: Run) -> None:
-    listed = run("list", "views").out
-    assert [line.split()[0] for line in listed.splitlines()] == [
-        "@full",
-        "@short540",
-        "@crops768",
-        "@every",
-        "@uniform128",
-    ]
+    lines = run("list", "views").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["@full", "@short540", "@crops768", "@every", "@uniform128"]
     backbones = run("list", "backbones").out
     assert re.search(
         r"resnet50:stages +7680 channels \(GAP ‖ GSP of layer1, layer2, layer3, layer4\)", backbones

@@ -105,9 +105,9 @@ def test_extract__fetches_videos_at_a_url_once_to_the_same_store(
         *WEIGHTS,
         "--skip-missing",
     )
-    listed = listed_files(remote)
+    files = listed_files(remote)
     for name in names:
-        file = listed[name]
+        file = files[name]
         os.utime(
             here / "videos" / name, ns=(file.modified_ns, file.modified_ns)
         )  # as a tool that copies leaves it

@@ -63,7 +63,7 @@ def test_table__refuses_wrong_usage(run: Run, arguments: list[str], code: int, w
 
 
 def test_list__tables_are_all_make_targets(run: Run) -> None:
-    listed = run("list", "tables").out.splitlines()
-    assert [line.split()[0] for line in listed] == table_names()
+    lines = run("list", "tables").out.splitlines()
+    assert [line.split()[0] for line in lines] == table_names()
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
     assert "vqafeat/paper_tables/tables/*.toml" in makefile
