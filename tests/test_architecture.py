@@ -28,7 +28,6 @@ FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in name
 COMMAND_LINE = PACKAGE.parent / "cli" / "vqafeat_cli"
 LONGEST_FUNCTION, LONGEST_BODY, SMALLEST_FILE = 70, 40, 60
 LONGEST_TEST_NAME = 70
-LONG_STILL: set[tuple[str, str]] = set()
 PLUG_INS = {"backbones", "vqafeat_cli"}
 # what decoding processes import stays apart from what imports torch
 SMALL_FILES = {"errors.py", "registry.py", "worker.py", "frame_layout.py", "rgb.py", "extract.py"}
@@ -82,8 +81,7 @@ def functions(path: Path) -> Iterator[tuple[str, int, int]]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
 def test_functions__are_short(path: Path) -> None:
     long = {name for name, whole, body in functions(path) if whole > LONGEST_FUNCTION or body > LONGEST_BODY}
-    allowed = {name for module, name in LONG_STILL if module == path.relative_to(PACKAGE.parent).as_posix()}
-    assert long == allowed, "divide a long function, and take one that is short again off the list"
+    assert long == set(), "divide a long function"
 
 
 def test_small_files__are_plug_ins_or_commands() -> None:
