@@ -58,8 +58,8 @@ def test_links__lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     assert links
     for link in links:
-        place, _, anchor = link.partition("#")
-        target = page.parent / place if place else page
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
         assert target.exists(), link
         titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in {

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
 from types import FrameType
@@ -68,10 +66,10 @@ class Registry(Generic[Entry]):
         """
         if name not in self._entries:
             load_installed_plugins()
-        found = named(self.kind, name, self._entries)
-        if isinstance(found, _ImportPath):
-            found = self._entries[name] = cast(Entry, found.load())
-        return found
+        entry_or_path = named(self.kind, name, self._entries)
+        if isinstance(entry_or_path, _ImportPath):
+            entry_or_path = self._entries[name] = cast(Entry, entry_or_path.load())
+        return entry_or_path
 
     def names(self) -> list[str]:
         """Return the names in the order of registration."""
@@ -134,6 +132,8 @@ def load_plugin(path: Path) -> None:
     Raises:
         ArgumentError: the file does not exist, or fails.
     """
+    from importlib.util import module_from_spec, spec_from_file_location
+
     name = _PLUGIN_PREFIX + path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -152,13 +152,15 @@ def load_installed_plugins() -> None:
     Raises:
         ArgumentError: one of them fails.
     """
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=PLUGIN_GROUP):
         try:
             point.load()
         except Exception as error:
             raise ArgumentError(
-                f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}: {error}."
-                " Update or uninstall its package."
+                f"the installed plug-in '{point.name}' ({point.value}) fails: {type(error).__name__}: "
+                f"{error}. Update or uninstall its package."
             ) from error
 
 

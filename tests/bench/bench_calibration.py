@@ -101,7 +101,7 @@ def recorded_line(archive: Any, key: str) -> str:
     """Return the row of a data set: RMSE of its aligned scores as they are, by a least squares line, as
     calibrated, and by a logistic.
     """
-    found, rng = [], np.random.default_rng(0)
+    errors, rng = [], np.random.default_rng(0)
     for split in range(20):
         scores, mos = (archive[f"{key}/{split:02d}/{name}"].astype(np.float64) for name in ("aq", "sq"))
         order = rng.permutation(len(mos))
@@ -115,8 +115,9 @@ def recorded_line(archive: Any, key: str) -> str:
             fit_logistic(scores[own], mos[own]).mapped(scores[other]),
         ]
         limited = [ways[0], *(np.clip(way, low, high) for way in ways[1:])]
-        found.append([np.sqrt(np.mean((way - mos[other]) ** 2)) for way in limited])
-    return f"| {RECORDED[key]} ({len(own)} videos) | {' | '.join(f'{value:.3f}' for value in np.mean(found, axis=0))} |"
+        errors.append([np.sqrt(np.mean((way - mos[other]) ** 2)) for way in limited])
+    cells = " | ".join(f"{value:.3f}" for value in np.mean(errors, axis=0))
+    return f"| {RECORDED[key]} ({len(own)} videos) | {cells} |"
 
 
 def show_recorded() -> None:

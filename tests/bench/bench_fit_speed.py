@@ -39,7 +39,7 @@ def read_cache() -> FeatureDataset:
     return FeatureDataset(names, names, mos, features)
 
 
-def drawn(count: int, videos: int) -> list[Split]:
+def random_splits(count: int, videos: int) -> list[Split]:
     """Draw 60/20/20 splits."""
     orders = [np.random.default_rng(seed).permutation(videos).tolist() for seed in range(count)]
     first, second = int(0.6 * videos), int(0.8 * videos)
@@ -161,7 +161,7 @@ def main() -> None:
     given = parser.parse_args()
     print(machine())
     sequences = read_cache()
-    splits = drawn(given.splits, len(sequences))
+    splits = random_splits(given.splits, len(sequences))
     rounds = []
     with ProcessPoolExecutor(2, multiprocessing.get_context("forkserver")) as pool:
         list(pool.map(group, [splits[:2]] * 4, [1] * 4))  # both read the features and take their memory

@@ -143,26 +143,26 @@ def object_store_lines(stores: dict[str, Path], videos: int, most: int) -> None:
         target=serve, args=(port, list(stores.values())), daemon=True
     )
     server.start()
-    place = parse_path("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{port}"])
+    url = parse_path("s3://bucket/bench", [f"endpoint_url=http://127.0.0.1:{port}"])
     while not answers(port):
         time.sleep(0.5)
     for name, path in stores.items():
         line(
             f"{name}, S3, at each access",
-            place / path.name,
+            url / path.name,
             path,
             rounds=1,
             most=most if name == "packed" else sys.maxsize,
         )
         if name == "packed" or videos <= most:
-            as_a_fit_does(f"{name}, S3, copied", place / path.name)
+            as_a_fit_does(f"{name}, S3, copied", url / path.name)
     server.terminate()
 
 
-def as_a_fit_does(name: str, place: StorePath) -> None:
+def as_a_fit_does(name: str, url: StorePath) -> None:
     """Print how long the copy of a store at a URL takes, and an epoch from it."""
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.open(place)
+        store = FeatureStore.open(url)
         start = time.perf_counter()
         with cached_copy(store, ["made"], Cache(Path(folder)), lambda _: None) as copy:
             copied = time.perf_counter() - start
@@ -200,7 +200,7 @@ def gib_of(path: StorePath) -> float:
     """Return how large all rows are."""
     store = FeatureStore.open(path)
     return (
-        sum(said.bytes for name in store.complete_videos("made") if (said := store.stored("made", name)))
+        sum(info.bytes for name in store.complete_videos("made") if (info := store.stored("made", name)))
         / 2**30
     )
 

@@ -5,6 +5,7 @@ python tests/bench/bench_passes.py [--frames N]
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import av
@@ -53,9 +54,9 @@ def passes(clip: Path, frames: int) -> None:
     one = median_seconds(lambda: extract_video(clip, together, resources=resources), ROUNDS)
     alone = {name: built([name]) for name in NETWORKS}
     each = {
-        name: median_seconds(lambda: extract_video(clip, alone[name], resources=resources), ROUNDS)
-        for name in NETWORKS
-    }  # noqa: B023
+        name: median_seconds(partial(extract_video, clip, extractors, resources=resources), ROUNDS)
+        for name, extractors in alone.items()
+    }
     print(
         f"one pass of {', '.join(NETWORKS)}: {frames / one:.2f} frames/s; three passes "
         f"{frames / sum(each.values()):.2f} frames/s"

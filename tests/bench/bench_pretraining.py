@@ -136,7 +136,7 @@ def main() -> None:
             bare = bare_rate(given.backbone, batch, recipe, computing, given.steps)
             rows.append((bare, loop_rate(given.backbone, sets, recipe, computing, given.steps)))
         bare, loop = np.median(rows, axis=0)
-        share = np.median([found / base for base, found in rows])
+        share = np.median([seconds / base for base, seconds in rows])
         print(
             f"| {given.backbone}, {given.crop}x{given.crop}, {device} | {given.pairs} | {bare:.2f} | "
             f"{loop:.2f} | {share:.0%} |"

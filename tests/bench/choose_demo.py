@@ -67,7 +67,8 @@ class Fits:
         outside = 100 * np.mean((outputs < low) | (outputs > high))
         words = ", ".join(f"{name} {value}" for name, value in changes.items()) or f"recipe {recipe}"
         srocc, plcc = run.metrics.srocc, run.metrics.plcc
-        return f"| {head} | {words} | {validation} | {srocc.mean:.3f} ± {srocc.std:.3f} | {plcc.mean:.3f} | {outside:.0f} % |"
+        test = f"{srocc.mean:.3f} ± {srocc.std:.3f} | {plcc.mean:.3f} | {outside:.0f} %"
+        return f"| {head} | {words} | {validation} | {test} |"
 
 
 def validation_text(run: Run) -> str:

@@ -109,7 +109,7 @@ def fit(sequences: FeatureDataset, candidate: str, head_name: str, number: int) 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of the comparison, in Markdown."""
-    yield "| head | candidate | splits | validation SROCC, kept | validation SROCC, last | test SROCC | seconds a fit |"
+    yield "| head | candidate | splits | validation, kept | validation, last | test SROCC | seconds a fit |"
     yield "|---|---|---|---|---|---|---|"
     for head, candidate in dict.fromkeys((row["head"], row["candidate"]) for row in rows):
         own = [row for row in rows if (row["head"], row["candidate"]) == (head, candidate)]
@@ -117,7 +117,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             f"{np.mean([row[key] for row in own]):.3f} ± {np.std([row[key] for row in own]):.3f}"
             for key in ("kept", "last", "test")
         ]
-        yield f"| {head} | {candidate} | {len(own)} | {' | '.join(cells)} | {np.mean([row['seconds'] for row in own]):.1f} |"
+        cells.append(f"{np.mean([row['seconds'] for row in own]):.1f}")
+        yield f"| {head} | {candidate} | {len(own)} | {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -46,7 +46,8 @@ def machine() -> str:
         (line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
     )
     cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores ({model}), Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
+    versions = f"Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
+    return f"{cores} cores ({model}), {versions}"
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ def run_measured(command: Sequence[str]) -> Run:
 
 
 def _family(process: int) -> list[int]:
-    found = [process]
+    family = [process]
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         try:
-            found += [member for child in task.read_text().split() for member in _family(int(child))]
+            family += [member for child in task.read_text().split() for member in _family(int(child))]
         except OSError:
             continue
-    return found
+    return family
 
 
 def _proportional_kib(process: int) -> int:

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vqafeat.backbones import BACKBONES, Backbone, Variant
-from vqafeat.backbones.base import tapped_outputs
 
 MakeSet = Callable[..., Path]
 SIDE = 24
@@ -36,15 +35,7 @@ class TinyResNet(nn.Module):
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register `tiny` and `iqa-tiny` for the length of a test."""
-    tiny = Backbone(
-        "tiny",
-        TinyResNet,
-        tapped_outputs,
-        {"layer4": 16},
-        {"": Variant(("layer4",))},
-        r"fc\.",
-        published=None,
-    )
+    tiny = Backbone("tiny", TinyResNet, {"layer4": 16}, {"": Variant(("layer4",))}, r"fc\.", published=None)
     monkeypatch.setitem(BACKBONES._entries, "tiny", tiny)
     monkeypatch.setitem(
         BACKBONES._entries, "iqa-tiny", replace(tiny, name="iqa-tiny", prefixes=("backbone.",))

@@ -194,8 +194,8 @@ def test_loss_parts__refuses_unknown_and_repeated_names() -> None:
 
 def test_options_read_by__lists_the_options_of_each_loss() -> None:
     assert options_read_by("l1") == frozenset()
-    assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength", "ranks_read"}
-    assert options_read_by("rank-mdtvsfa") == {"ranks_read"}
+    assert options_read_by("srcc") == {"soft_rank", "soft_rank_strength", "rank_input"}
+    assert options_read_by("rank-mdtvsfa") == {"rank_input"}
     assert options_read_by("l1+rank") == {"loss_weight"}
 
 
@@ -227,9 +227,9 @@ def test_on_label_scale__is_true_of_l1_alone() -> None:
         ),
         ({"loss_weight": nan}, ArgumentError, r"loss_weight is nan"),
         (
-            {"ranks_read": "pooled"},
+            {"rank_input": "pooled"},
             ArgumentError,
-            r"ranks_read is 'pooled'; allowed are relative, mapped, aligned",
+            r"rank_input is 'pooled'; allowed are relative, mapped, aligned",
         ),
     ],
 )
@@ -251,7 +251,7 @@ def test_build_loss__gives_each_loss_the_score_that_it_reads() -> None:
     indices = {"plcc": 1, "srcc": 0, "rank-mdtvsfa": 0, "rank": 2, "l1": 2}
     for name, index in indices.items():
         assert build_loss(name)(outputs, labels).item() == parts[name][index], name
-    mapped = build_loss("plcc+srcc", LossOptions(ranks_read="mapped"))(outputs, labels).item()
+    mapped = build_loss("plcc+srcc", LossOptions(rank_input="mapped"))(outputs, labels).item()
     assert mapped == pytest.approx(parts["plcc"][1] + parts["srcc"][1], abs=1e-14)
 
 

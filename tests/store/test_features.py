@@ -206,12 +206,12 @@ def test_bucketed__joins_similar_lengths_and_keeps_all_videos() -> None:
     places = np.random.default_rng(1).permutation(96).tolist()
     generator = torch.Generator().manual_seed(0)
     plain = bucketed(places, lengths, 8, 1, generator)
-    assert [place for group in plain for place in group] == places
+    assert [index for group in plain for index in group] == places
     sorted_ones = bucketed(places, lengths, 8, 4, generator)
-    assert sorted(place for group in sorted_ones for place in group) == list(range(96))
+    assert sorted(index for group in sorted_ones for index in group) == list(range(96))
 
     def padded(groups: list) -> int:
-        return sum(len(group) * max(lengths[place] for place in group) for group in groups)
+        return sum(len(group) * max(lengths[index] for index in group) for group in groups)
 
     assert padded(sorted_ones) < 0.75 * padded(plain)
     # windows of 32 videos are sorted by themselves, so that which videos meet still depends on the draw
@@ -238,3 +238,14 @@ def test_feature_dataset__is_a_torch_dataset(make_store: Callable[..., FeatureSt
     assert labels.tolist() == pytest.approx([video.mos for video in store.dataset.videos[3:]])
     with pytest.raises(StoreError, match=r"holds the feature sets sparse, tiny; name one"):
         load_features(store)
+
+
+def test_store_features__are_a_torch_dataset(make_store: MakeStore) -> None:
+    features = make_store().features("tiny+sparse")
+    frames, mos = features[0]
+    assert frames.shape[1] == 8
+    assert mos == pytest.approx(features.mos[0])
+    batch, lengths, labels = next(iter(DataLoader(features, batch_size=3, collate_fn=collate)))
+    assert batch.shape == (3, int(lengths.max()), 8)
+    assert torch.equal(batch[0, : lengths[0]], frames)
+    assert labels[0] == pytest.approx(mos)

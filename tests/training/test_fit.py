@@ -314,31 +314,33 @@ def test_model_load__reports_damaged_runs(make_store: MakeStore, tmp_path: Path)
     folder = small_fit(make_store(), tmp_path / "run").path
     config = json.loads((folder / "config.json").read_text())
 
-    def told(changes: dict[str, Any], message: str) -> None:
+    def refuse_with(changes: dict[str, Any], message: str) -> None:
         (folder / "config.json").write_text(json.dumps({**config, **changes}))
         with pytest.raises(WeightsError, match=message):
             Model.load(folder)
 
-    told({"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru")
-    told({"surprise": 1}, "is not a configuration that this vqafeat reads: 'surprise' is not known")
-    told({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
-    told(
+    refuse_with(
+        {"head": "nope"}, "has the head 'nope', which this vqafeat does not know; known are: .*sub-gru"
+    )
+    refuse_with({"surprise": 1}, "is not a configuration that this vqafeat reads: 'surprise' is not known")
+    refuse_with({"format_version": 1}, "config.json' has format version 1, this vqafeat reads 2; fit again")
+    refuse_with(
         {"datasets": []},
         "the run needs at least one data set, each with as many label lines as there are splits",
     )
     (own,) = config["datasets"]
-    told({"datasets": [{**own, "lines": []}]}, "the run has no label line for 'tiny'")
-    told({"datasets": [{"name": "tiny"}]}, "which this vqafeat does not read .*lines")
-    told({"channels": 0}, "channels of the run is 0")
-    told(
+    refuse_with({"datasets": [{**own, "lines": []}]}, "the run has no label line for 'tiny'")
+    refuse_with({"datasets": [{"name": "tiny"}]}, "which this vqafeat does not read .*lines")
+    refuse_with({"channels": 0}, "channels of the run is 0")
+    refuse_with(
         {"channels": 7},
         r"split-00.safetensors' do not fit the head: .*reduce.linear.weight is \(4, 6\) in place of \(4, 7\)",
     )
-    told(
+    refuse_with(
         {"datasets": [{**own, "lines": own["lines"] + own["lines"][:1]}]}, "split-02.safetensors' is missing"
     )
     (folder / "metrics.json").unlink()
-    told({}, "metrics.json' is missing: .* its fit did not finish")
+    refuse_with({}, "metrics.json' is missing: .* its fit did not finish")
 
 
 def test_evaluate__on_the_same_data_set_repeats_the_fit(make_store: MakeStore, tmp_path: Path) -> None:

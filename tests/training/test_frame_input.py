@@ -46,17 +46,17 @@ Seen = tuple[bool, int, tuple[int, ...]]
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
-    found: list[Seen] = []
+    values: list[Seen] = []
     scores = NoTime.raw_frame_scores
 
     def spy(head: NoTime, frames: Tensor, lengths: Tensor) -> Tensor:
         for video in torch.split(frames, lengths.tolist()):
             assert len(set(video[:, 1].tolist())) == 1
-            found.append((head.training, int(video[0, 1]), tuple(map(int, video[:, 0].tolist()))))
+            values.append((head.training, int(video[0, 1]), tuple(map(int, video[:, 0].tolist()))))
         return scores(head, frames, lengths)
 
     monkeypatch.setattr(NoTime, "raw_frame_scores", spy)
-    return found
+    return values
 
 
 @pytest.fixture
@@ -150,8 +150,8 @@ def test_fit__kept_validation_srocc_equals_the_recorded_predictions(
     run = small_fit(make_store(), tmp_path / "run", frame_input=RANDOM)
     kept = [row for row in run.predictions if row.split == 0 and row.part == "validation"]
     because = json.loads((run.path / "metrics.json").read_text())["kept_because"][0]
-    found = spearmanr([row.prediction for row in kept], [row.mos for row in kept]).statistic
-    assert because == f"highest validation SROCC ({found:.4f})"
+    values = spearmanr([row.prediction for row in kept], [row.mos for row in kept]).statistic
+    assert because == f"highest validation SROCC ({values:.4f})"
 
 
 def test_fit__a_test_score_is_the_mean_over_draws(make_store: MakeStore, tmp_path: Path) -> None:
@@ -308,9 +308,9 @@ def test_predict__reports_a_video_whose_clock_goes_back(
     rows = VideoFeatures(tiny_features(1)[:3].copy(), np.arange(3, dtype=np.int32))
     with pytest.raises(
         VideoError, match=r"the times of the frames of 'new.mp4' go back behind row 0"
-    ) as told:
+    ) as refused:
         scored(folder, rows, [0.1, 0.0, 0.2])
-    assert told.value.kind == "cannot-sample"
+    assert refused.value.kind == "cannot-sample"
 
 
 def test_fit__shuffled_frames_do_not_change_a_head_without_time(

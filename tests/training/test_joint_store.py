@@ -168,9 +168,9 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
         assert model.scale == f"MOS of {name}, -1 to 5, calibrated on validation videos"
         own = source.read("tiny", rows[0].video).values
         assert model.score(own, 0) == pytest.approx(rows[0].score, abs=1e-5)
-        found = evaluate(run.path, make_store(SIZES[name == "other"], name=name))
-        assert found.measured_on == f"the test parts of its own 1 splits of '{name}'"
-        assert found.summary.srocc.values == pytest.approx((sroccs[name],))
+        result = evaluate(run.path, make_store(SIZES[name == "other"], name=name))
+        assert result.measured_on == f"the test parts of its own 1 splits of '{name}'"
+        assert result.summary.srocc.values == pytest.approx((sroccs[name],))
     assert run.metrics.srocc.values == pytest.approx(((5 * sroccs["tiny"] + 3 * sroccs["other"]) / 8,))
     assert np.isnan(run.metrics.rmse.mean)
     assert any("weighted by their test videos" in note for note in run.metrics.notes)
@@ -267,8 +267,8 @@ def test_compare_runs__on_several_data_sets(make_store: MakeStore, tmp_path: Pat
         mixed_fit(source, tmp_path / name, head=name, splits=twice, options={}, jobs=1)
         for name in ("no-time", "avg-gru")
     ]
-    found = compare_runs([run.path for run in runs])
-    (pair,) = found.pairs
+    result = compare_runs([run.path for run in runs])
+    (pair,) = result.pairs
     expected = np.mean(np.subtract(runs[0].metrics.srocc.values, runs[1].metrics.srocc.values))
     assert pair.comparison.test.mean_difference == pytest.approx(expected)
     assert pair.interval is not None

@@ -38,14 +38,14 @@ def test_stacked_states__equal_each_gru_alone_with_gradients(sizes: list[tuple[i
     ]
     for value in [*inputs, *(value for network in networks for value in network.parameters())]:
         value.grad = None
-    found = stacked_states(networks, inputs)
+    results = stacked_states(networks, inputs)
     torch.stack(
-        [(states * weight).sum() for states, weight in zip(found, weights, strict=True)]
+        [(states * weight).sum() for states, weight in zip(results, weights, strict=True)]
     ).sum().backward()
     again = [item.grad for item in inputs] + [
         value.grad for network in networks for value in network.parameters()
     ]
-    for one, other in zip([*expected, *gradients], [*found, *again], strict=True):
+    for one, other in zip([*expected, *gradients], [*results, *again], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
@@ -98,7 +98,7 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
             torch.testing.assert_close(
                 together[number].weights[name], value, rtol=1e-3, atol=1e-3 if head == "mdtvsfa" else 1e-5
             )
-        curve = [record.loss for place, record in records if place == number]
+        curve = [record.loss for index, record in records if index == number]
         np.testing.assert_allclose(curve, [record.loss for _, record in own], rtol=1e-4)
 
 

@@ -80,7 +80,7 @@ def test_train_svr__fits_no_larger_c_once_no_coefficient_is_bound(monkeypatch: p
         return model
 
     monkeypatch.setattr(SVR, "fit", counted)
-    found = grid_search(distances, labels, [fold], epsilon=0.1)
+    result = grid_search(distances, labels, [fold], epsilon=0.1)
     assert len(fits) < 0.8 * len(C_VALUES) * len(GAMMA_VALUES)
     every = {
         (c, gamma): spearmanr(
@@ -89,7 +89,7 @@ def test_train_svr__fits_no_larger_c_once_no_coefficient_is_bound(monkeypatch: p
         for c in C_VALUES
         for gamma in GAMMA_VALUES
     }
-    assert found.srocc == pytest.approx(max(every.values()), abs=1e-12)
+    assert result.srocc == pytest.approx(max(every.values()), abs=1e-12)
 
 
 def test_train_svr__without_validation_leaves_out_contents_by_seed() -> None:
@@ -122,11 +122,11 @@ def test_train_svr__can_select_on_a_share_of_the_training_part() -> None:
     split = Split(tuple(range(30)), (), tuple(range(30, 40)))
     result = trained(sequences, split, seed=5, held_out=0.2)
     contents = sequences.contents[:30]
-    wanted = round(0.2 * len(set(contents)))
-    ((fitted, scored),) = GroupShuffleSplit(1, test_size=wanted, random_state=5).split(
+    expected = round(0.2 * len(set(contents)))
+    ((fitted, scored),) = GroupShuffleSplit(1, test_size=expected, random_state=5).split(
         range(30), groups=contents
     )
-    assert len({contents[row] for row in scored}) == wanted
+    assert len({contents[row] for row in scored}) == expected
     assert not {contents[row] for row in fitted} & {contents[row] for row in scored}
     means = MinMaxScaler().fit_transform(means_of(sequences)[:30])
     c, gamma = (float(part.split(" = ")[1]) for part in result.kept_because.split(":")[0].split(", "))
@@ -239,11 +239,11 @@ def test_model_load__reports_damaged_svr_weights(make_store: MakeStore, tmp_path
 
 
 def published(shared_data: Path, features: str, dataset: str, labels: str) -> tuple[Dataset, FeatureDataset]:
-    found = load_dataset(dataset, None, shared_data / "labels" / labels)
+    result = load_dataset(dataset, None, shared_data / "labels" / labels)
     matrix = read_matrix(shared_data / "features" / features)
-    names, contents = ([getattr(video, key) for video in found.videos] for key in ("name", "content"))
-    mos = np.array([video.mos for video in found.videos])
-    return found, FeatureDataset(tuple(names), tuple(contents), mos, tuple(matrix[:, None]))
+    names, contents = ([getattr(video, key) for video in result.videos] for key in ("name", "content"))
+    mos = np.array([video.mos for video in result.videos])
+    return result, FeatureDataset(tuple(names), tuple(contents), mos, tuple(matrix[:, None]))
 
 
 def sroccs(sequences: FeatureDataset, splits: list[Split], **options: float) -> list[float]:
@@ -257,9 +257,9 @@ def sroccs(sequences: FeatureDataset, splits: list[Split], **options: float) -> 
 @pytest.mark.slow
 def test_train_svr__gives_the_known_figure_of_cvd2014(shared_data: Path) -> None:
     dataset, sequences = published(shared_data, "CVD2014_ResNet-50_feature.mat", "cvd2014", "CVD2014info.mat")
-    found = sroccs(sequences, [make_split(dataset, "stored", SplitRequest(run)) for run in range(100)])
-    assert np.mean(found) == pytest.approx(0.842, abs=0.005)
-    assert 0.84 < np.median(found) < 0.855
+    result = sroccs(sequences, [make_split(dataset, "stored", SplitRequest(run)) for run in range(100)])
+    assert np.mean(result) == pytest.approx(0.842, abs=0.005)
+    assert 0.84 < np.median(result) < 0.855
 
 
 @pytest.mark.slow

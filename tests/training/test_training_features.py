@@ -27,30 +27,30 @@ def expected_farthest(means: np.ndarray) -> float:
 
 def test_training_features__find_the_farthest_video_with_each_left_out() -> None:
     sequences, rows = tiny_sequences(20), tuple(range(0, 20, 2))
-    found = TrainingFeatures.of(sequences, rows)
-    assert found is not None
+    features = TrainingFeatures.of(sequences, rows)
+    assert features is not None
     means = np.stack([np.asarray(sequences.features[row], dtype=np.float64).mean(axis=0) for row in rows])
-    assert found.farthest == pytest.approx(expected_farthest(means), rel=1e-4)
-    np.testing.assert_allclose(found.mean, means.mean(axis=0), atol=1e-4)
+    assert features.farthest == pytest.approx(expected_farthest(means), rel=1e-4)
+    np.testing.assert_allclose(features.mean, means.mean(axis=0), atol=1e-4)
     # seen from the mean of all, itself included, no training video is farther than with itself left out
-    assert max(found.relative_distance(sequences.features[row]) for row in rows) < 1
+    assert max(features.relative_distance(sequences.features[row]) for row in rows) < 1
 
 
 def test_relative_distance__of_a_video_unlike_all_others_is_large() -> None:
     sequences = tiny_sequences(20)
-    found = TrainingFeatures.of(sequences, range(20))
-    assert found is not None
-    assert found.relative_distance(sequences.features[3] + np.float16(9)) > 3
+    features = TrainingFeatures.of(sequences, range(20))
+    assert features is not None
+    assert features.relative_distance(sequences.features[3] + np.float16(9)) > 3
 
 
 def test_training_features__survive_their_file(tmp_path: Path) -> None:
-    found = TrainingFeatures.of(tiny_sequences(20), range(20))
-    assert found is not None
-    write_training_features(tmp_path, found)
+    features = TrainingFeatures.of(tiny_sequences(20), range(20))
+    assert features is not None
+    write_training_features(tmp_path, features)
     again = read_training_features(tmp_path)
     assert again is not None
-    assert again.farthest == pytest.approx(found.farthest)
-    np.testing.assert_allclose(again.deviation, found.deviation, rtol=1e-6)
+    assert again.farthest == pytest.approx(features.farthest)
+    np.testing.assert_allclose(again.deviation, features.deviation, rtol=1e-6)
     assert read_training_features(tmp_path / "other") is None
     (tmp_path / "training-features.safetensors").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"training-features\.safetensors' is damaged"):

@@ -90,6 +90,11 @@ class Variant:
     std: tuple[float, float, float] = IMAGENET_STD
 
 
+def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing more."""
+    return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
+
+
 @dataclass(frozen=True)
 class Backbone:
     """A network that turns frames, or clips of frames, into feature maps.
@@ -113,16 +118,16 @@ class Backbone:
 
     name: str
     build: Callable[[], nn.Module]
-    with_feature_layers: Callable[[nn.Module, tuple[str, ...]], nn.Module]
     channels: Mapping[str, int]
     variants: Mapping[str, Variant]
     unused: str
-    published: WeightsSource | None
+    published: WeightsSource | None = None
     smallest_side: int = 1
     clips: ClipRule | None = None
     prefixes: tuple[str, ...] = ()
     files: str = ""
     rename: Callable[[str], str] = str
+    with_feature_layers: Callable[[nn.Module, tuple[str, ...]], nn.Module] = tapped_outputs
 
     def __post_init__(self) -> None:
         taps = [tap for variant in self.variants.values() for tap in variant.taps]
@@ -141,11 +146,6 @@ class Backbone:
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone")
-
-
-def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing more."""
-    return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
 
 
 POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"

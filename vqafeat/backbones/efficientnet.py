@@ -138,7 +138,7 @@ BACKBONES.add(
     Backbone(
         "efficientnet-lite0",
         _lite0,
-        _plain_outputs,
+        with_feature_layers=_plain_outputs,
         channels={"blocks.1": 24, "blocks.2": 40, "blocks.4": 112, "blocks.6": 320},
         variants={
             "": Variant(("blocks.6",), _HALF, _HALF),

@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant, tapped_outputs
+from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
 
 _EXPANSION = 4
 
@@ -72,7 +72,6 @@ BACKBONES.add(
     Backbone(
         "r3d101",
         ResNet3d101,
-        tapped_outputs,
         channels={"layer4": 2048},
         variants={"": Variant(("layer4",), (0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737))},
         unused=r"fc\.",

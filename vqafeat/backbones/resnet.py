@@ -9,7 +9,7 @@ from typing import Any
 import torchvision.models as tv
 from torch import nn
 
-from vqafeat.backbones.base import BACKBONES, Backbone, Variant, tapped_outputs
+from vqafeat.backbones.base import BACKBONES, Backbone, Variant
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -17,7 +17,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 def _register(name: str, build: Callable[[], nn.Module], width: int, **options: Any) -> None:
     channels = {stage: width << index for index, stage in enumerate(STAGES)}
     variants = {"": Variant(("layer4",)), "stages": Variant(STAGES)}
-    backbone = Backbone(name, build, tapped_outputs, channels, variants, unused=r"fc\.", **options)
+    backbone = Backbone(name, build, channels, variants, unused=r"fc\.", **options)
     BACKBONES.add(name, backbone)
 
 
@@ -50,7 +50,6 @@ BACKBONES.add(
     Backbone(
         "squeezenet1_0",
         tv.squeezenet1_0,
-        tapped_outputs,
         channels={"features": 512},
         variants={"": Variant(("features",))},
         unused=r"classifier\.",

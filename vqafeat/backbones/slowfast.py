@@ -74,7 +74,7 @@ BACKBONES.add(
     Backbone(
         "slowfast-fast",
         FastPathway,
-        lambda network, taps: network,
+        with_feature_layers=lambda network, taps: network,
         channels={"res5": 256},
         variants={
             # Li et al.'s released fork normalises as for ImageNet, the weights were trained with the others

@@ -118,7 +118,7 @@ BACKBONES.add(
     Backbone(
         "swin3d-t",
         tv.swin3d_t,
-        lambda network, taps: SwinMaps(cast(tv.SwinTransformer3d, network)),
+        with_feature_layers=lambda network, taps: SwinMaps(cast(tv.SwinTransformer3d, network)),
         channels={"norm": 768},
         variants={"": Variant(("norm",))},
         unused=r"head\.",

@@ -60,7 +60,7 @@ BACKBONES.add(
     Backbone(
         "vit-b16",
         tv.vit_b_16,
-        lambda network, taps: PatchMaps(cast(tv.VisionTransformer, network)),
+        with_feature_layers=lambda network, taps: PatchMaps(cast(tv.VisionTransformer, network)),
         channels={"encoder": 768},
         variants={"": Variant(("encoder",))},
         unused=r"heads\.",

@@ -42,8 +42,8 @@ def extract(
 ) -> FeatureStore:
     """Extract the feature sets of a data set and return its store, `<store>/<dataset>.zarr`.
 
-    Videos that the store already holds are skipped. A video that fails is left out with a warning; the failure
-    log next to the store names the reason. The arguments are those of `extract_features`.
+    Videos that the store already holds are skipped. A video that fails is left out with a warning; the
+    failure log next to the store names the reason. The arguments are those of `extract_features`.
     """
     path = store_path(parse_path(store), dataset.name)
     created = FeatureStore.create(path, dataset)

@@ -16,7 +16,7 @@ from vqafeat.losses import LOSSES
 from vqafeat.losses.soft_rank import SOFT_RANKS
 from vqafeat.registry import Registry, keyword_options, named
 
-BY_OPTION: Literal["ranks_read"] = "ranks_read"
+BY_OPTION: Literal["rank_input"] = "rank_input"
 _SCORES = ("relative", "mapped", "aligned")
 
 
@@ -28,12 +28,12 @@ class Loss:
         function: (batch,) scores, (batch,) labels → scalar; its keyword-only parameters are options, named as
             in `LossOptions`.
         input_score: the field of `Scores` that it reads, as in the released VQAloss.py of MDTVSFA and of Li
-            et al.; the losses of order read the one that `LossOptions.ranks_read` names.
+            et al.; the losses of order read the one that `LossOptions.rank_input` names.
         is_calibrated: it brings scores to the labels' own scale; the others fix order, line or distances.
     """
 
     function: Callable[..., Tensor]
-    input_score: Literal["relative", "mapped", "aligned", "ranks_read"] = "aligned"
+    input_score: Literal["relative", "mapped", "aligned", "rank_input"] = "aligned"
     is_calibrated: bool = False
 
     def __post_init__(self) -> None:
@@ -63,14 +63,14 @@ class LossOptions:
         soft_rank_strength: of that regularisation; small ranks truly, see `srcc_loss`.
         loss_weight: of each part of a mixture after the first; λ of Li et al. equation 16, η of A2INet
             equation 9.
-        ranks_read: the score that the losses of order read: "relative" as in the released code, or "mapped"
+        rank_input: the score that the losses of order read: "relative" as in the released code, or "mapped"
             as in Li et al. equation 15.
     """
 
     soft_rank: str = "l2"
     soft_rank_strength: float = 1.0
     loss_weight: float = 1.0
-    ranks_read: str = "relative"
+    rank_input: str = "relative"
 
     def __post_init__(self) -> None:
         named("soft rank", self.soft_rank, SOFT_RANKS)
@@ -79,8 +79,8 @@ class LossOptions:
             raise ArgumentError(f"soft_rank_strength is {strength}; it has to be above 0 and finite, as 0.1.")
         if not (weight >= 0 and isfinite(weight)):
             raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, as 1.")
-        if self.ranks_read not in _SCORES:
-            raise ArgumentError(f"ranks_read is '{self.ranks_read}'; allowed are {', '.join(_SCORES)}.")
+        if self.rank_input not in _SCORES:
+            raise ArgumentError(f"rank_input is '{self.rank_input}'; allowed are {', '.join(_SCORES)}.")
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> "LossOptions":
@@ -135,7 +135,7 @@ def build_loss(name: str, options: LossOptions | None = None) -> LossFunction:
 
 def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
     keywords = {key: getattr(options, key) for key in keyword_options(loss.function)}
-    score = options.ranks_read if loss.input_score == BY_OPTION else loss.input_score
+    score = options.rank_input if loss.input_score == BY_OPTION else loss.input_score
     return lambda outputs, labels: loss(getattr(outputs, score), labels, **keywords)
 
 

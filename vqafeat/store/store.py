@@ -15,7 +15,7 @@ local store is read by mapping the chunk files. `vqafeat pack` turns a finished 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from vqafeat.store.packed import PackedLayout
 from vqafeat.store.plain import PlainLayout
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import open_root, store_key, stores_in
+
+if TYPE_CHECKING:
+    from vqafeat.store.features import FeatureDataset
 
 Layout = PlainLayout | PackedLayout
 
@@ -230,6 +233,16 @@ class FeatureStore:
         names = [video.name for video in self.dataset.videos]
         complete = self.layout.map_concurrently(lambda name: self.is_complete(feature_set, name), names)
         return [name for name, whole in zip(names, complete, strict=True) if whole]
+
+    def features(self, feature_sets: str = "") -> "FeatureDataset":
+        """Return a PyTorch `Dataset` of (time, channel) features and labels.
+
+        Args:
+            feature_sets: one name, or several joined by `+`; empty for the only one.
+        """
+        from vqafeat.store.features import load_features
+
+        return load_features(self, feature_sets)
 
     def forget(self, video: str) -> None:
         """Remove all that is stored of a video, so that it is extracted anew."""

@@ -150,7 +150,7 @@ class Recipe:
 
     def loss_options(self) -> LossOptions:
         """Return the values that losses read."""
-        return LossOptions.among(self.as_dict())
+        return LossOptions.among(asdict(self))
 
     def rate(self, epoch: int, batch: int, batches: int) -> float:
         """Return the learning rate of a batch, counted from 0, among the batches of an epoch, counted from
@@ -193,10 +193,6 @@ class Recipe:
         readers |= {name: set(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
         readers["losses joined by +"] = {"loss_weight"}
         read = {*options_read_by(self.loss), *keyword_options(SCHEDULES[self.schedule])}
-        read, *others = (
-            {_FORMER_NAMES.get(key, key) for key in names} for names in (read, *readers.values())
-        )
-        readers = dict(zip(readers, others, strict=True))
         for key, value in changes.items():
             able = [name for name, options in readers.items() if key in options]
             if able and key not in read:

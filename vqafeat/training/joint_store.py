@@ -12,7 +12,7 @@ from vqafeat.datasets.dataset import dataset_digest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.remote import StorePath
 from vqafeat.splits import Split
-from vqafeat.store.features import FeatureReader, Seconds
+from vqafeat.store.features import FeatureDataset, FeatureReader, Seconds, load_features
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 JOINT = "+"
@@ -46,6 +46,10 @@ class JointStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JointStore, (tuple(self._stores.values()), self._any_features)
+
+    def features(self, feature_sets: str = "") -> FeatureDataset:
+        """Return a PyTorch `Dataset` of all data sets; see `FeatureStore.features`."""
+        return load_features(self, feature_sets)
 
     @property
     def path(self) -> StorePath:

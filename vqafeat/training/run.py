@@ -37,14 +37,14 @@ class Run:
     Attributes:
         path: the run folder.
         config: everything that decided the run; without it, read from the folder.
-        found: the run was finished before, by the same configuration, and not repeated.
+        reused: the run was finished before, by the same configuration, and not repeated.
 
     Raises:
         WeightsError: a file of the folder is missing or damaged; any attribute may raise it.
     """
 
-    def __init__(self, path: str | Path, config: RunConfig | None = None, found: bool = False) -> None:
-        self.path, self.found = Path(path), found
+    def __init__(self, path: str | Path, config: RunConfig | None = None, reused: bool = False) -> None:
+        self.path, self.reused = Path(path), reused
         where = self.path / CONFIG
         self.config = config or RunConfig.from_dict(read_json(where), f"'{where}'")
 
@@ -89,7 +89,7 @@ class Run:
                 f"'{out}' holds {state} of another configuration; name another folder with --out, or replace "
                 "it with --overwrite."
             )
-        return cls(out, config, found=finished and same_run)
+        return cls(out, config, reused=finished and same_run)
 
     @property
     def finished(self) -> bool:

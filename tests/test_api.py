@@ -1,0 +1,123 @@
+"""The public interface: the lines of the guide, in scripts, `python -c` and plug-in packages."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import vqafeat as vf
+from tests.helpers.stores import MakeStore
+from vqafeat.store import FeatureStore
+
+ROOT = Path(__file__).parents[1]
+HEAD = """
+import torch
+import vqafeat as vf
+from torch.nn.utils.rnn import pad_sequence
+
+@vf.register_head("one-layer")
+class OneLayer(vf.Head):
+    '''One layer on each frame, and the mean over frames.'''
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.score = torch.nn.Linear(channels, 1)
+
+    def raw_frame_scores(self, frames, lengths):
+        scores = self.score(frames)[:, 0]
+        return pad_sequence(list(torch.split(scores, lengths.tolist())), batch_first=True)
+"""
+FIT = """
+store = vf.open_store({store!r})
+config = vf.FitConfig(features="tiny", head="one-layer", splits=6, overrides={{"epochs": 1}})
+run = vf.fit(store, config, out={out!r}, jobs=2)
+print(run)
+"""
+
+
+def run_python(*arguments: str, python: str = sys.executable) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")])}
+    done = subprocess.run([python, *arguments], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import__does_not_import_torch() -> None:
+    assert run_python("-c", "import sys, vqafeat; dir(vqafeat); print('torch' in sys.modules)") == "False\n"
+
+
+def test_all__names_what_there_is() -> None:
+    for name in vf.__all__:
+        assert getattr(vf, name).__doc__, name
+    assert set(vf._MODULES) <= set(vf.__all__)
+    assert set(vf.__all__) <= set(dir(vf))
+    with pytest.raises(AttributeError, match="module 'vqafeat' has no attribute 'nothing'"):
+        _ = vf.nothing  # type: ignore[attr-defined]
+
+
+def test_guide__runs_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    (tmp_path / "guide.py").write_text("\n".join(blocks))
+    printed = run_python("guide.py")
+    assert "resnet18 (1024)" in printed
+
+
+@pytest.mark.parametrize("way", ["script", "-c", "--plugin"])
+def test_fit__trains_a_registered_head_in_two_processes(
+    make_store: MakeStore, tmp_path: Path, way: str
+) -> None:
+    """A script needs no main guard: worker processes do not import it."""
+    store, out = make_store(), str(tmp_path / "run")
+    code = HEAD + FIT.format(store=str(store.path), out=out)
+    if way == "-c":
+        printed = run_python("-c", code)
+    elif way == "script":
+        (tmp_path / "script.py").write_text(code)
+        printed = run_python(str(tmp_path / "script.py"))
+    else:
+        (tmp_path / "plugin.py").write_text(HEAD)
+        printed = run_python(*command(store, out, "--plugin", str(tmp_path / "plugin.py")))
+    assert "one-layer" in printed
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def command(store: FeatureStore, out: str, *options: str) -> list[str]:
+    """Return the arguments of Python that fit the head `one-layer` on the command line."""
+    fit = ["fit", "--store", str(store.path.parent), "--dataset", "tiny", "--features", "tiny", "--out", out]
+    rest = ["--head", "one-layer", "--splits", "6", "--epochs", "1", "--jobs", "2"]
+    return ["-c", "from vqafeat_cli.main import main; main()", *options, *fit, *rest]
+
+
+def test_installed_plugin__is_found_by_commands_and_workers(make_store: MakeStore, tmp_path: Path) -> None:
+    python = environment_with_plugin(tmp_path / "environment")
+    listed = run_python("-c", "from vqafeat_cli.main import main; main()", "list", "heads", python=python)
+    assert "one-layer" in listed
+    assert "One layer on each frame, and the mean over frames." in listed
+    run_python(*command(make_store(), str(tmp_path / "run")), python=python)
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def environment_with_plugin(folder: Path) -> str:
+    """Return the interpreter of a new environment in which a plug-in package is installed."""
+    venv.create(folder, with_pip=True, symlinks=True)
+    python = str(folder / "bin" / "python")
+    wheel = folder / "vqafeat_one_layer-1.0-py3-none-any.whl"
+    info = "vqafeat_one_layer-1.0.dist-info"
+    with ZipFile(wheel, "w") as archive:
+        archive.writestr("vqafeat_one_layer.py", HEAD)
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: vqafeat-one-layer\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[vqafeat.plugins]\none-layer = vqafeat_one_layer\n")
+        archive.writestr(f"{info}/RECORD", "")
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run(pip, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    packages = next((folder / "lib").glob("python*/site-packages"))
+    (packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
