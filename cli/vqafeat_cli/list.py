@@ -106,10 +106,9 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
 
 
 def _tables() -> Iterable[tuple[str, str]]:
-    from vqafeat.paper_tables.load import load_table, table_names
+    from vqafeat.paper_tables import table_summaries
 
-    tables = map(load_table, table_names())
-    return ((table.name, f"{table.label} of {table.paper}: {table.title}") for table in tables)
+    return table_summaries().items()
 
 
 _FUNCTIONS = (

@@ -78,9 +78,10 @@ def table(
       vqafeat table li-3 --published-predictions li2022_predictions.npz --check
       vqafeat table li-figure-3 --images imagenet=sample/ --images koniq=koniq10k/ --plots plots/
     """
+    from vqafeat.paper_tables import table_names
     from vqafeat.paper_tables.fits import FitCache
     from vqafeat.paper_tables.format import RENDERERS
-    from vqafeat.paper_tables.load import load_table, table_names
+    from vqafeat.paper_tables.load import load_table
     from vqafeat.paper_tables.run import recorded_result, run_table
     from vqafeat_cli.stores import copies_for_tables
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.command_line import Run
 from tests.helpers.tables import OWN_TABLE, make_store
-from vqafeat.paper_tables.load import table_names
+from vqafeat.paper_tables import table_names
 
 
 @pytest.fixture

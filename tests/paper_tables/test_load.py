@@ -9,7 +9,8 @@ import pytest
 from tests.helpers.tables import MakeTable
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.metrics import DEFAULT_MAPPING
-from vqafeat.paper_tables.load import load_table, table_names
+from vqafeat.paper_tables import table_names
+from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.table import Published
 
 SHIPPED = [

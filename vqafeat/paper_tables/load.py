@@ -22,13 +22,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 from vqafeat.datasets.manifest import build, convert, refuse_unknown
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
 from vqafeat.io import read_text_limited
+from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES
 from vqafeat.paper_tables.figures import FIGURES
 from vqafeat.paper_tables.sources import check_feature_sets
@@ -57,24 +57,6 @@ class _File:
     plot: str = ""
 
 
-def tables_folder() -> Path:
-    """Return the folder of the shipped tables."""
-    return Path(str(package_files("vqafeat.paper_tables"))) / "tables"
-
-
-def table_names() -> list[str]:
-    """Return the names of the shipped tables: by paper, tables before figures, in the order of their
-    numbers.
-    """
-
-    def order(name: str) -> tuple[str, bool, int, str]:
-        paper, _, rest = name.partition("-")
-        number = rest.removeprefix("figure-").rstrip("abc")
-        return paper, rest.startswith("figure"), int(number), name
-
-    return sorted((path.stem for path in tables_folder().glob("*.toml")), key=order)
-
-
 def load_table(name_or_path: str) -> PaperTable:
     """Return a shipped table by name, or a user's by the path of its .toml.
 
@@ -87,7 +69,7 @@ def load_table(name_or_path: str) -> PaperTable:
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Name your own by its .toml file.")
-    path = Path(name_or_path) if is_path else tables_folder() / f"{name_or_path}.toml"
+    path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
     try:
         values = tomllib.loads(read_text_limited(path))
     except OSError as error:

@@ -7,7 +7,6 @@ from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.registry import Registry, named
-from vqafeat.training.config import step
 
 # how images are brought to size (`images.training_size`, `images.validation_size`) → in words, for lists
 PREPARATIONS = {
@@ -83,7 +82,7 @@ class PretrainingRecipe:
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1 through both phases."""
-        return self.learning_rate * step(0.0, epoch, decay=self.decay, decay_every=self.decay_every)
+        return self.learning_rate * self.decay ** ((epoch - 1) // self.decay_every)
 
     def head_alone(self, epoch: int) -> bool:
         """Tell whether an epoch, counted from 1, trains the quality head alone."""

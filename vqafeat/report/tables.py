@@ -8,7 +8,7 @@ from typing import Any
 
 from vqafeat.errors import DatasetError
 from vqafeat.io import read_text_limited
-from vqafeat.paper_tables.load import table_names
+from vqafeat.paper_tables import table_names
 
 TABLE_SUFFIX = ".json"
 
