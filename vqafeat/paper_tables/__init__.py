@@ -19,7 +19,6 @@ def table_names() -> list[str]:
 
 def table_summaries() -> dict[str, str]:
     """Return name → what the table shows, read without importing PyTorch."""
-    files = {
-        name: tomllib.loads((TABLES_FOLDER / f"{name}.toml").read_text("utf-8")) for name in table_names()
-    }
-    return {name: "{label} of {paper}: {title}".format_map(values) for name, values in files.items()}
+    paths = {name: TABLES_FOLDER / f"{name}.toml" for name in table_names()}
+    words = "{label} of {paper}: {title}"
+    return {name: words.format_map(tomllib.loads(path.read_text("utf-8"))) for name, path in paths.items()}
