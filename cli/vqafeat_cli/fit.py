@@ -36,6 +36,7 @@ _RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
         ("--decay-every", int, "Epochs between its steps."),
         ("--length-bucket-size", int, "Sort this many batches' worth of videos by length at a time."),
         ("--select", str, "Part whose SROCC selects the epoch: validation; or test, which marks metrics."),
+        ("--start-at-mean/--no-start-at-mean", bool, "First scores at the mean training label, or not."),
         ("--pooling", str, "Temporal pooling variant: released or paper."),
     ],
 }
@@ -58,7 +59,7 @@ class _GroupedCommand(click.Command):
         records = {item.name: item.get_help_record(ctx) for item in self.get_params(ctx)}
         groups = dict(_GROUPS)
         for title, options in _RECIPE_OPTIONS.items():
-            groups[title] = [name[2:].replace("-", "_") for name, *_ in options]
+            groups[title] = [name.split("/")[0][2:].replace("-", "_") for name, *_ in options]
         groups["Computing and output"] = [name for name in records if name not in chain(*groups.values())]
         for title, names in groups.items():
             with formatter.section(title):

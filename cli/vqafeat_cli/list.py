@@ -55,25 +55,19 @@ def _label_scales() -> Iterable[tuple[str, str]]:
 
 
 def _recipes() -> Iterable[tuple[str, str]]:
-    from vqafeat.training.config import RECIPES
+    from vqafeat.training import RECIPES
 
-    for name in RECIPES:
-        recipe = RECIPES.get(name)
-        yield (
-            name,
-            f"Adam {recipe.learning_rate:g}, batch {recipe.batch_size}, {recipe.epochs} epochs, "
-            f"{recipe.loss}",
-        )
+    return RECIPES.summaries().items()
 
 
 def _samplings() -> Iterable[tuple[str, str]]:
-    from vqafeat.training.frame_sampling import SAMPLINGS
+    from vqafeat.training import SAMPLINGS
 
-    return ((form, words) for form, (_, words) in SAMPLINGS.items())
+    return SAMPLINGS.items()
 
 
 def _orders() -> Iterable[tuple[str, str]]:
-    from vqafeat.training.frame_sampling import ORDERS
+    from vqafeat.training import ORDERS
 
     return ORDERS.items()
 

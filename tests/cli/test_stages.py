@@ -256,7 +256,7 @@ def test_show__says_where_a_video_and_its_rows_came_from(run: Run, here: Path, d
 
 def test_fit__takes_losses_and_select_and_notes_what_flatters(run: Run, here: Path, data: Path) -> None:
     extracted(run, data)
-    fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1)
+    fit = ("fit", "--head", "no-time", "--splits", 2, "--epochs", 2, "--jobs", 1, "--no-start-at-mean")
     mixed = ("--loss", "plcc+srcc", "--soft-rank", "kl", "--soft-rank-strength", 0.1, "--loss-weight", 0.5)
     ended = run(*fit, *mixed, "--protocol", "video", "--select", "test")
     assert ended.code == 0, ended.err
@@ -271,6 +271,7 @@ def test_fit__takes_losses_and_select_and_notes_what_flatters(run: Run, here: Pa
         0.5,
         "test",
     ]
+    assert recipe["start_at_mean"] is False
     assert "note: epochs were chosen by the SROCC of the test part" in run("evaluate", folder).out
     result = json.loads(run("evaluate", folder, "--json").out)
     assert any("select=test" in note for note in result["notes"])

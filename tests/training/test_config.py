@@ -42,6 +42,10 @@ def test_recipes__are_named_by_their_key() -> None:
     assert {name: RECIPES.get(name).name for name in RECIPES} == {name: name for name in RECIPES}
 
 
+def test_recipes__are_listed_by_what_they_hold() -> None:
+    assert RECIPES.summaries() == {name: RECIPES.get(name).__doc__ for name in RECIPES}
+
+
 def test_cosine__falls_from_one_to_zero() -> None:
     cosine = SCHEDULES["cosine"]
     assert [cosine(done, 1) for done in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
@@ -198,3 +202,5 @@ def test_recipe__reads_and_stores_the_names_of_version_1() -> None:
     assert {"label_scale", "ranks_read", "settling_fraction"} < set(stored)
     with pytest.raises(ArgumentError, match=r"rank_input is 'mapped', but the loss 'l1' .* rank-mdtvsfa"):
         recipe.overridden({"ranks_read": "mapped"})
+    former = RECIPES.get("default").overridden({"learning_rate": 3e-4, "start_at_mean": False})
+    assert (former.learning_rate, former.start_at_mean) == (3e-4, False)

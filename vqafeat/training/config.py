@@ -1,319 +1,22 @@
-"""`FitConfig`, which describes a fit, and recipes: named sets of values that decide how a head is trained."""
+"""`FitConfig`, which describes a fit."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from math import cos, isfinite, pi
 from typing import Any
 
 from vqafeat.errors import ArgumentError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import resolved_options
-from vqafeat.heads.pooling import POOLINGS
-from vqafeat.losses import LOSSES
-from vqafeat.losses.base import MIXINGS, LossOptions, options_read_by
-from vqafeat.losses.label_scaling import LABEL_SCALES
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
-from vqafeat.registry import Registry, keyword_options, named
+from vqafeat.registry import named
 from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
 from vqafeat.store.features import split_feature_sets
+from vqafeat.training import RECIPES
 from vqafeat.training.frame_sampling import FrameInput
+from vqafeat.training.recipes import SCHEDULES, SELECTIONS, Recipe, step
 
-
-def constant(done: float, epoch: int) -> float:
-    """Keep the learning rate."""
-    return 1.0
-
-
-def cosine(done: float, epoch: int) -> float:
-    """Lower the learning rate to 0 along half a cosine."""
-    return 0.5 * (1 + cos(pi * done))
-
-
-def step(done: float, epoch: int, *, decay: float = 0.8, decay_every: int = 2) -> float:
-    """Multiply the learning rate by `decay` after every `decay_every` epochs, as StepLR in the released
-    main.py of MDTVSFA and Li et al.
-    """
-    return decay ** ((epoch - 1) // decay_every)
-
-
-# (share of the optimiser's steps that are done, epoch from 1) → factor of the learning rate; keyword options
-# are values of the recipe
-SCHEDULES: dict[str, Callable[..., float]] = {"none": constant, "cosine": cosine, "step": step}
-# part of the split whose SROCC selects the epoch → what a reader of the metrics has to know
-SELECTIONS = {
-    "validation": "",
-    "test": "epochs were chosen by the SROCC of the test part (select=test): these metrics flatter the run",
-}
-_SPLIT_ROUNDINGS = ("ceil", "int")
-# names of version 1, as run folders store them → present names
-_FORMER_NAMES = {
-    "ranks_read": "rank_input",
-    "label_scale": "label_scaling",
-    "mixing": "multi_dataset",
-    "settling_fraction": "warmup_fraction",
-    "bucket_batches": "length_bucket_size",
-}
-_AT_LEAST = {
-    "batch_size": 1,
-    "epochs": 1,
-    "weight_decay": 0,
-    "warmup_fraction": 0,
-    "decay_every": 1,
-    "length_bucket_size": 1,
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a head is trained; the optimiser is Adam.
-
-    Attributes:
-        weight_decay: decoupled from the gradient (AdamW); with 0 it is plain Adam.
-        batch_size: videos a step; of each data set, where each has its own loss.
-        epochs: passes over the training part, of the largest data set where there are several.
-        loss: on scaled labels.
-        label_scaling: what labels are divided by.
-        pooling: variant of the hysteresis pooling, for the heads that have it.
-        standardise: bring features to mean 0 and deviation 1 over the training part's frames.
-        start_at_mean: make the untrained head's scores start at the training part's mean label.
-        warmup_fraction: share of the epochs at the start from which none is kept.
-        split_rounding: where 60/20/20 is cut, "ceil" (VSFA) or "int" (MDTVSFA, Li).
-        soft_rank, soft_rank_strength, loss_weight, rank_input: see `LossOptions`.
-        decay, decay_every: factor and epochs of the schedule "step".
-        drop_last: leave out an epoch's last videos where they do not fill a batch, if there is a full one.
-        select: part whose SROCC selects the epoch, "validation", or "test" to repeat a table that did so.
-        multi_dataset: how several data sets share a training: "losses", one each, combined; or "pooled", as
-            one data set.
-        length_bucket_size: videos of similar length share a batch: this many batches' worth of an epoch's
-            shuffled videos are sorted by length at a time, and the batches shuffled again; 1 leaves the order
-            as drawn. It saves a recurrence the steps after the end of short videos.
-    """
-
-    name: str
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    weight_decay: float = 0.0
-    schedule: str = "none"
-    loss: str = "l1"
-    label_scaling: str = "largest-of-training"
-    pooling: str = "released"
-    standardise: bool = False
-    start_at_mean: bool = False
-    warmup_fraction: float = 0.0
-    split_rounding: str = "int"
-    soft_rank: str = "l2"
-    soft_rank_strength: float = 1.0
-    loss_weight: float = 1.0
-    rank_input: str = "relative"
-    decay: float = 0.8
-    decay_every: int = 2
-    drop_last: bool = False
-    select: str = "validation"
-    multi_dataset: str = "losses"
-    length_bucket_size: int = 1
-
-    def __post_init__(self) -> None:
-        LABEL_SCALES.get(self.label_scaling)
-        POOLINGS.get(self.pooling)
-        MIXINGS.get(self.multi_dataset)
-        options_read_by(self.loss)
-        self.loss_options()
-        named("schedule", self.schedule, SCHEDULES)
-        named("selection", self.select, SELECTIONS)
-        if self.split_rounding not in _SPLIT_ROUNDINGS:
-            raise ArgumentError(
-                f"split_rounding is '{self.split_rounding}'; allowed are {' and '.join(_SPLIT_ROUNDINGS)}."
-            )
-        if not self.learning_rate > 0 or not isfinite(self.learning_rate):
-            raise ArgumentError(
-                f"learning_rate is {self.learning_rate}; it has to be above 0 and finite, as 0.0003."
-            )
-        for key, least in _AT_LEAST.items():
-            if not least <= getattr(self, key) < float("inf"):
-                raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
-        if not 0 < self.decay <= 1:
-            raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.8.")
-        if self.warmup_fraction >= 1:
-            raise ArgumentError(
-                f"warmup_fraction is {self.warmup_fraction}; it has to be below 1, or no epoch could be kept."
-            )
-
-    def first_checkpoint_epoch(self) -> int:
-        """Return the first epoch, counted from 1, that may be kept; 1/6 is the released VSFA.py's zero-based
-        `epoch > epochs / 6`.
-        """
-        if self.warmup_fraction == 0:
-            return 1
-        return min(int(self.warmup_fraction * self.epochs) + 2, self.epochs)
-
-    def loss_options(self) -> LossOptions:
-        """Return the values that losses read."""
-        return LossOptions.among(asdict(self))
-
-    def rate(self, epoch: int, batch: int, batches: int) -> float:
-        """Return the learning rate of a batch, counted from 0, among the batches of an epoch, counted from
-        1.
-        """
-        schedule = SCHEDULES[self.schedule]
-        done = ((epoch - 1) * batches + batch) / (self.epochs * batches)
-        return self.learning_rate * schedule(
-            done, epoch, **{name: getattr(self, name) for name in keyword_options(schedule)}
-        )
-
-    def videos_an_epoch(self, videos: int) -> int:
-        """Return how many of a training part's videos an epoch uses."""
-        left = videos % self.batch_size if self.drop_last else 0
-        return videos - left or videos
-
-    def overridden(self, changes: Mapping[str, Any]) -> "Recipe":
-        """Return this recipe with some values changed; names of version 1 work too."""
-        changes = {_FORMER_NAMES.get(key, key): value for key, value in changes.items()}
-        own = {item.name: getattr(self, item.name) for item in fields(self)}
-        for key, value in changes.items():
-            if key not in own or key == "name":
-                raise ArgumentError(
-                    f"recipe '{self.name}' has no value '{key}'; it has "
-                    f"{', '.join(name for name in own if name != 'name')}."
-                )
-            kind = type(own[key])
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ArgumentError(
-                    f"{key} is {value!r}; it has to be of the kind {kind.__name__}, as {own[key]!r} in the "
-                    f"recipe '{self.name}'."
-                )
-        changed = replace(self, **changes)
-        changed._refuse_unread(changes)
-        return changed
-
-    def _refuse_unread(self, changes: Mapping[str, Any]) -> None:
-        """Refuse a change of a value that neither the loss nor the schedule reads."""
-        readers = {name: set(options_read_by(name)) for name in LOSSES}
-        readers |= {name: set(keyword_options(schedule)) for name, schedule in SCHEDULES.items()}
-        readers["losses joined by +"] = {"loss_weight"}
-        read = {*options_read_by(self.loss), *keyword_options(SCHEDULES[self.schedule])}
-        for key, value in changes.items():
-            able = [name for name, options in readers.items() if key in options]
-            if able and key not in read:
-                raise ArgumentError(
-                    f"{key} is {value!r}, but the loss '{self.loss}' with the schedule '{self.schedule}' "
-                    f"does not read it; "
-                    f"leave it out, or use one that does: {', '.join(able)}."
-                )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON stores them, under the names of version 1."""
-        stored = {new: old for old, new in _FORMER_NAMES.items()}
-        return {stored.get(name, name): value for name, value in asdict(self).items()}
-
-
-RECIPES: Registry[Recipe] = Registry("recipe")
-
-# https://github.com/lidq92/VSFA, README and VSFA.py; a StepLR is built there but never stepped
-VSFA = RECIPES.add(
-    "vsfa",
-    Recipe(
-        "vsfa",
-        learning_rate=1e-5,
-        batch_size=16,
-        epochs=2000,
-        label_scaling="largest-of-dataset",
-        warmup_fraction=1 / 6,
-        split_rounding="ceil",
-    ),
-)
-
-# of the candidates in tests/bench/choose_recipe.py ("mean 1e-4, 40 epochs") the one with the highest
-# validation SROCC over four heads, at a fiftieth of the released number of epochs; three times the rate takes
-# the output of no-time off the labels' scale, and so do standardised features
-DEFAULT = RECIPES.add(
-    "default", Recipe("default", learning_rate=1e-4, batch_size=16, epochs=40, start_at_mean=True)
-)
-
-# for some hundred videos and features of any scale; chosen by validation on the embedded set
-DEMO = RECIPES.add(
-    "demo",
-    Recipe("demo", learning_rate=1e-3, batch_size=16, epochs=120, standardise=True, start_at_mean=True),
-)
-
-# https://github.com/lidq92/MDTVSFA, main.py, VQAloss.py ("mixed") and VQAdataset.py
-RECIPES.add(
-    "mdtvsfa",
-    Recipe(
-        "mdtvsfa",
-        learning_rate=1e-4,
-        batch_size=32,
-        epochs=40,
-        schedule="step",
-        loss="plcc+rank-mdtvsfa+l1",
-        label_scaling="range-of-dataset",
-        drop_last=True,
-    ),
-)
-
-# https://github.com/zwx8981/TCSVT-2022-BVQA, main.py and VQAloss.py ("plcc+srcc"): labels as they are, soft
-# ranks of strength 1; the paper (section IV-A4) lets the rate decay "with a ratio of 0.2 for every two
-# epochs", the code multiplies by 0.8
-LI_RELEASED = RECIPES.add(
-    "li-released",
-    Recipe(
-        "li-released",
-        learning_rate=5e-4,
-        batch_size=32,
-        epochs=40,
-        schedule="step",
-        loss="plcc+srcc",
-        label_scaling="none",
-        drop_last=True,
-    ),
-)
-
-# Li et al., sections III-E and IV-A4, as printed: a rate that falls to a fifth every two epochs, the pooling
-# of equations 9 to 11, ranks of the fitted score; --option four_parameters=yes of the heads mdtvsfa… learns
-# all of equation 13. The paper does not give the strength of the soft ranks; this one ranks 32 scores in [0,
-# 1].
-RECIPES.add(
-    "li",
-    replace(
-        LI_RELEASED,
-        name="li",
-        decay=0.2,
-        soft_rank_strength=0.01,
-        rank_input="mapped",
-        label_scaling="unit-of-training",
-        pooling="paper",
-    ),
-)
-
-# Li et al., table VI, "Proposed-LS": all data sets brought to one range and trained on with L1 as one; the
-# rest as released
-RECIPES.add(
-    "li-rescaled",
-    replace(
-        LI_RELEASED, name="li-rescaled", loss="l1", label_scaling="unit-of-dataset", multi_dataset="pooled"
-    ),
-)
-
-# Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube
-# level. What it does not state (epochs, label scale, the kept epoch, where parts are cut) is as in VSFA's
-# released code, whose head and pooling it takes
-RECIPES.add("fang", replace(VSFA, name="fang", batch_size=128))
-
-# A2INet, section 4.1 and equations 6 to 9; not stated are the epochs (as many as Li et al.) and the labels'
-# scale: here [0, 1]
-RECIPES.add(
-    "a2inet",
-    Recipe(
-        "a2inet",
-        learning_rate=2e-5,
-        batch_size=8,
-        epochs=40,
-        loss="l1+rank",
-        label_scaling="unit-of-training",
-        start_at_mean=True,
-    ),
-)
+__all__ = ["RECIPES", "SCHEDULES", "SELECTIONS", "FitConfig", "Recipe", "is_gradient_based", "step"]
 
 
 def is_gradient_based(head: str) -> bool:
@@ -327,13 +30,10 @@ class FitConfig:
 
     Attributes:
         features: feature sets joined by `+`; empty for the only one that the store has.
-        head: name of the head.
         options: options of the head that differ from its defaults.
-        recipe: name of the recipe.
         overrides: values of the recipe to change; `pooling` only for a head that has it.
-        splits: how many are drawn, each with its own head.
-        protocol: how splits are drawn: content, video, stored or official.
-        ratio: training/validation/test share.
+        splits: their number; each has its own head.
+        protocol: how videos are split: content, video, stored or official.
         test_part, validation_share: of an official split; the share where no validation part is published.
         seed: of splits and training.
         mapping: applied before PLCC and RMSE; see `vqafeat.metrics`.
@@ -387,9 +87,8 @@ class FitConfig:
     @cached_property
     def head_options(self) -> dict[str, Any]:
         """All options of the head."""
-        return resolved_options(
-            self.head, self.options, self.resolved_recipe.pooling, "pooling" in self.overrides
-        )
+        pooling, is_set = self.resolved_recipe.pooling, "pooling" in self.overrides
+        return resolved_options(self.head, self.options, pooling, is_set)
 
     @cached_property
     def frame_input(self) -> FrameInput:

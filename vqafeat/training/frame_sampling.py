@@ -20,36 +20,24 @@ from vqafeat.errors import ArgumentError, StoreError, WeightsError
 from vqafeat.registry import named
 from vqafeat.store.features import FeatureDataset, FrameSelector, Index, Seconds
 from vqafeat.store.types import uniform_frames
+from vqafeat.training import ORDERS
 
 # times are sums of rounded numbers: of two frames as near but for this, the earlier one is the nearest
 _SECONDS_ALIKE = 1e-6
 _KEY_BYTES = 8
 _WHOLE_NUMBER = r"([1-9]\d{0,8})"
 
-# form → the pattern of its text, and what it takes
-SAMPLINGS = {
-    "all": ("all|sample-0|rate-own", "every frame as stored (also: sample-0, rate-own)"),
-    "sample-K": (
-        f"sample-{_WHOLE_NUMBER}",
-        "one random frame of each K; drawn anew each epoch (Fang et al.: K = 4, 8, 16)",
-    ),
-    "stride-N": (f"stride-{_WHOLE_NUMBER}", "every N-th frame"),
-    "uniform-N": (f"uniform-{_WHOLE_NUMBER}", "N frames at equal intervals"),
-    "rate-R": (
-        r"rate-(\d{1,9}(?:\.\d{1,9})?)",
-        "R frames a second: the frame nearest to each tick, by the stored times (Fontanel et al.: R = 25, "
-        "20, 10, 5)",
-    ),
+# form in `SAMPLINGS` → the pattern of its text
+_PATTERNS = {
+    "all": "all|sample-0|rate-own",
+    "sample-K": f"sample-{_WHOLE_NUMBER}",
+    "stride-N": f"stride-{_WHOLE_NUMBER}",
+    "uniform-N": f"uniform-{_WHOLE_NUMBER}",
+    "rate-R": r"rate-(\d{1,9}(?:\.\d{1,9})?)",
 }
 # Fang et al. (section IV-C) list SO as shuffled in training and OS as shuffled in testing; their discussion
 # of the tables swaps the two. The list's reading is the one used, and a run records it.
 ORDER_READING = "first letter: training and validation, second letter: testing; O: original, S: shuffled"
-ORDERS = {
-    "OO": "trained and tested on frames in their original order",
-    "OS": "trained on frames in their original order, tested on shuffled ones",
-    "SO": "trained on shuffled frames, tested on frames in their original order",
-    "SS": "trained and tested on shuffled frames",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +126,7 @@ def _nearest_rows(video: VideoRows, rate: float) -> Index:
 
 def sampling_named(text: str) -> Sampling:
     """Return the sampling that a text names, for example `sample-16`."""
-    for form, (pattern, _) in SAMPLINGS.items():
+    for form, pattern in _PATTERNS.items():
         if match := re.fullmatch(pattern, text):
             sampling = Sampling(form, *map(float, match.groups()))
             if form == "rate-R" and not sampling.number > 0:
@@ -148,7 +136,7 @@ def sampling_named(text: str) -> Sampling:
                 )
             return sampling
     raise ArgumentError(
-        f"sampling is '{text}'; it has to be {', '.join(SAMPLINGS)}, with numbers above 0, for example "
+        f"sampling is '{text}'; it has to be {', '.join(_PATTERNS)}, with numbers above 0, for example "
         "sample-16 (`vqafeat list samplings` explains them)."
     )
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from vqafeat.errors import TrainingError
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batch
-from vqafeat.training.config import Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
+from vqafeat.training.recipes import Recipe
 from vqafeat.training.stacked_gru import batched_scores
 from vqafeat.training.svr import train_svrs
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, SplitTrainer, TrainingResult

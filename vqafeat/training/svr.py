@@ -20,8 +20,8 @@ from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, take
-from vqafeat.training.config import Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
+from vqafeat.training.recipes import Recipe
 from vqafeat.training.trainer import SplitTask, TrainingResult, check_parts
 
 Values = npt.NDArray[np.float64]

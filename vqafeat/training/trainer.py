@@ -22,8 +22,8 @@ from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
-from vqafeat.training.config import Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
+from vqafeat.training.recipes import Recipe
 
 FEWEST_FOR_SROCC = 3
 SECONDS_BETWEEN = 60.0
