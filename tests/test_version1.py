@@ -71,7 +71,7 @@ def test_fit__finds_a_run_of_version_1_by_its_digest(
     # numbers depend on the software, so that a run of other versions is another run
     monkeypatch.setattr("vqafeat.training.fit.software_versions", lambda: recorded["versions"])
     run = fit(open_version1(version1), config_of(recorded), folder)
-    assert run.reused
+    assert run.was_finished
     assert run.config.digest == DIGESTS[head]
     assert json.loads((folder / "config.json").read_text()) == recorded
 

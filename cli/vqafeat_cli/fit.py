@@ -172,4 +172,4 @@ def _print_run(run: "vf.Run") -> None:
     if config.frame_input != WHOLE_VIDEOS:
         click.echo(f"  frames: {config.frame_input.words}")
     click.echo("\n".join(metrics_lines(run.metrics, config.mapping)))
-    click.echo(f"run folder: {run.path}{' (finished before, not repeated)' if run.reused else ''}")
+    click.echo(f"run folder: {run.path}{' (finished before, not repeated)' if run.was_finished else ''}")

@@ -35,19 +35,19 @@ class TestFitCalibration:
         rng = np.random.default_rng(0)
         mos = rng.uniform(1.5, 4.5, 12)
         outputs = 20 * mos - 7 + rng.normal(scale=15, size=12)
-        calibration = fit_calibration(outputs, mos, RANGE, "validation")
+        fitted = fit_calibration(outputs, mos, RANGE, "validation")
         slope = np.polyfit(outputs, mos, 1)[0] * 12 / 17
         # the share of outputs that are tens of points off is a few thousandths
-        assert slope < calibration.slope < slope + 0.005
-        assert calibration.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.2)
-        assert (calibration.part, calibration.videos, calibration.note) == ("validation", 12, "")
+        assert slope < fitted.slope < slope + 0.005
+        assert fitted.scores(outputs.mean()) == pytest.approx(mos.mean(), abs=0.2)
+        assert (fitted.part, fitted.videos, fitted.note) == ("validation", 12, "")
 
     def test_fit_calibration__hardly_changes_outputs_on_the_label_scale(self) -> None:
         rng = np.random.default_rng(1)
         mos = rng.uniform(1.5, 4.5, 12)
         outputs = mos + rng.normal(scale=0.1, size=12)
-        calibration = fit_calibration(outputs, mos, RANGE, "validation")
-        np.testing.assert_allclose(calibration.scores(outputs), outputs, atol=0.05)
+        fitted = fit_calibration(outputs, mos, RANGE, "validation")
+        np.testing.assert_allclose(fitted.scores(outputs), outputs, atol=0.05)
 
     def test_fit_calibration__minimises_the_left_out_error(self) -> None:
         rng = np.random.default_rng(2)
@@ -67,8 +67,8 @@ class TestFitCalibration:
         share = shares[np.argmin(errors)]
         assert 0.05 < share < 0.95
         slope, offset = line(np.arange(15))
-        calibration = fit_calibration(outputs, mos, RANGE, "validation")
-        assert (calibration.slope, calibration.offset) == pytest.approx(
+        fitted = fit_calibration(outputs, mos, RANGE, "validation")
+        assert (fitted.slope, fitted.offset) == pytest.approx(
             (share + (1 - share) * slope, (1 - share) * offset), abs=1e-3
         )
 
@@ -84,8 +84,8 @@ class TestFitCalibration:
             expected.append(y.mean() + slope * (outputs[row] - x.mean()))
         np.testing.assert_allclose(_left_out_scores(outputs, mos), expected, rtol=1e-6)
         # without the only different output, the others say nothing but their mean label
-        calibration = _left_out_scores(np.array([5.0, 2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
-        assert calibration[0] == pytest.approx(3.0)
+        fitted = _left_out_scores(np.array([5.0, 2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+        assert fitted[0] == pytest.approx(3.0)
 
     def test_fit_calibration__few_videos_do_not_undo_a_head_on_the_label_scale(self) -> None:
         outputs, mos = np.array([2.0, 3.0, 4.0]), np.array([2.6, 2.5, 3.6])
@@ -95,19 +95,19 @@ class TestFitCalibration:
         assert far.slope < 1e-3
 
     def test_calibration__scores_never_leave_the_label_range(self) -> None:
-        calibration = fit_calibration([2.0, 3.0, 4.0], [2.0, 3.0, 4.0], RANGE, "validation")
-        assert calibration.scores([-1e9, 1e9]).tolist() == [1.0, 5.0]
+        fitted = fit_calibration([2.0, 3.0, 4.0], [2.0, 3.0, 4.0], RANGE, "validation")
+        assert fitted.scores([-1e9, 1e9]).tolist() == [1.0, 5.0]
 
     def test_fit_calibration__keeps_the_order_of_falling_outputs_with_a_note(self) -> None:
-        calibration = fit_calibration([3.0, 2.0, 1.0], [2.0, 3.0, 4.0], RANGE, "validation")
-        assert calibration.slope >= 0.1
-        assert calibration.note == "the head's scores run against the labels of its 3 validation videos"
+        fitted = fit_calibration([3.0, 2.0, 1.0], [2.0, 3.0, 4.0], RANGE, "validation")
+        assert fitted.slope >= 0.1
+        assert fitted.note == "the head's scores run against the labels of its 3 validation videos"
 
     @pytest.mark.parametrize("outputs", [[2.0, 2.0, 2.0], [np.nan, 7.0, np.nan]])
     def test_fit_calibration__maps_equal_outputs_to_the_mean_label(self, outputs: list[float]) -> None:
-        calibration = fit_calibration(outputs, [2.0, 3.0, 4.0], RANGE, "train")
-        assert calibration.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
-        assert "one score" in calibration.note
+        fitted = fit_calibration(outputs, [2.0, 3.0, 4.0], RANGE, "train")
+        assert fitted.scores([-5.0, 5.0]).tolist() == [3.0, 3.0]
+        assert "one score" in fitted.note
 
     @pytest.mark.parametrize(
         ("outputs", "mos", "why"),
@@ -116,10 +116,10 @@ class TestFitCalibration:
     def test_fit_calibration__without_a_line_keeps_outputs_on_the_label_scale(
         self, outputs: list[float], mos: list[float], why: str
     ) -> None:
-        calibration = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
-        assert calibration.scores([0.0, 2.5, 9.0]).tolist() == [1.0, 2.5, 5.0]
-        assert why in calibration.note
-        assert "so the head's output is taken as it is" in calibration.note
+        fitted = fit_calibration(outputs, mos, RANGE, "validation", on_label_scale=True)
+        assert fitted.scores([0.0, 2.5, 9.0]).tolist() == [1.0, 2.5, 5.0]
+        assert why in fitted.note
+        assert "so the head's output is taken as it is" in fitted.note
 
     def test_fit_calibration__without_videos_gives_the_middle_of_the_range(self) -> None:
         assert fit_calibration([], [], RANGE, "train").scores(9.0) == 3.0
@@ -144,7 +144,7 @@ class TestRun:
         return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
     def test_fit__calibrates_on_the_validation_part_or_else_on_training(self, run: Path) -> None:
-        (calibration,) = load_calibrations(run, self.config(run)) or ((),)
+        (fitted,) = load_calibrations(run, self.config(run)) or ((),)
         rows = read_predictions(run, self.config(run))
         for split, part in enumerate(("validation", "train")):
             own = [row for row in rows if (row.split, row.part) == (split, part)]
@@ -155,7 +155,7 @@ class TestRun:
                 part,
                 on_label_scale=True,
             )
-            assert calibration[split] == expected
+            assert fitted[split] == expected
 
     def test_fit__test_labels_do_not_change_the_calibration(
         self, make_store: MakeStore, tmp_path: Path
@@ -199,20 +199,19 @@ class TestRun:
         assert plain.scale == "MOS of tiny, -1 to 5, not calibrated"
 
     def test_evaluate__gives_the_same_scores_and_error(self, run: Path, make_store: MakeStore) -> None:
-        calibration = evaluate(run, make_store())
+        fitted = evaluate(run, make_store())
         expected = {
             (row.split, row.video): row.score
             for row in read_predictions(run, self.config(run))
             if row.part == "test"
         }
-        assert {(row.split, row.video): row.score for row in calibration.predictions} == pytest.approx(
+        assert {(row.split, row.video): row.score for row in fitted.predictions} == pytest.approx(
             expected, abs=1e-5
         )
         errors = [
-            [row.score - row.mos for row in calibration.predictions if row.split == split]
-            for split in range(2)
+            [row.score - row.mos for row in fitted.predictions if row.split == split] for split in range(2)
         ]
-        assert calibration.summary.rmse_calibrated.values == pytest.approx(
+        assert fitted.summary.rmse_calibrated.values == pytest.approx(
             [np.sqrt(np.mean(np.square(own))) for own in errors]
         )
 

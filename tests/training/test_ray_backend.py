@@ -54,4 +54,4 @@ def test_ray_backend__reports_a_task_that_dies_each_time(
     ):
         small_fit(make_store(), tmp_path / "run", cluster=ClusterOptions(retries=1))
     monkeypatch.undo()
-    assert not small_fit(make_store(), tmp_path / "run").reused
+    assert not small_fit(make_store(), tmp_path / "run").was_finished

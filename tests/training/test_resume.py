@@ -53,7 +53,7 @@ def test_fit__resumes_a_stopped_run_to_the_same_files(
         **changes,
     )
     assert files_of(run.path) == files_of(whole.path)
-    assert not run.reused
+    assert not run.was_finished
     assert not (tmp_path / "run" / "state").exists()
 
 
@@ -90,14 +90,14 @@ def test_fit__finds_a_finished_run(make_store: MakeStore, tmp_path: Path) -> Non
     first = small_fit(make_store(), tmp_path / "run")
     before = files_of(tmp_path / "run")
     again = small_fit(make_store(), tmp_path / "run", jobs=2, progress=stopping_after(1))
-    assert again.reused
+    assert again.was_finished
     assert (again.metrics, again.predictions, again.kept_epochs) == (
         first.metrics,
         first.predictions,
         first.kept_epochs,
     )
     assert files_of(tmp_path / "run") == before
-    assert not small_fit(make_store(), tmp_path / "run", overwrite=True).reused
+    assert not small_fit(make_store(), tmp_path / "run", overwrite=True).was_finished
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import load_calibrations
 from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
-from vqafeat.training.run_config import RunConfig, chosen_scale
+from vqafeat.training.run_config import RunConfig, dataset_with_scale
 
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
@@ -55,7 +55,7 @@ class Model:
             raise ArgumentError(f"a run with {config.splits} splits needs as many heads, got {len(heads)}.")
         self.config, self.folder = config, folder
         self.heads = tuple(head.eval() for head in heads)
-        self.trained_on = chosen_scale(config, scale_of)
+        self.trained_on = dataset_with_scale(config, scale_of)
         number = config.datasets.index(self.trained_on)
         self.calibrations = None if calibrations is None else calibrations[number]
 
@@ -81,7 +81,7 @@ class Model:
         options = dict(config.options)
         # an imported head keeps the scale that it was made for
         if len(config.datasets) > 1 and options.get("datasets"):
-            options["scale_of"] = chosen_scale(config, scale_of).name
+            options["scale_of"] = dataset_with_scale(config, scale_of).name
         heads = []
         for split in range(config.splits):
             path = weights_path(folder, split)

@@ -11,7 +11,7 @@ for n videos, since few videos overstate it, and at least a tenth of the quotien
 of labels and outputs, so that a head's order of videos is kept. The share of the output is the one with the
 least squared error where each video is scored by the line of the others (Breiman, *Stacked Regressions*,
 1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Where the
-loss brings outputs to the labels' scale, it is found as if 5 more videos were scored rightly by the output
+loss brings outputs to the labels' scale, it is computed as if 5 more videos were scored rightly by the output
 and a standard deviation off by the line, so that a handful of videos does not undo a head that is right. Test
 videos never take part. A straight line is as good on held-out videos as a logistic (tests/bench/RESULTS.md),
 and needs fewer of them.
@@ -129,9 +129,7 @@ def _shrunk_slope(
 
 
 def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (video,) the score of each video by the line of the others, whose moments follow from those of
-    all.
-    """
+    """Return (video,) scores by the line of the others, whose moments follow from those of all."""
     a, b, others = x - x.mean(), y - y.mean(), x.size - 1
     mean_a, mean_b = -a / others, -b / others
     var_a, var_b = ((np.sum(own**2) - own**2) / others - mean**2 for own, mean in ((a, mean_a), (b, mean_b)))
@@ -153,9 +151,7 @@ def calibration_words(calibrations: Sequence[Calibration]) -> str:
 
 
 def calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
-    """Return the notes of a run's calibrations, each once with its split or their number, and with its data
-    set where there are several.
-    """
+    """Return the notes of a run's calibrations, each once, with its splits and data set where several."""
     prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
     notes = [numbered_notes([item.note for item in own]) for own in calibrations]
     return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=False) for note in own]

@@ -58,9 +58,7 @@ class DrawnSplits:
 
 
 def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
-    """Draw the splits of a fit, of each of several data sets by itself; the recipe says how a stored
-    permutation is cut.
-    """
+    """Draw the splits of each data set of a fit; the recipe decides where stored permutations are cut."""
     rounding = config.resolved_recipe.split_rounding
     request = SplitRequest(0, config.seed, config.ratio, rounding, config.test_part, config.validation_share)  # type: ignore[arg-type]
     splits = [
@@ -93,6 +91,10 @@ class _Videos:
     data: FeatureDataset
     splits: DrawnSplits
     skipped: tuple[str, ...]
+
+    @property
+    def leak(self) -> LeakageReport:
+        return LeakageReport.of(self.splits.splits, self.data.contents)
 
 
 def fit(
@@ -165,9 +167,7 @@ def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
 def set_branch_channels(
     head: str, options: dict[str, Any], store: FeatureReader, feature_sets: str
 ) -> dict[str, Any]:
-    """Return the head's options with `first_channels`, if it is one of them and still 0, taken from the first
-    feature set's identity.
-    """
+    """Return the head's options; a `first_channels` of 0 becomes the width of the first feature set."""
     names = split_feature_sets(feature_sets)
     if options.get("first_channels") != 0:
         return options
@@ -182,16 +182,14 @@ def set_branch_channels(
 def set_dataset_outputs(
     head: str, options: dict[str, Any], store: FeatureReader, multi_dataset: str
 ) -> dict[str, Any]:
-    """Return the head's options with an output for each of several data sets, where it has such outputs and
-    each data set its own loss.
-    """
+    """Return the head's options, with an output for each of several data sets that have their own losses."""
     names = JOINT.join(dataset.name for dataset in store.datasets)
     if "datasets" not in options or len(store.datasets) == 1 or multi_dataset != "losses":
         return options
     if options["datasets"] not in ("", names):
         raise ArgumentError(
             f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are {names}; "
-            f"leave the option out."
+            "leave the option out."
         )
     return {**options, "datasets": names}
 
@@ -284,33 +282,24 @@ def _run_config(job: FitJob, videos: _Videos) -> RunConfig:
 def _named_splits(videos: _Videos) -> dict[str, Any]:
     names, splits = videos.data.names, videos.splits.splits
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in splits]
-    leak = _leak(videos).as_dict()
+    leak = videos.leak.as_dict()
     return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": leak, "splits": named}
 
 
 def _file_digests(store: FeatureReader, videos: _Videos) -> dict[str, str]:
-    """Return video → SHA-256 of its file, where that is known, by which `predict` recognises a training
-    video.
-    """
+    """Return video → SHA-256 of its file, where known: `predict` recognises training videos by it."""
     names = videos.data.names
     sources = map_concurrently(store.path, store.source, names)
     return {name: str(source["sha256"]) for name, source in zip(names, sources, strict=True) if source}
 
 
-def _leak(videos: _Videos) -> LeakageReport:
-    return LeakageReport.of(videos.splits.splits, videos.data.contents)
-
-
 def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) -> None:
-    """Write predictions, calibration, curve and metrics; metrics.json, written last, marks the run as
-    finished.
-    """
+    """Write predictions, calibration, curve and metrics.json, which marks the run as finished."""
     config = run.config
     rows = [row for number, result in enumerate(results) for row in _predictions(videos, number, result)]
     calibrations = fit_calibrations(rows, config)
     predictions = with_scores(rows, config, calibrations)
-    # a head without epochs follows no recipe: it selects on validation, and its scores are on the labels'
-    # scale
+    # a head without epochs has no recipe: it selects on validation and scores on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     notes = [*_notes(videos, recipe["loss"], recipe["select"]), *calibration_notes(config, calibrations)]
     names = [one.name for one in config.datasets]
@@ -338,7 +327,7 @@ def _notes(videos: _Videos, loss: str, select: str) -> list[str]:
         f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale"
     )
-    notes = (skipped, _leak(videos).note, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
+    notes = (skipped, videos.leak.note, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
     return [note for note in notes if note]
 
 

@@ -69,11 +69,7 @@ class Sampling:
         return self.form == "sample-K"
 
     def rows(self, video: VideoRows) -> Index | None:
-        """Return the rows that can be drawn, never decreasing.
-
-        Raises:
-            StoreError: a rate is requested and the times of the video's frames are not known.
-        """
+        """Return the rows that can be drawn, never decreasing."""
         match self.form:
             case "stride-N":
                 return np.arange(0, video.count, int(self.number))
@@ -173,7 +169,7 @@ class FrameInput:
 
     @property
     def shuffles_training(self) -> bool:
-        """Whether the frames of training and validation videos are shuffled."""
+        """Whether the frames of training videos, and of validation videos, are shuffled."""
         return self.order[0] == "S"
 
     @property
@@ -188,10 +184,8 @@ class FrameInput:
         return f"order {self.order} ({ORDERS[self.order]}), sampling {self.sampling}{mean}"
 
     def tested_otherwise(self, changes: Mapping[str, Any]) -> "FrameInput":
-        """Return the frames to test heads on that were trained on these, with some values changed.
-
-        Raises:
-            ArgumentError: the order would be another one in training.
+        """Return the frames to test heads on that were trained on these, with some values changed; the
+        order of training cannot change.
         """
         changed = replace(self, **changes)
         if changed.shuffles_training != self.shuffles_training:
@@ -209,11 +203,7 @@ class FrameInput:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FrameInput":
-        """Return the frames that `as_dict` described.
-
-        Raises:
-            WeightsError: keys are missing or unknown, or the letters were read in another way.
-        """
+        """Return the frames that `as_dict` described; refuse other keys and readings of the letters."""
         rest = dict(values)
         reading = rest.pop("order_reading", None)
         if reading != ORDER_READING or set(rest) != set(asdict(WHOLE_VIDEOS)):

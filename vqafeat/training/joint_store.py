@@ -30,10 +30,8 @@ class JointStore:
     def __init__(self, stores: Sequence[FeatureReader], any_features: bool = False) -> None:
         names = [store.dataset.name for store in stores]
         if len(stores) < 2 or len(set(names)) < len(names):
-            raise ArgumentError(
-                f"the data sets to be mixed are {', '.join(names) or 'none'}; name at least two different "
-                "ones."
-            )
+            given = ", ".join(names) or "none"
+            raise ArgumentError(f"the data sets to be mixed are {given}; name at least two different ones.")
         self._any_features = any_features
         self._stores = {store.dataset.name: store for store in stores}
 
@@ -133,12 +131,8 @@ class JointStore:
 
 
 def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> list[Split]:
-    """Return the splits of several data sets as one: the first of each together, the second of each, and so
-    on.
-
-    Args:
-        members: each data set's splits, whose rows count within it.
-        sizes: videos of each data set.
+    """Return the splits of several data sets, whose rows count within each, as one: the first of each
+    together, the second of each, and so on; `sizes` are the data sets' numbers of videos.
     """
     counts = [len(splits) for splits in members]
     if len(set(counts)) != 1:
@@ -149,10 +143,8 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
         pairs = zip(starts, together, strict=False)
         return tuple(start + row for start, split in pairs for row in getattr(split, part))
 
-    return [
-        Split(joined(together, "train"), joined(together, "validation"), joined(together, "test"))
-        for together in zip(*members, strict=True)
-    ]
+    parts = ("train", "validation", "test")
+    return [Split(*(joined(one, part) for part in parts)) for one in zip(*members, strict=True)]
 
 
 def dataset_number(video: str, datasets: Sequence[str]) -> int:

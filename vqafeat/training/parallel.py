@@ -73,13 +73,8 @@ class SplitGroup:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What training on one split gives, apart from its weights file.
-
-    Attributes:
-        scores: part → scores of its videos on the data set's scale, in the order of the split.
-        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
-        kept_because: in words.
-        curve: one record an epoch.
+    """What training on one split gives, apart from its weights file; `scores` has, by part, those of its
+    videos on the data set's scale, in the order of the split.
     """
 
     scores: dict[str, tuple[float, ...]]
@@ -149,9 +144,7 @@ def run_fit(
 
 
 def groups_of(data: FeatureDataset, splits: Sequence[Split], job: FitJob) -> list[SplitGroup]:
-    """Return the splits in groups that train together, of a number that follows from head and device: on a
-    CPU, where that gains nothing, each by itself.
-    """
+    """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group."""
     batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
     size = SPLITS_PER_GROUP if batched and job.devices[0] != "cpu" else 1
     numbered = list(enumerate(splits))

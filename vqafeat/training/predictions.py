@@ -75,9 +75,7 @@ def read_rows(folder: Path) -> list[Prediction]:
 
 
 def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
-    """Return the calibration of each data set and split of a run, on its predictions of the validation part,
-    or else the training part.
-    """
+    """Return the calibrations of each data set, a split each, on validation or else training predictions."""
     names = [one.name for one in config.datasets]
     pairs: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
     for row in predictions:
@@ -108,9 +106,7 @@ def with_scores(
 
 
 def load_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
-    """Return the calibrations of a run folder; those of an earlier version's run follow from its predictions,
-    an imported head has none.
-    """
+    """Return a run folder's calibrations, from predictions if none are stored; an imported head has none."""
     stored = read_calibrations(folder, config)
     if stored is not None or not (folder / PREDICTIONS).is_file():
         return stored
@@ -137,9 +133,7 @@ def summarise(
 
 
 def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
-    """Return the metrics of a finished run; those that an earlier version did not write follow from its
-    predictions.
-    """
+    """Return the metrics of a finished run; those missing from an earlier version follow from predictions."""
     values = read_json(folder / METRICS)
     try:
         summary = MetricsSummary.from_dict(values)

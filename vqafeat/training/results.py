@@ -156,9 +156,7 @@ class MetricsSummary:
     def weighted(
         cls, datasets: Mapping[str, "MetricsSummary"], notes: Sequence[str] = ()
     ) -> "MetricsSummary":
-        """Return the mean over several data sets, each weighted by the number of its measured videos, as in
-        Li et al., table VI.
-        """
+        """Return the mean over data sets weighted by their measured videos, as in Li et al., table VI."""
         counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
         total = counts.sum(axis=0)
         summaries = {name: Summary.of([nan] * len(total)) for name in _IN_LABELS_UNIT}
@@ -230,18 +228,15 @@ class MetricsSummary:
 
 
 def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
-    """Return each different note once: `split 3: …` where one split has it, `7 of 10 splits: …` where several
-    have; the note of an only split has no number.
-    """
+    """Return each note once: `split 3: …`, or `7 of 10 splits: …`; that of an only split has no number."""
     numbers: dict[str, list[int]] = {}
     for number, note in enumerate(notes):
         if note:
             numbers.setdefault(note, []).append(number)
     if len(notes) == 1:
         return list(numbers)
-    return [
-        f"{what} {having[0]}: {note}"
-        if len(having) == 1
-        else f"{len(having)} of {len(notes)} {what}s: {note}"
-        for note, having in numbers.items()
-    ]
+
+    def prefix(having: list[int]) -> str:
+        return f"{what} {having[0]}" if len(having) == 1 else f"{len(having)} of {len(notes)} {what}s"
+
+    return [f"{prefix(having)}: {note}" for note, having in numbers.items()]

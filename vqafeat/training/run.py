@@ -37,14 +37,14 @@ class Run:
     Attributes:
         path: the run folder.
         config: everything that decided the run; without it, read from the folder.
-        reused: the run was finished before, by the same configuration, and not repeated.
+        was_finished: the run was finished before, by the same configuration, and not repeated.
 
     Raises:
         WeightsError: a file of the folder is missing or damaged; any attribute may raise it.
     """
 
-    def __init__(self, path: str | Path, config: RunConfig | None = None, reused: bool = False) -> None:
-        self.path, self.reused = Path(path), reused
+    def __init__(self, path: str | Path, config: RunConfig | None = None, was_finished: bool = False) -> None:
+        self.path, self.was_finished = Path(path), was_finished
         where = self.path / CONFIG
         self.config = config or RunConfig.from_dict(read_json(where), f"'{where}'")
 
@@ -69,9 +69,6 @@ class Run:
             overwrite: remove what `out` holds of a run.
             reuse: where `out` holds another run, look for this one in the folders next to it, and else take a
                 folder named after its digest.
-
-        Raises:
-            ArgumentError: the folder holds something else.
         """
         if out.exists() and not out.is_dir():
             raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
@@ -89,7 +86,7 @@ class Run:
                 f"'{out}' holds {state} of another configuration; name another folder with --out, or replace "
                 "it with --overwrite."
             )
-        return cls(out, config, reused=finished and same_run)
+        return cls(out, config, was_finished=finished and same_run)
 
     @property
     def finished(self) -> bool:
@@ -215,13 +212,8 @@ def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "co
     """Refuse two runs that are not on the same videos of the same data set with the same labels.
 
     Args:
-        one: a run.
-        two: another one.
         parts: of each split, which have to hold the same videos.
         verb: what is to be done with the runs, for the message.
-
-    Raises:
-        ArgumentError: data set, label list, kind of score, number of splits, or the videos of a part differ.
     """
     for name in ("dataset", "dataset_digest", "score_name"):
         values = getattr(one.config, name), getattr(two.config, name)

@@ -160,7 +160,7 @@ class RunConfig:
         return cls(**{**values, "datasets": datasets, "frame_input": frame_input})
 
 
-def chosen_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
+def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
     """Return the data set of a run with the requested label scale; without a name, the first."""
     if scale_of is None:
         return config.datasets[0]

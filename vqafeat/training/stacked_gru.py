@@ -45,29 +45,18 @@ class StackedGRU(torch.autograd.Function):
         # time first, so that each step reads and writes one piece of memory
         gates = gates.view(runs, time, batch, 3 * hidden).transpose(0, 1).contiguous()
         states = inputs.new_zeros(time + 1, runs, batch, hidden)
-        own, opened = (
-            inputs.new_empty(time, runs, batch, 3 * hidden),
-            inputs.new_empty(time, runs, batch, 2 * hidden),
-        )
+        own = inputs.new_empty(time, runs, batch, 3 * hidden)
+        opened = inputs.new_empty(time, runs, batch, 2 * hidden)
         candidates = inputs.new_empty(time, runs, batch, hidden)
         recurrent, bias = weight_hh.transpose(1, 2).contiguous(), bias_hh.unsqueeze(1)
         own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
         reset, update = opened.chunk(2, 3)
         of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
         outputs = (own, own_gates, own_candidate, opened, reset, update, candidates)
-        for (
-            of_gate,
-            of_part,
-            state,
-            following,
-            product,
-            own_gate,
-            own_part,
-            gate,
-            open_reset,
-            open_update,
-            candidate,
-        ) in _steps(of_gates, of_candidate, states[:-1], states[1:], *outputs):
+        inputs_and_states = (of_gates, of_candidate, states[:-1], states[1:])
+        for step in _steps(*inputs_and_states, *outputs):
+            of_gate, of_part, state, following, product, own_gate, own_part, gate, *opened_parts = step
+            open_reset, open_update, candidate = opened_parts
             torch.baddbmm(bias, state, recurrent, out=product)
             torch.add(of_gate, own_gate, out=gate).sigmoid_()
             torch.addcmul(of_part, open_reset, own_part, out=candidate).tanh_()

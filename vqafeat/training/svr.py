@@ -34,7 +34,7 @@ GAMMA_VALUES = tuple(2.0**power for power in range(-8, 2))
 
 @dataclass(frozen=True)
 class Choice:
-    """The grid's best point, and its SROCC on the videos that it was chosen on."""
+    """The grid's best point, and its SROCC on the videos that selected it."""
 
     c: float
     gamma: float

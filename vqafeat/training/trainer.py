@@ -92,14 +92,8 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What training on one split gives.
-
-    Attributes:
-        weights: state dict of the kept epoch.
-        label_scalings: data set by data set, how the head's output becomes a score.
-        kept_epoch: counted from 1; 0 where the head is not trained in epochs.
-        kept_because: in words.
-        curve: one record an epoch.
+    """What training on one split gives: the kept epoch's state dict, how each data set's scores follow from
+    the head's output, and one record an epoch; `kept_epoch` is 0 where the head is not trained in epochs.
     """
 
     weights: dict[str, Tensor]
@@ -218,9 +212,11 @@ class SplitTrainer:
         self._loss = build_loss(recipe.loss, recipe.loss_options())
         self._rows = [train[groups[train] == group] for group in np.unique(groups[train])]
         self._longest = max(len(rows) for rows in self._rows)
-        self._used = recipe.videos_an_epoch(self._longest)
-        self._steps = -(-self._used // recipe.batch_size)
-        self._lengths = [max(data.lengths[row] for row in self._at(turn)) for turn in range(self._longest)]
+        self._videos_per_epoch = recipe.videos_an_epoch(self._longest)
+        self._steps_per_epoch = -(-self._videos_per_epoch // recipe.batch_size)
+        self._lengths = [
+            max(data.lengths[row] for row in self._videos_at(turn)) for turn in range(self._longest)
+        ]
         self.head = self._new_head(head_name, options).to(device)
         self._generator = torch.Generator().manual_seed(self.seed)
         self._optimiser = torch.optim.AdamW(
@@ -255,16 +251,17 @@ class SplitTrainer:
         for record in self.best.curve:
             progress(record)
         for epoch in range(len(self.best.curve) + 1, self.recipe.epochs + 1):
-            losses = []
             self.head.train()
-            for number, batch in enumerate(self.batches(epoch)):
-                with self._seeded(epoch, number):
+            losses = []
+            for step, batch in enumerate(self.batches(epoch)):
+                with self._seeded_dropout(epoch, step):
                     scores = self.head.core(batch.frames, batch.lengths)
-                loss = self.loss(batch, scores, epoch, number)
+                loss = self.loss(batch, scores, epoch, step)
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.step(epoch, number)
+                self.step(epoch, step)
                 losses.append(loss.item())
-            progress(self.end_epoch(epoch, losses, self._validate("validation"), self._validate("test")))
+            validation_srocc, test_srocc = self._validate("validation"), self._validate("test")
+            progress(self.end_epoch(epoch, losses, validation_srocc, test_srocc))
             if checkpoint is not None:
                 checkpoint.save_if_due(lambda: [self.state_dict()])
         return self.result()
@@ -276,21 +273,21 @@ class SplitTrainer:
         An epoch is as long as the largest data set; the smaller ones begin again, as `VQADataset.__getitem__`
         in the released VQAdataset.py of MDTVSFA.
         """
-        turns = torch.randperm(self._longest, generator=self._generator).tolist()[: self._used]
+        turns = torch.randperm(self._longest, generator=self._generator).tolist()[: self._videos_per_epoch]
         size, windows = self.recipe.batch_size, self.recipe.length_bucket_size
         groups = bucketed(turns, self._lengths, size, windows, self._generator)
         rows = (
-            [row for of_dataset in zip(*map(self._at, group), strict=True) for row in of_dataset]
+            [row for of_dataset in zip(*map(self._videos_at, group), strict=True) for row in of_dataset]
             for group in groups
         )
         return self._batcher.taking(self._sampler.training(self.seed, epoch)).batches(rows)
 
-    def _at(self, turn: int) -> list[int]:
+    def _videos_at(self, turn: int) -> list[int]:
         """Return the video of each data set at a turn of an epoch."""
         return [int(rows[turn % len(rows)]) for rows in self._rows]
 
     @contextmanager
-    def _seeded(self, epoch: int, number: int) -> Iterator[None]:
+    def _seeded_dropout(self, epoch: int, number: int) -> Iterator[None]:
         """Draw what a head drops in a step from the split's seed."""
         seed = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1, np.uint64)[0]
         device = self._batcher.device
@@ -302,7 +299,9 @@ class SplitTrainer:
         """Return the loss of a batch by its (video,) core scores; of several data sets, their losses
         combined.
         """
-        outputs = self.head.outputs(scores, self._datasets_of(batch)).parts(len(self._rows))
+        outputs = self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).parts(
+            len(self._rows)
+        )
         labels = self.labels[list(batch.rows)].view(len(self._rows), -1)
         loss = softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
         if not isfinite(loss.item()):
@@ -314,13 +313,10 @@ class SplitTrainer:
             )
         return loss
 
-    def _datasets_of(self, batch: Batch) -> Tensor | None:
-        return dataset_numbers(self.data, self.groups, batch)
-
     def step(self, epoch: int, number: int) -> None:
         """Take the optimiser's step `number`, counted from 0, of an epoch."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.rate(epoch, number, self._steps)
+            group["lr"] = self.recipe.rate(epoch, number, self._steps_per_epoch)
         self._optimiser.step()
         self._optimiser.zero_grad()
 
@@ -335,13 +331,12 @@ class SplitTrainer:
     def _validate(self, part: str) -> float:
         self.head.eval()
         batches = self.part_batches(part)
-        return self.srocc(
-            part, [self.relative(one, self.head.core(one.frames, one.lengths)) for one in batches]
-        )
+        outputs = [self.relative(one, self.head.core(one.frames, one.lengths)) for one in batches]
+        return self.srocc(part, outputs)
 
     def relative(self, batch: Batch, scores: Tensor) -> Tensor:
         """Return the (video,) outputs that SROCC is read on, by the core's scores of a batch."""
-        return self.head.outputs(scores, self._datasets_of(batch)).relative.cpu()
+        return self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).relative.cpu()
 
     def srocc(self, part: str, outputs: Sequence[Tensor]) -> float:
         """Return the SROCC of a part, the mean over its data sets; NaN without outputs or where it is not
@@ -365,7 +360,7 @@ class SplitTrainer:
         return record
 
     def result(self) -> TrainingResult:
-        """Return the best epoch."""
+        """Return the best epoch's weights and the curve."""
         return self.best.result(self.head, self.label_scalings)
 
     def state_dict(self) -> dict[str, Any]:
