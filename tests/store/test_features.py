@@ -27,6 +27,7 @@ from vqafeat.store.features import (
 )
 from vqafeat.store.types import VideoFeatures
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
+from vqafeat.training.joint_store import JointStore
 
 
 def rows(values: list[list[float]], frame: list[int], dtype: type = np.float16) -> VideoFeatures:
@@ -249,3 +250,17 @@ def test_store_features__are_a_torch_dataset(make_store: MakeStore) -> None:
     assert batch.shape == (3, int(lengths.max()), 8)
     assert torch.equal(batch[0, : lengths[0]], frames)
     assert labels[0] == pytest.approx(mos)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_features__of_a_store_go_through_a_data_loader(make_store: MakeStore, joint: bool) -> None:
+    stores = [make_store(5), make_store(3, name="other")]
+    store = JointStore(stores) if joint else stores[0]
+    data = store.features("tiny")
+    assert [len(frames) for frames, _ in data] == list(data.lengths)
+    assert [mos for _, mos in data] == [video.mos for video in store.dataset.videos]
+    for frames, lengths, mos in DataLoader(data, batch_size=2, collate_fn=collate):
+        assert frames.shape == (len(mos), lengths.max(), 6)
+    assert store.features("tiny+sparse").channels == 8
+    with pytest.raises(StoreError, match=r"holds the feature sets sparse, tiny"):
+        store.features()

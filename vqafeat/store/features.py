@@ -17,6 +17,7 @@ from torch.utils import data as torch_data
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
+from vqafeat.io import duplicates
 from vqafeat.remote import StorePath
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.system import anonymous_file, free_bytes
@@ -25,8 +26,7 @@ Array = npt.NDArray[Any]
 Index = npt.NDArray[np.intp]
 Seconds = npt.NDArray[np.float64]
 
-# position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them in
-# order
+# position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them
 FrameSelector = Callable[[int], Index | None]
 FUSION_SIGN = "+"
 _SHARE_OF_FREE = 2
@@ -46,9 +46,7 @@ def take(values: Array, rows: Index | None) -> Array:
 
 
 def as_tensor(values: Array) -> Tensor:
-    """Return a tensor over the array's own memory, only to be read; maps of a store's files are not
-    writable.
-    """
+    """Return a tensor over the array's own memory, only to be read: maps of files are not writable."""
     with warnings.catch_warnings():
         message = "The given NumPy array is not writable"
         warnings.filterwarnings("ignore", message=message, category=UserWarning)
@@ -94,10 +92,10 @@ class FeatureReader(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class StoredFeatures(Sequence[Array]):
+class _StoredFeatures(Sequence[Array]):
     """The features of some videos of a store, fused, read anew at each access.
 
-    They are never held: a map of a file keeps a descriptor, of which a process may have as few as 1024.
+    Held maps of files would keep a descriptor each, of which a process may have as few as 1024.
     """
 
     store: FeatureReader
@@ -111,9 +109,7 @@ class StoredFeatures(Sequence[Array]):
         return self._fused(row).values
 
     def seconds(self, row: int) -> Seconds | None:
-        """Return (row,) presentation times of the frames behind a video's rows, or None where they are not
-        known.
-        """
+        """Return (row,) presentation times of the frames behind a video's rows, or None if not known."""
         video = self.videos[row]
         seconds, frame = self.store.seconds(video), self._fused(row).frame
         if seconds is not None and frame[-1] >= len(seconds):
@@ -130,13 +126,10 @@ class StoredFeatures(Sequence[Array]):
 
 
 class SharedFeatures(Sequence[Array]):
-    """The features of some videos in one block of memory, which other processes map when this is pickled for
-    their start; nothing is copied.
+    """The features of some videos in one block of memory, which processes that get this at their start map.
 
     Args:
         bounds: first frame of each video, and the end of the last.
-        channels: of a frame.
-        dtype: of the features.
         block: (bytes,) uint8 memory that is mapped already; without it, new memory.
         descriptor: of memory that another process allocated.
     """
@@ -178,22 +171,19 @@ def _map_shared(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
-    """Videos as sequences of frame features with their MOS; `dataset[i]` is (frames, mos), frames being
-    (time, channel) float32.
+    """Videos as frame features with their MOS; `dataset[i]` is ((time, channel) float32, mos).
 
-    Features are kept as stored (float16 or float32), in memory or read from a store at each access. Each
-    video is looked at once at the start, so that a damaged store is reported before any training.
+    Features are kept as stored, in memory or read from a store at each access. Each video is read once at
+    the start, so that a damaged store is reported before any training.
 
     Attributes:
-        names: one a video, unique.
         contents: the content that each video shows; videos of one content share it.
         mos: (video,) float64, on the data set's own scale.
-        features: one (frame, channel) array a video.
+        features: one (frame, channel) array a video, float16 or float32.
         seconds: position of a video → (frame,) presentation times, or None where they are not known.
         dataset_names: of the data sets that the videos are from, each with its own label scale.
         dataset_of: (video,) which of them a video is from; without it, the only one.
         lengths: frames of each video.
-        channels: of a frame.
         dtype: float16 where all features are, else float32.
     """
 
@@ -217,10 +207,8 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         channels = shapes[0][1]
         for name, (_, width) in zip(self.names, shapes, strict=True):
             if width != channels:
-                raise ArgumentError(
-                    f"features of '{name}' have {width} channels, those of '{self.names[0]}' {channels}; all "
-                    "have to agree."
-                )
+                pair = f"{width} channels, those of '{self.names[0]}' {channels}"
+                raise ArgumentError(f"features of '{name}' have {pair}; all have to agree.")
         object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "dtype", max(dtypes, key=lambda dtype: dtype.itemsize))
@@ -233,17 +221,13 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
                 "a feature dataset needs one name, content, MOS and feature array a video and at least one "
                 f"video, got {counts}."
             )
-        if len(set(self.names)) != len(self.names):
-            duplicates = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ArgumentError(
-                f"names of videos have to be unique, got {duplicates[0]!r} more than once ({len(duplicates)} "
-                "such names)."
-            )
-        if self.mos.dtype != np.float64 or self.mos.ndim != 1 or not np.isfinite(self.mos).all():
-            raise ArgumentError(
-                f"mos has to be (video,) float64 and finite, got {self.mos.dtype} {self.mos.shape}: "
-                f"{self.mos[:3]} …"
-            )
+        if twice := duplicates(self.names):
+            count = f"got {min(twice)!r} more than once ({len(twice)} such names)"
+            raise ArgumentError(f"names of videos have to be unique, {count}.")
+        mos = self.mos
+        if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
+            actual = f"{mos.dtype} {mos.shape}: {mos[:3]} …"
+            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {actual}")
         if not len(self.dataset_of):
             object.__setattr__(self, "dataset_of", np.zeros(len(self.names), np.intp))
         numbers = range(len(self.dataset_names))
@@ -253,10 +237,20 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
                 f"needs one number for each of {len(self.names)} videos, 0 to {numbers[-1]}."
             )
 
+    @property
+    def lazy(self) -> bool:
+        """Whether features are read from a store at each access."""
+        return isinstance(self.features, _StoredFeatures)
+
+    @property
+    def shared(self) -> SharedFeatures | None:
+        """The features in shared memory, if that is where they are."""
+        return self.features if isinstance(self.features, SharedFeatures) else None
+
     def __repr__(self) -> str:
         dataset = FUSION_SIGN.join(name for name in self.dataset_names if name)
         frames = f"{min(self.lengths)} to {max(self.lengths)} frames"
-        where = "read from the store" if isinstance(self.features, StoredFeatures) else "in memory"
+        where = "read from the store" if self.lazy else "in memory"
         words = f"{len(self)} videos, {frames} of {self.channels} channels ({self.dtype}, {where})"
         return f"<FeatureDataset {dataset + ': ' if dataset else ''}{words}>"
 
@@ -272,23 +266,17 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
 
 
 def collate(batch: Sequence[tuple[Tensor, float]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (frames, lengths, mos) of several videos, for a `DataLoader`: frames are (batch, time, channel),
-    zeros behind the end of shorter videos.
-    """
+    """Return ((video, time, channel) frames padded with zeros, lengths, mos), for a `DataLoader`."""
     frames = [video for video, _ in batch]
     lengths = torch.tensor([len(video) for video in frames])
     return pad_sequence(frames, batch_first=True), lengths, torch.tensor([mos for _, mos in batch])
 
 
 def checked_shape(values: Array, name: str) -> tuple[int, int]:
-    """Return the number of frames and channels; refuse what is not (frame, channel) in float16 or float32
-    with at least one frame.
-    """
+    """Return the shape of (frame, channel) features in float16 or float32; refuse all others."""
     if values.ndim != 2 or 0 in values.shape or values.dtype not in (np.float16, np.float32):
-        raise ArgumentError(
-            f"features of '{name}' are {values.dtype} {values.shape}; they have to be (frame, channel), "
-            "float16 or float32, not empty."
-        )
+        required = "they have to be (frame, channel), float16 or float32, not empty"
+        raise ArgumentError(f"features of '{name}' are {values.dtype} {values.shape}; {required}.")
     return values.shape[0], values.shape[1]
 
 
@@ -296,19 +284,13 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
     """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order of their channels."""
     names = tuple(name.strip() for name in feature_sets.split(FUSION_SIGN))
     if not all(names) or len(set(names)) != len(names):
-        raise ArgumentError(
-            f"feature sets '{feature_sets}': names joined by '{FUSION_SIGN}' have to be different and not "
-            f"empty, as in 'a+b'."
-        )
+        rule = f"names joined by '{FUSION_SIGN}' have to be different and not empty, as in 'a+b'"
+        raise ArgumentError(f"feature sets '{feature_sets}': {rule}.")
     return names
 
 
 def only_feature_sets(store: FeatureReader) -> str:
-    """Return the only feature set that all data sets of a store have.
-
-    Raises:
-        StoreError: there are several, or none.
-    """
+    """Return the only feature set that all data sets of a store have; refuse several, and none."""
     names = store.feature_sets()
     if len(names) != 1:
         common = " in common" if len(store.datasets) > 1 else ""
@@ -320,17 +302,11 @@ def only_feature_sets(store: FeatureReader) -> str:
 
 
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
-    """Join several feature sets of one video, channel by channel, at the decoded frames that all of them
-    have.
+    """Join the channels of several feature sets of one video at the decoded frames that all of them have.
 
     Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame
-    indices; a frame that a short video's motion features repeat is repeated.
-
-    Returns:
-        float16 where all parts are float16, else float32.
-
-    Raises:
-        StoreError: no decoded frame has all feature sets.
+    indices; a frame that a short video's motion features repeat is repeated. The result is float16 where all
+    parts are, else float32.
     """
     if len(parts) == 1:
         return parts[0]
@@ -338,17 +314,13 @@ def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     for part in parts[1:]:
         shared = np.intersect1d(shared, part.frame)
     if len(shared) == 0:
-        spans = ", ".join(
-            f"{len(part.frame)} rows at frames {part.frame[0]}–{part.frame[-1]}" for part in parts
-        )
-        raise StoreError(
-            f"video '{name}': the feature sets to be joined share no decoded frame ({spans}); extract them "
-            f"by frame rules that meet."
-        )
+        frames = [part.frame for part in parts]
+        spans = ", ".join(f"{len(frame)} rows at frames {frame[0]}–{frame[-1]}" for frame in frames)
+        problem = f"the feature sets to be joined share no decoded frame ({spans})"
+        raise StoreError(f"video '{name}': {problem}; extract them by frame rules that meet.")
     rows = max((part.frame[np.isin(part.frame, shared)] for part in parts), key=len)
-    return VideoFeatures(
-        np.concatenate([part.values[np.searchsorted(part.frame, rows)] for part in parts], axis=1), rows
-    )
+    values = [part.values[np.searchsorted(part.frame, rows)] for part in parts]
+    return VideoFeatures(np.concatenate(values, axis=1), rows)
 
 
 def complete_rows(store: FeatureReader, feature_sets: str) -> tuple[int, ...]:
@@ -364,7 +336,6 @@ def load_features(
     """Return a store's features, read at each access: one feature set, or several joined by `+`.
 
     Args:
-        store: a `FeatureStore`, or a `JointStore` of several.
         feature_sets: for example `resnet50` or `resnet50+slowfast-fast`; empty for the only one.
         rows: positions in the data set; without it every video, all of which have to be complete.
 
@@ -383,7 +354,7 @@ def load_features(
         )
     videos = [store.dataset.videos[row] for row in rows]
     names = tuple(video.name for video in videos)
-    features = StoredFeatures(store, split_feature_sets(feature_sets), names)
+    features = _StoredFeatures(store, split_feature_sets(feature_sets), names)
     return FeatureDataset(
         names=names,
         contents=tuple(video.content for video in videos),
@@ -396,11 +367,9 @@ def load_features(
 
 
 def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> FeatureDataset:
-    """Return the data with its features in shared memory where these fit; else as they are.
+    """Return the data with its features in shared memory if these fit in `most_bytes`, else as they are.
 
-    Args:
-        data: features that are read at each access.
-        most_bytes: that the features may take; None for half of what is free.
+    Without `most_bytes`, half of the free memory may be taken.
     """
     most = free_bytes() // _SHARE_OF_FREE if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(data.lengths).tolist())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqafeat.errors import ArgumentError
-from vqafeat.store.features import FeatureDataset, FrameSelector, StoredFeatures, all_frames, as_tensor, take
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
 # floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of
@@ -53,8 +53,7 @@ class Batcher:
         self.data = data
         self.device = torch.device(device)
         self._selector: FrameSelector = all_frames
-        streamed = isinstance(data.features, StoredFeatures)
-        self._ahead = PREPARED_AHEAD if streamed or self.device.type == "cuda" else 0
+        self._ahead = PREPARED_AHEAD if data.lazy or self.device.type == "cuda" else 0
         # a GPU takes them as they are stored, half the bytes, in one piece; a processor multiplies in float32
         on_cpu = self.device.type == "cpu"
         self._dtype = torch.float32 if on_cpu else torch.from_numpy(np.empty(0, data.dtype)).dtype

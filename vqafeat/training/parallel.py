@@ -244,8 +244,7 @@ def _pool(
 ) -> Iterator[ProcessPoolExecutor]:
     """Lend a pool of workers; if anything goes wrong they end at once, since nobody reads their records."""
     theirs, ours = context.Pipe(duplex=False)
-    features = data.features if isinstance(data.features, SharedFeatures) else None
-    arguments = (records, theirs, dict(os.environ), pickle.dumps(job), features)
+    arguments = (records, theirs, dict(os.environ), pickle.dumps(job), data.shared)
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=arguments)
     try:
         yield pool

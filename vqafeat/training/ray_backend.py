@@ -62,7 +62,7 @@ class _Groups:
         self._task = ray.remote(_worker_main).options(
             num_cpus=cluster.cpus_per_worker, num_gpus=cluster.gpus_per_worker, max_retries=cluster.retries
         )
-        shared = data.features if isinstance(data.features, SharedFeatures) else None
+        shared = data.shared
         self._layout = None if shared is None else shared.layout
         # one copy a machine in Ray's object store, whatever the number of its workers
         self._block = None if shared is None else ray.put(shared.block)
