@@ -204,11 +204,11 @@ def test_batches__raise_the_error_of_the_reader(make_store: MakeStore) -> None:
 
 def test_bucketed__joins_similar_lengths_and_keeps_all_videos() -> None:
     lengths = np.random.default_rng(0).integers(10, 1000, 96).tolist()
-    places = np.random.default_rng(1).permutation(96).tolist()
+    indices = np.random.default_rng(1).permutation(96).tolist()
     generator = torch.Generator().manual_seed(0)
-    plain = bucketed(places, lengths, 8, 1, generator)
-    assert [index for group in plain for index in group] == places
-    sorted_ones = bucketed(places, lengths, 8, 4, generator)
+    plain = bucketed(indices, lengths, 8, 1, generator)
+    assert [index for group in plain for index in group] == indices
+    sorted_ones = bucketed(indices, lengths, 8, 4, generator)
     assert sorted(index for group in sorted_ones for index in group) == list(range(96))
 
     def padded(groups: list) -> int:
@@ -216,7 +216,7 @@ def test_bucketed__joins_similar_lengths_and_keeps_all_videos() -> None:
 
     assert padded(sorted_ones) < 0.75 * padded(plain)
     # windows of 32 videos are sorted by themselves, so that which videos meet still depends on the draw
-    first = set(places[:32])
+    first = set(indices[:32])
     assert sum(set(group) <= first for group in sorted_ones) == 4
 
 

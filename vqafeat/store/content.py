@@ -39,8 +39,8 @@ def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
         timed = [video for video in timed if video not in damaged]
     rows: dict[str, tuple[StoredVideo, ...]] = {}
     for feature_set in store.feature_sets():
-        listed = (video.name for video in store.dataset.videos)
-        names = sorted({*store.layout.stored_videos(feature_set), *listed})
+        labelled = (video.name for video in store.dataset.videos)
+        names = sorted({*store.layout.stored_videos(feature_set), *labelled})
         complete = list[StoredVideo]()
         infos = store.layout.map_concurrently(partial(store.stored, feature_set), names)
         for name, info in zip(names, infos, strict=True):
