@@ -6,7 +6,10 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("what", ["heads", "losses", "recipes", "samplings", "orders", "image-sets", "pretraining-recipes", "tables"])
+@pytest.mark.parametrize(
+    "what",
+    ["heads", "losses", "recipes", "samplings", "orders", "image-sets", "pretraining-recipes", "tables"],
+)
 def test_list__imports_no_torch(what: str) -> None:
     code = (
         "import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['list', sys.argv[1]])\nfinally:\n"

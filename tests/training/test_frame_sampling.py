@@ -60,25 +60,25 @@ def test_sample__takes_one_frame_of_each_cube(count: int, size: int) -> None:
     for _ in range(600):
         frame_indices = sampling_named(f"sample-{size}").draw(video(count), generator)
         assert frame_indices is not None
-        drawn = frame_indices.tolist()
-        assert drawn == sorted(drawn)
-        assert len(drawn) == len(cubes)
+        sampled = frame_indices.tolist()
+        assert sampled == sorted(sampled)
+        assert len(sampled) == len(cubes)
         # where the last two cubes overlap, the last one may have given the earlier row
-        in_order = all(row in cube for row, cube in zip(drawn, cubes, strict=True))
-        other_way = [*drawn[:-2], *reversed(drawn[-2:])]
+        in_order = all(row in cube for row, cube in zip(sampled, cubes, strict=True))
+        other_way = [*sampled[:-2], *reversed(sampled[-2:])]
         assert in_order or all(row in cube for row, cube in zip(other_way, cubes, strict=True))
-        for row, found in zip(drawn if in_order else other_way, seen, strict=True):
-            found.add(row)
+        for row, rows_seen in zip(sampled if in_order else other_way, seen, strict=True):
+            rows_seen.add(row)
     if count % size == 0:
-        assert [sorted(found) for found in seen] == cubes
+        assert [sorted(rows_seen) for rows_seen in seen] == cubes
 
 
 def test_sample__rows_of_a_cube_are_equally_likely() -> None:
     generator = np.random.default_rng(2)
-    drawn = Counter(int(sampling_named("sample-4").draw(video(7), generator)[1]) for _ in range(4000))  # type: ignore[index]
+    sampled = Counter(int(sampling_named("sample-4").draw(video(7), generator)[1]) for _ in range(4000))  # type: ignore[index]
     # the first cube is rows 0 to 3, the second one rows 3 to 6
-    assert set(drawn) == {3, 4, 5, 6}
-    assert all(abs(count - 1000) < 150 for count in drawn.values())
+    assert set(sampled) == {3, 4, 5, 6}
+    assert all(abs(count - 1000) < 150 for count in sampled.values())
 
 
 @pytest.mark.parametrize(("count", "step"), [(10, 3), (9, 3), (1, 5), (6, 1)])
@@ -226,7 +226,7 @@ def test_tested_otherwise__changes_the_testing_side_alone() -> None:
 # --- draws of the videos of a fit
 
 
-def drawn(frame_indices: Callable[[int], Any], row: int) -> list[int]:
+def sampled(frame_indices: Callable[[int], Any], row: int) -> list[int]:
     rows = frame_indices(row)
     assert rows is not None
     return list(rows.tolist())
@@ -242,18 +242,18 @@ def test_frame_sampler__shuffles_by_a_new_permutation_each_epoch() -> None:
     sequences = tiny_sequences(12)
     draws = FrameSampler(FrameInput("SS"), sequences)
     for row, length in enumerate(sequences.lengths):
-        epochs = [drawn(draws.training(3, epoch), row) for epoch in range(1, 4)]
+        epochs = [sampled(draws.training(3, epoch), row) for epoch in range(1, 4)]
         assert all(sorted(order) == list(range(length)) for order in epochs)
         assert epochs == [
-            drawn(FrameSampler(FrameInput("SS"), tiny_sequences(12)).training(3, epoch), row)
+            sampled(FrameSampler(FrameInput("SS"), tiny_sequences(12)).training(3, epoch), row)
             for epoch in range(1, 4)
         ]
     long = int(np.argmax(sequences.lengths))
     orders = [
-        *(drawn(draws.training(seed, epoch), long) for seed in (3, 4) for epoch in (1, 2, 3)),
-        drawn(draws.validation(3), long),
+        *(sampled(draws.training(seed, epoch), long) for seed in (3, 4) for epoch in (1, 2, 3)),
+        sampled(draws.validation(3), long),
         *(
-            drawn(frame_indices, long)
+            sampled(frame_indices, long)
             for frame_indices in FrameSampler(FrameInput("SS", draws=3), sequences).testing(3)
         ),
     ]
@@ -263,9 +263,9 @@ def test_frame_sampler__shuffles_by_a_new_permutation_each_epoch() -> None:
 def test_frame_sampler__every_permutation_is_as_likely() -> None:
     sequences = FeatureDataset(("a",), ("a",), np.zeros(1), (np.zeros((3, 1), np.float32),))
     frame_indices = [FrameSampler(FrameInput("SO"), sequences).training(0, epoch) for epoch in range(3000)]
-    found = Counter(tuple(drawn(pick, 0)) for pick in frame_indices)
-    assert len(found) == 6
-    assert all(abs(count - 500) < 100 for count in found.values())
+    rows_seen = Counter(tuple(sampled(pick, 0)) for pick in frame_indices)
+    assert len(rows_seen) == 6
+    assert all(abs(count - 500) < 100 for count in rows_seen.values())
 
 
 def test_frame_sampler__depends_on_the_video_and_not_on_its_row() -> None:
@@ -287,16 +287,16 @@ def test_frame_sampler__depends_on_the_video_and_not_on_its_row() -> None:
                 strict=True,
             ),
         ):
-            assert drawn(many, row) == drawn(few, index)
+            assert sampled(many, row) == sampled(few, index)
 
 
 def test_frame_sampler__samples_before_it_shuffles() -> None:
     sequences = tiny_sequences(12)
     long = int(np.argmax(sequences.lengths))
-    shuffled = drawn(FrameSampler(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
+    shuffled = sampled(FrameSampler(FrameInput("SO", "stride-3"), sequences).training(1, 1), long)
     assert sorted(shuffled) == list(range(0, sequences.lengths[long], 3))
     assert shuffled != sorted(shuffled)
-    taken = drawn(FrameSampler(FrameInput("SO", "sample-4"), sequences).training(1, 1), long)
+    taken = sampled(FrameSampler(FrameInput("SO", "sample-4"), sequences).training(1, 1), long)
     assert len(taken) == -(-sequences.lengths[long] // 4)
     assert FrameSampler(FrameInput("SS", "stride-3"), sequences).candidate_indices(long).tolist() == sorted(
         shuffled
@@ -340,9 +340,9 @@ def test_seconds__are_those_of_the_frames_behind_the_rows(timed_store: FeatureSt
     for row, name in enumerate(sequences.names):
         times = timed_store.seconds(name)
         assert times is not None
-        found = sequences.seconds(row)
-        assert found is not None
-        assert found.tolist() == times[::2].tolist()
+        rows_seen = sequences.seconds(row)
+        assert rows_seen is not None
+        assert rows_seen.tolist() == times[::2].tolist()
     rows = FrameSampler(FrameInput(sampling="rate-10"), sequences).candidate_indices(0)
     assert rows is not None
     times = timed_store.seconds(sequences.names[0])[::2]  # type: ignore[index]
