@@ -74,7 +74,7 @@ class _GroupedCommand(click.Command):
 @shared.store_option
 @shared.cache_option
 @option("--recipe", default="default", help="Everything that decides training; `vqafeat list recipes`.")
-@shared.together(*(option(name, type=kind, help=words) for name, kind, words in _RECIPE))
+@shared.together(*(option(name, type=kind, default=None, help=words) for name, kind, words in _RECIPE))
 @option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
 @option("--sampling", default="all", help="Frames that are taken before a shuffle; `vqafeat list samplings`.")
 @option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")

@@ -177,6 +177,7 @@ def test_fit__prints_splits_figures_and_their_few_videos(run: Run, here: Path, d
 
 
 def test_fit__writes_the_run_folder(avg_gru: Path) -> None:
+    assert json.loads((avg_gru / "config.json").read_text())["recipe"]["start_at_mean"] is True
     assert {path.name for path in avg_gru.iterdir()} == {
         "calibration.json",
         "config.json",
