@@ -193,4 +193,4 @@ def test_variant__is_found_by_name_or_refused() -> None:
     with pytest.raises(
         ArgumentError, match=r"'odd' needs a variant '' and channels for every tap \(missing: \['b'\]\)"
     ):
-        Backbone("odd", nn.Identity, {"a": 1}, {"": Variant(("b",))}, "x", None)
+        Backbone("odd", nn.Identity, channels={"a": 1}, variants={"": Variant(("b",))}, unused="x")

@@ -21,10 +21,11 @@ from torchvision.transforms.functional import resize
 
 from vqafeat.backbones import BACKBONES, fuse
 from vqafeat.backbones.base import gap_gsp
-from vqafeat.backbones.efficientnet import PackagedWeights, timm_name
+from vqafeat.backbones.efficientnet import timm_name
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.fuse import FusedConvolution, SamePad, fused
 from vqafeat.backbones.network import shared_networks
+from vqafeat.backbones.published import PackagedWeights
 from vqafeat.backbones.weights import load_network, published_state
 from vqafeat.errors import WeightsError
 

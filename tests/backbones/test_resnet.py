@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers.networks import stirred
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.resnet import STAGES
+from vqafeat.backbones.builtin import STAGES
 from vqafeat.backbones.weights import load_network, strip_prefixes
 from vqafeat.errors import WeightsError
 

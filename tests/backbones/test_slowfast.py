@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.helpers.networks import stirred
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.slowfast import UrlWeights
+from vqafeat.backbones.published import UrlWeights
 from vqafeat.backbones.weights import load_network, load_state, published_state
 from vqafeat.errors import WeightsError
 

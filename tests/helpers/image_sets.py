@@ -35,7 +35,9 @@ class TinyResNet(nn.Module):
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register `tiny` and `iqa-tiny` for the length of a test."""
-    tiny = Backbone("tiny", TinyResNet, {"layer4": 16}, {"": Variant(("layer4",))}, r"fc\.", published=None)
+    tiny = Backbone(
+        "tiny", TinyResNet, channels={"layer4": 16}, variants={"": Variant(("layer4",))}, unused=r"fc\."
+    )
     monkeypatch.setitem(BACKBONES._entries, "tiny", tiny)
     monkeypatch.setitem(
         BACKBONES._entries, "iqa-tiny", replace(tiny, name="iqa-tiny", prefixes=("backbone.",))

@@ -1,25 +1,7 @@
-"""The networks whose features are stored; each file registers one family in `BACKBONES`."""
+"""The networks whose features are stored; importing this package does not import PyTorch."""
 
-from vqafeat.backbones.base import BACKBONES, Backbone, Variant, WeightsSource
+from vqafeat.backbones import builtin  # noqa: F401  (registers the built-in ones)
+from vqafeat.backbones.base import BACKBONES, Backbone, Variant
+from vqafeat.backbones.published import WeightsSource
 
-from vqafeat.backbones import (  # isort: skip  (in the order of `vqafeat list backbones`)
-    resnet,
-    slowfast,
-    r3d,
-    vit,
-    swin3d,
-    efficientnet,
-)
-
-__all__ = [
-    "BACKBONES",
-    "Backbone",
-    "Variant",
-    "WeightsSource",
-    "efficientnet",
-    "r3d",
-    "resnet",
-    "slowfast",
-    "swin3d",
-    "vit",
-]
+__all__ = ["BACKBONES", "Backbone", "Variant", "WeightsSource"]

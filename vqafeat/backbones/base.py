@@ -1,15 +1,15 @@
 """What the extraction knows of a network: how it is built, what is kept of it, which frames it sees."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, cast
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, cast
 
-import torch
-from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
-
+from vqafeat.backbones.published import WeightsSource
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class WeightsSource(Protocol):
-    """Published weights: an enum of torchvision, or a class of this package with the same interface."""
-
-    @property
-    def name(self) -> str:
-        """The weights' full name, such as IMAGENET1K_V1."""
-
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors, downloaded once, and checked if the publisher states a hash."""
-
-
 @dataclass(frozen=True)
 class Variant:
     """One way to read a network: which layers are kept, and how its input is normalised.
@@ -90,9 +79,11 @@ class Variant:
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-def tapped_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+def tapped_outputs(network: "nn.Module", taps: tuple[str, ...]) -> "nn.Module":
     """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing more."""
-    return cast(nn.Module, create_feature_extractor(network, list(taps), suppress_diff_warning=True))
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    return cast("nn.Module", create_feature_extractor(network, list(taps), suppress_diff_warning=True))
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,9 @@ class Backbone:
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    build: "Callable[[], nn.Module]"
+    with_feature_layers: "Callable[[nn.Module, tuple[str, ...]], nn.Module]" = tapped_outputs
+    _: KW_ONLY
     channels: Mapping[str, int]
     variants: Mapping[str, Variant]
     unused: str
@@ -127,7 +120,6 @@ class Backbone:
     prefixes: tuple[str, ...] = ()
     files: str = ""
     rename: Callable[[str], str] = str
-    with_feature_layers: Callable[[nn.Module, tuple[str, ...]], nn.Module] = tapped_outputs
 
     def __post_init__(self) -> None:
         taps = [tap for variant in self.variants.values() for tap in variant.taps]
@@ -151,7 +143,7 @@ BACKBONES: Registry[Backbone] = Registry("backbone")
 POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 
 
-def gap_gsp(maps: Tensor) -> Tensor:
+def gap_gsp(maps: "Tensor") -> "Tensor":
     """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`, FACTS § 1).
 
     Args:
@@ -162,6 +154,8 @@ def gap_gsp(maps: Tensor) -> Tensor:
         (batch, 2 · channel) float32: means, then deviations, accumulated in float32; the deviation of a
         single position is 0.
     """
+    import torch
+
     # positions × channels, as in memory: sums over positions then run along whole cache lines
     flat = maps.movedim(1, -1).flatten(1, -2).float()
     mean = flat.mean(1, keepdim=True)

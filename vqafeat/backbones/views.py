@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
-from torchvision.transforms import functional
-from torchvision.transforms.functional import InterpolationMode
 
-from vqafeat.store.types import uniform_frames
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHORT_SIDE = 540
 CROP_SIDE = 768
@@ -26,7 +25,7 @@ class View:
         described: for the identity.
     """
 
-    parts: Callable[[Tensor], list[Tensor]]
+    parts: "Callable[[Tensor], list[Tensor]]"
     size: Callable[[int, int], tuple[int, int]]
     described: str
 
@@ -49,11 +48,13 @@ def _short_size(height: int, width: int) -> tuple[int, int]:
     return (SHORT_SIDE, round(width * scale)) if height <= width else (round(height * scale), SHORT_SIDE)
 
 
-def _short(frames: Tensor) -> list[Tensor]:
+def _short(frames: "Tensor") -> "list[Tensor]":
+    from torchvision.transforms.functional import InterpolationMode, resize
+
     size = _short_size(*frames.shape[2:])
     if size == tuple(frames.shape[2:]):
         return [frames]
-    return [functional.resize(frames, list(size), InterpolationMode.BILINEAR, antialias=True)]
+    return [resize(frames, list(size), InterpolationMode.BILINEAR, antialias=True)]
 
 
 def _crop_size(height: int, width: int) -> tuple[int, int]:
@@ -70,10 +71,16 @@ def crop_corners(height: int, width: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(zip(tops, lefts, strict=True)))
 
 
-def _crops(frames: Tensor) -> list[Tensor]:
+def _crops(frames: "Tensor") -> "list[Tensor]":
     height, width = _crop_size(*frames.shape[2:])
     corners = crop_corners(*frames.shape[2:])
     return [frames[:, :, top : top + height, left : left + width] for top, left in corners]
+
+
+def _uniform128(frames: int) -> list[int]:
+    from vqafeat.store.types import uniform_frames  # here, because the store imports zarr
+
+    return uniform_frames(frames, 128)
 
 
 _CROPS_WORDS = f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole)"
@@ -84,5 +91,5 @@ VIEWS = {
 }
 FRAME_RULES = {
     "every": FrameRule(None, "every frame"),
-    "uniform128": FrameRule(lambda frames: uniform_frames(frames, 128), "128 frames at equal intervals"),
+    "uniform128": FrameRule(_uniform128, "128 frames at equal intervals"),
 }

@@ -3,13 +3,9 @@
 from typing import Any, cast
 
 import torch
-import torchvision.models as tv
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
-
-from vqafeat.backbones.base import BACKBONES, Backbone, Variant
-
-_PATCH = 16
+from torchvision.models import VisionTransformer
 
 
 def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
@@ -25,7 +21,7 @@ def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
 class PatchMaps(nn.Module):
     """The encoder of torchvision's VisionTransformer for frames of any size."""
 
-    def __init__(self, network: tv.VisionTransformer) -> None:
+    def __init__(self, network: VisionTransformer, taps: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.conv_proj, self.class_token = network.conv_proj, network.class_token
         self.encoder: Any = network.encoder
@@ -53,18 +49,3 @@ class PatchMaps(nn.Module):
         grid = trained[:, 1:].transpose(1, 2).reshape(1, channels, side, side)
         resized = interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
         return torch.cat([trained[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
-
-
-BACKBONES.add(
-    "vit-b16",
-    Backbone(
-        "vit-b16",
-        tv.vit_b_16,
-        with_feature_layers=lambda network, taps: PatchMaps(cast(tv.VisionTransformer, network)),
-        channels={"encoder": 768},
-        variants={"": Variant(("encoder",))},
-        unused=r"heads\.",
-        published=tv.ViT_B_16_Weights.IMAGENET1K_V1,
-        smallest_side=_PATCH,
-    ),
-)

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vqafeat.backbones.base import Backbone, WeightsSource
+from vqafeat.backbones.base import Backbone
+from vqafeat.backbones.published import WeightsSource
 from vqafeat.errors import ArgumentError, WeightsError
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
