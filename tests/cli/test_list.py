@@ -4,12 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from vqafeat_cli.list import LISTS
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["heads", "losses", "recipes", "samplings", "orders", "image-sets", "pretraining-recipes", "tables"],
-)
+@pytest.mark.parametrize("what", list(LISTS))
 def test_list__imports_no_torch(what: str) -> None:
     code = (
         "import sys\nfrom vqafeat_cli.main import main\ntry:\n    main(['list', sys.argv[1]])\nfinally:\n"
