@@ -73,9 +73,9 @@ def _orders() -> Iterable[tuple[str, str]]:
 
 
 def _groupings() -> Iterable[tuple[str, str]]:
-    from vqafeat.evaluation.groups import GROUPINGS
+    from vqafeat.evaluation import GROUPINGS
 
-    return ((name, (GROUPINGS[name].__doc__ or "").strip().splitlines()[0].rstrip(".")) for name in GROUPINGS)
+    return GROUPINGS.summaries().items()
 
 
 def _image_sets() -> Iterable[tuple[str, str]]:

@@ -191,7 +191,7 @@ def test_groups_by__names_what_videos_lack(make_store: MakeStore) -> None:
     with pytest.raises(
         ArgumentError,
         match=r"20 of the 20 measured videos lack a stored size of frames \(first: clip,0.mp4\); extract "
-        r"instead of importing, or give a",
+        r"instead of importing, or give the path of a CSV",
     ):
         evaluate_groups(evaluation, store, "resolution")
 

@@ -49,11 +49,9 @@ class ComparedPair:
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set, compared.
+    """Several runs of one data set, compared; `videos` counts the different ones in the test parts.
 
     Attributes:
-        test: name of the paired test.
-        videos: number of different ones in the test parts.
         summaries: name of a run's folder → all measures of the test parts.
         pairs: in the order of the runs, or each run against the baseline.
     """
@@ -105,15 +103,10 @@ def compare_runs(
     the labels' unit have none there.
 
     Args:
-        folders: run folders of `vqafeat fit`, at least two with the baseline.
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
         resamples: of the videos, for each interval.
-
-    Raises:
-        WeightsError: a folder is no finished run of `vqafeat fit`, or damaged.
-        ArgumentError: the runs differ in data set, test videos or mapping, or an argument is not allowed.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
@@ -144,18 +137,17 @@ def _read_runs(folders: Sequence[Path]) -> dict[str, Run]:
         next_step = "give each run once, and rename folders of one name"
         raise ArgumentError(f"{same} go by one name, '{twice[0]}'; {next_step}.")
     if len(folders) < 2:
-        given = f"{len(folders)} run(s) were given ({', '.join(names) or 'none'})"
-        raise ArgumentError(f"{given}; a comparison takes at least two.")
+        given = ", ".join(names) or "none"
+        raise ArgumentError(f"{len(folders)} run(s) were given ({given}); a comparison takes at least two.")
     return {name: Run(folder).check_finished() for name, folder in zip(names, folders, strict=True)}
 
 
 def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
     if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
-        raise ArgumentError(
-            f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}', of "
-            f"'{two.path}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
-            "both with the same --mapping."
-        )
+        first = f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}'"
+        second = f"of '{two.path}' after '{two.config.mapping}'"
+        next_step = f"compare srocc, krocc or {measure}_plain, or fit both with the same --mapping"
+        raise ArgumentError(f"{first}, {second}; {next_step}.")
 
 
 def _summary(run: Run, measure: str) -> MetricsSummary:
@@ -225,11 +217,10 @@ def _interval(
 ) -> Interval:
     """Return the bootstrap interval of the mean difference that a paired test recorded."""
     kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
+    scores = zip(parts, measured[compared.first], measured[compared.second], strict=True)
     splits = [
         PairedSplit(first, second, part.mos, part.numbers, part.groups if several else None)
-        for part, first, second in zip(
-            parts, measured[compared.first], measured[compared.second], strict=True
-        )
+        for part, first, second in scores
     ]
     interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
     difference, own = compared.test.mean_difference, interval.difference
@@ -252,14 +243,11 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Blended scores, κ·first + (1 − κ)·second.
+    """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
 
     Attributes:
-        kappas: one a split.
-        selection: how they were chosen, in words.
-        summary: metrics of the test parts, one value a split.
+        kappas: one a split; `selection` says in words how they were selected.
         mapping: what PLCC and RMSE are computed after.
-        predictions: of the test parts.
     """
 
     kappas: tuple[float, ...]
@@ -279,15 +267,8 @@ def ensemble(
     the highest SROCC on that split's validation part, and of several the one closest to 0.5.
 
     Args:
-        first: run folder whose scores have the weight κ.
-        second: run folder of the same splits.
-        kappa: for all splits; without it, chosen on validation.
+        kappa: for all splits; without it, selected on validation.
         mapping: what PLCC and RMSE are computed after; without it, the first run's own.
-
-    Raises:
-        WeightsError: a folder is no finished run.
-        ArgumentError: the runs differ in data set, label scale or splits, there is no validation part to
-            choose on, or `kappa` is not between 0 and 1.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
@@ -304,10 +285,9 @@ def ensemble(
 def _best_kappa(one: Run, two: Run, number: int) -> float:
     videos = len(one.splits[number]["validation"])
     if videos < _FEWEST_TO_CHOOSE:
-        raise ArgumentError(
-            f"split {number} has {videos} validation video(s), too few to choose kappa on; fit with a larger "
-            "one (--ratio 60/20/20 or 40/30/30), or give --kappa."
-        )
+        few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
+        next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
+        raise ArgumentError(f"{few}; {next_step}.")
     sroccs = []
     for kappa in KAPPAS:
         rows = _blended(one, two, number, "validation", kappa)

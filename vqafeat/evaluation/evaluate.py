@@ -10,14 +10,8 @@ from vqafeat.datasets import SPLIT_NAMES, Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import LeakageReport, Split
-from vqafeat.store.features import (
-    FeatureDataset,
-    FeatureReader,
-    FrameSelector,
-    complete_rows,
-    load_features,
-    split_feature_sets,
-)
+from vqafeat.store import features
+from vqafeat.store.features import FeatureDataset, FeatureReader, FrameSelector
 from vqafeat.training.config import SELECTIONS
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import strip_dataset_prefix
@@ -33,12 +27,10 @@ NamedSplits = Sequence[Mapping[str, list[str]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores and metrics of a run on a data set.
+    """The scores and metrics, one value a head, of a run on a data set.
 
     Attributes:
         measured_on: in words, for example "the test parts of its own 10 splits".
-        summary: one value a head.
-        predictions: of the videos that were measured.
         mapping: what PLCC and RMSE are computed after.
     """
 
@@ -78,19 +70,11 @@ def evaluate(
     A run on several data sets is measured on one of them at a time, on that one's label scale.
 
     Args:
-        run: the run folder.
-        source: the feature store to measure on.
         mapping: what PLCC and RMSE are computed after; without it, the run's own.
         skip_missing: leave out videos without complete features instead of refusing.
         any_features: allow features that were computed differently than the ones in training.
         frame_changes: single choices of the run's `frame_input` to change in testing: order, sampling, draws.
         part: official part of the data set whose videos are measured by each head instead.
-
-    Raises:
-        ArgumentError: a change is not allowed, or a video of `part` trained or chose a head.
-        WeightsError: the folder is no finished run.
-        IdentityError: the features were computed differently than the ones in training.
-        StoreError: features are missing.
     """
     run = Path(run)
     config = RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'")
@@ -98,7 +82,7 @@ def evaluate(
     model = Model.load(run, source.dataset.name if own else None)
     frame_input = config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
-        for name in split_feature_sets(config.feature_sets):
+        for name in features.split_feature_sets(config.feature_sets):
             model.check_identity(name, source.identity(name))
     recorded = read_json(run / SPLITS)
     if part is not None:
@@ -110,7 +94,7 @@ def evaluate(
     rows = _rows_to_measure(source, config.feature_sets, required, skip_missing)
     if len(rows) < len(required):
         tests.notes.append(f"{len(required) - len(rows)} video(s) without complete features left out")
-    sequences = load_features(source, config.feature_sets, rows)
+    sequences = features.load_features(source, config.feature_sets, rows)
     if not own:
         tests.notes += _notes_of_other_data(recorded["splits"], model, source.dataset, sequences.names)
     if frame_input != config.frame_input:
@@ -151,22 +135,15 @@ def _tests_of_run(recorded: Mapping[str, Any], model: Model, source: FeatureRead
         return _Tests([videos] * len(model.heads), words, unknown + notes)
     tests = [split["test"] for split in _splits_of(splits, model, dataset.name)]
     if gone := sorted({name for names in tests for name in names} - set(videos)):
-        raise ArgumentError(
-            f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]}); use its own "
-            "store, or fit again."
-        )
+        missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
+        raise ArgumentError(f"{missing}; use its own store, or fit again.")
     changed = [CHANGED_SINCE] if dataset.digest != trained_on.digest else []
     words = f"the test parts of its own {len(splits)} splits of '{dataset.name}'"
     return _Tests(tests, words, changed + notes)
 
 
 def _tests_of_part(part: str, splits: NamedSplits, model: Model, dataset: Dataset) -> _Tests:
-    """Return the videos of an official part of the data set, for each head.
-
-    Args:
-        splits: the run's own ones of this data set; none where it was not trained on it, or where they are
-            not known.
-    """
+    """`splits` are the run's own ones of this data set; none if unknown or if not trained on it."""
     videos = [video.name for video in dataset.videos if video.split == part]
     if not videos:
         counts = {name: sum(video.split == name for video in dataset.videos) for name in SPLIT_NAMES}
@@ -177,11 +154,10 @@ def _tests_of_part(part: str, splits: NamedSplits, model: Model, dataset: Datase
     for number, split in enumerate(splits):
         fitted = {*split["train"], *split["validation"]}
         if seen := [video for video in videos if video in fitted]:
-            raise ArgumentError(
-                f"{len(seen)} of the {len(videos)} videos of the part '{part}' were in the training or "
-                f"validation part of the run's head {number} (first: {seen[0]}); name a part that no head "
-                "was fitted on, or fit with --protocol official."
-            )
+            count = f"{len(seen)} of the {len(videos)} videos of the part '{part}' were"
+            where = f"in the training or validation part of the run's head {number} (first: {seen[0]})"
+            next_step = "name a part that no head was fitted on, or fit with --protocol official"
+            raise ArgumentError(f"{count} {where}; {next_step}.")
     notes = [UNKNOWN_TRAINING] if not splits and not model.config.splits_digest else []
     if splits:
         tested = {name for split in splits for name in split["test"]}
@@ -218,13 +194,8 @@ def _notes_of_other_data(
     """Return notes on scales and on videos named as training videos; some data sets hold the same clips."""
     scales = f"scores are on the scale of '{model.trained_on.name}', labels on that of '{dataset.name}'"
     notes = [f"{scales}: RMSE without a mapping is left out"]
-    trained = {
-        name
-        for one in model.config.datasets
-        for split in _splits_of(splits, model, one.name)
-        for name in split["train"]
-    }
-    if shared := set(measured) & trained:
+    own = [split for one in model.config.datasets for split in _splits_of(splits, model, one.name)]
+    if shared := set(measured) & {name for split in own for name in split["train"]}:
         notes.append(
             f"{len(shared)} of the {len(measured)} measured videos are named as videos in the run's own "
             "training parts; if they are the same ones, the metrics flatter the run"
@@ -238,7 +209,7 @@ def _rows_to_measure(
     rows = [row for row, video in enumerate(source.dataset.videos) if video.name in required]
     if not skip_missing:
         return rows
-    complete = set(complete_rows(source, feature_sets))
+    complete = set(features.complete_rows(source, feature_sets))
     if complete.isdisjoint(rows):
         raise StoreError(
             f"none of the {len(required)} videos to be measured has complete features '{feature_sets}' in "

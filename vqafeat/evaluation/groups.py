@@ -1,6 +1,4 @@
-"""The metrics of an evaluation for each group of its videos: by resolution, content class, quality, official
-part, or a CSV.
-"""
+"""The metrics of an evaluation for each group of its videos."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +10,10 @@ from typing import TypeVar
 from vqafeat.datasets import SPLIT_NAMES, load_manifest, manifest_names
 from vqafeat.datasets.label_readers import read_table
 from vqafeat.errors import ArgumentError
+from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.io import duplicates, summarize
 from vqafeat.metrics import evaluate_predictions
-from vqafeat.registry import named
 from vqafeat.store.features import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
 from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
@@ -37,13 +35,7 @@ _SHORT_SIDE_NAMES = ("<=480p", "<=720p", "<=1080p", ">1080p")
 
 @dataclass(frozen=True)
 class Groups:
-    """Which group each video is in.
-
-    Attributes:
-        words: what the groups are.
-        order: of the groups when they are shown.
-        of: video → group; a video that is missing is in none.
-    """
+    """Groups in words, their names in the order of display, and video → group (or no group)."""
 
     words: str
     order: tuple[str, ...]
@@ -66,14 +58,7 @@ class GroupMetrics:
 
 @dataclass(frozen=True)
 class GroupEvaluation:
-    """An evaluation by groups.
-
-    Attributes:
-        by: name of the grouping, or path of the CSV.
-        words: what the groups are.
-        groups: those with measured videos.
-        ungrouped: number of measured videos that are in no group.
-    """
+    """An evaluation by groups with measured videos; `ungrouped` counts the measured videos in no group."""
 
     by: str
     words: str
@@ -82,22 +67,15 @@ class GroupEvaluation:
 
 
 def check_grouping(by: str, quality_threshold: float | None = None) -> None:
-    """Refuse what cannot group any videos, before they are measured.
-
-    Raises:
-        ArgumentError: the CSV is no file, or there is a threshold for another grouping than `quality`.
-        UnknownNameError: there is no such grouping.
-    """
+    """Refuse what cannot group any videos, before they are measured."""
     if _is_csv(by) and not Path(by).is_file():
         known = ", ".join(GROUPINGS)
         raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if not _is_csv(by):
-        named("grouping", by, GROUPINGS)
+        GROUPINGS.get(by)
     if quality_threshold is not None and by != "quality":
-        raise ArgumentError(
-            f"quality_threshold is {quality_threshold:g}, but the groups are by '{by}'; leave it out, or "
-            "group by quality."
-        )
+        other = f"but the groups are by '{by}'; leave it out, or group by quality"
+        raise ArgumentError(f"quality_threshold is {quality_threshold:g}, {other}.")
 
 
 def _is_csv(by: str) -> bool:
@@ -109,17 +87,11 @@ def evaluate_groups(
 ) -> GroupEvaluation:
     """Return the metrics of each group of the measured videos; PLCC's logistic is fitted on the group alone.
 
-    Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`) and IX
-    (`quality`).
+    Source: Li et al. (TCSVT 2022), section IV-C, tables VII (`resolution`), VIII (`class`), IX (`quality`).
 
     Args:
-        evaluation: of a run on `source`.
         by: name of a grouping, or path of a CSV with the columns video,group.
         quality_threshold: for `quality` alone; see `by_quality`.
-
-    Raises:
-        ArgumentError: a measured video lacks what it is grouped by, or as in `check_grouping`.
-        DatasetError: the CSV cannot be read.
     """
     videos = tuple(dict.fromkeys(row.video for row in evaluation.predictions))
     grouped = group_videos(by, source, videos, quality_threshold)
@@ -141,7 +113,8 @@ def group_videos(
         return _by_csv(source, videos, Path(by))
     if by == "quality":
         return by_quality(source, videos, quality_threshold)
-    return GROUPINGS[by](source, videos)
+    groups: Groups = GROUPINGS.get(by)(source, videos)
+    return groups
 
 
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
@@ -195,20 +168,14 @@ def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
     manifest = load_manifest(dataset) if dataset in manifest_names() else None
     if manifest is None or not manifest.class_pattern:
         able = ", ".join(name for name in manifest_names() if load_manifest(name).class_pattern)
-        raise ArgumentError(
-            f"by is 'class', but names in '{dataset}' do not tell the content class (those of {able} do); "
-            f"{_USE_CSV}."
-        )
+        message = f"names in '{dataset}' do not tell the content class (those of {able} do)"
+        raise ArgumentError(f"by is 'class', but {message}; {_USE_CSV}.")
     of = _complete({video: manifest.class_of(video) for video in videos}, "a content class in their name")
     return Groups(f"content classes that names in '{dataset}' hold", tuple(sorted(set(of.values()))), of)
 
 
 def by_quality(source: FeatureReader, videos: Sequence[str], threshold: float | None = None) -> Groups:
-    """Low and high, parted at a label.
-
-    Args:
-        threshold: the smallest high label; None is the middle of the data set's range.
-    """
+    """Low and high; `threshold` is the smallest high label, None the middle of the data set's range."""
     dataset = source.dataset
     low, high = dataset.mos_range
     threshold = (low + high) / 2 if threshold is None else threshold
@@ -227,21 +194,10 @@ def by_part(source: FeatureReader, videos: Sequence[str]) -> Groups:
     return Groups(f"official parts of '{source.dataset.name}'", SPLIT_NAMES, of)
 
 
-GROUPINGS: dict[str, Callable[[FeatureReader, Sequence[str]], Groups]] = {
-    "resolution": by_resolution,
-    "short-side": by_short_side,
-    "class": by_class,
-    "quality": by_quality,
-    "part": by_part,
-}
-
-
 def _by_csv(source: FeatureReader, videos: Sequence[str], path: Path) -> Groups:
-    """Return the groups of a CSV with the columns video,group; a video with an empty group is in none."""
     table = read_table(path)
     if table.header != CSV_COLUMNS:
-        columns = ",".join(table.header)
-        required = ",".join(CSV_COLUMNS)
+        columns, required = ",".join(table.header), ",".join(CSV_COLUMNS)
         raise ArgumentError(f"'{path}' has the columns {columns}; groups are a CSV with {required}.")
     rows = [(video, group) for _, (video, group) in table.rows]
     if twice := duplicates([video for video, _ in rows]):
@@ -261,8 +217,7 @@ def _sizes(source: FeatureReader, videos: Sequence[str]) -> dict[str, tuple[int,
         known = source.source(video) or {}
         has_size = {"width", "height"} <= known.keys()
         sizes[video] = (int(known["width"]), int(known["height"])) if has_size else None
-    next_step = "extract instead of importing, or give a CSV with the columns video,group"
-    return _complete(sizes, "a stored size of frames", next_step)
+    return _complete(sizes, "a stored size of frames", f"extract instead of importing, or {_USE_CSV}")
 
 
 def _complete(values: Mapping[str, Value | None], what: str, next_step: str = _USE_CSV) -> dict[str, Value]:

@@ -14,15 +14,7 @@ from vqafeat.heads.base import build_head, head_options
 from vqafeat.io import summarize, write_json
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import DEFAULT_MAPPING
-from vqafeat.training.results import (
-    CONFIG,
-    METRICS,
-    SPLITS,
-    MetricsSummary,
-    load_checked,
-    weights_path,
-    write_weights,
-)
+from vqafeat.training import results
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 
 # VQAmodel.py of MDTVSFA and of TCSVT-2022-BVQA call data sets by a letter
@@ -38,13 +30,9 @@ _KINDS = ("weight", "bias")
 
 @dataclass(frozen=True)
 class Layout:
-    """The parameters of a released network.
+    """The parameters of a released network, released name → name in this package's `head`.
 
-    Attributes:
-        head: the same network in this package.
-        described: what the released network is, for messages.
-        names: released name → name in this package.
-        unused: names that the released network makes but never runs.
+    The released network creates the `unused` ones but never runs them.
     """
 
     head: str
@@ -57,15 +45,12 @@ class Layout:
         lines = {name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)}
         known = {*self.names, *self.unused, *lines}
         ends = ("linear.weight", "score.weight")
-        matrices = [name for name, own in self.names.items() if own.endswith(ends)]
+        matrices = [name for name, own in self.names.items() if own.endswith(ends) and name in released]
+        flat = [name for name in matrices if released[name].ndim != 2]
         return [
             *(f"{name} is missing" for name in self.names if name not in released),
             *(f"{name} is not of that network" for name in released if name not in known),
-            *(
-                f"{name} has {released[name].ndim} dimension(s)"
-                for name in matrices
-                if name in released and released[name].ndim != 2
-            ),
+            *(f"{name} has {released[name].ndim} dimension(s)" for name in flat),
         ]
 
 
@@ -105,16 +90,8 @@ def read_head(
 ) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
     """Return a released head as name, channels, options and state dict, by the names of its parameters.
 
-    Parameters that the released file does not hold are left out.
-
-    Args:
-        released: the state dict.
-        where: the file, for messages.
-        dataset: whose scale the score is to have, where the file holds several.
-
-    Raises:
-        WeightsError: it is of no known layout; the first differences from the nearest one are named.
-        ArgumentError: the file has no scale of `dataset`.
+    Parameters that the released file does not hold are left out. `where` names the file in messages;
+    `dataset` is whose scale the score is to have, where the file holds several.
     """
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
@@ -162,19 +139,11 @@ def import_head(
 
     Args:
         path: the state dict, for example VSFA.pt or MDTVSFA.pt.
-        out: the run folder to make.
         score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it
             the end of `mos_range`.
         dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
-        score_name: what its labels are.
-        mos_range: smallest and largest label.
         feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else
             GAP ‖ GSP of ResNet-50.
-
-    Raises:
-        WeightsError: the file cannot be loaded safely, or is of no known network.
-        ArgumentError: `out` exists, `score_scale` is not above 0 or not used, or the file has no scale of
-            `dataset`.
     """
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"
@@ -185,13 +154,11 @@ def import_head(
     name, channels, options, weights = read_head(read_state_dict(path), where, dataset)
     on_label_scale = name == "mdtvsfa"
     if on_label_scale and score_scale is not None:
-        raise ArgumentError(
-            f"score_scale is {score_scale}, but {where} brings the line to the labels of '{dataset}' with "
-            "it; leave --largest-label out."
-        )
+        line = f"{where} brings the line to the labels of '{dataset}' with it"
+        raise ArgumentError(f"score_scale is {score_scale}, but {line}; leave --largest-label out.")
     options = head_options(name, options)
     head = build_head(name, channels, options)
-    load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
+    results.load_checked(head, {**head.state_dict(), **weights}, f"weights in '{path}'")
     scaling = LabelScaling(1.0 if on_label_scale else float(score_scale or mos_range[1]))
     config = RunConfig(
         head=name,
@@ -207,9 +174,9 @@ def import_head(
         origin=f"imported from {path.name}",
         versions=software_versions(),
     )
-    write_json(out / CONFIG, config.as_dict())
-    write_json(out / SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
-    write_weights(weights_path(out, 0), head.state_dict())
-    metrics = MetricsSummary.of([], ["imported head: its training and test videos are not known"])
-    write_json(out / METRICS, metrics.as_dict())
+    write_json(out / results.CONFIG, config.as_dict())
+    write_json(out / results.SPLITS, {"kind": config.split_kind, "skipped": [], "splits": []})
+    results.write_weights(results.weights_path(out, 0), head.state_dict())
+    metrics = results.MetricsSummary.of([], ["imported head: its training and test videos are not known"])
+    write_json(out / results.METRICS, metrics.as_dict())
     return out

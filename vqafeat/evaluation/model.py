@@ -14,10 +14,11 @@ from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import on_label_scale
 from vqafeat.store.features import Index, as_tensor, checked_shape, take
 from vqafeat.store.types import FeatureSetIdentity
+from vqafeat.training import results
 from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
 from vqafeat.training.predictions import load_calibrations
-from vqafeat.training.results import CONFIG, METRICS, load_checked, read_json, read_weights, weights_path
+from vqafeat.training.results import CONFIG, METRICS, read_json
 from vqafeat.training.run_config import RunConfig, dataset_with_scale
 
 if TYPE_CHECKING:
@@ -36,11 +37,9 @@ class Model:
     """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
 
     Args:
-        config: the run's configuration.
         heads: one a split; of the heads that know several label scales, for that of `scale_of`.
         scale_of: the data set whose label scale scores are on; without it, the run's first.
-        calibrations: of the run; without them, scores are the heads' own output.
-        folder: of the run.
+        calibrations: without them, scores are the heads' own output.
     """
 
     def __init__(
@@ -64,13 +63,8 @@ class Model:
         """Load a finished run.
 
         Args:
-            folder: of the run.
             scale_of: the data set whose label scale scores are on; without it, the run's first.
             calibrated: score on the label scale; otherwise scores are the heads' own output.
-
-        Raises:
-            WeightsError: the folder is no finished run, or its weights are missing, damaged or do not fit.
-            ArgumentError: the run was not trained on the data set `scale_of`.
         """
         folder = Path(folder)
         read_json(folder / METRICS)
@@ -84,11 +78,11 @@ class Model:
             options["scale_of"] = dataset_with_scale(config, scale_of).name
         heads = []
         for split in range(config.splits):
-            path = weights_path(folder, split)
+            path = results.weights_path(folder, split)
             head = build_head(config.head, config.channels, options)
-            weights = read_weights(path)
+            weights = results.read_weights(path)
             head.resize_buffers(weights)
-            load_checked(head, weights, f"weights in '{path}'")
+            results.load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
         calibrations = load_calibrations(folder, config) if calibrated else None
         return cls(config, heads, scale_of, calibrations, folder)
@@ -156,32 +150,23 @@ class Model:
         return self.score(features, splits, self.draws(name, len(features), seconds))
 
     def draws(self, name: str, count: int, seconds: Values | None) -> Draws:
-        """Return the rows that the heads take of a video with `count` rows, as in a test.
-
-        Raises:
-            StoreError: the video lacks what the sampling is made by, such as times.
-        """
+        """Return the rows that the heads take of a video with `count` rows, as in a test."""
         video = VideoRows(name, count, lambda: seconds)
         return indices_in_testing(self.config.frame_input, video, self.config.seed)
 
     def outputs(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> Values:
-        """Return (head,) the heads' own outputs for one video, the mean over draws, on the scale of the loss.
-
-        Args:
-            features: (frame, channel), float16 or float32.
-
-        Raises:
-            ArgumentError: the features have another width than the heads, or there is no such split.
+        """Return (head,) outputs for the (frame, channel) features of one video, the mean over draws, not
+        calibrated.
         """
-        numbers, results = self.splits_of(splits), []
+        numbers, scaled = self.splits_of(splits), []
         for rows in draws:
             frames, lengths = self._checked(take(features, rows))
             with torch.inference_mode():
                 outputs = np.array([float(self.heads[number](frames, lengths)[0]) for number in numbers])
             lines = (self.trained_on.lines[number] for number in numbers)
-            scaled = [line.inverse_transform(output) for line, output in zip(lines, outputs, strict=True)]
-            results.append(np.array(scaled))
-        return np.asarray(np.mean(results, axis=0))
+            pairs = zip(lines, outputs, strict=True)
+            scaled.append(np.array([line.inverse_transform(output) for line, output in pairs]))
+        return np.asarray(np.mean(scaled, axis=0))
 
     def calibrated(self, outputs: Values, splits: Splits = None) -> Values:
         """Return the scores that (head,) outputs stand for; without calibrations, the outputs."""
@@ -226,19 +211,13 @@ class Model:
         """Return the frames in float32 and their number, as heads take them."""
         _, channels = checked_shape(features, "the video")
         if channels != self.config.channels:
-            raise ArgumentError(
-                f"the features have {channels} channels, the model takes {self.config.channels} "
-                f"('{self.config.feature_sets}'); extract the feature sets that it was trained on."
-            )
+            takes = f"the model takes {self.config.channels} ('{self.config.feature_sets}')"
+            next_step = "extract the feature sets that it was trained on"
+            raise ArgumentError(f"the features have {channels} channels, {takes}; {next_step}.")
         return as_tensor(features).float(), torch.tensor([len(features)])
 
     def check_identity(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Refuse features that were computed differently than those of the training; nothing is known about
-        imported heads.
-
-        Raises:
-            IdentityError: they differ; each difference is named.
-        """
+        """Refuse features that were computed differently than in training, unknown for imported heads."""
         if feature_set not in self.config.identities:
             return
         trained = FeatureSetIdentity.from_dict(self.config.identities[feature_set])
@@ -250,18 +229,13 @@ class Model:
             )
 
     def splits_of(self, splits: Splits) -> tuple[int, ...]:
-        """Return the numbers of the named splits, or of all without any.
-
-        Raises:
-            ArgumentError: there is no such split.
-        """
+        """Return the numbers of the named splits, or of all without any."""
         count = len(self.heads)
         if splits is None:
             return tuple(range(count))
         numbers = (splits,) if isinstance(splits, int) else tuple(splits)
-        for split in numbers:
-            if not 0 <= split < count:
-                raise ArgumentError(f"split is {split}; the run has {count} (0 to {count - 1}).")
+        if wrong := [split for split in numbers if not 0 <= split < count]:
+            raise ArgumentError(f"split is {wrong[0]}; the run has {count} (0 to {count - 1}).")
         return numbers
 
 

@@ -11,13 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.feature_set import (
-    FeatureExtractor,
-    backbone_names,
-    build_extractors,
-    recorded_precision,
-    recorded_weights,
-)
+from vqafeat.backbones import feature_set as feature_sets
 from vqafeat.datasets import RawGeometry
 from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
@@ -37,11 +31,10 @@ class ScoreChecks:
     """The training videos of a run, and how wrong its heads were on the others.
 
     Attributes:
-        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or chose; empty
-            where the run does not know the files, as one of an earlier version, an imported head, or one on
-            imported features.
-        features: where the training videos are in the space of features; None where it is not known.
-        rmse: of the calibrated scores of test videos, the mean over the splits; NaN where it is not known.
+        fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or selected;
+            empty where the run does not know the files (earlier version, imported head or features).
+        features: where the training videos are in the space of features; None if unknown.
+        rmse: of the calibrated scores of test videos, the mean over the splits; NaN if unknown.
     """
 
     fitted_on: Mapping[str, tuple[str, frozenset[int]]]
@@ -50,11 +43,7 @@ class ScoreChecks:
 
     @classmethod
     def read(cls, folder: Path, config: RunConfig, dataset: str) -> "ScoreChecks":
-        """Read them from a finished run, for the label scale of a data set; earlier versions know less.
-
-        Raises:
-            WeightsError: a file of the run is missing or damaged.
-        """
+        """Read them from a finished run, for the label scale of a data set; earlier versions know less."""
         recorded = read_json(folder / SPLITS)
         # a test part that chose the epoch is not held out
         parts = ("train", "validation", *(["test"] if config.recipe.get("select") == "test" else []))
@@ -80,14 +69,9 @@ class ScoreChecks:
     def warnings(
         self, sha256: str, splits: Sequence[int], scores: Values, features: npt.NDArray[Any], model: Model
     ) -> tuple[str, ...]:
-        """Return what a reader has to know before trusting a score.
+        """Return what a reader has to know before trusting the (head,) scores of a video.
 
-        Args:
-            sha256: of the video's file.
-            splits: whose heads gave the score.
-            scores: (head,) as they are printed.
-            features: (frame, channel) of the video.
-            model: that gave the scores.
+        `sha256` is that of the video's file; `splits` gave the scores; `features` are (frame, channel).
         """
         messages, unseen = [], self.held_out(sha256, splits)
         if seen := len(splits) - len(unseen):
@@ -123,12 +107,10 @@ class ScoredVideo:
 
     Attributes:
         score: mean over the heads, on the scale of the data set that the model was trained on.
-        head_scores: (head,) that it is the mean of.
-        splits: (head,) whose heads these are.
+        head_scores, splits: (head,) each.
         scale: what a score means, in words.
         calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames: (frame,) rising indices of the decoded frames that the model took; one that was drawn several
-            times is repeated.
+        frames: (frame,) rising indices of the decoded frames that the model took, with repeats.
         seconds: (frame,) presentation time of these frames.
         frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
         warnings: what a reader has to know before trusting the score.
@@ -158,17 +140,11 @@ class Scorer:
     """A trained model with the networks that it needs.
 
     Args:
-        model: from `Model.load`.
         weights: backbone → weights, where the model's record does not name them or their file has moved.
         split: whose head to use; without it, the score is the mean over all.
         any_features: allow networks or decoders other than those of the training.
-        checks: from `ScoreChecks.read`; without them, nothing is known that could be warned of.
+        checks: from `ScoreChecks.read`; without them, nothing is warned of.
         held_out: score a training video only by the heads that were not fitted on it.
-
-    Raises:
-        IdentityError: features would be computed differently than in training.
-        ArgumentError: a network's weights came from a file that is not named, or the run does not know which
-            videos are held out.
     """
 
     def __init__(
@@ -188,29 +164,27 @@ class Scorer:
                 "imported, or on imported features. Leave --held-out out, or fit again."
             )
         names = split_feature_sets(model.config.feature_sets)
-        if foreign := [name for name in backbone_names(names) if name not in BACKBONES]:
+        if foreign := [name for name in feature_sets.backbone_names(names) if name not in BACKBONES]:
             raise ArgumentError(
                 f"the model was trained on features '{foreign[0]}', which no network here makes; "
                 "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
             )
         files = {
             backbone: str(weights.get(backbone) or _recorded_weights(model, backbone))
-            for backbone in backbone_names(names)
+            for backbone in feature_sets.backbone_names(names)
         }
-        self._extractors: list[FeatureExtractor] = []
+        self._extractors: list[feature_sets.FeatureExtractor] = []
         for name in names:
             precision = str(model.config.identities.get(name, {}).get("precision", ""))
-            self._extractors += build_extractors([name], files, *recorded_precision(precision))
+            self._extractors += feature_sets.build_extractors(
+                [name], files, *feature_sets.recorded_precision(precision)
+            )
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
 
     def score(self, path: Path, raw: RawGeometry | None = None) -> ScoredVideo:
-        """Decode a video once and score it.
-
-        Raises:
-            VideoError: it does not decode as a whole, or its frames cannot be sampled as the model's were.
-        """
+        """Decode a video once and score it; VideoError says why it cannot be scored."""
         scored = next(self.score_all([path], raw))[1]
         if isinstance(scored, VideoError):
             raise scored
@@ -220,8 +194,8 @@ class Scorer:
         self, paths: Sequence[Path], raw: RawGeometry | None = None, resources: Resources | None = None
     ) -> Iterator[tuple[Path, ScoredVideo | VideoError]]:
         """Decode each video once and yield its score, or the error of one that fails, in order."""
-        feature_sets = tuple(extractor.feature_set for extractor in self._extractors)
-        tasks = [VideoTask(str(number), path, raw, feature_sets) for number, path in enumerate(paths)]
+        names = tuple(extractor.feature_set for extractor in self._extractors)
+        tasks = [VideoTask(str(number), path, raw, names) for number, path in enumerate(paths)]
         scored: dict[int, ScoredVideo | VideoError] = {}
         position = 0
         with Pipeline(self._extractors, resources) as pipeline:
@@ -250,26 +224,14 @@ class Scorer:
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
         rows, frame_scores = model.frame_curve(features.values, splits, draws)
-        return ScoredVideo(
-            path=path,
-            score=float(np.mean(scores)),
-            head_scores=scores,
-            splits=splits,
-            scale=model.scale,
-            calibrated=model.calibrations is not None,
-            frames=features.frame[rows],
-            seconds=seconds[rows],
-            frame_scores=frame_scores,
-            warnings=self._checks.warnings(digest, splits, scores, features.values, model),
-        )
+        warnings = self._checks.warnings(digest, splits, scores, features.values, model)
+        calibrated, mean = model.calibrations is not None, float(np.mean(scores))
+        curve = features.frame[rows], seconds[rows], frame_scores
+        return ScoredVideo(path, mean, scores, splits, model.scale, calibrated, *curve, warnings)
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:
-    """Return the files that are named, and those with a video's ending in the folders that are named, sorted.
-
-    Raises:
-        VideoError: a path does not exist, or a folder holds no video.
-    """
+    """Return the named files, and those with a video's ending in the named folders, sorted."""
     files: list[Path] = []
     for path in paths:
         inside = [path]
@@ -287,10 +249,7 @@ def _recorded_weights(model: Model, backbone: str) -> str:
     identities = model.config.identities.values()
     recorded = (str(identity["weights"]) for identity in identities if identity["network"] == backbone)
     described = next(recorded, "imagenet")
-    weights = recorded_weights(described)
-    if weights is None:
-        raise ArgumentError(
-            f"the model was trained on features of '{backbone}' with weights from the {described}; name it "
-            f"with --weights {backbone}=FILE."
-        )
+    if (weights := feature_sets.recorded_weights(described)) is None:
+        trained = f"the model was trained on features of '{backbone}' with weights from the {described}"
+        raise ArgumentError(f"{trained}; name it with --weights {backbone}=FILE.")
     return weights

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from math import isnan
 
 from vqafeat.errors import ArgumentError
-from vqafeat.evaluation.groups import GROUPINGS, group_metrics, group_videos
+from vqafeat.evaluation import GROUPINGS
+from vqafeat.evaluation.groups import group_metrics, group_videos
 from vqafeat.paper_tables.cells.base import CellOptions, Measured, Task, cell_type
-from vqafeat.registry import named
 from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
@@ -33,7 +33,7 @@ class SubsetOptions(CellOptions):
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        named("grouping", self.by, GROUPINGS)
+        GROUPINGS.get(self.by)
         if not self.name:
             raise ArgumentError(f"name of the group is empty; name one that the grouping '{self.by}' makes.")
 
