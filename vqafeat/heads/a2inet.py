@@ -36,8 +36,7 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
 
 class Guided(nn.Module):
-    """Feature guided instance normalisation, γ_s(Y)·n(X) + θ_s(Y) with FC layers γ_s and θ_s (A2INet,
-    equation 2).
+    """Feature guided instance normalisation, γ_s(Y)·n(X) + θ_s(Y), γ_s and θ_s FC (A2INet, equation 2).
 
     With `kept` it is equation 3, which adds γ₁·n(X), γ₁ = `kept`.
     """
@@ -126,10 +125,8 @@ class TemporalGates(nn.Module):
         """Return (time, 2·width) of (time, 2·width)."""
         narrow = self.narrow(frames)
         pooled = (narrow.amax(dim=0), moments(narrow)[1])
-        parts = [
-            convolution(narrow.T[None])[0].T * gate(summary)
-            for convolution, gate, summary in zip(self.convolutions, self.gates, pooled, strict=True)
-        ]
+        blocks = zip(self.convolutions, self.gates, pooled, strict=True)
+        parts = [conv(narrow.T[None])[0].T * gate(summary) for conv, gate, summary in blocks]
         return torch.cat(parts, dim=1)
 
 
@@ -147,14 +144,10 @@ class A2INet(Head):
     (the paper has matrices); a one-way fusion is joined with the branch that guided it, so the width stays.
 
     Args:
-        channels: width of both feature sets together.
-        first_channels: width of the first one; `fit` fills it in.
+        channels: width of both feature sets together; `first_channels` of the first one, filled in by `fit`.
         fusion: name in `FUSIONS`.
-        attention: use global self-attention over the frames.
         catm: use the quality saliency and content variation blocks.
-        width: D.
-        gate_reduction: how much narrower the gates' middle layer is than D.
-        kernel: of the temporal convolution, odd.
+        width: D; the gates' middle layer is narrower by `gate_reduction`.
     """
 
     def __init__(
@@ -191,10 +184,8 @@ class A2INet(Head):
         counts = lengths.tolist()
         first = self.first(frames[:, : self.first_channels]).split(counts)
         second = self.second(frames[:, self.first_channels :]).split(counts)
-        videos = [
-            self.gates(self.attention(self.fusion(one, other)))
-            for one, other in zip(first, second, strict=True)
-        ]
+        pairs = zip(first, second, strict=True)
+        videos = [self.gates(self.attention(self.fusion(one, other))) for one, other in pairs]
         reduced = pad_sequence(list(self.reduce(torch.cat(videos)).split(counts)))
         states, _ = self.recurrence(reduced)
         quality: Tensor = self.score(states)
@@ -203,9 +194,10 @@ class A2INet(Head):
 
 def _check_sizes(channels: int, first_channels: int, width: int, gate_reduction: int, kernel: int) -> None:
     if not 0 < first_channels < channels:
+        required = "it has to be the width of the first of two fused feature sets, which"
+        source = "`vqafeat fit --features FIRST+SECOND` fills in"
         raise ArgumentError(
-            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the first "
-            "of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
+            f"first_channels is {first_channels} of {channels} channels; {required} {source}."
         )
     if kernel < 1 or kernel % 2 == 0:
         raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")

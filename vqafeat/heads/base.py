@@ -126,8 +126,7 @@ class Head(nn.Module, ABC):
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
         """Return the scores that follow from the (batch,) video scores of the core.
 
-        Args:
-            dataset: (batch,) number of each video's data set, for the heads that know several label scales.
+        `dataset` is the (batch,) number of each video's data set, for heads that know several label scales.
         """
         return Scores.same(scores)
 
@@ -140,10 +139,7 @@ class Head(nn.Module, ABC):
         return raw if self.pool is None else self.pool(raw, lengths)
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): each frame's score after temporal pooling.
-
-        Their mean over a video's own frames is the video's score, unless the head says otherwise.
-        """
+        """Return (batch, time): pooled scores, whose mean is the video's in most heads."""
         return self.pooled(self.raw_frame_scores(frames, lengths), lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -159,17 +155,13 @@ class Head(nn.Module, ABC):
         return [module for module in self.modules() if isinstance(module, FrameReduction)]
 
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
-        """Take (channel,) mean and deviation of the frames that the head will be trained on.
-
-        A head without `FrameReduction` takes the frames as they are.
-        """
+        """Take (channel,) mean and deviation of the training frames, if the head has a `FrameReduction`."""
         if not (layers := self.reductions()):
             return
         widths = [layer.linear.in_features for layer in layers]
-        for layer, *statistics in zip(
-            layers, torch.split(mean, widths), torch.split(deviation, widths), strict=True
-        ):
-            layer.standardise_by(*statistics)
+        statistics = zip(torch.split(mean, widths), torch.split(deviation, widths), strict=True)
+        for layer, own in zip(layers, statistics, strict=True):
+            layer.standardise_by(*own)
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
@@ -186,11 +178,7 @@ _BOOLEANS = {"yes": True, "no": False}
 
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return all options of a head: the given ones, and the head's defaults for the rest.
-
-    Raises:
-        ArgumentError: the head has no such option, or the value is of another kind.
-    """
+    """Return all options of a head: the given ones, and the head's defaults for the rest."""
     parameters = dict(inspect.signature(HEADS.get(name)).parameters)
     parameters.pop("channels")
     resolved = {key: parameter.default for key, parameter in parameters.items()}
@@ -205,11 +193,7 @@ def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[st
 
 
 def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the options of a head that are written as NAME=VALUE; yes and no are booleans.
-
-    Raises:
-        ArgumentError: the head has no such option, or the text is of another kind.
-    """
+    """Return the options of a head that are written as NAME=VALUE; yes and no are booleans."""
     defaults, options = head_options(name), dict[str, Any]()
     for pair in pairs:
         key, sign, text = pair.partition("=")
@@ -236,18 +220,11 @@ def resolved_options(
 ) -> dict[str, Any]:
     """Return all options of a head; the recipe's pooling variant goes to the heads that have one.
 
-    Args:
-        pooling: the recipe's variant; one in `options` goes before it.
-        required: the variant was named for this fit, and is not just the recipe's.
-
-    Raises:
-        ArgumentError: a variant is required of a head without pooling, or an option is not allowed.
+    A variant in `options` goes before `pooling`; `required`: it was named for this fit, not by the recipe.
     """
     has_pooling = "pooling" in head_options(head)
     if required and not has_pooling:
         able = ", ".join(name for name in HEADS if "pooling" in head_options(name))
-        raise ArgumentError(
-            f"pooling is '{pooling}', but head '{head}' has no temporal pooling; leave it out, or use a "
-            f"head with one: {able}."
-        )
+        message = f"pooling is '{pooling}', but head '{head}' has no temporal pooling"
+        raise ArgumentError(f"{message}; leave it out, or use a head with one: {able}.")
     return head_options(head, {**({"pooling": pooling} if has_pooling else {}), **(options or {})})

@@ -50,13 +50,10 @@ class AlignedHead(Head):
         self.steepen, self.stretch = nn.Linear(1, 1), nn.Linear(1, 1)
         self.slopes = nn.Parameter(torch.ones(len(names)))
         self.offsets = nn.Parameter(torch.zeros(len(names)))
-        for parameter, value in (
-            (self.steepen.weight, 2 * math.sqrt(3)),
-            (self.steepen.bias, -math.sqrt(3)),
-            (self.stretch.weight, 1.0),
-            (self.stretch.bias, 0.0),
-        ):
-            nn.init.constant_(parameter, value)
+        nn.init.constant_(self.steepen.weight, 2 * math.sqrt(3))
+        nn.init.constant_(self.steepen.bias, -math.sqrt(3))
+        nn.init.constant_(self.stretch.weight, 1.0)
+        nn.init.constant_(self.stretch.bias, 0.0)
         self.stretch.requires_grad_(four_parameters)
 
     @property
@@ -65,12 +62,7 @@ class AlignedHead(Head):
         return self.inner
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
-        """Return relative, mapped and aligned scores of the (batch,) pooled quality.
-
-        Args:
-            scores: (batch,), of `core`.
-            dataset: (batch,) int, whose mapping each video takes; without it, that of `scale_of`.
-        """
+        """Return the scores of (batch,) pooled quality, mapped for (batch,) data sets or `scale_of`."""
         relative = torch.sigmoid(scores)
         mapped = self._mapped(relative)
         number = self.scale_number if dataset is None else dataset

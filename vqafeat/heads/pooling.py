@@ -21,13 +21,7 @@ POOLINGS: Registry[Pooling] = Registry("pooling")
 
 @dataclass(frozen=True)
 class SubjectivePooling:
-    """A variant of hysteresis pooling with its numbers.
-
-    Attributes:
-        variant: name in `POOLINGS`.
-        window: τ, in frames.
-        beta: β, between 0 and 1.
-    """
+    """A variant of hysteresis pooling, with τ (`window`, in frames) and β in [0, 1]."""
 
     variant: str
     window: int
@@ -77,13 +71,10 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
     paper excludes the frame from the memory and looks one frame further ahead.
 
     Args:
-        quality: (batch, time), quality of each frame; values behind a video's length are ignored.
+        quality: (batch, time); values behind a video's length are ignored, and 0 in the result.
         lengths: (batch,) int.
         window: τ, in frames.
         beta: weight of `current` (in the released code; the paper gives β to the memory).
-
-    Returns:
-        (batch, time) pooled quality, 0 behind a video's end.
     """
     memory = _smallest_of_last(quality, window)
     return _masked(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
@@ -91,8 +82,7 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
 
 @POOLINGS.register("paper")
 def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
-    """Pool as the papers write it: VSFA (ACM MM 2019) equations 5 to 8, Li et al. (TCSVT 2022) equations 9 to
-    11.
+    """Pool as in VSFA (ACM MM 2019), equations 5 to 8, and Li et al. (TCSVT 2022), equations 9 to 11.
 
     Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality
     where there is none before); current is the mean of the frame and the next `window` ones, weighted by e^−q

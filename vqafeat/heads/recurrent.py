@@ -23,11 +23,9 @@ class NoTime(Head):
 
 
 class RecurrentHead(Head):
-    """VSFA (Li, Jiang, Jiang: Quality Assessment of In-the-Wild Videos, ACM MM 2019), class `VSFA` of the
-    released VSFA.py.
+    """VSFA (Li, Jiang, Jiang, ACM MM 2019), class `VSFA` of the released VSFA.py.
 
-    The recurrence runs forward from a zero state, so that padding behind a video's end cannot reach its own
-    frames.
+    The recurrence runs forward from a zero state, so that padding cannot reach a video's own frames.
     """
 
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU

@@ -1,6 +1,4 @@
-"""Head svr: features averaged over a video's frames → RBF support vector regression; Li et al.'s S-Feature +
-SVR.
-"""
+"""Head svr: mean features → RBF support vector regression; Li et al.'s S-Feature + SVR."""
 
 from collections.abc import Mapping
 
@@ -13,8 +11,7 @@ from vqafeat.heads.pooling import frame_mask
 
 
 class SVRHead(Head):
-    """Min-max scaled mean features → RBF support vector regression, no temporal model (Li et al., TCSVT 2022,
-    table XIII).
+    """Min-max scaled mean features → RBF support vector regression (Li et al., TCSVT 2022, table XIII).
 
     `vqafeat.training.svr` trains it; this class holds the formula that scores: f(x) = Σ a_i
     exp(−γ ‖x − s_i‖²) + b over the support vectors s_i. A video is scored as a whole, so each of its frames
@@ -48,7 +45,7 @@ class SVRHead(Head):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
 
     def resize_buffers(self, weights: Mapping[str, Tensor]) -> None:
-        """Make room for as many support vectors as a state dict has."""
+        """Resize to the support vectors of a state dict."""
         count = len(weights["support"]) if "support" in weights and weights["support"].ndim else 0
         self.support = self.support.new_zeros((count, self.support.shape[1]))
         self.coefficients = self.coefficients.new_zeros(count)

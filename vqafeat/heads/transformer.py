@@ -1,6 +1,4 @@
-"""Head transformer: FC → Transformer encoder → FC to one quality a frame → subjective pooling; Li et al.'s
-alternative to the GRU.
-"""
+"""Head transformer: FC → Transformer encoder → FC → subjective pooling (Li et al.)."""
 
 import math
 
@@ -68,9 +66,8 @@ def sinusoids(time: int, width: int) -> Tensor:
 
 def _check_sizes(reduced: int, layers: int, attention_heads: int, dropout: float) -> None:
     if layers < 1 or attention_heads < 1 or reduced % attention_heads:
-        raise ArgumentError(
-            f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: at least 1 layer "
-            "and 1 attention head are needed, and the heads have to share the reduced channels evenly."
-        )
+        given = f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}"
+        needed = "at least 1 layer and 1 attention head are needed, and the heads have to share"
+        raise ArgumentError(f"{given}: {needed} the reduced channels evenly.")
     if not 0 <= dropout < 1:
         raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, as 0.2.")

@@ -148,9 +148,7 @@ MIXINGS: Registry[Callable[[Numbers], Numbers]] = Registry("mixing")
 
 @MIXINGS.register("losses")
 def per_dataset(dataset_of: Numbers) -> Numbers:
-    """Give each data set its own loss, and each batch as many videos of every data set (MDTVSFA, IJCV 2021,
-    section 3.3).
-    """
+    """Give each data set its own loss and an equal share of each batch (MDTVSFA, IJCV 2021, section 3.3)."""
     return dataset_of
 
 

@@ -58,15 +58,12 @@ class LabelScale:
         largest, width = float(labels.max()), float(np.ptp(labels))
         # negative labels next to a positive largest one stay negative, as in the released code
         if self.divisor == "largest" and largest <= 0:
-            raise TrainingError(
-                f"the largest label of the {part} is {largest:g}; labels are divided by it and it has to be "
-                "above 0; add an offset to them."
-            )
+            required = "labels are divided by it and it has to be above 0; add an offset to them"
+            raise TrainingError(f"the largest label of the {part} is {largest:g}; {required}.")
         if self.divisor == "range" and width == 0:
-            raise TrainingError(
-                f"all labels of the {part} are {labels[0]:g}; they are divided by largest − smallest, which "
-                "has to be above 0; look at the label list, or use another label scale."
-            )
+            required = "they are divided by largest − smallest, which has to be above 0"
+            next_step = "look at the label list, or use another label scale"
+            raise TrainingError(f"all labels of the {part} are {labels[0]:g}; {required}; {next_step}.")
         scale = {"largest": largest, "range": width, "one": 1.0}[self.divisor]
         return LabelScaling(scale, float(labels.min()) if self.from_smallest else 0.0)
 
@@ -96,23 +93,16 @@ def fit_label_scaling(
     """Return the scaling of each data set.
 
     Args:
-        scale: name in `LABEL_SCALES`.
-        datasets: names.
-        dataset_of: (video,) which of them a video belongs to.
+        dataset_of: (video,) number in `datasets`.
         mos: (video,) labels, each on its own data set's scale.
         train: rows of the training part, of all data sets.
-
-    Raises:
-        TrainingError: a data set has no training video, or labels that cannot be scaled so.
     """
     scalings = []
     for number, name in enumerate(datasets):
         rows = np.flatnonzero(dataset_of == number)
         trained = np.flatnonzero(np.isin(rows, np.asarray(train)))
         if not len(trained):
-            raise TrainingError(
-                f"no video of the data set '{name}' is in the training part; leave the data set out, or use "
-                "other splits."
-            )
+            missing = f"no video of the data set '{name}' is in the training part"
+            raise TrainingError(f"{missing}; leave the data set out, or use other splits.")
         scalings.append(LABEL_SCALES.get(scale)(name, mos[rows], trained.tolist()))
     return scalings

@@ -18,13 +18,10 @@ def is_constant(values: Tensor) -> Tensor:
 
 
 def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
-    """Return Pearson's correlation of two (batch,) vectors; 0 without a gradient where it is `undefined`.
+    """Return Pearson's correlation of two (batch,) vectors; 0 without a gradient where one is constant.
 
     The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8,
     from which Adam's second moments take a thousand steps to recover. NaN and infinity stay NaN.
-
-    Args:
-        undefined: bool scalar, true where one of the two is constant.
     """
     a, b = _unit(first, undefined), _unit(second, undefined)
     return (a * b).sum()
@@ -39,19 +36,15 @@ def _unit(values: Tensor, undefined: Tensor) -> Tensor:
 
 
 def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean absolute difference of (batch,) scores and (batch,) scaled labels, as in VSFA (ACM MM
-    2019), section 3.4; the same as equation 6 of A2INet.
-    """
+    """Return the mean |ŷ − y| over (batch,) (VSFA, ACM MM 2019, section 3.4; A2INet equation 6)."""
     return F.l1_loss(scores, labels)
 
 
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return (1 − PLCC) / 2 of (batch,) scores and (batch,) labels, in [0, 1]; 0.5 without a gradient where
-    either is constant.
+    """Return (1 − PLCC) / 2 of (batch,) scores and labels; 0.5 without a gradient where either is constant.
 
     A batch of one video is constant. Source: Li et al. (TCSVT 2022) equation 14; `loss_a` in the released
-    VQAloss.py of MDTVSFA and Li et al., from which it differs only where scores or labels are constant, see
-    `correlation`.
+    VQAloss.py of MDTVSFA and Li et al., which differs only on constant values, see `correlation`.
     """
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
@@ -59,8 +52,7 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
 def srcc_loss(
     scores: Tensor, labels: Tensor, *, soft_rank: str = "l2", soft_rank_strength: float = 1.0
 ) -> Tensor:
-    """Return 1 − Pearson's correlation of the soft ranks of (batch,) scores and labels; 1 without a gradient
-    where either is constant.
+    """Return 1 − PLCC of the soft ranks of (batch,) values; 1 without a gradient where either is constant.
 
     Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks scores
     and labels on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of
@@ -69,22 +61,16 @@ def srcc_loss(
     1 − PLCC, twice `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in [0, 1]
     and 32 videos a strength of about 0.01 ranks most of them.
 
-    Args:
-        labels: (batch,); they are ranked softly too, on the scale that they come in.
-        soft_rank: regularisation, "l2" or "kl".
-        soft_rank_strength: above 0; towards 0 the ranks become the hard ones, and their gradients vanish.
+    Towards strength 0 the ranks become the hard ones, and their gradients vanish.
     """
     undefined = is_constant(scores) | is_constant(labels)
     # in float64, since weak scores are close together next to ranks of up to the batch's size
-    ranks, label_ranks = (
-        soft_ranks(values.double(), soft_rank, soft_rank_strength) for values in (scores, labels)
-    )
+    ranks, label_ranks = (soft_ranks(one.double(), soft_rank, soft_rank_strength) for one in (scores, labels))
     return (1 - correlation(ranks, label_ranks, undefined)).to(scores.dtype)
 
 
 def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,) scores and labels; 0
-    for one video.
+    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,); 0 for one video.
 
     Source: `loss_m` in the released VQAloss.py of MDTVSFA (IJCV 2021). There is no margin: equal scores cost
     nothing and get no gradient.
@@ -95,8 +81,7 @@ def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over all pairs of (batch,) scores and labels of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ
-    = 1 where y_i ≥ y_j, else −1.
+    """Return the mean over pairs of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ = 1 where y_i ≥ y_j, else −1.
 
     Source: A2INet equations 7 and 8; a video's pair with itself counts among the N² and costs nothing. The
     margin is the labels' own distance, so scores and labels have to share one scale; it keeps a gradient

@@ -24,13 +24,7 @@ Values = NDArray[np.float64]
 
 
 class Projection(NamedTuple):
-    """Soft ranks of values that were sorted from the largest.
-
-    Attributes:
-        ranks: (batch,), from about n down to about 1.
-        slopes: (batch,), u of the Jacobian.
-        starts: where each block begins, the first at 0.
-    """
+    """(batch,) soft ranks of falling values, (batch,) slopes u of the Jacobian, and the starts of blocks."""
 
     ranks: Values
     slopes: Values
@@ -93,19 +87,11 @@ class _SoftRanks(torch.autograd.Function):
 
 
 def soft_ranks(values: Tensor, regularisation: str = "l2", strength: float = 1.0) -> Tensor:
-    """Return (batch,) soft ranks of (batch,) values, ascending as in torchsort: the largest value's is about
-    n, their sum is n(n + 1)/2.
+    """Return (batch,) soft ranks, ascending as in torchsort: the largest is about n, the sum n(n + 1)/2.
 
     With "l2" they are the hard ranks once no two values are closer than the strength, and values / strength +
     a constant once no two neighbours in order are further apart than it. Equal values share a rank. Computed
-    in float64 on the CPU; NaN or infinity among the values make all ranks NaN.
-
-    Args:
-        regularisation: "l2" or "kl".
-        strength: ε.
-
-    Raises:
-        ArgumentError: the values are not a vector, or the strength is not above 0.
+    in float64 on the CPU; NaN or infinity among the values make all ranks NaN. `strength` is ε.
     """
     if values.ndim != 1 or len(values) == 0:
         message = f"values to be ranked have the shape {tuple(values.shape)}"
