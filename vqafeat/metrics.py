@@ -77,8 +77,7 @@ class MappingRule:
     """How a logistic is fitted.
 
     Attributes:
-        fit: (standardised predictions, standardised labels, factor from a standardised to an original
-            prediction) → fit.
+        fit: (standardised predictions, standardised labels, deviation of the predictions) → fit.
         fewest_videos: with fewer it is not fitted.
         or_plain: where it cannot be fitted, PLCC and RMSE are those of the predictions, not NaN.
     """
@@ -90,15 +89,9 @@ class MappingRule:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Agreement of `n` predictions with their labels; a number that does not exist is NaN and `note` says
-    why.
+    """Agreement of `n` predictions with their labels; a number that does not exist is NaN; `note` says why.
 
-    Attributes:
-        srocc, krocc: on the predictions.
-        plcc, rmse: after the mapping.
-        plcc_plain, rmse_plain: without a mapping.
-        n: videos.
-        note: what a reader should know.
+    PLCC and RMSE are computed after the mapping, `plcc_plain` and `rmse_plain` without.
     """
 
     srocc: float
@@ -122,9 +115,6 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
     """Compare predictions (video,) with labels (video,); RMSE is in the labels' unit.
 
     SROCC and KROCC (τ-b) are computed on the predictions, PLCC and RMSE on the mapped predictions.
-
-    Raises:
-        ArgumentError: the two differ in length, hold fewer than 2 values, or hold NaN or infinity.
     """
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
@@ -147,11 +137,7 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
 
 
 def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
-    """Fit the four-parameter logistic from predictions (video,) to labels (video,) by the rule of a mapping.
-
-    Raises:
-        ArgumentError: as in `evaluate_predictions`, or `mapping` is `none`.
-    """
+    """Fit the logistic from predictions (video,) to labels (video,) by the rule of a mapping, not `none`."""
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
     if rule is None:
@@ -164,9 +150,8 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
         each = "five" if rule.fewest_videos >= FEW_VIDEOS else "one"
         required = f"which takes {rule.fewest_videos}, {each} for each of its four parameters"
         return _failed(f"{scores.size} videos are too few for the mapping '{mapping}', {required}")
-    (o_mean, o_std), (s_mean, s_std) = (
-        (float(np.mean(values)), float(np.std(values))) for values in (scores, labels)
-    )
+    o_mean, o_std = float(np.mean(scores)), float(np.std(scores))
+    s_mean, s_std = float(np.mean(labels)), float(np.std(labels))
     fit = rule.fit((scores - o_mean) / o_std, (labels - s_mean) / s_std, o_std)
     if not fit.converged:
         return fit

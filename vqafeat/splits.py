@@ -32,11 +32,9 @@ class Split:
 
     def __post_init__(self) -> None:
         if not self.train or not self.test:
-            sizes = "/".join(map(str, self.sizes))
-            raise DatasetError(
-                f"split of {sizes} rows: training and test part need at least one row; use more videos, or "
-                "--ratio 80/20 or 40/30/30."
-            )
+            required = "training and test part need at least one row"
+            next_step = "use more videos, or --ratio 80/20 or 40/30/30"
+            raise DatasetError(f"split of {'/'.join(map(str, self.sizes))} rows: {required}; {next_step}.")
         rows = (*self.train, *self.validation, *self.test)
         if len(set(rows)) < len(rows):
             message = f"split of {len(rows)} rows names only {len(set(rows))} different ones"
@@ -78,8 +76,7 @@ class Ratio:
         """Return where training and validation part end among `count` items.
 
         Source: VSFA.py and TCSVT-2022-BVQA cut at (1 - test - validation)·N and (1 - test)·N in floating
-        point. VSFA rounds up, so that 0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take
-        int().
+        point. VSFA rounds up: 0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
         """
         if rounding not in ("ceil", "int"):
             allowed = "use 'ceil' (VSFA) or 'int' (MDTVSFA, TCSVT-2022-BVQA)"
@@ -104,9 +101,6 @@ def content_split(
     """Return a seeded split in which all videos of a content go to one part.
 
     `contents` is by row; `ratio` gives shares of contents, not of videos.
-
-    Raises:
-        DatasetError: there are too few contents to fill the parts.
     """
     different = sorted(set(contents))
     count = len(different)
@@ -132,17 +126,11 @@ def _fills_parts(count: int, ratio: str, rounding: Rounding) -> bool:
 def stored_split(
     permutations: Permutations, run: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return the split that a released permutation gives.
-
-    Args:
-        permutations: (video, run) row indices.
-        run: column; the released code's `exp_id`.
-        rounding: "ceil" for VSFA, "int" for MDTVSFA and TCSVT-2022-BVQA.
-    """
+    """Return the split of column `run` (the released code's `exp_id`) of (video, run) row indices."""
     count = permutations.shape[1]
     if not 0 <= run < count:
-        message = f"run {run} is not among the {count} stored permutations"
-        raise ArgumentError(f"{message}; use 0 to {count - 1}.")
+        allowed = f"use 0 to {count - 1}"
+        raise ArgumentError(f"run {run} is not among the {count} stored permutations; {allowed}.")
     return _cut(permutations[:, run].tolist(), ratio, rounding)
 
 
@@ -157,13 +145,8 @@ def official_split(
 
     Args:
         splits: official part by row; rows of other parts and of none are left out.
-        names: by row.
-        seed: of the draw of validation videos.
         test_part: "test" or "test-1080p".
         validation_share: share of the training videos to set aside where no validation part is published.
-
-    Raises:
-        DatasetError: the data set publishes no training part, or no such test part.
     """
     if not 0 <= validation_share < 1:
         allowed = "must be at least 0 and below 1, for example 0.1"
@@ -173,10 +156,8 @@ def official_split(
         rows.setdefault(part, []).append(row)
     if missing := [part for part in ("train", test_part) if part not in rows]:
         there = ", ".join(f"{part} ({len(own)})" for part, own in rows.items() if part) or "none"
-        raise DatasetError(
-            f"no video is in the official part {' or '.join(missing)} (parts: {there}); read the lists that "
-            "hold it, or draw splits."
-        )
+        none = f"no video is in the official part {' or '.join(missing)} (parts: {there})"
+        raise DatasetError(f"{none}; read the lists that hold it, or draw splits.")
     train, validation = rows["train"], rows.get("validation", [])
     if not validation and validation_share:
         order = sorted(train, key=lambda row: names[row])
@@ -195,14 +176,7 @@ def _cut(order: Sequence[int], ratio: str, rounding: Rounding) -> Split:
 
 @dataclass(frozen=True)
 class SplitRequest:
-    """The options of all protocols; each protocol reads its own.
-
-    Attributes:
-        run: number of the repeat, from 0.
-        seed: of the first repeat; repeat r is drawn with seed + r.
-        test_part: of the official parts.
-        validation_share: of the official training part, where no validation part is published.
-    """
+    """The options of all protocols; repeat `run`, from 0, is drawn with seed + run."""
 
     run: int = 0
     seed: int = 0
@@ -229,11 +203,10 @@ def _by_content(dataset: Dataset, request: SplitRequest) -> Split:
 
 def _by_stored_permutation(dataset: Dataset, request: SplitRequest) -> Split:
     if dataset.stored_permutations is None:
-        raise DatasetError(
-            f"data set '{dataset.name}' has no stored permutations in its label list '{dataset.label_list}'; "
-            "read the labels from the released *info.mat with --labels, or use the protocol 'video' or "
-            "'content'."
-        )
+        missing = f"no stored permutations in its label list '{dataset.label_list}'"
+        next_step = "read the labels from the released *info.mat with --labels"
+        others = "or use the protocol 'video' or 'content'"
+        raise DatasetError(f"data set '{dataset.name}' has {missing}; {next_step}, {others}.")
     return stored_split(dataset.stored_permutations, request.run, request.ratio, request.rounding)
 
 
@@ -252,11 +225,7 @@ SPLIT_PROTOCOLS: dict[str, Callable[[Dataset, SplitRequest], Split]] = {
 
 
 def make_split(dataset: Dataset, protocol: str, request: SplitRequest) -> Split:
-    """Return one split of a data set by the name of its protocol: video, content, stored or official.
-
-    Raises:
-        DatasetError: the data set does not allow it.
-    """
+    """Return one split of a data set by the name of its protocol: video, content, stored or official."""
     return named("split protocol", protocol, SPLIT_PROTOCOLS)(dataset, request)
 
 
@@ -268,15 +237,9 @@ def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Leak:
-    """The contents that one split's test part shares with its training part.
+    """Numbers of videos and contents of one split's test part, and of those whose content is in training too.
 
     No video is ever in both parts, but another version of its content may be.
-
-    Attributes:
-        test_videos: number in the test part.
-        test_videos_with_seen_content: of these, those whose content is in the training part too.
-        test_contents: different contents in the test part.
-        seen_contents: of these, the ones in the training part too.
     """
 
     test_videos: int
@@ -316,10 +279,9 @@ class LeakageReport:
         worst = max(leaking, key=lambda leak: leak.test_videos_with_seen_content / leak.test_videos)
         videos = f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos"
         contents = f"{worst.seen_contents} of {worst.test_contents} contents"
-        return (
-            f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to {videos} ({contents}) were "
-            "seen in training; new contents may give lower metrics"
-        )
+        leaks = f"content leaks in {len(leaking)} of {len(self.splits)} splits"
+        seen = f"up to {videos} ({contents}) were seen in training"
+        return f"{leaks}: {seen}; new contents may give lower metrics"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""

@@ -32,13 +32,9 @@ PAIRED_TESTS: dict[str, Callable[..., object]] = {
 
 @dataclass(frozen=True)
 class PairedTest:
-    """One paired test of two series, such as the SROCC of two heads on the same splits.
+    """One two-sided paired test of two series, such as the SROCC of two heads on the same splits.
 
-    Attributes:
-        mean_difference: first − second; NaN without pairs.
-        statistic: NaN where the test is not defined, as p.
-        p: two-sided.
-        note: what a reader should know; says why where p is NaN.
+    `mean_difference` is first − second; statistic and p are NaN where it is not defined, and `note` says why.
     """
 
     name: str
@@ -64,11 +60,7 @@ class Comparison:
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedTest:
-    """Test whether two (run,) series differ by more than chance; pairs with a NaN are left out and counted.
-
-    Raises:
-        ArgumentError: the series differ in length, are not one-dimensional, or hold infinity.
-    """
+    """Test whether two (run,) series differ by more than chance; pairs with a NaN are left out, counted."""
     test = named("paired test", name, PAIRED_TESTS)
     a, b = _series("first", first), _series("second", second)
     if a.size != b.size:
@@ -93,11 +85,7 @@ def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedT
 def compare(
     series: Mapping[str, ArrayLike], name: str = "t", baseline: str | None = None
 ) -> tuple[Comparison, ...]:
-    """Test several (run,) series against each other, or each against a baseline, with Holm's correction.
-
-    Raises:
-        ArgumentError: as in `paired_test`, there are fewer than two series, or no such baseline.
-    """
+    """Test several (run,) series against each other, or each against a baseline, with Holm's correction."""
     if len(series) < 2 or (baseline is not None and baseline not in series):
         known = ", ".join(series) or "none"
         given = known if baseline is None else f"{known} and the baseline '{baseline}'"
@@ -151,15 +139,13 @@ _SIGNS = 2**20  # signs of pairs of videos that are held at once
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap interval of the mean difference of a measure between two heads over the splits.
+    """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
 
     Attributes:
-        difference: first − second, the mean over the splits.
-        low, high: the ends; NaN where there is no interval.
+        low, high: the ends; NaN where there is no interval, and `note` says why.
         confidence: share of the resamples in between.
-        videos: number of videos that were drawn from.
+        videos: number of videos that were resampled.
         resamples: number of those in which the measure was defined in a split.
-        note: what a reader should know; says why where there is no interval.
     """
 
     measure: str
@@ -181,9 +167,8 @@ class PairedSplit:
     """The test part of one split, measured with two heads.
 
     Attributes:
-        first: (video,) scores of one head, mapped for a measure that is computed after a mapping; a split
-            with a NaN here or in `second` has no value.
-        second: (video,) scores of the other.
+        first, second: (video,) scores of the heads, mapped for a measure that is computed after a mapping; a
+            split with a NaN here has no value.
         mos: (video,) labels.
         videos: (video,) number of each video, the same in all splits that test it.
         groups: (video,) number of the data set that a video is from; each is measured alone, and their mean,
@@ -214,19 +199,16 @@ def bootstrap_paired_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return the percentile interval of the mean difference over the splits when their videos are drawn anew.
+    """Return the percentile interval of the mean difference over the splits when their videos are resampled.
 
     A resample draws as many videos as there are, with replacement, once for all splits and both heads. Each
     split is then measured with each of its videos as often as it was drawn. A split without a value is left
     out of the mean, in the whole or in a resample.
 
-    Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13; the videos are the
-    units that are drawn.
+    Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13, with videos as units.
 
     Args:
         measure: `srocc`, `krocc`, `plcc` or `rmse`, the last two of the values as they are given.
-        resamples: how often videos are drawn.
-        seed: the same seed gives the same interval.
     """
     rule = named("measure", measure, MEASURES)
     if not splits or not 0 < confidence < 1 or resamples < 1 or seed < 0:
@@ -247,11 +229,8 @@ def bootstrap_paired_difference(
         few = f"{videos} video(s) are too few, at least {FEWEST_VIDEOS} are needed"
         note = "; ".join([*notes, few if videos < FEWEST_VIDEOS else _UNDEFINED])
         return Interval(measure, difference, math.nan, math.nan, confidence, videos, 0, note)
-    resampled = [
-        _differences(counts, kept, rule)
-        for counts in _resampled_counts(videos, resamples, np.random.default_rng(seed))
-    ]
-    means, own_notes = _means_over_splits(np.concatenate(resampled))
+    draws = _resampled_counts(videos, resamples, np.random.default_rng(seed))
+    means, own_notes = _means_over_splits(np.concatenate([_differences(one, kept, rule) for one in draws]))
     low = high = math.nan
     if means.size:
         low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
@@ -262,8 +241,7 @@ def bootstrap_paired_difference(
     return Interval(measure, difference, low, high, confidence, videos, means.size, note)
 
 
-# (resample, video) how often each video was drawn, (video,) predictions and (video,) labels → (resample,)
-# numbers, NaN without one
+# (resample, video) counts of each video, (video,) predictions and labels → (resample,) numbers or NaN
 Rule = Callable[[Values, Values, Values], Values]
 
 
@@ -278,11 +256,10 @@ def _resampled_counts(videos: int, resamples: int, rng: np.random.Generator) -> 
 
 def _differences(counts: Values, parts: Sequence[tuple[PairedSplit, Indices]], rule: Rule) -> Values:
     """Return (resample, split) first − second, NaN where the measure is not defined."""
-    differences = [
-        _measure(counts[:, columns], split.first, split, rule)
-        - _measure(counts[:, columns], split.second, split, rule)
-        for split, columns in parts
-    ]
+    differences = []
+    for split, columns in parts:
+        own = counts[:, columns]
+        differences.append(_measure(own, split.first, split, rule) - _measure(own, split.second, split, rule))
     return np.stack(differences, axis=1)
 
 
@@ -327,9 +304,8 @@ def _krocc(counts: Values, predictions: Values, mos: Values) -> Values:
     for start in range(0, mos.size, step):
         rows = slice(start, start + step)
         signs = [np.sign(values[rows, None] - values).astype(np.float32) for values in (predictions, mos)]
-        agreeing += np.einsum(
-            "rv,rv->r", (exact @ (signs[0] * signs[1]).T).astype(np.float64), counts[:, rows]
-        )
+        products = (exact @ (signs[0] * signs[1]).T).astype(np.float64)
+        agreeing += np.einsum("rv,rv->r", products, counts[:, rows])
     pairs = counts.sum(axis=1) ** 2
     untied = [pairs - (_by_value(counts, values)[0] ** 2).sum(axis=1) for values in (predictions, mos)]
     return _where_both_vary(agreeing / np.sqrt(untied[0] * untied[1]), counts, predictions, mos)
