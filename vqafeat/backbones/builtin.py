@@ -51,12 +51,8 @@ _add_resnet(50, 256)
 _add_resnet(101, 256)
 _add_resnet(18, 64, "vqafeat pretrain --backbone resnet18 makes one")
 _add_resnet(34, 64, "UNIQUE's file is linked from github.com/zwx8981/UNIQUE, vqafeat pretrain makes one")
-_add_resnet(
-    50,
-    256,
-    "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA, vqafeat "
-    "pretrain makes one",
-)
+_LI = "Li et al.'s file, DataParallel-00008.pt, goes with github.com/zwx8981/TCSVT-2022-BVQA"
+_add_resnet(50, 256, f"{_LI}, vqafeat pretrain makes one")
 _add(
     "squeezenet1_0",
     "torchvision.models:squeezenet1_0",

@@ -30,12 +30,7 @@ class FeatureSetName:
 
     @classmethod
     def parse(cls, name: str) -> "FeatureSetName":
-        """Read a name as typed.
-
-        Raises:
-            UnknownNameError: a part names nothing.
-            ArgumentError: a part is given twice, or frames are selected for a network that sees clips.
-        """
+        """Read a name as typed."""
         head, *rest = name.split("@")
         network, _, variant = head.partition(":")
         backbone = BACKBONES.get(network)
@@ -45,13 +40,11 @@ class FeatureSetName:
             kind = "frames" if part in FRAME_RULES else "view"
             if kind == "view" and part not in VIEWS:
                 known = ", ".join(f"@{key}" for key in (*VIEWS, *FRAME_RULES))
-                raise UnknownNameError(
-                    f"unknown view or choice of frames '@{part}' in '{name}'; there are: {known}."
-                )
+                message = f"unknown view or choice of frames '@{part}' in '{name}'"
+                raise UnknownNameError(f"{message}; there are: {known}.")
             if kind in parts:
-                raise ArgumentError(
-                    f"'{name}' names two kinds of {kind}, '@{parts[kind]}' and '@{part}'; it takes one."
-                )
+                both = f"'@{parts[kind]}' and '@{part}'"
+                raise ArgumentError(f"'{name}' names two kinds of {kind}, {both}; it takes one.")
             parts[kind] = part
         if backbone.clips is not None and parts.get("frames", "every") != "every":
             raise ArgumentError(
@@ -83,7 +76,7 @@ class FeatureExtractor:
 
     @property
     def feature_set(self) -> str:
-        """The feature set's name, without defaults."""
+        """The name without defaults."""
         return str(self.name)
 
     @property

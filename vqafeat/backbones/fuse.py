@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx, nn, relu_
 from torch.nn.functional import pad, relu, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Activation = Literal["none", "relu", "relu6"]
+Convolution = nn.Conv2d | nn.Conv3d
 
 # compared by their exact type: a subclass may compute something else, as timm's norms with an activation do
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
@@ -30,7 +31,7 @@ _ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
     "relu6": ("hardtanh", [0.0, 6.0], ""),
 }
 _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu_,
+    "relu": relu_,
     "relu6": partial(relu6, inplace=True),
 }
 _HAS_ONEDNN = bool(torch._C._has_mkldnn)
@@ -73,7 +74,7 @@ def fused(network: nn.Module) -> nn.Module:
     _drop_identities(traced)
     _fold_norms(traced)
     for node in list(traced.graph.nodes):
-        if _is_convolution(_module_of(traced, node)):
+        if type(_module_of(traced, node)) in _CONVOLUTIONS:
             _fuse_one(traced, node)
     _sum_in_place(traced)
     traced.graph.eliminate_dead_code()
@@ -94,10 +95,6 @@ def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def _is_convolution(module: nn.Module | None) -> bool:
-    return type(module) in _CONVOLUTIONS
-
-
 def _drop_identities(traced: fx.GraphModule) -> None:
     for node in list(traced.graph.nodes):
         if type(_module_of(traced, node)) is nn.Identity and len(node.args) == 1:
@@ -111,7 +108,7 @@ def _fold_norms(traced: fx.GraphModule) -> None:
         if type(norm) not in _NORMS or not isinstance(before, fx.Node) or len(before.users) > 1:
             continue
         convolution = _module_of(traced, before)
-        if _is_convolution(convolution):
+        if type(convolution) in _CONVOLUTIONS:
             folded = fuse_conv_bn_eval(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm))
             # under a new name: the traced network shares its modules with the original
             before.target = f"fused_{before.name}"
@@ -122,7 +119,7 @@ def _fold_norms(traced: fx.GraphModule) -> None:
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
     """Replace a convolution, the sum that is its only reader, and their only activation by one step."""
-    convolution = cast("nn.Conv2d | nn.Conv3d", _module_of(traced, node))
+    convolution = cast(Convolution, _module_of(traced, node))
     gone = [node]
     summand = _summand(node)
     if summand is not None:
@@ -199,16 +196,10 @@ class FusedConvolution(nn.Module):
 
     Attributes:
         in_place: the summand may be written over.
-
-    Raises:
-        ValueError: the convolution does not pad with zeros, and no fused kernel does anything else.
     """
 
     def __init__(
-        self,
-        convolution: nn.Conv2d | nn.Conv3d,
-        activation: Activation = "none",
-        same_pad: SamePad | None = None,
+        self, convolution: Convolution, activation: Activation = "none", same_pad: SamePad | None = None
     ) -> None:
         super().__init__()
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
@@ -235,7 +226,6 @@ class FusedConvolution(nn.Module):
         return cast(Tensor, total if self._activation == "none" else _IN_PLACE[self._activation](total))
 
     def _zeros(self, x: Tensor) -> list[int]:
-        """Return how many zeros are added along each side, both ends together."""
         if self._same_pad is None:
             return [2 * width for width in self._padding]
         return self._same_pad.totals(x.shape[2:])
@@ -286,6 +276,5 @@ class FusedConvolution(nn.Module):
         weight, bias, (stride, dilation, groups) = self.convolution.weight, self.convolution.bias, self._rest
         if summand is None:
             return torch.cudnn_convolution_relu(x, weight, bias, stride, self._padding, dilation, groups)
-        return torch.cudnn_convolution_add_relu(
-            x, weight, summand, 1.0, bias, stride, self._padding, dilation, groups
-        )
+        rest = (bias, stride, self._padding, dilation, groups)
+        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, *rest)

@@ -66,10 +66,8 @@ class Network:
         mean = parts[0]
         if len(parts) > 1:
             mean = {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
-        return {
-            item.feature_set: torch.cat([mean[tap] for tap in item.variant.taps], 1)
-            for item in self.extractors
-        }
+        taps = {item.feature_set: item.variant.taps for item in self.extractors}
+        return {name: torch.cat([mean[tap] for tap in kept], 1) for name, kept in taps.items()}
 
 
 def _by_step(maps: Tensor, steps: int) -> Tensor:
@@ -89,13 +87,8 @@ def shared_networks(extractors: Sequence[FeatureExtractor], device: torch.device
 
 
 def resolve_precision(name: str | None, device: torch.device) -> str:
-    """Return the precision called `name`; without a name, fp32 on a CPU and fp16 on a GPU.
-
-    Raises:
-        ArgumentError: the device does not compute in it.
-    """
+    """Return the precision called `name`; without a name, fp32 on a CPU and fp16 on a GPU."""
     if name == "fp16" and device.type == "cpu":
-        raise ArgumentError(
-            "precision 'fp16' needs a GPU; a CPU computes in fp32, or in bf16 where it has the instructions."
-        )
+        others = "a CPU computes in fp32, or in bf16 where it has the instructions"
+        raise ArgumentError(f"precision 'fp16' needs a GPU; {others}.")
     return name or ("fp32" if device.type == "cpu" else "fp16")

@@ -80,11 +80,7 @@ class PackagedWeights:
     sha256: str
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
-        """Return the tensors under the publisher's names; code in the file is never run.
-
-        Raises:
-            WeightsError: the package is not installed, or its file is not the one that was published.
-        """
+        """Return the tensors under the publisher's names; code in the file is never run."""
         import torch
 
         from vqafeat.backbones.weights import unwrap_state_dict

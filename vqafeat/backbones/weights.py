@@ -21,36 +21,21 @@ from vqafeat.errors import ArgumentError, WeightsError
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
 _CONNECT_SECONDS = 20.0
-_UNREADABLE = (
-    SafetensorError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
+_UNREADABLE = (RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError)
 
 
 class _IgnoredNumber:
     """Stands for a NumPy number that a training script saved next to the weights."""
 
-    def __init__(self, *arguments: object) -> None:
-        """Take NumPy's arguments."""
-
-    def __setstate__(self, state: object) -> None:
-        """Take NumPy's state."""
+    def __init__(self, *arguments: object) -> None: ...
+    def __setstate__(self, state: object) -> None: ...
 
 
 # UNIQUE's and Li et al.'s files hold correlations as NumPy numbers, which torch refuses as code
+_NUMPY_TYPES = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 _NUMPY_NUMBERS: list[Any] = [
-    type(name, (_IgnoredNumber,), {"__module__": module})
-    for module, name in (
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "scalar"),
-    )
+    type(name.rpartition(".")[2], (_IgnoredNumber,), {"__module__": name.rpartition(".")[0]})
+    for name in _NUMPY_TYPES
 ]
 
 
@@ -76,7 +61,7 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             f"weights file '{path}' is a pickle that needs code to load, which could do anything on this "
             "machine; save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
         ) from error
-    except _UNREADABLE as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise WeightsError(
             f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or "
             "safetensors."
@@ -143,11 +128,7 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
 
 
 def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
-    """Return the published weights, fetched once into torch's cache and checked against their hash.
-
-    Raises:
-        WeightsError: there are none, they cannot be fetched, their hash differs, or they need code to load.
-    """
+    """Return the published weights, fetched once into torch's cache and checked against their hash."""
     published, name = _published(backbone), backbone.name
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
@@ -159,21 +140,17 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
             f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights {name}=FILE."
         ) from error
     except (URLError, OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"published weights {published.name} of '{name}' cannot be fetched ({error}); "
-            f"{_other_weights(name)}"
-        ) from error
+        message = f"published weights {published.name} of '{name}' cannot be fetched ({error})"
+        raise WeightsError(f"{message}; {_other_weights(name)}") from error
     finally:
         socket.setdefaulttimeout(before)
 
 
 def _published(backbone: Backbone) -> WeightsSource:
     if backbone.published is None:
-        files = f" ({backbone.files})" if backbone.files else ""
-        raise WeightsError(
-            f"'{backbone.name}' has no published weights that could be fetched{files}; "
-            f"{_other_weights(backbone.name)}"
-        )
+        files, name = f" ({backbone.files})" if backbone.files else "", backbone.name
+        message = f"'{name}' has no published weights that could be fetched{files}"
+        raise WeightsError(f"{message}; {_other_weights(name)}")
     return backbone.published
 
 
@@ -195,18 +172,14 @@ def strip_prefixes(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str,
     used = _used(state, backbone)
     prefixes = ("module.", *backbone.prefixes)
     while prefix := next(
-        (item for item in prefixes if used and all(key.startswith(item) for key in used)), None
+        (item for item in prefixes if used and all(key.startswith(item) for key in used)), ""
     ):
         used = _used({key.removeprefix(prefix): value for key, value in used.items()}, backbone)
     return _used({backbone.rename(key): value for key, value in used.items()}, backbone)
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbone, source: str) -> None:
-    """Load a state dict whose used keys and shapes fit; what no feature depends on may be absent or differ.
-
-    Raises:
-        WeightsError: keys or shapes differ; the first few are named.
-    """
+    """Load a state dict whose used keys and shapes fit; what no feature depends on may differ."""
     own, given = _used(network.state_dict(), backbone), strip_prefixes(state, backbone)
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     foreign = [key for key in given if key not in own]
@@ -236,11 +209,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str, str]:
-    """Return backbone → weights of options `NAME=WEIGHTS` or, for all backbones, `WEIGHTS`.
-
-    Raises:
-        ArgumentError: an option names another backbone.
-    """
+    """Return backbone → weights of options `NAME=WEIGHTS` or, for all backbones, `WEIGHTS`."""
     parsed: dict[str, str] = {}
     for option in options:
         name, separator, weights = option.partition("=")
@@ -249,8 +218,7 @@ def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str,
         elif name in backbones:
             parsed[name] = weights
         else:
-            raise ArgumentError(
-                f"--weights {option} names '{name}', which is not among the requested backbones "
-                f"({', '.join(backbones)})."
-            )
+            known = ", ".join(backbones)
+            message = f"--weights {option} names '{name}', which is not among the requested backbones"
+            raise ArgumentError(f"{message} ({known}).")
     return parsed

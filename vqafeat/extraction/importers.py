@@ -34,11 +34,7 @@ class ImportSummary:
 
 
 def vsfa_dataset(folder: Path, name: str) -> Dataset:
-    """Return the data set of a VSFA feature folder: videos named by their index, MOS from `*_score.npy`.
-
-    Raises:
-        DatasetError: the folder holds no such features, or a score is missing or not finite.
-    """
+    """Return the data set of a VSFA feature folder: videos named by their index, MOS from `*_score.npy`."""
     scores = {str(index): _score(folder, index) for index in vsfa_indices(folder)}
     return Dataset(
         name,
@@ -56,10 +52,8 @@ def vsfa_indices(folder: Path) -> list[int]:
     matches = (_VSFA_FILE.fullmatch(path.name) for path in folder.glob("*.npy"))
     indices = sorted(int(match.group(1)) for match in matches if match)
     if not indices:
-        raise DatasetError(
-            f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name the folder that VSFA's "
-            "CNNfeatures.py wrote."
-        )
+        message = f"'{folder}' holds no file named <index>_resnet-50_res5c.npy"
+        raise DatasetError(f"{message}; name the folder that VSFA's CNNfeatures.py wrote.")
     return indices
 
 
@@ -80,9 +74,8 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         known = {int(video.name): video for video in dataset.videos}
     videos = {index: known[index] for index in paths if index in known}
     wrong = [index for index in paths if index not in videos]
-    wrong += [
-        index for index, video in videos.items() if abs(_score(folder, index) - video.mos) > _SCORE_TOLERANCE
-    ]
+    errors = {index: abs(_score(folder, index) - video.mos) for index, video in videos.items()}
+    wrong += [index for index, error in errors.items() if error > _SCORE_TOLERANCE]
     if wrong:
         raise DatasetError(
             f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}' "
@@ -107,11 +100,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
 def import_matrix(
     path: Path, dataset: Dataset, store: FeatureStore, feature_set: str, key: str | None = None
 ) -> ImportSummary:
-    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video.
-
-    Raises:
-        DatasetError: the file holds no such matrix, or it has another number of rows than the label list.
-    """
+    """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video."""
     matrix = read_matrix(path, key)
     if len(matrix) != len(dataset.videos):
         raise DatasetError(
@@ -119,9 +108,8 @@ def import_matrix(
             f"in {dataset.label_list}; name the label list the matrix was made with by --labels."
         )
     if set("+@") & set(feature_set):
-        raise ArgumentError(
-            f"--name '{feature_set}' holds + or @, which join feature sets and name views; choose another."
-        )
+        meaning = "which join feature sets and name views"
+        raise ArgumentError(f"--name '{feature_set}' holds + or @, {meaning}; choose another.")
     identity = FeatureSetIdentity(
         network=feature_set,
         taps=(),
@@ -142,24 +130,22 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
         key: the variable's name; may be left out where the file holds one matrix only.
     """
     if not path.is_file():
-        raise DatasetError(
-            f"matrix file '{path}' does not exist; name a .mat file with a (video, channel) matrix."
-        )
+        hint = "name a .mat file with a (video, channel) matrix"
+        raise DatasetError(f"matrix file '{path}' does not exist; {hint}.")
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
             # MATLAB writes columns first
             matrices = {name: item for name, item in file.items() if getattr(item, "ndim", 0) == 2}
             arrays = {name: np.asarray(item).T for name, item in matrices.items()}
     else:
-        contents = mat5_contents(path).items()
-        arrays = {name: item for name, item in contents if getattr(item, "ndim", 0) == 2}
+        arrays = {name: item for name, item in mat5_contents(path).items() if getattr(item, "ndim", 0) == 2}
     arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
     if key is None and len(arrays) == 1:
         key = next(iter(arrays))
     if key not in arrays:
+        known = ", ".join(sorted(arrays)) or "none"
         raise DatasetError(
-            f"--key {key} is no matrix of floating-point numbers in '{path}'; there are: "
-            f"{', '.join(sorted(arrays)) or 'none'}."
+            f"--key {key} is no matrix of floating-point numbers in '{path}'; there are: {known}."
         )
     return arrays[key].astype(np.float32)
 
@@ -198,10 +184,8 @@ def _checked_width(paths: Sequence[Path]) -> int:
     for path in paths:
         shape = _loaded(path, mapped=True).shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
-            raise DatasetError(
-                f"'{path}' has shape {shape}, expected (frame, {width}) as in the first file; copy it "
-                "again, or remove it."
-            )
+            expected = f"expected (frame, {width}) as in the first file"
+            raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
     return int(width)
 
 

@@ -54,12 +54,10 @@ class MemoryBudget:
         need = held + step_bytes(largest, height, width)
         if need > self._left:
             least = (self.total - self._left + need) / GIB
-            raise VideoError(
-                "over-memory",
-                f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}', "
-                f"more than the {self.total / GIB:.1f} GiB allowed; give --memory "
-                f"{math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540).",
-            )
+            needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
+            hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540)"
+            allowed = f"more than the {self.total / GIB:.1f} GiB allowed"
+            raise VideoError("over-memory", f"{needs}, {allowed}; {hint}.")
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
         """Return how many frames fit through a network together, and at most `most`."""

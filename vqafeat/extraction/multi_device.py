@@ -32,12 +32,7 @@ def extract_on_devices(
     devices: Sequence[str | torch.device],
     tally: Tally,
 ) -> None:
-    """Extract videos with one process on each device; the decoding processes are divided among them.
-
-    Raises:
-        ExtractionError: the process of a device ended before its videos were done.
-        StoreError, IdentityError, WeightsError: of one of the processes.
-    """
+    """Extract videos with one process on each device; the decoding processes are divided among them."""
     used = [device_named(str(device)) for device in devices[: len(tasks)]]
     context = multiprocessing.get_context("spawn")
     processes: dict[Connection[Any, Any], BaseProcess] = {}

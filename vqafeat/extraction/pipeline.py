@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import Network, shared_networks
@@ -28,13 +27,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class VideoTask:
-    """A video, and the feature sets to extract from it.
-
-    Attributes:
-        name: in the data set.
-        raw: how it is read if it has no header.
-        fetched: the local copy of a remote video.
-    """
+    """A video and the feature sets to extract from it; `fetched` is the local copy of a remote video."""
 
     name: str
     path: VideoFile
@@ -68,11 +61,7 @@ class VideoResult:
     error: VideoError | None
 
     def extracted(self) -> ExtractedVideo:
-        """Fetch the rows from the device and check them.
-
-        Raises:
-            VideoError: the video does not decode completely, does not fit, or a row is not finite.
-        """
+        """Fetch the rows from the device and check them."""
         if self.error is not None or self.table is None:
             raise self.error or VideoError("no-frames", f"'{self.task.path}' was not decoded.")
         features: dict[str, VideoFeatures] = {}
@@ -81,11 +70,9 @@ class VideoResult:
             features |= {name: VideoFeatures(values, frame) for name, values in buffer.arrays().items()}
         for name, rows in features.items():
             if not rows.finite:
-                raise VideoError(
-                    "not-finite",
-                    f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}; "
-                    "store them with --dtype float32, or check the weights.",
-                )
+                message = f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}"
+                hint = "store them with --dtype float32, or check the weights"
+                raise VideoError("not-finite", f"{message}; {hint}.")
         return ExtractedVideo(self.table, features)
 
 
@@ -158,7 +145,9 @@ class VideoState:
             if self.size is None:
                 self._begin(*reversed(chunk.layout.shown_size))
             device = self._networks[0].device
-            frames = _on_device(torch.from_numpy(chunk.data), device)
+            frames = torch.from_numpy(chunk.data)
+            if device.type != "cpu":  # a GPU copies from pinned memory while the processor continues
+                frames = frames.pin_memory().to(device, non_blocking=True)
             # whole chunks keep a GPU busy; single frames keep a processor's caches, and its memory, free
             step = 1 if device.type == "cpu" else len(frames)
             for start in range(0, len(frames), step):
@@ -172,13 +161,10 @@ class VideoState:
     def _begin(self, height: int, width: int) -> None:
         self.size = (height, width)
         for network in self._networks:
-            backbone = network.backbone
-            if min(network.view.size(height, width)) < backbone.smallest_side:
-                raise VideoError(
-                    "too-small",
-                    f"'{self.task.path}' is {width}x{height}; '{backbone.name}' takes no side below "
-                    f"{backbone.smallest_side} samples.",
-                )
+            name, smallest = network.backbone.name, network.backbone.smallest_side
+            if min(network.view.size(height, width)) < smallest:
+                limit = f"'{name}' takes no side below {smallest} samples"
+                raise VideoError("too-small", f"'{self.task.path}' is {width}x{height}; {limit}.")
         self._budget.check(self._networks, height, width, self.task.path)
         self._collectors = [self._collector(network) for network in self._networks]
 
@@ -213,11 +199,6 @@ class VideoState:
         self._error = next((error for error in errors if error is not None), None)
 
 
-def _on_device(frames: Tensor, device: torch.device) -> Tensor:
-    """Return the bytes on the device; a GPU copies them from pinned memory while the processor continues."""
-    return frames if device.type == "cpu" else frames.pin_memory().to(device, non_blocking=True)
-
-
 @dataclass(frozen=True)
 class Resources:
     """What an extraction may use.
@@ -249,9 +230,8 @@ class Resources:
         if self.batch_frames is not None and self.batch_frames < 1:
             raise ArgumentError(f"batch is {self.batch_frames} frames; it has to be at least 1.")
         if self.hardware_decoder and self.device.type != "cuda":
-            raise ArgumentError(
-                f"decoder 'nvdec' decodes on a GPU, but the device is '{self.device}'; use --decoder cpu."
-            )
+            message = f"decoder 'nvdec' decodes on a GPU, but the device is '{self.device}'"
+            raise ArgumentError(f"{message}; use --decoder cpu.")
 
 
 class Pipeline:
@@ -276,8 +256,7 @@ class Pipeline:
         self._networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(self._resources.memory_bytes, device, workers)
         self._batchers = {
-            id(network): FrameBatcher(network, partial(self._batch_size, network))
-            for network in self._networks
+            id(item): FrameBatcher(item, partial(self._batch_size, item)) for item in self._networks
         }
         self._pool = DecodePool[VideoState](workers, self._resources.timeout_seconds) if workers else None
 
@@ -338,7 +317,7 @@ class Pipeline:
         networks = [
             network
             for network in self._networks
-            if any(item.feature_set in required for item in network.extractors)
+            if not required.isdisjoint(item.feature_set for item in network.extractors)
         ]
         return VideoState(task, networks, self._batchers, self._budget, frames, self._folder)
 
@@ -361,11 +340,7 @@ def extract_video(
     resources: Resources | None = None,
     on_frames: Callable[[int], object] = lambda count: None,
 ) -> ExtractedVideo:
-    """Decode one video once and compute all feature sets; in this process, unless `resources` has workers.
-
-    Raises:
-        VideoError: the video does not decode completely, is too small or too large, or a row is not finite.
-    """
+    """Decode one video once and compute all feature sets; in this process, unless `resources` has workers."""
     task = VideoTask(path.name, path, raw, tuple(extractor.feature_set for extractor in extractors))
     with Pipeline(extractors, resources or Resources(workers=0), on_frames) as pipeline:
         return next(pipeline.results([task])).extracted()

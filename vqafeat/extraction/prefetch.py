@@ -22,9 +22,6 @@ class Prefetcher:
         tasks: those of remote videos may come in another order.
         ahead: how many copies are made before they are requested.
         failed: called for each video that cannot be fetched; its task is left out.
-
-    Raises:
-        StoreError: the disk is full, or the cache folder cannot be written to.
     """
 
     def __init__(

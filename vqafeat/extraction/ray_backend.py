@@ -51,12 +51,7 @@ class ExtractionWorker:
         self._exit = ExitStack()
 
     def prepare(self) -> int:
-        """Load the networks, once, and return the number of this process.
-
-        Raises:
-            ClusterError, StoreError: this machine does not see the driver's folder, or the store.
-            IdentityError, WeightsError: its networks, decoder or weights are not those of the store.
-        """
+        """Load the networks, once, and return the number of this process."""
         if self._pipeline is None:
             enter(self._folder)
             install_plugins(self._plugins)
@@ -111,12 +106,7 @@ def extract_on_ray(
     cluster: ClusterOptions,
     tally: Tally,
 ) -> None:
-    """Extract videos on the machines of a cluster, all of which see the store and the videos.
-
-    Raises:
-        ClusterError: Ray is not installed, the cluster cannot be reached, or no worker can start.
-        StoreError, IdentityError, WeightsError: of a worker.
-    """
+    """Extract videos on the machines of a cluster, all of which see the store and the videos."""
     # a GPU needs many decoders at once; one video keeps a processor busy
     batches = longest_first(tasks, max(1, resources.workers) if cluster.gpus_per_worker else 1)
     if not batches:

@@ -100,9 +100,6 @@ class FailureLog:
 
     Args:
         attempted: videos of this run; what earlier runs logged about them is removed.
-
-    Raises:
-        StoreError: the file cannot be written to, here or in `add`.
     """
 
     def __init__(self, path: StorePath, attempted: Sequence[str]) -> None:

@@ -60,19 +60,12 @@ class Comparison:
 def damaged_videos(store: FeatureStore) -> list[str]:
     """Return the videos with a problem, in the order of the data set."""
     damaged = {video for video, _ in problems(store)}
-    return [
-        video.name
-        for video in store.dataset.videos
-        if video.name in damaged or store_key(video.name) in damaged
-    ]
+    names = [video.name for video in store.dataset.videos]
+    return [name for name in names if name in damaged or store_key(name) in damaged]
 
 
 def stored_dataset(store: FeatureStore, names: Sequence[str], root: StorePath) -> Dataset:
-    """Return some of a store's videos with their files below a folder, found by the manifest if there is one.
-
-    Raises:
-        DatasetError: a file is missing.
-    """
+    """Return some of a store's videos with their files below a folder, by the manifest if there is one."""
     whole = store.dataset
     dataset = whole.subset([row for row, video in enumerate(whole.videos) if video.name in set(names)])
     if whole.name in manifest_names():
@@ -82,28 +75,21 @@ def stored_dataset(store: FeatureStore, names: Sequence[str], root: StorePath) -
 
 
 def stored_extractors(store: FeatureStore, weights: Mapping[str, str]) -> list[FeatureExtractor]:
-    """Return what made the store's feature sets; weights from files have to be given, by backbone.
-
-    Raises:
-        IdentityError: these weights or libraries differ from those of the store; the message says how.
-        UnknownNameError: a feature set is of no known backbone, as imported ones.
-    """
+    """Return what made the store's feature sets; weights from files have to be given, by backbone."""
     extractors = []
     for name in store.feature_sets():
         identity = store.identity(name)
         recorded = recorded_weights(identity.weights)
-        own = {
-            backbone: source
-            for backbone in backbone_names([name])
-            if (source := weights.get(backbone, recorded)) is not None
-        }
+        sources = {backbone: weights.get(backbone, recorded) for backbone in backbone_names([name])}
+        own = {backbone: source for backbone, source in sources.items() if source is not None}
         (extractor,) = build_extractors([name], own, *recorded_precision(identity.precision))
         if extractor.identity != identity:
-            raise IdentityError(
-                f"feature set '{name}' of '{store.path}' cannot be made here as it was; stored against here: "
-                f"{identity.differences(extractor.identity)}. Name the same file with --weights, and use the "
-                "same versions."
+            message = (
+                f"feature set '{name}' of '{store.path}' cannot be made here as it was; stored against here"
             )
+            differences = identity.differences(extractor.identity)
+            hint = "Name the same file with --weights, and use the same versions."
+            raise IdentityError(f"{message}: {differences}. {hint}")
         extractors.append(extractor)
     return extractors
 
@@ -116,12 +102,7 @@ def repair(
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> ExtractionSummary:
-    """Extract damaged videos again, and no others; if interrupted, `vqafeat extract` does the rest.
-
-    Raises:
-        DatasetError: a video's file is missing; nothing was removed.
-        StoreError: the store is packed, or another process is writing to it.
-    """
+    """Extract damaged videos again, and no others; if interrupted, `vqafeat extract` does the rest."""
     dataset = stored_dataset(store, names, root)
     with store.exclusive():
         for name in names:
@@ -161,11 +142,8 @@ def _difference(store: FeatureStore, again: FeatureStore, feature_set: str, vide
     stored, new = store.read(feature_set, video), again.read(feature_set, video)
     times, new_times = store.seconds(video), again.seconds(video)
     same_times = times is None or (new_times is not None and np.array_equal(times, new_times))
-    if (
-        stored.values.shape != new.values.shape
-        or not np.array_equal(stored.frame, new.frame)
-        or not same_times
-    ):
+    same_rows = stored.values.shape == new.values.shape and np.array_equal(stored.frame, new.frame)
+    if not (same_rows and same_times):
         return float("inf")
     values = stored.values.astype(np.float64)
     largest = np.abs(values).max(initial=np.finfo(np.float32).tiny)

@@ -47,11 +47,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Message: consecutive frames.
+    """Message: consecutive frames from index `first`, with the presentation time of each.
 
     Attributes:
-        first: index of the first one.
-        seconds: presentation time of each.
         slot: which buffer holds the bytes.
         data: (frame, layout.nbytes) uint8, valid until the next message is requested.
     """
@@ -152,8 +150,6 @@ def _check_against_software(job: DecodeJob, chunk: Chunk) -> None:
             expected = np.empty(frame.layout.nbytes, np.uint8)
             frame.write_to(expected)
             if frame.layout != chunk.layout or not np.array_equal(expected, samples):
-                raise VideoError(
-                    "hardware-differs",
-                    f"'{job.path}': frame {frame.index} decoded by {job.hardware} differs from the "
-                    "processor's; use --decoder cpu for it.",
-                )
+                which = f"'{job.path}': frame {frame.index} decoded by {job.hardware}"
+                message = f"{which} differs from the processor's; use --decoder cpu for it."
+                raise VideoError("hardware-differs", message)

@@ -40,10 +40,8 @@ class DecodePool(Generic[Key]):
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
         if workers < 1:
-            raise ArgumentError(
-                f"workers is {workers}; at least 1 decoding process is needed (0 decodes in this process, "
-                "without a pool)."
-            )
+            needed = "at least 1 decoding process is needed (0 decodes in this process, without a pool)"
+            raise ArgumentError(f"workers is {workers}; {needed}.")
         if not timeout_seconds > 0:
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
         self._timeout = timeout_seconds
@@ -117,12 +115,9 @@ class _Worker:
         memory = anonymous_file(SLOTS * SLOT_BYTES, "vqafeat-frames")
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
         # a new session, so that Ctrl-C at a terminal reaches only this process
+        files, null = (theirs.fileno(), memory), subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command,
-            pass_fds=(theirs.fileno(), memory),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
+            command, pass_fds=files, stdin=null, stdout=null, start_new_session=True
         )
         theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())

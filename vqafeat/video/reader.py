@@ -57,11 +57,11 @@ class DecodeLimits:
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Raise VideoError if frames are larger than allowed."""
         if width * height > self.max_pixels:
-            raise VideoError(
-                "too-large",
-                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed; "
-                f"if that is right, give --max-pixels {width * height}.",
+            message = (
+                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed"
             )
+            hint = f"if that is right, give --max-pixels {width * height}"
+            raise VideoError("too-large", f"{message}; {hint}.")
 
     def check_count(self, path: Path, frames: int) -> None:
         """Raise VideoError if there are more frames than allowed."""
@@ -83,8 +83,7 @@ class Frame:
     """One decoded frame, valid until the next one is requested.
 
     Attributes:
-        index: position among the decoded frames, from 0.
-        seconds: presentation time.
+        index: among the decoded frames, from 0.
         layout: of the bytes that `write_to` writes.
     """
 
@@ -96,15 +95,12 @@ class Frame:
     @property
     def rgb(self) -> npt.NDArray[np.uint8]:
         """(height, width, 3) uint8 by swscale, rotation applied."""
-        return np.rot90(self._coded_rgb(), self.layout.quarter_turns)
-
-    def _coded_rgb(self) -> npt.NDArray[np.uint8]:
-        return cast("npt.NDArray[np.uint8]", self.picture.to_ndarray(format="rgb24"))
+        return np.rot90(self.picture.to_ndarray(format="rgb24"), self.layout.quarter_turns)
 
     def write_to(self, buffer: npt.NDArray[np.uint8]) -> None:
         """Copy the frame into (layout.nbytes,) uint8."""
         if not self.layout.planes:
-            buffer[:] = self._coded_rgb().reshape(-1)
+            buffer[:] = self.picture.to_ndarray(format="rgb24").reshape(-1)
             return
         start = 0
         for samples in self._planes():
@@ -175,8 +171,7 @@ class VideoReader:
         codec.thread_count = 1
         codec.options = {"max_pixels": str(self._limits.max_pixels)}  # for what the stream claims later
         self._seconds: list[float] = []
-        self._corrupt_frames, self._sound = 0, False
-        self._assumed_times = False
+        self._corrupt_frames, self._sound, self._assumed_times = 0, False, False
         self._first: VideoFrame | None = None
 
     def __enter__(self) -> Self:
@@ -212,10 +207,8 @@ class VideoReader:
         self._limits.check_size(self.path, picture.width, picture.height)
         if (picture.width, picture.height) != (first.width, first.height):
             sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height}"
-            raise VideoError(
-                "size-changes",
-                f"'{self.path}' changes {sizes} at frame {len(self._seconds)}; split it by size.",
-            )
+            message = f"'{self.path}' changes {sizes} at frame {len(self._seconds)}; split it by size."
+            raise VideoError("size-changes", message)
         index, seconds = len(self._seconds), self._time_of(picture)
         self._limits.check_count(self.path, index + 1)
         self._seconds.append(seconds)
@@ -259,9 +252,8 @@ class VideoReader:
         """Return properties of the decoded video, as JSON values for the store; after the last frame."""
         first, stream = self._first, self._stream
         if first is None:
-            raise VideoError(
-                "no-frames", f"source of '{self.path}' was requested before its frames were read."
-            )
+            message = f"source of '{self.path}' was requested before its frames were read."
+            raise VideoError("no-frames", message)
         size = layout_of(first).shown_size
         steps = np.diff(self._seconds)
         rate = stream.average_rate or stream.guessed_rate
@@ -299,11 +291,7 @@ def _ratio_text(ratio: Any) -> str:
 
 
 def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return the number of packets of the video, most often its number of frames, without decoding.
-
-    Raises:
-        VideoError: the video cannot be opened, or has no video stream.
-    """
+    """Return the number of packets of the video, most often its number of frames, without decoding."""
     with _opened(path, raw, None) as container:
         stream = _video_stream(container, path)
         try:
@@ -314,11 +302,7 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
 
 
 def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1.
-
-    Raises:
-        VideoError: the video cannot be opened, or has no video stream.
-    """
+    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
     with _opened(path, raw, None) as container:
         stream = _video_stream(container, path)
         seconds = _duration_seconds(stream) or (container.duration or 0) / av.time_base
@@ -343,24 +327,15 @@ def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputC
 
 def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
-        raise VideoError(
-            "no-geometry",
-            f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw] in a "
-            "manifest (for `vqafeat predict`, with --raw).",
-        )
+        message = f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw]"
+        raise VideoError("no-geometry", f"{message} in a manifest (for `vqafeat predict`, with --raw).")
     frame_bytes = raw_frame_bytes(raw)
-    size = path.stat().st_size
+    size, frame_size = path.stat().st_size, f"{raw.width}x{raw.height}"
     if size == 0 or size % frame_bytes:
-        raise VideoError(
-            "breaks-midway",
-            f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({raw.width}x{raw.height} "
-            f"{raw.pixel_format}): it is cut, or its geometry is another.",
-        )
-    options = {
-        "video_size": f"{raw.width}x{raw.height}",
-        "pixel_format": raw.pixel_format,
-        "framerate": str(raw.frame_rate_hz),
-    }
+        message = f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({frame_size} {raw.pixel_format})"
+        raise VideoError("breaks-midway", f"{message}: it is cut, or its geometry is another.")
+    rate = str(raw.frame_rate_hz)
+    options = {"video_size": frame_size, "pixel_format": raw.pixel_format, "framerate": rate}
     return av.open(path, mode="r", format="rawvideo", options=options)
 
 
@@ -369,10 +344,10 @@ def raw_frame_bytes(raw: RawGeometry) -> int:
     try:
         pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
     except ValueError as error:
-        raise VideoError(
-            "no-geometry",
-            f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual.",
-        ) from error
+        message = (
+            f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual."
+        )
+        raise VideoError("no-geometry", message) from error
     return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
 
 

@@ -13,6 +13,7 @@ from vqafeat.video.chunks import Buffer, Chunk, decode_chunks
 
 READY = "ready"  # sent once, so that the start of the process does not count as a video that hangs
 SLOTS = 3  # one being read, one full, one being filled
+_NO_DATA = np.empty((0, 0), np.uint8)
 SLOT_BYTES = 1 << 30  # reserved; only pages that were written to take memory
 
 
@@ -29,14 +30,11 @@ def main(connection_descriptor: int, memory_descriptor: int) -> None:
                 slots.free(received)
             else:
                 for message in decode_chunks(received, slots.next_buffer):
-                    connection.send(_without_data(message) if isinstance(message, Chunk) else message)
+                    # the parent reads a chunk's bytes from the same memory
+                    sent = replace(message, data=_NO_DATA) if isinstance(message, Chunk) else message
+                    connection.send(sent)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _without_data(chunk: Chunk) -> Chunk:
-    """The parent reads the bytes from the same memory."""
-    return replace(chunk, data=np.empty((0, chunk.layout.nbytes), np.uint8))
 
 
 class _Slots:
