@@ -147,11 +147,11 @@ def test_decode_pool__processes_end_with_a_killed_parent(tmp_path: Path) -> None
     ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "decoding\n"
-        listed = subprocess.run(
+        children = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True
         ).stdout
         parent.kill()
-    (worker,) = map(int, listed.split())
+    (worker,) = map(int, children.split())
     for _ in range(100):
         state = Path(f"/proc/{worker}/stat")
         if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
