@@ -269,9 +269,8 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScoredVideo]:
     def score(folder: Path, features: VideoFeatures, seconds: list[float]) -> ScoredVideo:
         decoded = ExtractedVideo(FrameTable(np.array(seconds), {"sha256": "0"}), {"tiny": features})
         monkeypatch.setattr(predict, "Pipeline", lambda *arguments: OneVideo(decoded))
-        monkeypatch.setattr(
-            predict, "build_extractors", lambda *arguments: [SimpleNamespace(feature_set="tiny")]
-        )
+        extractors = [SimpleNamespace(feature_set="tiny")]
+        monkeypatch.setattr(predict.feature_sets, "build_extractors", lambda *arguments: extractors)
         monkeypatch.setattr(predict, "BACKBONES", {"tiny": None})
         scorer = Scorer(Model.load(folder), {"tiny": "random"}, 0, any_features=True)
         return scorer.score(Path("new.mp4"))
