@@ -37,7 +37,7 @@ def labels_argument(labels: Sequence[Path]) -> Path | Sequence[Path] | None:
 
 
 def is_own_file(name_or_path: str) -> bool:
-    """Tell whether a data set is named by the path of its own CSV or manifest."""
+    """Return whether `--dataset` is the path of a CSV or a manifest, and not a known name."""
     return name_or_path.lower().endswith((".csv", ".toml"))
 
 

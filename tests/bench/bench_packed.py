@@ -128,7 +128,7 @@ def serve(port: int, folders: list[Path]) -> None:
 
 
 def object_store_lines(stores: dict[str, Path], videos: int, most: int) -> None:
-    """Print the same for an S3 of moto's on loopback, in a process of its own, and how long a copy for a fit
+    """Print the same for moto's S3 server on loopback, in a separate process, and how long a copy for a fit
     takes, with an epoch from it.
 
     Of a packed store, `most` videos are read at each access, since moto reads a whole shard for each; of a

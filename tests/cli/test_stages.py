@@ -207,7 +207,7 @@ def test_evaluate__equals_the_figures_of_the_fit(run: Run, avg_gru: Path) -> Non
     for name in ("plcc_plain", "rmse_plain", "rmse_calibrated"):
         assert measured[name] == pytest.approx(result[name]["mean"], abs=1e-5)
     assert (result["few_videos"], measured["few_videos"]) == (True, True)
-    assert "the test parts of its own 2 splits" in run("evaluate", avg_gru).out
+    assert "the test parts of the run's 2 splits" in run("evaluate", avg_gru).out
 
 
 def test_show__a_run_with_its_figures_epochs_and_calibration(run: Run, avg_gru: Path) -> None:

@@ -590,7 +590,7 @@ def test_load_dataset__distinguishes_unknown_names_from_folders(tmp_path: Path) 
         load_dataset(str(tmp_path))
 
 
-# --- one's own CSV
+# --- a user's CSV
 
 
 def test_own_csv__is_a_data_set(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def large_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Page]]:
-    """Return an opener of pages; at the end none may have complained, asked for anything but its videos, or
+    """Return an opener of pages; at the end none may have logged an error, requested more than its videos, or
     shown a dialogue.
     """
     messages: list[str] = []

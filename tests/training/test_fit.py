@@ -347,7 +347,7 @@ def test_evaluate__on_the_same_data_set_repeats_the_fit(make_store: MakeStore, t
     store = make_store()
     run = small_fit(store, tmp_path / "run")
     evaluation = evaluate(run.path, store)
-    assert evaluation.measured_on == "the test parts of its own 2 splits of 'tiny'"
+    assert evaluation.measured_on == "the test parts of the run's 2 splits of 'tiny'"
     assert evaluation.summary.srocc.values == pytest.approx(run.metrics.srocc.values)
     assert evaluation.summary.rmse.values == pytest.approx(run.metrics.rmse.values, abs=1e-5)
     relabelled = evaluate(run.path, make_store(digest="d2"))

@@ -169,7 +169,7 @@ def test_fit__scores_and_measures_each_data_set_on_its_scale(make_store: MakeSto
         own = source.read("tiny", rows[0].video).values
         assert model.score(own, 0) == pytest.approx(rows[0].score, abs=1e-5)
         result = evaluate(run.path, make_store(SIZES[name == "other"], name=name))
-        assert result.measured_on == f"the test parts of its own 1 splits of '{name}'"
+        assert result.measured_on == f"the test parts of the run's 1 splits of '{name}'"
         assert result.summary.srocc.values == pytest.approx((sroccs[name],))
     assert run.metrics.srocc.values == pytest.approx(((5 * sroccs["tiny"] + 3 * sroccs["other"]) / 8,))
     assert np.isnan(run.metrics.rmse.mean)

@@ -1,4 +1,4 @@
-"""A stopped fit goes on to the same run; a finished one is found and not repeated; others are kept apart."""
+"""A stopped fit resumes to the same run; a finished one is not repeated; other runs are kept."""
 
 from collections.abc import Callable
 from pathlib import Path

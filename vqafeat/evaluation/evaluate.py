@@ -30,7 +30,7 @@ class Evaluation:
     """The scores and metrics, one value a head, of a run on a data set.
 
     Attributes:
-        measured_on: in words, for example "the test parts of its own 10 splits".
+        measured_on: in words, for example "the test parts of the run's 10 splits".
         mapping: what PLCC and RMSE are computed after.
     """
 
@@ -138,7 +138,7 @@ def _tests_of_run(recorded: Mapping[str, Any], model: Model, source: FeatureRead
         missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
         raise ArgumentError(f"{missing}; use its own store, or fit again.")
     changed = [CHANGED_SINCE] if dataset.digest != trained_on.digest else []
-    words = f"the test parts of its own {len(splits)} splits of '{dataset.name}'"
+    words = f"the test parts of the run's {len(splits)} splits of '{dataset.name}'"
     return _Tests(tests, words, changed + notes)
 
 
@@ -169,7 +169,7 @@ def _tests_of_part(part: str, splits: NamedSplits, model: Model, dataset: Datase
 
 
 def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> str:
-    """Return what the measured videos share with training; the run's own report is of its own test parts."""
+    """Return what the measured videos share with the training parts."""
     row = {video.name: number for number, video in enumerate(dataset.videos)}
     measured = tuple(row[name] for name in videos)
     trained = [tuple(row[name] for name in split["train"] if name in row) for split in splits]

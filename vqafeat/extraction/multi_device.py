@@ -104,7 +104,7 @@ def _stop(processes: Collection[BaseProcess]) -> None:
 
 
 class _PipeTally(Tally):
-    """Sends events to the parent process, which calls the same methods of its own tally."""
+    """Sends events to the parent process, which counts them in its tally."""
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         super().__init__()
