@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vqafeat"
 FLOORS = [
     ["errors"],
-    ["registry", "io", "system"],
+    ["registry", "io", "schema", "system"],
     ["remote", "cluster", "metrics", "statistics"],
     ["datasets"],
     ["store"],

@@ -1,0 +1,71 @@
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from vqafeat.errors import DatasetError, WeightsError
+from vqafeat.schema import parse
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise DatasetError("name is empty; write one.")
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    limits: tuple[float, float] = (0.0, 1.0)
+    rows: tuple[Row, ...] = ()
+    first: Row | None = None
+    tolerance: dict[str, float] = field(default_factory=dict)
+
+
+def test_parse__makes_nested_dataclasses_tuples_and_floats() -> None:
+    values = {"title": "T", "limits": [1, 5], "rows": [{"name": "a"}], "first": {"name": "b", "width": 3}}
+    assert parse(Table, values, "table") == Table("T", (1.0, 5.0), (Row("a"),), Row("b", 3))
+    assert isinstance(parse(Table, values, "table").limits[0], float)
+
+
+def test_parse__keeps_infinity() -> None:
+    assert parse(Table, {"title": "T", "limits": [0, float("inf")]}, "table").limits[1] == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "x"}, "table 't.toml': unknown key 'titel': did you mean title?"),
+        ({"zzz": 1}, "table 't.toml': unknown key 'zzz': known are: title, limits, rows, first, tolerance."),
+        ({"title": 3}, "table 't.toml': title: 3 must be a valid string."),
+        ({"title": None}, "table 't.toml': title: None must be a valid string."),
+        ({"limits": [1]}, "table 't.toml': limits: item 2 is missing; add it."),
+        ({"limits": [1, "2"]}, "table 't.toml': limits[1]: '2' must be a valid number."),
+        ({"limits": [1, True]}, "table 't.toml': limits[1]: True must be a valid number."),
+        ({"rows": {}}, "table 't.toml': rows: {} must be a valid array."),
+        ({"rows": [{"name": "a"}, {}]}, "table 't.toml': rows[1]: missing key 'name'; add it."),
+        ({"rows": [{"nam": "a"}]}, "table 't.toml': rows[0]: unknown key 'nam': did you mean name?"),
+        ({"first": {"name": "a", "wdt": 1}}, "table 't.toml': first: unknown key 'wdt': did you mean width?"),
+        ({"first": 3}, "table 't.toml': first: 3 must be a table."),
+        ({"rows": [{"name": ""}]}, "table 't.toml': name is empty; write one."),
+        ({"tolerance": {"srocc": "a"}}, "table 't.toml': tolerance.srocc: 'a' must be a valid number."),
+    ],
+)
+def test_parse__says_what_is_wrong_and_where(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError) as error:
+        parse(Table, {"title": "T", **change}, "table 't.toml'")
+    assert str(error.value) == message
+
+
+def test_parse__missing_key() -> None:
+    with pytest.raises(DatasetError, match="table: missing key 'title'; add it"):
+        parse(Table, {}, "table")
+
+
+def test_parse__raises_the_error_type_of_the_caller() -> None:
+    with pytest.raises(WeightsError, match=r"run\.json: title: 3 must be a valid string"):
+        parse(Table, {"title": 3}, "run.json", WeightsError)

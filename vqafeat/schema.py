@@ -1,0 +1,93 @@
+"""Reading of tables from TOML and JSON files into dataclasses, checked key by key with pydantic."""
+
+import json
+from collections.abc import Collection
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from vqafeat.errors import DatasetError, VqafeatError
+
+Kind = TypeVar("Kind")
+# pydantic's types of problems
+_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
+_MISSING_KEY = ("missing", "missing_argument")
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def parse(
+    kind: type[Kind], values: object, where: str, error_type: type[VqafeatError] = DatasetError
+) -> Kind:
+    """Return the dataclass `kind` made of the values of a TOML or JSON table.
+
+    A list becomes a tuple, and a whole number becomes a float; no other type is converted.
+
+    Args:
+        where: the file and table, which messages name first.
+        error_type: what is raised; `DatasetError` unless another one is named.
+
+    Raises:
+        VqafeatError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+    """
+    try:
+        text = json.dumps(values, default=str)
+        return cast(Kind, _adapter(kind).validate_json(text, strict=True, extra="forbid"))
+    except ValidationError as error:
+        raise error_type(_message(kind, error.errors(), where)) from error
+    except VqafeatError as error:
+        raise error_type(f"{where}: {error}") from error
+
+
+def refuse_unknown(keys: Collection[str], known: Collection[str], where: str) -> None:
+    """Refuse keys that are not known.
+
+    Raises:
+        DatasetError: names the first such key and the nearest known ones.
+    """
+    for key in keys:
+        if key not in known:
+            raise DatasetError(f"{where}: {_unknown_key(key, known)}")
+
+
+def _unknown_key(key: str, known: Collection[str]) -> str:
+    near = get_close_matches(key, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."
+    return f"unknown key '{key}': {hint}"
+
+
+def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
+    # a key that is mistyped is unknown and missing; the first says more
+    problem = next((item for item in problems if item["type"] in _UNKNOWN_KEY), problems[0])
+    *tables, key = problem["loc"] or ("",)
+    if problem["type"] in _UNKNOWN_KEY:
+        return f"{_place(where, tables)}: {_unknown_key(str(key), _known_keys(kind, tables))}"
+    if problem["type"] in _MISSING_KEY and isinstance(key, str):
+        return f"{_place(where, tables)}: missing key '{key}'; add it."
+    if problem["type"] in _MISSING_KEY:
+        return f"{_place(where, tables)}: item {int(key) + 1} is missing; add it."
+    allowed = problem["msg"].removeprefix("Input should be ").replace("an object", "a table")
+    return f"{_place(where, [*tables, key])}: {problem['input']!r} must be {allowed}."
+
+
+def _place(where: str, keys: list[int | str]) -> str:
+    """Return `where` and the path of a value, for example `table 'x.toml': rows[2].name`."""
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).strip(".")
+    return f"{where}: {path}" if path else where
+
+
+def _known_keys(kind: Any, tables: list[int | str]) -> list[str]:
+    """Return the keys of the table that is reached from `kind` by the keys and indices `tables`."""
+    for table in tables:
+        kind = get_type_hints(kind)[str(table)] if is_dataclass(kind) else get_args(kind)[0]
+        if get_origin(kind) in (Union, UnionType):
+            kind = next(part for part in get_args(kind) if part is not NoneType)
+    return [item.name for item in fields(kind)] if is_dataclass(kind) else []
