@@ -40,7 +40,7 @@ def parse(
     """
     try:
         text = json.dumps(values, default=str)
-        return cast(Kind, _adapter(kind).validate_json(text, strict=True, extra="forbid"))
+        return cast(Kind, _adapter(cast(Any, kind)).validate_json(text, strict=True, extra="forbid"))
     except ValidationError as error:
         raise error_type(_message(kind, error.errors(), where)) from error
     except VqafeatError as error:
