@@ -61,12 +61,33 @@ def test_all__names_what_there_is() -> None:
         _ = vf.nothing  # type: ignore[attr-defined]
 
 
-def test_guide__runs_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def python_blocks(page: str) -> str:
+    """Return the Python code that a page of the documentation shows."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL))
+
+
+# the first page names a data set that is not at hand; the tutorial's data set and random weights replace it
+AT_HAND = {
+    '"konvid", root="/data/konvid"': '"demo/labels.csv"',
+    '["resnet50"]': '["resnet18"], weights={"resnet18": "random"}',
+    'features="resnet50", head="sub-gru"': 'features="resnet18", splits=2, overrides={"epochs": 2}',
+    '"clip.mp4")': '"demo/" + store.dataset.videos[0].name, weights={"resnet18": "random"})',
+}
+
+
+def test_pages__their_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tutorial, then the block that reads its store without vqafeat, then the first page."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
-    (tmp_path / "guide.py").write_text("\n".join(blocks))
-    printed = run_python("guide.py")
-    assert "resnet18 (1024)" in printed
+    first_page = python_blocks("index.md")
+    for shown, instead in AT_HAND.items():
+        assert shown in first_page
+        first_page = first_page.replace(shown, instead)
+    code = [python_blocks("api.md"), python_blocks("reference/format.md"), first_page]
+    (tmp_path / "guide.py").write_text("\n".join(code))
+    printed = run_python("guide.py").splitlines()
+    assert any("resnet18 (1024)" in line for line in printed)
+    assert any(line.endswith(" 1024) [0 1 2]") for line in printed), "rows of a video, read by zarr alone"
+    assert 0 <= float(printed[-1]) <= 100, "the score of a clip"
 
 
 @pytest.mark.parametrize("way", ["script", "-c", "--plugin"])
