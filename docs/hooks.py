@@ -1,6 +1,6 @@
 """Fill the pages of the documentation with what the package itself knows, when the site is built.
 
-`<!-- tables: fontanel -->` becomes the list of the shipped tables whose name starts so, `<!-- list: heads -->`
+`<!-- tables: fontanel -->` becomes the list of tables whose name starts so, `<!-- list: heads -->`
 a table of what `vqafeat list heads` prints, and `<!-- commands -->` the help text of every command.
 """
 
@@ -15,7 +15,7 @@ from vqafeat_cli.main import cli
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.load import load_table
 
-HELP_WIDTH = 110
+HELP_WIDTH = 84
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -1,6 +1,6 @@
 """Time and memory of `vqafeat extract` against the length and the size of a video, as a table and a plot.
 
-python tests/bench/bench_growth.py [--plot tests/bench/growth.png]
+python tests/bench/bench_growth.py [--plot growth.png]
 """
 
 import argparse
@@ -62,7 +62,7 @@ def extracted(width: int, height: int, frames: int) -> Run:
 def main() -> None:
     """Print the tables and draw the plot."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--plot", type=Path, default=Path(__file__).with_name("growth.png"))
+    parser.add_argument("--plot", type=Path, default=Path("growth.png"))
     plot = parser.parse_args().plot
     print(machine())
     by_length = {frames: extracted(*SIZES["540p"], frames) for frames in LENGTHS}
