@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import print_row, start_table
 
 from vqafeat.datasets import load_dataset, locate_videos
 from vqafeat.extraction.extract import extract_features
@@ -97,7 +98,7 @@ def figures(rows: Sequence[Prediction], values: Sequence[float], mos_range: tupl
 RECORDED = {"K": "KoNViD-1k", "N": "LIVE-VQC", "L": "LIVE-Qualcomm", "C": "CVD2014", "Y": "YouTube-UGC"}
 
 
-def recorded_line(archive: Any, key: str) -> str:
+def recorded_line(archive: Any, key: str) -> list[str]:
     """Return the row of a data set: RMSE of its aligned scores as they are, by a least squares line, as
     calibrated, and by a logistic.
     """
@@ -116,16 +117,15 @@ def recorded_line(archive: Any, key: str) -> str:
         ]
         limited = [ways[0], *(np.clip(way, low, high) for way in ways[1:])]
         errors.append([np.sqrt(np.mean((way - mos[other]) ** 2)) for way in limited])
-    cells = " | ".join(f"{value:.3f}" for value in np.mean(errors, axis=0))
-    return f"| {RECORDED[key]} ({len(own)} videos) | {cells} |"
+    return [f"{RECORDED[key]} ({len(own)} videos)", *(f"{value:.3f}" for value in np.mean(errors, axis=0))]
 
 
 def show_recorded() -> None:
     """Print the table of the recorded predictions."""
-    print("\n| recorded | output | least squares line | calibrated | logistic |\n|---|---|---|---|---|")
+    start_table("recorded", "output", "least squares line", "calibrated", "logistic")
     with np.load(DATA / "recorded" / "li2022_predictions.npz") as archive:
         for key in RECORDED:
-            print(recorded_line(archive, key), flush=True)
+            print_row(*recorded_line(archive, key))
 
 
 def main() -> None:
@@ -148,11 +148,12 @@ def main() -> None:
             store = STORES[name](folder)
             mos_range = store.dataset.mos_range
             print(f"\n{name}: labels {mos_range[0]:g} to {mos_range[1]:g}, {SPLITS} splits {RATIOS[name]}\n")
-            print(
-                "| head | outside, before | RMSE, before | outside, output | RMSE, output | outside, score "
-                "| RMSE, score |"
-            )
-            print("|---|---|---|---|---|---|---|", flush=True)
+            values = [
+                f"{value}: {what}"
+                for value in ("before", "output", "score")
+                for what in ("off the scale", "RMSE")
+            ]
+            start_table("head", *values)
             for head in arguments.heads:
                 before = tested(store, head, name, folder / head / "before", VERSION_1, arguments.jobs)
                 rows = tested(store, head, name, folder / head / "now", {}, arguments.jobs)
@@ -161,7 +162,7 @@ def main() -> None:
                     figures(rows, [getattr(row, key) for row in rows], mos_range)
                     for key in ("prediction", "score")
                 ]
-                print(f"| {head} | {' | '.join(columns)} |", flush=True)
+                print_row(head, *columns)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 import torch
-from measuring import clip_540p, machine, median_seconds
+from measuring import clip_540p, median_seconds, print_row, start_table
 
 from vqafeat.video import Chunk, DecodeJob, DecodePool, VideoEnd, decode_here
 from vqafeat.video.rgb import to_rgb
@@ -79,7 +79,6 @@ def main() -> None:
     parser.add_argument("--ffmpeg", default=shutil.which("ffmpeg"))
     program, clip = parser.parse_args().ffmpeg, clip_540p()
     torch.set_num_threads(2)
-    print(machine(), clip.name)
     frames = chunks(clip)
     rates = {}
     if program:
@@ -93,8 +92,9 @@ def main() -> None:
     )
     for workers in (1, 2):
         rates[f"vqafeat, {workers} processes"] = sorted(pool(clip, workers) for _ in range(3))[1]
+    start_table(clip.name, "frames/s")
     for name, rate in rates.items():
-        print(f"| {name} | {rate:.0f} |")
+        print_row(name, f"{rate:.0f}")
     with_planes = [message for message in decode_here(DecodeJob(clip)) if isinstance(message, Chunk)][:1]
     data = torch.from_numpy(with_planes[0].data[:1].copy())
     seconds = median_seconds(lambda: to_rgb(data, with_planes[0].layout), 50)

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from measuring import print_row, start_table
+
 from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.statistics import compare
@@ -48,7 +50,7 @@ def main() -> None:
         import_vsfa(FEATURES, dataset, store)
         splits = [make_split(store.dataset, "content", SplitRequest(run)) for run in range(SPLITS)]
         for group in sys.argv[1:] or GROUPS:
-            print(f"| {group} | seconds | test SROCC mean ± std (median) |\n|---|---|---|")
+            start_table(group, "test SROCC, mean ± deviation (median)", "seconds")
             series = {}
             for name, choice in GROUPS[group].items():
                 start = time.perf_counter()
@@ -57,10 +59,8 @@ def main() -> None:
                 srocc = run.metrics.srocc
                 series[name] = srocc.values
                 seconds = time.perf_counter() - start
-                print(
-                    f"| {name} | {seconds:.1f} | {srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f}) |",
-                    flush=True,
-                )
+                words = f"{srocc.mean:.3f} ± {srocc.std:.3f} ({srocc.median:.3f})"
+                print_row(name, words, f"{seconds:.0f}")
             for comparison in compare(series, baseline=next(iter(series))):
                 print(comparison, flush=True)
 

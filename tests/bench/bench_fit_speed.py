@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from measuring import machine
+from measuring import print_row, start_table
 from torch import Tensor, nn
 
 from vqafeat.splits import Split
@@ -159,7 +159,6 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    print(machine())
     sequences = read_cache()
     splits = random_splits(given.splits, len(sequences))
     rounds = []
@@ -175,10 +174,11 @@ def main() -> None:
                 )
             )
             print("  ".join(f"{seconds:.1f} s" for seconds in rounds[-1]), flush=True)
+    start_table("", "seconds", "ms for an epoch of a split, with validation")
     for name, values in zip(
         ("vqafeat", "released way", "the FC's products alone"), zip(*rounds, strict=True), strict=True
     ):
-        print(f"| {name} | {median(values):.1f} | {median(values) / given.epochs / given.splits * 1e3:.0f} |")
+        print_row(name, f"{median(values):.1f}", f"{median(values) / given.epochs / given.splits * 1e3:.0f}")
     print(
         f"{median(released / own for own, released, _ in rounds):.2f} times the released way; "
         f"{median(products / own for own, _, products in rounds):.0%} of the rate of the products alone"

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import matplotlib as mpl
 import numpy as np
-from measuring import Run, machine, run_measured
+from measuring import Run, print_row, run_measured, start_table
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -64,14 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--plot", type=Path, default=Path("growth.png"))
     plot = parser.parse_args().plot
-    print(machine())
     by_length = {frames: extracted(*SIZES["540p"], frames) for frames in LENGTHS}
     by_size = {name: extracted(*size, FRAMES_A_SIZE) for name, size in SIZES.items()}
-    print("| clip | seconds | peak GiB |\n|---|---|---|")
+    start_table("clip", "seconds", "peak GiB")
     for frames, run in by_length.items():
-        print(f"| 540p, {frames} frames | {run.seconds:.1f} | {run.peak_gib:.2f} |")
+        print_row(f"540p, {frames} frames", f"{run.seconds:.1f}", f"{run.peak_gib:.2f}")
     for name, run in by_size.items():
-        print(f"| {name}, {FRAMES_A_SIZE} frames | {run.seconds:.1f} | {run.peak_gib:.2f} |")
+        print_row(f"{name}, {FRAMES_A_SIZE} frames", f"{run.seconds:.1f}", f"{run.peak_gib:.2f}")
     draw(by_length, by_size, plot)
 
 

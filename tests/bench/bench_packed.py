@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from measuring import machine
+from measuring import print_row, start_table
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.remote import StorePath, map_concurrently, parse_path
@@ -90,10 +90,7 @@ def line(name: str, path: StorePath, local: Path, rounds: int = 3, most: int = s
     files = sum(one.is_file() for one in local.rglob("*"))
     opening = statistics.median(timed(lambda: opened(path)) for _ in range(rounds))
     reading, videos = statistics.median(epoch(path, most) for _ in range(rounds))
-    print(
-        f"| {name} | {files} | {opening:.3f} | {reading:.2f} for {videos} | {1000 * reading / videos:.2f} |",
-        flush=True,
-    )
+    print_row(name, videos, files, f"{opening:.3f}", f"{reading:.2f}", f"{1000 * reading / videos:.2f}")
 
 
 def serve(port: int, folders: list[Path]) -> None:
@@ -167,11 +164,8 @@ def as_a_fit_does(name: str, url: StorePath) -> None:
         with cached_copy(store, ["made"], Cache(Path(folder)), lambda _: None) as copy:
             copied = time.perf_counter() - start
             reading, videos = epoch(copy.path, sys.maxsize)
-        print(
-            f"| {name} | | {copied:.2f}, the copy | {reading:.2f} for {videos} | "
-            f"{1000 * (copied + reading) / videos:.2f} |",
-            flush=True,
-        )
+        each = 1000 * (copied + reading) / videos
+        print_row(name, videos, "", "", f"{copied:.2f} + {reading:.2f}", f"{each:.2f}")
 
 
 def answers(port: int) -> bool:
@@ -188,11 +182,7 @@ def both(folder: Path, videos: int, channels: int) -> tuple[Path, Path]:
     plain, packed = made(folder, videos, channels), folder / "packed.zarr"
     seconds = timed(lambda: pack_store(plain.path, packed))
     print(f"\n{videos} videos, {channels} channels, {gib_of(packed):.2f} GiB; packed in {seconds:.1f} s\n")
-    print(
-        "| store | files | opened, all videos known (s) | rows of videos read (s) | ms a video "
-        "|\n|---|---|---|---|---|",
-        flush=True,
-    )
+    start_table("store", "videos", "files", "open, s", "epoch, s", "ms a video")
     return plain.path, packed
 
 
@@ -226,7 +216,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.s3 and not all(importlib.util.find_spec(module) for module in ("moto", "s3fs", "upath")):
         parser.error("--s3 needs moto and vqafeat[s3], which are not installed here")
-    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = both(Path(folder), given.videos, given.channels)
         line("plain", plain, plain)

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from measuring import clip_540p, machine, median_seconds
+from measuring import clip_540p, median_seconds, print_row, start_table
 
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.backbones.network import shared_networks
@@ -57,15 +57,11 @@ def passes(clip: Path, frames: int) -> None:
         name: median_seconds(partial(extract_video, clip, extractors, resources=resources), ROUNDS)
         for name, extractors in alone.items()
     }
-    print(
-        f"one pass of {', '.join(NETWORKS)}: {frames / one:.2f} frames/s; three passes "
-        f"{frames / sum(each.values()):.2f} frames/s"
-    )
-    print(
-        "alone: "
-        + ", ".join(f"{name} {frames / seconds:.2f}" for name, seconds in each.items())
-        + " frames/s"
-    )
+    start_table("", "frames/s")
+    print_row(f"{', '.join(NETWORKS)} in one pass", f"{frames / one:.2f}")
+    print_row("in three passes", f"{frames / sum(each.values()):.2f}")
+    for name, seconds in each.items():
+        print_row(f"{name} alone", f"{frames / seconds:.2f}")
 
 
 def precisions() -> None:
@@ -78,22 +74,22 @@ def precisions() -> None:
         (network,) = shared_networks(built(["resnet50"], precision), torch.device("cpu"))
         network.frame_rows(frame)
         seconds[precision] = median_seconds(lambda: network.frame_rows(frame), 9)  # noqa: B023
-    print("ResNet-50: " + ", ".join(f"{name} {value:.3f} s a frame" for name, value in seconds.items()))
+    start_table("ResNet-50", "s a frame")
+    for precision, value in seconds.items():
+        print_row(precision, f"{value:.3f}")
 
 
 def differences(clip: Path) -> None:
     """Print how far bf16 and float16 storage move real features."""
     full = extract_video(clip, built(["squeezenet1_0"])).features["squeezenet1_0"].values
     half = extract_video(clip, built(["squeezenet1_0"], "bf16")).features["squeezenet1_0"].values
+    start_table("squeezenet1_0", "relative difference of a row, median", "largest")
     for name, rows in (
         ("computed in bf16", half),
         ("stored in float16", full.astype(np.float16).astype(np.float32)),
     ):
         error = np.linalg.norm(rows - full, axis=1) / np.linalg.norm(full, axis=1)
-        print(
-            f"squeezenet1_0 {name}: relative difference of a row {np.median(error):.1e}, largest "
-            f"{error.max():.1e}"
-        )
+        print_row(name, f"{np.median(error):.1e}", f"{error.max():.1e}")
 
 
 def main() -> None:
@@ -101,7 +97,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=70)
     count = parser.parse_args().frames
-    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         clip = shortened(clip_540p(), Path(folder), count)
         frames = len(extract_video(clip, built(["squeezenet1_0"])).table.seconds)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import machine
+from measuring import print_row, start_table
 from PIL import Image
 
 from vqafeat.backbones.network import resolve_precision
@@ -121,10 +121,7 @@ def main() -> None:
         "learning_rate": 1e-5,
     }
     recipe = PRETRAINING_RECIPES.get("li-released").overridden(changes)
-    print(machine())
-    print(
-        "| network | pairs a step | bare, images/s | loop, images/s | loop of bare |\n|---|---|---|---|---|"
-    )
+    start_table("network", "pairs a step", "bare pass, images/s", "loop, images/s", "loop / bare")
     with tempfile.TemporaryDirectory() as folder:
         count = given.pairs * (given.steps + 12)
         sets = draw_pairs(
@@ -137,10 +134,8 @@ def main() -> None:
             rows.append((bare, loop_rate(given.backbone, sets, recipe, computing, given.steps)))
         bare, loop = np.median(rows, axis=0)
         share = np.median([seconds / base for base, seconds in rows])
-        print(
-            f"| {given.backbone}, {given.crop}x{given.crop}, {device} | {given.pairs} | {bare:.2f} | "
-            f"{loop:.2f} | {share:.0%} |"
-        )
+        network = f"{given.backbone}, {given.crop}x{given.crop}, {device}"
+        print_row(network, given.pairs, f"{bare:.2f}", f"{loop:.2f}", f"{share:.0%}")
 
 
 if __name__ == "__main__":

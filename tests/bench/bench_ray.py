@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import ray
 import torch
-from measuring import machine
+from measuring import print_row, start_table
 
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.datasets import csv_dataset
@@ -83,12 +83,10 @@ def main() -> None:
             logging_level="ERROR",
             runtime_env=environment,
         )
-        print(f"{machine()}, Ray {ray.__version__}; {given.backbone}, one thread a worker")
         print(
-            f"{given.videos} clips of {given.frames} frames of 480x270; {4 * given.videos} of one frame of "
-            f"64x48"
+            f"Ray {ray.__version__}; {given.videos} clips of {given.frames} frames, {4 * given.videos} of one"
         )
-        print("| way | frames/s | start, s | ms a one-frame video |\n|---|---|---|---|")
+        start_table(given.backbone, "frames/s", "start, s", "ms for a video of one frame")
         for name, backend, workers in (
             ("local", "local", 1),
             ("ray, 1 worker", "ray", 1),
@@ -97,7 +95,7 @@ def main() -> None:
             seconds, whole = seconds_of(backend, ordinary, given.backbone, workers)
             short, _ = seconds_of(backend, tiny, given.backbone, workers)
             rate, each = given.videos * given.frames / seconds, short / len(tiny.videos) * 1000
-            print(f"| {name} | {rate:.1f} | {whole - seconds:.1f} | {each:.1f} |", flush=True)
+            print_row(name, f"{rate:.1f}", f"{whole - seconds:.1f}", f"{each:.1f}")
         ray.shutdown()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import Run, clip_540p, machine, median_seconds, run_measured, sgemm_gflops
+from measuring import Run, clip_540p, median_seconds, print_row, run_measured, sgemm_gflops, start_table
 from torchvision import models, transforms
 
 from vqafeat.backbones.feature_set import build_extractors
@@ -84,7 +84,6 @@ def main() -> None:
     if arguments.released:
         released_way(clip, arguments.released)
         return
-    print(machine())
     with VideoReader(clip) as reader:
         frames = sum(1 for _ in reader)
     with tempfile.TemporaryDirectory() as name:
@@ -97,14 +96,13 @@ def main() -> None:
         difference = compared(folder, clip)
     sgemm, network = statistics.mean(rates), statistics.mean(bare)
     seconds = statistics.median(run.seconds for run in ours)
-    print(
-        f"released way: {released.seconds:.0f} s, {frames / released.seconds:.2f} frames/s, peak "
-        f"{released.peak_gib:.2f} GiB"
-    )
-    print(
-        f"vqafeat: {seconds:.0f} s, {frames / seconds:.2f} frames/s, peak "
-        f"{max(run.peak_gib for run in ours):.2f} GiB"
-    )
+    start_table("", "seconds", "frames/s", "peak memory")
+    peak = max(run.peak_gib for run in ours)
+    for way, time_taken, gib in (
+        ("released way", released.seconds, released.peak_gib),
+        ("vqafeat", seconds, peak),
+    ):
+        print_row(way, f"{time_taken:.0f}", f"{frames / time_taken:.2f}", f"{gib:.2f} GiB")
     print(
         f"speed {released.seconds / seconds:.2f} times; largest relative difference of features "
         f"{difference:.1e}"

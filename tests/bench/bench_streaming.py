@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import machine
+from measuring import print_row, start_table
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.splits import Split
@@ -67,27 +67,22 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    print(machine())
     torch.set_num_threads(1)
     recipe = RECIPES.get("default")
     with tempfile.TemporaryDirectory() as folder:
         stored = load_features(made(Path(folder), given.videos), "made")
         inside = to_shared_memory(stored, 1 << 40)
         ahead = batching.PREPARED_AHEAD
-        print(
-            f"{given.videos} videos, {sum(stored.lengths) * CHANNELS * 2 / 2**30:.2f} GiB\n| way | s an "
-            f"epoch |\n|---|---|"
-        )
-        print(f"| in memory | {epoch_seconds(inside, recipe, given.repeats):.2f} |", flush=True)
-        print(f"| read ahead | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
+        gib = sum(stored.lengths) * CHANNELS * 2 / 2**30
+        start_table(f"{given.videos} videos, {gib:.2f} GiB", "s an epoch")
+        print_row("in memory", f"{epoch_seconds(inside, recipe, given.repeats):.2f}")
+        print_row("read ahead", f"{epoch_seconds(stored, recipe, given.repeats):.2f}")
         batching.PREPARED_AHEAD = 0
-        print(f"| read when needed | {epoch_seconds(stored, recipe, given.repeats):.2f} |", flush=True)
+        print_row("read when needed", f"{epoch_seconds(stored, recipe, given.repeats):.2f}")
         batching.PREPARED_AHEAD = ahead
         bucketed = recipe.overridden({"length_bucket_size": 8})
-        print(
-            f"| in memory, buckets of 8 batches | {epoch_seconds(inside, bucketed, given.repeats):.2f} |",
-            flush=True,
-        )
+        seconds = epoch_seconds(inside, bucketed, given.repeats)
+        print_row("in memory, buckets of 8 batches", f"{seconds:.2f}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from bench_calibration import DATA, konvid58
+from measuring import start_table
 
 from vqafeat.splits import SplitRequest, make_split
 from vqafeat.store import FeatureStore
@@ -85,12 +86,8 @@ def validation_text(run: Run) -> str:
 
 def show(title: str, fits: Fits, candidates: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
     """Print a table, row by row."""
-    print(f"\n{title}, {fits.splits} splits by content\n")
-    print(
-        "| head | recipe | validation, kept / last | test SROCC | test PLCC | outside "
-        "|\n|---|---|---|---|---|---|",
-        flush=True,
-    )
+    print(f"\n{title}, {fits.splits} splits by content")
+    start_table("head", "recipe", "validation, kept / last", "test SROCC", "test PLCC", "outside")
     for candidate in candidates:
         print(fits.line(*candidate), flush=True)
 

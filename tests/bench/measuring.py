@@ -1,4 +1,4 @@
-"""What the benchmarks share: times, peaks of memory, and the machine in one line."""
+"""What the benchmarks share: times, peaks of memory, and the tables that they print."""
 
 import os
 import statistics
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import av
@@ -48,6 +49,18 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0))
     versions = f"Python {sys.version.split()[0]}, torch {torch.__version__}, PyAV {av.__version__}"
     return f"{cores} cores ({model}), {versions}"
+
+
+def start_table(*columns: str) -> None:
+    """Print the command, the machine and the date, and the head of a Markdown table."""
+    print(f"\n`python {' '.join(sys.argv)}`, {machine()}, {date.today()}\n")
+    print_row(*columns)
+    print_row(*["---"] * len(columns))
+
+
+def print_row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 @dataclass(frozen=True)
