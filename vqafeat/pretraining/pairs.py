@@ -1,6 +1,4 @@
-"""Which images are for validation, and which pairs of the others are compared: drawn once, inside each set,
-from the seed.
-"""
+"""The division of image sets into training and validation, and the pairs that are drawn for training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from scipy.special import ndtr
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, summarize
-from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
+from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet, LabelledImage
 from vqafeat.splits import content_split
 
 # of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
@@ -40,6 +38,11 @@ class DrawnPairs:
                 f"pairs of '{self.image_set.name}' have to be (pair, 2) rows of its training part, got "
                 f"{self.rows.shape}."
             )
+
+    @property
+    def validation_images(self) -> list[LabelledImage]:
+        """The images that no pair is drawn from."""
+        return [self.image_set.images[row] for row in self.validation]
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
