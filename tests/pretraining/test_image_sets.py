@@ -148,8 +148,8 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
         ("image,mos,std,note\na.png,1,1,x\n", "unknown column note"),
         (
             "image,mos,std\na.png,nan,1\n",
-            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these "
-            r"rows",
+            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); correct "
+            r"these rows",
         ),
         (
             "image,mos,std\na.png,1,\n",

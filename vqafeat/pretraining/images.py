@@ -33,7 +33,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)).convert("RGB")
 
 
-# mode of a decoded file → conversion to 8-bit RGB
+# mode of a decoded file → conversion to 8-bit RGB; CMYK is converted without a colour profile
 CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     **dict.fromkeys(("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), _to_rgb),
     **dict.fromkeys(("P", "PA", "LA", "RGBA", "La", "RGBa"), _via_rgba),
@@ -41,58 +41,20 @@ CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, draft: Size | None = None) -> Image.Image:
     """Return an image file as 8-bit RGB, turned as its EXIF orientation says.
 
-    Grey and palette images become RGB, CMYK is converted without a colour profile, 16 bits a sample are
-    brought to 8.
-
-    Raises:
-        DatasetError: the file is missing, is no image, is damaged, holds transparent parts or numbers without
-            a range.
-    """
-    return _opened(path, draft=False)
-
-
-def check_images(
-    paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
-) -> None:
-    """Read every image once, so that training does not meet a broken one on its second day; JPEG at an eighth
-    of its size, for speed.
-
     Args:
-        workers: threads that read.
-        on_checked: called with the number of images that are checked.
+        draft: a JPEG may be decoded at a lower resolution of at least this size, for speed.
 
     Raises:
-        DatasetError: images cannot be used; all are counted, the first ones named with their reason.
+        DatasetError: the file is missing, is no image, is damaged, or holds transparent parts or numbers
+            without a range.
     """
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        problems = []
-        for done, problem in enumerate(pool.map(_problem, paths), start=1):
-            problems += [problem] if problem else []
-            if on_checked is not None:
-                on_checked(done)
-    if problems:
-        raise DatasetError(
-            f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}. Mend these "
-            f"files or leave their rows out."
-        )
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        _opened(path, draft=True)
-    except DatasetError as error:
-        return str(error).rstrip(".")
-    return None
-
-
-def _opened(path: Path, draft: bool) -> Image.Image:
     try:
         with Image.open(path) as file:
-            if draft:
-                file.draft(None, _CHECKED_SIZE)
+            if draft is not None:
+                file.draft(None, draft)
             file.load()
             return _as_rgb(file, path)
     except FileNotFoundError as error:
@@ -116,6 +78,39 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     return CONVERSIONS[turned.mode](turned)
 
 
+def check_images(
+    paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
+) -> None:
+    """Read every image once, so that training does not stop at a broken one on its second day.
+
+    Args:
+        workers: threads that read.
+        on_checked: called with the number of images that are checked.
+
+    Raises:
+        DatasetError: images cannot be used; all are counted, the first ones named with their reason.
+    """
+    problems = []
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        for done, problem in enumerate(pool.map(_problem, paths), start=1):
+            problems += [problem] if problem else []
+            if on_checked is not None:
+                on_checked(done)
+    if problems:
+        raise DatasetError(
+            f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}. Mend these "
+            f"files or leave their rows out."
+        )
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        read_image(path, _CHECKED_SIZE)
+    except DatasetError as error:
+        return str(error).rstrip(".")
+    return None
+
+
 def training_size(size: Size, recipe: PretrainingRecipe) -> Size:
     """Return the size that a recipe resizes a training image to."""
     if recipe.preparation == "square":
@@ -132,7 +127,7 @@ def validation_size(size: Size, recipe: PretrainingRecipe) -> Size:
 
 
 def _shortened(size: Size, short_side: int) -> Size:
-    """Shorten an image whose sides are both at least as long (`AdaptiveResize` of UNIQUE)."""
+    # smaller images stay as they are, as in `AdaptiveResize` of UNIQUE
     return size if min(size) < short_side else _with_short_side(size, short_side)
 
 
@@ -150,7 +145,7 @@ def resized(image: Image.Image, size: Size) -> Image.Image:
 
 
 def random_crop(image: Image.Image, side: int, flip: bool, random: np.random.Generator) -> Tensor:
-    """Return a random square of an image as (side, side, 3) uint8, mirrored every other time with `flip`."""
+    """Return a random square of an image as (side, side, 3) uint8; `flip` mirrors half of them."""
     left, top = (int(random.integers(0, length - side + 1)) for length in image.size)
     mirrored = flip and bool(random.integers(2))
     part = image.crop((left, top, left + side, top + side))
