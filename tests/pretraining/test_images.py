@@ -101,7 +101,7 @@ def test_check_images__finds_all_bad_images_before_work_starts(tmp_path: Path) -
     paths = [*good, *(tmp_path / name for name in bad)]
     with pytest.raises(
         DatasetError,
-        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Mend these files",
+        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Repair these files",
     ):
         check_images(paths, 2)
 

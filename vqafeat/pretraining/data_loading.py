@@ -82,6 +82,44 @@ class PairImages:
         return [str(self.images[row].path) for pair in pairs for row in self.rows[pair]]
 
 
+class _Loaded(Dataset[Any]):
+    """What a function returns for a key, or its error: raised in a worker, it would become a traceback."""
+
+    def __init__(self, load: Callable[[Any], Any]) -> None:
+        self._load = load
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._load(key)
+        except DatasetError as error:
+            return error
+
+
+class _Loader:
+    """`load(key)` for each of the keys that exist when an iteration starts, computed in worker processes."""
+
+    def __init__(
+        self, load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool = False
+    ) -> None:
+        self._loader = DataLoader(
+            _Loaded(load),
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=_BATCHES_AHEAD if workers else None,
+            multiprocessing_context=process_context([__name__]) if workers else None,
+            pin_memory=pinned,
+            generator=torch.Generator(),  # so that the global one is left as it was
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._loader:
+            if isinstance(item, DatasetError):
+                raise item
+            yield item
+
+
 class PairLoader:
     """The batches of a training, in an order that is drawn for each epoch.
 
@@ -101,67 +139,29 @@ class PairLoader:
         self.images = PairImages(sets, recipe, seed)
         self._recipe, self._seed = recipe, seed
         self._keys: list[tuple[int, list[int]]] = []  # of the current epoch's batches
-        self._loader = _loader(self.images.batch, self._keys, workers, pinned)
+        self._loader = _Loader(self.images.batch, self._keys, workers, pinned)
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         """Yield all pairs of an epoch, counted from 1."""
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self.images)).tolist()
         size = self._recipe.pairs_a_step(epoch)
         self._keys[:] = [(epoch, order[start : start + size]) for start in range(0, len(order), size)]
-        yield from _without_errors(self._loader)
+        yield from self._loader
 
     def steps(self, epoch: int) -> int:
         """Return the number of batches of an epoch."""
         return ceil(len(self.images) / self._recipe.pairs_a_step(epoch))
 
 
-class ImageLoader:
+class ImageLoader(_Loader):
     """Whole images as validation sees them, (1, height, width, 3) uint8: one at a time, as sizes differ."""
 
     def __init__(
         self, images: Sequence[LabelledImage], recipe: PretrainingRecipe, workers: int, pinned: bool = False
     ) -> None:
-        self._loader = _loader(partial(_whole_image, recipe), images, workers, pinned)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        yield from _without_errors(self._loader)
+        super().__init__(partial(_whole_image, recipe), images, workers, pinned)
 
 
 def _whole_image(recipe: PretrainingRecipe, labelled: LabelledImage) -> Tensor:
     image = read_image(labelled.path)
     return as_tensor(resized(image, validation_size(image.size, recipe))).unsqueeze(0)
-
-
-class _Loaded(Dataset[Any]):
-    """What a function returns for each key, or its error: raised in a worker, it would become a traceback."""
-
-    def __init__(self, load: Callable[[Any], Any]) -> None:
-        self._load = load
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return self._load(key)
-        except DatasetError as error:
-            return error
-
-
-def _loader(load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool) -> DataLoader[Any]:
-    """Return a loader of `load(key)` for the keys that are there when it is iterated over."""
-    return DataLoader(
-        _Loaded(load),
-        batch_size=None,
-        sampler=keys,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=_BATCHES_AHEAD if workers else None,
-        multiprocessing_context=process_context([__name__]) if workers else None,
-        pin_memory=pinned,
-        generator=torch.Generator(),  # so that the global one is left as it was
-    )
-
-
-def _without_errors(loader: DataLoader[Any]) -> Iterator[Any]:
-    for batch in loader:
-        if isinstance(batch, DatasetError):
-            raise batch
-        yield batch

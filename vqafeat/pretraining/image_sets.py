@@ -49,24 +49,21 @@ class ImageSet:
     std_source: str
 
     def __post_init__(self) -> None:
-        where = f"image set '{self.name}'"
+        where = f"image set '{self.name}': '{self.labels}'"
         if not self.images:
-            raise DatasetError(
-                f"{where}: '{self.labels}' lists no images; give a label file with at least two rows."
-            )
+            raise DatasetError(f"{where} lists no images; give a label file with at least two rows.")
         if twice := duplicates([image.name for image in self.images]):
+            raise DatasetError(f"{where} lists images twice: {summarize(twice)}; keep one row of each.")
+        bad = [
+            f"{image.name} (MOS {image.mos}, std {image.std})"
+            for image in self.images
+            if not isfinite(image.mos) or not 0 <= image.std < inf
+        ]
+        if bad:
+            allowed = "finite numbers, with a deviation (std) of at least 0"
             raise DatasetError(
-                f"{where}: '{self.labels}' lists images twice: {summarize(twice)}; keep one row of each."
+                f"{where}: {len(bad)} labels are not {allowed}: {summarize(bad)}; correct these rows."
             )
-        bad_mos = [f"{item.name} ({item.mos})" for item in self.images if not isfinite(item.mos)]
-        bad_std = [f"{item.name} ({item.std})" for item in self.images if not 0 <= item.std < inf]
-        for what, bad in (
-            ("labels (MOS) in '{}' are not finite numbers", bad_mos),
-            ("deviations (std) in '{}' are not finite numbers of at least 0", bad_std),
-        ):
-            if bad:
-                problem = f"{len(bad)} {what.format(self.labels)}: {summarize(bad)}"
-                raise DatasetError(f"{where}: {problem}; correct these rows or leave them out.")
 
     @property
     def digest(self) -> str:
@@ -148,10 +145,9 @@ def _read_clive(path: Path) -> Labels:
     files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
     names, mos, std = (mat5_variables(path.with_name(f"{name}.mat"), name)[0] for name in files)
     if not len(names) == len(mos) == len(std) > CLIVE_TRAINING_IMAGES:
-        raise DatasetError(
-            f"'{path.parent}': {len(names)} names, {len(mos)} MOS and {len(std)} deviations; the three files "
-            f"have to have as many, and more than {CLIVE_TRAINING_IMAGES} training images. Fetch them again."
-        )
+        counts = f"{len(names)} names, {len(mos)} MOS and {len(std)} deviations"
+        allowed = f"as many of each, and more than {CLIVE_TRAINING_IMAGES}"
+        raise DatasetError(f"'{path.parent}' has {counts}, but needs {allowed}; fetch the three files again.")
     kept = slice(CLIVE_TRAINING_IMAGES, None)
     columns = zip(names[kept], mos[kept], std[kept], strict=True)
     rows = [(str(name), float(score), float(deviation), "") for name, score, deviation in columns]
@@ -208,8 +204,8 @@ IMAGE_SETS = {
         90_000,
     ),
     # the published workbook has no deviations; Li et al. worked from one that has ("MOS Std and Image
-    # attribute scores.xlsx" in their `data_spaq.m`). One value for all images scales probabilities as the true
-    # ones do on average, and no pair says which of its images is the less certain
+    # attribute scores.xlsx" in their `data_spaq.m`). One value for all images scales probabilities as the
+    # true ones do on average, and no pair says which of its images is the less certain
     "spaq": PublishedImageSet(
         f"SPAQ: Annotations/{_SPAQ_FILES[1]}, TestImage/",
         tuple(f"{folder}{name}" for name in _SPAQ_FILES for folder in ("Annotations/", "")),
@@ -268,9 +264,7 @@ def load_image_set(argument: str) -> ImageSet:
         return _image_set(name, path, path.parent, _read_own(path))
     published = named("image set", name, IMAGE_SETS)
     if not path.is_dir():
-        raise DatasetError(
-            f"--images {argument}: '{path}' is no folder; give the folder of '{name}' as it ships."
-        )
+        raise DatasetError(f"--images {argument} is no folder; give the folder of '{name}' as it ships.")
     title = published.described.partition(":")[0]
     labels = _first_existing(path, published.labels, f"label file of {title}")
     folder = _first_existing(path, published.folders, f"images of {title}")
@@ -289,23 +283,19 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     for candidate in candidates:
         if (root / candidate).exists():
             return root / candidate
+    paths = ", ".join(candidates)
     raise DatasetError(
-        f"'{root}' holds no {what}; looked for {', '.join(candidates)}. Give the folder that the set unpacks "
-        f"to."
+        f"'{root}' holds no {what}; looked for {paths}. Give the folder that the set unpacks to."
     )
 
 
 def _read_own(path: Path) -> Labels:
     """Return the labels in a user's CSV."""
     header = read_table(path).header
-    missing = [column for column in _REQUIRED_COLUMNS if column not in header]
-    unknown = [column for column in header if column not in (*_REQUIRED_COLUMNS, _CONTENT_COLUMN)]
-    if missing or unknown:
-        problems = [f"no column {' and '.join(missing)}"] if missing else []
-        problems += [f"unknown column {', '.join(unknown)}"] if unknown else []
+    if not set(_REQUIRED_COLUMNS) <= set(header) <= {*_REQUIRED_COLUMNS, _CONTENT_COLUMN}:
         raise DatasetError(
-            f"'{path}': {', '.join(problems)}; your own images have the columns image,mos,std and, if "
-            f"needed, content. Where no deviation is known, write one value for all, as a sixth of the scale."
+            f"'{path}' has the columns {','.join(header)}; your own images have image,mos,std and, if needed, "
+            "content. If no deviation is known, write one value for all, as a sixth of the scale."
         )
     content = _CONTENT_COLUMN if _CONTENT_COLUMN in header else ""
     return _read_columns(path, "image", "mos", ["std"], content)

@@ -67,13 +67,11 @@ def read_image(path: Path, draft: Size | None = None) -> Image.Image:
 
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if min(image.size) < 1 or image.mode not in CONVERSIONS:
-        raise DatasetError(
-            f"'{path}' holds pixels of the kind '{image.mode}', not one of {', '.join(CONVERSIONS)}."
-        )
+        known = ", ".join(CONVERSIONS)
+        raise DatasetError(f"'{path}' holds pixels of the kind '{image.mode}', not one of {known}.")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise DatasetError(
-            f"'{path}' is transparent in parts, and no background is known; save it without an alpha channel."
-        )
+        problem = "is transparent in parts, and no background is known"
+        raise DatasetError(f"'{path}' {problem}; save it without an alpha channel.")
     turned = ImageOps.exif_transpose(image)
     return CONVERSIONS[turned.mode](turned)
 
@@ -97,10 +95,8 @@ def check_images(
             if on_checked is not None:
                 on_checked(done)
     if problems:
-        raise DatasetError(
-            f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}. Mend these "
-            f"files or leave their rows out."
-        )
+        bad = f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}"
+        raise DatasetError(f"{bad}. Repair these files or leave their rows out.")
 
 
 def _problem(path: Path) -> str | None:
@@ -113,25 +109,19 @@ def _problem(path: Path) -> str | None:
 
 def training_size(size: Size, recipe: PretrainingRecipe) -> Size:
     """Return the size that a recipe resizes a training image to."""
-    if recipe.preparation == "square":
-        return (recipe.crop_side, recipe.crop_side)
-    smaller = _shortened(size, recipe.short_side)
-    return smaller if min(smaller) >= recipe.crop_side else _with_short_side(size, recipe.crop_side)
+    # smaller images stay as they are (`AdaptiveResize` of UNIQUE), unless no crop fits into them
+    short_side = max(min(*size, recipe.short_side), recipe.crop_side)
+    return _with_short_side(size, short_side, recipe)
 
 
 def validation_size(size: Size, recipe: PretrainingRecipe) -> Size:
     """Return the size that a recipe resizes a validation image to."""
+    return _with_short_side(size, min(*size, recipe.validation_short_side), recipe)
+
+
+def _with_short_side(size: Size, short_side: int, recipe: PretrainingRecipe) -> Size:
     if recipe.preparation == "square":
         return (recipe.crop_side, recipe.crop_side)
-    return _shortened(size, recipe.validation_short_side)
-
-
-def _shortened(size: Size, short_side: int) -> Size:
-    # smaller images stay as they are, as in `AdaptiveResize` of UNIQUE
-    return size if min(size) < short_side else _with_short_side(size, short_side)
-
-
-def _with_short_side(size: Size, short_side: int) -> Size:
     width, height = size
     # as torchvision's Resize: the long side is cut off, not rounded
     if width <= height:
