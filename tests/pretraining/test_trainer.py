@@ -316,12 +316,12 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
 
 
 def test_compute_options__refuse_wrong_values() -> None:
-    with pytest.raises(ArgumentError, match=r"at least one device and 0 workers are needed"):
+    with pytest.raises(ArgumentError, match=r"devices are missing; name at least one"):
         ComputeOptions(())
-    with pytest.raises(
-        ArgumentError, match=r"devices cpu, cuda are of several kinds; name devices of one kind"
-    ):
+    with pytest.raises(ArgumentError, match=r"devices are cpu, cuda; name .* devices of one kind"):
         ComputeOptions((CPU, torch.device("cuda")))
+    with pytest.raises(ArgumentError, match=r"workers is -1; it has to be at least 0"):
+        ComputeOptions(workers=-1)
 
 
 def test_pair_accuracy__counts_pairs_in_the_order_of_the_labels() -> None:

@@ -126,19 +126,15 @@ def image_features(
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
-        raise ArgumentError(
-            f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video; take a network "
-            f"that sees single images."
-        )
+        problem = f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video"
+        raise ArgumentError(f"{problem}; take a network that sees single images.")
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):
         frame = torch.from_numpy(np.array(read_image(image))).permute(2, 0, 1).unsqueeze(0)
         if min(frame.shape[2:]) < backbone.smallest_side:
-            raise ArgumentError(
-                f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; '{backbone.name}' needs sides of at least "
-                f"{backbone.smallest_side}."
-            )
+            least = f"'{backbone.name}' needs sides of at least {backbone.smallest_side}"
+            raise ArgumentError(f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; {least}.")
         rows.append(network.frame_rows(frame.to(device))[extractor.feature_set][0].double().cpu().numpy())
         if on_image is not None:
             on_image(done)

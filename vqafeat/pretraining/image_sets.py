@@ -284,9 +284,8 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
         if (root / candidate).exists():
             return root / candidate
     paths = ", ".join(candidates)
-    raise DatasetError(
-        f"'{root}' holds no {what}; looked for {paths}. Give the folder that the set unpacks to."
-    )
+    problem = f"'{root}' holds no {what}; looked for {paths}"
+    raise DatasetError(f"{problem}. Give the folder that the set unpacks to.")
 
 
 def _read_own(path: Path) -> Labels:
@@ -294,7 +293,7 @@ def _read_own(path: Path) -> Labels:
     header = read_table(path).header
     if not set(_REQUIRED_COLUMNS) <= set(header) <= {*_REQUIRED_COLUMNS, _CONTENT_COLUMN}:
         raise DatasetError(
-            f"'{path}' has the columns {','.join(header)}; your own images have image,mos,std and, if needed, "
+            f"'{path}' has the columns {','.join(header)}; your own images have image,mos,std and optionally "
             "content. If no deviation is known, write one value for all, as a sixth of the scale."
         )
     content = _CONTENT_COLUMN if _CONTENT_COLUMN in header else ""

@@ -136,8 +136,8 @@ def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ..
     if len(split.test) < FEWEST_FOR_SROCC:
         names = [image_set.images[row].name for row in split.test]
         problem = f"{len(split.test)} image(s) for validation ({summarize(names)})"
-        least = f"a rank correlation takes {FEWEST_FOR_SROCC}"
-        raise _too_small(image_set, f"{problem}; {least}, or --validation-percent 0")
+        least = f"a rank correlation takes {FEWEST_FOR_SROCC}, and --validation-percent 0 does without"
+        raise _too_small(image_set, f"{problem}; {least}")
     return split.train, split.test
 
 

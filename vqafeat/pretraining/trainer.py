@@ -104,15 +104,11 @@ class ComputeOptions:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if not self.devices or self.workers < 0:
-            raise ArgumentError(
-                f"devices are {self.devices}, workers {self.workers}; at least one device and 0 workers are "
-                f"needed."
-            )
-        if len({device.type for device in self.devices}) > 1:
-            raise ArgumentError(
-                f"devices {', '.join(map(str, self.devices))} are of several kinds; name devices of one kind."
-            )
+        if len({device.type for device in self.devices}) != 1:
+            names = ", ".join(map(str, self.devices)) or "missing"
+            raise ArgumentError(f"devices are {names}; name at least one, and devices of one kind.")
+        if self.workers < 0:
+            raise ArgumentError(f"workers is {self.workers}; it has to be at least 0.")
 
 
 def train(
