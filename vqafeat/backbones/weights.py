@@ -39,11 +39,7 @@ _NUMPY_NUMBERS: list[Any] = [
 
 
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read the tensors of a .safetensors, .pth or .pt file without running any code.
-
-    Raises:
-        WeightsError: the file is missing, is no such file, or needs code to load.
-    """
+    """Read the tensors of a .safetensors, .pth or .pt file without running any code."""
     if not path.is_file():
         allowed = "a .pth, .pt or .safetensors file (for a network also imagenet, random or random:SEED)"
         raise WeightsError(f"weights file '{path}' does not exist; name {allowed}.")
@@ -93,11 +89,7 @@ class LoadedNetwork:
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
-    """Build a network with weights: `imagenet` (published), `random`, `random:SEED`, or a file.
-
-    Raises:
-        WeightsError: the weights are not available, do not fit, or need code to load.
-    """
+    """Build a network with weights: `imagenet` (published), `random`, `random:SEED`, or a file."""
     random = re.fullmatch(r"random(?::(\d+))?", weights)
     seed = int(random.group(1) or 0) if random else 0
     with torch.random.fork_rng(devices=[]):

@@ -118,11 +118,9 @@ def image_features(
     device: torch.device,
     on_image: Callable[[int], None] | None = None,
 ) -> DomainFeatures:
-    """Return the features of each image, computed as for a frame of that size.
+    """Return the features of each image of the domain `name`, computed as for a frame of that size.
 
-    Args:
-        name: of the domain.
-        on_image: called with the number of images that are done.
+    `on_image` is called with the number of images that are done.
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:

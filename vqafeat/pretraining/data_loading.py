@@ -83,7 +83,7 @@ class PairImages:
 
 
 class _Loaded(Dataset[Any]):
-    """What a function returns for a key, or its error: raised in a worker, it would become a traceback."""
+    """The result of `load` for a key, or its error: raised in a worker, it would become a traceback."""
 
     def __init__(self, load: Callable[[Any], Any]) -> None:
         self._load = load
@@ -96,11 +96,9 @@ class _Loaded(Dataset[Any]):
 
 
 class _Loader:
-    """`load(key)` for each of the keys that exist when an iteration starts, computed in worker processes."""
+    """Yields `load(key)` for each key, computed in worker processes; keys may change between iterations."""
 
-    def __init__(
-        self, load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool = False
-    ) -> None:
+    def __init__(self, load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool) -> None:
         self._loader = DataLoader(
             _Loaded(load),
             batch_size=None,

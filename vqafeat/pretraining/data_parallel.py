@@ -18,13 +18,8 @@ class DataParallel:
     """A network and its equal copies on further devices.
 
     As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
-    statistics that are kept are those of the first device. CUDA devices compute at the same time, since their
-    kernels are queued.
-
-    Args:
-        network: moved to the first device.
-        devices: at least one; a device may be named twice.
-        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
+    statistics of the first device are kept. CUDA devices compute at the same time, as their kernels are
+    queued. The arguments are those of `ComputeOptions`.
     """
 
     def __init__(self, network: QualityNetwork, devices: Sequence[torch.device], precision: str) -> None:

@@ -35,12 +35,11 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of labelled images; its scores are compared with those of no other set.
+    """A set of labelled images; its scores are not compared with those of other sets.
 
     Attributes:
-        images: in the order of the label file.
-        labels: the label file.
-        std_source: where the deviations come from, in words.
+        labels: the label file, which has the images in the same order.
+        std_source: source of the deviations, in words.
     """
 
     name: str
@@ -160,8 +159,7 @@ class PublishedImageSet:
 
     Attributes:
         described: title, label file and folder, for lists.
-        labels: paths, below the folder of the set, that the label file may have.
-        folders: paths that the folder of the images may have.
+        labels, folders: paths that the label file and the images' folder may have below the set's folder.
         read: returns the labels in a label file.
         pairs: drawn by default (FACTS § 8); None where no paper states a number.
     """
@@ -246,13 +244,7 @@ _REQUIRED_COLUMNS, _CONTENT_COLUMN = ("image", "mos", "std"), "content"
 
 
 def load_image_set(argument: str) -> ImageSet:
-    """Read the published image set that `NAME=FOLDER` names, or the user's images of `NAME=FILE.csv`.
-
-    Raises:
-        ArgumentError: the argument has no such form.
-        UnknownNameError: a folder is given under a name that is no known set's.
-        DatasetError: the folder or its label file is missing or wrong.
-    """
+    """Read the published image set that `NAME=FOLDER` names, or the user's images of `NAME=FILE.csv`."""
     name, _, text = argument.partition("=")
     if not name or not text:
         raise ArgumentError(

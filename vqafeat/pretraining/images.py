@@ -44,12 +44,7 @@ CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 def read_image(path: Path, draft: Size | None = None) -> Image.Image:
     """Return an image file as 8-bit RGB, turned as its EXIF orientation says.
 
-    Args:
-        draft: a JPEG may be decoded at a lower resolution of at least this size, for speed.
-
-    Raises:
-        DatasetError: the file is missing, is no image, is damaged, or holds transparent parts or numbers
-            without a range.
+    For speed, a JPEG may be decoded at a lower resolution of at least the size `draft`.
     """
     try:
         with Image.open(path) as file:
@@ -84,9 +79,6 @@ def check_images(
     Args:
         workers: threads that read.
         on_checked: called with the number of images that are checked.
-
-    Raises:
-        DatasetError: images cannot be used; all are counted, the first ones named with their reason.
     """
     problems = []
     with ThreadPoolExecutor(max(workers, 1)) as pool:

@@ -23,7 +23,7 @@ class PairLoss(NamedTuple):
 
 
 def preference(mean_difference: Tensor, variance: Tensor) -> Tensor:
-    """Return Φ(Δμ / √(σ1² + σ2²)), the probability under Thurstone's model that the first image is better.
+    """Return Φ(Δμ / √(σ1² + σ2²)), Thurstone's probability that the first image is better.
 
     Args:
         mean_difference: (pair,) μ1 − μ2.

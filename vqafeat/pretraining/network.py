@@ -18,16 +18,14 @@ _HEAD_SEED_OFFSET = 0x5EED
 
 
 class QualityNetwork(nn.Module):
-    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling.
+    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, average pooling, linear head.
 
-    It consists of the backbone, global average pooling, and one linear layer to (μ, t) with σ = softplus(t).
+    The head gives (μ, t) with σ = softplus(t). As there, its weights follow Kaiming's normal rule.
 
     Args:
         backbone: a whole ResNet; its classifier `fc` is removed.
-        seed: of the head's weights, which follow Kaiming's normal rule as there; its bias starts at 0.
         start_std: deviation of every image at the start; 0 leaves it to the random weights. With these, an
-            untrained backbone learns to be certain before it is right, and saturated probabilities teach it
-            nothing more.
+            untrained backbone learns to be certain before it is right, and saturates.
     """
 
     mean: Tensor

@@ -77,10 +77,6 @@ def draw_pairs(
         pairs: number of pairs by set; by default the papers' (FACTS § 8), and for other sets ten per image.
         validation_percent: share of each set's contents for validation; 0 for none.
         default_pairs: number for every set that `pairs` does not name.
-
-    Raises:
-        ArgumentError: `pairs` names no set, a number or the share is not allowed, or two sets have one name.
-        DatasetError: a part of a set is too small.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):
@@ -89,8 +85,7 @@ def draw_pairs(
         known = ", ".join(names)
         raise ArgumentError(f"--pairs names '{unknown[0]}', which is not among the image sets {known}.")
     if not 0 <= validation_percent < 100:
-        given = f"validation_percent is {validation_percent}"
-        raise ArgumentError(f"{given}; it has to be 0 (none) to 99, as 20.")
+        raise ArgumentError(f"validation_percent is {validation_percent}; it has to be 0 (none) to 99.")
     return tuple(_draw(item, pairs.get(item.name, default_pairs), validation_percent, seed) for item in sets)
 
 

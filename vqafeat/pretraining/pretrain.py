@@ -27,8 +27,7 @@ class PretrainingRequest:
     """Everything that decides a pre-training.
 
     Attributes:
-        backbone: a ResNet, for example `resnet50`.
-        weights: those that its backbone starts from; see `start_network`.
+        backbone, weights: see `start_network`.
         seed: of the head's weights, of orders and crops.
         out: the weights file.
     """
@@ -88,10 +87,7 @@ def prepare_out(out: Path, overwrite: bool) -> None:
 
 
 def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> PretrainedNetwork:
-    """Train a network, and write its weights and their card.
-
-    A stopped run of the same request resumes from its last whole epoch. Errors are those of `train`.
-    """
+    """Train a network, and write its weights and their card; a stopped run resumes from its last epoch."""
     out, recipe, seed = request.out, request.recipe, request.seed
     start = start_network(request.backbone, request.weights, seed, recipe.start_std)
     config = _config(request, start)

@@ -27,12 +27,9 @@ from vqafeat.pretraining.pairs import DrawnPairs
 
 @dataclass(frozen=True)
 class PretrainingRecord:
-    """One epoch of the curve, counted from 1.
+    """One epoch, counted from 1: mean losses over its pairs, the validation SROCC by image set, and its time.
 
-    Attributes:
-        fidelity, hinge: means over the epoch's pairs.
-        validation_srocc: by image set, after the epoch.
-        seconds: of its steps without validation; records are equal whatever time they took.
+    `seconds` does not include the validation, and does not count when records are compared.
     """
 
     epoch: int
@@ -61,12 +58,9 @@ Progress = Callable[[Step | PretrainingRecord], None]
 
 @dataclass(eq=False)
 class TrainingState:
-    """The state of a training after its last finished epoch; in the end, its result.
+    """The state of a training after its last finished epoch, and in the end its result.
 
-    Attributes:
-        best_weights: state dict of the kept epoch.
-        best_epoch: 0 before there is one.
-        best_srocc: mean over sets in that epoch; NaN without validation.
+    `best_srocc` is the mean over sets in the kept epoch, and NaN without validation.
     """
 
     curve: list[PretrainingRecord] = field(default_factory=list)
@@ -130,11 +124,6 @@ def train(
         seed: of orders, crops and mirroring.
         checkpoint: file that is written after each epoch, and from which a stopped run resumes.
         config: everything that decides the run; that of the checkpoint must be equal.
-
-    Raises:
-        TrainingError: a loss is not finite.
-        DatasetError: an image cannot be read.
-        WeightsError: the checkpoint is damaged or of another run.
     """
     parallel = DataParallel(network, computing.devices, computing.precision)
     optimiser = torch.optim.Adam(
