@@ -1,6 +1,6 @@
 """Description of a backbone: how it is built, which layers are kept, which frames it sees; and pooling."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -70,11 +70,14 @@ class Variant:
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-def tapped_outputs(network: "nn.Module", taps: tuple[str, ...]) -> "nn.Module":
-    """Return a network that computes only a mapping of the layers `taps` to their outputs."""
+def tapped_outputs(
+    network: "nn.Module", taps: tuple[str, ...], leaves: "Sequence[type[nn.Module]]" = ()
+) -> "nn.Module":
+    """Return a network that computes only {tap: output} of the layers `taps`; it does not trace `leaves`."""
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    return cast("nn.Module", create_feature_extractor(network, list(taps), suppress_diff_warning=True))
+    options = {"tracer_kwargs": {"leaf_modules": list(leaves)}, "suppress_diff_warning": True}
+    return cast("nn.Module", create_feature_extractor(network, list(taps), **options))
 
 
 @dataclass(frozen=True)

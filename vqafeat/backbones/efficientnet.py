@@ -8,8 +8,8 @@ from copy import deepcopy
 from typing import Any
 
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
+from vqafeat.backbones.base import tapped_outputs
 from vqafeat.backbones.fuse import SamePad
 from vqafeat.errors import WeightsError
 
@@ -54,11 +54,7 @@ def build_lite0() -> nn.Module:
 def plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
     """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
     plain = _in_plain_layers(deepcopy(network)).train(network.training)
-    tracer = {"leaf_modules": [SamePad]}
-    layers: nn.Module = create_feature_extractor(
-        plain, list(taps), tracer_kwargs=tracer, suppress_diff_warning=True
-    )
-    return layers
+    return tapped_outputs(plain, taps, leaves=[SamePad])
 
 
 def _in_plain_layers(module: nn.Module) -> nn.Module:

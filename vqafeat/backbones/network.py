@@ -74,7 +74,7 @@ def _by_step(maps: Tensor, steps: int) -> Tensor:
 
 
 def shared_networks(extractors: Sequence[FeatureExtractor], device: torch.device) -> list[Network]:
-    """Return one network for all extractors that differ only in their taps."""
+    """Return as few networks as possible: extractors that differ only in their taps share one."""
     groups: dict[tuple[Any, ...], list[FeatureExtractor]] = {}
     for extractor in extractors:
         name, variant = extractor.name, extractor.variant

@@ -13,7 +13,7 @@ from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import shared_networks
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
-from vqafeat.pretraining.images import read_image
+from vqafeat.pretraining.images import as_tensor, read_image
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureReader
@@ -129,7 +129,7 @@ def image_features(
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):
-        frame = torch.from_numpy(np.array(read_image(image))).permute(2, 0, 1).unsqueeze(0)
+        frame = as_tensor(read_image(image)).permute(2, 0, 1).unsqueeze(0)
         if min(frame.shape[2:]) < backbone.smallest_side:
             least = f"'{backbone.name}' needs sides of at least {backbone.smallest_side}"
             raise ArgumentError(f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; {least}.")
