@@ -71,7 +71,6 @@ def fused(network: nn.Module) -> nn.Module:
     tracer = _Tracer()
     graph = tracer.trace(network)
     traced = fx.GraphModule(tracer.root, graph)
-    _drop_identities(traced)
     _fold_norms(traced)
     for node in list(traced.graph.nodes):
         if type(_module_of(traced, node)) in _CONVOLUTIONS:
@@ -84,21 +83,16 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    # convolutions and norms that a library has derived from torch's are not looked into
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m) is nn.Identity:
+            return False  # it leaves no trace in the graph
+        # convolutions and norms that a library has derived from torch's are layers too
         is_layer = isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad))
         return is_layer or super().is_leaf_module(m, module_qualified_name)
 
 
 def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _drop_identities(traced: fx.GraphModule) -> None:
-    for node in list(traced.graph.nodes):
-        if type(_module_of(traced, node)) is nn.Identity and len(node.args) == 1:
-            node.replace_all_uses_with(cast(fx.Node, node.args[0]))
-            traced.graph.erase_node(node)
 
 
 def _fold_norms(traced: fx.GraphModule) -> None:
@@ -270,8 +264,8 @@ class FusedConvolution(nn.Module):
         return self._packed[key]
 
     def _by_cudnn(self, x: Tensor, summand: Tensor | None) -> Tensor:
-        weight, bias, (stride, dilation, groups) = self.convolution.weight, self.convolution.bias, self._rest
+        stride, dilation, groups = self._rest
+        weight, rest = self.convolution.weight, (stride, self._padding, dilation, groups)
         if summand is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, stride, self._padding, dilation, groups)
-        rest = (bias, stride, self._padding, dilation, groups)
-        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, *rest)
+            return torch.cudnn_convolution_relu(x, weight, self.convolution.bias, *rest)
+        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, self.convolution.bias, *rest)
