@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from vqafeat.errors import DatasetError
 from vqafeat.pretraining.config import PretrainingRecipe
@@ -66,8 +66,9 @@ class PairImages:
     def batch(self, key: tuple[int, list[int]]) -> PairBatch:
         """Return some pairs, prepared for an epoch; `key` is the epoch and the pairs' numbers."""
         epoch, pairs = key
+        # `default_collate` stacks in a worker's shared memory
         first, second = (
-            torch.stack([self._prepared(epoch, pair, side) for pair in pairs]) for side in (0, 1)
+            default_collate([self._prepared(epoch, pair, side) for pair in pairs]) for side in (0, 1)
         )
         return PairBatch(first, second, self._probability[pairs], self._std_order[pairs], torch.tensor(pairs))
 
