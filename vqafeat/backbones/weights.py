@@ -121,9 +121,7 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
     try:
         return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except pickle.UnpicklingError as error:
-        again = (
-            f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights {name}=FILE"
-        )
+        again = f"delete it in '{torch.hub.get_dir()}' and try again, or give --weights {name}=FILE"
         raise WeightsError(f"{what} were fetched, but not as a file of weights; {again}.") from error
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(f"{what} cannot be fetched ({error}); {other}.") from error

@@ -84,7 +84,7 @@ class PairImages:
 
 
 class _Loaded(Dataset[Any]):
-    """The result of `load` for a key, or its error: raised in a worker, it would become a traceback."""
+    """The result of `load` for a key, or its error, as an error raised in a worker arrives in a traceback."""
 
     def __init__(self, load: Callable[[Any], Any]) -> None:
         self._load = load
