@@ -73,7 +73,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
 
 def held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> HeldOut:
     """Measure a network on the images that no pair was drawn from."""
-    images = [pairs.image_set.images[row] for row in pairs.validation]
+    images = pairs.validation_images
     loader = ImageLoader(images, request.recipe, 0)
     means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
     mos = np.array([image.mos for image in images])
