@@ -1,5 +1,6 @@
 """`vqafeat verify`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,37 +12,41 @@ from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
-    from vqafeat.extraction.pipeline import Resources
     from vqafeat.store import FeatureStore
+
+
+_REPAIR = "Extract damaged videos again, from the videos in --root."
+_TOLERANCE = "Largest accepted difference, relative to the largest stored value of a video."
 
 
 @click.command()
 @click.argument("store")
 @options.storage_option
-@flag("--repair", help="Extract damaged videos again from the folder --root.")
-@option("--against", metavar="FOLDER|URL", help="Folder of the videos: extract a sample and compare it.")
-@option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
-@option("--seed", type=int, default=0, help="Seed of the sample.")
-@option("--tolerance", default=1e-3, help="Largest difference, as a share of a video's largest value.")
+@flag("--repair", help=_REPAIR)
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
+@option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
+@option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
+@option("--seed", type=int, default=0, help="Random seed of the sample.")
+@option("--tolerance", default=1e-3, help=_TOLERANCE)
 @options.weights_option
 @options.compute_options
 def verify(
     store: str,
     storage_options: tuple[str, ...],
     repair: bool,
+    root: str | None,
     against: str | None,
     sample: int,
     seed: int,
     tolerance: float,
-    root: str | None,
     weights: tuple[str, ...],
     **compute: Any,
 ) -> int:
-    """Read a store, or all stores of a folder, with check sums, and list problems; any give exit code 3.
+    """Read a store, or all stores in a folder, with checksums, and list problems.
 
-    --repair extracts what is damaged again, and nothing else. --against extracts some videos again and
-    compares them with the stored rows; another processor may differ by rounding, within --tolerance.
+    The exit code is 3 if there are problems. --repair extracts only the damaged videos again. --against
+    extracts some videos again and compares them with the stored features; on another processor they may
+    differ by rounding, within --tolerance. Both need the original weights.
 
     \b
     Examples:
@@ -63,26 +68,25 @@ def verify(
         entries = f"{videos} complete entries in {len(opened.feature_sets())} feature sets"
         click.echo(f"{opened.path}: {entries}, {len(problems)} problems.", err=True)
         if problems and repair:
-            problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
+            problems = _repair(opened.path, paths["root"], weights, compute)
         count += len(problems)
         if against is not None:
-            names, available = _sample(opened, sample, seed), options.resources(**compute)
-            count += _compare(opened, paths["against"], names, tolerance, weights, available)
+            names = _sample(opened, sample, seed)
+            count += _compare(opened, paths["against"], names, tolerance, weights, compute)
     return options.FINISHED_WITH_FAILURES if count else 0
 
 
-def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
+def _repair(path: StorePath, root: StorePath, weights: Sequence[str], compute: dict[str, Any]) -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import FeatureStore, verify_store
     from vqafeat_cli.console import shown_progress
 
     store = FeatureStore.open(path, writable=True)
-    names = damaged_videos(store)
-    if names:
+    if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
-            summary = repair(store, names, root, extractors, available, progress)
+            summary = repair(store, names, root, extractors, options.resources(**compute), progress)
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
@@ -106,8 +110,8 @@ def _compare(
     root: StorePath,
     names: list[str],
     tolerance: float,
-    weights: tuple[str, ...],
-    available: "Resources",
+    weights: Sequence[str],
+    compute: dict[str, Any],
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
     from vqafeat.extraction.verify import compared, stored_extractors
@@ -115,7 +119,7 @@ def _compare(
 
     extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
-        results = compared(store, names, root, extractors, tolerance, available, progress)
+        results = compared(store, names, root, extractors, tolerance, options.resources(**compute), progress)
     for result in results:
         click.echo(str(result))
     differing = sum(not result.passed for result in results)
