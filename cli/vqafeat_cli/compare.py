@@ -9,12 +9,12 @@ import click
 from click import IntRange, option
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import PATH, json_option, mapping_option
+from vqafeat_cli.options import MAPPING, PATH, json_option
 
 if TYPE_CHECKING:
     from vqafeat.evaluation.compare import ComparedRuns
 
-_KAPPA = "Weight of the scores of FIRST, 0 to 1.  [default: selected on the validation part of each split]"
+_KAPPA = "Weight of FIRST, 0 to 1.  [default: selected on the validation part of each split]"
 _MEASURES = "Measure: srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
 
 
@@ -97,7 +97,7 @@ def _pair_lines(result: "ComparedRuns") -> Iterator[str]:
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @option("--kappa", type=float, help=_KAPPA)
-@mapping_option(show_default="that of FIRST")
+@option("--mapping", help=f"{MAPPING}  [default: that of FIRST]")
 @json_option
 def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
     """Measure the blended scores of two runs on the test parts.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from vqafeat.pretraining.coral import DomainFeatures
 
-_FEATURES = "Feature set in which domains are compared; read from stores, computed for images; repeatable."
+_FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
 _DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {A_GPU}"
 
 

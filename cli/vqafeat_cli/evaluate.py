@@ -33,7 +33,7 @@ _THRESHOLD += "[default: middle of the data set's range]"
 @options.stored_dataset_option
 @options.store_option
 @options.cache_option
-@options.mapping_option(show_default="that of the run")
+@option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @flag("--any-features", help="Allow features that were computed differently from those in training.")
 @option("--order", help=_ORDER)

@@ -25,7 +25,6 @@ _GROUPS = {
     "jobs": "Computing and output",
 }
 _BUCKET = "Number of batches whose videos are sorted by length together."
-_DECAY = "Factor of the learning rate at each step of the schedule step."
 _DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
 _MEMORY = "Memory for features, such as 8G.  [default: half of the free memory]"
 _MULTI = "Loss on several data sets: losses (one per data set, combined) or pooled (one for all)."
@@ -36,7 +35,6 @@ _PROTOCOL = "How videos are split: content (no content is in two parts), video, 
 _RATIO = "Percentages of training, validation and test videos; 80/20 has no validation part."
 _SELECT = "Part whose SROCC selects the epoch: validation, or test, which the metrics then note."
 _SHARE = "Share of the training videos for validation, if an official split has no validation part."
-_START = "Initialize the head so that its first scores are the mean training label, or leave it as it is."
 
 
 class _GroupedCommand(click.Command):
@@ -65,7 +63,7 @@ class _GroupedCommand(click.Command):
 @option("--ratio", default="60/20/20", help=_RATIO)
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
-@shared.mapping_option(default="logistic-increasing")
+@option("--mapping", default="logistic-increasing", help=shared.MAPPING)
 @option("--head", default="sub-gru", help="Head to train; see `vqafeat list heads`.")
 @several("--option", "options", metavar="NAME=VALUE", help="Option of the head; repeatable.")
 @option("--recipe", default="default", help="Named set of training settings; see `vqafeat list recipes`.")
@@ -76,7 +74,11 @@ class _GroupedCommand(click.Command):
 @option("--loss", help="Loss, or several joined by +; see `vqafeat list losses`.")
 @option("--loss-weight", type=float, help="Weight of the second and later losses.")
 @option("--soft-rank", help="Regularization of the soft ranks of the loss srcc: l2 or kl.")
-@option("--soft-rank-strength", type=float, help="Its strength; smaller is closer to hard ranks.")
+@option(
+    "--soft-rank-strength",
+    type=float,
+    help="Strength of this regularization; smaller is closer to hard ranks.",
+)
 @option("--rank-input", help="Score that ranking losses read: relative or mapped.")
 @option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
 @option("--multi-dataset", help=_MULTI)
@@ -85,11 +87,15 @@ class _GroupedCommand(click.Command):
 @option("--epochs", type=int, help="Epochs of each split.")
 @option("--weight-decay", type=float, help="Decoupled weight decay (AdamW).")
 @option("--schedule", help="Schedule of the learning rate: none, cosine or step.")
-@option("--decay", type=float, help=_DECAY)
-@option("--decay-every", type=int, help="Epochs between two steps of the schedule step.")
+@option("--decay", type=float, help="Factor at each step of `--schedule step`.")
+@option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
 @option("--length-bucket-size", type=int, help=_BUCKET)
 @option("--select", help=_SELECT)
-@option("--start-at-mean/--no-start-at-mean", default=None, help=_START)
+@option(
+    "--start-at-mean/--no-start-at-mean",
+    default=None,
+    help="Initialize scores at the mean training label, or not.",
+)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
 @shared.jobs_option
 @option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
@@ -114,9 +120,9 @@ def fit(
     json: bool,
     **values: Any,
 ) -> None:
-    """Train a head on stored features, once per split, and measure it on the test parts.
+    """Train a head on stored features and measure it on the test parts.
 
-    The run folder holds the resolved configuration, splits, predictions, metrics, weights and training curve.
+    A separate head is trained for each split. The run folder holds the resolved configuration, splits, predictions, metrics, weights and training curve.
     The same command resumes a stopped fit, and does not repeat a finished one.
 
     \b

@@ -41,7 +41,7 @@ def together(*options: Decorator) -> Decorator:
 A_GPU = "[default: cuda if available, else cpu]"
 _DEVICE = f"Device of the networks: cpu, cuda or cuda:NUMBER; several share the work.  {A_GPU}"
 _JOBS = "Processes that share the splits of a fit.  [default: one per core]"
-_MAPPING = "Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
+MAPPING = "Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
 _PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
 _WEIGHTS = "Weights of the network NAME, or of all networks; repeatable.  [default: imagenet]"
 
@@ -50,7 +50,6 @@ device_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
 precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
 jobs_option = option("--jobs", type=IntRange(1), help=_JOBS)
 weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
-mapping_option = partial(option, "--mapping", help=_MAPPING)
 
 
 def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[str, str]:

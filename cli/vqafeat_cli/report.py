@@ -14,7 +14,7 @@ from vqafeat_cli.options import PATH, flag, parse_paths, storage_option
 @option("--store", metavar="FOLDER|URL", help="Folder of the feature stores; adds the scores of frames.")
 @storage_option
 @option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
-@option("--curves", default=20, type=IntRange(0), help="Worst videos of each run whose frames are scored.")
+@option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
 @option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
 @option("--title", help="Title of the page.  [default: the names of the runs]")
 @flag("--overwrite", help="Replace an existing page.")
