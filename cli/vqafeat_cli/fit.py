@@ -122,8 +122,8 @@ def fit(
 ) -> None:
     """Train a head on stored features and measure it on the test parts.
 
-    A separate head is trained for each split. The run folder holds the resolved configuration, splits, predictions, metrics, weights and training curve.
-    The same command resumes a stopped fit, and does not repeat a finished one.
+    Each split trains a head. The run folder holds the resolved configuration, splits, predictions, metrics,
+    weights and training curve. The same command resumes a stopped fit, and does not repeat a finished one.
 
     \b
     Examples:

@@ -46,9 +46,8 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     from vqafeat_cli.stores import is_own_file
 
     known = dataset in manifest_names() or is_own_file(dataset)
-    target = _load(dataset, **where) if known else vsfa_dataset(folder, dataset)
-    output = _create(target, **where)
-    return _print_summary(output.path, import_vsfa(folder, target, output))
+    store = _create_store(dataset if known else vsfa_dataset(folder, dataset), **where)
+    return _print_summary(store.path, import_vsfa(folder, store.dataset, store))
 
 
 @importing.command()
@@ -68,9 +67,8 @@ def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: An
     """
     from vqafeat.extraction.importers import import_matrix
 
-    target = _load(dataset, **where)
-    output = _create(target, **where)
-    return _print_summary(output.path, import_matrix(file, target, output, name or file.stem, key))
+    store = _create_store(dataset, **where)
+    return _print_summary(store.path, import_matrix(file, store.dataset, store, name or file.stem, key))
 
 
 @importing.command()
@@ -97,16 +95,20 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     click.echo(f"run folder: {run}")
 
 
-def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **_: Any) -> "vf.Dataset":
+def _create_store(
+    dataset: "str | vf.Dataset",
+    root: Path | None,
+    labels: tuple[Path, ...],
+    store: str,
+    storage_options: tuple[str, ...],
+) -> "vf.FeatureStore":
+    from vqafeat.store import store_path
     from vqafeat_cli.stores import labels_argument
 
-    return vf.load_dataset(dataset, root, labels_argument(labels))
-
-
-def _create(data: "vf.Dataset", store: str, storage_options: tuple[str, ...], **_: Any) -> "vf.FeatureStore":
-    from vqafeat.store import store_path
-
-    return vf.FeatureStore.create(store_path(parse_path(store, storage_options), data.name), data)
+    if isinstance(dataset, str):
+        dataset = vf.load_dataset(dataset, root, labels_argument(labels))
+    path = store_path(parse_path(store, storage_options), dataset.name)
+    return vf.FeatureStore.create(path, dataset)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

@@ -62,7 +62,8 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_CACHE = "Disk space for local copies of remote stores, in $XDG_CACHE_HOME/vqafeat; none makes no copies."
+_CACHE = "Disk space for local copies of remote stores, in $XDG_CACHE_HOME/vqafeat; none makes no copies.  "
+_CACHE += "[default: half of the free space]"
 _DATASET = "Known data set, manifest (.toml), or CSV with the columns video,mos[,content,split]."
 _LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
 ONLY_ONE = "[default: the only one in the store]"
@@ -81,8 +82,7 @@ def _cache_bytes(amount: str) -> int:
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 _store = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
 store_option = together(_store, storage_option)
-_cache = f"{_CACHE}  [default: half of the free space]"
-cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_cache)
+cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_CACHE)
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
 stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
 datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
@@ -105,23 +105,21 @@ _BATCH = (
     "Largest number of frames per batch, for fp16 or bf16 on a GPU; otherwise the networks compute frame "
 )
 _BATCH += "by frame.  [default: as many as fit in --memory]"
+_DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
 _WORKERS = "Decoding processes; 0 decodes in the main process, where a decoder that crashes ends the run.  "
 _WORKERS += "[default: 2 on a CPU, one per core on a GPU]"
-_MEMORY = "Memory of the device to use, such as 16G.  [default: 4/5 of the free memory]"
-_TIMEOUT = "Seconds without a decoded frame after which a video fails."
-_DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
-_PIXELS = "Refuse videos with more pixels per frame.  [default: 67108864, twice 8K]"
-_FRAMES = "Refuse videos with more frames.  [default: 2000000]"
 
 compute_options = together(
     device_option,
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
-    amount_option("--memory", help=_MEMORY),
-    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
+    amount_option("--memory", help="Memory limit, such as 16G.  [default: 4/5 of the free memory]"),
+    option(
+        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
+    ),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
-    option("--max-pixels", type=IntRange(1), help=_PIXELS),
-    option("--max-frames", type=IntRange(1), help=_FRAMES),
+    option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
+    option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2000000]"),
 )
 
 
@@ -169,20 +167,16 @@ def resources(
 _ADDRESS = (
     "Address of the Ray cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
 )
-_BACKEND = "Where the work runs: this machine, or a Ray cluster."
-_CPUS = "CPU cores that each Ray worker reserves.  [default: 1]"
-_GPUS = "GPUs that each Ray worker reserves; with 0.5, two workers share one.  [default: 0]"
-_RAY_WORKERS = "Ray workers that run at once.  [default: as many as fit]"
-_RETRIES = "Retries of a task whose Ray worker died.  [default: 2]"
+_GPUS = "GPUs that each Ray worker reserves; with 0.5, two share one.  [default: 0]"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
 
 cluster_options = together(
-    option("--backend", type=Choice(["local", "ray"]), default="local", help=_BACKEND),
+    option("--backend", type=Choice(["local", "ray"]), default="local", help="Run here or on a Ray cluster."),
     option("--address", metavar="HOST:PORT", help=_ADDRESS),
-    option("--ray-workers", type=int, help=_RAY_WORKERS),
-    option("--cpus-per-worker", type=float, help=_CPUS),
+    option("--ray-workers", type=int, help="Ray workers that run at once.  [default: as many as fit]"),
+    option("--cpus-per-worker", type=float, help="CPU cores that each Ray worker reserves.  [default: 1]"),
     option("--gpus-per-worker", type=float, help=_GPUS),
-    option("--retries", type=int, help=_RETRIES),
+    option("--retries", type=int, help="Retries of a task whose Ray worker died.  [default: 2]"),
 )
 startup_timeout_option = option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 _WORKER_PARAMETERS = ("ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")

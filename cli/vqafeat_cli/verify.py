@@ -1,6 +1,5 @@
 """`vqafeat verify`."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,17 +11,17 @@ from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
+    from vqafeat.extraction.pipeline import Resources
     from vqafeat.store import FeatureStore
 
 
-_REPAIR = "Extract damaged videos again, from the videos in --root."
 _TOLERANCE = "Largest accepted difference, relative to the largest stored value of a video."
 
 
 @click.command()
 @click.argument("store")
 @options.storage_option
-@flag("--repair", help=_REPAIR)
+@flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
@@ -68,15 +67,15 @@ def verify(
         entries = f"{videos} complete entries in {len(opened.feature_sets())} feature sets"
         click.echo(f"{opened.path}: {entries}, {len(problems)} problems.", err=True)
         if problems and repair:
-            problems = _repair(opened.path, paths["root"], weights, compute)
+            problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
         count += len(problems)
         if against is not None:
-            names = _sample(opened, sample, seed)
-            count += _compare(opened, paths["against"], names, tolerance, weights, compute)
+            names, available = _sample(opened, sample, seed), options.resources(**compute)
+            count += _compare(opened, paths["against"], names, tolerance, weights, available)
     return options.FINISHED_WITH_FAILURES if count else 0
 
 
-def _repair(path: StorePath, root: StorePath, weights: Sequence[str], compute: dict[str, Any]) -> list[str]:
+def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import FeatureStore, verify_store
@@ -86,7 +85,7 @@ def _repair(path: StorePath, root: StorePath, weights: Sequence[str], compute: d
     if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
-            summary = repair(store, names, root, extractors, options.resources(**compute), progress)
+            summary = repair(store, names, root, extractors, available, progress)
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
@@ -110,8 +109,8 @@ def _compare(
     root: StorePath,
     names: list[str],
     tolerance: float,
-    weights: Sequence[str],
-    compute: dict[str, Any],
+    weights: tuple[str, ...],
+    available: "Resources",
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
     from vqafeat.extraction.verify import compared, stored_extractors
@@ -119,7 +118,7 @@ def _compare(
 
     extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
-        results = compared(store, names, root, extractors, tolerance, options.resources(**compute), progress)
+        results = compared(store, names, root, extractors, tolerance, available, progress)
     for result in results:
         click.echo(str(result))
     differing = sum(not result.passed for result in results)
