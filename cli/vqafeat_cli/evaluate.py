@@ -16,16 +16,8 @@ if TYPE_CHECKING:
     from vqafeat.training.results import MetricsSummary
 
 _OWN = "[default: that of the run]"
-_BY = (
-    "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV with the columns video,group."
-)
-_DRAWS = f"Random draws of frames over which a score is averaged.  {_OWN}"
-_ORDER = f"Order of the frames, as in `fit`; the first letter must be that of the run.  {_OWN}"
-_PART = "Measure each head on all videos of this official part, such as test-1080p."
-_THRESHOLD = (
-    "Label between the low and high groups of --by quality; Li et al. use 3.5536 on a scale of 1 to 5.  "
-)
-_THRESHOLD += "[default: middle of the data set's range]"
+_BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
+_THRESHOLD = "Label between low and high for --by quality.  [default: middle of the data set's range]"
 
 
 @click.command()
@@ -36,10 +28,10 @@ _THRESHOLD += "[default: middle of the data set's range]"
 @option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @flag("--any-features", help="Allow features that were computed differently from those in training.")
-@option("--order", help=_ORDER)
+@option("--order", help=f"Order of the frames, as in `fit`; same first letter as the run.  {_OWN}")
 @option("--sampling", help=f"Frames to use of each video; see `vqafeat list samplings`.  {_OWN}")
-@option("--draws", type=int, help=_DRAWS)
-@option("--part", help=_PART)
+@option("--draws", type=int, help=f"Random draws of frames to average over.  {_OWN}")
+@option("--part", help="Measure all videos of this official part, such as test-1080p.")
 @option("--by", metavar="GROUPING|FILE.csv", help=_BY)
 @option("--quality-threshold", type=float, help=_THRESHOLD)
 @options.json_option
@@ -61,7 +53,8 @@ def evaluate(
     """Measure the heads of a run on a data set of the store.
 
     On the data set of the run, each head is measured on the test part of its split; on another data set, on
-    all videos. With --part, heads that were trained or validated on any of its videos are refused.
+    all videos. With --part, heads that were trained or validated on any of its videos are refused. Li et al.
+    use --quality-threshold 3.5536 on a scale of 1 to 5.
 
     \b
     Examples:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vqafeat.remote import StorePath
 
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
-_SKIP = "Record videos without a file in the failure log and continue."
 
 
 @click.command()
@@ -32,7 +31,7 @@ _SKIP = "Record videos without a file in the failure log and continue."
 @option(
     "--dtype", default="float16", type=Choice(["float16", "float32"]), help="Stored data type of features."
 )
-@flag("--skip-missing", help=_SKIP)
+@flag("--skip-missing", help="Record videos without a file in the failure log and continue.")
 @options.json_option
 def extract(
     dataset: str,

@@ -24,17 +24,8 @@ _GROUPS = {
     "learning_rate": "Training [default: from the recipe]",
     "jobs": "Computing and output",
 }
-_BUCKET = "Number of batches whose videos are sorted by length together."
 _DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
-_MEMORY = "Memory for features, such as 8G.  [default: half of the free memory]"
-_MULTI = "Loss on several data sets: losses (one per data set, combined) or pooled (one for all)."
-_ORDER = "Order of the frames in training and testing, one letter each: O original, S shuffled."
-_OUT = "Run folder to write.  [default: runs/<data set>-<features>-<head>]"
-_OVERWRITE = "Replace the run in the folder, instead of resuming it or refusing another one."
-_PROTOCOL = "How videos are split: content (no content is in two parts), video, stored or official."
-_RATIO = "Percentages of training, validation and test videos; 80/20 has no validation part."
-_SELECT = "Part whose SROCC selects the epoch: validation, or test, which the metrics then note."
-_SHARE = "Share of the training videos for validation, if an official split has no validation part."
+_SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
 class _GroupedCommand(click.Command):
@@ -59,8 +50,8 @@ class _GroupedCommand(click.Command):
 @flag("--any-features", help="Allow data sets whose features were computed differently.")
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
-@option("--protocol", default="content", help=_PROTOCOL)
-@option("--ratio", default="60/20/20", help=_RATIO)
+@option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
+@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
 @option("--mapping", default="logistic-increasing", help=shared.MAPPING)
@@ -68,20 +59,16 @@ class _GroupedCommand(click.Command):
 @several("--option", "options", metavar="NAME=VALUE", help="Option of the head; repeatable.")
 @option("--recipe", default="default", help="Named set of training settings; see `vqafeat list recipes`.")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the splits and the training.")
-@option("--order", default="OO", help=_ORDER)
+@option("--order", default="OO", help="Frame order in training, then testing: O original, S shuffled.")
 @option("--sampling", default="all", help="Frames to use of each video; see `vqafeat list samplings`.")
 @option("--draws", default=1, help="Random draws of frames over which a test score is averaged.")
 @option("--loss", help="Loss, or several joined by +; see `vqafeat list losses`.")
 @option("--loss-weight", type=float, help="Weight of the second and later losses.")
 @option("--soft-rank", help="Regularization of the soft ranks of the loss srcc: l2 or kl.")
-@option(
-    "--soft-rank-strength",
-    type=float,
-    help="Strength of this regularization; smaller is closer to hard ranks.",
-)
+@option("--soft-rank-strength", type=float, help="Regularization strength; smaller is closer to hard ranks.")
 @option("--rank-input", help="Score that ranking losses read: relative or mapped.")
 @option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
-@option("--multi-dataset", help=_MULTI)
+@option("--multi-dataset", help="Loss of several data sets: losses (one each) or pooled (one for all).")
 @option("--learning-rate", type=float, help="Initial learning rate.")
 @option("--batch-size", type=int, help="Videos per batch.")
 @option("--epochs", type=int, help="Epochs of each split.")
@@ -89,8 +76,8 @@ class _GroupedCommand(click.Command):
 @option("--schedule", help="Schedule of the learning rate: none, cosine or step.")
 @option("--decay", type=float, help="Factor at each step of `--schedule step`.")
 @option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
-@option("--length-bucket-size", type=int, help=_BUCKET)
-@option("--select", help=_SELECT)
+@option("--length-bucket-size", type=int, help="Batches whose videos are sorted by length together.")
+@option("--select", help="Part whose SROCC selects the epoch: validation, or test, which is noted.")
 @option(
     "--start-at-mean/--no-start-at-mean",
     default=None,
@@ -100,9 +87,9 @@ class _GroupedCommand(click.Command):
 @shared.jobs_option
 @option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
 @shared.cluster_options
-@shared.amount_option("--memory", help=_MEMORY)
-@option("--out", type=PATH, help=_OUT)
-@flag("--overwrite", help=_OVERWRITE)
+@shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
+@option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")
+@flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
 @shared.json_option
 def fit(
     datasets: tuple[str, ...],

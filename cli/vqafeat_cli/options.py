@@ -62,15 +62,13 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_CACHE = "Disk space for local copies of remote stores, in $XDG_CACHE_HOME/vqafeat; none makes no copies.  "
-_CACHE += "[default: half of the free space]"
+_CACHE = "Disk space for local copies of remote stores, or none.  [default: half of the free space]"
 _DATASET = "Known data set, manifest (.toml), or CSV with the columns video,mos[,content,split]."
 _LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
 ONLY_ONE = "[default: the only one in the store]"
 _ROOT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
 _SEVERAL = f"Data set in the store; repeat it to train on several.  {ONLY_ONE}"
-_STORAGE = "Setting of the object store, such as endpoint_url=http://127.0.0.1:9000; repeatable. "
-_STORAGE += "Credentials are read from the environment."
+_STORAGE = "Setting of the object store, such as endpoint_url=URL, except credentials; repeatable."
 _STORE = "Folder of the feature stores, or s3://bucket/prefix."
 _VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
 
@@ -101,13 +99,9 @@ def parse_paths(
 
 # resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = (
-    "Largest number of frames per batch, for fp16 or bf16 on a GPU; otherwise the networks compute frame "
-)
-_BATCH += "by frame.  [default: as many as fit in --memory]"
+_BATCH = "Most frames per batch, for fp16 or bf16 on a GPU; else 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
-_WORKERS = "Decoding processes; 0 decodes in the main process, where a decoder that crashes ends the run.  "
-_WORKERS += "[default: 2 on a CPU, one per core on a GPU]"
+_WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
 compute_options = together(
     device_option,

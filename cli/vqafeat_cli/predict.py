@@ -14,26 +14,21 @@ from vqafeat_cli.options import PATH, flag
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.predict import ScoredVideo
-_HELD_OUT = "Score each video only by heads that were not trained or validated on it."
-_PER_FRAME = "Also write the score of each frame to CSV and PNG files, with the worst and best moments."
-_RAW = "Size, pixel format and frame rate of .yuv files, such as 1920x1080:yuvj420p@30."
-_SCALE = "Data set of the run whose label scale is used.  [default: the first]"
-_SPLIT = "Use only the head of this split.  [default: the mean over all heads]"
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("videos", nargs=-1, required=True, type=PATH)
-@option("--split", type=IntRange(0), help=_SPLIT)
-@option("--score-scale", metavar="DATASET", help=_SCALE)
+@option("--split", type=IntRange(0), help="Use only the head of this split.  [default: mean of all heads]")
+@option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
 @options.weights_option
 @options.compute_options
-@option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help=_RAW)
-@flag("--per-frame", help=_PER_FRAME)
+@option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
+@flag("--per-frame", help="Also write the scores of the frames to CSV and PNG files.")
 @option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
 @flag("--any-features", help="Allow features that are computed differently from those in training.")
 @flag("--uncalibrated", help="Print the output of the heads, which is not on the label scale.")
-@flag("--held-out", help=_HELD_OUT)
+@flag("--held-out", help="Use only heads that were not trained or validated on the video.")
 @options.json_option
 def predict(
     run: Path,
@@ -75,9 +70,7 @@ def predict(
     checks = ScoreChecks.read(run, model.config, model.trained_on.name)
     scorer = Scorer(model, all_weights, split, any_features, checks, held_out)
     if not checks.fitted_on:
-        click.echo(
-            "note: the run does not record its video files; training videos are not detected.", err=True
-        )
+        click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
         if isinstance(scored, VideoError):

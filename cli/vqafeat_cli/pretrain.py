@@ -10,28 +10,18 @@ from click import IntRange, option
 from vqafeat.io import json_text
 from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
 
-_BACKBONE = "Network to train: resnet18, resnet34 or resnet50."
-_IMAGES = (
-    "Labelled images: a known set in its folder (see `vqafeat list image-sets`), or a CSV with the columns "
-)
-_IMAGES += "image,mos,std[,content]; repeatable."
-_OUT = "Weights file (.safetensors) to write, with a model card."
-_PAIRS = (
-    "Number of pairs to draw from each image set, or from NAME; repeatable.  [default: that of the paper, "
-)
-_PAIRS += "or ten per training image]"
+_IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
+_PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
 _RECIPE = "[default: from the recipe]"
-_RECIPES = "Named set of training settings; see `vqafeat list pretraining-recipes`."
-_VALIDATION = "Percentage of the contents of each image set for validation; 0 for none."
 
 
 @click.command()
-@option("--backbone", required=True, metavar="NAME", help=_BACKBONE)
+@option("--backbone", required=True, metavar="NAME", help="Network: resnet18, resnet34 or resnet50.")
 @several("--images", required=True, metavar="NAME=FOLDER|NAME=FILE.csv", help=_IMAGES)
 @option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
 @several("--pairs", metavar="NUMBER|NAME=NUMBER", help=_PAIRS)
-@option("--validation-percent", default=20, help=_VALIDATION)
-@option("--recipe", default="li-released", help=_RECIPES)
+@option("--validation-percent", default=20, help="Share of contents for validation, in percent; 0 for none.")
+@option("--recipe", default="li-released", help="Training settings; see `vqafeat list pretraining-recipes`.")
 @option("--learning-rate", type=float, help=f"Initial learning rate.  {_RECIPE}")
 @option("--epochs", type=int, help=f"Total number of epochs.  {_RECIPE}")
 @option("--head-epochs", type=int, help=f"First epochs, which train only the quality head.  {_RECIPE}")
@@ -43,7 +33,7 @@ _VALIDATION = "Percentage of the contents of each image set for validation; 0 fo
 @device_option
 @precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
-@option("--out", required=True, type=PATH, help=_OUT)
+@option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
 @flag("--overwrite", help="Replace a finished file, and restart a stopped run.")
 @json_option
 def pretrain(

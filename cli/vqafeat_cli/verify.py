@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from vqafeat.store import FeatureStore
 
 
-_TOLERANCE = "Largest accepted difference, relative to the largest stored value of a video."
-
-
 @click.command()
 @click.argument("store")
 @options.storage_option
@@ -26,7 +23,7 @@ _TOLERANCE = "Largest accepted difference, relative to the largest stored value 
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
 @option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
 @option("--seed", type=int, default=0, help="Random seed of the sample.")
-@option("--tolerance", default=1e-3, help=_TOLERANCE)
+@option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
 @options.weights_option
 @options.compute_options
 def verify(
