@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 NO_VALUE = "–"
 
 UpdateBar = Callable[..., None]
+_DESCRIPTION = TextColumn("{task.description}", markup=False)
+_STATE = TextColumn("{task.fields[state]}", markup=False)
 
 
 @contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[UpdateBar]:
     """Show a bar on stderr if it is a terminal; yield a function with the arguments of rich's `update`."""
     console = Console(stderr=True)
-    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
-    columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
+    columns = (_DESCRIPTION, BarColumn(), MofNCompleteColumn(), _STATE, TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, state="")
         yield lambda **changes: bar.update(task, **changes)
@@ -101,11 +102,10 @@ def fit_progress(
     if not console.is_terminal:
         yield None
         return
-    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}", markup=False)
     total = None if epochs is None else splits * epochs
     curves: dict[int, list[float]] = {}
     start = time.monotonic()
-    with Bar(texts[0], BarColumn(), texts[1], TimeElapsedColumn(), console=console) as bar:
+    with Bar(_DESCRIPTION, BarColumn(), _STATE, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("fit", total=total, state="")
 
         def show(split: int, record: "EpochRecord") -> None:

@@ -28,9 +28,7 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @options.cluster_options
 @options.startup_timeout_option
 @precision_option
-@option(
-    "--dtype", default="float16", type=Choice(["float16", "float32"]), help="Stored data type of features."
-)
+@option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
 @flag("--skip-missing", help="Record videos without a file in the failure log and continue.")
 @options.json_option
 def extract(

@@ -39,7 +39,7 @@ def together(*options: Decorator) -> Decorator:
 
 
 A_GPU = "[default: cuda if available, else cpu]"
-_DEVICE = f"Device of the networks: cpu, cuda or cuda:NUMBER; several share the work.  {A_GPU}"
+_DEVICE = f"Device of the networks: cpu, cuda or cuda:NUMBER; extract and pretrain take several.  {A_GPU}"
 _JOBS = "Processes that share the splits of a fit.  [default: one per core]"
 MAPPING = "Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
 _PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
