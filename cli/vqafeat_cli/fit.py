@@ -51,7 +51,9 @@ class _GroupedCommand(click.Command):
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
-@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 has no validation.")
+@option(
+    "--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 is without validation."
+)
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
 @option("--mapping", default="logistic-increasing", help=shared.MAPPING)
@@ -76,8 +78,8 @@ class _GroupedCommand(click.Command):
 @option("--schedule", help="Schedule of the learning rate: none, cosine or step.")
 @option("--decay", type=float, help="Factor at each step of `--schedule step`.")
 @option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
-@option("--length-bucket-size", type=int, help="Batches whose videos are sorted by length together.")
-@option("--select", help="Part whose SROCC selects the epoch: validation, or test, which is noted.")
+@option("--length-bucket-size", type=int, help="Number of batches within which videos are sorted by length.")
+@option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
 @option(
     "--start-at-mean/--no-start-at-mean",
     default=None,
