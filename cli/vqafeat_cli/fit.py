@@ -51,9 +51,7 @@ class _GroupedCommand(click.Command):
 @flag("--skip-missing", help="Leave out videos without complete features.")
 @option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
 @option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
-@option(
-    "--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 is without validation."
-)
+@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 omits validation.")
 @option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
 @option("--validation-share", default=0.2, help=_SHARE)
 @option("--mapping", default="logistic-increasing", help=shared.MAPPING)
