@@ -25,51 +25,46 @@ _SPATIAL = "resnet50"
 # Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
 _FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
-_KINDS = ("weight", "bias")
+_LINEAR = ("weight", "bias")
+_GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The parameters of a released network, released name → name in this package's `head`.
+    """The layers of a released network, released name → name in this package's `head`.
 
-    The released network creates the `unused` ones but never runs them.
+    The released network creates the `unused` parameters but never runs them.
     """
 
     head: str
     described: str
-    names: Mapping[str, str]
+    layers: Mapping[str, str]
     unused: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Released name of each parameter → name in `head`."""
+        return {
+            f"{released}.{kind}": f"{own}.{kind}"
+            for released, own in self.layers.items()
+            for kind in (_GRU if own.endswith("recurrence") else _LINEAR)
+        }
 
     def problems(self, released: Mapping[str, Tensor]) -> list[str]:
         """Return how a state dict differs from this layout, in words."""
-        lines = {name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)}
-        known = {*self.names, *self.unused, *lines}
-        ends = ("linear.weight", "score.weight")
-        matrices = [name for name, own in self.names.items() if own.endswith(ends) and name in released]
-        flat = [name for name in matrices if released[name].ndim != 2]
-        return [
-            *(f"{name} is missing" for name in self.names if name not in released),
-            *(f"{name} is not of that network" for name in released if name not in known),
-            *(f"{name} has {released[name].ndim} dimension(s)" for name in flat),
-        ]
+        names = self.names
+        lines = [name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)]
+        foreign = [name for name in released if name not in {*names, *self.unused, *lines}]
+        missing = [f"{name} is missing" for name in names if name not in released]
+        return missing + [f"{name} is not of that network" for name in foreign]
 
 
-def _core_names(reduction: str, recurrence: str, score: str, prefix: str = "") -> dict[str, str]:
-    parts = [f"{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    return {
-        **{f"{reduction}.{kind}": f"{prefix}reduce.linear.{kind}" for kind in _KINDS},
-        **{f"{recurrence}.{part}": f"{prefix}recurrence.{part}" for part in parts},
-        **{f"{score}.{kind}": f"{prefix}score.{kind}" for kind in _KINDS},
-    }
-
-
-_LOGISTIC = {"nlm.0": "steepen", "nlm.2": "stretch"}
 _LAYOUTS = (
     # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
     Layout(
         "sub-gru",
         "VSFA's released head",
-        _core_names("ann.fc0", "rnn", "q"),
+        {"ann.fc0": "reduce.linear", "rnn": "recurrence", "q": "score"},
         unused=("ann.fc.weight", "ann.fc.bias"),
     ),
     # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
@@ -78,8 +73,11 @@ _LAYOUTS = (
         "mdtvsfa",
         "the released head of MDTVSFA or of Li et al.",
         {
-            **_core_names("dimemsion_reduction", "feature_aggregation", "regression", "inner."),
-            **{f"{old}.{kind}": f"{new}.{kind}" for old, new in _LOGISTIC.items() for kind in _KINDS},
+            "dimemsion_reduction": "inner.reduce.linear",
+            "feature_aggregation": "inner.recurrence",
+            "regression": "inner.score",
+            "nlm.0": "steepen",
+            "nlm.2": "stretch",
         },
     ),
 )
@@ -96,12 +94,14 @@ def read_head(
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
     if problems:
-        expected = f"Expected are {', '.join(layout.names)}."
-        raise WeightsError(f"{where} is not {layout.described}: {summarize(problems, 3, '; ')}. {expected}")
+        listed, expected = summarize(problems, 3, "; "), ", ".join(layout.names)
+        raise WeightsError(f"{where} is not {layout.described}: {listed}. Expected are {expected}.")
     weights = {own: released[name].float() for name, own in layout.names.items()}
     prefix = "inner." if layout.head == "mdtvsfa" else ""
-    reduced, channels = weights[f"{prefix}reduce.linear.weight"].shape
-    options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].shape[1]}
+    # a weight that is no matrix is refused when it is loaded
+    matrix, score = (torch.atleast_2d(weights[f"{prefix}{key}.weight"]) for key in ("reduce.linear", "score"))
+    channels = matrix.shape[-1]
+    options: dict[str, Any] = {"reduced": matrix.shape[0], "hidden": score.shape[-1]}
     if layout.head == "mdtvsfa":
         datasets, lines = _read_lines(released)
         if dataset not in datasets:
