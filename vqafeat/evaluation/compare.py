@@ -37,15 +37,15 @@ class ComparedPair:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        first, second, test, p_holm = vars(self.comparison).values()
-        tested = {key: value for key, value in vars(test).items() if key != "name"}
-        interval = dict(vars(self.interval))
-        return {"first": first, "second": second, **tested, "p_holm": p_holm, "interval": interval}
+        tested = self.comparison
+        test = {key: value for key, value in vars(tested.test).items() if key != "name"}
+        values = {"first": tested.first, "second": tested.second, **test, "p_holm": tested.p_holm}
+        return {**values, "interval": dict(vars(self.interval))}
 
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set, compared; `videos` counts the different ones in the test parts.
+    """Several runs of one data set, compared on `videos` different test videos.
 
     Attributes:
         summaries: name of a run's folder → all measures of the test parts.
@@ -90,19 +90,17 @@ def compare_runs(
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
-    The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for
-    the number of comparisons. The interval is a percentile bootstrap of the same difference: the test videos
-    of all splits are drawn anew, with replacement, and each split is measured again in both runs with each
-    video as often as it was drawn. A mapping stays as it was fitted to the split's whole test part. The
-    interval holds for these splits and heads: it says nothing of other splits or of another training. On
-    several data sets a split's value is the mean over these, weighted by their test videos; the measures in
-    the labels' unit have none there.
+    The paired test takes the values that the runs recorded for each split; p is corrected by Holm's procedure
+    for the number of comparisons. The interval is a percentile bootstrap: the test videos of all splits are
+    resampled with replacement, and each split is measured again in both runs, with its mapping as fitted to
+    the whole test part. It holds for these splits and heads, not for other splits or another training. On
+    several data sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
 
     Args:
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
-        resamples: of the videos, for each interval.
+        resamples: number of bootstrap samples for each interval.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
@@ -172,7 +170,7 @@ def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
 
 
 def _scores(run: Run, measure: str) -> list[Values]:
-    """Return (video,) what a measure is computed on, for each split: outputs, mapped or not, or scores."""
+    """Return the (video,) values of each split that a measure compares with the labels."""
     field, scores = "score" if measure == "rmse_calibrated" else "prediction", []
     for number, videos in enumerate(_test_videos(run)):
         rows = [run.held_out[number, "test", video] for video in videos]
@@ -213,7 +211,7 @@ def _paired_splits(
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
-    """Return the bootstrap interval of a mean difference that the runs recorded as `difference`."""
+    """Return the bootstrap interval of a mean difference; the runs' own metrics give `difference`."""
     kind = measure.partition("_")[0]
     interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
     if kind == "rmse" and splits[0].groups is not None:
@@ -239,7 +237,7 @@ class Ensemble:
 
     Attributes:
         kappas: one a split; `selection` says in words how they were selected.
-        mapping: what PLCC and RMSE are computed after.
+        mapping: applied before PLCC and RMSE.
     """
 
     kappas: tuple[float, ...]
@@ -260,7 +258,7 @@ def ensemble(
 
     Args:
         kappa: for all splits; without it, selected on validation.
-        mapping: what PLCC and RMSE are computed after; without it, the first run's own.
+        mapping: applied before PLCC and RMSE; without it, the first run's own.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
@@ -280,11 +278,10 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
         next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
         raise ArgumentError(f"{few}; {next_step}.")
-    sroccs = []
-    for kappa in KAPPAS:
-        rows = _blended(one, two, number, "validation", kappa)
-        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
-        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
+    rows = [_blended(one, two, number, "validation", kappa) for kappa in KAPPAS]
+    labels = [row.mos for row in rows[0]]
+    scores = [[row.prediction for row in own] for own in rows]
+    sroccs = [evaluate_predictions(own, labels, mapping="none").srocc for own in scores]
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
