@@ -98,10 +98,10 @@ def read_head(
         raise WeightsError(f"{where} is not {layout.described}: {listed}. Expected are {expected}.")
     weights = {own: released[name].float() for name, own in layout.names.items()}
     prefix = "inner." if layout.head == "mdtvsfa" else ""
-    # a weight that is no matrix is refused when it is loaded
-    matrix, score = (torch.atleast_2d(weights[f"{prefix}{key}.weight"]) for key in ("reduce.linear", "score"))
-    channels = matrix.shape[-1]
-    options: dict[str, Any] = {"reduced": matrix.shape[0], "hidden": score.shape[-1]}
+    # by counts, since a weight of another shape is refused when it is loaded
+    reduced = weights[f"{prefix}reduce.linear.bias"].numel()
+    channels = weights[f"{prefix}reduce.linear.weight"].numel() // max(reduced, 1)
+    options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].numel()}
     if layout.head == "mdtvsfa":
         datasets, lines = _read_lines(released)
         if dataset not in datasets:

@@ -157,7 +157,7 @@ class Model:
                 outputs[draw] = [float(self.heads[number](frames, lengths)[0]) for number in numbers]
         for column, number in enumerate(numbers):
             outputs[:, column] = lines[number].inverse_transform(outputs[:, column])
-        return outputs.mean(axis=0)
+        return np.asarray(outputs.mean(axis=0))
 
     def calibrated(self, outputs: Values, splits: Splits = None) -> Values:
         """Return the scores that (head,) outputs stand for; without calibrations, the outputs."""
