@@ -199,7 +199,7 @@ def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
 def _paired_splits(
     run: Run, tested: Sequence[str], first: Sequence[Values], second: Sequence[Values]
 ) -> list[PairedSplit]:
-    """Return the test parts with the scores of two runs; `tested` are the videos of all parts."""
+    """Return the test parts with the scores of two runs; `tested` is the order of all videos."""
     numbers = {video: number for number, video in enumerate(tested)}
     splits = []
     for split, videos in enumerate(_test_videos(run)):

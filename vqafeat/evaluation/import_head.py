@@ -86,10 +86,9 @@ _LAYOUTS = (
 def read_head(
     released: Mapping[str, Tensor], where: str, dataset: str
 ) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
-    """Return a released head as name, channels, options and state dict, by the names of its parameters.
+    """Return a released head as name, channels, options and those of its weights that the file holds.
 
-    Parameters that the released file does not hold are left out. `where` names the file in messages;
-    `dataset` is whose scale the score is to have, where the file holds several.
+    `where` names the file in messages; `dataset` is the one whose scale the score has, of several in the file.
     """
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
@@ -113,7 +112,7 @@ def read_head(
 
 
 def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Tensor]]:
-    """Return the data sets that have a linear mapping in a released head, and the weights of these."""
+    """Return the data sets that have a linear mapping in a released head, and their weights."""
     letters = list(dict.fromkeys(name.split(".")[1] for name in released if name.startswith(_LINES)))
     lines = {}
     for own, kind in (("slopes", "weight"), ("offsets", "bias")):
@@ -134,16 +133,13 @@ def import_head(
     mos_range: tuple[float, float] = (1.22, 4.64),
     feature_sets: str | None = None,
 ) -> Path:
-    """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it; the names in the
-    file say which it is.
+    """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it.
 
     Args:
-        path: the state dict, for example VSFA.pt or MDTVSFA.pt.
-        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it
-            the end of `mos_range`.
+        path: the state dict, for example VSFA.pt or MDTVSFA.pt; the names in it say which head it is.
+        score_scale: of VSFA, the largest MOS, by which its labels were divided; by default of `mos_range`.
         dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
-        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else
-            GAP ‖ GSP of ResNet-50.
+        feature_sets: by default by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"

@@ -38,7 +38,7 @@ class Model:
         heads: one a split; heads with several label scales are built for that of `scale_of`.
         scale_of: the data set whose label scale scores are on; without it, the run's first.
         calibrations: without them, scores are the heads' own output.
-        folder: of the run; without it, nothing is known of the training videos.
+        folder: of the run; without it, the training videos are not known.
     """
 
     def __init__(
@@ -59,12 +59,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
-        """Load a finished run.
-
-        Args:
-            scale_of: the data set whose label scale scores are on; without it, the run's first.
-            calibrated: score on the label scale; otherwise scores are the heads' own output.
-        """
+        """Load a finished run; if not `calibrated`, scores are the heads' own output."""
         results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
         run = Run(folder)
         config, options = run.config, dict(run.config.options)
@@ -110,14 +105,9 @@ class Model:
         any_features: bool = False,
         raw: "RawGeometry | None" = None,
     ) -> "ScoredVideo":
-        """Decode a video and score it; `Scorer` scores many without loading the networks again.
+        """Decode a video and score it, with the options of `Scorer`; `raw` is how a .yuv file is read.
 
-        Args:
-            weights: backbone → weights, where the run does not record how to get them.
-            split: whose head to use; without it, the score is the mean over all.
-            held_out: score a training video only by the heads that were not fitted on it.
-            any_features: allow networks or decoders other than those of the training.
-            raw: how a .yuv file is read.
+        `Scorer` scores several videos without loading the networks again.
         """
         # imported here, since features are scored without decoders and networks
         from vqafeat.evaluation.predict import Scorer
@@ -132,10 +122,10 @@ class Model:
         name: str = "features",
         splits: Splits = None,
     ) -> float:
-        """Return the score of one video by its features: the mean over heads, on the frames that they take.
+        """Return the score of one video by the features of all its frames: the mean over heads.
 
         Args:
-            frames: (time, channel), of every frame that is stored.
+            frames: (time, channel).
             seconds: (time,) presentation times, which sampling by rate needs.
             name: of the video's file, which decides the frames of a random sampling.
         """
@@ -171,8 +161,8 @@ class Model:
     def frame_scores(self, features: npt.NDArray[Any], splits: Splits = None, pooled: bool = True) -> Values:
         """Return (frame,) scores on the score's scale; if not `pooled`, before the temporal pooling.
 
-        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or scores a
-        video as a whole, or a calibrated score reaches an end of the label scale.
+        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or a
+        calibrated score reaches an end of the label scale.
         """
         frames, lengths = self._checked(features)
         total, numbers = np.zeros(len(features)), self.splits_of(splits)

@@ -31,7 +31,7 @@ class ScoreChecks:
         fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or selected;
             empty where the run does not know the files (earlier version, imported head or features).
         features: range of the training videos' features; None if unknown.
-        rmse: of the calibrated scores of test videos, the mean over the splits; NaN if unknown.
+        rmse: of the calibrated scores of test videos; NaN if unknown.
     """
 
     fitted_on: Mapping[str, tuple[str, frozenset[int]]]
@@ -65,9 +65,9 @@ class ScoreChecks:
     def warnings(
         self, sha256: str, splits: Sequence[int], scores: Values, features: npt.NDArray[Any], model: Model
     ) -> tuple[str, ...]:
-        """Return what a reader has to know before trusting the (head,) scores of a video.
+        """Return what a reader has to know of the (head,) scores that `splits` gave a video.
 
-        `sha256` is that of the video's file; `splits` gave the scores; `features` are (frame, channel).
+        `sha256` is that of the video's file; `features` are (frame, channel).
         """
         messages, unseen = [], self.held_out(sha256, splits)
         if seen := len(splits) - len(unseen):
@@ -105,9 +105,8 @@ class ScoredVideo:
         head_scores, splits: (head,) each.
         scale: what a score means, in words.
         calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames: (frame,) rising indices of the decoded frames that the model took, with repeats.
-        seconds: (frame,) presentation time of these frames.
-        frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
+        frames, seconds: (frame,) rising indices and times of the decoded frames that the model took.
+        frame_scores: (frame,) see `Model.frame_scores`.
         warnings: what a reader has to know before trusting the score.
     """
 
@@ -124,7 +123,7 @@ class ScoredVideo:
 
     @property
     def std(self) -> float:
-        """The sample deviation (n − 1) over the heads; NaN where there is one head."""
+        """The sample deviation (n − 1) over the heads; NaN for one head."""
         return _std(self.head_scores)
 
     def __repr__(self) -> str:

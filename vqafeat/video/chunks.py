@@ -1,4 +1,4 @@
-"""One video as chunks of frames in reusable buffers: what a decoding process runs, and its messages."""
+"""Decoding of one video into chunks of frames in reusable buffers, as messages of a decoding process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Decoding processes: each has one video at a time, and one that crashes or hangs is replaced."""
+"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced."""
 
 import mmap
 import os
