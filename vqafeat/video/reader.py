@@ -153,9 +153,9 @@ class VideoReader:
     ) -> None:
         self.path, self._limits = path, limits or DecodeLimits()
         self._from_hardware = hardware is not None
-        self._container = _opened(path, raw, hardware)
+        self._container = open_container(path, raw, hardware)
         try:
-            self._stream = _video_stream(self._container, path)
+            self._stream = video_stream(self._container, path)
             codec = self._stream.codec_context
             self._limits.check_size(path, codec.width, codec.height)
         except VideoError:
@@ -231,7 +231,7 @@ class VideoReader:
         stated = [_tagged_seconds(stream.metadata.get("DURATION", ""))]
         if packets < stream.frames:
             stated.append(float(stream.frames / stream.average_rate) if stream.average_rate else 0.0)
-            stated.append(_duration_seconds(stream) or 0.0)
+            stated.append(duration_seconds(stream) or 0.0)
         elif not stated[0] and "matroska" in container.format.name and len(container.streams) == 1:
             stated.append((container.duration or 0) / av.time_base)
         start_seconds = float((stream.start_time or 0) * (stream.time_base or 0))
@@ -273,7 +273,8 @@ def _tagged_seconds(text: str) -> float:
     return seconds + minutes * 60 + hours * 3600
 
 
-def _duration_seconds(stream: VideoStream) -> float | None:
+def duration_seconds(stream: VideoStream) -> float | None:
+    """Return the duration that the header states of a stream, or None."""
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 
@@ -282,27 +283,8 @@ def _ratio_text(ratio: Any) -> str:
     return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
 
 
-def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return the number of packets of the video, most often its number of frames, without decoding."""
-    with _opened(path, raw) as container:
-        stream = _video_stream(container, path)
-        try:
-            return sum(1 for packet in container.demux(stream) if packet.size)
-        except (av.FFmpegError, OSError) as error:
-            message = f"'{path}' breaks while its packets are counted: {error}."
-            raise VideoError("breaks-midway", message) from error
-
-
-def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
-    with _opened(path, raw) as container:
-        stream = _video_stream(container, path)
-        seconds = _duration_seconds(stream) or (container.duration or 0) / av.time_base
-        frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
-        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
-
-
-def _opened(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
+def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
+    """Return a video file opened by FFmpeg, which has to be closed."""
     if not path.is_file():
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
@@ -340,7 +322,8 @@ def _raw_frame_bytes(raw: RawGeometry) -> int:
     return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the video stream that FFmpeg takes for the best of several."""
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         kinds = ", ".join(sorted({item.type for item in container.streams})) or "none at all"
