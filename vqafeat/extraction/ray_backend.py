@@ -19,7 +19,7 @@ from vqafeat.extraction.results import ExtractionSummary, Tally
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.remote import RemoteFile, StorePath
 from vqafeat.store import FeatureStore, remove_partial_files_after_workers, worker_lock
-from vqafeat.video.reader import stated_samples
+from vqafeat.video.files import stated_samples
 
 WORKER_DIED = "worker-died"
 _POLL_SECONDS = 1.0

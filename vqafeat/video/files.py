@@ -1,25 +1,22 @@
-"""Fingerprints of video files, and single frames of them."""
+"""Fingerprints of video files, numbers in their headers, and single frames."""
 
 from collections.abc import Collection
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.remote import VideoFile, network_errors
-from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
+from vqafeat.video.reader import RAW_SUFFIXES, VideoReader, duration_seconds, open_container, video_stream
 
 
 def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return SHA-256, size and modification time of a video file; of raw video its geometry, too.
-
-    Raises:
-        VideoError: the file cannot be read.
-    """
+    """Return SHA-256, size and modification time of a video file; of raw video its geometry, too."""
     status = file_stat(path, raw)
     try:
         with path.open("rb") as file:
@@ -31,11 +28,7 @@ def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]
 
 
 def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return the part of a fingerprint that is known without reading the file.
-
-    Raises:
-        VideoError: the file does not exist any more.
-    """
+    """Return the part of a fingerprint that is known without reading the file."""
     geometry = {"raw": str(raw)} if raw is not None and path.suffix.lower() in RAW_SUFFIXES else {}
     if not isinstance(path, Path):
         return {"bytes": path.size_bytes, "mtime_ns": path.modified_ns, **geometry}
@@ -46,14 +39,30 @@ def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
 
 
+def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return the number of packets of the video, most often its number of frames, without decoding."""
+    with open_container(path, raw) as container:
+        stream = video_stream(container, path)
+        try:
+            return sum(1 for packet in container.demux(stream) if packet.size)
+        except (av.FFmpegError, OSError) as error:
+            message = f"'{path}' breaks while its packets are counted: {error}."
+            raise VideoError("breaks-midway", message) from error
+
+
+def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
+    with open_container(path, raw) as container:
+        stream = video_stream(container, path)
+        seconds = duration_seconds(stream) or (container.duration or 0) / av.time_base
+        frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
+        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
+
+
 def read_frames(
     path: Path, frames: Collection[int], raw: RawGeometry | None = None
 ) -> dict[int, npt.NDArray[np.uint8]]:
-    """Return index → (height, width, 3) RGB of some frames; the video is read up to the last of them.
-
-    Raises:
-        VideoError: it cannot be decoded that far, or has fewer frames.
-    """
+    """Return index → (height, width, 3) RGB of some frames; the video is read up to the last of them."""
     images: dict[int, npt.NDArray[np.uint8]] = {}
     with VideoReader(path, raw) as reader:
         for frame in reader:
