@@ -1,10 +1,7 @@
 """The content of a report page; each part checks itself, and `as_dict` is what the page's script reads."""
 
-import html
-import json
-import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -12,14 +9,23 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 from vqafeat.errors import ArgumentError
 from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
+from vqafeat.paper_tables.table import NOTHING
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import TrainingDataset
 
 PARTS = ("train", "validation", "test")
+_PLAIN_NOTE = (
+    "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is that "
+    "of the calibrated scores"
+)
 
 
 @dataclass(frozen=True)
@@ -237,26 +243,76 @@ class Report:
         return {**head, "runs": runs, "tables": tables}
 
 
-# What could end the script element, begin a comment in it, or break a line where JSON does not.
-_ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
-
-
 def rendered(report: Report) -> str:
     """Return the page; the same report gives the same text."""
+    values = report.as_dict()
     style, script = _shipped("page.css"), _shipped("page.js")
     policy = (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
         "media-src file: data: blob: 'self'; base-uri 'none'; form-action 'none'"
     )
-    parts = {
-        "title": html.escape(report.title),
-        "policy": html.escape(policy, quote=False),
-        "style": style,
-        "script": script,
-        "data": json_in_html(report.as_dict()),
-    }
-    # one pass, so that what is put in is not searched again
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], _shipped("page.html"))
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"figure": _figure, "value": _sort_value, "is_few": _is_few}
+    return environment.from_string(_shipped("page.html")).render(
+        values,
+        policy=Markup(policy),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(json_in_html(values)),
+        subtitle=_subtitle(report),
+        metric_rows=list(_metric_rows(values["runs"])),
+        notes=_metric_notes(report.runs),
+    )
+
+
+def _subtitle(report: Report) -> str:
+    count = "One run" if len(report.runs) == 1 else f"{len(report.runs)} runs"
+    heads = dict.fromkeys(f"{run.head} on {run.feature_sets}" for run in report.runs)
+    datasets = dict.fromkeys(dataset.name for run in report.runs for dataset in run.datasets)
+    return " · ".join((count, ", ".join(heads), ", ".join(datasets)))
+
+
+def _metric_rows(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any], str, dict[str, Any]]]:
+    """Yield each run's index and values with its data sets' names and summaries, the whole run's last."""
+    for index, run in enumerate(runs):
+        by_dataset = run["summary"].get("datasets", {})
+        for dataset, summary in by_dataset.items():
+            yield index, run, dataset, summary
+        yield index, run, "weighted mean" if by_dataset else run["datasets"][0]["name"], run["summary"]
+
+
+def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
+    """Return each note once, after the names of its runs where these are not all."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        mapped = f"read after the mapping '{run.mapping}', which is fitted to each test part"
+        mapping = "those without a mapping" if run.mapping == "none" else mapped
+        names.setdefault(f"PLCC and RMSE are {mapping}", []).append(run.name)
+    names[_PLAIN_NOTE] = [run.name for run in runs]
+    few = {run.summary.few_videos for run in runs}
+    for run in runs:
+        for note in filter(None, (run.summary.few_videos, *run.summary.notes, *run.notes)):
+            names.setdefault(note, []).append(run.name)
+    stars = {note: "* " if note in few else "" for note in names}
+    prefixes = {note: f"{', '.join(own)}: " if len(own) < len(runs) else "" for note, own in names.items()}
+    return [stars[note] + prefixes[note] + note for note in names]
+
+
+def _is_few(summary: Mapping[str, Any], split: int) -> bool:
+    """Tell whether a split was measured on few videos; of several data sets, whether one of them was."""
+    by_dataset = summary.get("datasets", {}).values()
+    return any(measured["n"][split] < FEW_VIDEOS for measured in (summary, *by_dataset))
+
+
+def _figure(value: float) -> str:
+    return f"{value:z.3f}".replace("-", "−") if isfinite(value) else NOTHING
+
+
+def _sort_value(value: float | None) -> float | str:
+    """Return what a column is sorted by; nothing for a value that is not defined."""
+    return "" if value is None or not isfinite(value) else value
 
 
 def write_report(report: Report, out: Path) -> Path:
@@ -279,8 +335,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 def json_in_html(values: Mapping[str, Any]) -> str:
     """Return JSON that is safe inside a script element, whatever names it holds; NaN becomes null."""
-    text = json.dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
-    return text.translate(_ESCAPED)
+    return htmlsafe_json_dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
 
 
 def _shipped(name: str) -> str:
