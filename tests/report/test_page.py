@@ -207,7 +207,8 @@ def test_page__scatter_has_the_line_of_equal_score_and_label(
     assert "The logistic is fitted to the scores of the test parts of all splits together." in caption
     assert "calibrated score" in page.locator("#scatter text").all_text_contents()
     dashes = page.evaluate(
-        "[...document.querySelectorAll('#scatter .line')].map((line) => getComputedStyle(line).strokeDasharray)"
+        "[...document.querySelectorAll('#scatter .line')]"
+        ".map((line) => getComputedStyle(line).strokeDasharray)"
     )
     assert [dash != "none" for dash in dashes] == [False, True, False, False], (
         "each line has a rim; that of equality is dashed"

@@ -1,6 +1,7 @@
-"""The content of a report page; each part checks itself, and `as_dict` is what the page's script reads."""
+"""The content of a report page, and the page as HTML; the page's script reads `Report.as_dict`."""
 
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -22,19 +23,11 @@ from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import TrainingDataset
 
 PARTS = ("train", "validation", "test")
-_PLAIN_NOTE = (
-    "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is that "
-    "of the calibrated scores"
-)
 
 
 @dataclass(frozen=True)
 class ReportVideo:
-    """A video that a run scored, under its name in its data set.
-
-    Attributes:
-        address: of its file, relative to the page; empty where there is no file.
-    """
+    """A video that a run scored; `address` is that of its file, relative to the page, empty without one."""
 
     name: str
     dataset: str
@@ -44,9 +37,8 @@ class ReportVideo:
 
     def __post_init__(self) -> None:
         if not self.name or not isfinite(self.mos):
-            raise ArgumentError(
-                f"name of a video is {self.name!r}, its mos {self.mos}; it needs a name and a finite label."
-            )
+            given = f"name of a video is {self.name!r}, its mos {self.mos}"
+            raise ArgumentError(f"{given}; it needs a name and a finite label.")
 
 
 @dataclass(frozen=True)
@@ -54,12 +46,10 @@ class ScoreTable:
     """The scores of a run, column by column.
 
     Attributes:
-        split: whose head gave the score.
-        part: of that split that the video is in.
         video: index among the run's videos.
         output: of the head, before calibration.
         score: calibrated, on the scale of the labels.
-        error: score minus label, above 0 where the video is overrated.
+        error: score minus label.
     """
 
     split: tuple[int, ...]
@@ -72,28 +62,20 @@ class ScoreTable:
     def __post_init__(self) -> None:
         lengths = set(map(len, vars(self).values()))
         if len(lengths) != 1 or not self.split:
-            raise ArgumentError(
-                f"columns of a score table have the lengths {sorted(lengths)}; they need one, at least 1."
-            )
+            given = f"columns of a score table have the lengths {sorted(lengths)}"
+            raise ArgumentError(f"{given}; they need one, at least 1.")
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
         for name in ("output", "score", "error"):
             if not all(map(isfinite, getattr(self, name))):
                 raise ArgumentError(f"{name} of a score table is not finite; leave such rows out.")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the columns as JSON values, parts by their number."""
-        return {**asdict(self), "part": [PARTS.index(part) for part in self.part]}
-
 
 @dataclass(frozen=True)
 class FittedCurve:
-    """The logistic from calibrated scores to labels on test videos.
+    """The logistic from calibrated scores to labels of a split's test videos; −1 is all splits together.
 
-    Attributes:
-        split: −1 for all splits together.
-        tau: its four parameters; empty where there is none.
-        note: why there is none, or what else to know.
+    Without a logistic `tau` is empty, and `note` says why.
     """
 
     dataset: str
@@ -110,12 +92,9 @@ class FittedCurve:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of a split, one value an epoch, NaN where a measure is not defined.
+    """The training of a split: columns of curve.csv, one value an epoch, NaN where a measure is not defined.
 
-    Attributes:
-        kept_epoch: whose weights were kept; 0 where that is not known.
-        epoch: counted from 1.
-        series: name of a column of curve.csv → its values.
+    `kept_epoch` is the one whose weights were kept, 0 where that is not known.
     """
 
     split: int
@@ -132,12 +111,11 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class FrameCurve:
-    """The calibrated scores of a video's frames, the mean over the heads that it was a test video of.
+    """The calibrated scores of a video's frames, the mean over the heads of the splits that tested it.
 
     Attributes:
         video: index among the run's videos.
-        splits: whose heads.
-        seconds: of each frame since the first one; empty where the store does not know the times.
+        seconds: since the first frame; empty where the store does not know the times.
     """
 
     video: int
@@ -158,15 +136,13 @@ class ReportRun:
     """A finished run as the page shows it.
 
     Attributes:
-        splits: how many there are.
+        splits: number of splits.
         mapping: applied before PLCC and RMSE.
         calibrated_on: parts that the lines from outputs to scores were fitted on.
         fitted: logistics of each data set and split.
-        training: one a split; empty for heads without epochs.
-        facts: groups of (name, value): everything that decided the run.
-        no_frames: one a video, why it has no curve in `frames`; empty where it has one.
-        frames: curves of its worst videos.
-        notes: what a reader has to know besides the notes of the metrics.
+        facts: group → (name, value) of everything that decided the run.
+        no_frames: for each video why it has no curve in `frames`; empty where it has one.
+        notes: in addition to those of the metrics.
     """
 
     name: str
@@ -206,18 +182,18 @@ class ReportRun:
         reasons = list(dict.fromkeys(self.no_frames))
         return {
             **{key: getattr(self, key) for key in ("name", "head", "feature_sets", "splits", "mapping")},
-            "calibrated_on": list(self.calibrated_on),
+            "calibrated_on": self.calibrated_on,
             "datasets": datasets,
             "summary": self.summary.as_dict(),
             "few_videos": self.summary.few_videos,
             "videos": {key: [getattr(video, key) for video in self.videos] for key in columns},
-            "scores": self.scores.as_dict(),
+            "scores": {**asdict(self.scores), "part": [PARTS.index(part) for part in self.scores.part]},
             "fitted": [asdict(curve) for curve in self.fitted],
             "training": [asdict(curve) for curve in self.training],
             "facts": [{"group": group, "rows": list(map(list, rows))} for group, rows in self.facts.items()],
             "frames": [asdict(curve) for curve in self.frames],
             "no_frames": {"reasons": reasons, "video": [reasons.index(reason) for reason in self.no_frames]},
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
 
 
@@ -239,8 +215,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
-        head = {"title": self.title, "parts": list(PARTS), "few_videos": FEW_VIDEOS}
-        return {**head, "runs": runs, "tables": tables}
+        return {"title": self.title, "parts": PARTS, "runs": runs, "tables": tables}
 
 
 def rendered(report: Report) -> str:
@@ -284,20 +259,23 @@ def _metric_rows(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str
 
 
 def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
-    """Return each note once, after the names of its runs where these are not all."""
-    names: dict[str, list[str]] = {}
-    for run in runs:
-        mapped = f"read after the mapping '{run.mapping}', which is fitted to each test part"
-        mapping = "those without a mapping" if run.mapping == "none" else mapped
-        names.setdefault(f"PLCC and RMSE are {mapping}", []).append(run.name)
-    names[_PLAIN_NOTE] = [run.name for run in runs]
-    few = {run.summary.few_videos for run in runs}
-    for run in runs:
-        for note in filter(None, (run.summary.few_videos, *run.summary.notes, *run.notes)):
-            names.setdefault(note, []).append(run.name)
-    stars = {note: "* " if note in few else "" for note in names}
-    prefixes = {note: f"{', '.join(own)}: " if len(own) < len(runs) else "" for note, own in names.items()}
-    return [stars[note] + prefixes[note] + note for note in names]
+    """Return each note once, after the names of its runs where these are not all; a star marks few videos."""
+    notes = [("", _mapping_note(run.mapping), run.name) for run in runs]
+    notes += [("* ", run.summary.few_videos, run.name) for run in runs if run.summary.few_videos]
+    notes += [("", note, run.name) for run in runs for note in (*run.summary.notes, *run.notes)]
+    names = defaultdict[tuple[str, str], list[str]](list)
+    for star, note, name in notes:
+        names[star, note].append(name)
+    return [
+        f"{star}{note}" if len(own) == len(runs) else f"{star}{', '.join(own)}: {note}"
+        for (star, note), own in names.items()
+    ]
+
+
+def _mapping_note(mapping: str) -> str:
+    if mapping == "none":
+        return "PLCC and RMSE are those without a mapping"
+    return f"PLCC and RMSE are read after the mapping '{mapping}', which is fitted to each test part"
 
 
 def _is_few(summary: Mapping[str, Any], split: int) -> bool:
