@@ -151,29 +151,30 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     return LogisticFit(tau, converged=True, note=fit.note)
 
 
-def _released_fit(
-    slope_scale: Callable[[float], float], absolute: bool
-) -> Callable[[Values, Values, float], LogisticFit]:
-    """Return the fit of the released codes; `slope_scale` gives its start of τ4, from std(o)."""
+def _fang_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+    return _released_fit(x, y, 0.25, absolute=False)
 
-    def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-        start = (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation)
-        t = _least_squares(x, y, start, absolute=absolute)
-        if t is None:
-            return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
-        mapped = _logistic(x, *t)
-        # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
-        residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
-        if not np.isfinite(t).all() or residual > 1 + 1e-9 or _is_constant(mapped):
-            return _failed(_NO_BETTER)
-        notes = []
-        if _pearson(mapped, x) < 0:
-            notes.append("the fitted logistic falls: the predictions run against the labels")
-        if residual > line * (1 + 1e-3) + 1e-4:
-            notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
-        return LogisticFit(t, converged=True, note="; ".join(notes))
 
-    return fit
+def _li_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+    return _released_fit(x, y, 0.5 / deviation, absolute=True)
+
+
+def _released_fit(x: Values, y: Values, scale: float, *, absolute: bool) -> LogisticFit:
+    """Return the fit of the released codes, which starts at τ4 = `scale`."""
+    t = _least_squares(x, y, (y.max(), y.min(), 0.0, scale), absolute=absolute)
+    if t is None:
+        return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
+    mapped = _logistic(x, *t)
+    # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
+    residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
+    if not np.isfinite(t).all() or residual > 1 + 1e-9 or _is_constant(mapped):
+        return _failed(_NO_BETTER)
+    notes = []
+    if _pearson(mapped, x) < 0:
+        notes.append("the fitted logistic falls: the predictions run against the labels")
+    if residual > line * (1 + 1e-3) + 1e-4:
+        notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
+    return LogisticFit(t, converged=True, note="; ".join(notes))
 
 
 def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
@@ -208,8 +209,8 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
 
 MAPPINGS: Registry[MappingRule | None] = Registry("mapping")
 MAPPINGS.add(DEFAULT_MAPPING, MappingRule(_increasing_fit, fewest_videos=FEW_VIDEOS, or_plain=True))
-MAPPINGS.add("logistic", MappingRule(_released_fit(lambda deviation: deviation / 4, absolute=False)))
-MAPPINGS.add("logistic-li", MappingRule(_released_fit(lambda _: 0.5, absolute=True)))
+MAPPINGS.add("logistic", MappingRule(_fang_fit))
+MAPPINGS.add("logistic-li", MappingRule(_li_fit))
 MAPPINGS.add("none", None)
 
 

@@ -178,22 +178,27 @@ function axes(width, height, xs, ys, xTitle, yTitle = "", leastStep = 0) {
   return { svg, x, y };
 }
 
+// the line through points of an SVG; it breaks where a value is missing
+function pathOf(xs, ys, { x, y }) {
+  return ys.map((value, place) => {
+    const command = Number.isFinite(ys[place - 1]) ? "L" : "M";
+    return Number.isFinite(value) ? command + at(x(xs[place]), y(value)) : "";
+  }).join("");
+}
+
 // a chart of series { x, y, strong, mark: [x, y] } and of level lines { value, kind }
 function chart(label, xTitle, series, levels = []) {
   const xs = extent(series.flatMap((one) => one.x));
   const ys = extent([...series.flatMap((one) => one.y), ...levels.map((level) => level.value)], 0.08);
-  const { svg, x, y } = axes(520, 200, xs, ys, xTitle, "", xTitle === "seconds" ? 0 : 1);
+  const plot = axes(520, 200, xs, ys, xTitle, "", xTitle === "seconds" ? 0 : 1), { svg, x, y } = plot;
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", label);
   for (const { value, kind } of levels) {
     svg.append(draw("path", { class: `level ${kind}`, d: `M${x(xs[0])} ${y(value)}H${x(xs[1])}` }));
   }
   for (const one of series.sort((a, b) => a.strong - b.strong)) { // strong ones above the others
-    const steps = one.y.map((value, place) => {
-      const command = Number.isFinite(one.y[place - 1]) ? "L" : "M";
-      return Number.isFinite(value) ? command + at(x(one.x[place]), y(value)) : "";
-    });
-    svg.append(draw("path", { class: one.strong ? "series strong" : "series", d: steps.join("") }));
+    const d = pathOf(one.x, one.y, plot);
+    svg.append(draw("path", { class: one.strong ? "series strong" : "series", d }));
     if (Number.isFinite(one.mark?.[1])) {
       svg.append(draw("circle", { class: "kept", cx: x(one.mark[0]), cy: y(one.mark[1]), r: 3.5 }));
     }
@@ -222,7 +227,7 @@ function drawScatter() {
   // axes follow run, data set and part alone, so that points stay in place during a search
   const all = run.scores.filter((row) => row.video.dataset === name && ["all", row.part].includes(part));
   const xs = extent(all.map((row) => row.score), 0.04), ys = extent(all.map((row) => row.video.mos), 0.04);
-  const { svg, x, y } = axes(width, height, xs, ys, "calibrated score", `${score} of ${name}`);
+  const plot = axes(width, height, xs, ys, "calibrated score", `${score} of ${name}`), { svg, x, y } = plot;
   points = selected.map((row) => ({ row, x: x(row.score), y: y(row.video.mos) }));
   points.sort((one, two) => one.x - two.x || one.y - two.y);
 
@@ -235,10 +240,10 @@ function drawScatter() {
       svg.append(draw("path", { class: `points ${kind} ${crowd}`, d }));
     }
   }
-  const line = (kind, label) => {
-    const values = Array.from({ length: 201 }, (_, step) => xs[0] + (step / 200) * (xs[1] - xs[0]));
-    const inside = values.filter((value) => label(value) >= ys[0] && label(value) <= ys[1]);
-    const d = inside.map((value, place) => (place ? "L" : "M") + at(x(value), y(label(value)))).join("");
+  const steps = Array.from({ length: 201 }, (_, step) => xs[0] + (step / 200) * (xs[1] - xs[0]));
+  const line = (kind, labelOf) => {
+    const labels = steps.map(labelOf).map((label) => (label >= ys[0] && label <= ys[1] ? label : NaN));
+    const d = pathOf(steps, labels, plot);
     svg.append(draw("path", { class: "line rim", d }), draw("path", { class: `line ${kind}`, d }));
   };
   const { tau: [top, bottom, middle, slope] } = fitted();
@@ -303,7 +308,7 @@ function walkPoints(event) {
     $("scatter-said").textContent = describe(points[next].row).join(", ");
   } else if (event.key === "Escape") {
     hover(-1);
-  } else if (event.key === "Enter" || event.key === " ") {
+  } else if (hovered >= 0 && ["Enter", " "].includes(event.key)) {
     event.preventDefault();
     openHovered();
   }
