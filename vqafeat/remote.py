@@ -263,7 +263,7 @@ def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
             entries = root.fs.find(root.path, detail=True)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"the folder of videos '{root}' does not exist ({error}); name another."
+            f"the folder of videos '{root}' does not exist ({error}); name it with --root URL."
         ) from error
     prefix, files = f"{root.path.rstrip('/')}/", {}
     for path, info in entries.items():
