@@ -397,7 +397,7 @@ function showChosen() {
   }
   showPlayer();
   showFrames();
-  const { name, content, dataset, mos, digits, scores } = chosen;
+  const { content, dataset, mos, digits, scores } = chosen;
   const tested = (video) => video.scores.filter((row) => row.part === "test").map((row) => row.score);
   const facts = [["label", fixed(mos, digits)]], own = tested(chosen);
   if (own.length) {
@@ -473,7 +473,7 @@ function showTraining() {
       const { split, epoch, kept_epoch: kept } = curve, y = curve.series[name];
       return { x: epoch, y, strong: split === currentSplit(), mark: [kept, y[epoch.indexOf(kept)]] };
     });
-    const title = name.replace("_", " ").replace("srocc", "SROCC");
+    const title = name.replaceAll("_", " ").replace("srocc", "SROCC");
     const label = `${title}, ${series.length} splits over the epochs`;
     return html("div", {}, html("h3", {}, title), chart(label, "epoch", series));
   }));
