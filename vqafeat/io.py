@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -33,7 +34,7 @@ _MARK = "'"
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): quoted by a mark."""
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), marked if need be."""
     return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
 
 
@@ -49,9 +50,10 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
     """Return the text of a file, unless it is larger than any label file, manifest or table should be."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        most = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
-        problem = f"'{path}' has {size / 2**20:.0f} MiB; {most}"
-        raise DatasetError(f"{problem}. Give another file, or split the data set.")
+        raise DatasetError(
+            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
+            f"{LARGEST_BYTES >> 20} MiB are read. Give another file, or split the data set."
+        )
     return path.read_text(encoding=encoding, errors=errors)
 
 
@@ -87,14 +89,8 @@ def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> st
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
-    """Return the names that occur more than once, in the order of their second appearance."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            twice[name] = None
-        seen.add(name)
-    return list(twice)
+    """Return the names that occur more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _cell(value: Any) -> Any:
