@@ -13,7 +13,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
-from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
+from vqafeat.errors import StoreError
 from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
@@ -78,21 +78,6 @@ def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[s
         options = [f" --backbone {name}" for name in names] + [f" --weights {name}=FILE" for name in files]
         commands.append(f"vqafeat extract --dataset {dataset}{''.join(options)}{store}")
     return commands
-
-
-def check_feature_sets(request: TableFit) -> None:
-    """Refuse a fit without data set or features, and feature sets that no network here makes."""
-    if not request.datasets or not request.features:
-        raise ArgumentError(
-            "datasets and features are not both named; a cell that is run needs both, and one that is not: "
-            "quoted = true."
-        )
-    for name in backbone_names(request.features.split("+")):
-        if name not in BACKBONES:
-            raise UnknownNameError(
-                f"features '{request.features}': there is no network '{name}'; `vqafeat list backbones` "
-                f"names them."
-            )
 
 
 SPLITS, EPOCHS, WIDTH = 2, 2, 32
