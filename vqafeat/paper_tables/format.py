@@ -1,15 +1,13 @@
 """A filled table as Markdown, LaTeX, CSV, HTML and JSON values."""
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from html import escape
-from io import StringIO
 from itertools import groupby
 from math import isfinite, nan
 from typing import Any
 
-from vqafeat.io import escape_formula
+from vqafeat.io import csv_text
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.run import TableResult
@@ -116,7 +114,7 @@ def _cell_dict(item: CellResult, result: TableResult) -> dict[str, Any]:
         "plain": item.plain_value,
         "std": measured.spread.std if measured else nan,
         "values": measured.spread.values if measured else (),
-        "published": cell.published.value if cell.published else nan,
+        "published": item.published,
         "published_std": cell.published.std if cell.published else nan,
         "difference": item.difference,
         "quoted": cell.quoted,
@@ -156,27 +154,14 @@ def _markdown_escaped(text: str) -> str:
     return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
 
 
+_LATEX_TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+_LATEX_TEXT |= {"|": "bar", '"': "quotedbl"}
+_LATEX_MATH = {"±": "pm", "†": "dagger", "‡": "ddagger", "≈": "approx", "≤": "le", "→": "to"}
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
-        "±": r"$\pm$",
-        "−": "$-$",
-        "†": r"$\dagger$",
-        "‡": r"$\ddagger$",
-        "≈": r"$\approx$",
-        "≤": r"$\le$",
-        "→": r"$\to$",
-        "²": r"$^2$",
-        "–": "--",
-        "\n": " ",
-    }
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {sign: rf"\text{name}{{}}" for sign, name in _LATEX_TEXT.items()}
+    | {sign: rf"$\{name}$" for sign, name in _LATEX_MATH.items()}
+    | {"−": "$-$", "²": "$^2$", "–": "--", "\n": " "}
 )
 
 
@@ -231,22 +216,12 @@ def _spans(headings: Sequence[Heading]) -> list[tuple[str, int]]:
     return [(name, len(list(members))) for name, members in groups]
 
 
-_COLUMNS = ("row_group", "row", "column_group", "column", "measure", "statistic")
-_NUMBERS = ("measured", "plain", "std", "published", "published_std", "difference")
-
-
 def comma_separated(result: TableResult, store: StorePath) -> str:
     """Return a header line and a line for each cell; a missing number is empty."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", *_COLUMNS, *_NUMBERS, "quoted", "runs"])
-    for item in result.cells:
-        cell = _cell_dict(item, result)
-        texts = [result.table.name, *(cell[key] for key in _COLUMNS)]
-        numbers = [cell[key] if isfinite(cell[key]) else "" for key in _NUMBERS]
-        runs = escape_formula(";".join(cell["runs"]))
-        writer.writerow([*map(escape_formula, texts), *numbers, cell["quoted"], runs])
-    return text.getvalue().rstrip("\n")
+    cells = [_cell_dict(item, result) for item in result.cells]
+    columns = [key for key in cells[0] if key not in ("shown", "values", "runs")]
+    rows = [[result.table.name, *map(cell.get, columns), ";".join(cell["runs"])] for cell in cells]
+    return csv_text(["table", *columns, "runs"], rows).rstrip("\n")
 
 
 def html(result: TableResult, store: StorePath) -> str:

@@ -18,7 +18,6 @@ settings are the values of a `TableFit`, `kind` with a table of that name for it
 `statistic`, and `quoted = true` for a cell that shows a published value and is not measured.
 """
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -30,7 +29,7 @@ from typing import Any
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
-from vqafeat.io import read_text_limited
+from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES, CellType
 from vqafeat.paper_tables.figures import FIGURES
@@ -78,7 +77,7 @@ def load_table(name_or_path: str) -> PaperTable:
 
     Raises:
         UnknownNameError: no table of that name is shipped; the nearest names are given.
-        DatasetError: the file is missing, no TOML, or not as this module says.
+        DatasetError: the file cannot be read, or a key or value is not allowed.
     """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
@@ -86,15 +85,7 @@ def load_table(name_or_path: str) -> PaperTable:
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Name your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
-    try:
-        values = tomllib.loads(read_text_limited(path))
-    except OSError as error:
-        raise DatasetError(
-            f"table '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"table '{path}' is no TOML: {error}.") from error
-    return table_of(values, path.stem)
+    return table_of(read_toml(path, "table"), path.stem)
 
 
 def table_of(values: Mapping[str, Any], name: str) -> PaperTable:

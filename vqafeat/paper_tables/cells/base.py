@@ -81,13 +81,18 @@ class CellResult:
         return self.statistic_of(measured.plain)
 
     @property
+    def published(self) -> float:
+        """The published number, or NaN."""
+        return self.cell.published.value if self.cell.published else nan
+
+    @property
     def difference(self) -> float:
         """Measured − published; NaN where one of the two is missing, or they are of different videos."""
-        return self.value - self.cell.published.value if self.cell.published and self.comparable else nan
+        return self.value - self.published if self.comparable else nan
 
     def rounded_difference(self, digits: int) -> float:
         """Return the difference rounded as it is shown; it stays whole if the published value would be 0."""
-        small = self.cell.published is not None and 0 < abs(self.cell.published.value) < 10**-digits
+        small = 0 < abs(self.published) < 10**-digits
         return self.difference if small else round(self.difference, digits)
 
 
