@@ -24,7 +24,6 @@ class TableResult:
     """A filled table.
 
     Attributes:
-        cells: in the order of the table.
         words: what a reader has to know of the data.
         stands_in: the features are of other data than the table names, and the numbers mean nothing.
     """

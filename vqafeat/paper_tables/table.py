@@ -108,13 +108,10 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        row, column: counted from 0.
         kind: a name in `CELL_TYPES`.
-        options: the `CellType` of that name with the table's options; None if the cell is only quoted.
-        measure: the measure that is shown, for example "srocc".
+        options: the `CellType` of that name with its options; None if the cell is only quoted.
         statistic: of the measure over the splits.
         request: the fit to be measured; None if the cell is only quoted.
-        published: the value that the paper prints, if any.
     """
 
     row: int

@@ -98,7 +98,7 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Task:
-    """A measurement for a cell; `peers` are the measured kinds of cells in its row with its measure."""
+    """A measurement for a cell; `peers` are the other cells of its row that have the same measure."""
 
     request: TableFit
     measure: str

@@ -13,14 +13,7 @@ from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.sources import AGAIN
 from vqafeat.paper_tables.table import TableFit
-from vqafeat.pretraining.coral import (
-    DomainFeatures,
-    concatenated,
-    domain_distance,
-    image_features,
-    image_paths,
-    mean_features,
-)
+from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
 from vqafeat.training.results import Summary
@@ -116,18 +109,19 @@ class CoralCell(CellType):
         fits, features = task.fits, task.fits.stores.adapt(task.request).features
         if fits.stores.stands_in:
             sources = fits.stores.sources(("images", "videos"))
-            images, videos = (mean_features(source, features) for source in sources)
+            images, videos = (coral.mean_features(source, features) for source in sources)
         else:
-            images = concatenated([_of_images(name, features, fits) for name in self.images])
-            videos = concatenated([mean_features(source, features) for source in fits.sources(task.request)])
+            sources = fits.sources(task.request)
+            images = coral.concatenated([_of_images(name, features, fits) for name in self.images])
+            videos = coral.concatenated([coral.mean_features(source, features) for source in sources])
         counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
-        distance = Summary.of([domain_distance(images, videos)])
+        distance = Summary.of([coral.domain_distance(images, videos)])
         return Measured(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
 
 
-def _of_images(name: str, feature_set: str, fits: FitCache) -> DomainFeatures:
+def _of_images(name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
     networks = backbone_names([feature_set])
     weights = {network: file for network, file in fits.weights.items() if network in networks}
     (extractor,) = build_extractors([feature_set], weights)
-    _, paths = image_paths(f"{name}={fits.images[name]}")
-    return image_features(name, paths, extractor, device_named(fits.device))
+    _, paths = coral.image_paths(f"{name}={fits.images[name]}")
+    return coral.image_features(name, paths, extractor, device_named(fits.device))
