@@ -171,6 +171,7 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
         ({"kind": "difference"}, r"\[difference\]: missing key 'against'; add it"),
         ({"kind": "difference", "difference": {"against": {}}}, r"\[difference\]: against is empty"),
         ({"kind": "difference", "difference": {"against": {"hed": "x"}}}, r"unknown key 'hed'"),
+        ({"kind": "difference", "difference": {"against": {"head": {}}}}, r"head: {} must be a valid string"),
         ({"kind": "cross"}, r"\[cross\]: missing key 'test'; add it"),
         ({"kind": "cross", "cross": {"test": ""}}, r"\[cross\]: test is empty"),
         ({"kind": "part", "part": {"name": "tset"}}, r"unknown official part 'tset': did you mean test"),

@@ -33,7 +33,16 @@ from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
 from vqafeat.paper_tables.cells import CELL_TYPES, CellType
 from vqafeat.paper_tables.figures import FIGURES
-from vqafeat.paper_tables.table import Cell, Heading, PaperTable, Published, Statistic, TableFit, TableHeader
+from vqafeat.paper_tables.table import (
+    Cell,
+    Heading,
+    PaperTable,
+    Published,
+    Statistic,
+    TableFit,
+    TableHeader,
+    merged,
+)
 from vqafeat.registry import named
 from vqafeat.schema import NonEmpty, parse, refuse_unknown
 
@@ -97,12 +106,12 @@ def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
     headings = tuple(_heading(column, group.get("name", "")) for group, column in columns)
     cells = []
     for number, row in enumerate(file.rows):
-        here = f"{where}, row '{row.get('name', '')}'"
-        printed = _printed(row.get("published", ""), len(columns), here)
+        in_row = f"{where}, row '{row.get('name', '')}'"
+        printed = _printed(row.get("published", ""), len(columns), in_row)
         for index, (levels, published) in enumerate(zip(columns, printed, strict=True)):
-            settings = _joined({"statistic": file.statistic}, file.run, row, *levels)
-            there = f"{here}, column '{headings[index].words}'"
-            cells.append(_cell(number, index, settings, published, there))
+            settings = merged({"statistic": file.statistic}, file.run, row, *levels)
+            in_column = f"{in_row}, column '{headings[index].words}'"
+            cells.append(_cell(number, index, settings, published, in_column))
     return PaperTable(
         name=name,
         rows=tuple(_heading(row, row.get("group", "")) for row in file.rows),
@@ -122,22 +131,12 @@ def _check_keys(file: _File, where: str) -> None:
     }
     for level, (tables, keys) in levels.items():
         for number, table in enumerate(tables):
-            place = f"{where}, [[{level}]] {table.get('name', number + 1)}"
-            refuse_unknown(table, (*keys, *settings), place)
+            name = table.get("name", number + 1)
+            refuse_unknown(table, (*keys, *settings), f"{where}, [[{level}]] {name}")
 
 
 def _heading(level: Settings, group: object) -> Heading:
     return Heading(str(level.get("name", "")), str(group))
-
-
-def _joined(*levels: Settings) -> dict[str, Any]:
-    """Return the settings of all levels; later values replace earlier ones, and tables are joined."""
-    joined: dict[str, Any] = {}
-    for level in levels:
-        for key, value in level.items():
-            both = isinstance(value, dict) and isinstance(joined.get(key), dict)
-            joined[key] = {**joined[key], **value} if both else value
-    return joined
 
 
 @contextmanager

@@ -47,10 +47,17 @@ class TableFit(FitConfig):
 
     def changed(self, changes: Mapping[str, Any]) -> "TableFit":
         """Return the fit with changed values; a table such as `overrides` keeps its other entries."""
-        values = asdict(self)
-        for key, value in changes.items():
-            values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
-        return parse(TableFit, values, "run")
+        return parse(TableFit, merged(asdict(self), changes), "run")
+
+
+def merged(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all levels; a later value replaces an earlier one, and tables are joined."""
+    values: dict[str, Any] = {}
+    for level in levels:
+        for key, value in level.items():
+            are_tables = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = values[key] | value if are_tables else value
+    return values
 
 
 Statistic = Literal["mean", "mean-std", "median"]
