@@ -1,10 +1,11 @@
-"""Atomic writes; JSON with null for NaN; CSV without spreadsheet formulas; lists of names in messages."""
+"""Atomic writes; TOML, JSON with null for NaN, CSV without spreadsheet formulas; lists in messages."""
 
 import csv
 import io
 import json
 import os
 from collections import Counter
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -57,6 +58,21 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
     return path.read_text(encoding=encoding, errors=errors)
 
 
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
+
+    Raises:
+        DatasetError: the file cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(read_text_limited(path))
+    except OSError as error:
+        next_step = "give the path of a .toml file"
+        raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{what} '{path}' is no TOML: {error}.") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,13 +89,18 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_bytes(path, (json_text(values) + "\n").encode())
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8, with the shortest digits that give the same float64, and an empty cell for NaN."""
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return CSV with the shortest digits that give the same float64, and an empty cell for NaN."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write the text of `csv_text` in UTF-8."""
+    write_bytes(path, csv_text(header, rows).encode())
 
 
 def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> str:
