@@ -6,9 +6,9 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from vqafeat.errors import DatasetError, VqafeatError
@@ -17,6 +17,16 @@ Kind = TypeVar("Kind")
 # pydantic's types of problems
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 _MISSING_KEY = ("missing", "missing_argument")
+
+
+def _as_tuple(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Texts, of which a file may name a single one without brackets.
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 @cache
@@ -74,7 +84,8 @@ def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
         return f"{_place(where, tables)}: missing key '{key}'; add it."
     if problem["type"] in _MISSING_KEY:
         return f"{_place(where, tables)}: item {int(key) + 1} is missing; add it."
-    allowed = problem["msg"].removeprefix("Input should be ").replace("an object", "a table")
+    allowed = problem["msg"].removeprefix("Input should be ")
+    allowed = allowed.replace("an object", "a table").replace("tuple", "array")
     return f"{_place(where, [*tables, key])}: {problem['input']!r} must be {allowed}."
 
 
