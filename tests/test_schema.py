@@ -46,7 +46,10 @@ def test_parse__keeps_infinity() -> None:
     ("change", "message"),
     [
         ({"titel": "x"}, "table 't.toml': unknown key 'titel': did you mean title?"),
-        ({"zzz": 1}, "table 't.toml': unknown key 'zzz': known are: title, limits, rows, first, tolerance, files."),
+        (
+            {"zzz": 1},
+            "table 't.toml': unknown key 'zzz': known are: title, limits, rows, first, tolerance, files.",
+        ),
         ({"title": 3}, "table 't.toml': title: 3 must be a valid string."),
         ({"title": None}, "table 't.toml': title: None must be a valid string."),
         ({"limits": [1]}, "table 't.toml': limits: item 2 is missing; add it."),

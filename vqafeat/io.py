@@ -1,9 +1,10 @@
-"""Atomic writes; JSON with null for NaN; CSV without spreadsheet formulas; lists of names in messages."""
+"""Atomic writes; TOML, JSON with null for NaN, CSV without spreadsheet formulas; lists in messages."""
 
 import csv
 import io
 import json
 import os
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -53,6 +54,21 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
         problem = f"'{path}' has {size / 2**20:.0f} MiB; {most}"
         raise DatasetError(f"{problem}. Give another file, or split the data set.")
     return path.read_text(encoding=encoding, errors=errors)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
+
+    Raises:
+        DatasetError: the file cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(read_text_limited(path))
+    except OSError as error:
+        next_step = "give the path of a .toml file"
+        raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{what} '{path}' is no TOML: {error}.") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -284,29 +284,29 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
     ("old", "new", "message"),
     [
         ("title =", "titel =", r"manifest 'mine\.toml': unknown key 'titel': did you mean title\?"),
-        ("folders", "folder", r"\[files\]: unknown key 'folder': did you mean folders\?"),
+        ("folders", "folder", r"files: unknown key 'folder': did you mean folders\?"),
         (
             "videos = 3",
             "video_count = 3",
-            r"\[\[labels\]\] mos\.csv or old\.csv: unknown key 'video_count': did you mean video",
+            r"\[\[labels\]\] \['mos\.csv', 'old\.csv'\]: unknown key 'video_count': did you mean video",
         ),
         ('reader = "table"', 'reader = "tabel"', "unknown label reader 'tabel': did you mean table"),
-        ('video = "id"\n', "", r"\[\[labels\]\] mos\.csv or old\.csv: missing key 'video'; add it"),
+        ('video = "id"\n', "", r"\[\[labels\]\] \['mos\.csv', 'old\.csv'\]: missing key 'video'; add it"),
         ('score_name = "MOS"\n', "", r"missing key 'score_name'; add it"),
         (
             "mos_range = [1.0, 5.0]",
             "mos_range = [5.0, 1.0]",
             r"mos_range \[5\.0, 1\.0\] must be \[smallest, largest\]",
         ),
-        ("mos_range = [1.0, 5.0]", "mos_range = [5.0]", r"mos_range: \[5\.0\] must have 2 items"),
-        ("videos = 3", "videos = 3.5", r"videos: 3\.5 must be int"),
-        ("videos = 3", "videos = true", r"videos: True must be int"),
-        ('title = "Mine"', "title = 3", r"title: 3 must be str"),
-        ('folders = ["clips"]', "folders = 3", r"\[files\]: folders: 3 must be a list"),
+        ("mos_range = [1.0, 5.0]", "mos_range = [5.0]", r"mos_range: item 2 is missing; add it"),
+        ("videos = 3", "videos = 3.5", r"videos: 3\.5 must be a valid integer"),
+        ("videos = 3", "videos = true", r"videos: True must be a valid integer"),
+        ('title = "Mine"', "title = 3", r"title: 3 must be a valid string"),
+        ('folders = ["clips"]', "folders = 3", r"files\.folders: 3 must be a valid array"),
         (
             'folders = ["clips"]',
             'folders = ["../x"]',
-            r"\[files\]: file rules: folders \.\./x must be below the root, without '\.\.'",
+            r"file rules: folders \.\./x must be below the root, without '\.\.'",
         ),
         (
             'extensions = [".mp4"]',
@@ -314,12 +314,8 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
             r"extensions mp4 must begin with a dot, as '\.mp4'",
         ),
         ("name = '\\1.mp4'\n", "", r"file rules: pattern and name come together"),
-        (
-            "pattern = '(?:^",
-            "pattern = '((?:^",
-            r"\[files\]: file rules: pattern .* is no regular expression",
-        ),
-        ("'^(\\d)'", "'^\\d'", r"\[content\]: content: pattern '\^\\d' has no group; put the part"),
+        ("pattern = '(?:^", "pattern = '((?:^", r"file rules: pattern .* is no regular expression"),
+        ("'^(\\d)'", "'^\\d'", r"content: pattern '\^\\d' has no group; put the part"),
         ("'^(\\d)'", "'^(\\d'", r"content: pattern '\^\(\\d' is no regular expression"),
         (
             "[files]",
@@ -334,7 +330,13 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
         (
             "videos = 3",
             'split = "dev"\nvideos = 3',
-            r"labels: split 'dev' is unknown; allowed are train, validation, test, test-1080p",
+            r"split: 'dev' must be 'train', 'validation', 'test' or 'test-1080p'",
+        ),
+        ("title =", "name =", r"manifest 'mine\.toml': unknown key 'name'"),
+        (
+            "[content]",
+            "[[raw.where]]\npattern = 'a'\nwidht = 4\n[content]",
+            r"raw_where\[0\]: unknown key 'widht': did you mean width",
         ),
         ("[content]", "[content", r"manifest '.*mine\.toml' is no TOML"),
         (
@@ -342,7 +344,7 @@ def test_manifest_folder__is_found_in_a_wheel_and_next_to_the_package(
             "[raw]\nwidth = 0\nheight = 4\npixel_format = 'yuv420p'\nframe_rate_hz = 30\n[content]",
             r"width 0 and height 4 must",
         ),
-        ("[[labels]]", "[labels]", r"\{.*\} must be a list"),
+        ("[[labels]]", "[labels]", r"labels: \{.*\} must be a valid array"),
     ],
 )
 def test_load_manifest__refuses_with_the_key_and_what_is_allowed(
@@ -355,8 +357,13 @@ def test_load_manifest__refuses_with_the_key_and_what_is_allowed(
 
 
 def test_load_manifest__refuses_a_manifest_without_lists_or_file(tmp_path: Path) -> None:
+    header = MANIFEST.partition("[[labels]]")[0]
+    with pytest.raises(DatasetError, match="missing key 'labels'; add it"):
+        load_manifest(own_manifest(tmp_path, header))
     with pytest.raises(DatasetError, match=r"no \[\[labels\]\]; name at least one label list"):
-        load_manifest(own_manifest(tmp_path, MANIFEST.partition("[[labels]]")[0]))
+        load_manifest(own_manifest(tmp_path, f"labels = []\n{header}"))
+    with pytest.raises(DatasetError, match=r"\[\[labels\]\]: 'mos.csv' must be a table"):
+        load_manifest(own_manifest(tmp_path, f"labels = ['mos.csv']\n{header}"))
     with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' cannot be read"):
         load_manifest(str(tmp_path / "none.toml"))
     with pytest.raises(DatasetError, match="labels: file is empty"):

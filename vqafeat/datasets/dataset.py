@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ import numpy.typing as npt
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, summarize
 from vqafeat.remote import VideoFile
+from vqafeat.schema import Texts
 
-SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
+SplitName = Literal["train", "validation", "test", "test-1080p"]
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
 # Published ranges are rounded to four digits, so that a label may be outside by half a unit of the last one.
 MOS_TOLERANCE = 1e-4
 
@@ -83,8 +85,8 @@ class FileRules:
         exact_paths_only: the same basename in another folder is another video.
     """
 
-    folders: tuple[str, ...] = ()
-    extensions: tuple[str, ...] = ()
+    folders: Texts = ()
+    extensions: Texts = ()
     pattern: str = ""
     name: str = ""
     exact_paths_only: bool = False

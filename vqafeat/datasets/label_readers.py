@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vqafeat.errors import DatasetError
 from vqafeat.io import read_text_limited, summarize
 from vqafeat.registry import Registry
+from vqafeat.schema import Texts
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,10 @@ class TableOptions:
         at_least: smallest value by column; rows below it are left out.
     """
 
-    video: tuple[str, ...]
-    mos: tuple[str, ...]
-    content: tuple[str, ...] = ()
-    split_column: tuple[str, ...] = ()
+    video: Texts
+    mos: Texts
+    content: Texts = ()
+    split_column: Texts = ()
     split_values: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
     decimal: str = "."

@@ -11,76 +11,22 @@ class_pattern                                 its group in a canonical name is t
 """
 
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files as package_files
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from vqafeat.datasets.dataset import SPLIT_NAMES, FileRules, RawGeometry, compile_pattern
-from vqafeat.datasets.label_readers import LABEL_READERS
+from pydantic import PlainValidator
+
+from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, compile_pattern
+from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
-from vqafeat.io import read_text_limited
-
-Kind = TypeVar("Kind")
-
-
-def refuse_unknown(table: Mapping[str, object], known: Collection[str], where: str) -> None:
-    """Refuse keys that are not known."""
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."
-            raise DatasetError(f"{where}: unknown key '{key}': {hint}")
-
-
-def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
-    """Return the dataclass `kind` made of a TOML table.
-
-    Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
-    """
-    hints, members = get_type_hints(kind), fields(cast(Any, kind))
-    refuse_unknown(table, [member.name for member in members], where)
-    for member in members:
-        if member.default is MISSING and member.default_factory is MISSING and member.name not in table:
-            raise DatasetError(f"{where}: missing key '{member.name}'; add it.")
-    values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
-    try:
-        return kind(**values)
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from error
-
-
-def convert(value: object, hint: Any, where: str) -> Any:
-    """Return `value` as the type that `hint` names."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, UnionType):
-        return convert(value, next(part for part in arguments if part is not NoneType), where)
-    if origin is tuple:
-        return _tuple(value, arguments, where)
-    if origin is not None and isinstance(value, dict) and issubclass(origin, Mapping):
-        return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
-
-
-def _tuple(value: object, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise DatasetError(f"{where}: {value!r} must be a list.")
-    if arguments[-1] is Ellipsis:
-        return tuple(convert(item, arguments[0], where) for item in items)
-    if len(items) != len(arguments):
-        raise DatasetError(f"{where}: {value!r} must have {len(arguments)} items.")
-    return tuple(convert(item, part, where) for item, part in zip(items, arguments, strict=True))
+from vqafeat.io import read_toml
+from vqafeat.schema import Texts, parse
+from vqafeat.schema import refuse_unknown as refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -136,21 +82,32 @@ class LabelList:
         join: lists with the same word make up one data set together.
     """
 
-    file: tuple[str, ...]
+    file: Texts
     reader: str
-    options: Any
+    options: Any = field(default_factory=NoOptions)
     videos: int | None = None
     contents: int | None = None
     mos_range: tuple[float, float] | None = None
-    split: str | None = None
+    split: SplitName | None = None
     join: str | None = None
 
     def __post_init__(self) -> None:
         if not self.file:
             raise DatasetError("labels: file is empty; name the label file.")
-        if self.split is not None and self.split not in SPLIT_NAMES:
-            allowed = ", ".join(SPLIT_NAMES)
-            raise DatasetError(f"labels: split '{self.split}' is unknown; allowed are {allowed}.")
+
+
+def _label_list(table: object) -> LabelList:
+    """Return one of the [[labels]], which also has the keys of its reader's options."""
+    if not isinstance(table, dict):
+        raise DatasetError(f"[[labels]]: {table!r} must be a table.")
+    where = f"[[labels]] {table.get('file', '?')}"
+    options = LABEL_READERS.get(str(table.get("reader", ""))).options
+    own_keys = [item.name for item in fields(LabelList) if item.name != "options"]
+    option_keys = [item.name for item in fields(options)]
+    refuse_unknown(table, [*own_keys, *option_keys], where)
+    entry = parse(LabelList, {key: table[key] for key in table if key in own_keys}, where)
+    values = {key: table[key] for key in table if key in option_keys}
+    return replace(entry, options=parse(options, values, where))
 
 
 @dataclass(frozen=True)
@@ -177,7 +134,7 @@ class Manifest:
     title: str
     score_name: str
     mos_range: tuple[float, float]
-    labels: tuple[LabelList, ...]
+    labels: tuple[Annotated[LabelList, PlainValidator(_label_list)], ...]
     scale: str = ""
     homepage: str = ""
     citation: str = ""
@@ -243,53 +200,61 @@ def load_manifest(name_or_path: str) -> Manifest:
             own = "For your own, give the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
             raise UnknownNameError(f"unknown data set '{name_or_path}': {hint} {own}")
         path = manifest_folder() / f"{name_or_path}.toml"
+    table, where = read_toml(path, "manifest"), f"manifest '{path.name}'"
+    keys = [item.name for item in fields(Manifest) if item.name not in ("name", "raw_where")]
+    refuse_unknown(table, keys, where)
+    values: dict[str, Any] = {"name": path.stem, **table}
+    if isinstance(table.get("raw"), dict):
+        values["raw"] = dict(table["raw"])
+        values["raw_where"] = values["raw"].pop("where", [])
+    return parse(Manifest, values, where)
+
+
+# until the paper tables read their files with vqafeat.schema
+Kind = TypeVar("Kind")
+
+
+def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
+    """Return the dataclass `kind` made of a TOML table.
+
+    Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
+    """
+    hints, members = get_type_hints(kind), fields(cast(Any, kind))
+    refuse_unknown(table, [member.name for member in members], where)
+    for member in members:
+        if member.default is MISSING and member.default_factory is MISSING and member.name not in table:
+            raise DatasetError(f"{where}: missing key '{member.name}'; add it.")
+    values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
     try:
-        table = tomllib.loads(read_text_limited(path))
-    except OSError as error:
-        next_step = "give the path of a .toml file"
-        raise DatasetError(f"manifest '{path}' cannot be read ({error.strerror}); {next_step}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"manifest '{path}' is no TOML: {error}.") from error
-    return _manifest(table, path.stem, f"manifest '{path.name}'")
+        return kind(**values)
+    except DatasetError as error:
+        raise DatasetError(f"{where}: {error}") from error
 
 
-def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
-    known = [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")]
-    refuse_unknown(table, known, where)
-    values: dict[str, Any] = {"name": name, **table}
-    for key, kind in (("files", FileRules), ("content", ContentRule)):
-        if key in table:
-            values[key] = build(kind, _mapping(table[key], f"{where}, [{key}]"), f"{where}, [{key}]")
-    if "raw" in table:
-        raw, here = dict(_mapping(table["raw"], f"{where}, [raw]")), f"{where}, [[raw.where]]"
-        exceptions = _list(raw.pop("where", []), here)
-        values["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
-        values["raw_where"] = [build(RawException, _mapping(item, where), here) for item in exceptions]
-    lists = _list(table.get("labels", []), where)
-    values["labels"] = [_label_list(_mapping(item, where), where) for item in lists]
-    return build(Manifest, values, where)
+def convert(value: object, hint: Any, where: str) -> Any:
+    """Return `value` as the type that `hint` names."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, UnionType):
+        return convert(value, next(part for part in arguments if part is not NoneType), where)
+    if origin is tuple:
+        return _tuple(value, arguments, where)
+    if origin is not None and isinstance(value, dict) and issubclass(origin, Mapping):
+        return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
 
 
-def _label_list(table: Mapping[str, object], where: str) -> LabelList:
-    file = table.get("file", "?")
-    names = file if isinstance(file, str) else " or ".join(map(str, _list(file, where)))
-    here = f"{where}, [[labels]] {names}"
-    kind = LABEL_READERS.get(convert(table.get("reader", ""), str, f"{here}: reader")).options
-    common = [member.name for member in fields(LabelList) if member.name != "options"]
-    extra = [member.name for member in fields(kind)]
-    refuse_unknown(table, [*common, *extra], here)
-    options = build(kind, {key: value for key, value in table.items() if key in extra}, here)
-    values = {key: value for key, value in table.items() if key in common}
-    return build(LabelList, {**values, "options": options}, here)
-
-
-def _mapping(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DatasetError(f"{where}: {value!r} must be a table.")
-    return value
-
-
-def _list(value: object, where: str) -> list[object]:
-    if not isinstance(value, list):
+def _tuple(value: object, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list):
         raise DatasetError(f"{where}: {value!r} must be a list.")
-    return value
+    if arguments[-1] is Ellipsis:
+        return tuple(convert(item, arguments[0], where) for item in items)
+    if len(items) != len(arguments):
+        raise DatasetError(f"{where}: {value!r} must have {len(arguments)} items.")
+    return tuple(convert(item, part, where) for item, part in zip(items, arguments, strict=True))
