@@ -26,7 +26,7 @@ from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.io import read_toml
 from vqafeat.schema import Texts, parse
-from vqafeat.schema import refuse_unknown as refuse_unknown
+from vqafeat.schema import refuse_unknown as refuse_unknown  # noqa: PLC0414
 
 
 @dataclass(frozen=True)
