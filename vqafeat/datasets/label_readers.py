@@ -2,15 +2,14 @@
 
 import csv
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -208,26 +207,25 @@ def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
 LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
 
 _LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is no label file
-_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-_SHARED = "xl/sharedStrings.xml"
-_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of a workbook as text, without blank rows; its first row names the columns."""
+    """Return the first sheet of an .xlsx or .xls workbook as text, without blank rows.
+
+    The first row names the columns.
+    """
+    read = _xls_rows if path.suffix.lower() == ".xls" else _xlsx_rows
     try:
-        _refuse_old(path)
-        with ZipFile(path) as workbook:
-            has_shared = _SHARED in workbook.namelist()
-            shared = [_text(item) for item in _part(workbook, _SHARED, path)] if has_shared else []
-            sheet = _part(workbook, _first_sheet(workbook, path), path)
-            rows = [(number, cells) for number, cells in _rows(sheet, shared) if any(cells)]
+        numbered = enumerate(read(path), start=1)
+        rows = [(number, tuple(map(_cell_text, cells))) for number, cells in numbered]
+    except DatasetError:
+        raise
     except OSError as error:
         raise label_error(path, f"it cannot be read ({error.strerror or error})") from error
-    except (BadZipFile, KeyError, LookupError, ValueError, ElementTree.ParseError) as error:
-        message = f"it is no Excel workbook ({error}); give the .xlsx as the data set ships it"
+    except Exception as error:  # damaged bytes make the parsers raise anything
+        message = f"it is no Excel workbook ({error}); give the workbook as the data set ships it"
         raise label_error(path, message) from error
+    rows = [(number, cells) for number, cells in rows if any(cells)]
     if not rows:
         raise label_error(path, "the first sheet is empty; its first row must name the columns")
     width = max(len(cells) for _, cells in rows)
@@ -235,68 +233,39 @@ def read_workbook(path: Path) -> Table:
     return Table(padded[0][1], tuple(padded[1:]))
 
 
-def _refuse_old(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(_OLD_WORKBOOK)) == _OLD_WORKBOOK:
-            raise label_error(path, "it is an .xls of Excel 97; save it as .xlsx, or give a CSV of your own")
+def _xlsx_rows(path: Path) -> list[tuple[object, ...]]:
+    from openpyxl import load_workbook  # type: ignore[import-untyped]  # costs 0.1 s
+
+    with ZipFile(path) as parts:
+        for part in parts.infolist():
+            if part.file_size > _LARGEST_PART_BYTES:
+                most = f"{_LARGEST_PART_BYTES >> 20} MiB"
+                raise label_error(path, f"'{part.filename}' unpacks to more than {most}; it is no label file")
+            if b"<!DOCTYPE" in parts.read(part):  # Excel writes none, and its entities can grow without bound
+                next_step = "save the workbook again with Excel or LibreOffice"
+                raise label_error(path, f"'{part.filename}' declares a document type; {next_step}")
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about styles
+        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        sheet.reset_dimensions()  # some programs write wrong ones
+        return list(sheet.iter_rows(values_only=True))
 
 
-def _part(workbook: ZipFile, name: str, path: Path) -> ElementTree.Element:
-    if workbook.getinfo(name).file_size > _LARGEST_PART_BYTES:
-        most = f"{_LARGEST_PART_BYTES >> 20} MiB"
-        raise label_error(path, f"'{name}' unpacks to more than {most}; it is no label file")
-    content = workbook.read(name)
-    if b"<!DOCTYPE" in content:  # Excel writes none, and entities in one can grow without bound
-        next_step = "save the workbook again with Excel or LibreOffice"
-        raise label_error(path, f"'{name}' declares a document type; {next_step}")
-    return ElementTree.fromstring(content)
+def _xls_rows(path: Path) -> list[list[object]]:
+    import xlrd  # type: ignore[import-untyped]
+
+    sheet = xlrd.open_workbook(file_contents=path.read_bytes(), logfile=StringIO()).sheet_by_index(0)
+    errors = xlrd.error_text_from_code
+    return [
+        [errors[cell.value] if cell.ctype == xlrd.XL_CELL_ERROR else cell.value for cell in row]
+        for row in sheet.get_rows()
+    ]
 
 
-def _first_sheet(workbook: ZipFile, path: Path) -> str:
-    sheet = _part(workbook, "xl/workbook.xml", path).find(f"{_MAIN}sheets/{_MAIN}sheet")
-    if sheet is None:
-        raise ValueError("it has no sheets")
-    relations = _part(workbook, "xl/_rels/workbook.xml.rels", path)
-    targets = {item.get("Id"): item.get("Target", "") for item in relations}
-    target = targets[sheet.get(_RELATED)]
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-
-
-def _rows(sheet: ElementTree.Element, shared: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for position, row in enumerate(sheet.iter(f"{_MAIN}row"), start=1):
-        cells: list[str] = []
-        for cell in row.iter(f"{_MAIN}c"):
-            column = _column(cell.get("r", ""), len(cells))
-            cells += [""] * (column - len(cells))  # empty cells are left out of the file
-            cells.append(_value(cell, shared))
-        yield int(row.get("r", position)), tuple(cells)
-
-
-def _column(reference: str, following: int) -> int:
-    """Return the column, from 0, of a cell such as "AB12"; `following` for a cell without reference."""
-    letters = re.match("[A-Z]+", reference)
-    if letters is None:
-        return following
-    number = 0
-    for letter in letters.group():
-        number = 26 * number + ord(letter) - ord("A") + 1
-    if number > 1 << 14:
-        raise ValueError(f"there is no column {letters.group()}")
-    return number - 1
-
-
-def _value(cell: ElementTree.Element, shared: list[str]) -> str:
-    kind, value = cell.get("t", "n"), cell.findtext(f"{_MAIN}v", "")
-    if kind == "s":
-        return shared[int(value)].strip()
-    inline = cell.find(f"{_MAIN}is")
-    return (value if inline is None else _text(inline)).strip()
-
-
-def _text(item: ElementTree.Element) -> str:
-    """Return the text of a string, whose runs may be formatted, without its phonetic text."""
-    runs = [item, *item.findall(f"{_MAIN}r")]
-    return "".join(run.findtext(f"{_MAIN}t", "") for run in runs)
+def _cell_text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
 
 
 _REQUIRED_COLUMNS = ("video", "mos")
