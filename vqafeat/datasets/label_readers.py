@@ -1,4 +1,4 @@
-"""Label readers: the registry, delimited tables, headerless lists and the first sheet of a workbook."""
+"""Label readers: their registry, delimited tables, headerless lists, and workbooks."""
 
 import csv
 import math
@@ -15,20 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited, summarize
+from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
 from vqafeat.schema import Texts
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row as the list has it; it is checked later, so that one message can count and name all bad rows.
+    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message.
 
     Attributes:
         raw_name: the video's name in this list.
-        mos: the label; NaN if the cell is empty.
-        content: the list's group of the video, if it has one.
-        split: the list's official part of the video, if it has one.
+        mos: NaN if the cell is empty.
     """
 
     raw_name: str
@@ -39,7 +37,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a list; `permutations` are zero-based row indices (video, run), if it has any."""
+    """All rows of a label list, and its stored permutations: zero-based row indices (video, run)."""
 
     rows: tuple[LabelRow, ...]
     permutations: npt.NDArray[np.int64] | None = None
@@ -47,12 +45,7 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class LabelReader:
-    """A way to read label files.
-
-    Attributes:
-        options: frozen dataclass of the keys that a manifest may give in addition to the common ones.
-        read: reads a file with those options.
-    """
+    """A function that reads label files, and the frozen dataclass of its options in a manifest."""
 
     options: type[Any]
     read: Callable[[Path, Any], LabelRows]
@@ -60,7 +53,7 @@ class LabelReader:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """For readers without options."""
+    """The options of a reader that has none."""
 
 
 LABEL_READERS: Registry[LabelReader] = Registry("label reader")
@@ -99,7 +92,7 @@ def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = "
 
 @dataclass(frozen=True)
 class Table:
-    """A delimited file: names of the columns, and (line number, cells) of each row that is not blank."""
+    """A delimited file or a sheet: column names, and (line number, cells) of each row that is not blank."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
@@ -107,18 +100,13 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a table hold what.
-
-    Releases of one list differ in a column's name: of several names, the first one present counts.
+    """The columns of a label table; of several names for one, the first that the file has is read.
 
     Attributes:
-        video: columns with the video's name.
-        mos: columns with the label.
-        content: columns with the content group, if there is one.
-        split_column: columns with the official part, if there is one.
-        split_values: what a cell of that column means, for example {"True": "test"}.
-        delimiter: between cells.
-        decimal: the decimal mark of the labels.
+        content: column of the content group.
+        split_column: column of the official part.
+        split_values: meaning of its cells, for example {"True": "test"}.
+        decimal: decimal mark of the labels.
         at_least: smallest value by column; rows below it are left out.
     """
 
@@ -143,33 +131,29 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
 
 
 def _table(lines: list[tuple[int, list[str]]], path: Path, delimiter: str) -> Table:
-    header, rows = _header(lines, path), lines[1:]
+    header, rows = tuple(lines[0][1]), lines[1:]
     if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
-        message = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
-        raise label_error(path, f"{message}; quote cells that hold '{delimiter}'")
+        problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
+        raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
     padding = ("",) * len(header)
     return Table(header, tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
 
 
-def _header(lines: list[tuple[int, list[str]]], path: Path) -> tuple[str, ...]:
-    if not lines:
-        raise label_error(path, "it is empty; its first line must name the columns")
-    header = tuple(lines[0][1])
-    names = [name for name in header if name]
-    if len(set(names)) < len(names):
-        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
-    return header
-
-
 def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of the lines that are not blank."""
+    """Return (line number, cells) of the header and of the rows that are not blank."""
     reader = csv.reader(StringIO(text_of(path), newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        message = f"it is no CSV ({error}); save it again with '{delimiter}' between cells"
-        raise label_error(path, message) from error
-    return [(number, cells) for number, cells in lines if any(cells)]
+        problem = f"it is no CSV ({error})"
+        raise label_error(path, f"{problem}; save it again with '{delimiter}' between cells") from error
+    lines = [(number, cells) for number, cells in numbered if any(cells)]
+    if not lines:
+        raise label_error(path, "it is empty; its first line must name the columns")
+    header = lines[0][1]
+    if duplicates(filter(None, header)):
+        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
+    return lines
 
 
 def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
@@ -275,18 +259,17 @@ _COLUMNS = (*_REQUIRED_COLUMNS, "content", "split")
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     lines = _lines(path, ",")
-    header = _header(lines, path)
+    header = lines[0][1]
     unknown = [column for column in header if column not in _COLUMNS]
     missing = [column for column in _REQUIRED_COLUMNS if column not in header]
     if unknown or missing:
-        plural, names = "s" * (len(unknown) > 1), ", ".join(map(repr, unknown))
-        problems = [f"unknown column{plural} {names}"] if unknown else []
-        problems += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
+        problems = [f"unknown column '{name}'" for name in unknown]
+        problems += [f"no column '{name}'" for name in missing]
         near = get_close_matches(unknown[0].lower(), _COLUMNS, n=1) if unknown else []
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise DatasetError(
             f"'{path}': {', '.join(problems)}{hint}; a CSV of your own has the columns video,mos and, "
-            "optionally, content and split, separated by commas, and nothing else."
+            "optionally, content and split, separated by commas."
         )
     content, split = ((name,) if name in header else () for name in ("content", "split"))
     options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
@@ -297,7 +280,7 @@ LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a headerless list; duration and rate, -1 in the released lists, are not used."""
+    """Return the rows of a headerless list; durations and rates, -1 in the released lists, are not used."""
     numbered = enumerate(text_of(path).splitlines(), start=1)
     rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
     if short := [str(number) for number, cells in rows if len(cells) < 4]:
