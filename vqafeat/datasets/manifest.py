@@ -1,4 +1,4 @@
-"""The manifest file: one TOML a data set, checked key by key.
+"""Manifests: one TOML file a data set.
 
 title, score_name, mos_range = [low, high]    required
 scale, homepage, citation                     texts
@@ -31,12 +31,7 @@ from vqafeat.schema import refuse_unknown as refuse_unknown  # noqa: PLC0414
 
 @dataclass(frozen=True)
 class ContentRule:
-    """How a canonical name tells its content.
-
-    Attributes:
-        pattern: regular expression; its groups, joined, are the content.
-        fold_case: ignore the case of letters.
-    """
+    """How the content of a video is read from its canonical name: the groups of a pattern, joined."""
 
     pattern: str
     fold_case: bool = False
@@ -55,7 +50,7 @@ class ContentRule:
 
 @dataclass(frozen=True)
 class RawException:
-    """Geometry of the videos whose canonical name holds `pattern`; None keeps the data set's value."""
+    """Geometry of the videos whose canonical name matches `pattern`; None keeps the data set's value."""
 
     pattern: str
     width: int | None = None
@@ -73,13 +68,9 @@ class LabelList:
 
     Attributes:
         file: its possible names, below the root or its folder `labels`.
-        reader: name of the label reader.
-        options: the reader's options.
-        videos: known number of rows; None if it could not be verified.
-        contents: known number of contents.
-        mos_range: known smallest and largest label of this list.
-        split: the official part of all its rows.
-        join: lists with the same word make up one data set together.
+        videos, contents, mos_range: known counts, and smallest and largest label; None if unverified.
+        split: official part of all its rows.
+        join: lists with the same word are read together.
     """
 
     file: Texts
@@ -112,21 +103,12 @@ def _label_list(table: object) -> LabelList:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a data set before any of its files is opened.
+    """Description of a data set: its labels and files; see also `Dataset`.
 
     Attributes:
-        name: the file's stem, as people type it.
-        title: as papers write it.
-        score_name: what a label is.
-        mos_range: smallest and largest label of the published range.
-        labels: the label lists that are understood, the preferred ones first.
-        scale: what the labels mean.
-        homepage: URL of the data set.
-        citation: the paper that describes it.
-        files: how names become canonical, and how files are found.
-        content: how a canonical name tells its content; None if each video is its own.
-        raw: how headerless files are read.
-        raw_where: exceptions to `raw` by canonical name.
+        name: stem of the file.
+        labels: the lists that can be read, the preferred ones first.
+        content: None if each video is its own content.
         class_pattern: its first group in a canonical name is the content class; may be empty.
     """
 
@@ -174,7 +156,7 @@ def _require_group(pattern: str, where: str) -> None:
 
 
 def manifest_folder() -> Path:
-    """Return the folder of the shipped manifests: in the package, or next to it in the source tree."""
+    """Return the folder of the shipped manifests: in an installed package, or next to it in a checkout."""
     inside = Path(str(package_files("vqafeat"))) / "manifests"
     return inside if inside.is_dir() else inside.parents[1] / "manifests"
 
@@ -189,7 +171,7 @@ def load_manifest(name_or_path: str) -> Manifest:
 
     Raises:
         UnknownNameError: no manifest of that name is shipped; the nearest names are in the message.
-        DatasetError: the file is missing, no TOML, or does not follow the schema.
+        DatasetError: the file cannot be read, or a key or value is not allowed.
     """
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
