@@ -178,7 +178,7 @@ def test_proxy_score__refuses_wrong_arguments(clip: Clip) -> None:
         proxy_score("pristine", 1)
     with pytest.raises(UnknownNameError, match=r"unknown kind of distortion 'flickr': did you mean flicker"):
         proxy_score("flickr", 1)
-    with pytest.raises(ArgumentError, match=r"a Kind has amounts \(1,\) and slope 2: give 5 amounts or none"):
+    with pytest.raises(ArgumentError, match=r"Kind has amounts \(1,\) and slope 2: give 5 amounts or none"):
         Kind(unit="", amounts=(1,), slope=2)
     with pytest.raises(ArgumentError, match="fields of a Clip holds 54 pictures: 25 frames need 56"):
         Clip(clip.fields, 25, RATE_HZ)
