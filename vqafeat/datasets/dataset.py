@@ -88,7 +88,7 @@ class FileRules:
     def __post_init__(self) -> None:
         if bool(self.pattern) != bool(self.name):
             raise DatasetError("file rules: pattern and name come together; give both or neither.")
-        compile_pattern(self.pattern, "file rules")
+        check_pattern(self.pattern, "file rules")
         if bad := [ending for ending in self.extensions if not ending.startswith(".")]:
             raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, as '.mp4'.")
         if bad := [folder for folder in self.folders if name_problem(folder)]:
@@ -103,13 +103,16 @@ class FileRules:
         return match.expand(self.name) if match else None
 
 
-def compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
-    """Return a compiled regular expression."""
+def check_pattern(pattern: str, where: str, groups: int = 0) -> None:
+    """Refuse what is no regular expression, or has fewer groups."""
     try:
-        return re.compile(pattern)
+        found = re.compile(pattern).groups
     except re.error as error:
         problem = f"pattern '{pattern}' is no regular expression"
         raise DatasetError(f"{where}: {problem} ({error}); correct it.") from error
+    if found < groups:
+        next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
+        raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,13 @@ class Dataset:
 
     def subset(self, rows: Sequence[int]) -> "Dataset":
         """Return the given rows, in that order; stored permutations keep their order among those rows."""
-        videos = tuple(self.videos[row] for row in rows)
-        permutations = _restrict_permutations(self.stored_permutations, rows)
+        videos, permutations = tuple(self.videos[row] for row in rows), self.stored_permutations
+        if permutations is not None:
+            new_row = np.full(len(permutations), -1)
+            new_row[np.asarray(rows, dtype=np.int64)] = np.arange(len(rows))
+            # Boolean indexing walks row by row, so the runs have to be rows here.
+            moved = new_row[permutations].T
+            permutations = np.ascontiguousarray(moved[moved >= 0].reshape(len(moved), len(rows)).T)
         return with_digest(replace(self, videos=videos, stored_permutations=permutations))
 
 
@@ -235,13 +243,3 @@ def are_permutations(indices: npt.NDArray[Any], rows: int) -> bool:
     if indices.ndim != 2 or len(indices) != rows:
         return False
     return bool((np.sort(indices, axis=0) == np.arange(rows)[:, None]).all())
-
-
-def _restrict_permutations(permutations: Permutations | None, rows: Sequence[int]) -> Permutations | None:
-    if permutations is None:
-        return None
-    new_row = np.full(len(permutations), -1)
-    new_row[np.asarray(rows, dtype=np.int64)] = np.arange(len(rows))
-    # Boolean indexing walks row by row, so the runs have to be rows here.
-    moved = new_row[permutations].T
-    return np.ascontiguousarray(moved[moved >= 0].reshape(len(moved), len(rows)).T)

@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 
 from pydantic import PlainValidator
 
-from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, compile_pattern
+from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, check_pattern
 from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.io import read_toml
@@ -37,7 +37,7 @@ class ContentRule:
     fold_case: bool = False
 
     def __post_init__(self) -> None:
-        _require_group(self.pattern, "content")
+        check_pattern(self.pattern, "content", groups=1)
 
     def content_of(self, name: str) -> str | None:
         """Return the content of a canonical name, or None if the pattern does not match."""
@@ -59,7 +59,7 @@ class RawException:
     frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:
-        compile_pattern(self.pattern, "raw.where")
+        check_pattern(self.pattern, "raw.where")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Manifest:
         if not self.labels:
             raise DatasetError("no [[labels]]; name at least one label list.")
         if self.class_pattern:
-            _require_group(self.class_pattern, "class_pattern")
+            check_pattern(self.class_pattern, "class_pattern", groups=1)
 
     def class_of(self, name: str) -> str | None:
         """Return the content class in a canonical name, or None if it has none."""
@@ -147,12 +147,6 @@ class Manifest:
                 values = vars(exception).items()
                 geometry = replace(geometry, **{k: v for k, v in values if k != "pattern" and v is not None})
         return geometry if geometry != self.raw else None
-
-
-def _require_group(pattern: str, where: str) -> None:
-    if compile_pattern(pattern, where).groups < 1:
-        next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
-        raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
 
 
 def manifest_folder() -> Path:
