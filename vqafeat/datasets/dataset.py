@@ -106,11 +106,11 @@ class FileRules:
 def check_pattern(pattern: str, where: str, groups: int = 0) -> None:
     """Refuse what is no regular expression, or has fewer groups."""
     try:
-        found = re.compile(pattern).groups
+        group_count = re.compile(pattern).groups
     except re.error as error:
         problem = f"pattern '{pattern}' is no regular expression"
         raise DatasetError(f"{where}: {problem} ({error}); correct it.") from error
-    if found < groups:
+    if group_count < groups:
         next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
         raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
 

@@ -133,8 +133,8 @@ def _videos_of(
         except DatasetError as error:
             problems.append(str(error).removesuffix("."))
     if problems:
-        found = f"{len(problems)} of {len(rows)} rows are wrong: {summarize(problems, 3, '. ')}"
-        raise DatasetError(f"{where}: {found}. Correct or drop them.")
+        problem = f"{len(problems)} of {len(rows)} rows are wrong: {summarize(problems, 3, '. ')}"
+        raise DatasetError(f"{where}: {problem}. Correct or drop them.")
     return tuple(videos)
 
 

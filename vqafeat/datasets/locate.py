@@ -162,20 +162,20 @@ def _add_unique(
     # A spelling that several videos share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
     # '1.mp4' is neither.
     shared = Counter(map(spelling, candidates))
-    for name, found in candidates.items():
-        if not found and shared[spelling(name)] == 1:
+    for name, paths in candidates.items():
+        if not paths and shared[spelling(name)] == 1:
             candidates[name] = files.get(spelling(name), [])
 
 
 def _refuse_ambiguous(dataset: Dataset, root: StorePath, candidates: Mapping[str, Sequence[str]]) -> None:
     where = f"data set '{dataset.name}'"
-    found = candidates.items()
-    if several := [f"{name} ({', '.join(files[:3])})" for name, files in found if len(files) > 1]:
+    items = candidates.items()
+    if several := [f"{name} ({', '.join(files[:3])})" for name, files in items if len(files) > 1]:
         problem = f"{len(several)} videos fit several files below '{root}': {summarize(several, 3)}"
         next_step = "keep one of each, or name a narrower folder with --root DIR"
         raise DatasetError(f"{where}: {problem}; {next_step}.")
     users = defaultdict[str, list[str]](list)
-    for name, files in found:
+    for name, files in items:
         for file in files:
             users[file].append(name)
     if twice := [f"{file} ({', '.join(names)})" for file, names in users.items() if len(names) > 1]:
