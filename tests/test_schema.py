@@ -1,10 +1,11 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from vqafeat.errors import DatasetError, WeightsError
-from vqafeat.schema import Texts, parse
+from vqafeat.schema import NonEmpty, Texts, parse
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,17 @@ def test_parse__missing_key() -> None:
 def test_parse__raises_the_error_type_of_the_caller() -> None:
     with pytest.raises(WeightsError, match=r"run\.json: title: 3 must be a valid string"):
         parse(Table, {"title": 3}, "run.json", WeightsError)
+
+
+@dataclass(frozen=True)
+class Named:
+    name: NonEmpty[str] = "a"
+    rows: NonEmpty[tuple[str, ...]] = ("a",)
+    changes: NonEmpty[Mapping[str, int]] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", ""), ("rows", []), ("changes", {})])
+def test_parse__refuses_what_is_empty(key: str, value: object) -> None:
+    with pytest.raises(DatasetError) as error:
+        parse(Named, {key: value}, "table")
+    assert str(error.value) == f"table: {key} is empty; name at least one."
