@@ -360,13 +360,13 @@ def test_load_manifest__refuses_a_manifest_without_lists_or_file(tmp_path: Path)
     header = MANIFEST.partition("[[labels]]")[0]
     with pytest.raises(DatasetError, match="missing key 'labels'; add it"):
         load_manifest(own_manifest(tmp_path, header))
-    with pytest.raises(DatasetError, match=r"no \[\[labels\]\]; name at least one label list"):
+    with pytest.raises(DatasetError, match="labels is empty; name at least one"):
         load_manifest(own_manifest(tmp_path, f"labels = []\n{header}"))
     with pytest.raises(DatasetError, match=r"\[\[labels\]\]: 'mos.csv' must be a table"):
         load_manifest(own_manifest(tmp_path, f"labels = ['mos.csv']\n{header}"))
     with pytest.raises(DatasetError, match=r"manifest '.*none\.toml' cannot be read"):
         load_manifest(str(tmp_path / "none.toml"))
-    with pytest.raises(DatasetError, match="labels: file is empty"):
+    with pytest.raises(DatasetError, match=r"\[\[labels\]\] \[\]: file is empty; name at least one"):
         load_manifest(own_manifest(tmp_path, MANIFEST.replace('["mos.csv", "old.csv"]', "[]")))
 
 

@@ -25,7 +25,7 @@ from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, check_pa
 from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.io import read_toml
-from vqafeat.schema import Texts, parse
+from vqafeat.schema import NonEmpty, Texts, parse
 from vqafeat.schema import refuse_unknown as refuse_unknown  # noqa: PLC0414
 
 
@@ -73,7 +73,7 @@ class LabelList:
         join: lists with the same word are read together.
     """
 
-    file: Texts
+    file: NonEmpty[Texts]
     reader: str
     options: Any = field(default_factory=NoOptions)
     videos: int | None = None
@@ -81,10 +81,6 @@ class LabelList:
     mos_range: tuple[float, float] | None = None
     split: SplitName | None = None
     join: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.file:
-            raise DatasetError("labels: file is empty; name the label file.")
 
 
 def _label_list(table: object) -> LabelList:
@@ -116,7 +112,7 @@ class Manifest:
     title: str
     score_name: str
     mos_range: tuple[float, float]
-    labels: tuple[Annotated[LabelList, PlainValidator(_label_list)], ...]
+    labels: NonEmpty[tuple[Annotated[LabelList, PlainValidator(_label_list)], ...]]
     scale: str = ""
     homepage: str = ""
     citation: str = ""
@@ -129,8 +125,6 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.mos_range[0] < self.mos_range[1]:
             raise DatasetError(f"mos_range {list(self.mos_range)} must be [smallest, largest].")
-        if not self.labels:
-            raise DatasetError("no [[labels]]; name at least one label list.")
         if self.class_pattern:
             check_pattern(self.class_pattern, "class_pattern", groups=1)
 
