@@ -124,7 +124,8 @@ def plan_camera(seed: int, content: int) -> Camera:
     leg = 0.5 * LEG_SECONDS * speed_px * zoom * np.array([np.cos(angle), np.sin(angle)])
     reach = MARGIN_PX + 0.5 * max(first_zoom, last_zoom) * np.array([WIDTH_PX, HEIGHT_PX])
     size = np.array(PHOTOGRAPH_SIZE_PX, dtype=np.float64)
-    leg = np.clip(leg, -np.maximum(size / 2 - reach, 0), np.maximum(size / 2 - reach, 0))
+    longest = np.maximum(size / 2 - reach, 0)
+    leg = np.clip(leg, -longest, longest)
     middle = np.array([size[0] - x if position % 2 else x, y]) + rng.uniform(-15, 15, 2)
     centre = np.clip(middle, reach + abs(leg), size - reach - abs(leg))
     first, last = centre - leg, centre + leg

@@ -24,17 +24,10 @@ LONGEST_FREEZE = 4
 
 @dataclass(frozen=True)
 class Clip:
-    """A pristine clip in fields, two a frame: (2 · frames + FIELDS_BEYOND_END, height, width)."""
+    """A pristine clip: two fields a frame, and FIELDS_BEYOND_END more."""
 
     fields: Pictures
-    frames: int
     frame_rate_hz: int
-
-    def __post_init__(self) -> None:
-        needed = 2 * self.frames + FIELDS_BEYOND_END
-        if len(self.fields) != needed:
-            held = f"fields of a Clip holds {len(self.fields)} pictures"
-            raise ArgumentError(f"{held}: {self.frames} frames need {needed}")
 
 
 def every_frame(frames: int, amount: float, rng: np.random.Generator) -> Index:
@@ -120,7 +113,7 @@ def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Ind
 
 
 def _flickering(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
-    seconds = np.arange(clip.frames) / clip.frame_rate_hz
+    seconds = np.arange(len(shown)) / clip.frame_rate_hz
     gain = 1 + amount * np.sin(2 * np.pi * (FLICKER_HZ * seconds + rng.uniform()))
     luma, cb, cr = clip.fields.at(shown).planes()
     brighter = 16 + gain[:, None, None] * (luma.astype(np.float64) - 16)

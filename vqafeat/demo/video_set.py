@@ -194,9 +194,9 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
     missing = [version for version in group if not is_whole(version)]
     if not missing:
         return
-    content, rate, frames = missing[0].content, missing[0].frame_rate_hz, len(missing[0].shown)
-    camera = plan_camera(settings.seed, content)
-    clip = Clip(camera.render(np.arange(2 * frames + FIELDS_BEYOND_END) / (2 * rate)), frames, rate)
+    content, rate = missing[0].content, missing[0].frame_rate_hz
+    fields = 2 * len(missing[0].shown) + FIELDS_BEYOND_END
+    clip = Clip(plan_camera(settings.seed, content).render(np.arange(fields) / (2 * rate)), rate)
     for version in missing:
         kind = KINDS[version.kind]
         rng = _generator(settings.seed, content, version.kind, 3, version.repeat)
