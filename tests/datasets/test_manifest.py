@@ -496,7 +496,7 @@ def test_load_dataset__without_a_label_file_names_paths_and_the_next_step(
         match=f"but there is none in '{tmp_path}/konvid' or '{tmp_path}/konvid/labels'; {names}. {step}",
     ):
         load_dataset("konvid")
-    with pytest.raises(DatasetError, match="there is none in --labels "):
+    with pytest.raises(DatasetError, match=f"there is none in '{tmp_path}' or"):
         load_dataset("konvid", labels=tmp_path)
 
 

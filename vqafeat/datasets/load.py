@@ -62,9 +62,9 @@ def load_dataset(
         raise DatasetError(f"data set '{name}' is a folder; {next_step}.")
     manifest = load_manifest(name)
     if labels is None:
-        lists = _search(manifest, folder, "")
+        lists = _search(manifest, folder)
     elif len(files) == 1 and files[0].is_dir():
-        lists = _search(manifest, files[0], "--labels ")
+        lists = _search(manifest, files[0])
     elif files:
         lists = [_list_of(manifest, path) for path in files]
     else:
@@ -184,7 +184,7 @@ def _list_of(manifest: Manifest, path: Path) -> _ListFile:
     raise DatasetError(f"{where} does not know the label file '{path.name}'; {known}.")
 
 
-def _search(manifest: Manifest, root: Path | None, option: str) -> list[_ListFile]:
+def _search(manifest: Manifest, root: Path | None) -> list[_ListFile]:
     """Return the first list that exists, or the first group of lists that exists as a whole."""
     groups: dict[str, list[LabelList]] = {}
     for number, entry in enumerate(manifest.labels):
@@ -199,9 +199,9 @@ def _search(manifest: Manifest, root: Path | None, option: str) -> list[_ListFil
     if root is None:
         problem = f"no folder is given and {DATA_VARIABLE} is not set"
     elif not root.is_dir():
-        problem = f"the folder {option}'{root}' does not exist"
+        problem = f"the folder '{root}' does not exist"
     else:
-        problem = f"there is none in {option}'{root}' or '{root / LABELS_FOLDER}'"
+        problem = f"there is none in '{root}' or '{root / LABELS_FOLDER}'"
     message = (
         f"data set '{manifest.name}' needs a label file, but {problem}; looked for "
         f"{', '.join(_file_names(manifest))}. Put videos and label file under {DATA_VARIABLE}/"
