@@ -118,29 +118,25 @@ def _videos_of(
 ) -> tuple[Video, ...]:
     if not rows:
         raise DatasetError(f"{where} holds no rows; it must name at least one video.")
-    named = [(row, manifest.files.canonical(row.raw_name)) for row in rows]
-    if strange := [row.raw_name for row, name in named if name is None and row.raw_name.strip()]:
-        problem = (
-            f"{len(strange)} of {len(rows)} names are unlike those of this data set: {summarize(strange)}"
-        )
-        next_step = "it is the label list of another data set, or the names were changed"
-        raise DatasetError(f"{where}: {problem}; {next_step}.")
     videos: list[Video] = []
     problems: list[str] = []
-    for row, name in named:
+    for row in rows:
         try:
-            videos.append(_video(manifest, entry, row, name or ""))
+            videos.append(_video(manifest, entry, row))
         except DatasetError as error:
             problems.append(str(error).removesuffix("."))
     if problems:
         problem = f"{len(problems)} of {len(rows)} rows are wrong: {summarize(problems, 3, '. ')}"
-        raise DatasetError(f"{where}: {problem}. Correct or drop them.")
+        raise DatasetError(f"{where}: {problem}. Correct or drop them, or give the list of this data set.")
     return tuple(videos)
 
 
-def _video(manifest: Manifest, entry: LabelList, row: LabelRow, name: str) -> Video:
-    if not row.raw_name.strip():
-        raise DatasetError(f"the row with the label {row.mos:g} names no video.")
+def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
+    name = manifest.files.canonical(row.raw_name)
+    if not name:
+        raise DatasetError(
+            f"'{row.raw_name}' with the label {row.mos:g} is no name of this data set's videos."
+        )
     content = row.content or (manifest.content.content_of(name) if manifest.content else name)
     if content is None:
         raise DatasetError(f"'{name}' has no content; the [content] pattern does not match it.")
