@@ -11,13 +11,11 @@ class_pattern                                 its group in a canonical name is t
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files as package_files
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
@@ -25,8 +23,7 @@ from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, check_pa
 from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
 from vqafeat.io import read_toml
-from vqafeat.schema import NonEmpty, Texts, parse
-from vqafeat.schema import refuse_unknown as refuse_unknown  # noqa: PLC0414
+from vqafeat.schema import NonEmpty, Texts, parse, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -178,53 +175,3 @@ def load_manifest(name_or_path: str) -> Manifest:
         values["raw"] = dict(table["raw"])
         values["raw_where"] = values["raw"].pop("where", [])
     return parse(Manifest, values, where)
-
-
-# until the paper tables read their files with vqafeat.schema
-Kind = TypeVar("Kind")
-
-
-def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
-    """Return the dataclass `kind` made of a TOML table.
-
-    Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
-    """
-    hints, members = get_type_hints(kind), fields(cast(Any, kind))
-    refuse_unknown(table, [member.name for member in members], where)
-    for member in members:
-        if member.default is MISSING and member.default_factory is MISSING and member.name not in table:
-            raise DatasetError(f"{where}: missing key '{member.name}'; add it.")
-    values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
-    try:
-        return kind(**values)
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from error
-
-
-def convert(value: object, hint: Any, where: str) -> Any:
-    """Return `value` as the type that `hint` names."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, UnionType):
-        return convert(value, next(part for part in arguments if part is not NoneType), where)
-    if origin is tuple:
-        return _tuple(value, arguments, where)
-    if origin is not None and isinstance(value, dict) and issubclass(origin, Mapping):
-        return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
-
-
-def _tuple(value: object, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise DatasetError(f"{where}: {value!r} must be a list.")
-    if arguments[-1] is Ellipsis:
-        return tuple(convert(item, arguments[0], where) for item in items)
-    if len(items) != len(arguments):
-        raise DatasetError(f"{where}: {value!r} must have {len(arguments)} items.")
-    return tuple(convert(item, part, where) for item, part in zip(items, arguments, strict=True))
