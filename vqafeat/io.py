@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import os
-from collections import Counter
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
