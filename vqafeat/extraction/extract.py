@@ -48,11 +48,10 @@ def extract(
     failure log next to the store names the reason. The arguments are those of `extract_features`.
     """
     path = store_path(parse_path(store), dataset.name)
-    created = FeatureStore.create(path, dataset)
     summary = extract_features(
         dataset,
         feature_sets,
-        created,
+        store,
         weights=weights,
         dtype=dtype,
         precision=precision,

@@ -14,7 +14,7 @@ from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
-from vqafeat.extraction.batching import ClipBatcher, FeatureBuffer, FrameBatcher, FrameCollector
+from vqafeat.extraction.batching import ClipBatcher, FeatureBuffer, FrameBatcher, FrameCollector, Size
 from vqafeat.extraction.memory_budget import MemoryBudget
 from vqafeat.remote import StorePath, VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
@@ -71,7 +71,7 @@ class VideoState:
         folder: Path | None,
     ) -> None:
         self.task, self.frames = task, frames
-        self.size: tuple[int, int] | None = None
+        self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
         self._networks, self._batchers, self._budget, self._folder = networks, batchers, budget, folder
         self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
@@ -113,6 +113,7 @@ class VideoState:
                 raise VideoError("not-finite", f"{message}; {hint}.")
         return ExtractedVideo(self._table, features)
 
+    @torch.inference_mode()
     def take(self, message: Message) -> None:
         """Process a message of the decoder."""
         match message:
@@ -136,7 +137,7 @@ class VideoState:
         if self.error is not None:
             return
         try:
-            if self.size is None:
+            if not self._buffers:
                 self._begin(*reversed(chunk.layout.shown_size))
             device = self._networks[0].device
             frames = torch.from_numpy(chunk.data)
@@ -226,8 +227,7 @@ class Pipeline:
 
     Args:
         on_frames: called with the number of frames that were decoded, for progress.
-        folder: where the rows of long videos are spilled; None, or a remote one, for the system's folder of
-            temporary files.
+        folder: where the rows of long videos are spilled; unless it is local, the system's temporary folder.
     """
 
     def __init__(
@@ -261,29 +261,28 @@ class Pipeline:
 
     def results(self, tasks: Iterable[VideoTask]) -> Iterator[VideoState]:
         """Extract videos and yield each when it is done, which need not be in order."""
-        waiting = iter(tasks)
+        new = map(self._begin, tasks)
         again: deque[VideoState] = deque()
         in_work: list[VideoState] = []
         hardware = "cuda" if self._resources.hardware_decoder else None
 
         def next_job() -> tuple[VideoState, DecodeJob] | None:
-            task = None if again else next(waiting, None)
-            video = again.popleft() if again else self._begin(task) if task is not None else None
+            video = again.popleft() if again else next(new, None)
             if video is None:
                 return None
             in_work.append(video)
             return video, video.decode_job(hardware, self._resources.limits)
 
         for video, message in self._messages(next_job):
-            with torch.inference_mode():
-                video.take(message)
+            video.take(message)
             if isinstance(message, Chunk):
                 self._on_frames(len(message.seconds))
             if video.miscounted:
                 in_work.remove(video)
                 again.append(self._begin(video.task, video.frames))
             if video.ended and not any(other.size == video.size and not other.ended for other in in_work):
-                self._flush(video.size)
+                for batcher in self._batchers.values():
+                    batcher.flush(video.size)
             for done in [other for other in in_work if other.done]:
                 in_work.remove(done)
                 yield done
@@ -312,12 +311,6 @@ class Pipeline:
         if self._resources.device.type == "cpu" or network.precision == "fp32":
             return 1
         return self._budget.batch(network, height, width, self._resources.batch_frames)
-
-    def _flush(self, size: tuple[int, int] | None) -> None:
-        if size is not None:
-            for batcher in self._batchers.values():
-                with torch.inference_mode():
-                    batcher.flush(size)
 
 
 def extract_video(

@@ -57,7 +57,7 @@ class ExtractionWorker:
 def estimate_costs(tasks: Sequence[VideoTask]) -> list[int]:
     """Return frames × pixels of each video as its header states them; 0 where it cannot be opened.
 
-    Of remote videos it is their bytes, which are known: each header would cost several requests.
+    For remote videos it is their bytes, which are known: each header would cost several requests.
     """
 
     def cost(task: VideoTask) -> int:
@@ -205,10 +205,8 @@ class _Scheduler:
             if deaths <= self._cluster.retries:
                 self._todo.append(_Batch([task], deaths))
                 continue
-            message = (
-                f"'{task.path}' was in work on {deaths} worker(s) that died, the last because: "
-                f"{reason(error)}; it is not tried again."
-            )
+            problem = f"'{task.path}' was in work on {deaths} worker(s) that died, the last because"
+            message = f"{problem}: {reason(error)}; it is not tried again."
             self._tally.fail(task, VideoError(WORKER_DIED, message))
 
     def _check_startup_timeout(self) -> None:
@@ -220,5 +218,5 @@ class _Scheduler:
             f"no worker with {described(self._cluster.reserved)} could start for {seconds:g} seconds, with "
             f"{len(self._todo)} batches of videos left and {free.get('CPU', 0):g} CPU and "
             f"{free.get('GPU', 0):g} GPU free on the cluster{self._last_death}. Let a worker reserve less, "
-            "give --startup-timeout if machines take longer to come, or add some; the same command resumes."
+            "add machines, or give --startup-timeout if they take longer; the same command resumes."
         )
