@@ -311,16 +311,3 @@ class Pipeline:
         if self._resources.device.type == "cpu" or network.precision == "fp32":
             return 1
         return self._budget.batch(network, height, width, self._resources.batch_frames)
-
-
-def extract_video(
-    path: Path,
-    extractors: Sequence[FeatureExtractor],
-    raw: RawGeometry | None = None,
-    resources: Resources | None = None,
-    on_frames: Callable[[int], object] = lambda count: None,
-) -> ExtractedVideo:
-    """Decode one video once and compute all feature sets; in this process, unless `resources` has workers."""
-    task = VideoTask(path.name, path, raw, tuple(extractor.feature_set for extractor in extractors))
-    with Pipeline(extractors, resources or Resources(workers=0), on_frames) as pipeline:
-        return next(pipeline.results([task])).extracted()

@@ -260,10 +260,7 @@ def stores_in(folder: StorePath) -> list[StorePath]:
     with translate_network_errors(folder):
         if (folder / "zarr.json").is_file():
             return [folder]
-        if isinstance(folder, Path):
-            return [*sorted(folder.glob("*.zarr"))]
-        names = folder.fs.ls(folder.path, detail=False) if folder.fs.exists(folder.path) else []
-        return [folder / name.rsplit("/", 1)[1] for name in sorted(names) if name.endswith(".zarr")]
+        return sorted(folder.glob("*.zarr"), key=str)
 
 
 def failure_log_path(store: StorePath) -> StorePath:
