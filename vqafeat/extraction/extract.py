@@ -1,7 +1,6 @@
 """Stage 1: decode each video of a data set once and store the features of its frames."""
 
 import os
-import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -17,13 +15,13 @@ from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, buil
 from vqafeat.backbones.network import resolve_precision
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
-from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
+from vqafeat.errors import ArgumentError, DatasetError, VideoError
 from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask
 from vqafeat.extraction.prefetch import Prefetcher
 from vqafeat.extraction.results import ExtractionSummary, FailureLog, Progress, Tally
 from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.remote import StorePath, parse_path
-from vqafeat.store import FeatureStore, store_path, worker_lock
+from vqafeat.store import FeatureStore, store_path, translate_write_errors, worker_lock
 from vqafeat.store.zarr_io import failure_log_path
 from vqafeat.system import device_named
 from vqafeat.video.files import file_fingerprint, file_stat
@@ -247,21 +245,13 @@ def _write_video(store: FeatureStore, state: VideoState) -> ExtractionSummary:
     except VideoError as error:
         return ExtractionSummary.failed(name, state.task.path, error)
     digest, stored = video.table.source["sha256"], store.source(name)
-    try:
+    with translate_write_errors(store.path):
         # frames that other feature sets refer to already are left in place, so that a stop in between never
         # orphans those sets
         if stored is None or stored["sha256"] != digest:
             store.write_frames(name, video.table)
         for feature_set, features in video.features.items():
             store.write_features(feature_set, name, features, digest)
-    except OSError as error:
-        free = ""
-        if isinstance(store.path, Path):
-            free = f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)"
-        raise StoreError(
-            f"'{name}' cannot be written to '{store.path}': {error}{free}. What was stored before is kept; "
-            "make room, then run the same command again."
-        ) from error
     return ExtractionSummary(extracted=1, frames=len(video.table.seconds))
 
 

@@ -68,10 +68,11 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
     known = dict(enumerate(dataset.videos))
     if {video.name for video in dataset.videos} == set(map(str, paths)):
         known = {int(video.name): video for video in dataset.videos}
-    videos = {index: known[index] for index in paths if index in known}
-    wrong = [index for index in paths if index not in videos]
-    errors = {index: abs(_score(folder, index) - video.mos) for index, video in videos.items()}
-    wrong += [index for index, error in errors.items() if error > _SCORE_TOLERANCE]
+    wrong = [
+        index
+        for index in paths
+        if index not in known or abs(_score(folder, index) - known[index].mos) > _SCORE_TOLERANCE
+    ]
     if wrong:
         raise DatasetError(
             f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}' "
@@ -89,7 +90,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         origin=f"import vsfa {folder.name}",
         **_unknown(digest),
     )
-    rows = ((videos[index].name, _array(path)) for index, path in paths.items())
+    rows = ((known[index].name, _array(path)) for index, path in paths.items())
     return _import_rows(store, _VSFA_FEATURE_SET, identity, rows)
 
 
