@@ -93,9 +93,9 @@ class FeatureReader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _StoredFeatures(Sequence[Array]):
-    """The features of some videos of a store, fused, read anew at each access.
+    """The features of some videos of a store, fused, read at each access.
 
-    Held maps of files would keep a descriptor each, of which a process may have as few as 1024.
+    Maps of files that were kept would hold a descriptor each, of which a process may have as few as 1024.
     """
 
     store: FeatureReader
@@ -124,7 +124,7 @@ class _StoredFeatures(Sequence[Array]):
 
 
 class SharedFeatures(Sequence[Array]):
-    """The features of some videos in one block of memory, which processes that get this at their start map.
+    """The features of some videos in one block of memory, which is mapped by processes started with it.
 
     Args:
         bounds: first frame of each video, and the end of the last.
@@ -165,8 +165,8 @@ class SharedFeatures(Sequence[Array]):
 class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     """Videos as frame features with their MOS; `dataset[i]` is ((time, channel) float32, mos).
 
-    Features are kept as stored, in memory or read from a store at each access. Each video is read once at
-    the start, so that a damaged store is reported before any training.
+    Features keep their type, in memory or read from a store at each access. Each video is read once at the
+    start, so that a damaged store is reported before any training.
 
     Attributes:
         contents: the content that each video shows; videos of one content share it.

@@ -63,7 +63,7 @@ def remove_partial_files(store: StorePath) -> None:
 
 
 def remove_partial_files_after_workers(store: StorePath) -> None:
-    """Remove them once this run's workers have ended; if one outlasts the timeout, the next run does it."""
+    """Remove partial files once the workers have ended; if one outlasts the timeout, the next run does it."""
     if isinstance(store, Path):
         with suppress(StoreError), _workers_kept_out(store):
             remove_partial_files(store)

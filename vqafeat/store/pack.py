@@ -28,8 +28,8 @@ from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
-CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read takes little besides them
-SHORT_CHUNK_BYTES = 16 << 10  # of frame indices and times, which are a thousandth of that
+CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read fetches few bytes of other videos
+SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which are a thousandth of the rows
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
         if leftover.exists():
             remove_tree(leftover)
     yield new
-    os.sync()  # all of the new is on disk before any of the old is deleted, in case the machine stops
+    os.sync()  # the new store is on disk before the old one is deleted, in case the machine stops
     path.rename(old)
     new.rename(path)
     remove_tree(old)

@@ -6,10 +6,10 @@
       features/<feature set>/    attrs: the identity
         <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
 
-This is the plain layout (`plain.py`), which is written to: each array is one uncompressed chunk followed by
-its CRC-32C, written at once; a video counts only if its `complete` attribute, written last, is present. A
-local store is read by mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout
-(`packed.py`), which is read by the same methods.
+This is the plain layout (`plain.py`), which can be written to. Each array is one uncompressed chunk with its
+CRC-32C; a video counts only if its `complete` attribute, written last, is present. A local store is read by
+mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout (`packed.py`), which is
+read by the same methods.
 """
 
 from collections.abc import Iterator
