@@ -65,7 +65,7 @@ class Cache:
         locks = sorted(self.folder.glob(f"*/{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
         return [lock.parent for lock in locks]
 
-    def make_room(self, size: int, folder: Path, log: Log) -> bool:
+    def evict(self, size: int, folder: Path, log: Log) -> bool:
         """Remove the least recently used copies that no process reads; tell whether `size` bytes fit then."""
         limit, sizes = self.limit_bytes, {copy: _size(copy) for copy in self.copies() if copy != folder}
         for copy in list(sizes):
@@ -148,7 +148,7 @@ def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], ca
     fcntl.flock(lock, fcntl.LOCK_EX)
     folder, size = path.parent, _required_bytes(required)
     filled = (folder / _COMPLETE).is_file()
-    if not filled and cache.make_room(size, folder, log):
+    if not filled and cache.evict(size, folder, log):
         (folder / _SIZE).write_text(str(size))
         log(f"copying {_gib(size)} of {store.path} to {folder}, once")
         _copy(store, required, path)
