@@ -200,5 +200,3 @@ def test_train__refuses_parts_that_do_not_fit() -> None:
     helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
     with pytest.raises(TrainingError, match=helpful):
         run(Split(SPLIT.train, (10, 11), SPLIT.test))
-    with pytest.raises(TrainingError, match=r"a split names video 20, but there are 20 \(0 to 19\)"):
-        run(Split(SPLIT.train, (), (15, 20)))

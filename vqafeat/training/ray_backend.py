@@ -29,8 +29,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 def fit_on_ray(
     data: FeatureDataset, splits: Sequence[Split], job: FitJob, cluster: ClusterOptions, progress: Progress
 ) -> list[SplitResult]:
-    """Train on the machines of a Ray cluster; features and the run folder are on a file system that all of
-    them share.
+    """Train on the machines of a Ray cluster, which share the file system of the store and the run folder.
 
     A repeated task resumes from the state that its group left in the run folder.
     """
@@ -84,18 +83,11 @@ class _Groups:
         return self._task.remote(Path.cwd(), self._job, group, self._block, self._layout, self._records)
 
     def _results(self, reference: Any) -> list[SplitResult]:
-        errors = self._ray.exceptions
-        died = (
-            errors.WorkerCrashedError,
-            errors.NodeDiedError,
-            errors.OutOfMemoryError,
-            errors.ObjectLostError,
-        )
+        names = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError")
         try:
             results: list[SplitResult] = result_of(self._ray, reference)
-        except died as error:
-            retries = self._cluster.retries
-            times = "once" if retries == 0 else f"{retries + 1} times"
+        except tuple(getattr(self._ray.exceptions, name) for name in names) as error:
+            times = f"{count} times" if (count := self._cluster.retries + 1) > 1 else "once"
             raise TrainingError(
                 f"a worker of the fit died {times}, the last because: {reason(error)}; the same command "
                 "resumes from what the others have done, with more --retries if need be."
@@ -121,4 +113,4 @@ def _worker_main(
     features = None if block is None or layout is None else SharedFeatures(*layout, block)
     with one_thread():
         data = worker_data(job, features)
-        return fit_group(data, group, job, lambda number, record: records.put((number, record)))
+        return fit_group(data, group, job, lambda *record: records.put(record))
