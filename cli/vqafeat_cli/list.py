@@ -51,7 +51,7 @@ def _losses() -> Iterable[tuple[str, str]]:
 def _label_scales() -> Iterable[tuple[str, str]]:
     from vqafeat.losses.label_scaling import LABEL_SCALES
 
-    return ((name, LABEL_SCALES.get(name).described) for name in LABEL_SCALES)
+    return ((name, scale.described) for name, scale in LABEL_SCALES.items())
 
 
 def _recipes() -> Iterable[tuple[str, str]]:

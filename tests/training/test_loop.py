@@ -150,8 +150,7 @@ def test_train__selects_on_the_test_part_only_if_the_recipe_says_so() -> None:
     assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)
     assert run(Split(SPLIT.train, (), SPLIT.test), recipe).kept_epoch == result.kept_epoch
     with pytest.raises(
-        TrainingError,
-        match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3",
+        TrainingError, match=r"the test part has 2 video\(s\); choosing an epoch by SROCC takes at least 3"
     ):
         run(Split(SPLIT.train, (), (15, 16)), recipe)
 

@@ -138,9 +138,9 @@ class FrameInput:
     """The frames that a head sees.
 
     Attributes:
-        order: name in `ORDERS`, for example "SO".
-        sampling: as `sampling_named` reads it, for example "sample-16".
-        draws: a test score is the mean over this many draws of the test video's frames.
+        order: a key of `ORDERS`, for example "SO".
+        sampling: a form of `SAMPLINGS`, for example "sample-16".
+        draws: number of draws of a test video's frames that its score is the mean of.
     """
 
     order: str = "OO"

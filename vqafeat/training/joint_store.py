@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.datasets.dataset import dataset_digest
+from vqafeat.datasets.dataset import with_digest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.remote import StorePath
 from vqafeat.splits import Split
@@ -82,7 +82,7 @@ class JointStore:
             label_list=JOINT.join(own.label_list for own in datasets),
             digest="",
         )
-        return Dataset(**{**vars(joint), "digest": dataset_digest(joint)})
+        return with_digest(joint)
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets that all stores have."""
@@ -151,7 +151,7 @@ def dataset_number(video: str, datasets: Sequence[str]) -> int:
     """Return which of a run's data sets a video is from, by its name in the joint store."""
     if len(datasets) == 1:
         return 0
-    return next(number for number, name in enumerate(datasets) if strip_dataset_prefix([video], name))
+    return datasets.index(video.partition(_INSIDE)[0])
 
 
 def strip_dataset_prefix(names: Sequence[str], dataset: str) -> list[str]:

@@ -193,7 +193,7 @@ def _scored(
     head.load_state_dict(result.weights)
     head.to(device)
     batcher, sampler = Batcher(data, device), FrameSampler(config.frame_input, data)
-    groups = torch.from_numpy(MIXINGS.get(config.resolved_recipe.multi_dataset)(data.dataset_of)).to(device)
+    groups = torch.from_numpy(MIXINGS[config.resolved_recipe.multi_dataset](data.dataset_of)).to(device)
 
     def scores(part: str) -> tuple[float, ...]:
         rows = getattr(split, part)

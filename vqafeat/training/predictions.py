@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite, nan
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from vqafeat.training.calibration import Calibration, Calibrations, fit_calibrat
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json
 from vqafeat.training.run_config import RunConfig
-
-_COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class Prediction:
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Write the table of a run folder."""
-    rows = [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions]
-    write_csv(folder / PREDICTIONS, _COLUMNS, rows)
+    columns = [item.name for item in fields(Prediction)]
+    write_csv(folder / PREDICTIONS, columns, [tuple(vars(row).values()) for row in predictions])
 
 
 def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:

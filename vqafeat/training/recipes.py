@@ -98,9 +98,9 @@ class Recipe:
     length_bucket_size: int = 1
 
     def __post_init__(self) -> None:
-        LABEL_SCALES.get(self.label_scaling)
+        named("label scale", self.label_scaling, LABEL_SCALES)
         POOLINGS.get(self.pooling)
-        MIXINGS.get(self.multi_dataset)
+        named("mixing", self.multi_dataset, MIXINGS)
         options_read_by(self.loss)
         self.loss_options()
         named("schedule", self.schedule, SCHEDULES)

@@ -59,13 +59,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Load a state dict into a network after comparing every name and shape."""
-    own = network.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in weights]
-    problems += [f"{name} is not of this network" for name in weights if name not in own]
-    problems += [
-        f"{name} is {tuple(value.shape)} in place of {tuple(own[name].shape)}"
-        for name, value in weights.items()
-        if name in own and value.shape != own[name].shape
+    expected = {name: str(tuple(value.shape)) for name, value in network.state_dict().items()}
+    given = {name: str(tuple(value.shape)) for name, value in weights.items()}
+    problems = [
+        f"{name} is {given.get(name, 'missing')} in place of {expected.get(name, 'nothing')}"
+        for name in {**expected, **given}
+        if given.get(name) != expected.get(name)
     ]
     if problems:
         raise WeightsError(f"{where} do not fit the head: {summarize(problems, 3, '; ')}.")

@@ -26,6 +26,7 @@ from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampl
 from vqafeat.training.recipes import Recipe
 
 FEWEST_FOR_SROCC = 3
+_INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
 SECONDS_BETWEEN = 60.0
 VIDEOS_SCORED_AT_ONCE = 16
 # a channel with less than this share of the median deviation is nearly constant: dividing by its deviation
@@ -198,7 +199,7 @@ class SplitTrainer:
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(self.label_scalings):
             scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
-        groups = MIXINGS.get(recipe.multi_dataset)(numbers)
+        groups = MIXINGS[recipe.multi_dataset](numbers)
         self.labels = torch.from_numpy(scaled).float().to(device)
         self.groups = torch.from_numpy(groups).to(device)
         self._sampler, self._batcher = FrameSampler(frame_input, data), Batcher(data, device)
@@ -391,24 +392,21 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
     """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
+    selecting = ["test"] if recipe.select == "test" else []
+    selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
-        parts = (split.train, split.validation, split.test)
-        train, validation, test = ([row for row in part if data.dataset_of[row] == number] for part in parts)
-        labels = data.mos[train]
+        labels = data.mos[[row for row in split.train if data.dataset_of[row] == number]]
         if len(labels) > 1 and np.ptp(labels) == 0:
             raise TrainingError(
                 f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
                 "to learn; look at the label list."
             )
-        if recipe.select == "test" and len(test) < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the test part{of} has {len(test)} video(s); choosing an epoch by its SROCC takes at least "
-                f"{FEWEST_FOR_SROCC}. Use --select validation, or a larger test share, as --ratio 40/30/30."
-            )
-        if split.validation and len(validation) < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the validation part{of} has {len(validation)} video(s); choosing an epoch by SROCC takes "
-                f"at least {FEWEST_FOR_SROCC}. Use a larger validation share, as --ratio 40/30/30, or "
-                "--ratio 80/20 for none, which keeps the last epoch."
-            )
+        for part in selecting:
+            videos = sum(data.dataset_of[row] == number for row in getattr(split, part))
+            if videos < FEWEST_FOR_SROCC:
+                raise TrainingError(
+                    f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
+                    f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "
+                    f"{_INSTEAD[part]}."
+                )

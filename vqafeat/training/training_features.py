@@ -36,9 +36,7 @@ class TrainingFeatures:
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
-            raise ArgumentError(
-                "deviations and the farthest distance of training features must be above 0."
-            )
+            raise ArgumentError("deviations and the farthest distance of training features must be above 0.")
 
     @classmethod
     def of(cls, data: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
