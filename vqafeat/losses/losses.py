@@ -39,7 +39,7 @@ def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return (1 − PLCC) / 2; 0.5 without a gradient for constant values (Li et al., TCSVT 2022, equation 14)."""
+    """Return (1 − PLCC) / 2; 0.5 without a gradient for constant values (Li et al. equation 14)."""
     # `loss_a` in the released VQAloss.py of MDTVSFA and Li et al. differs on constant values only
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
@@ -69,8 +69,8 @@ def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ = 1 if y_i ≥ y_j, else −1 (A2INet, 7 and 8)."""
-    # the margin is the labels' distance, so scores and labels have to share one scale
+    """Return the mean of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)) over pairs, φ = 1 if y_i ≥ y_j, else −1."""
+    # A2INet equations 7 and 8; scores and labels have to share one scale, since their distance is the margin
     distance = labels[:, None] - labels
     direction = torch.where(distance >= 0, 1.0, -1.0).to(scores.dtype)
     return F.relu(distance.abs() - direction * (scores[:, None] - scores)).mean()

@@ -76,11 +76,7 @@ class SplitGroup:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """The result of a split, apart from its weights file.
-
-    Attributes:
-        scores: part → scores of its videos on the data set's scale, in the order of the split.
-    """
+    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
 
     scores: dict[str, tuple[float, ...]]
     kept_epoch: int
@@ -160,8 +156,8 @@ def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Pr
     config, numbers = job.config, list(group.splits)
     device = job.devices[group.number % len(job.devices)]
     tasks = [
-        SplitTask(group.splits[number], split_seed(config.seed, number), job.label_scalings[number])
-        for number in numbers
+        SplitTask(split, split_seed(config.seed, number), job.label_scalings[number])
+        for number, split in group.splits.items()
     ]
     trained = TRAINERS[HEADS.get(config.head).trainer](
         data,

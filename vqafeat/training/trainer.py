@@ -55,11 +55,7 @@ def frame_statistics(
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A split to train on; its rows are positions in the data.
-
-    Attributes:
-        label_scalings: one for each data set; without them, the recipe's label scale is fitted to the data.
-    """
+    """A split to train on; without `label_scalings`, one a data set, the recipe's label scale gives them."""
 
     split: Split
     seed: int
@@ -101,10 +97,7 @@ class TrainingResult:
 
 
 class BestCheckpoint:
-    """Keeps the weights of the epoch with the highest SROCC of the selecting part, without one of the last.
-
-    Of several such epochs it is the first.
-    """
+    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, else of the last."""
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
         self._first, self._part = recipe.first_checkpoint_epoch(), recipe.select
