@@ -43,7 +43,7 @@ def _views() -> Rows:
 def _label_scales() -> Rows:
     from vqafeat.losses.label_scaling import LABEL_SCALES
 
-    return ((name, LABEL_SCALES.get(name).described) for name in LABEL_SCALES)
+    return ((name, scale.described) for name, scale in LABEL_SCALES.items())
 
 
 def _image_sets() -> Rows:
