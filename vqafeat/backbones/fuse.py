@@ -42,8 +42,8 @@ _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 class SamePad(nn.Module):
     """TensorFlow's "same" padding with zeros, before a convolution that pads nothing and has no dilation.
 
-    The convolution's kernel is at least as large as its stride, and divides the sides by it, rounded up. An odd
-    zero is added below or to the right.
+    The convolution divides sides by its stride, rounded up; its kernel is at least that large. An odd zero is
+    added below or to the right.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
