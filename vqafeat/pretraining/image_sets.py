@@ -113,11 +113,8 @@ def _read_columns(path: Path, columns: Columns) -> Labels:
 
 
 def _read_bid(path: Path) -> Labels:
-    """Return the mean grade of BID's workbook, and the deviation over its grades, empty cells left out.
-
-    Source: `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
-        `std(grades, 0, 2, 'omitnan')`.
-    """
+    # as `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
+    # `std(grades, 0, 2, 'omitnan')`
     table = read_workbook(path)
     if len(table.header) < 5:
         layout = "the image's number, the mean grade, and from the fourth column on the grades"
@@ -136,14 +133,11 @@ def _read_bid(path: Path) -> Labels:
     return rows, "standard deviation (N − 1) of each image's grades"
 
 
-CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
+CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, with which its lists begin: subjects learned the task on them
 
 
 def _read_clive(path: Path) -> Labels:
-    """Return the labels of LIVE Challenge without the seven training images that its lists begin with.
-
-    Source: `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169.
-    """
+    # as `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169
     files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
     names, mos, std = (mat5_variables(path.with_name(f"{name}.mat"), name)[0] for name in files)
     if not len(names) == len(mos) == len(std) > CLIVE_TRAINING_IMAGES:
@@ -216,7 +210,6 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
 
 
 def _read_own(path: Path) -> Labels:
-    """Return the labels in a user's CSV."""
     header = read_table(path).header
     if set(header) - {"content"} != {"image", "mos", "std"}:
         raise DatasetError(

@@ -23,12 +23,7 @@ class PairLoss(NamedTuple):
 
 
 def preference(mean_difference: Tensor, variance: Tensor) -> Tensor:
-    """Return Φ(Δμ / √(σ1² + σ2²)), Thurstone's probability that the first image is better.
-
-    Args:
-        mean_difference: (pair,) μ1 − μ2.
-        variance: (pair,) σ1² + σ2², above 0.
-    """
+    """Return Φ(Δμ / √(σ1² + σ2²)), (pair,): Thurstone's probability that the first image is better."""
     return cast(Tensor, torch.special.ndtr(mean_difference / variance.sqrt()))
 
 
