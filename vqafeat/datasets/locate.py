@@ -75,10 +75,10 @@ def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -
     """Return the files below a root with the endings of the rules, or of the names."""
     endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
     accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
-    found = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
+    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
     files = {
         path: file
-        for path, file in found.items()
+        for path, file in listed.items()
         if PurePosixPath(path).suffix.lower() in accepted and not any(map(_is_skipped, path.split("/")))
     }
     by_basename: dict[str, list[str]] = defaultdict(list)
