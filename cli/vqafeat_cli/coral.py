@@ -80,14 +80,15 @@ def _domain_reader(
 ) -> Callable[[str, str], "DomainFeatures"]:
     """Return a function that reads the features of a domain, or computes those of images on the device."""
     from vqafeat.backbones.feature_set import build_extractors
-    from vqafeat.pretraining.coral import image_features, image_paths, store_features
+    from vqafeat.pretraining.coral import image_features, image_paths, mean_features
+    from vqafeat.store import FeatureStore
     from vqafeat_cli.console import progress_bar
 
     extractors = cache(lambda feature_set: build_extractors([feature_set], weights))
 
     def read(domain: str, feature_set: str) -> "DomainFeatures":
         if "=" not in domain or Path(domain).is_dir():
-            return store_features(paths[domain], feature_set)
+            return mean_features(FeatureStore.open(paths[domain]), feature_set)
         name, images = image_paths(domain)
         (extractor,) = extractors(feature_set)
         with progress_bar(f"features of {name}", len(images)) as update:

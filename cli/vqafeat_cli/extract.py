@@ -71,7 +71,7 @@ def extract(
 
     paths = options.parse_paths({"store": store, "root": root}, storage_options)
     loaded, folder = load_with_root(dataset, paths.get("root"), labels)
-    located = locate_videos(loaded, folder, missing="skip" if skip_missing else "error")
+    located = locate_videos(loaded, folder, skip_missing=skip_missing)
     device = compute["device"]
     ray = options.take_cluster(compute, {"device": device})
     path = store_path(paths["store"], loaded.name)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from tests.helpers.networks import stirred
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.builtin import STAGES
 from vqafeat.backbones.weights import load_network, strip_prefixes
 from vqafeat.errors import WeightsError
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 @pytest.mark.parametrize(

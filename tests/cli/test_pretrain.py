@@ -67,7 +67,7 @@ def test_pretrain__writes_a_network_that_extract_takes(run: Run, make_set: MakeS
         (("--recipe", "li"), "unknown pre-training recipe 'li'"),
         (("--precision", "fp16"), "precision 'fp16' needs a GPU"),
         (("--out", "net.pth"), "has to end in .safetensors"),
-        (("--epochs", "0"), "epochs is 0; it has to be at least 1"),
+        (("--epochs", "0"), "epochs: 0 must be greater than or equal to 1"),
     ],
 )
 def test_pretrain__refuses_wrong_arguments_before_work_starts(

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from vqafeat.demo.camera import Pictures, plan_camera
-from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, Clip, Kind, every_frame, proxy_score
-from vqafeat.errors import ArgumentError, UnknownNameError
+from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, Clip, every_frame
 
 FRAMES, RATE_HZ = 24, 24
 SEVERITIES = range(1, 6)
@@ -50,9 +49,9 @@ def test_kinds__are_those_of_live_apv() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pristine"])
-def test_proxy_score__falls_with_severity_from_the_pristine_one(kind: str) -> None:
-    scores = [proxy_score(kind, severity) for severity in range(6)]
-    assert scores[0] == proxy_score("pristine", 0) == 90
+def test_score__falls_with_severity_from_the_pristine_one(kind: str) -> None:
+    scores = [KINDS[kind].score(severity) for severity in range(6)]
+    assert scores[0] == KINDS["pristine"].score(0) == 90
     assert all(milder > harsher for milder, harsher in pairwise(scores))
     assert scores[-1] > 0
 
@@ -83,7 +82,7 @@ def test_aliasing__adds_high_frequencies_that_a_low_pass_would_remove(clip: Clip
 
     factor = KINDS["aliasing"].amount(severity)
     blur = 0.5 * np.sqrt(factor**2 - 1)
-    luma, cb, cr = (gaussian_filter(plane, (0, blur, blur)) for plane in clip.fields.planes())
+    luma, cb, cr = (gaussian_filter(plane, (0, blur, blur)) for plane in clip.fields)
     spared = Clip(Pictures(luma, cb, cr), clip.frame_rate_hz)
     aliased, filtered = (
         distorted(source, "aliasing", severity).luma.astype(np.float64) for source in (clip, spared)
@@ -171,12 +170,6 @@ def test_frame_drop__follows_its_generator() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_proxy_score__refuses_wrong_arguments() -> None:
-    with pytest.raises(ArgumentError, match="severity is 6: this kind allows 0 to 5"):
-        proxy_score("flicker", 6)
-    with pytest.raises(ArgumentError, match="severity is 1: this kind allows 0 to 0"):
-        proxy_score("pristine", 1)
-    with pytest.raises(UnknownNameError, match=r"unknown kind of distortion 'flickr': did you mean flicker"):
-        proxy_score("flickr", 1)
-    with pytest.raises(ArgumentError, match=r"Kind has amounts \(1,\) and slope 2: give 5 amounts or none"):
-        Kind(unit="", amounts=(1,), slope=2)
+def test_kinds__have_an_amount_for_every_severity() -> None:
+    assert {len(KINDS[kind].amounts) for kind in KINDS if kind != "pristine"} == {5}
+    assert KINDS["pristine"].amounts == ()

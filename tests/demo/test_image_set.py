@@ -18,7 +18,6 @@ from vqafeat.demo.image_set import (
     MOST_IMAGE_CONTENTS,
     SIDE_PX,
     ImageDemoSettings,
-    ImageKind,
     ImageVersion,
     make_image_demo,
     plan_image_versions,
@@ -88,10 +87,6 @@ def test_make_image_demo__refuses_wrong_folders_and_settings(tmp_path: Path) -> 
         make_image_demo(tmp_path / "a", contents=99)
     with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
         make_image_demo(tmp_path / "a", seed=-1)
-    with pytest.raises(
-        ArgumentError, match=r"ImageKind has amounts \(1,\) and slope 0: give 5 amounts or none"
-    ):
-        ImageKind("", (1,), 0, 1, lambda samples, amount, rng: samples)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "photo.jpg").write_text("mine")
     with pytest.raises(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vqafeat.demo import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
 from vqafeat.demo.camera import Pictures, plan_camera
-from vqafeat.demo.distortions import KINDS, NEAR_LOSSLESS_CRF, proxy_score
+from vqafeat.demo.distortions import KINDS, NEAR_LOSSLESS_CRF
 from vqafeat.demo.video_set import DemoSettings, plan_versions, write_h264
 from vqafeat.errors import ArgumentError, DatasetError
 
@@ -89,7 +89,7 @@ def test_make_demo__videos_decode_to_what_versions_csv_claims(demo: Path) -> Non
         assert (np.flatnonzero(change < 1.0) + 1).tolist() == [
             int(frame) for frame in row["repeated_frames"].split()
         ], row["video"]
-        assert float(row["proxy_score_before_noise"]) == proxy_score(row["kind"], int(row["severity"]))
+        assert float(row["proxy_score_before_noise"]) == KINDS[row["kind"]].score(int(row["severity"]))
 
 
 def test_make_demo__finds_a_finished_set(own_copy: Path) -> None:
@@ -208,7 +208,7 @@ def test_plan_versions__one_severity_a_kind_gives_the_first_versions() -> None:
 def test_plan_versions__labels_stay_near_the_documented_function() -> None:
     versions = plan_versions(DemoSettings())
     noise = np.array(
-        [version.proxy_score - proxy_score(version.kind, version.severity) for version in versions]
+        [version.proxy_score - KINDS[version.kind].score(version.severity) for version in versions]
     )
     assert 1 < noise.std() < 3
     assert abs(noise.mean()) < 1

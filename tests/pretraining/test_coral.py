@@ -18,7 +18,7 @@ from vqafeat.pretraining.coral import (
     domain_distance,
     image_features,
     image_paths,
-    store_features,
+    mean_features,
 )
 from vqafeat.pretraining.images import read_image
 from vqafeat.store import FeatureStore
@@ -64,11 +64,11 @@ def test_video_features__a_video_counts_with_its_mean(tmp_path: Path) -> None:
         store.write_features(
             "tiny", name, VideoFeatures(values, np.arange(len(values), dtype=np.int32)), name
         )
-    actual = store_features(store.path, "tiny")
+    actual = mean_features(FeatureStore.open(store.path), "tiny")
     assert (actual.name, actual.weights_sha256) == ("small", "ab")
     np.testing.assert_allclose(actual.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
     with pytest.raises(StoreError, match=r"feature set 'other' is not in .*small.zarr' \(there: tiny\)"):
-        store_features(store.path, "other")
+        mean_features(FeatureStore.open(store.path), "other")
 
 
 def test_image_features__equal_a_frame_in_the_extraction(make_set: MakeSet) -> None:

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from tests.helpers.image_sets import MakeSet
 from tests.helpers.workbooks import write_workbook
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
-from vqafeat.pretraining.image_sets import ASSUMED_STD, IMAGE_SETS, load_image_set
+from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 
 
 def test_image_sets__have_the_numbers_of_pairs_of_the_papers() -> None:
@@ -95,7 +95,7 @@ def test_spaq__says_what_replaces_the_deviations_it_lacks(tmp_path: Path) -> Non
     )
     actual = load_image_set(f"spaq={tmp_path}")
     (image,) = actual.images
-    assert (image.path, image.mos, image.std) == (tmp_path / "TestImage" / "00001.jpg", 25.67, ASSUMED_STD)
+    assert (image.path, image.mos, image.std) == (tmp_path / "TestImage" / "00001.jpg", 25.67, 14.0)
     assert actual.std_source.startswith("SPAQ ships none: 14 of 100 points for each image")
     write_workbook(
         folder / "MOS Std and Image attribute scores.xlsx",

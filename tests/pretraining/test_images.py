@@ -186,14 +186,15 @@ def test_pretraining_recipes__equal_those_of_the_papers() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": 0}, "learning_rate is 0; it has to be above 0"),
-        ({"decay": 2}, "decay is 2; it has to be above 0 and at most 1"),
-        ({"epochs": 0}, "epochs is 0; it has to be at least 1"),
-        ({"epochs": 2}, "head_epochs is 3; it has to be from 0 to epochs, which is 2"),
-        ({"crop_side": 600}, "crop_side is 600; it has to be from 1 to short_side, which is 512"),
-        ({"epoch": 3}, "recipe 'li-released' has no value 'epoch'; it has learning_rate, "),
+        ({"learning_rate": 0}, "learning_rate: 0 must be greater than 0"),
+        ({"decay": 2}, "decay: 2 must be less than or equal to 1"),
+        ({"weight_decay": float("inf")}, "weight_decay: inf must be a finite number"),
+        ({"epochs": 0}, "epochs: 0 must be greater than or equal to 1"),
+        ({"epochs": 2}, "head_epochs is 3; it has to be at most epochs, which is 2"),
+        ({"crop_side": 600}, "crop_side is 600; it has to be at most short_side, which is 512"),
+        ({"epoch": 3}, "recipe 'li-released': unknown key 'epoch': did you mean epochs or"),
     ],
 )
-def test_overridden__refuses_wrong_values(changes: dict[str, int], message: str) -> None:
+def test_overridden__refuses_wrong_values(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         PRETRAINING_RECIPES.get("li-released").overridden(changes)

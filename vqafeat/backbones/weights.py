@@ -60,11 +60,7 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
 
 
 def unwrap_state_dict(saved: object, source: str) -> Mapping[str, Tensor]:
-    """Return the tensors of a state dict, or of one under a key that training scripts use.
-
-    Args:
-        source: names `saved` in the message.
-    """
+    """Return the tensors of a state dict, or of one under a key that training scripts use."""
     if isinstance(saved, dict):
         saved = next((saved[key] for key in _WRAPPERS if isinstance(saved.get(key), dict)), saved)
         if saved and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in saved.items()):

@@ -25,17 +25,10 @@ MOS_TOLERANCE = 1e-4
 Permutations = npt.NDArray[np.integer[Any]]
 
 
-def name_problem(name: str) -> str | None:
-    """Return why `name` cannot name a video below a root folder, or None if it can."""
-    if not name.strip():
-        return "is empty"
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        return "is an absolute path"
-    if "\\" in name:
-        return "holds a backslash"
-    if any(part in ("", ".", "..") for part in name.split("/")):
-        return "holds an empty part, '.' or '..'"
-    return None
+def is_relative_path(name: str) -> bool:
+    """Whether `name` is a relative POSIX path without empty parts, '.' or '..', such as 'batch1/747.mp4'."""
+    is_windows_path = "\\" in name or re.match(r"[A-Za-z]:", name)
+    return bool(name.strip()) and not is_windows_path and not {"", ".", ".."}.intersection(name.split("/"))
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,19 @@ class RawGeometry:
     frame_rate_hz: float
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            size = f"width {self.width} and height {self.height}"
-            raise DatasetError(f"raw geometry: {size} must be positive numbers of pixels.")
+        for key in ("width", "height", "frame_rate_hz"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise DatasetError(f"raw geometry: {key} {getattr(self, key)} must be a positive number.")
         if not self.pixel_format:
             raise DatasetError("raw geometry: pixel_format is empty; name one of FFmpeg's, as 'yuv420p'.")
-        if not 0 < self.frame_rate_hz < math.inf:
-            rate = f"frame_rate_hz {self.frame_rate_hz}"
-            raise DatasetError(f"raw geometry: {rate} must be positive; state frames a second.")
 
     @classmethod
     def parse(cls, text: str) -> "RawGeometry":
         """Return the geometry of a text such as `1920x1080:yuvj420p@30`."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
-            next_step = "write it as 1920x1080:yuvj420p@30"
-            raise DatasetError(f"raw geometry '{text}' is not WIDTHxHEIGHT:FORMAT@RATE; {next_step}.")
+            allowed = "WIDTHxHEIGHT:FORMAT@RATE, as 1920x1080:yuvj420p@30"
+            raise DatasetError(f"raw geometry '{text}' is not {allowed}.")
         return cls(int(match[1]), int(match[2]), match[3], float(match[4]))
 
 
@@ -91,7 +81,7 @@ class FileRules:
         check_pattern(self.pattern, "file rules")
         if bad := [ending for ending in self.extensions if not ending.startswith(".")]:
             raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, as '.mp4'.")
-        if bad := [folder for folder in self.folders if name_problem(folder)]:
+        if bad := [folder for folder in self.folders if not is_relative_path(folder)]:
             raise DatasetError(f"file rules: folders {summarize(bad)} must be below the root, without '..'.")
 
     def canonical(self, raw_name: str) -> str | None:
@@ -136,9 +126,8 @@ class Video:
 
     def __post_init__(self) -> None:
         where = f"video '{self.name}'"
-        if problem := name_problem(self.name):
-            next_step = "names are relative POSIX paths such as 'batch1/747.mp4'"
-            raise DatasetError(f"video name '{self.name}' {problem}; {next_step}.")
+        if not is_relative_path(self.name):
+            raise DatasetError(f"video name '{self.name}' has to be a relative POSIX path such as 'a/1.mp4'.")
         if not math.isfinite(self.mos):
             raise DatasetError(f"{where} has the label {self.mos}; labels are finite numbers.")
         if not self.content:

@@ -5,7 +5,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -127,16 +126,12 @@ class TableOptions:
 
 def read_table(path: Path, delimiter: str = ",") -> Table:
     """Return the table in a delimited file, without blank rows."""
-    return _table(_lines(path, delimiter), path, delimiter)
-
-
-def _table(lines: list[tuple[int, list[str]]], path: Path, delimiter: str) -> Table:
-    header, rows = tuple(lines[0][1]), lines[1:]
+    (_, header), *rows = _lines(path, delimiter)
     if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
         problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
         raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
     padding = ("",) * len(header)
-    return Table(header, tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
+    return Table(tuple(header), tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
 
 
 def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
@@ -165,7 +160,8 @@ def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
     raise label_error(path, f"{message}; it is another list, or another release of it")
 
 
-def _label_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
+def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
+    table = read_table(path, options.delimiter)
     rows = list(table.rows)
     for name, least in options.at_least.items():
         column = column_of(table, (name,), path)
@@ -182,10 +178,6 @@ def _label_rows(table: Table, path: Path, options: TableOptions) -> LabelRows:
         return LabelRow(cells[video], score, group or None, part or None)
 
     return LabelRows(tuple(label_row(cells, score) for (_, cells), score in zip(rows, scores, strict=True)))
-
-
-def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
-    return _label_rows(read_table(path, options.delimiter), path, options)
 
 
 LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
@@ -252,28 +244,15 @@ def _cell_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-_REQUIRED_COLUMNS = ("video", "mos")
-_COLUMNS = (*_REQUIRED_COLUMNS, "content", "split")
-
-
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
-    lines = _lines(path, ",")
-    header = lines[0][1]
-    unknown = [column for column in header if column not in _COLUMNS]
-    missing = [column for column in _REQUIRED_COLUMNS if column not in header]
-    if unknown or missing:
-        problems = [f"unknown column '{name}'" for name in unknown]
-        problems += [f"no column '{name}'" for name in missing]
-        near = get_close_matches(unknown[0].lower(), _COLUMNS, n=1) if unknown else []
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise DatasetError(
-            f"'{path}': {', '.join(problems)}{hint}; a CSV of your own has the columns video,mos and, "
-            "optionally, content and split, separated by commas."
-        )
+    header = _lines(path, ",")[0][1]
+    if set(header) - {"content", "split"} != {"video", "mos"}:
+        allowed = "a CSV of your own has the columns video,mos and, optionally, content and split"
+        raise DatasetError(f"'{path}' has the columns {','.join(header)}; {allowed}, separated by commas.")
     content, split = ((name,) if name in header else () for name in ("content", "split"))
     options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
-    return _label_rows(_table(lines, path, ","), path, options)
+    return _read_label_table(path, options)
 
 
 LABEL_READERS.add("own", LabelReader(NoOptions, read_own))

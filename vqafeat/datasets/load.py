@@ -51,10 +51,7 @@ def load_dataset(
     folder = default_root(name) if root is None else Path(root)
     if name.lower().endswith(".csv"):
         if labels is not None:
-            problem = (
-                f"labels '{summarize(list(map(str, files)))}' cannot be given with the data set '{name}'"
-            )
-            raise DatasetError(f"{problem}: the CSV itself holds the labels; drop --labels.")
+            raise DatasetError(f"data set '{name}' is a CSV that holds the labels itself; drop --labels.")
         return with_digest(_load_csv(Path(name), folder))
     is_path = isinstance(name_or_path, Path) or "/" in name or os.sep in name
     if is_path and Path(name).is_dir():
@@ -134,9 +131,7 @@ def _videos_of(
 def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
     name = manifest.files.canonical(row.raw_name)
     if not name:
-        raise DatasetError(
-            f"'{row.raw_name}' with the label {row.mos:g} is no name of this data set's videos."
-        )
+        raise DatasetError(f"'{row.raw_name}' (label {row.mos:g}) is no name of this data set's videos.")
     content = row.content or (manifest.content.content_of(name) if manifest.content else name)
     if content is None:
         raise DatasetError(f"'{name}' has no content; the [content] pattern does not match it.")
@@ -146,11 +141,9 @@ def _video(manifest: Manifest, entry: LabelList, row: LabelRow) -> Video:
 def check_known(entry: LabelList, videos: Sequence[Video], where: str) -> None:
     """Refuse a list with another number of rows or contents, or other extreme labels, than is known."""
     if entry.videos not in (None, len(videos)):
-        fewer = entry.videos - len(videos)
-        difference = f"{fewer} missing" if fewer > 0 else f"{-fewer} too many"
-        counts = f"{len(videos)} rows, known are {entry.videos} ({difference}, last row {videos[-1].name})"
-        next_step = f"fetch the list again, or give a part of a data set as a CSV {CSV_COLUMNS}"
-        raise DatasetError(f"{where} holds {counts}; {next_step}.")
+        counts = f"{len(videos)} rows, known are {entry.videos}; the last one is {videos[-1].name}"
+        next_step = f"Fetch the list again, or give a part of a data set as a CSV {CSV_COLUMNS}"
+        raise DatasetError(f"{where} holds {counts}. {next_step}.")
     contents = len({video.content for video in videos})
     if entry.contents not in (None, contents):
         counts = f"{contents} contents, known are {entry.contents}"

@@ -5,16 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
 
 from vqafeat.datasets.dataset import Dataset, FileRules
-from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.errors import DatasetError
 from vqafeat.io import summarize
 from vqafeat.remote import StorePath, VideoFile, listed_files
-
-if TYPE_CHECKING:
-    from upath import UPath
-
 
 # fmt: off
 VIDEO_EXTENSIONS = (
@@ -29,12 +24,7 @@ class Located:
     """A data set whose videos have paths; `missing` names the videos that were left out of it."""
 
     dataset: Dataset
-    missing: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if without := [video.name for video in self.dataset.videos if video.path is None]:
-            problem = f"{len(without)} videos have no path: {summarize(without)}"
-            raise DatasetError(f"data set '{self.dataset.name}': {problem}; locate them first.")
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class VideoIndex:
     endings: frozenset[str]
 
 
-def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "skip"] = "error") -> Located:
+def locate_videos(dataset: Dataset, root: StorePath, skip_missing: bool = False) -> Located:
     """Find the file of every video below `root`.
 
     It is the file of that relative path below the root or one of the manifest's folders; else the only file
@@ -55,15 +45,13 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
 
     Args:
         root: folder, or prefix of an object store, which is listed once.
-        missing: "skip" leaves out videos without a file.
+        skip_missing: leave out videos without a file.
 
     Raises:
         DatasetError: the root does not exist, files are missing, several files fit a video, or one several.
         StoreError: the object store cannot be reached.
     """
     where = f"data set '{dataset.name}'"
-    if missing not in ("error", "skip"):
-        raise ArgumentError(f"missing '{missing}' is not allowed; use 'error' or 'skip'.")
     if isinstance(root, Path) and not root.is_dir():
         raise DatasetError(f"{where}: the folder of videos '{root}' does not exist; name it with --root DIR.")
     names = [video.name for video in dataset.videos]
@@ -71,7 +59,7 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
     candidates = candidate_files(names, dataset.files, index)
     _refuse_ambiguous(dataset, root, candidates)
     lost = [name for name, files in candidates.items() if not files]
-    if lost and (missing == "error" or len(lost) == len(candidates)):
+    if lost and not (skip_missing and len(lost) < len(candidates)):
         problem = f"{len(lost)} of {len(candidates)} videos are missing below '{root}'"
         next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
         raise DatasetError(
@@ -87,19 +75,18 @@ def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -
     """Return the files below a root with the endings of the rules, or of the names."""
     endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
     accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
-    files = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
-    files = {path: file for path, file in files.items() if PurePosixPath(path).suffix.lower() in accepted}
+    listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
+    files = {
+        path: file
+        for path, file in listed.items()
+        if PurePosixPath(path).suffix.lower() in accepted and not any(map(_is_skipped, path.split("/")))
+    }
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
     for path in sorted(files):
         by_basename[PurePosixPath(path).name].append(path)
         by_key[_key(path, rules, endings)].append(path)
     return VideoIndex(files, by_basename, by_key, endings)
-
-
-def _listed(root: "UPath") -> Mapping[str, VideoFile]:
-    files = listed_files(root).items()
-    return {path: file for path, file in files if not any(map(_is_skipped, path.split("/")))}
 
 
 def _is_skipped(name: str) -> bool:

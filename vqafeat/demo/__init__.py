@@ -1,6 +1,4 @@
-"""The embedded data set `demo`: made on the spot from two photographs, so that everything runs without a
-download.
-"""
+"""The embedded data set `demo`, which is made from two photographs, so that nothing is downloaded."""
 
 from vqafeat.demo.video_set import DEMO_NAME, SCORE_NAME, SCORE_RANGE, make_demo
 

@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqafeat.demo.camera import Pictures, Pixels
-from vqafeat.errors import ArgumentError
-from vqafeat.registry import named
 
 Index = NDArray[np.int64]
 
@@ -48,20 +46,12 @@ class Distortion:
     amounts: tuple[float, ...]
     slope: float
 
-    def __post_init__(self) -> None:
-        if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
-            given = f"{type(self).__name__} has amounts {self.amounts} and slope {self.slope}"
-            raise ArgumentError(f"{given}: give {MOST_SEVERE} amounts or none, and a slope of at least 0")
-
     def amount(self, severity: int) -> float:
         """Return the amount at a severity; 0 at severity 0."""
-        if not 0 <= severity <= len(self.amounts):
-            raise ArgumentError(f"severity is {severity}: this kind allows 0 to {len(self.amounts)}")
         return self.amounts[severity - 1] if severity else 0.0
 
     def score(self, severity: int) -> float:
         """Return the proxy score at a severity, before rater noise."""
-        self.amount(severity)  # refuses a severity that there is not
         return PRISTINE_SCORE - self.slope * severity
 
 
@@ -93,7 +83,7 @@ def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Gener
         )
         return np.ascontiguousarray(plane[:, rows[:, None], columns])
 
-    return Pictures(*map(decimated, clip.fields.at(shown).planes()))
+    return Pictures(*map(decimated, clip.fields.at(shown)))
 
 
 def _interlaced(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
@@ -103,7 +93,7 @@ def _interlaced(clip: Clip, shown: Index, amount: float, rng: np.random.Generato
         return frame
 
     first, second = clip.fields.at(shown), clip.fields.at(shown + round(amount))
-    return Pictures(*map(woven, first.planes(), second.planes()))
+    return Pictures(*map(woven, first, second))
 
 
 def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
@@ -115,7 +105,7 @@ def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Ind
 def _flickering(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
     seconds = np.arange(len(shown)) / clip.frame_rate_hz
     gain = 1 + amount * np.sin(2 * np.pi * (FLICKER_HZ * seconds + rng.uniform()))
-    luma, cb, cr = clip.fields.at(shown).planes()
+    luma, cb, cr = clip.fields.at(shown)
     brighter = 16 + gain[:, None, None] * (luma.astype(np.float64) - 16)
     return Pictures(np.clip(np.rint(brighter), 16, 235).astype(np.uint8), cb, cr)
 
@@ -144,8 +134,3 @@ KINDS = {
     "flicker": Kind("amplitude of the luma gain", (0.04, 0.08, 0.13, 0.19, 0.26), 8.0, alter=_flickering),
     "frame-drop": Kind("share of frames lost", (0.08, 0.16, 0.25, 0.35, 0.45), 7.0, shown=_frozen),
 }
-
-
-def proxy_score(kind: str, severity: int) -> float:
-    """Return the proxy score of a kind at a severity, before rater noise."""
-    return named("kind of distortion", kind, KINDS).score(severity)

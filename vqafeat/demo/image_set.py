@@ -26,7 +26,7 @@ from scipy import ndimage
 from vqafeat.demo.camera import photographs
 from vqafeat.demo.distortions import MOST_SEVERE, Distortion
 from vqafeat.demo.video_set import check_seed_and_contents, read_marker, write_marker
-from vqafeat.io import write_bytes, write_csv
+from vqafeat.io import write_csv
 
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
 
@@ -128,8 +128,9 @@ def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTEN
     if finished and all((root / name).is_file() for name in [LABELS, *(v.image for v in versions)]):
         return root / LABELS
     write_marker(root / MARKER, settings, finished=False)
+    (root / FOLDER).mkdir(exist_ok=True)
     for version in versions:
-        write_bytes(root / version.image, _png(render(settings.seed, version)))
+        Image.fromarray(render(settings.seed, version)).save(root / version.image)
     labels = [(v.image, v.mos, v.std, _place(v.content)) for v in versions]
     write_csv(root / LABELS, ("image", "mos", "std", "content"), labels)
     kinds = [(v.image, v.kind, v.severity) for v in versions]
@@ -161,13 +162,10 @@ def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:
     kind = IMAGE_KINDS[version.kind]
     number = list(IMAGE_KINDS).index(version.kind)
     rng = np.random.default_rng((seed, version.content, version.severity, number, 1))
-    return _as_bytes(kind.alter(_pristine(version.content), kind.amount(version.severity), rng))
-
-
-def _pristine(content: int) -> Samples:
-    photograph = 255 * list(photographs().values())[content % 2]
-    top, left = _places(content % 2)[content // 2]
-    return np.asarray(photograph[top : top + SIDE_PX, left : left + SIDE_PX])
+    photograph = 255 * list(photographs().values())[version.content % 2]
+    top, left = _places(version.content % 2)[version.content // 2]
+    pristine = photograph[top : top + SIDE_PX, left : left + SIDE_PX]
+    return _as_bytes(kind.alter(pristine, kind.amount(version.severity), rng))
 
 
 @cache
@@ -188,9 +186,3 @@ def _place(content: int) -> str:
 
 def _as_bytes(samples: Samples) -> NDArray[np.uint8]:
     return np.clip(np.rint(samples), 0, 255).astype(np.uint8)
-
-
-def _png(samples: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(samples).save(file, "PNG")
-    return file.getvalue()

@@ -29,7 +29,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
 from vqafeat.demo.camera import MOST_CONTENTS, Pictures, plan_camera
-from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index, proxy_score
+from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import summarize, write_bytes, write_csv
 
@@ -47,7 +47,7 @@ def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -
         context.flags |= Flags.bitexact
         context.thread_count = 1
         context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.SMPTE170M
-        for number, planes in enumerate(zip(*pictures.planes(), strict=True)):
+        for number, planes in enumerate(zip(*pictures, strict=True)):
             stacked = np.concatenate([plane.reshape(-1, width) for plane in planes])
             frame = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, frame_rate_hz)
@@ -171,7 +171,7 @@ def _plan_version(settings: DemoSettings, content: int, kind: str, repeat: int) 
     frames, rng = round(settings.seconds * rate), _generator(settings.seed, content, kind, 1, repeat)
     shown = entry.shown(frames, entry.amount(severity), rng)
     noise = _generator(settings.seed, content, kind, 2, repeat).normal(0, NOISE_POINTS)
-    score = round(float(np.clip(proxy_score(kind, severity) + noise, *SCORE_RANGE)), 2)
+    score = round(float(np.clip(entry.score(severity) + noise, *SCORE_RANGE)), 2)
     name = f"c{content + 1:02d}_{kind}" + (f"-{repeat + 1}" if repeat else "")
     return Version(f"{VIDEOS}/{name}.mp4", content, kind, severity, repeat, rate, shown, score)
 

@@ -1,21 +1,24 @@
 """Recipes of pre-training: named sets of everything that decides how a backbone learns quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from math import inf
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from vqafeat.errors import ArgumentError
-from vqafeat.registry import Registry, named
+from vqafeat.io import read_toml
+from vqafeat.registry import Registry
+from vqafeat.schema import parse
 
 # how images are resized (`images.training_size`, `images.validation_size`) → in words, for lists
 PREPARATIONS = {
     "crop": "short side, random crop; validation on whole images",
     "square": "the whole image, resized to a square, its proportions not kept",
 }
-_AT_LEAST_0 = ("weight_decay", "margin", "start_std")
-_SIDES = ("short_side", "validation_short_side")
-_AT_LEAST_1 = ("decay_every", "epochs", "head_batch_size", "batch_size", *_SIDES)
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -37,37 +40,28 @@ class PretrainingRecipe:
     """
 
     name: str
-    learning_rate: float = 1e-4
-    weight_decay: float = 5e-4
-    decay: float = 0.1
-    decay_every: int = 3
-    head_epochs: int = 3
-    epochs: int = 12
-    head_batch_size: int = 128
-    batch_size: int = 32
-    preparation: str = "crop"
-    short_side: int = 512
-    crop_side: int = 384
-    validation_short_side: int = 768
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    weight_decay: _NotNegative = 5e-4
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    decay_every: _Count = 3
+    head_epochs: Annotated[int, Field(ge=0)] = 3
+    epochs: _Count = 12
+    head_batch_size: _Count = 128
+    batch_size: _Count = 32
+    preparation: Literal["crop", "square"] = "crop"
+    short_side: _Count = 512
+    crop_side: _Count = 384
+    validation_short_side: _Count = 768
     flip: bool = True
-    margin: float = 0.025
+    margin: _NotNegative = 0.025
     detach_variance: bool = True
-    start_std: float = 0.0
+    start_std: _NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        named("preparation", self.preparation, PREPARATIONS)
-        epochs, side = self.epochs, self.short_side
-        checks = {
-            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, as 0.0001"),
-            "decay": (0 < self.decay <= 1, "above 0 and at most 1, as 0.1"),
-            **{key: (0 <= getattr(self, key) < inf, "at least 0") for key in _AT_LEAST_0},
-            **{key: (1 <= getattr(self, key) < inf, "at least 1") for key in _AT_LEAST_1},
-            "head_epochs": (0 <= self.head_epochs <= epochs, f"from 0 to epochs, which is {epochs}"),
-            "crop_side": (1 <= self.crop_side <= side, f"from 1 to short_side, which is {side}"),
-        }
-        for key, (is_allowed, allowed) in checks.items():
-            if not is_allowed:
-                raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be {allowed}.")
+        for key, most in (("head_epochs", "epochs"), ("crop_side", "short_side")):
+            value, limit = getattr(self, key), getattr(self, most)
+            if value > limit:
+                raise ArgumentError(f"{key} is {value}; it has to be at most {most}, which is {limit}.")
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1 through both phases."""
@@ -83,48 +77,10 @@ class PretrainingRecipe:
 
     def overridden(self, changes: Mapping[str, Any]) -> "PretrainingRecipe":
         """Return this recipe with some values changed."""
-        names = [item.name for item in fields(self) if item.name != "name"]
-        if unknown := [key for key in changes if key not in names]:
-            raise ArgumentError(
-                f"recipe '{self.name}' has no value '{unknown[0]}'; it has {', '.join(names)}."
-            )
-        return replace(self, **changes)
+        return parse(PretrainingRecipe, {**asdict(self), **changes}, f"recipe '{self.name}'", ArgumentError)
 
-
-# https://github.com/zwx8981/TCSVT-2022-BVQA, SpatialExtractor/Main.py and TrainModel.py: the head alone for
-# three epochs, then all to epoch 12; the second phase continues with the first one's optimiser, so the
-# learning rate has its third epoch behind it
-_LI_RELEASED = PretrainingRecipe("li-released")
-
-# Li et al., section IV-A4 and equations 2 to 6: 12 epochs from 1e-4, a tenth every 3, images "uniformly
-# adjusted to 384×384×3"; equation 3 detaches no variance. Batch size and weight decay ("a L2 weight decay",
-# section III-A) are not stated: as released. Nothing is mirrored
-_LI_PAPER = PretrainingRecipe(
-    "li-paper",
-    head_epochs=0,
-    preparation="square",
-    short_side=384,
-    validation_short_side=384,
-    flip=False,
-    detach_variance=False,
-)
-
-# for a network with random weights and a few hundred small images, such as those of the embedded set
-_DEMO = PretrainingRecipe(
-    "demo",
-    learning_rate=1e-3,
-    weight_decay=0.0,
-    decay=0.5,
-    decay_every=2,
-    head_epochs=0,
-    epochs=6,
-    batch_size=16,
-    short_side=64,
-    crop_side=56,
-    validation_short_side=64,
-    start_std=1.0,
-)
 
 PRETRAINING_RECIPES: Registry[PretrainingRecipe] = Registry("pre-training recipe")
-for _recipe in (_LI_RELEASED, _LI_PAPER, _DEMO):
-    PRETRAINING_RECIPES.add(_recipe.name, _recipe)
+_FILE = Path(__file__).with_name("recipes.toml")
+for _name, _values in read_toml(_FILE, "recipes").items():
+    PRETRAINING_RECIPES.add(_name, parse(PretrainingRecipe, {"name": _name, **_values}, f"'{_FILE}'"))

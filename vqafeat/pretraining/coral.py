@@ -14,8 +14,6 @@ from vqafeat.backbones.network import shared_networks
 from vqafeat.errors import ArgumentError, DatasetError, IdentityError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
 from vqafeat.pretraining.images import as_tensor, read_image
-from vqafeat.remote import StorePath
-from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureReader
 
 
@@ -68,11 +66,6 @@ def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
         names, weights = f"'{source.name}' and '{target.name}'", f"{first[:12]}… and {second[:12]}…"
         next_step = "take both from one network, with --weights for the images"
         raise IdentityError(f"features of {names} are of different weights ({weights}); {next_step}.")
-
-
-def store_features(path: StorePath, feature_set: str) -> DomainFeatures:
-    """Return the mean features of each complete video of a store."""
-    return mean_features(FeatureStore.open(path), feature_set)
 
 
 def mean_features(source: FeatureReader, feature_set: str) -> DomainFeatures:

@@ -62,11 +62,9 @@ class DataParallel:
         """Add the copies' gradients to the network's."""
         for copy in self._networks[1:]:
             for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
-                if other.grad is not None:
-                    gradient = other.grad.to(self.devices[0])
-                    parameter.grad = (
-                        gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
-                    )
+                # a copy without a share of the batch has no gradient
+                if parameter.grad is not None and other.grad is not None:
+                    parameter.grad += other.grad.to(self.devices[0])
                     other.grad = None
 
     @torch.no_grad()

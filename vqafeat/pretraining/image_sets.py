@@ -1,9 +1,8 @@
 """Sets of labelled images: the published ones as they ship, and a user's CSV."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from math import inf, isfinite, isnan
 from pathlib import Path
@@ -12,8 +11,9 @@ from statistics import stdev
 from vqafeat.datasets.label_readers import column_of, label_error, parsed_scores, read_table, read_workbook
 from vqafeat.datasets.matlab import mat5_variables
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.io import duplicates, summarize
+from vqafeat.io import duplicates, read_toml, summarize
 from vqafeat.registry import named
+from vqafeat.schema import Texts, parse
 
 
 @dataclass(frozen=True)
@@ -76,48 +76,48 @@ class ImageSet:
 Labels = tuple[list[tuple[str, float, float, str]], str]
 
 
-def _read_columns(
-    path: Path,
-    image: str,
-    mos: str,
-    std: Sequence[str],
-    content: str = "",
-    std_source: str = "",
-    without_std: tuple[float, str] | None = None,
-) -> Labels:
-    """Return the labels in a table with columns of these names; the first of `std` that it has counts.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a label table.
 
-    Args:
-        std_source: the column's name by default.
-        without_std: deviation of every image, and its source, if the table has no column of `std`.
+    Attributes:
+        std: the first of these names that the table has counts.
+        std_source: source of the deviations in words; the column's name by default.
+        assumed_std, assumed_source: deviation of every image if the table has no column of `std`.
     """
+
+    image: str
+    mos: str
+    std: Texts
+    std_source: str = ""
+    content: str = ""
+    assumed_std: float | None = None
+    assumed_source: str = ""
+
+
+def _read_columns(path: Path, columns: Columns) -> Labels:
     table = read_table(path) if path.suffix.lower() == ".csv" else read_workbook(path)
 
     def cells(*names: str) -> list[tuple[int, str]]:
         column = column_of(table, names, path)
         return [(line, row[column]) for line, row in table.rows]
 
-    names = [cell for _, cell in cells(image)]
-    contents = [cell for _, cell in cells(content)] if content else [""] * len(names)
-    if without_std is None or any(name in table.header for name in std):
-        stds = parsed_scores(cells(*std), path)
-        source = std_source or f"column {table.header[column_of(table, tuple(std), path)]}"
+    names = [cell for _, cell in cells(columns.image)]
+    contents = [cell for _, cell in cells(columns.content)] if columns.content else [""] * len(names)
+    if columns.assumed_std is None or any(name in table.header for name in columns.std):
+        stds = parsed_scores(cells(*columns.std), path)
+        source = columns.std_source or f"column {table.header[column_of(table, columns.std, path)]}"
     else:
-        stds, source = [without_std[0]] * len(names), without_std[1]
-    return list(zip(names, parsed_scores(cells(mos), path), stds, contents, strict=True)), source
+        stds, source = [columns.assumed_std] * len(names), columns.assumed_source
+    return list(zip(names, parsed_scores(cells(columns.mos), path), stds, contents, strict=True)), source
 
 
 def _read_bid(path: Path) -> Labels:
-    """Return the mean grade of BID's workbook, and the deviation over its grades, empty cells left out.
-
-    Source: `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
-        `std(grades, 0, 2, 'omitnan')`.
-    """
+    # as `data_BID.m` in the released code of UNIQUE, which numbers files from the first column and takes
+    # `std(grades, 0, 2, 'omitnan')`
     table = read_workbook(path)
     if len(table.header) < 5:
-        layout = (
-            "the image's number, the mean grade, and from the fourth column on the grades of the subjects"
-        )
+        layout = "the image's number, the mean grade, and from the fourth column on the grades"
         raise label_error(path, f"it has {len(table.header)} columns; BID's has {layout}")
     columns = [index for index in range(len(table.header)) if index != 2]
     numbers, mos, *grades = [
@@ -133,14 +133,11 @@ def _read_bid(path: Path) -> Labels:
     return rows, "standard deviation (N − 1) of each image's grades"
 
 
-CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, which subjects were shown to learn the task
+CLIVE_TRAINING_IMAGES = 7  # t1.bmp … t7.bmp, with which its lists begin: subjects learned the task on them
 
 
 def _read_clive(path: Path) -> Labels:
-    """Return the labels of LIVE Challenge without the seven training images that its lists begin with.
-
-    Source: `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169.
-    """
+    # as `data_clive.m` in the released code of UNIQUE, which takes rows 8 to 1169
     files = ("AllImages_release", "AllMOS_release", "AllStdDev_release")
     names, mos, std = (mat5_variables(path.with_name(f"{name}.mat"), name)[0] for name in files)
     if not len(names) == len(mos) == len(std) > CLIVE_TRAINING_IMAGES:
@@ -155,92 +152,23 @@ def _read_clive(path: Path) -> Labels:
 
 @dataclass(frozen=True)
 class PublishedImageSet:
-    """A published image set as it ships.
+    """A published image set as it ships; image_sets.toml explains the keys.
 
     Attributes:
         described: title, label file and folder, for lists.
-        labels, folders: paths that the label file and the images' folder may have below the set's folder.
-        read: returns the labels in a label file.
-        pairs: drawn by default (FACTS § 8); None where no paper states a number.
+        columns: None for a set with its own reader.
     """
 
     described: str
     labels: tuple[str, ...]
     folders: tuple[str, ...]
-    read: Callable[[Path], Labels]
     pairs: int | None = None
+    columns: Columns | None = None
 
 
-_KONIQ_FILE = "koniq10k_scores_and_distributions.csv"
-_SPAQ_FILES = ("MOS Std and Image attribute scores.xlsx", "MOS and Image attribute scores.xlsx")
-_SPAQ_STD_COLUMNS = ("Std", "STD", "MOS Std", "MOS std", "SD")
-# about the mean deviation in spaq_train_score.txt, which Li et al. released: 2 to 30 points on the scale of 0
-# to 100
-ASSUMED_STD = 14.0
-IMAGE_SETS = {
-    "bid": PublishedImageSet(
-        "BID: DatabaseGrades.xlsx, ImageDatabase/",
-        ("DatabaseGrades.xlsx", "DatabaseGrades.xls"),
-        ("ImageDatabase", "."),
-        _read_bid,
-        20_000,
-    ),
-    "clive": PublishedImageSet(
-        "LIVE Challenge: Data/All*_release.mat, Images/",
-        ("Data/AllMOS_release.mat", "AllMOS_release.mat"),
-        ("Images", "."),
-        _read_clive,
-        40_000,
-    ),
-    # `data_koniq10k.m` in the released code of UNIQUE takes the eighth and ninth column, MOS and SD, and not
-    # MOS_zscore: the mean of the ratings, 1 to 5, and their deviation
-    "koniq": PublishedImageSet(
-        f"KonIQ-10k: {_KONIQ_FILE}, 1024x768/",
-        (_KONIQ_FILE, f"koniq10k_scores_and_distributions/{_KONIQ_FILE}"),
-        ("1024x768", "512x384"),
-        partial(_read_columns, image="image_name", mos="MOS", std=["SD"]),
-        90_000,
-    ),
-    # the published workbook has no deviations; Li et al. worked from one that has ("MOS Std and Image
-    # attribute scores.xlsx" in their `data_spaq.m`). One value for all images scales probabilities as the
-    # true ones do on average, and no pair says which of its images is the less certain
-    "spaq": PublishedImageSet(
-        f"SPAQ: Annotations/{_SPAQ_FILES[1]}, TestImage/",
-        tuple(f"{folder}{name}" for name in _SPAQ_FILES for folder in ("Annotations/", "")),
-        ("TestImage", "TestImage/TestImage"),
-        partial(
-            _read_columns,
-            image="Image name",
-            mos="MOS",
-            std=_SPAQ_STD_COLUMNS,
-            without_std=(
-                ASSUMED_STD,
-                f"SPAQ ships none: {ASSUMED_STD:g} of 100 points for each image, so that its pairs teach the "
-                "scores alone",
-            ),
-        ),
-        100_000,
-    ),
-    # `dmos` runs from 1 to 5 and is higher for better images; versions of one reference are one content. The
-    # column `var` holds standard deviations: with 30 ratings of 1 to 5 an image, the first rows (4.57, 0.496)
-    # and (4.33, 0.869) give whole sums of squares as deviations (633 and 586), and broken ones as variances.
-    # UNIQUE's `data_kadid10k.m` takes its square root
-    "kadid": PublishedImageSet(
-        "KADID-10k: dmos.csv, images/",
-        ("dmos.csv",),
-        ("images",),
-        partial(
-            _read_columns,
-            image="dist_img",
-            mos="dmos",
-            std=["var"],
-            content="ref_img",
-            std_source="column var, which holds standard deviations",
-        ),
-    ),
-}
-
-_REQUIRED_COLUMNS, _CONTENT_COLUMN = ("image", "mos", "std"), "content"
+_FILE = Path(__file__).with_suffix(".toml")
+IMAGE_SETS = parse(dict[str, PublishedImageSet], read_toml(_FILE, "image sets"), f"'{_FILE}'")
+_READERS = {"bid": _read_bid, "clive": _read_clive}
 
 
 def load_image_set(argument: str) -> ImageSet:
@@ -260,7 +188,8 @@ def load_image_set(argument: str) -> ImageSet:
     title = published.described.partition(":")[0]
     labels = _first_existing(path, published.labels, f"label file of {title}")
     folder = _first_existing(path, published.folders, f"images of {title}")
-    return _image_set(name, labels, folder, published.read(labels))
+    read = _read_columns(labels, published.columns) if published.columns else _READERS[name](labels)
+    return _image_set(name, labels, folder, read)
 
 
 def _image_set(name: str, path: Path, folder: Path, labels: Labels) -> ImageSet:
@@ -281,12 +210,11 @@ def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
 
 
 def _read_own(path: Path) -> Labels:
-    """Return the labels in a user's CSV."""
     header = read_table(path).header
-    if not set(_REQUIRED_COLUMNS) <= set(header) <= {*_REQUIRED_COLUMNS, _CONTENT_COLUMN}:
+    if set(header) - {"content"} != {"image", "mos", "std"}:
         raise DatasetError(
             f"'{path}' has the columns {','.join(header)}; your own images have image,mos,std and optionally "
             "content. If no deviation is known, write one value for all, as a sixth of the scale."
         )
-    content = _CONTENT_COLUMN if _CONTENT_COLUMN in header else ""
-    return _read_columns(path, "image", "mos", ["std"], content)
+    content = "content" if "content" in header else ""
+    return _read_columns(path, Columns("image", "mos", ("std",), content=content))

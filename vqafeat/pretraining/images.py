@@ -74,11 +74,9 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
 def check_images(
     paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
 ) -> None:
-    """Read every image once, so that training does not stop at a broken one on its second day.
+    """Read every image once in threads, so that training does not stop at a broken one on its second day.
 
-    Args:
-        workers: threads that read.
-        on_checked: called with the number of images that are checked.
+    `on_checked` is called with the number of images that are checked.
     """
     problems = []
     with ThreadPoolExecutor(max(workers, 1)) as pool:

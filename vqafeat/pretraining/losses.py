@@ -25,9 +25,7 @@ class PairLoss(NamedTuple):
 def preference(mean_difference: Tensor, variance: Tensor) -> Tensor:
     """Return Φ(Δμ / √(σ1² + σ2²)), Thurstone's probability that the first image is better.
 
-    Args:
-        mean_difference: (pair,) μ1 − μ2.
-        variance: (pair,) σ1² + σ2², above 0.
+    `mean_difference` is (pair,) μ1 − μ2, and `variance` (pair,) σ1² + σ2², above 0.
     """
     return cast(Tensor, torch.special.ndtr(mean_difference / variance.sqrt()))
 

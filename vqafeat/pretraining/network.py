@@ -81,10 +81,8 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
     """Return a network to pre-train, in training mode and with an untrained head.
 
     Args:
-        name: of the backbone, for example `resnet50`.
         weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
             UNIQUE's, or Li et al.'s.
-        seed, start_std: of the head; see `QualityNetwork`.
     """
     quality = quality_backbone(name)
     backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
