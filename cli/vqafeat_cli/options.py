@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import Choice, IntRange, option
 
-from vqafeat import remote
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
+from vqafeat.remote import StorePath, parse_path
 from vqafeat.system import device_named, parse_bytes
 
 if TYPE_CHECKING:
@@ -89,12 +89,16 @@ video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
-def parse_paths(
-    texts: Mapping[str, str | None], storage_options: Sequence[str]
-) -> dict[str, remote.StorePath]:
-    """Return the local paths and URLs of those arguments that were given."""
+def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
+    """Return the local paths and URLs of those arguments that were given; the options are for the URLs."""
     given = {name: text for name, text in texts.items() if text is not None}
-    return dict(zip(given, remote.parse_paths(list(given.values()), storage_options), strict=True))
+    if storage_options and not given:
+        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
+    some_url = any("://" in text for text in given.values())
+    return {
+        name: parse_path(text, storage_options if "://" in text or not some_url else ())
+        for name, text in given.items()
+    }
 
 
 # resources of an extraction --------------------------------------------------------------------------------
