@@ -18,7 +18,6 @@ from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
-_OTHER_RATIOS = ("40/30/30", "80/20")  # named where a ratio leaves a part empty
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,11 @@ def content_split(
     count = len(different)
     first, second = _cuts(count, ratio, rounding)
     if not _fills_parts(count, ratio, rounding):
-        able = [f"--ratio {other}" for other in _OTHER_RATIOS if _fills_parts(count, other, rounding)]
+        others = [ratio for ratio in ("40/30/30", "80/20") if _fills_parts(count, ratio, rounding)]
+        able = " or ".join(f"--ratio {other}" for other in others) or "--protocol video"
         raise DatasetError(
             f"{count} contents cannot be divided {ratio} by content ({first}/{second - first}/"
-            f"{count - second}); use {' or '.join(able) or '--protocol video'}."
+            f"{count - second}); use {able}."
         )
     order = np.random.default_rng(seed).permutation(count).tolist()
     position_of = {different[item]: position for position, item in enumerate(order)}

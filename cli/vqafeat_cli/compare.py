@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 from click import IntRange, option
 
-from vqafeat.io import json_text
 from vqafeat_cli.options import MAPPING, PATH, json_option
 
 if TYPE_CHECKING:
@@ -44,13 +43,10 @@ def compare(
       vqafeat compare runs/konvid-resnet50-* --baseline runs/konvid-resnet50-no-time --test wilcoxon
     """
     from vqafeat.evaluation.compare import compare_runs
+    from vqafeat_cli.console import print_result
 
     result = compare_runs(runs, measure=measure, test=test, baseline=baseline, resamples=resamples)
-    if json:
-        click.echo(json_text(result.as_dict()))
-        return
-    for line in [*_run_lines(result), *_pair_lines(result)]:
-        click.echo(line)
+    print_result(json, result.as_dict(), [*_run_lines(result), *_pair_lines(result)])
 
 
 def _run_lines(result: "ComparedRuns") -> Iterator[str]:
@@ -109,13 +105,10 @@ def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None
       vqafeat ensemble runs/konvid-resnet50-sub-gru runs/konvid-resnet50-transformer
     """
     from vqafeat.evaluation.compare import ensemble as blend
-    from vqafeat_cli.console import metrics_lines
+    from vqafeat_cli.console import metrics_lines, print_result
 
     result = blend(first, second, kappa=kappa, mapping=mapping)
-    if json:
-        blended = {"kappas": result.kappas, "chosen": result.selection}
-        click.echo(json_text({**result.summary.as_dict(), **blended}))
-        return
+    values = {**result.summary.as_dict(), "kappas": result.kappas, "chosen": result.selection}
     kappas = ", ".join(f"{value:.2f}" for value in result.kappas)
-    click.echo(f"{first} and {second}: kappa {kappas} ({result.selection})")
-    click.echo("\n".join(metrics_lines(result.summary, result.mapping)))
+    title = f"{first} and {second}: kappa {kappas} ({result.selection})"
+    print_result(json, values, [title, *metrics_lines(result.summary, result.mapping)])

@@ -1,15 +1,17 @@
-"""Progress bars on stderr, and metrics as lines of text."""
+"""Progress bars on stderr, and results as JSON or lines of text."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from vqafeat.io import json_text
 
 if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
@@ -149,7 +151,12 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     )
 
 
-# metrics ---------------------------------------------------------------------------------------------------
+# results ---------------------------------------------------------------------------------------------------
+
+
+def print_result(json: bool, values: Any, lines: Iterable[str]) -> None:
+    """Print a result as JSON or as lines of text."""
+    click.echo(json_text(values) if json else "\n".join(lines))
 
 
 def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:

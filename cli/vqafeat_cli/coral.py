@@ -70,9 +70,10 @@ def coral(
     if json:
         click.echo(json_text({"target": end.name, "distances": distances}))
     if plot is not None:
-        from vqafeat.plots import plot_distances
+        from vqafeat.plots import plot_bars
 
-        click.echo(f"plot: {plot_distances(distances, end.name, plot)}", err=True)
+        label = f"CORAL distance to {end.name} (lower is closer)"
+        click.echo(f"plot: {plot_bars(distances, label, '', plot)}", err=True)
 
 
 def _domain_reader(

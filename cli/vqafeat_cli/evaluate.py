@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import option
 
-from vqafeat.io import json_text
-from vqafeat.remote import parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag
 
@@ -38,8 +37,7 @@ _THRESHOLD = "Label between low and high for --by quality.  [default: middle of 
 def evaluate(
     run: Path,
     dataset: str | None,
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     cache: int | None,
     mapping: str | None,
     skip_missing: bool,
@@ -65,31 +63,27 @@ def evaluate(
     from vqafeat.evaluation import evaluate, groups
     from vqafeat.store.features import split_feature_sets
     from vqafeat.training.run import Run
-    from vqafeat_cli.console import metrics_lines
+    from vqafeat_cli.console import metrics_lines, print_result
     from vqafeat_cli.stores import local_copies, open_store
 
     if quality_threshold is not None and by is None:
         raise click.UsageError("--quality-threshold divides the groups of --by quality; give both.")
     if by is not None:
         groups.check_grouping(by, quality_threshold)
-    source = open_store(parse_path(store, storage_options), dataset)
+    source = open_store(store, dataset)
     allowed = {"skip_missing": skip_missing, "any_features": any_features}
     with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
-        changes = {name: value for name, value in frames.items() if value is not None}
+        changes = options.given(frames)
         result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
-    grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None
-    if json:
-        values = _as_json(result.summary, len({row.video for row in result.predictions}))
-        if grouped is not None:
-            own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
-            values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
-        click.echo(json_text(values))
-        return
-    click.echo(f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads")
-    for line in metrics_lines(result.summary, result.mapping):
-        click.echo(line)
-    for line in _group_lines(grouped, result.mapping) if grouped else []:
-        click.echo(line)
+    values = _as_json(result.summary, len({row.video for row in result.predictions}))
+    lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
+    lines += metrics_lines(result.summary, result.mapping)
+    if by is not None:
+        grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold)
+        own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
+        values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
+        lines += _group_lines(grouped, result.mapping)
+    print_result(json, values, lines)
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:

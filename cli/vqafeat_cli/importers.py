@@ -7,7 +7,7 @@ import click
 from click import option
 
 import vqafeat as vf
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH
 
@@ -96,19 +96,14 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
 
 
 def _create_store(
-    dataset: "str | vf.Dataset",
-    root: Path | None,
-    labels: tuple[Path, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    dataset: "str | vf.Dataset", root: Path | None, labels: tuple[Path, ...], store: StorePath
 ) -> "vf.FeatureStore":
     from vqafeat.store import store_path
     from vqafeat_cli.stores import labels_argument
 
     if isinstance(dataset, str):
         dataset = vf.load_dataset(dataset, root, labels_argument(labels))
-    path = store_path(parse_path(store, storage_options), dataset.name)
-    return vf.FeatureStore.create(path, dataset)
+    return vf.FeatureStore.create(store_path(store, dataset.name), dataset)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click import Choice, IntRange, option
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FINISHED_WITH_FAILURES = 3
 PATH = click.Path(path_type=Path)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Value = TypeVar("Value")
 
 flag, several = partial(option, is_flag=True), partial(option, multiple=True)
 amount_option = partial(option, type=parse_bytes, metavar="AMOUNT")  # the command gets bytes
@@ -36,6 +37,11 @@ def together(*options: Decorator) -> Decorator:
         return command
 
     return add
+
+
+def given(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Return the values of those options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 A_GPU = "[default: cuda if available, else cpu]"
@@ -77,9 +83,35 @@ def _cache_bytes(amount: str) -> int:
     return 0 if amount == "none" else parse_bytes(amount)
 
 
+def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
+    """Return the local paths and URLs of those arguments that were given; the options are for the URLs."""
+    named = given(texts)
+    if storage_options and not named:
+        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
+    some_url = any("://" in text for text in named.values())
+    return {
+        name: parse_path(text, storage_options if "://" in text or not some_url else ())
+        for name, text in named.items()
+    }
+
+
+def paths_option(*names: str) -> Decorator:
+    """Return a decorator that adds --storage-option and gives a command some of its texts as paths."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(storage_options: tuple[str, ...], **values: Any) -> Any:
+            paths = parse_paths({name: values[name] for name in names}, storage_options)
+            return command(**{**values, **paths})
+
+        return storage_option(run)
+
+    return add
+
+
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
-_store = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
-store_option = together(_store, storage_option)
+folder_option = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
+store_option = together(folder_option, paths_option("store"))
 cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_CACHE)
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
 stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
@@ -87,18 +119,6 @@ datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SE
 root_option = option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
 video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
-
-
-def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
-    """Return the local paths and URLs of those arguments that were given; the options are for the URLs."""
-    given = {name: text for name, text in texts.items() if text is not None}
-    if storage_options and not given:
-        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
-    some_url = any("://" in text for text in given.values())
-    return {
-        name: parse_path(text, storage_options if "://" in text or not some_url else ())
-        for name, text in given.items()
-    }
 
 
 # resources of an extraction --------------------------------------------------------------------------------
@@ -149,13 +169,13 @@ def resources(
         # this machine may have no GPU; a worker without one processes one video at a time
         first = torch.device(ray.device_name)
         default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
-    limits = DecodeLimits()
+    limits = given({"max_pixels": max_pixels, "max_frames": max_frames})
     return Resources(
         device=first,
         workers=default_workers if workers is None else workers,
         memory_bytes=memory,
         hardware_decoder=decoder == "nvdec",
-        limits=DecodeLimits(max_pixels or limits.max_pixels, max_frames or limits.max_frames),
+        limits=DecodeLimits(**limits),
         **rest,
     )
 
@@ -187,17 +207,14 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
     `local` has the values of options for a single machine, which --backend ray refuses.
     """
     backend = values.pop("backend")
-    taken = {name: values.pop(name, None) for name in _CLUSTER_PARAMETERS}
-    given = {name: value for name, value in taken.items() if value is not None}
+    cluster = given({name: values.pop(name, None) for name in _CLUSTER_PARAMETERS})
     if backend == "ray":
-        for name, value in local.items():
-            if value is not None:
-                problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose"
-                workers = "workers follow from --cpus-per-worker and --gpus-per-worker"
-                raise ArgumentError(f"{problem} {workers}; leave it out.")
-        return ClusterOptions(workers=given.pop("ray_workers", None), **given)
-    if given:
-        name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
+        for name, value in given(local).items():
+            problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray'"
+            raise ArgumentError(f"{problem}; leave it out, or give --cpus-per-worker and --gpus-per-worker.")
+        return ClusterOptions(workers=cluster.pop("ray_workers", None), **cluster)
+    if cluster:
+        name = "--" + next(iter(cluster)).removesuffix("_seconds").replace("_", "-")
         next_step = "add --backend ray, or leave it out"
         raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
     return None

@@ -5,26 +5,25 @@ from typing import TYPE_CHECKING
 import click
 from click import option
 
-from vqafeat_cli.options import amount_option, flag, parse_paths, storage_option
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import amount_option, flag, paths_option, together
 
 if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
 
 
 _SKIP = "Leave out and list incomplete or damaged entries, instead of refusing the store."
-_out_option = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
+_out = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
+_paths_options = together(_out, paths_option("store", "out"))
 _skip_missing_option = flag("--skip-missing", help=_SKIP)
 
 
 @click.command()
 @click.argument("store")
-@_out_option
-@storage_option
+@_paths_options
 @amount_option("--shard-size", default="64M", help="Largest size of a shard of features, which is one file.")
 @_skip_missing_option
-def pack(
-    store: str, out: str | None, storage_options: tuple[str, ...], shard_size: int, skip_missing: bool
-) -> None:
+def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> None:
     """Pack a finished store into a few large files.
 
     A packed store has one sharded array per feature set instead of thousands of files. Every command reads
@@ -39,16 +38,14 @@ def pack(
     """
     from vqafeat.store import pack_store
 
-    paths = parse_paths({"store": store, "out": out}, storage_options)
-    _print_result(pack_store(paths["store"], paths.get("out"), shard_size, skip_missing), "packed")
+    _print_result(pack_store(store, out, shard_size, skip_missing), "packed")
 
 
 @click.command()
 @click.argument("store")
-@_out_option
-@storage_option
+@_paths_options
 @_skip_missing_option
-def unpack(store: str, out: str | None, storage_options: tuple[str, ...], skip_missing: bool) -> None:
+def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
     """Turn a packed store back into a writable one.
 
     \b
@@ -57,8 +54,7 @@ def unpack(store: str, out: str | None, storage_options: tuple[str, ...], skip_m
     """
     from vqafeat.store import unpack_store
 
-    paths = parse_paths({"store": store, "out": out}, storage_options)
-    _print_result(unpack_store(paths["store"], paths.get("out"), skip_missing), "unpacked")
+    _print_result(unpack_store(store, out, skip_missing), "unpacked")
 
 
 def _print_result(result: "PackResult", verb: str) -> None:

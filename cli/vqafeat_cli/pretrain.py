@@ -7,8 +7,8 @@ from typing import Any
 import click
 from click import IntRange, option
 
-from vqafeat.io import json_text
-from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
+from vqafeat_cli import options
+from vqafeat_cli.options import PATH, flag, several
 
 _IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
 _PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
@@ -30,12 +30,12 @@ _RECIPE = "[default: from the recipe]"
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
-@device_option
-@precision_option
+@options.device_option
+@options.precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
 @option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
 @flag("--overwrite", help="Replace a finished file, and restart a stopped run.")
-@json_option
+@options.json_option
 def pretrain(
     backbone: str,
     images: tuple[str, ...],
@@ -71,12 +71,10 @@ def pretrain(
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
     from vqafeat.pretraining.trainer import ComputeOptions
-    from vqafeat_cli.console import progress_bar, run_shown
+    from vqafeat_cli.console import print_result, progress_bar, run_shown
 
-    config = PRETRAINING_RECIPES.get(recipe).overridden(
-        {name: value for name, value in overrides.items() if value is not None}
-    )
-    used = tuple(devices(device))
+    config = PRETRAINING_RECIPES.get(recipe).overridden(options.given(overrides))
+    used = tuple(options.devices(device))
     loaders = usual_workers() if workers is None else workers
     computing = ComputeOptions(used, resolve_precision(precision, used[0]), loaders)
     pairs_of_set, pairs_of_all = parse_pairs(pairs)
@@ -89,10 +87,8 @@ def pretrain(
         check_images(paths, max(loaders, 1), lambda done: update(completed=done))
     network = run_shown(request)
     result, digest = network.result, network.weights_sha256
-    if json:
-        names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
-        curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}
-        click.echo(json_text({**names, "weights_sha256": digest, **curve}))
-        return
-    click.echo(f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}")
-    click.echo(f"digest of its feature sets: {digest}\nmodel card: {network.card}")
+    names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
+    curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}
+    kept = f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}"
+    lines = [kept, f"digest of its feature sets: {digest}", f"model card: {network.card}"]
+    print_result(json, {**names, "weights_sha256": digest, **curve}, lines)

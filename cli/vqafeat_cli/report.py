@@ -5,14 +5,15 @@ from pathlib import Path
 import click
 from click import IntRange, option
 
-from vqafeat_cli.options import PATH, flag, parse_paths, storage_option
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import PATH, flag, paths_option
 
 
 @click.command()
 @click.argument("inputs", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=PATH)
 @option("--out", type=PATH, default="report.html", help="HTML page to write.")
 @option("--store", metavar="FOLDER|URL", help="Folder of the feature stores; adds the scores of frames.")
-@storage_option
+@paths_option("store")
 @option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
 @option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
 @option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
@@ -21,8 +22,7 @@ from vqafeat_cli.options import PATH, flag, parse_paths, storage_option
 def report(
     inputs: tuple[Path, ...],
     out: Path,
-    store: str | None,
-    storage_options: tuple[str, ...],
+    store: StorePath | None,
     videos: Path | None,
     curves: int,
     plots: Path | None,
@@ -50,12 +50,11 @@ def report(
     from vqafeat.report.plots import plot_run
     from vqafeat.report.tables import is_table
 
-    stores = parse_paths({"store": store}, storage_options).get("store")
     check_out(out, overwrite)
     tables = [path for path in inputs if is_table(path)]
     runs = [path for path in inputs if path not in tables]
     page = build_report(
-        runs, out.parent, tables=tables, title=title, store=stores, videos=videos, curves=curves
+        runs, out.parent, tables=tables, title=title, store=store, videos=videos, curves=curves
     )
     for run in page.runs:
         for note in run.notes:

@@ -1,6 +1,7 @@
 """`vqafeat table`."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from click import option
 
-from vqafeat.io import json_text
+from vqafeat.io import json_text, write_bytes
 from vqafeat.registry import named
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag, several
 
@@ -49,8 +50,7 @@ def table(
     names: tuple[str, ...],
     every: bool,
     datasets: tuple[str, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     cache: int | None,
     runs: Path | None,
     published_predictions: Path | None,
@@ -90,19 +90,18 @@ def table(
         reason = "--check compares with published figures, which demo is not meant to reach"
         raise click.UsageError(f"{reason}; leave one out.")
     named("format of a table", form, RENDERERS)
-    folder = parse_path(store, storage_options)
     tables = [load_table(name) for name in (table_names() if every else names)]
     with ExitStack() as stack:
         if published_predictions is not None:
             results = (recorded_result(table, published_predictions) for table in tables)
         else:
-            stores, default_runs = _feature_stores(datasets, folder, skip_missing)
+            stores, default_runs = _feature_stores(datasets, store, skip_missing)
             inputs = _images_and_weights(tables, images, weights)
             copies = copies_for_tables(stack, _required_features(tables), cache)
             jobs = jobs or len(os.sched_getaffinity(0))
             fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
-        return _write_results(results, folder, "json" if json else form, checks, out, plots)
+        return _write_results(results, store, "json" if json else form, checks, out, plots)
 
 
 def _write_results(
@@ -123,8 +122,7 @@ def _write_results(
         texts.append(text)
         if out is not None:
             path = out / f"{result.table.name}.{_FILE_ENDINGS[form]}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n", encoding="utf-8")
+            write_bytes(path, f"{text}\n".encode())
             click.echo(f"wrote {path}", err=True)
         elif form != "json":
             click.echo(f"{text}\n")
@@ -173,10 +171,10 @@ def _feature_stores(
 
 def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:
     """Return data set → the feature sets that tables read."""
-    required: dict[str, set[str]] = {}
+    required = defaultdict(set)
     for cell in (cell for table in tables for cell in table.cells if cell.request):
         for need in cell.options.required(cell.request):
-            required.setdefault(need.dataset, set()).add(need.feature_set)
+            required[need.dataset].add(need.feature_set)
     return required
 
 

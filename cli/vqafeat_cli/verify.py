@@ -11,13 +11,12 @@ from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
-    from vqafeat.extraction.pipeline import Resources
     from vqafeat.store import FeatureStore
 
 
 @click.command()
 @click.argument("store")
-@options.storage_option
+@options.paths_option("store", "root", "against")
 @flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
@@ -27,11 +26,10 @@ if TYPE_CHECKING:
 @options.weights_option
 @options.compute_options
 def verify(
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     repair: bool,
-    root: str | None,
-    against: str | None,
+    root: StorePath | None,
+    against: StorePath | None,
     sample: int,
     seed: int,
     tolerance: float,
@@ -50,29 +48,28 @@ def verify(
       vqafeat verify features/konvid.zarr --repair --root /data/konvid
       vqafeat verify features/konvid.zarr --against /data/konvid --sample 10
     """
-    from vqafeat.store import FeatureStore, verify_store
+    from vqafeat.store import verify_store
 
     if repair and root is None:
         raise click.UsageError("--repair extracts damaged videos again; name their folder with --root.")
-    paths = options.parse_paths({"store": store, "against": against, "root": root}, storage_options)
     count = 0
-    for opened in map(FeatureStore.open, stores_at(paths["store"])):
+    for opened in stores_at(store):
         problems = list(verify_store(opened))
         for problem in problems:
             click.echo(problem)
         videos = sum(len(opened.complete_videos(name)) for name in opened.feature_sets())
         entries = f"{videos} complete entries in {len(opened.feature_sets())} feature sets"
         click.echo(f"{opened.path}: {entries}, {len(problems)} problems.", err=True)
-        if problems and repair:
-            problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
+        if problems and repair and root is not None:
+            problems = _repair(opened.path, root, weights, compute)
         count += len(problems)
         if against is not None:
-            names, available = _sample(opened, sample, seed), options.resources(**compute)
-            count += _compare(opened, paths["against"], names, tolerance, weights, available)
+            names = _sample(opened, sample, seed)
+            count += _compare(opened, against, names, tolerance, weights, compute)
     return options.FINISHED_WITH_FAILURES if count else 0
 
 
-def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
+def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute: dict[str, Any]) -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
     from vqafeat.store import FeatureStore, verify_store
@@ -82,7 +79,7 @@ def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], availabl
     if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
-            summary = repair(store, names, root, extractors, available, progress)
+            summary = repair(store, names, root, extractors, options.resources(**compute), progress)
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
@@ -107,7 +104,7 @@ def _compare(
     names: list[str],
     tolerance: float,
     weights: tuple[str, ...],
-    available: "Resources",
+    compute: dict[str, Any],
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
     from vqafeat.extraction.verify import compared, stored_extractors
@@ -115,7 +112,8 @@ def _compare(
 
     extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
-        results = compared(store, names, root, extractors, tolerance, available, progress)
+        resources = options.resources(**compute)
+        results = compared(store, names, root, extractors, tolerance, resources, progress)
     for result in results:
         click.echo(str(result))
     differing = sum(not result.passed for result in results)
