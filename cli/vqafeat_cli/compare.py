@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import IntRange, option
@@ -24,9 +24,7 @@ _MEASURES = "Measure: srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_c
 @option("--test", default="t", help="Paired test over the splits: t or wilcoxon.")
 @option("--resamples", default=2000, type=IntRange(1), help="Bootstrap samples of each interval.")
 @json_option
-def compare(
-    runs: tuple[Path, ...], measure: str, baseline: Path | None, test: str, resamples: int, json: bool
-) -> None:
+def compare(runs: tuple[Path, ...], json: bool, **options: Any) -> None:
     """Test whether runs differ by more than chance.
 
     All runs must have been tested on the same videos. For each pair, the command prints the mean difference
@@ -45,7 +43,7 @@ def compare(
     from vqafeat.evaluation.compare import compare_runs
     from vqafeat_cli.console import print_result
 
-    result = compare_runs(runs, measure=measure, test=test, baseline=baseline, resamples=resamples)
+    result = compare_runs(runs, **options)
     print_result(json, result.as_dict(), [*_run_lines(result), *_pair_lines(result)])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import vqafeat as vf
-from vqafeat.datasets import Video, load_dataset, locate_videos
+from vqafeat.datasets import Video, load_dataset
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.evaluation.predict import Scorer
@@ -66,9 +66,9 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
 
 
-def demo_store(out: Path, seed: int) -> vf.FeatureStore:
+def demo_store(out: Path) -> vf.FeatureStore:
     """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
-    return _demo_features(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
+    return _demo_features(make_demo(out / DEMO_NAME), out, "imagenet", err=True)
 
 
 def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
@@ -85,10 +85,10 @@ def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> 
 def _extract(
     labels: Path, features: Sequence[str], weights: Mapping[str, str], folder: Path
 ) -> tuple[vf.FeatureStore, ExtractionSummary]:
-    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+    dataset, compute = load_dataset(DEMO_NAME, labels.parent), Resources()
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_features(
-            dataset, features, folder, weights=weights, resources=Resources(), progress=progress
+            dataset, features, folder, weights=weights, resources=compute, progress=progress
         )
     return vf.FeatureStore.open(store_path(folder, DEMO_NAME)), summary
 
@@ -113,7 +113,11 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     (pairs,) = draw_pairs([image_set], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
     images, validation = len(pairs.image_set.images), len(pairs.validation)
     click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
-    request = _request(pairs, out / f"iqa-{PRETRAINED}.safetensors", seed)
+    recipe, weights_file = PRETRAINING_RECIPES.get(RECIPE), out / f"iqa-{PRETRAINED}.safetensors"
+    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
+    request = PretrainingRequest(
+        PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, weights_file
+    )
     training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
     start = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std).network
@@ -122,7 +126,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     network = run_shown(request)
     start.load_state_dict(network.result.best_weights)
     click.echo(f"     after    {_held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
-    click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
+    click.echo(f"3/5  the same seed: {_repeated(request, out / 'repeated')}")
     weights = {PRETRAINED: f"random:{seed}", network.backbone: str(network.out)}
     folder = out / "features" / f"pretrained-{network.weights_sha256[:12]}"
     store, _ = _extract(make_demo(out / DEMO_NAME, seed), list(weights), weights, folder)
@@ -155,20 +159,14 @@ def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRe
     return f"{in_order}   SROCC {srocc:6.3f}   uncertainty AUC {auc:.3f}"
 
 
-def _request(pairs: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
-    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
-    recipe = PRETRAINING_RECIPES.get(RECIPE)
-    return PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, out)
-
-
-def _repeated(pairs: DrawnPairs, folder: Path, seed: int) -> str:
+def _repeated(whole: PretrainingRequest, folder: Path) -> str:
     """Train briefly twice, and once stopped after an epoch and resumed; compare the files."""
-    short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
-    few = replace(pairs, rows=pairs.rows[:REPEAT_PAIRS])
+    few = tuple(replace(pairs, rows=pairs.rows[:REPEAT_PAIRS]) for pairs in whole.sets)
+    recipe = whole.recipe.overridden({"epochs": REPEAT_EPOCHS})
+    short = replace(whole, sets=few, recipe=recipe, computing=ComputeOptions())
     files = []
     for name in ("first", "again", "resumed"):
-        request = _request(few, folder / f"{name}.safetensors", seed)
-        request = replace(request, recipe=short, computing=ComputeOptions())
+        request = replace(short, out=folder / f"{name}.safetensors")
         prepare_out(request.out, overwrite=True)
         if name == "resumed":
             with suppress(_StopTrainingError):

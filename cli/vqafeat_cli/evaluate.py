@@ -39,14 +39,13 @@ def evaluate(
     dataset: str | None,
     store: StorePath,
     cache: int | None,
-    mapping: str | None,
-    skip_missing: bool,
-    any_features: bool,
-    part: str | None,
     by: str | None,
     quality_threshold: float | None,
     json: bool,
-    **frames: str | int | None,
+    order: str | None,
+    sampling: str | None,
+    draws: int | None,
+    **measured: Any,
 ) -> None:
     """Measure the heads of a run on a data set of the store.
 
@@ -71,10 +70,9 @@ def evaluate(
     if by is not None:
         groups.check_grouping(by, quality_threshold)
     source = open_store(store, dataset)
-    allowed = {"skip_missing": skip_missing, "any_features": any_features}
+    frames = options.given({"order": order, "sampling": sampling, "draws": draws})
     with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
-        changes = options.given(frames)
-        result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
+        result = evaluate.evaluate(run, copy, frame_changes=frames, **measured)
     values = _as_json(result.summary, len({row.video for row in result.predictions}))
     lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
     lines += metrics_lines(result.summary, result.mapping)

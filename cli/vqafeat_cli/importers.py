@@ -99,10 +99,9 @@ def _create_store(
     dataset: "str | vf.Dataset", root: Path | None, labels: tuple[Path, ...], store: StorePath
 ) -> "vf.FeatureStore":
     from vqafeat.store import store_path
-    from vqafeat_cli.stores import labels_argument
 
     if isinstance(dataset, str):
-        dataset = vf.load_dataset(dataset, root, labels_argument(labels))
+        dataset = vf.load_dataset(dataset, root, labels or None)
     return vf.FeatureStore.create(store_path(store, dataset.name), dataset)
 
 

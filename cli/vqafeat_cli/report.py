@@ -1,11 +1,11 @@
 """`vqafeat report`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click import IntRange, option
 
-from vqafeat.remote import StorePath
 from vqafeat_cli.options import PATH, flag, paths_option
 
 
@@ -22,12 +22,10 @@ from vqafeat_cli.options import PATH, flag, paths_option
 def report(
     inputs: tuple[Path, ...],
     out: Path,
-    store: StorePath | None,
     videos: Path | None,
-    curves: int,
     plots: Path | None,
-    title: str | None,
     overwrite: bool,
+    **content: Any,
 ) -> None:
     """Write an HTML page about finished runs and tables.
 
@@ -53,9 +51,7 @@ def report(
     check_out(out, overwrite)
     tables = [path for path in inputs if is_table(path)]
     runs = [path for path in inputs if path not in tables]
-    page = build_report(
-        runs, out.parent, tables=tables, title=title, store=store, videos=videos, curves=curves
-    )
+    page = build_report(runs, out.parent, tables=tables, videos=videos, **content)
     for run in page.runs:
         for note in run.notes:
             click.echo(f"{run.name}: {note}", err=True)

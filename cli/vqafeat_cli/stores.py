@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vqafeat.datasets import Dataset, default_root, load_dataset, load_manifest, manifest_names
+from vqafeat.datasets import Dataset, load_dataset, load_manifest, manifest_names
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
@@ -20,11 +20,8 @@ def load_with_root(
     name_or_path: str, root: StorePath | None, labels: Sequence[Path]
 ) -> tuple[Dataset, StorePath]:
     """Load a data set and return it with the folder of its videos; label files are local."""
-    default = default_root(name_or_path)
-    folder = root or default
-    dataset = load_dataset(
-        name_or_path, folder if isinstance(folder, Path) else default, labels_argument(labels)
-    )
+    dataset = load_dataset(name_or_path, root if isinstance(root, Path) else None, labels or None)
+    folder = root or dataset.root
     if folder is None:
         raise DatasetError(
             f"the folder of the videos of '{name_or_path}' is not given; set VQAFEAT_DATA to the folder that "
@@ -33,29 +30,18 @@ def load_with_root(
     return dataset, folder
 
 
-def labels_argument(labels: Sequence[Path]) -> Path | Sequence[Path] | None:
-    """Return the values of `--labels` as `load_dataset` takes them: a single path may be a folder."""
-    return labels[0] if len(labels) == 1 else (labels or None)
-
-
 def is_own_file(name_or_path: str) -> bool:
     """Return whether `--dataset` is the path of a CSV or a manifest, and not a known name."""
     return name_or_path.lower().endswith((".csv", ".toml"))
-
-
-def stored_name(name_or_path: str) -> str:
-    """Return the name under which a data set is stored; its videos need not be available."""
-    if not is_own_file(name_or_path):
-        return name_or_path
-    load = load_dataset if name_or_path.lower().endswith(".csv") else load_manifest
-    return load(name_or_path).name
 
 
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only store of the folder."""
     command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
-        name = stored_name(dataset)
+        name = dataset
+        if is_own_file(dataset):
+            name = (load_dataset if dataset.lower().endswith(".csv") else load_manifest)(dataset).name
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
             raise StoreError(

@@ -166,7 +166,7 @@ def _feature_stores(
         raise click.UsageError(f"demo replaces every data set; leave out {others}.")
     if (stored := store_path(folder, "demo")).is_dir():
         return DemoStores(FeatureStore.open(stored)), Path("runs")
-    return DemoStores(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+    return DemoStores(demo_store(Path("demo"))), Path("demo") / "runs"
 
 
 def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:

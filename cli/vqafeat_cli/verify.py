@@ -1,17 +1,15 @@
 """`vqafeat verify`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import IntRange, option
 
+import vqafeat as vf
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
-
-if TYPE_CHECKING:
-    from vqafeat.store import FeatureStore
 
 
 @click.command()
@@ -72,10 +70,10 @@ def verify(
 def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute: dict[str, Any]) -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
-    from vqafeat.store import FeatureStore, verify_store
+    from vqafeat.store import verify_store
     from vqafeat_cli.console import shown_progress
 
-    store = FeatureStore.open(path, writable=True)
+    store = vf.FeatureStore.open(path, writable=True)
     if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
@@ -83,13 +81,13 @@ def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute:
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
-    remaining = list(verify_store(FeatureStore.open(path)))
+    remaining = list(verify_store(vf.FeatureStore.open(path)))
     for problem in remaining:
         click.echo(f"still wrong: {problem}")
     return remaining
 
 
-def _sample(store: "FeatureStore", size: int, seed: int) -> list[str]:
+def _sample(store: "vf.FeatureStore", size: int, seed: int) -> list[str]:
     import numpy as np
 
     stored = {name for feature_set in store.feature_sets() for name in store.complete_videos(feature_set)}
@@ -99,7 +97,7 @@ def _sample(store: "FeatureStore", size: int, seed: int) -> list[str]:
 
 
 def _compare(
-    store: "FeatureStore",
+    store: "vf.FeatureStore",
     root: StorePath,
     names: list[str],
     tolerance: float,
