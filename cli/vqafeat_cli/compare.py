@@ -44,11 +44,11 @@ def compare(runs: tuple[Path, ...], json: bool, **options: Any) -> None:
     from vqafeat_cli.console import print_result
 
     result = compare_runs(runs, **options)
-    print_result(json, result.as_dict(), [*_run_lines(result), *_pair_lines(result)])
+    print_result(json, result.as_dict(), _lines(result))
 
 
-def _run_lines(result: "ComparedRuns") -> Iterator[str]:
-    from vqafeat_cli.console import aligned, number
+def _lines(result: "ComparedRuns") -> Iterator[str]:
+    from vqafeat_cli.console import NO_VALUE, aligned, number
 
     splits = len(next(iter(result.runs.values())).values)
     kind, _, variant = result.measure.partition("_")
@@ -66,11 +66,6 @@ def _run_lines(result: "ComparedRuns") -> Iterator[str]:
         notes += [f"  note: {name}: {note}" for note in summary.notes]
     yield from [*aligned(rows), *few_videos, *notes]
 
-
-def _pair_lines(result: "ComparedRuns") -> Iterator[str]:
-    from vqafeat_cli.console import NO_VALUE, aligned, number
-
-    splits = len(next(iter(result.runs.values())).values)
     over = f"mean difference over {splits} split(s), 95 % interval over {result.videos} redrawn test videos"
     yield f"{over}; paired test: {result.test}; {len(result.pairs)} comparison(s)"
     rows, notes = [["", "difference", "95 % interval", "p", "p, Holm"]], []

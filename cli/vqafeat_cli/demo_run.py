@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import click
 import numpy as np
 import torch
 
 import vqafeat as vf
-from vqafeat.datasets import Video, load_dataset
+from vqafeat.datasets import load_dataset
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.evaluation.predict import Scorer
@@ -53,13 +54,15 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
     run = _fit(store, FEATURES, HEAD, seed, out / "runs" / HEAD)
     click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
-    video = _most_tested(run, store.dataset.videos)
+    tests = [row for row in run.predictions if row.part == "test"]
+    tested, middle = Counter(row.video for row in tests), median(video.mos for video in store.dataset.videos)
+    # of the videos that most splits test, the one with the label closest to the median
+    video = min(store.dataset.videos, key=lambda one: (-tested[one.name], abs(one.mos - middle), one.name))
     path = labels.parent / video.name
     scored = Scorer(vf.Model.load(run.path), {BACKBONE: weights}, held_out=True).score(path)
     heads = f"{len(scored.splits)} of {SPLITS} heads that were not fitted on it"
     click.echo(f"4/5  one clip, scored by the {heads}: {path}")
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
-    tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
     scores, mos = [row.score for row in tests], [row.mos for row in tests]
     plot = plot_scores(scores, mos, run.config.datasets[0].score_name, title, out / "demo.png")
@@ -100,13 +103,6 @@ def _fit(store: vf.FeatureStore, features: str, head: str, seed: int, folder: Pa
         return vf.fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)
 
 
-def _most_tested(run: vf.Run, videos: Sequence[Video]) -> Video:
-    """Return the video that most splits test; of several, the one with the label closest to the median."""
-    tested = Counter(row.video for row in run.predictions if row.part == "test")
-    middle = float(np.median([video.mos for video in videos]))
-    return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
-
-
 def run_demo_pretrain(out: Path, seed: int) -> None:
     """Generate images, pre-train, repeat, resume, and compare the features before and after."""
     image_set = load_image_set(f"demo-images={make_image_demo(out / 'images', seed)}")
@@ -141,10 +137,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
 
 
 def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> str:
-    """Measure a network on the images that no pair was drawn from.
-
-    The uncertainty AUC is the chance that an image of a disputed kind has a larger deviation than another.
-    """
+    """Measure a network on the images that no pair was drawn from."""
     from sklearn.metrics import roc_auc_score
 
     images = pairs.validation_images
@@ -154,6 +147,7 @@ def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRe
     disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
     srocc = evaluate_predictions(means, mos, mapping="none").srocc
+    # the chance that an image of a disputed kind has a larger deviation than another
     auc = float(roc_auc_score(is_disputed, deviations))
     in_order = f"pairs in order {pair_accuracy(means, mos):.3f}"
     return f"{in_order}   SROCC {srocc:6.3f}   uncertainty AUC {auc:.3f}"

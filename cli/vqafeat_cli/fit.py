@@ -25,6 +25,7 @@ _GROUPS = {
     "jobs": "Computing and output",
 }
 _DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
+_START_AT_MEAN = "Initialize scores at the mean training label, or not."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -78,11 +79,7 @@ class _GroupedCommand(click.Command):
 @option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
 @option("--length-bucket-size", type=int, help="Number of batches within which videos are sorted by length.")
 @option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
-@option(
-    "--start-at-mean/--no-start-at-mean",
-    default=None,
-    help="Initialize scores at the mean training label, or not.",
-)
+@option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
 @shared.jobs_option
 @option("--device", metavar="NAME[,NAME…]", help=_DEVICE)

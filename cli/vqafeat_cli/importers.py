@@ -43,9 +43,8 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     """
     from vqafeat.datasets import manifest_names
     from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-    from vqafeat_cli.stores import is_own_file
 
-    known = dataset in manifest_names() or is_own_file(dataset)
+    known = dataset in manifest_names() or Path(dataset).suffix.lower() in (".csv", ".toml")
     store = _create_store(dataset if known else vsfa_dataset(folder, dataset), **where)
     return _print_summary(store.path, import_vsfa(folder, store.dataset, store))
 

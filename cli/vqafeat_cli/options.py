@@ -125,16 +125,16 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 
 _BATCH = "Most frames per batch, for fp16 or bf16 on a GPU; else 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
+_MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
+_TIMEOUT = "Seconds without a frame until a video fails."
 _WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
 compute_options = together(
     device_option,
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
-    amount_option("--memory", help="Memory limit, such as 16G.  [default: 4/5 of the free memory]"),
-    option(
-        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
-    ),
+    amount_option("--memory", "memory_bytes", help=_MEMORY),
+    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
     option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2000000]"),
@@ -149,7 +149,6 @@ def devices(names: str | None) -> list["torch.device"]:
 def resources(
     device: str | None,
     workers: int | None,
-    memory: int | None,
     decoder: str,
     max_pixels: int | None,
     max_frames: int | None,
@@ -173,7 +172,6 @@ def resources(
     return Resources(
         device=first,
         workers=default_workers if workers is None else workers,
-        memory_bytes=memory,
         hardware_decoder=decoder == "nvdec",
         limits=DecodeLimits(**limits),
         **rest,

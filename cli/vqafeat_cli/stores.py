@@ -1,6 +1,6 @@
 """Data sets and stores that commands name by --dataset, --root and --store."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.cache import Cache, cached_copy
-from vqafeat.store.features import FeatureReader, split_feature_sets
 from vqafeat.training.joint_store import JointStore
 
 
@@ -30,18 +29,15 @@ def load_with_root(
     return dataset, folder
 
 
-def is_own_file(name_or_path: str) -> bool:
-    """Return whether `--dataset` is the path of a CSV or a manifest, and not a known name."""
-    return name_or_path.lower().endswith((".csv", ".toml"))
-
-
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only store of the folder."""
     command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
         name = dataset
-        if is_own_file(dataset):
-            name = (load_dataset if dataset.lower().endswith(".csv") else load_manifest)(dataset).name
+        if dataset.lower().endswith(".csv"):
+            name = load_dataset(dataset).name
+        elif dataset.lower().endswith(".toml"):
+            name = load_manifest(dataset).name
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
             raise StoreError(
@@ -78,24 +74,3 @@ def local_copies(
             return stack.enter_context(cached_copy(store, sorted(feature_sets), cache, log))
 
         yield copy(source) if isinstance(source, FeatureStore) else source.replaced(copy)
-
-
-def copies_for_tables(
-    stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
-) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return a function that replaces stores as `local_copies` does, until the stack is closed.
-
-    One copy of a data set serves all tables, with every feature set that they require.
-    """
-    copies: dict[StorePath, FeatureReader] = {}
-
-    def copy(source: FeatureReader, feature_sets: str) -> FeatureReader:
-        if not isinstance(source, FeatureStore):
-            return source
-        if source.path not in copies:
-            stored = required.get(source.dataset_name, set()) & set(source.feature_sets())
-            names = stored | set(split_feature_sets(feature_sets))
-            copies[source.path] = stack.enter_context(local_copies(source, names, cache_bytes))
-        return copies[source.path]
-
-    return copy

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vqafeat.paper_tables.run import TableResult
     from vqafeat.paper_tables.sources import FeatureStores
     from vqafeat.paper_tables.table import PaperTable
+    from vqafeat.store.features import FeatureReader
 
 
 _FILE_ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
@@ -82,7 +83,6 @@ def table(
     from vqafeat.paper_tables.format import RENDERERS
     from vqafeat.paper_tables.load import load_table
     from vqafeat.paper_tables.run import recorded_result, run_table
-    from vqafeat_cli.stores import copies_for_tables
 
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
@@ -97,7 +97,7 @@ def table(
         else:
             stores, default_runs = _feature_stores(datasets, store, skip_missing)
             inputs = _images_and_weights(tables, images, weights)
-            copies = copies_for_tables(stack, _required_features(tables), cache)
+            copies = _local_copies(stack, tables, cache)
             jobs = jobs or len(os.sched_getaffinity(0))
             fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
@@ -112,9 +112,10 @@ def _write_results(
     out: Path | None,
     plots: Path | None,
 ) -> int:
-    """Print or write each table as soon as it is filled; return the exit code."""
+    """Print or write each table as soon as it is filled, then its failures; return the exit code."""
     from vqafeat.paper_tables.figures import plot_table
     from vqafeat.paper_tables.format import RENDERERS, as_dict
+    from vqafeat.paper_tables.run import check
 
     texts, passed = [], True
     for result in results:
@@ -128,27 +129,19 @@ def _write_results(
             click.echo(f"{text}\n")
         for plot in plot_table(result, plots) if plots is not None else ():
             click.echo(f"wrote {plot}", err=True)
-        passed &= _passed(result, checks)
+        lines = [f"failed: {failure}" for failure in result.failures]
+        passed &= not result.failures
+        if checks:
+            checked = check(result)
+            counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
+            nothing = "; no measured figure has a published value with a tolerance"
+            lines += [counts if checked.compared else counts + nothing, *checked.beyond]
+            passed &= checked.passed
+        for line in lines:
+            click.echo(f"{result.table.name}: {line}", err=True)
     if form == "json" and out is None:
         click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     return 0 if passed else options.FINISHED_WITH_FAILURES
-
-
-def _passed(result: "TableResult", checks: bool) -> bool:
-    """Report failures and the outcome of --check; return whether there is nothing to correct."""
-    from vqafeat.paper_tables.run import check
-
-    lines = [f"failed: {failure}" for failure in result.failures]
-    passed = not result.failures
-    if checks:
-        checked = check(result)
-        counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
-        nothing = "" if checked.compared else "; no measured figure has a published value with a tolerance"
-        lines += [f"{counts}{nothing}", *checked.beyond]
-        passed &= checked.passed
-    for line in lines:
-        click.echo(f"{result.table.name}: {line}", err=True)
-    return passed
 
 
 def _feature_stores(
@@ -169,13 +162,33 @@ def _feature_stores(
     return DemoStores(demo_store(Path("demo"))), Path("demo") / "runs"
 
 
-def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:
-    """Return data set → the feature sets that tables read."""
+def _local_copies(
+    stack: ExitStack, tables: "list[PaperTable]", cache_bytes: int | None
+) -> "Callable[[FeatureReader, str], FeatureReader]":
+    """Return a function that replaces stores at a URL by local copies, until the stack is closed.
+
+    One copy of a data set serves all tables, with every feature set that they read.
+    """
+    from vqafeat.store import FeatureStore
+    from vqafeat.store.features import split_feature_sets
+    from vqafeat_cli.stores import local_copies
+
+    copies: dict[StorePath, FeatureReader] = {}
     required = defaultdict(set)
     for cell in (cell for table in tables for cell in table.cells if cell.request):
         for need in cell.options.required(cell.request):
             required[need.dataset].add(need.feature_set)
-    return required
+
+    def copy(source: "FeatureReader", feature_sets: str) -> "FeatureReader":
+        if not isinstance(source, FeatureStore):
+            return source
+        if source.path not in copies:
+            stored = required[source.dataset_name].intersection(source.feature_sets())
+            names = stored.union(split_feature_sets(feature_sets))
+            copies[source.path] = stack.enter_context(local_copies(source, names, cache_bytes))
+        return copies[source.path]
+
+    return copy
 
 
 def _images_and_weights(
