@@ -76,8 +76,7 @@ def demo_store(out: Path) -> vf.FeatureStore:
 
 def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
-    # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
-    # on two cores
+    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
     with one_thread():
         store, summary = _extract(labels, [FEATURES], {BACKBONE: weights}, folder)
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"
@@ -109,11 +108,9 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     (pairs,) = draw_pairs([image_set], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
     images, validation = len(pairs.image_set.images), len(pairs.validation)
     click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
-    recipe, weights_file = PRETRAINING_RECIPES.get(RECIPE), out / f"iqa-{PRETRAINED}.safetensors"
+    recipe, file = PRETRAINING_RECIPES.get(RECIPE), out / f"iqa-{PRETRAINED}.safetensors"
     computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
-    request = PretrainingRequest(
-        PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, weights_file
-    )
+    request = PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, file)
     training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
     start = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std).network

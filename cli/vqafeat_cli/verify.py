@@ -1,6 +1,6 @@
-"""`vqafeat verify`."""
+"""`vqafeat verify`, `vqafeat pack` and `vqafeat unpack`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import IntRange, option
@@ -10,6 +10,9 @@ from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
+
+if TYPE_CHECKING:
+    from vqafeat.store.pack import PackResult
 
 
 @click.command()
@@ -118,3 +121,57 @@ def _compare(
     entries = f"{len(results)} entries of {len(names)} videos compared with '{root}'"
     click.echo(f"{store.path}: {entries}, {differing} differ.", err=True)
     return differing
+
+
+_SKIP = "Leave out and list incomplete or damaged entries, instead of refusing the store."
+_out = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
+_paths_options = options.together(_out, options.paths_option("store", "out"))
+_skip_missing_option = flag("--skip-missing", help=_SKIP)
+
+
+@click.command()
+@click.argument("store")
+@_paths_options
+@options.amount_option(
+    "--shard-size", default="64M", help="Largest size of a shard of features, which is one file."
+)
+@_skip_missing_option
+def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> None:
+    """Pack a finished store into a few large files.
+
+    A packed store has one sharded array per feature set instead of thousands of files. Every command reads
+    it, but none writes to it; `vqafeat unpack` turns it back. The result is read and compared before it
+    replaces STORE, and an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
+
+    \b
+    Examples:
+      vqafeat pack features/konvid.zarr
+      vqafeat pack features/lsvq.zarr --out packed/lsvq.zarr --shard-size 128M
+      vqafeat pack features/lsvq.zarr --out s3://bucket/features/lsvq.zarr
+    """
+    from vqafeat.store import pack_store
+
+    _print_packed(pack_store(store, out, shard_size, skip_missing), "packed")
+
+
+@click.command()
+@click.argument("store")
+@_paths_options
+@_skip_missing_option
+def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
+    """Turn a packed store back into a writable one.
+
+    \b
+    Example:
+      vqafeat unpack features/konvid.zarr
+    """
+    from vqafeat.store import unpack_store
+
+    _print_packed(unpack_store(store, out, skip_missing), "unpacked")
+
+
+def _print_packed(result: "PackResult", verb: str) -> None:
+    done = f"already {verb}" if result.unchanged else verb
+    click.echo(f"{result.path}: {done}, {result.videos} complete entries, content {result.digest}")
+    for entry in result.left_out:
+        click.echo(f"  left out: {entry}", err=True)
