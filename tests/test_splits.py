@@ -265,7 +265,7 @@ CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]
 def test_leak__counts_videos_and_contents_seen_in_training() -> None:
     # a is in training and test, b in validation and test, c in test alone
     report = LeakageReport.of([Split((0, 6), (2,), (1, 3, 4, 5, 7))], CONTENTS)
-    assert report.splits == (Leak(test_videos=5, seen_videos=2, test_contents=4, seen_contents=2),)
+    assert report.splits == (Leak(5, 2, test_contents=4, seen_contents=2),)
 
 
 def test_leakage_report__note_names_the_worst_split() -> None:

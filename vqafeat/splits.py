@@ -6,7 +6,7 @@ first, then drawn with NumPy's `default_rng(seed)`.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -212,7 +212,7 @@ class Leak:
     """Numbers of test videos and contents of a split, and of those whose content is in training too."""
 
     test_videos: int
-    seen_videos: int
+    test_videos_with_seen_content: int
     test_contents: int
     seen_contents: int
 
@@ -239,14 +239,16 @@ class LeakageReport:
         leaking = [leak for leak in self.splits if leak.seen_contents]
         if not leaking:
             return ""
-        worst = max(leaking, key=lambda leak: leak.seen_videos / leak.test_videos)
+        worst = max(leaking, key=lambda leak: leak.test_videos_with_seen_content / leak.test_videos)
         return (
             f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to "
-            f"{worst.seen_videos} of {worst.test_videos} test videos "
+            f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos "
             f"({worst.seen_contents} of {worst.test_contents} contents) were seen in training; new contents "
             f"may give lower metrics"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        return {"note": self.note, **asdict(self)}
+        keys = ("test_videos", "seen_videos", "test_contents", "seen_contents")
+        splits = [dict(zip(keys, astuple(leak), strict=True)) for leak in self.splits]
+        return {"note": self.note, "splits": splits}

@@ -47,16 +47,13 @@ def anonymous_file(size: int, name: str) -> int:
     return descriptor
 
 
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-
-
 def device_named(name: str | None) -> "torch.device":
     """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU if there is one."""
     import torch
 
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not _DEVICE.fullmatch(name):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ArgumentError(f"device is '{name}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
     device, count = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
