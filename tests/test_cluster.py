@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from vqafeat import cluster
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, workers_that_fit
 from vqafeat.errors import ArgumentError, ClusterError
 
@@ -53,7 +52,7 @@ def test_connected__reports_a_cluster_that_cannot_be_reached(monkeypatch: pytest
 def test_connected__keeps_what_ray_prints_out_of_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cluster, "ray_module", lambda: SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
     with connected(ClusterOptions()):
         print("(raylet) a worker died")
     captured = capsys.readouterr()

@@ -24,46 +24,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "Backbone": "vqafeat.backbones",
-    "Dataset": "vqafeat.datasets",
-    "FeatureDataset": "vqafeat.store.features",
-    "FeatureStore": "vqafeat.store",
-    "FitConfig": "vqafeat.training.config",
-    "Head": "vqafeat.heads.base",
-    "Model": "vqafeat.evaluation.model",
-    "Run": "vqafeat.training.run",
-    "Variant": "vqafeat.backbones",
-    "collate": "vqafeat.store.features",
-    "evaluate": "vqafeat.evaluation.evaluate",
-    "extract": "vqafeat.extraction.extract",
-    "fit": "vqafeat.training.fit",
-    "load_dataset": "vqafeat.datasets",
-    "load_model": "vqafeat.evaluation.model",
-    "open_store": "vqafeat.store",
+__all__ = ["Backbone", "Dataset", "FeatureDataset", "FeatureStore", "Variant"]
+__all__ += ["FitConfig", "Head", "Model", "Run"]
+__all__ += ["collate", "evaluate", "extract", "fit"]
+__all__ += ["load_dataset", "load_model", "load_plugin", "open_store"]
+__all__ += ["register_backbone", "register_head", "register_loss"]
+_NAMES = {
+    "vqafeat.backbones": ("Backbone", "Variant"),
+    "vqafeat.datasets": ("Dataset", "load_dataset"),
+    "vqafeat.evaluation.evaluate": ("evaluate",),
+    "vqafeat.evaluation.model": ("Model", "load_model"),
+    "vqafeat.extraction.extract": ("extract",),
+    "vqafeat.heads.base": ("Head",),
+    "vqafeat.store": ("FeatureStore", "open_store"),
+    "vqafeat.store.features": ("FeatureDataset", "collate"),
+    "vqafeat.training.config": ("FitConfig",),
+    "vqafeat.training.fit": ("fit",),
+    "vqafeat.training.run": ("Run",),
 }
-__all__ = [
-    "Backbone",
-    "Dataset",
-    "FeatureDataset",
-    "FeatureStore",
-    "FitConfig",
-    "Head",
-    "Model",
-    "Run",
-    "Variant",
-    "collate",
-    "evaluate",
-    "extract",
-    "fit",
-    "load_dataset",
-    "load_model",
-    "load_plugin",
-    "open_store",
-    "register_backbone",
-    "register_head",
-    "register_loss",
-]
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 Class = TypeVar("Class", bound="type[Head]")
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -60,20 +60,14 @@ class ClusterOptions:
         return {name: amount for name, amount in amounts.items() if amount}
 
 
-def ray_module() -> Any:
-    """Return the module `ray`."""
+@contextmanager
+def connected(options: ClusterOptions) -> Iterator[Any]:
+    """Connect to the cluster, or start one here, and yield Ray's module; an existing connection is kept."""
     try:
         import ray
     except ImportError as error:
         problem = f"backend 'ray' needs Ray, which cannot be imported here ({error})"
         raise ClusterError(f"{problem}; install it with `pip install vqafeat[ray]`.") from error
-    return ray
-
-
-@contextmanager
-def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Connect to the cluster, or start one here, and yield Ray's module; an existing connection is kept."""
-    ray = ray_module()
     # Ray prints messages about workers that died to stdout, which is for results
     with redirect_stdout(sys.stderr):
         if ray.is_initialized():

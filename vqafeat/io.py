@@ -32,6 +32,7 @@ def without_nan(value: Any) -> Any:
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MARK = "'"
+LARGEST_BYTES = 256 * 2**20
 
 
 def escape_formula(text: str) -> str:
@@ -42,9 +43,6 @@ def escape_formula(text: str) -> str:
 def unescape_formula(text: str) -> str:
     """Return the argument of `escape_formula`."""
     return text.removeprefix(_MARK)
-
-
-LARGEST_BYTES = 256 * 2**20
 
 
 def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -122,15 +122,6 @@ def worst_and_best(video: ScoredVideo) -> dict[str, int]:
     return {"worst": int(np.argmin(video.frame_scores)), "best": int(np.argmax(video.frame_scores))}
 
 
-def plot_distances(distances: Mapping[str, Mapping[str, float]], target: str, path: Path) -> Path:
-    """Write bars of the CORAL distances of domains to a target domain, by feature set (Li et al., fig. 3)."""
-    named = {
-        feature_set: {f"{domain} to {target}": value for domain, value in by_domain.items()}
-        for feature_set, by_domain in distances.items()
-    }
-    return plot_bars(named, "CORAL distance (lower is closer)", "", path)
-
-
 def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str, path: Path) -> Path:
     """Write groups of bars, side by side.
 

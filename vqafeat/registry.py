@@ -4,13 +4,13 @@ A plug-in registers its entries when it is imported. It is a Python file (`load_
 installed package names in the entry-point group `vqafeat.plugins`, or a script or notebook.
 """
 
-import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from inspect import Parameter, signature
 from pathlib import Path
+from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
@@ -60,7 +60,7 @@ class Registry(Generic[Entry]):
             load_installed_plugins()
         entry_or_path = named(self.kind, name, self._entries)
         if isinstance(entry_or_path, _ImportPath):
-            entry_or_path = self._entries[name] = cast(Entry, entry_or_path.load())
+            entry_or_path = self._entries[name] = cast(Entry, resolve_name(entry_or_path))
         return entry_or_path
 
     def names(self) -> list[str]:
@@ -70,7 +70,8 @@ class Registry(Generic[Entry]):
 
     def summaries(self) -> dict[str, str]:
         """Return name → one line; of an entry that a plug-in added, the first line of its docstring."""
-        return {name: self._summaries.get(name) or _first_line(self.get(name)) for name in self.names()}
+        docs = {name: self._summaries.get(name) or self.get(name).__doc__ or "" for name in self.names()}
+        return {name: doc.strip().partition("\n")[0] for name, doc in docs.items()}
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()
@@ -81,14 +82,6 @@ class Registry(Generic[Entry]):
 
 class _ImportPath(str):
     """The import path of an entry that is not imported yet, `module:attribute`."""
-
-    def load(self) -> object:
-        module, _, attribute = self.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-
-
-def _first_line(entry: object) -> str:
-    return next(iter((entry.__doc__ or "").strip().splitlines()), "")
 
 
 def _adding_module() -> str:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
@@ -33,14 +32,13 @@ _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<rest>.*)"
 _CREDENTIAL = re.compile(r"key|secret|token|passw|credential|signature|auth", re.IGNORECASE)
 
 # errors of a network that are no OSError: refusals, malformed replies, bodies that are cut
-_NETWORK_ERRORS = {
-    "botocore.exceptions": ("BotoCoreError", "ClientError"),
-    "botocore.parsers": ("ResponseParserError",),
-    "aiohttp": ("ClientError",),
-    "http.client": ("HTTPException",),
-}
-
-
+_NETWORK_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("botocore.parsers", "ResponseParserError"),
+    ("aiohttp", "ClientError"),
+    ("http.client", "HTTPException"),
+)
 _CREDENTIAL_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role"
 _S3_OPTIONS: dict[str, Any] = {
     # botocore repeats requests answered with 500, 502, 503, 504 or a throttling code, after waits that double
@@ -82,24 +80,13 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
             f"--storage-option config_kwargs={config} is no JSON object, as "
             f"config_kwargs={json.dumps(defaults)} is; write one."
         )
-    _import("s3fs")
-    return _import("upath").UPath(path.rstrip("/"), **{**options, "config_kwargs": {**defaults, **config}})  # type: ignore[no-any-return]
-
-
-def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[StorePath]:
-    """Return the paths for several texts, as `parse_path`; the options are for the URLs among them."""
-    if storage_options and not texts:
-        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
-    some_url = any("://" in text for text in texts)
-    return [parse_path(text, storage_options if "://" in text or not some_url else ()) for text in texts]
-
-
-def _import(module: str) -> ModuleType:
     try:
-        return import_module(module)
+        import_module("s3fs")  # universal-pathlib imports it only at the first request
+        from upath import UPath
     except ImportError as error:
         install = "run: pip install 'vqafeat[s3]'"
-        raise ArgumentError(f"stores at a URL need '{module}', not installed here; {install}") from error
+        raise ArgumentError(f"stores at a URL need '{error.name}', not installed here; {install}") from error
+    return UPath(path.rstrip("/"), **{**options, "config_kwargs": {**defaults, **config}})  # type: ignore[no-any-return]
 
 
 def _parse_option(option: str) -> tuple[str, Any]:
@@ -145,10 +132,8 @@ def translate_network_errors(path: StorePath) -> Iterator[None]:
 
 def network_errors() -> tuple[type[Exception], ...]:
     """Return the error types of disks and of the imported network packages."""
-    imported = {name: errors for name, errors in _NETWORK_ERRORS.items() if name in sys.modules}
-    return OSError, *(
-        getattr(sys.modules[name], error) for name, errors in imported.items() for error in errors
-    )
+    imported = [(module, error) for module, error in _NETWORK_ERRORS if module in sys.modules]
+    return OSError, *(getattr(sys.modules[module], error) for module, error in imported)
 
 
 def map_concurrently(
@@ -226,10 +211,8 @@ class RemoteFile:
 
     def is_copied_to(self, file: Path) -> bool:
         """Tell whether a file is a copy by `fetch` of the file as it is listed now."""
-        if not file.is_file():
-            return False
-        status = file.stat()
-        return (status.st_size, status.st_mtime_ns) == (self.size_bytes, self.modified_ns)
+        listed = (self.size_bytes, self.modified_ns)
+        return file.is_file() and (file.stat().st_size, file.stat().st_mtime_ns) == listed
 
     def fetch(self, file: Path) -> None:
         """Copy it, with its modification time, to a file of the cache; network errors are raised as they are.

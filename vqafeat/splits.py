@@ -6,7 +6,7 @@ first, then drawn with NumPy's `default_rng(seed)`.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from vqafeat.registry import named
 
 Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
-_OTHER_RATIOS = ("40/30/30", "80/20")  # named where a ratio leaves a part empty
 
 
 @dataclass(frozen=True)
@@ -48,42 +47,33 @@ class Split:
         return len(self.train), len(self.validation), len(self.test)
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Shares of the three parts in percent; only that of validation may be 0."""
+def parse_ratio(text: str) -> tuple[int, int, int]:
+    """Return the shares in percent of a ratio written as train/validation/test or train/test."""
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
+        required = "must be train/validation/test or train/test in percent, such as 60/20/20 or 80/20"
+        raise ArgumentError(f"ratio '{text}' {required}.")
+    train, *validation, test = map(int, parts)
+    shares = (train, sum(validation), test)
+    if sum(shares) != 100 or not train or not test:
+        raise ArgumentError(
+            f"ratio '{text}' must be positive shares that add up to 100, such as 60/20/20 or 80/20."
+        )
+    return shares
 
-    train: int
-    validation: int
-    test: int
 
-    def __post_init__(self) -> None:
-        shares = (self.train, self.validation, self.test)
-        if sum(shares) != 100 or min(shares) < 0 or not self.train or not self.test:
-            required = "must be positive shares that add up to 100, such as 60/20/20 or 80/20"
-            raise ArgumentError(f"ratio {'/'.join(map(str, shares))} {required}.")
+def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
+    """Return where training and validation part end among `count` items.
 
-    @classmethod
-    def parse(cls, text: str) -> "Ratio":
-        """Return the ratio written as train/validation/test or train/test."""
-        parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
-            required = "must be train/validation/test or train/test in percent, such as 60/20/20 or 80/20"
-            raise ArgumentError(f"ratio '{text}' {required}.")
-        shares = [int(part) for part in parts]
-        return cls(shares[0], shares[1] if len(shares) == 3 else 0, shares[-1])
-
-    def cuts(self, count: int, rounding: Rounding) -> tuple[int, int]:
-        """Return where training and validation part end among `count` items.
-
-        Source: VSFA.py rounds (1 - test - validation)·N and (1 - test)·N up in floating point, so that
-        0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
-        """
-        if rounding not in ("ceil", "int"):
-            raise ArgumentError(f"rounding '{rounding}' is not allowed; use 'ceil' or 'int'.")
-        rounded: Callable[[float], int] = math.ceil if rounding == "ceil" else int
-        test, validation = self.test / 100, self.validation / 100
-        second = rounded((1 - test) * count)
-        return (rounded((1 - test - validation) * count), second) if self.validation else (second, second)
+    Source: VSFA.py rounds (1 - test - validation)·N and (1 - test)·N up in floating point, so that
+    0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
+    """
+    if rounding not in ("ceil", "int"):
+        raise ArgumentError(f"rounding '{rounding}' is not allowed; use 'ceil' or 'int'.")
+    rounded: Callable[[float], int] = math.ceil if rounding == "ceil" else int
+    _, validation, test = (share / 100 for share in parse_ratio(ratio))
+    second = rounded((1 - test) * count)
+    return (rounded((1 - test - validation) * count) if validation else second), second
 
 
 def video_split(
@@ -100,12 +90,13 @@ def content_split(
     """Return a seeded split in which all videos of a content go to one part; `ratio` is that of contents."""
     different = sorted(set(contents))
     count = len(different)
-    first, second = Ratio.parse(ratio).cuts(count, rounding)
+    first, second = _cuts(count, ratio, rounding)
     if not _fills_parts(count, ratio, rounding):
-        able = [f"--ratio {other}" for other in _OTHER_RATIOS if _fills_parts(count, other, rounding)]
+        others = [ratio for ratio in ("40/30/30", "80/20") if _fills_parts(count, ratio, rounding)]
+        able = " or ".join(f"--ratio {other}" for other in others) or "--protocol video"
         raise DatasetError(
             f"{count} contents cannot be divided {ratio} by content ({first}/{second - first}/"
-            f"{count - second}); use {' or '.join(able) or '--protocol video'}."
+            f"{count - second}); use {able}."
         )
     order = np.random.default_rng(seed).permutation(count).tolist()
     position_of = {different[item]: position for position, item in enumerate(order)}
@@ -116,8 +107,8 @@ def content_split(
 
 
 def _fills_parts(count: int, ratio: str, rounding: Rounding) -> bool:
-    first, second = Ratio.parse(ratio).cuts(count, rounding)
-    return 0 < first <= second < count and (first < second or not Ratio.parse(ratio).validation)
+    first, second = _cuts(count, ratio, rounding)
+    return 0 < first <= second < count and (first < second or not parse_ratio(ratio)[1])
 
 
 def stored_split(
@@ -164,7 +155,7 @@ def official_split(
 
 
 def _cut(order: Sequence[int], ratio: str, rounding: Rounding) -> Split:
-    first, second = Ratio.parse(ratio).cuts(len(order), rounding)
+    first, second = _cuts(len(order), ratio, rounding)
     parts = (order[:first], order[first:second], order[second:])
     return Split(*(tuple(sorted(part)) for part in parts))
 
@@ -183,45 +174,31 @@ class SplitRequest:
     def __post_init__(self) -> None:
         if self.run < 0 or self.seed < 0:
             raise ArgumentError(f"run {self.run} and seed {self.seed} must be 0 or more.")
-        Ratio.parse(self.ratio)
+        parse_ratio(self.ratio)
 
 
-def _by_video(dataset: Dataset, request: SplitRequest) -> Split:
-    names = [video.name for video in dataset.videos]
-    return video_split(names, request.seed + request.run, request.ratio, request.rounding)
-
-
-def _by_content(dataset: Dataset, request: SplitRequest) -> Split:
-    contents = [video.content for video in dataset.videos]
-    return content_split(contents, request.seed + request.run, request.ratio, request.rounding)
-
-
-def _by_stored_permutation(dataset: Dataset, request: SplitRequest) -> Split:
-    if dataset.stored_permutations is None:
-        missing = f"no stored permutations in its label list '{dataset.label_list}'"
-        next_step = "read the labels from the released *info.mat with --labels"
-        others = "or use the protocol 'video' or 'content'"
-        raise DatasetError(f"data set '{dataset.name}' has {missing}; {next_step}, {others}.")
-    return stored_split(dataset.stored_permutations, request.run, request.ratio, request.rounding)
-
-
-def _by_official_part(dataset: Dataset, request: SplitRequest) -> Split:
-    names, parts = [video.name for video in dataset.videos], [video.split for video in dataset.videos]
-    seed = request.seed + request.run
-    return official_split(parts, names, seed, request.test_part, request.validation_share)
-
-
-SPLIT_PROTOCOLS: dict[str, Callable[[Dataset, SplitRequest], Split]] = {
-    "video": _by_video,
-    "content": _by_content,
-    "stored": _by_stored_permutation,
-    "official": _by_official_part,
-}
+SPLIT_PROTOCOLS = dict.fromkeys(("video", "content", "stored", "official"))
 
 
 def make_split(dataset: Dataset, protocol: str, request: SplitRequest) -> Split:
     """Return one split of a data set by the name of its protocol: video, content, stored or official."""
-    return named("split protocol", protocol, SPLIT_PROTOCOLS)(dataset, request)
+    named("split protocol", protocol, SPLIT_PROTOCOLS)
+    names = [video.name for video in dataset.videos]
+    seed, rule = request.seed + request.run, (request.ratio, request.rounding)
+    if protocol == "video":
+        return video_split(names, seed, *rule)
+    if protocol == "content":
+        return content_split([video.content for video in dataset.videos], seed, *rule)
+    if protocol == "official":
+        parts = [video.split for video in dataset.videos]
+        return official_split(parts, names, seed, request.test_part, request.validation_share)
+    if dataset.stored_permutations is None:
+        raise DatasetError(
+            f"data set '{dataset.name}' has no stored permutations in its label list '{dataset.label_list}'; "
+            "read the labels from the released *info.mat with --labels, or use the protocol 'video' or "
+            "'content'."
+        )
+    return stored_split(dataset.stored_permutations, request.run, *rule)
 
 
 def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
@@ -239,17 +216,6 @@ class Leak:
     test_contents: int
     seen_contents: int
 
-    @classmethod
-    def of(cls, split: Split, contents: Sequence[str]) -> "Leak":
-        """Return the leak of a split of rows with these contents."""
-        tested, shared = [contents[row] for row in split.test], set(shared_contents(split, contents))
-        return cls(len(tested), sum(content in shared for content in tested), len(set(tested)), len(shared))
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the numbers as JSON has them."""
-        keys = ("test_videos", "seen_videos", "test_contents", "seen_contents")
-        return dict(zip(keys, vars(self).values(), strict=True))
-
 
 @dataclass(frozen=True)
 class LeakageReport:
@@ -260,7 +226,12 @@ class LeakageReport:
     @classmethod
     def of(cls, splits: Sequence[Split], contents: Sequence[str]) -> "LeakageReport":
         """Return the leaks of splits of rows with these contents."""
-        return cls(tuple(Leak.of(split, contents) for split in splits))
+        leaks = []
+        for split in splits:
+            tested, shared = [contents[row] for row in split.test], shared_contents(split, contents)
+            seen = sum(content in set(shared) for content in tested)
+            leaks.append(Leak(len(tested), seen, len(set(tested)), len(shared)))
+        return cls(tuple(leaks))
 
     @property
     def note(self) -> str:
@@ -278,4 +249,6 @@ class LeakageReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
-        return {"note": self.note, "splits": [leak.as_dict() for leak in self.splits]}
+        keys = ("test_videos", "seen_videos", "test_contents", "seen_contents")
+        splits = [dict(zip(keys, astuple(leak), strict=True)) for leak in self.splits]
+        return {"note": self.note, "splits": splits}

@@ -47,25 +47,18 @@ def anonymous_file(size: int, name: str) -> int:
     return descriptor
 
 
-_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-
-
 def device_named(name: str | None) -> "torch.device":
     """Return the device `cpu`, `cuda` or `cuda:NUMBER`; without a name, a GPU if there is one."""
     import torch
 
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not _DEVICE.fullmatch(name):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ArgumentError(f"device is '{name}'; it has to be 'cpu', 'cuda' or 'cuda:NUMBER'.")
-    if name == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ArgumentError(f"device is '{name}', but PyTorch finds no CUDA device here; use 'cpu'.")
-    device = torch.device(name)
-    count = torch.cuda.device_count()
-    if (device.index or 0) >= count:
-        raise ArgumentError(f"device is '{name}', but there are {count} CUDA device(s) here, counted from 0.")
+    device, count = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        problem = f"device is '{name}', but PyTorch finds {count} CUDA device(s) here, counted from 0"
+        raise ArgumentError(f"{problem}; use one of them, or 'cpu'.")
     return device
 
 

@@ -1,23 +1,24 @@
-"""Progress bars on stderr, and metrics as lines of text."""
+"""Progress bars on stderr, and results as JSON or lines of text."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from vqafeat.io import json_text
+
 if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
     from vqafeat.extraction.results import Progress as ExtractionProgress
     from vqafeat.pretraining.pretrain import PretrainedNetwork, PretrainingRequest
-    from vqafeat.pretraining.trainer import PretrainingRecord
     from vqafeat.training.loop import Progress as FitProgress
-    from vqafeat.training.results import MetricsSummary, Summary
+    from vqafeat.training.results import MetricsSummary
     from vqafeat.training.trainer import EpochRecord
 
 NO_VALUE = "–"
@@ -80,17 +81,14 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
                 state = f"loss {event.loss:.4f}, {event.images_per_second:.0f} images/s"
                 done = {"completed": event.number, "total": event.steps}
                 update(description=f"epoch {event.epoch} of {epochs}", state=state, **done)
-            else:
-                click.echo(_epoch_line(event, epochs), err=True)
+                return
+            losses = f"fidelity {event.fidelity:.4f}, hinge {event.hinge:.4f}"
+            sroccs = ", ".join(f"{name} {value:.3f}" for name, value in event.validation_srocc.items())
+            values = f"{losses}; validation SROCC: {sroccs or 'none'}"
+            rate = 2 * event.pairs / event.seconds
+            click.echo(f"epoch {event.epoch:2} of {epochs}: {values}; {rate:.0f} images/s", err=True)
 
         return pretrain(request, show)
-
-
-def _epoch_line(record: "PretrainingRecord", epochs: int) -> str:
-    sroccs = ", ".join(f"{name} {value:.3f}" for name, value in record.validation_srocc.items()) or "none"
-    losses = f"fidelity {record.fidelity:.4f}, hinge {record.hinge:.4f}"
-    rate = 2 * record.pairs / record.seconds
-    return f"epoch {record.epoch:2} of {epochs}: {losses}; validation SROCC: {sroccs}; {rate:.0f} images/s"
 
 
 @contextmanager
@@ -109,21 +107,19 @@ def fit_progress(
         task = bar.add_task("fit", total=total, state="")
 
         def show(split: int, record: "EpochRecord") -> None:
-            curves.setdefault(split, []).append(record.validation_srocc)
+            sroccs = curves.setdefault(split, [])
+            sroccs.append(record.validation_srocc)
             done = sum(map(len, curves.values()))
             rate = done / max(time.monotonic() - start, 1e-9)
             count = f"{done} epochs" if total is None else f"{done} of {total} epochs"
             count += f" in {len(curves)} of {splits} splits, {rate:.1f} epochs/s"
-            bar.update(task, completed=done, state=f"{count}; split {split}: {_curve(curves[split])}")
+            curve = "no validation SROCC"
+            if finite := [srocc for srocc in sroccs if isfinite(srocc)]:
+                last = f"{sparkline(sroccs)} {number(sroccs[-1])}"
+                curve = f"validation SROCC {last}, best {max(finite):.3f}"
+            bar.update(task, completed=done, state=f"{count}; split {split}: {curve}")
 
         yield show
-
-
-def _curve(sroccs: Sequence[float]) -> str:
-    finite = [srocc for srocc in sroccs if isfinite(srocc)]
-    if not finite:
-        return "no validation SROCC"
-    return f"validation SROCC {sparkline(sroccs)} {number(sroccs[-1])}, best {max(finite):.3f}"
 
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -132,8 +128,7 @@ BARS = "▁▂▃▄▅▆▇█"
 def sparkline(values: Sequence[float], width: int = 20) -> str:
     """Return one bar per value, scaled from the smallest to the largest value; NaN is a gap.
 
-    A constant curve has the lowest bars. Longer curves than `width` are averaged over stretches of equal
-    length.
+    Curves longer than `width` are averaged over stretches of equal length.
     """
     import numpy as np
 
@@ -149,7 +144,12 @@ def sparkline(values: Sequence[float], width: int = 20) -> str:
     )
 
 
-# metrics ---------------------------------------------------------------------------------------------------
+# results ---------------------------------------------------------------------------------------------------
+
+
+def print_result(json: bool, values: Any, lines: Iterable[str]) -> None:
+    """Print a result as JSON or as lines of text."""
+    click.echo(json_text(values) if json else "\n".join(lines))
 
 
 def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
@@ -198,13 +198,6 @@ def shown_measures(mapping: str) -> list[tuple[str, str]]:
 def number(value: float, form: str = ".3f") -> str:
     """Return a number as text, or a dash for NaN."""
     return format(value, form) if isfinite(value) else NO_VALUE
-
-
-def summary_cell(values: "Summary") -> str:
-    """Return `mean ± std (median)`, or a dash for NaN."""
-    if not isfinite(values.mean):
-        return NO_VALUE
-    return f"{number(values.mean)} ± {number(values.std)} ({number(values.median)})"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

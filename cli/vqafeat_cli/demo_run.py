@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import click
 import numpy as np
 import torch
 
 import vqafeat as vf
-from vqafeat.datasets import Video, load_dataset, locate_videos
+from vqafeat.datasets import load_dataset
 from vqafeat.demo import DEMO_NAME, make_demo
 from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.evaluation.predict import Scorer
@@ -53,28 +54,29 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
     run = _fit(store, FEATURES, HEAD, seed, out / "runs" / HEAD)
     click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
-    video = _most_tested(run, store.dataset.videos)
+    tests = [row for row in run.predictions if row.part == "test"]
+    tested, middle = Counter(row.video for row in tests), median(video.mos for video in store.dataset.videos)
+    # of the videos that most splits test, the one with the label closest to the median
+    video = min(store.dataset.videos, key=lambda one: (-tested[one.name], abs(one.mos - middle), one.name))
     path = labels.parent / video.name
     scored = Scorer(vf.Model.load(run.path), {BACKBONE: weights}, held_out=True).score(path)
     heads = f"{len(scored.splits)} of {SPLITS} heads that were not fitted on it"
     click.echo(f"4/5  one clip, scored by the {heads}: {path}")
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
-    tests = [row for row in run.predictions if row.part == "test"]
     title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
     scores, mos = [row.score for row in tests], [row.mos for row in tests]
     plot = plot_scores(scores, mos, run.config.datasets[0].score_name, title, out / "demo.png")
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
 
 
-def demo_store(out: Path, seed: int) -> vf.FeatureStore:
+def demo_store(out: Path) -> vf.FeatureStore:
     """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
-    return _demo_features(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
+    return _demo_features(make_demo(out / DEMO_NAME), out, "imagenet", err=True)
 
 
 def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
-    # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
-    # on two cores
+    # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
     with one_thread():
         store, summary = _extract(labels, [FEATURES], {BACKBONE: weights}, folder)
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"
@@ -85,10 +87,10 @@ def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> 
 def _extract(
     labels: Path, features: Sequence[str], weights: Mapping[str, str], folder: Path
 ) -> tuple[vf.FeatureStore, ExtractionSummary]:
-    dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
+    dataset, compute = load_dataset(DEMO_NAME, labels.parent), Resources()
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_features(
-            dataset, features, folder, weights=weights, resources=Resources(), progress=progress
+            dataset, features, folder, weights=weights, resources=compute, progress=progress
         )
     return vf.FeatureStore.open(store_path(folder, DEMO_NAME)), summary
 
@@ -100,20 +102,15 @@ def _fit(store: vf.FeatureStore, features: str, head: str, seed: int, folder: Pa
         return vf.fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)
 
 
-def _most_tested(run: vf.Run, videos: Sequence[Video]) -> Video:
-    """Return the video that most splits test; of several, the one with the label closest to the median."""
-    tested = Counter(row.video for row in run.predictions if row.part == "test")
-    middle = float(np.median([video.mos for video in videos]))
-    return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
-
-
 def run_demo_pretrain(out: Path, seed: int) -> None:
     """Generate images, pre-train, repeat, resume, and compare the features before and after."""
     image_set = load_image_set(f"demo-images={make_image_demo(out / 'images', seed)}")
     (pairs,) = draw_pairs([image_set], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
     images, validation = len(pairs.image_set.images), len(pairs.validation)
     click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
-    request = _request(pairs, out / f"iqa-{PRETRAINED}.safetensors", seed)
+    recipe, file = PRETRAINING_RECIPES.get(RECIPE), out / f"iqa-{PRETRAINED}.safetensors"
+    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
+    request = PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, file)
     training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
     start = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std).network
@@ -122,7 +119,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     network = run_shown(request)
     start.load_state_dict(network.result.best_weights)
     click.echo(f"     after    {_held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
-    click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
+    click.echo(f"3/5  the same seed: {_repeated(request, out / 'repeated')}")
     weights = {PRETRAINED: f"random:{seed}", network.backbone: str(network.out)}
     folder = out / "features" / f"pretrained-{network.weights_sha256[:12]}"
     store, _ = _extract(make_demo(out / DEMO_NAME, seed), list(weights), weights, folder)
@@ -137,10 +134,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
 
 
 def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> str:
-    """Measure a network on the images that no pair was drawn from.
-
-    The uncertainty AUC is the chance that an image of a disputed kind has a larger deviation than another.
-    """
+    """Measure a network on the images that no pair was drawn from."""
     from sklearn.metrics import roc_auc_score
 
     images = pairs.validation_images
@@ -150,25 +144,20 @@ def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRe
     disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
     is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
     srocc = evaluate_predictions(means, mos, mapping="none").srocc
+    # the chance that an image of a disputed kind has a larger deviation than another
     auc = float(roc_auc_score(is_disputed, deviations))
     in_order = f"pairs in order {pair_accuracy(means, mos):.3f}"
     return f"{in_order}   SROCC {srocc:6.3f}   uncertainty AUC {auc:.3f}"
 
 
-def _request(pairs: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
-    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
-    recipe = PRETRAINING_RECIPES.get(RECIPE)
-    return PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, out)
-
-
-def _repeated(pairs: DrawnPairs, folder: Path, seed: int) -> str:
+def _repeated(whole: PretrainingRequest, folder: Path) -> str:
     """Train briefly twice, and once stopped after an epoch and resumed; compare the files."""
-    short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
-    few = replace(pairs, rows=pairs.rows[:REPEAT_PAIRS])
+    few = tuple(replace(pairs, rows=pairs.rows[:REPEAT_PAIRS]) for pairs in whole.sets)
+    recipe = whole.recipe.overridden({"epochs": REPEAT_EPOCHS})
+    short = replace(whole, sets=few, recipe=recipe, computing=ComputeOptions())
     files = []
     for name in ("first", "again", "resumed"):
-        request = _request(few, folder / f"{name}.safetensors", seed)
-        request = replace(request, recipe=short, computing=ComputeOptions())
+        request = replace(short, out=folder / f"{name}.safetensors")
         prepare_out(request.out, overwrite=True)
         if name == "resumed":
             with suppress(_StopTrainingError):

@@ -1,17 +1,19 @@
-"""`vqafeat evaluate`."""
+"""`vqafeat evaluate`, `vqafeat compare` and `vqafeat ensemble`."""
 
+from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click import option
+from click import IntRange, option
 
-from vqafeat.io import json_text
-from vqafeat.remote import parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
+    from vqafeat.evaluation.compare import ComparedRuns
     from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
@@ -38,17 +40,15 @@ _THRESHOLD = "Label between low and high for --by quality.  [default: middle of 
 def evaluate(
     run: Path,
     dataset: str | None,
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     cache: int | None,
-    mapping: str | None,
-    skip_missing: bool,
-    any_features: bool,
-    part: str | None,
     by: str | None,
     quality_threshold: float | None,
     json: bool,
-    **frames: str | int | None,
+    order: str | None,
+    sampling: str | None,
+    draws: int | None,
+    **measured: Any,
 ) -> None:
     """Measure the heads of a run on a data set of the store.
 
@@ -65,31 +65,26 @@ def evaluate(
     from vqafeat.evaluation import evaluate, groups
     from vqafeat.store.features import split_feature_sets
     from vqafeat.training.run import Run
-    from vqafeat_cli.console import metrics_lines
+    from vqafeat_cli.console import metrics_lines, print_result
     from vqafeat_cli.stores import local_copies, open_store
 
     if quality_threshold is not None and by is None:
         raise click.UsageError("--quality-threshold divides the groups of --by quality; give both.")
     if by is not None:
         groups.check_grouping(by, quality_threshold)
-    source = open_store(parse_path(store, storage_options), dataset)
-    allowed = {"skip_missing": skip_missing, "any_features": any_features}
+    source = open_store(store, dataset)
+    frames = options.given({"order": order, "sampling": sampling, "draws": draws})
     with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
-        changes = {name: value for name, value in frames.items() if value is not None}
-        result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
-    grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None
-    if json:
-        values = _as_json(result.summary, len({row.video for row in result.predictions}))
-        if grouped is not None:
-            own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
-            values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
-        click.echo(json_text(values))
-        return
-    click.echo(f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads")
-    for line in metrics_lines(result.summary, result.mapping):
-        click.echo(line)
-    for line in _group_lines(grouped, result.mapping) if grouped else []:
-        click.echo(line)
+        result = evaluate.evaluate(run, copy, frame_changes=frames, **measured)
+    values = _as_json(result.summary, len({row.video for row in result.predictions}))
+    lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
+    lines += metrics_lines(result.summary, result.mapping)
+    if by is not None:
+        grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold)
+        own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
+        values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
+        lines += _group_lines(grouped, result.mapping)
+    print_result(json, values, lines)
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
@@ -102,14 +97,18 @@ def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
 
 
 def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
-    from vqafeat_cli.console import aligned, shown_measures, summary_cell
+    from vqafeat_cli.console import NO_VALUE, aligned, number, shown_measures
 
     measures = shown_measures(mapping)
     rows = [["", "videos", *(title for _, title in measures)]]
     few_videos, notes = [], []
     for group in grouped.groups:
         few = group.summary.few_videos
-        cells = [summary_cell(getattr(group.summary, name)) for name, _ in measures]
+        summaries = [getattr(group.summary, name) for name, _ in measures]
+        cells = [
+            NO_VALUE if isnan(one.mean) else f"{number(one.mean)} ± {number(one.std)} ({number(one.median)})"
+            for one in summaries
+        ]
         rows.append([group.name, f"{group.videos}{' *' if few else ''}", *cells])
         few_videos += [f"  * {group.name}: {few}"] if few else []
         notes += [f"  note: {group.name}: {note}" for note in group.summary.notes]
@@ -117,3 +116,97 @@ def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
         notes.append(f"  note: {grouped.ungrouped} measured videos are in no group")
     title = f"by {grouped.by}: {grouped.words}; mean ± std (median) over the heads"
     return [title, *aligned(rows), *few_videos, *notes]
+
+
+_KAPPA = "Weight of FIRST, 0 to 1.  [default: selected on the validation part of each split]"
+_MEASURES = "Measure: srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
+
+
+@click.command()
+@click.argument("runs", metavar="RUN RUN [RUN …]", nargs=-1, required=True, type=PATH)
+@option("--measure", default="srocc", help=_MEASURES)
+@option("--baseline", type=PATH, help="Run to compare each other run with.  [default: compare all pairs]")
+@option("--test", default="t", help="Paired test over the splits: t or wilcoxon.")
+@option("--resamples", default=2000, type=IntRange(1), help="Bootstrap samples of each interval.")
+@options.json_option
+def compare(runs: tuple[Path, ...], json: bool, **settings: Any) -> None:
+    """Test whether runs differ by more than chance.
+
+    All runs must have been tested on the same videos. For each pair, the command prints the mean difference
+    over the splits, its 95 % bootstrap interval, the p-value of a paired test over the splits, and that after
+    Holm's correction for the number of comparisons.
+
+    The bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
+    the mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
+    one data set share videos, so a small p-value is weaker evidence than one over as many data sets.
+
+    \b
+    Examples:
+      vqafeat compare runs/konvid-resnet50-sub-gru runs/konvid-resnet50-no-time
+      vqafeat compare runs/konvid-resnet50-* --baseline runs/konvid-resnet50-no-time --test wilcoxon
+    """
+    from vqafeat.evaluation.compare import compare_runs
+    from vqafeat_cli.console import print_result
+
+    result = compare_runs(runs, **settings)
+    print_result(json, result.as_dict(), _comparison_lines(result))
+
+
+def _comparison_lines(result: "ComparedRuns") -> Iterator[str]:
+    from vqafeat_cli.console import NO_VALUE, aligned, number
+
+    splits = len(next(iter(result.runs.values())).values)
+    kind, _, variant = result.measure.partition("_")
+    title = f"{kind.upper()}, {variant}" if variant else kind.upper()
+    yield f"{title} on '{result.dataset}', {splits} splits"
+    rows = [["", "mean", "std", "median", *(name.partition("_")[2] for name in result.shown_too)]]
+    few_videos, notes = {}, []
+    for name, values in result.runs.items():
+        summary = result.summaries[name]
+        more = [getattr(summary, other).mean for other in result.shown_too]
+        cells = [number(value) for value in (values.mean, values.std, values.median, *more)]
+        rows.append([f"{name}{' *' if summary.few_videos else ''}", *cells])
+        if summary.few_videos:
+            few_videos[f"  * {summary.few_videos}"] = name
+        notes += [f"  note: {name}: {note}" for note in summary.notes]
+    yield from [*aligned(rows), *few_videos, *notes]
+
+    over = f"mean difference over {splits} split(s), 95 % interval over {result.videos} redrawn test videos"
+    yield f"{over}; paired test: {result.test}; {len(result.pairs)} comparison(s)"
+    rows, notes = [["", "difference", "95 % interval", "p", "p, Holm"]], []
+    for pair in result.pairs:
+        interval, test = pair.interval, pair.comparison.test
+        title = f"{pair.comparison.first} − {pair.comparison.second}"
+        difference, low, high = (
+            number(value, "+.3f") for value in (interval.difference, interval.low, interval.high)
+        )
+        ends = NO_VALUE if isnan(interval.low) else f"[{low}, {high}]"
+        rows.append([title, difference, ends, number(test.p, ".3g"), number(pair.comparison.p_holm, ".3g")])
+        notes += [f"  note: {title}: {test.note}"] if test.note else []
+        notes += [f"  note: {title}, interval: {interval.note}"] if interval.note else []
+    yield from [*aligned(rows), *notes]
+
+
+@click.command()
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@option("--kappa", type=float, help=_KAPPA)
+@option("--mapping", help=f"{options.MAPPING}  [default: that of FIRST]")
+@options.json_option
+def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
+    """Measure the blended scores of two runs on the test parts.
+
+    The blend is kappa · FIRST + (1 − kappa) · SECOND. Both runs must have the same splits.
+
+    \b
+    Example:
+      vqafeat ensemble runs/konvid-resnet50-sub-gru runs/konvid-resnet50-transformer
+    """
+    from vqafeat.evaluation.compare import ensemble as blend
+    from vqafeat_cli.console import metrics_lines, print_result
+
+    result = blend(first, second, kappa=kappa, mapping=mapping)
+    values = {**result.summary.as_dict(), "kappas": result.kappas, "chosen": result.selection}
+    kappas = ", ".join(f"{value:.2f}" for value in result.kappas)
+    title = f"{first} and {second}: kappa {kappas} ({result.selection})"
+    print_result(json, values, [title, *metrics_lines(result.summary, result.mapping)])

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import Choice, option
 
-from vqafeat.io import json_text
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import flag, precision_option, several
 
 if TYPE_CHECKING:
     from vqafeat.extraction.results import ExtractionSummary
-    from vqafeat.remote import StorePath
 
 _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafeat list views`."
 
@@ -22,7 +21,8 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @several("--backbone", "backbones", required=True, metavar="NAME[:VARIANT][@VIEW][@FRAMES]", help=_BACKBONE)
 @options.labels_option
 @options.video_root_option
-@options.store_option
+@options.folder_option
+@options.paths_option("store", "root")
 @options.weights_option
 @options.compute_options
 @options.cluster_options
@@ -34,10 +34,9 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 def extract(
     dataset: str,
     backbones: tuple[str, ...],
-    root: str | None,
+    root: StorePath | None,
     labels: tuple[Path, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     weights: tuple[str, ...],
     precision: str | None,
     dtype: str,
@@ -69,18 +68,17 @@ def extract(
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root
 
-    paths = options.parse_paths({"store": store, "root": root}, storage_options)
-    loaded, folder = load_with_root(dataset, paths.get("root"), labels)
+    loaded, folder = load_with_root(dataset, root, labels)
     located = locate_videos(loaded, folder, skip_missing=skip_missing)
     device = compute["device"]
     ray = options.take_cluster(compute, {"device": device})
-    path = store_path(paths["store"], loaded.name)
+    path = store_path(store, loaded.name)
     with shown_progress(len(loaded.videos)) as progress:
         summary = extract_features(
             located.dataset,
             backbones,
             # the store also has the labels of missing videos
-            FeatureStore.create(path, loaded) if located.missing else paths["store"],
+            FeatureStore.create(path, loaded) if located.missing else store,
             weights=options.network_weights(weights, backbones),
             dtype=dtype,
             precision=precision,
@@ -96,14 +94,13 @@ def extract(
 
 def _print_summary(path: "StorePath", summary: "ExtractionSummary", json: bool) -> None:
     from vqafeat.store.zarr_io import failure_log_path
+    from vqafeat_cli.console import print_result
 
     failed = len(summary.failures)
-    if json:
-        counts = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": failed}
-        click.echo(json_text({**counts, "frames": summary.frames, "store": str(path)}))
-    else:
-        extracted = f"{summary.extracted} videos extracted ({summary.frames} frames decoded)"
-        click.echo(f"{path}: {extracted}, {summary.skipped} already done, {failed} failed.")
+    counts = {"extracted": summary.extracted, "skipped": summary.skipped, "failed": failed}
+    extracted = f"{summary.extracted} videos extracted ({summary.frames} frames decoded)"
+    text = f"{path}: {extracted}, {summary.skipped} already done, {failed} failed."
+    print_result(json, {**counts, "frames": summary.frames, "store": str(path)}, [text])
     for failure in summary.failures[:5]:
         click.echo(f"  {failure.kind}: {failure.message}", err=True)
     if failed:

@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ import click
 from click import IntRange, option
 
 import vqafeat as vf
-from vqafeat.io import json_text
-from vqafeat.remote import parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options as shared
 from vqafeat_cli.options import PATH, flag, several
 
@@ -25,6 +25,7 @@ _GROUPS = {
     "jobs": "Computing and output",
 }
 _DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
+_START_AT_MEAN = "Initialize scores at the mean training label, or not."
 _SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
@@ -78,11 +79,7 @@ class _GroupedCommand(click.Command):
 @option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
 @option("--length-bucket-size", type=int, help="Number of batches within which videos are sorted by length.")
 @option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
-@option(
-    "--start-at-mean/--no-start-at-mean",
-    default=None,
-    help="Initialize scores at the mean training label, or not.",
-)
+@option("--start-at-mean/--no-start-at-mean", default=None, help=_START_AT_MEAN)
 @option("--pooling", help="Variant of the temporal pooling: released or paper.")
 @shared.jobs_option
 @option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
@@ -93,8 +90,7 @@ class _GroupedCommand(click.Command):
 @shared.json_option
 def fit(
     datasets: tuple[str, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     cache: int | None,
     features: str | None,
     options: tuple[str, ...],
@@ -126,16 +122,16 @@ def fit(
     from vqafeat.heads.base import options_from_text
     from vqafeat.store.features import only_feature_sets, split_feature_sets
     from vqafeat.training import fit as training
-    from vqafeat_cli.console import fit_progress
+    from vqafeat_cli.console import fit_progress, print_result
     from vqafeat_cli.stores import local_copies, open_stores
 
     ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
-    source = open_stores(parse_path(store, storage_options), datasets, any_features)
+    source = open_stores(store, datasets, any_features)
     known = {item.name for item in fields(vf.FitConfig)}
     config = vf.FitConfig(
         features=features or only_feature_sets(source),
         options=options_from_text(values["head"], options),
-        overrides={key: value for key, value in values.items() if key not in known and value is not None},
+        overrides=shared.given({key: value for key, value in values.items() if key not in known}),
         **{key: value for key, value in values.items() if key in known},
     )
     copies = local_copies(source, split_feature_sets(config.features), cache)
@@ -152,20 +148,17 @@ def fit(
             cluster=ray,
             progress=progress,
         )
-    if json:
-        click.echo(json_text(run.metrics.as_dict()))
-    else:
-        _print_run(run)
+    print_result(json, run.metrics.as_dict(), _run_lines(run))
 
 
-def _print_run(run: "vf.Run") -> None:
+def _run_lines(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.frame_sampling import WHOLE_VIDEOS
     from vqafeat_cli.console import metrics_lines
 
     config = run.config
     data = f"{config.feature_sets} of {config.dataset}"
-    click.echo(f"{config.head} on {data}: {config.splits} splits, {config.split_kind}")
+    yield f"{config.head} on {data}: {config.splits} splits, {config.split_kind}"
     if config.frame_input != WHOLE_VIDEOS:
-        click.echo(f"  frames: {config.frame_input.words}")
-    click.echo("\n".join(metrics_lines(run.metrics, config.mapping)))
-    click.echo(f"run folder: {run.path}{' (finished before, not repeated)' if run.was_finished else ''}")
+        yield f"  frames: {config.frame_input.words}"
+    yield from metrics_lines(run.metrics, config.mapping)
+    yield f"run folder: {run.path}{' (finished before, not repeated)' if run.was_finished else ''}"

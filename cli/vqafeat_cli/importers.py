@@ -7,7 +7,7 @@ import click
 from click import option
 
 import vqafeat as vf
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH
 
@@ -43,9 +43,8 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     """
     from vqafeat.datasets import manifest_names
     from vqafeat.extraction.importers import import_vsfa, vsfa_dataset
-    from vqafeat_cli.stores import is_own_file
 
-    known = dataset in manifest_names() or is_own_file(dataset)
+    known = dataset in manifest_names() or Path(dataset).suffix.lower() in (".csv", ".toml")
     store = _create_store(dataset if known else vsfa_dataset(folder, dataset), **where)
     return _print_summary(store.path, import_vsfa(folder, store.dataset, store))
 
@@ -96,19 +95,13 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
 
 
 def _create_store(
-    dataset: "str | vf.Dataset",
-    root: Path | None,
-    labels: tuple[Path, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    dataset: "str | vf.Dataset", root: Path | None, labels: tuple[Path, ...], store: StorePath
 ) -> "vf.FeatureStore":
     from vqafeat.store import store_path
-    from vqafeat_cli.stores import labels_argument
 
     if isinstance(dataset, str):
-        dataset = vf.load_dataset(dataset, root, labels_argument(labels))
-    path = store_path(parse_path(store, storage_options), dataset.name)
-    return vf.FeatureStore.create(path, dataset)
+        dataset = vf.load_dataset(dataset, root, labels or None)
+    return vf.FeatureStore.create(store_path(store, dataset.name), dataset)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:

@@ -40,12 +40,6 @@ def _views() -> Rows:
     yield from ((f"@{name}", rule.described) for name, rule in FRAME_RULES.items())
 
 
-def _label_scales() -> Rows:
-    from vqafeat.losses.label_scaling import LABEL_SCALES
-
-    return ((name, scale.described) for name, scale in LABEL_SCALES.items())
-
-
 def _image_sets() -> Rows:
     from vqafeat.pretraining.image_sets import IMAGE_SETS
 
@@ -72,7 +66,8 @@ def _tables() -> Rows:
 
 def _summaries(module: str, table: str) -> Rows:
     entries = getattr(import_module(f"vqafeat.{module}"), table)
-    return (entries.summaries() if isinstance(entries, Registry) else entries).items()
+    summaries = entries.summaries() if isinstance(entries, Registry) else entries
+    return ((name, getattr(entry, "described", entry)) for name, entry in summaries.items())
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
@@ -81,7 +76,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "views": _views,
     "heads": partial(_summaries, "heads", "HEADS"),
     "losses": partial(_summaries, "losses", "LOSSES"),
-    "label-scales": _label_scales,
+    "label-scales": partial(_summaries, "losses.label_scaling", "LABEL_SCALES"),
     "recipes": partial(_summaries, "training", "RECIPES"),
     "samplings": partial(_summaries, "training", "SAMPLINGS"),
     "orders": partial(_summaries, "training", "ORDERS"),

@@ -15,22 +15,18 @@ from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat.registry import load_plugin
 from vqafeat.remote import network_errors
-from vqafeat_cli.compare import compare, ensemble
-from vqafeat_cli.coral import coral
 from vqafeat_cli.demo import demo, demo_pretrain
-from vqafeat_cli.evaluate import evaluate
+from vqafeat_cli.evaluate import compare, ensemble, evaluate
 from vqafeat_cli.extract import extract
 from vqafeat_cli.fit import fit
 from vqafeat_cli.importers import importing
 from vqafeat_cli.list import listing
 from vqafeat_cli.options import PATH, several
-from vqafeat_cli.pack import pack, unpack
 from vqafeat_cli.predict import predict
-from vqafeat_cli.pretrain import pretrain
-from vqafeat_cli.report import report
+from vqafeat_cli.pretrain import coral, pretrain
 from vqafeat_cli.show import show
-from vqafeat_cli.table import table
-from vqafeat_cli.verify import verify
+from vqafeat_cli.table import report, table
+from vqafeat_cli.verify import pack, unpack, verify
 
 # Set before torch is imported. Threads that wait for each other would otherwise spin, which takes up to ten
 # times as long when another process uses the cores too, and gains nothing when none does.
@@ -99,9 +95,8 @@ for command in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    args = None if arguments is None else list(arguments)
     try:
-        code = cli.main(args=args, prog_name="vqafeat", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click import Choice, IntRange, option
 
-from vqafeat import remote
 from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
+from vqafeat.remote import StorePath, parse_path
 from vqafeat.system import device_named, parse_bytes
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FINISHED_WITH_FAILURES = 3
 PATH = click.Path(path_type=Path)
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Value = TypeVar("Value")
 
 flag, several = partial(option, is_flag=True), partial(option, multiple=True)
 amount_option = partial(option, type=parse_bytes, metavar="AMOUNT")  # the command gets bytes
@@ -36,6 +37,11 @@ def together(*options: Decorator) -> Decorator:
         return command
 
     return add
+
+
+def given(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Return the values of those options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 A_GPU = "[default: cuda if available, else cpu]"
@@ -77,9 +83,35 @@ def _cache_bytes(amount: str) -> int:
     return 0 if amount == "none" else parse_bytes(amount)
 
 
+def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
+    """Return the local paths and URLs of those arguments that were given; the options are for the URLs."""
+    named = given(texts)
+    if storage_options and not named:
+        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
+    some_url = any("://" in text for text in named.values())
+    return {
+        name: parse_path(text, storage_options if "://" in text or not some_url else ())
+        for name, text in named.items()
+    }
+
+
+def paths_option(*names: str) -> Decorator:
+    """Return a decorator that adds --storage-option and gives a command some of its texts as paths."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(storage_options: tuple[str, ...], **values: Any) -> Any:
+            paths = parse_paths({name: values[name] for name in names}, storage_options)
+            return command(**{**values, **paths})
+
+        return storage_option(run)
+
+    return add
+
+
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
-_store = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
-store_option = together(_store, storage_option)
+folder_option = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
+store_option = together(folder_option, paths_option("store"))
 cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_CACHE)
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
 stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
@@ -89,28 +121,20 @@ video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
-def parse_paths(
-    texts: Mapping[str, str | None], storage_options: Sequence[str]
-) -> dict[str, remote.StorePath]:
-    """Return the local paths and URLs of those arguments that were given."""
-    given = {name: text for name, text in texts.items() if text is not None}
-    return dict(zip(given, remote.parse_paths(list(given.values()), storage_options), strict=True))
-
-
 # resources of an extraction --------------------------------------------------------------------------------
 
 _BATCH = "Most frames per batch, for fp16 or bf16 on a GPU; else 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
+_MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
+_TIMEOUT = "Seconds without a frame until a video fails."
 _WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
 compute_options = together(
     device_option,
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
-    amount_option("--memory", help="Memory limit, such as 16G.  [default: 4/5 of the free memory]"),
-    option(
-        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
-    ),
+    amount_option("--memory", "memory_bytes", help=_MEMORY),
+    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
     option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2000000]"),
@@ -125,7 +149,6 @@ def devices(names: str | None) -> list["torch.device"]:
 def resources(
     device: str | None,
     workers: int | None,
-    memory: int | None,
     decoder: str,
     max_pixels: int | None,
     max_frames: int | None,
@@ -145,13 +168,12 @@ def resources(
         # this machine may have no GPU; a worker without one processes one video at a time
         first = torch.device(ray.device_name)
         default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
-    limits = DecodeLimits()
+    limits = given({"max_pixels": max_pixels, "max_frames": max_frames})
     return Resources(
         device=first,
         workers=default_workers if workers is None else workers,
-        memory_bytes=memory,
         hardware_decoder=decoder == "nvdec",
-        limits=DecodeLimits(max_pixels or limits.max_pixels, max_frames or limits.max_frames),
+        limits=DecodeLimits(**limits),
         **rest,
     )
 
@@ -183,17 +205,14 @@ def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> Cluster
     `local` has the values of options for a single machine, which --backend ray refuses.
     """
     backend = values.pop("backend")
-    taken = {name: values.pop(name, None) for name in _CLUSTER_PARAMETERS}
-    given = {name: value for name, value in taken.items() if value is not None}
+    cluster = given({name: values.pop(name, None) for name in _CLUSTER_PARAMETERS})
     if backend == "ray":
-        for name, value in local.items():
-            if value is not None:
-                problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose"
-                workers = "workers follow from --cpus-per-worker and --gpus-per-worker"
-                raise ArgumentError(f"{problem} {workers}; leave it out.")
-        return ClusterOptions(workers=given.pop("ray_workers", None), **given)
-    if given:
-        name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
+        for name, value in given(local).items():
+            problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray'"
+            raise ArgumentError(f"{problem}; leave it out, or give --cpus-per-worker and --gpus-per-worker.")
+        return ClusterOptions(workers=cluster.pop("ray_workers", None), **cluster)
+    if cluster:
+        name = "--" + next(iter(cluster)).removesuffix("_seconds").replace("_", "-")
         next_step = "add --backend ray, or leave it out"
         raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
     return None

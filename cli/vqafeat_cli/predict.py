@@ -102,18 +102,10 @@ def score_text(scored: "ScoredVideo") -> str:
 
 
 def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
-    heads = scored.head_scores.tolist()
-    return {
-        "video": str(scored.path),
-        "score": scored.score,
-        "std": scored.std,
-        "low": min(heads),
-        "high": max(heads),
-        "scale": scored.scale,
-        "calibrated": scored.calibrated,
-        "heads": dict(zip(map(str, scored.splits), heads, strict=True)),
-        "warnings": scored.warnings,
-    }
+    values = {name: getattr(scored, name) for name in ("score", "std", "scale", "calibrated", "warnings")}
+    heads = dict(zip(map(str, scored.splits), scored.head_scores.tolist(), strict=True))
+    low, high = min(heads.values()), max(heads.values())
+    return {"video": str(scored.path), **values, "low": low, "high": high, "heads": heads}
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> None:

@@ -1,6 +1,7 @@
-"""`vqafeat pretrain`."""
+"""`vqafeat pretrain` and `vqafeat coral`."""
 
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import click
 from click import IntRange, option
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
+from vqafeat_cli import options
+from vqafeat_cli.options import PATH, flag, several
 
 _IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
 _PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
@@ -30,12 +32,12 @@ _RECIPE = "[default: from the recipe]"
 @option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
 @option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
 @option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
-@device_option
-@precision_option
+@options.device_option
+@options.precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
 @option("--out", required=True, type=PATH, help="Weights file to write (.safetensors), with a model card.")
 @flag("--overwrite", help="Replace a finished file, and restart a stopped run.")
-@json_option
+@options.json_option
 def pretrain(
     backbone: str,
     images: tuple[str, ...],
@@ -71,12 +73,10 @@ def pretrain(
     from vqafeat.pretraining.pairs import draw_pairs, parse_pairs
     from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out
     from vqafeat.pretraining.trainer import ComputeOptions
-    from vqafeat_cli.console import progress_bar, run_shown
+    from vqafeat_cli.console import print_result, progress_bar, run_shown
 
-    config = PRETRAINING_RECIPES.get(recipe).overridden(
-        {name: value for name, value in overrides.items() if value is not None}
-    )
-    used = tuple(devices(device))
+    config = PRETRAINING_RECIPES.get(recipe).overridden(options.given(overrides))
+    used = tuple(options.devices(device))
     loaders = usual_workers() if workers is None else workers
     computing = ComputeOptions(used, resolve_precision(precision, used[0]), loaders)
     pairs_of_set, pairs_of_all = parse_pairs(pairs)
@@ -89,10 +89,79 @@ def pretrain(
         check_images(paths, max(loaders, 1), lambda done: update(completed=done))
     network = run_shown(request)
     result, digest = network.result, network.weights_sha256
+    names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
+    curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}
+    kept = f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}"
+    lines = [kept, f"digest of its feature sets: {digest}", f"model card: {network.card}"]
+    print_result(json, {**names, "weights_sha256": digest, **curve}, lines)
+
+
+_FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
+_DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {options.A_GPU}"
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("target")
+@several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
+@options.weights_option
+@option("--device", metavar="NAME", help=_DEVICE)
+@option("--plot", type=PATH, help="PNG file for a bar plot of the distances.")
+@options.storage_option
+@options.json_option
+def coral(
+    sources: tuple[str, ...],
+    target: str,
+    features: tuple[str, ...],
+    weights: tuple[str, ...],
+    device: str | None,
+    plot: Path | None,
+    storage_options: tuple[str, ...],
+    json: bool,
+) -> None:
+    """Measure the CORAL distance of each SOURCE to the TARGET.
+
+    Each is a domain: a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or
+    any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
+    features of its frames. Distances in different feature sets have different scales (Li et al., figure 3).
+
+    \b
+    Example:
+      vqafeat coral imagenet=sample/ koniq=koniq10k/ features/konvid.zarr \\
+          --features resnet50 --features iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
+    """
+    from vqafeat.backbones.feature_set import build_extractors
+    from vqafeat.pretraining import coral as domains
+    from vqafeat.store import FeatureStore
+    from vqafeat_cli.console import progress_bar
+
+    paths = options.parse_paths({domain: domain for domain in (*sources, target)}, storage_options)
+    own_weights, used = options.network_weights(weights, features), options.devices(device)[0]
+    extractors = cache(lambda feature_set: build_extractors([feature_set], own_weights))
+
+    def read(domain: str, feature_set: str) -> domains.DomainFeatures:
+        if "=" not in domain or Path(domain).is_dir():
+            return domains.mean_features(FeatureStore.open(paths[domain]), feature_set)
+        name, images = domains.image_paths(domain)
+        (extractor,) = extractors(feature_set)
+        with progress_bar(f"features of {name}", len(images)) as update:
+            return domains.image_features(name, images, extractor, used, lambda done: update(completed=done))
+
+    distances: dict[str, dict[str, float]] = {}
+    for feature_set in features:
+        end = read(target, feature_set)
+        values = distances[feature_set] = {}
+        for source in sources:
+            start = read(source, feature_set)
+            name = start.name if start.name not in values else source
+            values[name] = domains.domain_distance(start, end)
+            if not json:
+                sizes = f"{len(start.values)} and {len(end.values)} samples, {end.values.shape[1]} channels"
+                click.echo(f"{feature_set}: {name} to {end.name}  {values[name]:.4e}  ({sizes})")
     if json:
-        names = {"file": str(network.out), "card": str(network.card), "network": network.backbone}
-        curve = {"kept_epoch": result.best_epoch, "curve": [asdict(record) for record in result.curve]}
-        click.echo(json_text({**names, "weights_sha256": digest, **curve}))
-        return
-    click.echo(f"{network.out}: {network.backbone}, epoch {result.best_epoch} kept: {result.kept_because}")
-    click.echo(f"digest of its feature sets: {digest}\nmodel card: {network.card}")
+        click.echo(json_text({"target": end.name, "distances": distances}))
+    if plot is not None:
+        from vqafeat.plots import plot_bars
+
+        label = f"CORAL distance to {end.name} (lower is closer)"
+        click.echo(f"plot: {plot_bars(distances, label, '', plot)}", err=True)

@@ -1,6 +1,6 @@
 """`vqafeat show`: what a store or a run holds, and where its numbers came from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,16 @@ from click import option
 
 import vqafeat as vf
 from vqafeat.errors import StoreError
-from vqafeat.remote import StorePath, parse_path
-from vqafeat_cli.options import flag, storage_option
+from vqafeat.remote import StorePath
+from vqafeat_cli.options import flag, paths_option
 
 
 @click.command()
 @click.argument("path", metavar="STORE|RUN")
-@storage_option
+@paths_option("path")
 @flag("--digest", help="Read the whole store and print the digest of its content, which packing keeps.")
 @option("--video", metavar="NAME", help="Show the origin of the file, frames and features of this video.")
-def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str | None) -> None:
+def show(path: StorePath, digest: bool, video: str | None) -> None:
     """Show the content and the provenance of a store or a run folder.
 
     \b
@@ -27,30 +27,29 @@ def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str |
       vqafeat show features/konvid.zarr --video 7734711690.mp4
       vqafeat show runs/konvid-resnet50-sub-gru
     """
-    folder = parse_path(path, storage_options)
-    if isinstance(folder, Path) and (folder / "config.json").is_file():
+    if isinstance(path, Path) and (path / "config.json").is_file():
         if digest or video:
             raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
-        lines = _run_lines(vf.Run(folder))
+        lines = _run_lines(vf.Run(path))
     elif digest and video is not None:
         raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
     else:
-        lines = _store_lines(folder, digest) if video is None else _video_lines(folder, video)
+        lines = _store_lines(path, digest) if video is None else _video_lines(path, video)
     for text in lines:
         click.echo(text)
 
 
-def stores_at(path: StorePath) -> Sequence[StorePath]:
-    """Return the stores in a folder, or the path itself, which is then opened as a store."""
+def stores_at(path: StorePath) -> "Iterator[vf.FeatureStore]":
+    """Open the stores in a folder one after the other, or the path itself."""
     from vqafeat.store import stores_in
 
-    return stores_in(path) or [path]
+    return map(vf.FeatureStore.open, stores_in(path) or [path])
 
 
 def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
     from vqafeat.store import content_digest
 
-    for store in map(vf.FeatureStore.open, stores_at(folder)):
+    for store in stores_at(folder):
         dataset = store.dataset
         labels = f"{_labels(dataset)} from {dataset.label_list}"
         yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
@@ -66,7 +65,7 @@ def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
 
 
 def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
-    stores = list(map(vf.FeatureStore.open, stores_at(folder)))
+    stores = list(stores_at(folder))
     holders = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
     if not holders:
         paths, example = ", ".join(f"'{store.path}'" for store in stores), stores[0].dataset.videos[0].name

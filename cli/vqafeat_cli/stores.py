@@ -1,18 +1,17 @@
 """Data sets and stores that commands name by --dataset, --root and --store."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import click
 
-from vqafeat.datasets import Dataset, default_root, load_dataset, load_manifest, manifest_names
+from vqafeat.datasets import Dataset, load_dataset, load_manifest, manifest_names
 from vqafeat.errors import DatasetError, StoreError
 from vqafeat.remote import StorePath, cache_folder
 from vqafeat.store import FeatureStore, store_path, stores_in
 from vqafeat.store.cache import Cache, cached_copy
-from vqafeat.store.features import FeatureReader, split_feature_sets
 from vqafeat.training.joint_store import JointStore
 
 
@@ -20,11 +19,8 @@ def load_with_root(
     name_or_path: str, root: StorePath | None, labels: Sequence[Path]
 ) -> tuple[Dataset, StorePath]:
     """Load a data set and return it with the folder of its videos; label files are local."""
-    default = default_root(name_or_path)
-    folder = root or default
-    dataset = load_dataset(
-        name_or_path, folder if isinstance(folder, Path) else default, labels_argument(labels)
-    )
+    dataset = load_dataset(name_or_path, root if isinstance(root, Path) else None, labels or None)
+    folder = root or dataset.root
     if folder is None:
         raise DatasetError(
             f"the folder of the videos of '{name_or_path}' is not given; set VQAFEAT_DATA to the folder that "
@@ -33,29 +29,15 @@ def load_with_root(
     return dataset, folder
 
 
-def labels_argument(labels: Sequence[Path]) -> Path | Sequence[Path] | None:
-    """Return the values of `--labels` as `load_dataset` takes them: a single path may be a folder."""
-    return labels[0] if len(labels) == 1 else (labels or None)
-
-
-def is_own_file(name_or_path: str) -> bool:
-    """Return whether `--dataset` is the path of a CSV or a manifest, and not a known name."""
-    return name_or_path.lower().endswith((".csv", ".toml"))
-
-
-def stored_name(name_or_path: str) -> str:
-    """Return the name under which a data set is stored; its videos need not be available."""
-    if not is_own_file(name_or_path):
-        return name_or_path
-    load = load_dataset if name_or_path.lower().endswith(".csv") else load_manifest
-    return load(name_or_path).name
-
-
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only store of the folder."""
     command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
-        name = stored_name(dataset)
+        name = dataset
+        if dataset.lower().endswith(".csv"):
+            name = load_dataset(dataset).name
+        elif dataset.lower().endswith(".toml"):
+            name = load_manifest(dataset).name
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
             raise StoreError(
@@ -92,24 +74,3 @@ def local_copies(
             return stack.enter_context(cached_copy(store, sorted(feature_sets), cache, log))
 
         yield copy(source) if isinstance(source, FeatureStore) else source.replaced(copy)
-
-
-def copies_for_tables(
-    stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
-) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return a function that replaces stores as `local_copies` does, until the stack is closed.
-
-    One copy of a data set serves all tables, with every feature set that they require.
-    """
-    copies: dict[StorePath, FeatureReader] = {}
-
-    def copy(source: FeatureReader, feature_sets: str) -> FeatureReader:
-        if not isinstance(source, FeatureStore):
-            return source
-        if source.path not in copies:
-            stored = required.get(source.dataset_name, set()) & set(source.feature_sets())
-            names = stored | set(split_feature_sets(feature_sets))
-            copies[source.path] = stack.enter_context(local_copies(source, names, cache_bytes))
-        return copies[source.path]
-
-    return copy

@@ -1,17 +1,18 @@
-"""`vqafeat table`."""
+"""`vqafeat table` and `vqafeat report`."""
 
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from click import option
+from click import IntRange, option
 
-from vqafeat.io import json_text
+from vqafeat.io import json_text, write_bytes
 from vqafeat.registry import named
-from vqafeat.remote import StorePath, parse_path
+from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag, several
 
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from vqafeat.paper_tables.run import TableResult
     from vqafeat.paper_tables.sources import FeatureStores
     from vqafeat.paper_tables.table import PaperTable
+    from vqafeat.store.features import FeatureReader
 
-
-_FILE_ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
 _DATASET = "Use only this data set, or a small stand-in with demo; repeatable.  [default: all in the store]"
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
@@ -49,8 +49,7 @@ def table(
     names: tuple[str, ...],
     every: bool,
     datasets: tuple[str, ...],
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     cache: int | None,
     runs: Path | None,
     published_predictions: Path | None,
@@ -82,7 +81,6 @@ def table(
     from vqafeat.paper_tables.format import RENDERERS
     from vqafeat.paper_tables.load import load_table
     from vqafeat.paper_tables.run import recorded_result, run_table
-    from vqafeat_cli.stores import copies_for_tables
 
     if bool(names) == every:
         raise click.UsageError("name one table or more (`vqafeat list tables`), or give --all.")
@@ -90,19 +88,18 @@ def table(
         reason = "--check compares with published figures, which demo is not meant to reach"
         raise click.UsageError(f"{reason}; leave one out.")
     named("format of a table", form, RENDERERS)
-    folder = parse_path(store, storage_options)
     tables = [load_table(name) for name in (table_names() if every else names)]
     with ExitStack() as stack:
         if published_predictions is not None:
             results = (recorded_result(table, published_predictions) for table in tables)
         else:
-            stores, default_runs = _feature_stores(datasets, folder, skip_missing)
+            stores, default_runs = _feature_stores(datasets, store, skip_missing)
             inputs = _images_and_weights(tables, images, weights)
-            copies = copies_for_tables(stack, _required_features(tables), cache)
+            copies = _local_copies(stack, tables, cache)
             jobs = jobs or len(os.sched_getaffinity(0))
             fits = FitCache(stores, runs or default_runs, jobs, device, skip_missing, *inputs, copies)
             results = (run_table(table, fits, lambda line: click.echo(line, err=True)) for table in tables)
-        return _write_results(results, folder, "json" if json else form, checks, out, plots)
+        return _write_results(results, store, "json" if json else form, checks, out, plots)
 
 
 def _write_results(
@@ -113,44 +110,36 @@ def _write_results(
     out: Path | None,
     plots: Path | None,
 ) -> int:
-    """Print or write each table as soon as it is filled; return the exit code."""
+    """Print or write each table as soon as it is filled, then its failures; return the exit code."""
     from vqafeat.paper_tables.figures import plot_table
     from vqafeat.paper_tables.format import RENDERERS, as_dict
+    from vqafeat.paper_tables.run import check
 
     texts, passed = [], True
     for result in results:
         text = json_text(as_dict(result, store)) if form == "json" else RENDERERS[form](result, store)
         texts.append(text)
         if out is not None:
-            path = out / f"{result.table.name}.{_FILE_ENDINGS[form]}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n", encoding="utf-8")
+            path = out / f"{result.table.name}.{'tex' if form == 'latex' else form}"
+            write_bytes(path, f"{text}\n".encode())
             click.echo(f"wrote {path}", err=True)
         elif form != "json":
             click.echo(f"{text}\n")
         for plot in plot_table(result, plots) if plots is not None else ():
             click.echo(f"wrote {plot}", err=True)
-        passed &= _passed(result, checks)
+        lines = [f"failed: {failure}" for failure in result.failures]
+        passed &= not result.failures
+        if checks:
+            checked = check(result)
+            counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
+            nothing = "; no measured figure has a published value with a tolerance"
+            lines += [counts if checked.compared else counts + nothing, *checked.beyond]
+            passed &= checked.passed
+        for line in lines:
+            click.echo(f"{result.table.name}: {line}", err=True)
     if form == "json" and out is None:
         click.echo(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
     return 0 if passed else options.FINISHED_WITH_FAILURES
-
-
-def _passed(result: "TableResult", checks: bool) -> bool:
-    """Report failures and the outcome of --check; return whether there is nothing to correct."""
-    from vqafeat.paper_tables.run import check
-
-    lines = [f"failed: {failure}" for failure in result.failures]
-    passed = not result.failures
-    if checks:
-        checked = check(result)
-        counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
-        nothing = "" if checked.compared else "; no measured figure has a published value with a tolerance"
-        lines += [f"{counts}{nothing}", *checked.beyond]
-        passed &= checked.passed
-    for line in lines:
-        click.echo(f"{result.table.name}: {line}", err=True)
-    return passed
 
 
 def _feature_stores(
@@ -168,16 +157,36 @@ def _feature_stores(
         raise click.UsageError(f"demo replaces every data set; leave out {others}.")
     if (stored := store_path(folder, "demo")).is_dir():
         return DemoStores(FeatureStore.open(stored)), Path("runs")
-    return DemoStores(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
+    return DemoStores(demo_store(Path("demo"))), Path("demo") / "runs"
 
 
-def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:
-    """Return data set → the feature sets that tables read."""
-    required: dict[str, set[str]] = {}
+def _local_copies(
+    stack: ExitStack, tables: "list[PaperTable]", cache_bytes: int | None
+) -> "Callable[[FeatureReader, str], FeatureReader]":
+    """Return a function that replaces stores at a URL by local copies, until the stack is closed.
+
+    One copy of a data set serves all tables, with every feature set that they read.
+    """
+    from vqafeat.store import FeatureStore
+    from vqafeat.store.features import split_feature_sets
+    from vqafeat_cli.stores import local_copies
+
+    copies: dict[StorePath, FeatureReader] = {}
+    required = defaultdict(set)
     for cell in (cell for table in tables for cell in table.cells if cell.request):
         for need in cell.options.required(cell.request):
-            required.setdefault(need.dataset, set()).add(need.feature_set)
-    return required
+            required[need.dataset].add(need.feature_set)
+
+    def copy(source: "FeatureReader", feature_sets: str) -> "FeatureReader":
+        if not isinstance(source, FeatureStore):
+            return source
+        if source.path not in copies:
+            stored = required[source.dataset_name].intersection(source.feature_sets())
+            names = stored.union(split_feature_sets(feature_sets))
+            copies[source.path] = stack.enter_context(local_copies(source, names, cache_bytes))
+        return copies[source.path]
+
+    return copy
 
 
 def _images_and_weights(
@@ -193,3 +202,57 @@ def _images_and_weights(
             raise click.UsageError(f"--images {name}={folder}: the tables take {allowed}, as NAME=FOLDER.")
     feature_sets = [cell.request.features for cell in cells if cell.request]
     return folders, options.network_weights(weights, feature_sets)
+
+
+@click.command()
+@click.argument("inputs", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=PATH)
+@option("--out", type=PATH, default="report.html", help="HTML page to write.")
+@option("--store", metavar="FOLDER|URL", help="Folder of the feature stores; adds the scores of frames.")
+@options.paths_option("store")
+@option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
+@option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
+@option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
+@option("--title", help="Title of the page.  [default: the names of the runs]")
+@flag("--overwrite", help="Replace an existing page.")
+def report(
+    inputs: tuple[Path, ...],
+    out: Path,
+    videos: Path | None,
+    plots: Path | None,
+    overwrite: bool,
+    **content: Any,
+) -> None:
+    """Write an HTML page about finished runs and tables.
+
+    The page shows the metrics of each run, calibrated scores against labels, the largest errors (score minus
+    label), the training curves, and the configuration. A table that `vqafeat table NAME --json --out FOLDER`
+    wrote is shown with its runs, measured next to published figures.
+
+    The page is a single file that loads nothing from the network. With --videos it plays the video files as
+    long as it is not moved. With --store it shows the score of each frame of the worst videos of each run,
+    synchronized with the player.
+
+    \b
+    Examples:
+      vqafeat report runs/konvid-resnet50-sub-gru
+      vqafeat report runs/konvid-resnet50-* --out konvid.html --store features --videos /data/konvid
+      vqafeat report tables/li-14.json --out li-14.html
+    """
+    from vqafeat.report import build_report, write_report
+    from vqafeat.report.page import check_out
+    from vqafeat.report.plots import plot_run
+    from vqafeat.report.tables import is_table
+
+    check_out(out, overwrite)
+    tables = [path for path in inputs if is_table(path)]
+    runs = [path for path in inputs if path not in tables]
+    page = build_report(runs, out.parent, tables=tables, videos=videos, **content)
+    for run in page.runs:
+        for note in run.notes:
+            click.echo(f"{run.name}: {note}", err=True)
+        if videos is not None:
+            playable = sum(bool(video.address) for video in run.videos)
+            click.echo(f"{run.name}: files of {playable} of {len(run.videos)} videos", err=True)
+        for plot in plot_run(run, plots) if plots is not None else ():
+            click.echo(f"{run.name}: wrote {plot}", err=True)
+    click.echo(write_report(page, out))

@@ -1,23 +1,23 @@
-"""`vqafeat verify`."""
+"""`vqafeat verify`, `vqafeat pack` and `vqafeat unpack`."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 from click import IntRange, option
 
+import vqafeat as vf
 from vqafeat.remote import StorePath
 from vqafeat_cli import options
 from vqafeat_cli.options import flag
 from vqafeat_cli.show import stores_at
 
 if TYPE_CHECKING:
-    from vqafeat.extraction.pipeline import Resources
-    from vqafeat.store import FeatureStore
+    from vqafeat.store.pack import PackResult
 
 
 @click.command()
 @click.argument("store")
-@options.storage_option
+@options.paths_option("store", "root", "against")
 @flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
 @option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 @options.weights_option
 @options.compute_options
 def verify(
-    store: str,
-    storage_options: tuple[str, ...],
+    store: StorePath,
     repair: bool,
-    root: str | None,
-    against: str | None,
+    root: StorePath | None,
+    against: StorePath | None,
     sample: int,
     seed: int,
     tolerance: float,
@@ -50,49 +49,48 @@ def verify(
       vqafeat verify features/konvid.zarr --repair --root /data/konvid
       vqafeat verify features/konvid.zarr --against /data/konvid --sample 10
     """
-    from vqafeat.store import FeatureStore, verify_store
+    from vqafeat.store import verify_store
 
     if repair and root is None:
         raise click.UsageError("--repair extracts damaged videos again; name their folder with --root.")
-    paths = options.parse_paths({"store": store, "against": against, "root": root}, storage_options)
     count = 0
-    for opened in map(FeatureStore.open, stores_at(paths["store"])):
+    for opened in stores_at(store):
         problems = list(verify_store(opened))
         for problem in problems:
             click.echo(problem)
         videos = sum(len(opened.complete_videos(name)) for name in opened.feature_sets())
         entries = f"{videos} complete entries in {len(opened.feature_sets())} feature sets"
         click.echo(f"{opened.path}: {entries}, {len(problems)} problems.", err=True)
-        if problems and repair:
-            problems = _repair(opened.path, paths["root"], weights, options.resources(**compute))
+        if problems and repair and root is not None:
+            problems = _repair(opened.path, root, weights, compute)
         count += len(problems)
         if against is not None:
-            names, available = _sample(opened, sample, seed), options.resources(**compute)
-            count += _compare(opened, paths["against"], names, tolerance, weights, available)
+            names = _sample(opened, sample, seed)
+            count += _compare(opened, against, names, tolerance, weights, compute)
     return options.FINISHED_WITH_FAILURES if count else 0
 
 
-def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], available: "Resources") -> list[str]:
+def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], compute: dict[str, Any]) -> list[str]:
     """Extract the damaged videos of a store again; return the remaining problems."""
     from vqafeat.extraction.verify import damaged_videos, repair, stored_extractors
-    from vqafeat.store import FeatureStore, verify_store
+    from vqafeat.store import verify_store
     from vqafeat_cli.console import shown_progress
 
-    store = FeatureStore.open(path, writable=True)
+    store = vf.FeatureStore.open(path, writable=True)
     if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
-            summary = repair(store, names, root, extractors, available, progress)
+            summary = repair(store, names, root, extractors, options.resources(**compute), progress)
         for failure in summary.failures:
             click.echo(f"  {failure.kind}: {failure.message}", err=True)
         click.echo(f"{path}: {summary.extracted} of {len(names)} damaged videos extracted again.", err=True)
-    remaining = list(verify_store(FeatureStore.open(path)))
+    remaining = list(verify_store(vf.FeatureStore.open(path)))
     for problem in remaining:
         click.echo(f"still wrong: {problem}")
     return remaining
 
 
-def _sample(store: "FeatureStore", size: int, seed: int) -> list[str]:
+def _sample(store: "vf.FeatureStore", size: int, seed: int) -> list[str]:
     import numpy as np
 
     stored = {name for feature_set in store.feature_sets() for name in store.complete_videos(feature_set)}
@@ -102,12 +100,12 @@ def _sample(store: "FeatureStore", size: int, seed: int) -> list[str]:
 
 
 def _compare(
-    store: "FeatureStore",
+    store: "vf.FeatureStore",
     root: StorePath,
     names: list[str],
     tolerance: float,
     weights: tuple[str, ...],
-    available: "Resources",
+    compute: dict[str, Any],
 ) -> int:
     """Extract videos again and compare them with the store; return how many entries differ."""
     from vqafeat.extraction.verify import compared, stored_extractors
@@ -115,10 +113,65 @@ def _compare(
 
     extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
     with shown_progress(len(names)) as progress:
-        results = compared(store, names, root, extractors, tolerance, available, progress)
+        resources = options.resources(**compute)
+        results = compared(store, names, root, extractors, tolerance, resources, progress)
     for result in results:
         click.echo(str(result))
     differing = sum(not result.passed for result in results)
     entries = f"{len(results)} entries of {len(names)} videos compared with '{root}'"
     click.echo(f"{store.path}: {entries}, {differing} differ.", err=True)
     return differing
+
+
+_SKIP = "Leave out and list incomplete or damaged entries, instead of refusing the store."
+_out = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
+_paths_options = options.together(_out, options.paths_option("store", "out"))
+_skip_missing_option = flag("--skip-missing", help=_SKIP)
+
+
+@click.command()
+@click.argument("store")
+@_paths_options
+@options.amount_option(
+    "--shard-size", default="64M", help="Largest size of a shard of features, which is one file."
+)
+@_skip_missing_option
+def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> None:
+    """Pack a finished store into a few large files.
+
+    A packed store has one sharded array per feature set instead of thousands of files. Every command reads
+    it, but none writes to it; `vqafeat unpack` turns it back. The result is read and compared before it
+    replaces STORE, and an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
+
+    \b
+    Examples:
+      vqafeat pack features/konvid.zarr
+      vqafeat pack features/lsvq.zarr --out packed/lsvq.zarr --shard-size 128M
+      vqafeat pack features/lsvq.zarr --out s3://bucket/features/lsvq.zarr
+    """
+    from vqafeat.store import pack_store
+
+    _print_packed(pack_store(store, out, shard_size, skip_missing), "packed")
+
+
+@click.command()
+@click.argument("store")
+@_paths_options
+@_skip_missing_option
+def unpack(store: StorePath, out: StorePath | None, skip_missing: bool) -> None:
+    """Turn a packed store back into a writable one.
+
+    \b
+    Example:
+      vqafeat unpack features/konvid.zarr
+    """
+    from vqafeat.store import unpack_store
+
+    _print_packed(unpack_store(store, out, skip_missing), "unpacked")
+
+
+def _print_packed(result: "PackResult", verb: str) -> None:
+    done = f"already {verb}" if result.unchanged else verb
+    click.echo(f"{result.path}: {done}, {result.videos} complete entries, content {result.digest}")
+    for entry in result.left_out:
+        click.echo(f"  left out: {entry}", err=True)

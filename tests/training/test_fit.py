@@ -250,7 +250,8 @@ def test_fit__refuses_an_absent_device(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
-        ArgumentError, match=r"device is 'cuda', but PyTorch finds no CUDA device here; use 'cpu'"
+        ArgumentError,
+        match=r"device is 'cuda', but PyTorch finds 0 CUDA device\(s\) here, counted from 0; use one",
     ):
         small_fit(make_store(), tmp_path / "run", device="cuda")
 

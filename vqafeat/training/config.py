@@ -10,7 +10,7 @@ from vqafeat.heads import HEADS
 from vqafeat.heads.base import resolved_options
 from vqafeat.metrics import DEFAULT_MAPPING, MAPPINGS
 from vqafeat.registry import named
-from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
+from vqafeat.splits import SPLIT_PROTOCOLS, parse_ratio
 from vqafeat.store.features import split_feature_sets
 from vqafeat.training import RECIPES
 from vqafeat.training.frame_sampling import FrameInput
@@ -65,7 +65,7 @@ class FitConfig:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; it has to be at least {least}.")
         named("split protocol", self.protocol, SPLIT_PROTOCOLS)
         MAPPINGS.get(self.mapping)
-        Ratio.parse(self.ratio)
+        parse_ratio(self.ratio)
         if self.features:
             split_feature_sets(self.features)
         if self.overrides and not is_gradient_based(self.head):
