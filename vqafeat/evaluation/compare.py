@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import isclose, isnan, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import duplicates
-from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
-from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
+from vqafeat.metrics import evaluate_predictions, map_predictions
+from vqafeat.statistics import (
+    Comparison,
+    Indices,
+    Interval,
+    PairedSplit,
+    Values,
+    bootstrap_paired_difference,
+    compare,
+)
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
@@ -25,8 +32,6 @@ _SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")
 _NO_MEAN = "there is no mean over data sets whose label scales differ"
 _SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class ComparedPair:
@@ -34,13 +39,6 @@ class ComparedPair:
 
     comparison: Comparison
     interval: Interval
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        tested = self.comparison
-        test = {key: value for key, value in vars(tested.test).items() if key != "name"}
-        values = {"first": tested.first, "second": tested.second, **test, "p_holm": tested.p_holm}
-        return {**values, "interval": dict(vars(self.interval))}
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,18 @@ class ComparedRuns:
             plain = {measure: getattr(summary, measure).as_dict() for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
+        comparisons = [
+            {
+                "first": pair.comparison.first,
+                "second": pair.comparison.second,
+                **vars(pair.comparison.test),
+                "p_holm": pair.comparison.p_holm,
+                "interval": vars(pair.interval),
+            }
+            for pair in self.pairs
+        ]
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
-        return {**about, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
+        return {**about, "runs": runs, "comparisons": comparisons}
 
 
 def compare_runs(
@@ -111,12 +119,14 @@ def compare_runs(
     first = next(iter(runs.values()))
     # one order of videos for every pair, whatever the order in a run's files
     videos = sorted({video for split in first.splits for video in split["test"]})
+    test_parts = _test_parts(first, videos)
     scores = {name: _scores(run, measure) for name, run in runs.items()}
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     pairs = []
     for tested in compare(series, test, None if baseline is None else _name(baseline)):
-        splits = _paired_splits(first, videos, scores[tested.first], scores[tested.second])
+        both = zip(scores[tested.first], scores[tested.second], test_parts, strict=True)
+        splits = [PairedSplit(one, two, *part) for one, two, part in both]
         interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(tested, interval))
     return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
@@ -160,9 +170,8 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
     return summary
 
 
-def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
-    names = [one.name for one in run.config.datasets]
-    return np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
+def _dataset_numbers(run: Run, videos: Sequence[str]) -> Indices:
+    return np.array([dataset_number(video, run.config.dataset_names) for video in videos], dtype=np.intp)
 
 
 def _scores(run: Run, measure: str) -> list[Values]:
@@ -179,47 +188,33 @@ def _scores(run: Run, measure: str) -> list[Values]:
             mos, groups = np.array([row.mos for row in rows]), _dataset_numbers(run, videos)
             for group in np.unique(groups):
                 own = groups == group
-                values[own] = _mapped(values[own], mos[own], run.config.mapping)
+                values[own], _ = map_predictions(values[own], mos[own], run.config.mapping)
         scores.append(values)
     return scores
 
 
-def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
-    """Return mapped predictions; where the fit fails, plain ones or NaN, by the rule of the mapping."""
-    rule = MAPPINGS.get(mapping)
-    if rule is None:
-        return predictions
-    fit = fit_logistic(predictions, mos, mapping)
-    return predictions if rule.or_plain and not fit.converged else fit.mapped(predictions)
-
-
-def _paired_splits(
-    run: Run, tested: Sequence[str], first: Sequence[Values], second: Sequence[Values]
-) -> list[PairedSplit]:
-    """Return the test parts with the scores of two runs; `tested` is the order of all videos."""
-    numbers = {video: number for number, video in enumerate(tested)}
-    pairs = []
+def _test_parts(run: Run, tested: Sequence[str]) -> list[tuple[Values, Indices, Indices | None]]:
+    """Return the labels, the numbers in `tested` and the data sets of each split's test videos."""
+    numbers, parts = {video: number for number, video in enumerate(tested)}, []
     for number, split in enumerate(run.splits):
         videos = sorted(split["test"])
         mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
         rows = np.array([numbers[video] for video in videos], dtype=np.intp)
-        groups = _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None
-        pairs.append(PairedSplit(first[number], second[number], mos, rows, groups))
-    return pairs
+        parts.append((mos, rows, _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None))
+    return parts
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
     """Return the bootstrap interval of a mean difference; the runs' own metrics give `difference`."""
     kind = measure.partition("_")[0]
-    interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
+    interval = replace(bootstrap_paired_difference(splits, kind, resamples=resamples), measure=measure)
     if kind == "rmse" and splits[0].groups is not None:
-        none = replace(interval, difference=nan, low=nan, high=nan, note=_NO_MEAN)
-        return replace(none, measure=measure, resamples=0)
+        return replace(interval, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
     own, notes = interval.difference, [interval.note] if interval.note else []
-    if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
+    if not np.isclose(difference, own, _SAME, _SAME, equal_nan=True):
         other = f"but {own:.6g} in {PREDICTIONS}, which the interval is of"
         notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
-    return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
+    return replace(interval, difference=difference, note="; ".join(notes))
 
 
 # table XV gives ratios of two decimals
@@ -276,10 +271,11 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
         next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
         raise ArgumentError(f"{few}; {next_step}.")
-    rows = [_blended(one, two, number, "validation", kappa) for kappa in KAPPAS]
-    labels = [row.mos for row in rows[0]]
-    scores = [[row.prediction for row in own] for own in rows]
-    sroccs = [evaluate_predictions(own, labels, mapping="none").srocc for own in scores]
+    sroccs = []
+    for kappa in KAPPAS:
+        rows = _blended(one, two, number, "validation", kappa)
+        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
+        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
@@ -291,7 +287,7 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
 def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
-        own, other = one.held_out[number, part, video], two.held_out[number, part, video]
+        own, other = (run.held_out[number, part, video] for run in (one, two))
         score = kappa * own.prediction + (1 - kappa) * other.prediction
-        blended.append(Prediction(number, part, video, own.content, own.mos, score))
+        blended.append(replace(own, prediction=score, score=nan))
     return blended
