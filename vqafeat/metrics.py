@@ -104,16 +104,8 @@ def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = 
         note = constant
     else:
         srocc, krocc = _pearson(rankdata(scores), rankdata(labels)), kendalltau(scores, labels).statistic
-    return Metrics(
-        srocc=srocc,
-        krocc=float(krocc),
-        plcc=_pearson(mapped, labels),
-        rmse=_rmse(mapped, labels),
-        plcc_plain=_pearson(scores, labels),
-        rmse_plain=_rmse(scores, labels),
-        n=scores.size,
-        note=note,
-    )
+    after, plain = ((_pearson(values, labels), _rmse(values, labels)) for values in (mapped, scores))
+    return Metrics(srocc, float(krocc), *after, *plain, scores.size, note)
 
 
 def map_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str) -> tuple[Values, str]:

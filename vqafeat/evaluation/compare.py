@@ -74,16 +74,11 @@ class ComparedRuns:
             plain = {measure: getattr(summary, measure).as_dict() for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
-        comparisons = [
-            {
-                "first": pair.comparison.first,
-                "second": pair.comparison.second,
-                **vars(pair.comparison.test),
-                "p_holm": pair.comparison.p_holm,
-                "interval": vars(pair.interval),
-            }
-            for pair in self.pairs
-        ]
+        comparisons = []
+        for pair in self.pairs:
+            values = {**vars(pair.comparison), **vars(pair.comparison.test), "interval": vars(pair.interval)}
+            del values["test"]
+            comparisons.append(values)
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
         return {**about, "runs": runs, "comparisons": comparisons}
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones import feature_set as feature_sets
 from vqafeat.datasets import RawGeometry
-from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
@@ -217,20 +216,6 @@ class Scorer:
             frame_scores=frame_scores,
             warnings=self.checks.warnings(digest, splits, scores, features.values, model),
         )
-
-
-def videos_among(paths: Sequence[Path]) -> list[Path]:
-    """Return the named files, and those with a video's ending in the named folders, sorted."""
-    files: list[Path] = []
-    for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not inside[0].exists():
-            allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
-            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
-        files.extend(inside)
-    return files
 
 
 def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[feature_sets.FeatureExtractor]:

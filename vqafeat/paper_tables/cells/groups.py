@@ -76,10 +76,9 @@ class SubsetCell(CellType):
 
 def _on_one_range(run: Run, rows: list[Prediction]) -> list[Prediction]:
     """Return the rows with labels and scores brought from each data set's range to 1 to 5."""
-    names = [dataset.name for dataset in run.config.datasets]
 
     def scaled(row: Prediction) -> Prediction:
-        low, high = run.config.datasets[dataset_number(row.video, names)].mos_range
+        low, high = run.config.datasets[dataset_number(row.video, run.config.dataset_names)].mos_range
         slope = (_HIGHEST - _LOWEST) / (high - low)
         mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
         return replace(row, mos=mos, prediction=score)
