@@ -24,11 +24,6 @@ _OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
 
-def difference(result: CellResult, digits: int) -> str:
-    """Return measured − published with its sign, in the digits of the measured value."""
-    return signed(result.rounded_difference(digits), digits)
-
-
 def _measured_text(result: CellResult, digits: int) -> str:
     """Return the measured number, its deviation if the table shows it, and the [value without a mapping]."""
     if result.measured is None or not isfinite(result.value):
@@ -48,8 +43,9 @@ def cell_text(result: CellResult, digits: int) -> str:
     shown = _measured_text(result, digits)
     if not published:
         return shown
-    compared = f", {difference(result, digits)}" if isfinite(result.difference) else ""
-    return f"{shown} ({published}{compared})"
+    if isfinite(result.difference):
+        published += f", {signed(result.rounded_difference(digits), digits)}"
+    return f"{shown} ({published})"
 
 
 def title(result: TableResult) -> str:

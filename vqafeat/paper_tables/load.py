@@ -1,21 +1,9 @@
-"""Reading of a paper table from a TOML file, checked key by key.
-
-    title, paper, label   required texts; `label` is what the paper calls it, "Table 1"
-    plot                  of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
-    caption, digits       choices of the protocol in words; digits of measured values
-    statistic             mean, mean-std or median
-    [tolerance]           measure → largest difference that --check accepts
-    [run]                 settings of all cells
-    [[groups]]            groups of columns: a name, and settings; each group has all [[columns]]
-    [[columns]]           a name, and settings of the column
-    [[rows]]              name, group, published, and settings of the row; `published` is a text with one
-                          value a column, "-" for none
-    [recorded]            row, databases, splits: predictions that the authors published; `unlike`: data sets
-                          whose recorded videos differ from those of the printed numbers
+"""Reading of a paper table from a TOML file, checked key by key; docs/guide/tables.md explains the keys.
 
 A cell joins the settings of [run], its row, its group and its column; later ones replace earlier ones. The
 settings are the values of a `TableFit`, `kind` with a table of that name for its options, `measure`,
-`statistic`, and `quoted = true` for a cell that shows a published value and is not measured.
+`statistic`, and `quoted = true` for a cell that shows a published value and is not measured. `published` of a
+row is a text with one value a column, "-" for none.
 """
 
 from collections.abc import Collection, Iterator, Mapping
