@@ -115,10 +115,9 @@ def _select_tests(
     videos = [video.name for video in dataset.videos if part in (None, video.split)]
     if not videos:
         counts = Counter(video.split for video in dataset.videos if video.split)
-        there = ", ".join(f"{name} {count}" for name, count in counts.items())
-        known = f"there: {there}" if there else "its label list names no parts"
+        known = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no parts"
         missing = f"no video of '{dataset.name}' is in the official part '{part}'"
-        raise ArgumentError(f"{missing} ({known}); name a part that is there.")
+        raise ArgumentError(f"{missing}; its label list names {known}.")
     all_videos = [videos] * len(model.heads)
     of_part = f"the official part '{part}' of " if part else ""
     words = f"all {len(videos)} videos of {of_part}'{dataset.name}'"

@@ -60,11 +60,11 @@ class GroupEvaluation:
 
 def check_grouping(by: str, quality_threshold: float | None = None) -> None:
     """Refuse what cannot group any videos, before they are measured."""
-    if _is_csv(by) and not Path(by).is_file():
-        known = ", ".join(GROUPINGS)
-        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if not _is_csv(by):
         GROUPINGS.get(by)
+    elif not Path(by).is_file():
+        known = ", ".join(GROUPINGS)
+        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if quality_threshold is not None and by != "quality":
         other = f"but the groups are by '{by}'; leave it out, or group by quality"
         raise ArgumentError(f"quality_threshold is {quality_threshold:g}, {other}.")
