@@ -93,17 +93,14 @@ def compare_runs(
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
-    The paired test takes the values that the runs recorded for each split; p is corrected by Holm's procedure
-    for the number of comparisons. The interval is a percentile bootstrap: the test videos of all splits are
-    resampled with replacement, and each split is measured again in both runs, with its mapping as fitted to
-    the whole test part. It holds for these splits and heads, not for other splits or another training. On
-    several data sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
+    The paired test takes the values that the runs recorded for each split. The bootstrap measures each split
+    again in both runs on resampled videos, with its mapping as fitted to the whole test part. On several data
+    sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
 
     Args:
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
-        resamples: number of bootstrap samples for each interval.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
@@ -138,9 +135,8 @@ def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]
         folders.append(baseline)
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
-        same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
         next_step = "give each run once, and rename folders of one name"
-        raise ArgumentError(f"{same} go by one name, '{twice[0]}'; {next_step}.")
+        raise ArgumentError(f"several runs are called '{twice[0]}'; {next_step}.")
     if len(folders) < 2:
         given = ", ".join(names) or "none"
         raise ArgumentError(f"{len(folders)} run(s) were given ({given}); a comparison takes at least two.")
@@ -223,9 +219,7 @@ _ROUNDING = 1e-12
 class Ensemble:
     """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
 
-    Attributes:
-        kappas: one a split; `selection` says in words how they were selected.
-        mapping: applied before PLCC and RMSE.
+    `kappas` has one κ a split, and `selection` says in words how they were selected.
     """
 
     kappas: tuple[float, ...]
@@ -246,7 +240,7 @@ def ensemble(
 
     Args:
         kappa: for all splits; without it, selected on validation.
-        mapping: applied before PLCC and RMSE; without it, the first run's own.
+        mapping: before PLCC and RMSE; without it, that of the first run.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")

@@ -70,12 +70,7 @@ _SHOWN = [item.name for item in fields(_Shown)]
 
 
 def load_table(name_or_path: str) -> PaperTable:
-    """Return a shipped table by name, or a user's by the path of its .toml.
-
-    Raises:
-        UnknownNameError: no table of that name is shipped; the nearest names are given.
-        DatasetError: the file cannot be read, or a key or value is not allowed.
-    """
+    """Return a shipped table by name, or a user's by the path of its .toml."""
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)

@@ -89,8 +89,7 @@ class DemoShare:
 
     Args:
         feature_set: the one that is used in place of all others.
-        part: number of the share, from 0.
-        parts: how many shares there are.
+        part: number of the share, from 0, of `parts` shares.
     """
 
     def __init__(self, store: FeatureStore, feature_set: str, part: int = 0, parts: int = 1) -> None:
