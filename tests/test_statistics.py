@@ -13,16 +13,7 @@ from scipy.stats import bootstrap, kendalltau, pearsonr, spearmanr, ttest_rel, w
 
 from vqafeat import statistics
 from vqafeat.errors import ArgumentError, UnknownNameError
-from vqafeat.statistics import (
-    MEASURES,
-    Interval,
-    PairedSplit,
-    PairedTest,
-    bootstrap_paired_difference,
-    compare,
-    holm,
-    paired_test,
-)
+from vqafeat.statistics import MEASURES, PairedSplit, bootstrap_paired_difference, compare, holm, paired_test
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -35,8 +26,7 @@ def test_paired_test__equals_scipy() -> None:
     expected = ttest_rel(FIRST, SECOND)
     result = paired_test(FIRST, SECOND)
     assert (result.statistic, result.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
-    assert (result.name, result.pairs, result.mean_difference, result.note) == (
-        "t",
+    assert (result.pairs, result.mean_difference, result.note) == (
         10,
         pytest.approx((FIRST - SECOND).mean()),
         "",
@@ -119,10 +109,6 @@ def test_paired_test__refuses_wrong_series() -> None:
         paired_test([[1, 2, 3]], [1, 2, 3])
     with pytest.raises(UnknownNameError, match=r"unknown paired test 'wilcox': did you mean wilcoxon"):
         paired_test([1, 2, 3], [1, 2, 4], "wilcox")
-    with pytest.raises(ArgumentError, match="p of a PairedTest is NaN and note is empty"):
-        PairedTest("t", 0, nan, nan, nan)
-    with pytest.raises(ArgumentError, match="an end of an Interval is NaN and note is empty"):
-        Interval("srocc", nan, nan, nan, 0.95, 0, 0)
 
 
 def test_holm__equals_a_computation_by_hand() -> None:
@@ -165,12 +151,6 @@ def test_compare__compares_several_series() -> None:
     ]
     assert isnan(against[2].p_holm)
     assert against[0].p_holm == holm([item.test.p for item in against[:2]])[0]
-    with pytest.raises(ArgumentError, match="series are gru; give at least two, the baseline among them"):
-        compare({"gru": FIRST})
-    with pytest.raises(
-        ArgumentError, match="series are gru, lstm, none and the baseline 'svr'; give at least two"
-    ):
-        compare(series, baseline="svr")
 
 
 def _correlation(function: Any) -> Measure:

@@ -17,6 +17,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -50,15 +51,12 @@ class LogisticFit:
     """The parameters τ1 … τ4 of a fitted logistic; without convergence all are NaN, and `note` says why."""
 
     tau: Tau
-    converged: bool
     note: str = ""
 
-    def __post_init__(self) -> None:
-        if self.converged and not np.isfinite(self.tau).all():
-            required = "all four must be finite; set converged=False instead"
-            raise ArgumentError(f"tau of a converged LogisticFit is {self.tau}: {required}")
-        if not self.converged and not self.note:
-            raise ArgumentError("note of a LogisticFit that did not converge is empty: say why it failed")
+    @property
+    def converged(self) -> bool:
+        """Whether all parameters are known."""
+        return bool(np.isfinite(self.tau).all())
 
     def mapped(self, scores: ArrayLike) -> Values:
         """Return f(scores), in the labels' unit; all NaN without convergence."""
@@ -96,34 +94,30 @@ class Metrics:
     n: int
     note: str = ""
 
-    def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ArgumentError(f"n of Metrics is {self.n}: at least 2 values are needed to correlate")
-        for name in ("srocc", "krocc", "plcc", "rmse", "plcc_plain", "rmse_plain"):
-            if math.isnan(getattr(self, name)) and not self.note:
-                raise ArgumentError(f"{name} of Metrics is NaN and note is empty: say why there is no number")
-
 
 def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> Metrics:
     """Compare predictions (video,) with labels (video,); KROCC is τ-b, RMSE is in the labels' unit."""
     scores, labels = _checked_pair(predictions, mos)
-    rule = MAPPINGS.get(mapping)
-    plain_rmse = _rmse(scores, labels)
+    mapped, note = map_predictions(scores, labels, mapping)
+    srocc = krocc = math.nan
     if constant := _constant_side(scores, labels):
-        rmse = plain_rmse if rule is None or rule.or_plain else math.nan
-        return Metrics(math.nan, math.nan, math.nan, rmse, math.nan, plain_rmse, scores.size, note=constant)
-    srocc, krocc = _pearson(rankdata(scores), rankdata(labels)), float(kendalltau(scores, labels).statistic)
-    plain = _pearson(scores, labels), plain_rmse
+        note = constant
+    else:
+        srocc, krocc = _pearson(rankdata(scores), rankdata(labels)), kendalltau(scores, labels).statistic
+    after, plain = ((_pearson(values, labels), _rmse(values, labels)) for values in (mapped, scores))
+    return Metrics(srocc, float(krocc), *after, *plain, scores.size, note)
+
+
+def map_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str) -> tuple[Values, str]:
+    """Return predictions (video,) after a mapping, and a note; if the fit fails, as they are or NaN."""
+    scores, labels = _checked_pair(predictions, mos)
+    rule = MAPPINGS.get(mapping)
     if rule is None:
-        return Metrics(srocc, krocc, *plain, *plain, scores.size)
+        return scores, ""
     fit = fit_logistic(scores, labels, mapping)
-    if not fit.converged:
-        mapped = plain if rule.or_plain else (math.nan, math.nan)
-        note = f"{fit.note}: PLCC and RMSE are those without a mapping" if rule.or_plain else fit.note
-        return Metrics(srocc, krocc, *mapped, *plain, scores.size, note)
-    curve = fit.mapped(scores)
-    mapped = _pearson(curve, labels), _rmse(curve, labels)
-    return Metrics(srocc, krocc, *mapped, *plain, scores.size, fit.note)
+    if rule.or_plain and not fit.converged:
+        return scores, f"{fit.note}: PLCC and RMSE are those without a mapping"
+    return fit.mapped(scores), fit.note
 
 
 def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> LogisticFit:
@@ -136,32 +130,23 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     if constant := _constant_side(scores, labels):
         return _failed(constant)
     if scores.size < rule.fewest_videos:
-        each = "five" if rule.fewest_videos >= FEW_VIDEOS else "one"
-        required = f"which takes {rule.fewest_videos}, {each} for each of its four parameters"
-        return _failed(f"{scores.size} videos are too few for the mapping '{mapping}', {required}")
+        few = f"{scores.size} videos are too few for the mapping '{mapping}'"
+        return _failed(f"{few}, which takes {rule.fewest_videos}")
     o_mean, o_std = float(np.mean(scores)), float(np.std(scores))
     s_mean, s_std = float(np.mean(labels)), float(np.std(labels))
     fit = rule.fit((scores - o_mean) / o_std, (labels - s_mean) / s_std, o_std)
     if not fit.converged:
         return fit
     t1, t2, t3, t4 = fit.tau
-    tau = (t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std)
-    if not np.isfinite(tau).all():
-        return _failed(_NO_BETTER)
-    return LogisticFit(tau, converged=True, note=fit.note)
+    in_units = LogisticFit(
+        (t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std), fit.note
+    )
+    return in_units if in_units.converged else _failed(_NO_BETTER)
 
 
-def _fang_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-    return _released_fit(x, y, 0.25, absolute=False)
-
-
-def _li_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-    return _released_fit(x, y, 0.5 / deviation, absolute=True)
-
-
-def _released_fit(x: Values, y: Values, scale: float, *, absolute: bool) -> LogisticFit:
-    """Return the fit of the released codes, which starts at τ4 = `scale`."""
-    t = _least_squares(x, y, (y.max(), y.min(), 0.0, scale), absolute=absolute)
+def _released_fit(x: Values, y: Values, deviation: float, *, li: bool) -> LogisticFit:
+    """Return the fit of Fang et al., or that of Li et al., which takes |τ4|."""
+    t = _least_squares(x, y, (y.max(), y.min(), 0.0, 0.5 / deviation if li else 0.25), absolute=li)
     if t is None:
         return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
     mapped = _logistic(x, *t)
@@ -174,7 +159,7 @@ def _released_fit(x: Values, y: Values, scale: float, *, absolute: bool) -> Logi
         notes.append("the fitted logistic falls: the predictions run against the labels")
     if residual > line * (1 + 1e-3) + 1e-4:
         notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
-    return LogisticFit(t, converged=True, note="; ".join(notes))
+    return LogisticFit(t, "; ".join(notes))
 
 
 def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
@@ -204,18 +189,18 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
     rise, bottom, middle, scale = best.x.tolist()
     if 2 * best.cost / x.size > 1 - 1e-6 or _is_constant(_logistic(x, bottom + rise, bottom, middle, scale)):
         return _failed("no increasing curve is closer to the labels than their mean")
-    return LogisticFit((bottom + rise, bottom, middle, scale), converged=True)
+    return LogisticFit((bottom + rise, bottom, middle, scale))
 
 
 MAPPINGS: Registry[MappingRule | None] = Registry("mapping")
 MAPPINGS.add(DEFAULT_MAPPING, MappingRule(_increasing_fit, fewest_videos=FEW_VIDEOS, or_plain=True))
-MAPPINGS.add("logistic", MappingRule(_fang_fit))
-MAPPINGS.add("logistic-li", MappingRule(_li_fit))
+MAPPINGS.add("logistic", MappingRule(partial(_released_fit, li=False)))
+MAPPINGS.add("logistic-li", MappingRule(partial(_released_fit, li=True)))
 MAPPINGS.add("none", None)
 
 
 def _failed(note: str) -> LogisticFit:
-    return LogisticFit((math.nan, math.nan, math.nan, math.nan), converged=False, note=note)
+    return LogisticFit((math.nan, math.nan, math.nan, math.nan), note)
 
 
 def _checked_pair(predictions: ArrayLike, mos: ArrayLike) -> tuple[Values, Values]:

@@ -60,10 +60,10 @@ def predict(
     from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
     from vqafeat.evaluation.model import Model
-    from vqafeat.evaluation.predict import Scorer, videos_among
+    from vqafeat.evaluation.predict import Scorer
     from vqafeat.store.features import split_feature_sets
 
-    files = videos_among(videos)
+    files = _videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
     model = Model.load(run, score_scale, calibrated=not uncalibrated)
     all_weights = options.network_weights(weights, split_feature_sets(model.config.feature_sets))
@@ -90,6 +90,23 @@ def predict(
     if failed:
         click.echo(f"{failed} of {len(files)} videos could not be scored.", err=True)
     return options.FINISHED_WITH_FAILURES if failed else 0
+
+
+def _videos_among(paths: tuple[Path, ...]) -> list[Path]:
+    """Return the named files, and those with a video's ending in the named folders, sorted."""
+    from vqafeat.datasets.locate import VIDEO_EXTENSIONS
+    from vqafeat.errors import VideoError
+
+    files: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
+        if not inside or not inside[0].exists():
+            allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
+            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
+        files.extend(inside)
+    return files
 
 
 def score_text(scored: "ScoredVideo") -> str:

@@ -400,8 +400,7 @@ def test_compare_runs__refuses_wrong_arguments(tmp_path: Path) -> None:
     a, b, _ = three_runs(tmp_path)
     twin = write_run(tmp_path / "elsewhere" / "a", scores_of(0.3, 1))
     with pytest.raises(
-        ArgumentError,
-        match=r"'.*a', '.*elsewhere/a' go by one name, 'a'; give each run once, and rename folders",
+        ArgumentError, match=r"several runs are called 'a'; give each run once, and rename folders"
     ):
         quick([a, b, twin])
     with pytest.raises(ArgumentError, match=r"1 run\(s\) were given \(a\); a comparison takes at least two"):

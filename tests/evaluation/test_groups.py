@@ -103,10 +103,7 @@ def test_evaluate_groups__fewer_than_three_videos_are_a_note(tmp_path: Path) -> 
         rare.summary.notes[0]
         == "1 of 2 heads not measured: fewer than 3 of the group's videos are in the split"
     )
-    assert (
-        "3 videos are too few for the mapping 'logistic', which takes 4, one for each of its four parameters"
-        in rare.summary.notes[1]
-    )
+    assert "3 videos are too few for the mapping 'logistic', which takes 4" in rare.summary.notes[1]
     assert (common.summary.n, common.videos) == ((4, 4), 4)
     assert evaluate_groups(evaluation, Sized(dataset, {}), str(tmp_path / "g.csv")).ungrouped == 1  # type: ignore[arg-type]
 
@@ -304,13 +301,13 @@ def test_evaluate__refuses_videos_on_which_a_head_was_fitted(
         evaluate(mixed, parted_store, part="test-1080p")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'tiny' is in the official part 'test-4k' \(there: train 9, test 5, test-1080p "
-        r"6\)",
+        match=r"no video of 'tiny' is in the official part 'test-4k'; its label list names train 9, test 5, "
+        r"test-1080p 6",
     ):
         evaluate(run, parted_store, part="test-4k")
     with pytest.raises(
         ArgumentError,
-        match=r"no video of 'other' is in the official part 'test' \(its label list names no parts\)",
+        match=r"no video of 'other' is in the official part 'test'; its label list names no parts",
     ):
         evaluate(run, make_store(name="other"), part="test")
 

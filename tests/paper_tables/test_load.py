@@ -174,7 +174,7 @@ def test_table_of__joins_settings_of_run_row_group_and_column(make_table: MakeTa
         ({"kind": "difference", "difference": {"against": {"head": {}}}}, r"head: {} must be a valid string"),
         ({"kind": "cross"}, r"\[cross\]: missing key 'test'; add it"),
         ({"kind": "cross", "cross": {"test": ""}}, r"\[cross\]: test is empty"),
-        ({"kind": "part", "part": {"name": "tset"}}, r"unknown official part 'tset': did you mean test"),
+        ({"kind": "part", "part": {"name": "tset"}}, r"\[part\]: name: 'tset' must be 'train', 'val"),
         ({"kind": "ensemble"}, r"\[ensemble\]: missing key 'second'; add it"),
         ({"kind": "subset", "subset": {"by": "quality"}}, r"\[subset\]: missing key 'name'; add it"),
         ({"overrides": {"epochs": "many"}}, r"epochs is 'many'"),

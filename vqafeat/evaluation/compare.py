@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import isclose, isnan, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import duplicates
-from vqafeat.metrics import MAPPINGS, evaluate_predictions, fit_logistic
-from vqafeat.statistics import Comparison, Interval, PairedSplit, bootstrap_paired_difference, compare
+from vqafeat.metrics import evaluate_predictions, map_predictions
+from vqafeat.statistics import (
+    Comparison,
+    Indices,
+    Interval,
+    PairedSplit,
+    Values,
+    bootstrap_paired_difference,
+    compare,
+)
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import EVERY_MEASURE, METRICS, PREDICTIONS, MetricsSummary, Summary
@@ -25,8 +32,6 @@ _SHOWN_TOO = {"plcc": ("plcc_plain",), "rmse": ("rmse_plain", "rmse_calibrated")
 _NO_MEAN = "there is no mean over data sets whose label scales differ"
 _SAME = 1e-4  # fits of a mapping end within this of each other, whatever the order of the videos
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class ComparedPair:
@@ -34,13 +39,6 @@ class ComparedPair:
 
     comparison: Comparison
     interval: Interval
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        tested = self.comparison
-        test = {key: value for key, value in vars(tested.test).items() if key != "name"}
-        values = {"first": tested.first, "second": tested.second, **test, "p_holm": tested.p_holm}
-        return {**values, "interval": dict(vars(self.interval))}
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,13 @@ class ComparedRuns:
             plain = {measure: getattr(summary, measure).as_dict() for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
+        comparisons = []
+        for pair in self.pairs:
+            values = {**vars(pair.comparison), **vars(pair.comparison.test), "interval": vars(pair.interval)}
+            del values["test"]
+            comparisons.append(values)
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
-        return {**about, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
+        return {**about, "runs": runs, "comparisons": comparisons}
 
 
 def compare_runs(
@@ -90,17 +93,14 @@ def compare_runs(
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
-    The paired test takes the values that the runs recorded for each split; p is corrected by Holm's procedure
-    for the number of comparisons. The interval is a percentile bootstrap: the test videos of all splits are
-    resampled with replacement, and each split is measured again in both runs, with its mapping as fitted to
-    the whole test part. It holds for these splits and heads, not for other splits or another training. On
-    several data sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
+    The paired test takes the values that the runs recorded for each split. The bootstrap measures each split
+    again in both runs on resampled videos, with its mapping as fitted to the whole test part. On several data
+    sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
 
     Args:
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
-        resamples: number of bootstrap samples for each interval.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
@@ -111,12 +111,14 @@ def compare_runs(
     first = next(iter(runs.values()))
     # one order of videos for every pair, whatever the order in a run's files
     videos = sorted({video for split in first.splits for video in split["test"]})
+    test_parts = _test_parts(first, videos)
     scores = {name: _scores(run, measure) for name, run in runs.items()}
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
     pairs = []
     for tested in compare(series, test, None if baseline is None else _name(baseline)):
-        splits = _paired_splits(first, videos, scores[tested.first], scores[tested.second])
+        both = zip(scores[tested.first], scores[tested.second], test_parts, strict=True)
+        splits = [PairedSplit(one, two, *part) for one, two, part in both]
         interval = _interval(splits, measure, resamples, tested.test.mean_difference)
         pairs.append(ComparedPair(tested, interval))
     return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
@@ -133,9 +135,8 @@ def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]
         folders.append(baseline)
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
-        same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
         next_step = "give each run once, and rename folders of one name"
-        raise ArgumentError(f"{same} go by one name, '{twice[0]}'; {next_step}.")
+        raise ArgumentError(f"several runs are called '{twice[0]}'; {next_step}.")
     if len(folders) < 2:
         given = ", ".join(names) or "none"
         raise ArgumentError(f"{len(folders)} run(s) were given ({given}); a comparison takes at least two.")
@@ -160,9 +161,8 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
     return summary
 
 
-def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
-    names = [one.name for one in run.config.datasets]
-    return np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
+def _dataset_numbers(run: Run, videos: Sequence[str]) -> Indices:
+    return np.array([dataset_number(video, run.config.dataset_names) for video in videos], dtype=np.intp)
 
 
 def _scores(run: Run, measure: str) -> list[Values]:
@@ -179,47 +179,33 @@ def _scores(run: Run, measure: str) -> list[Values]:
             mos, groups = np.array([row.mos for row in rows]), _dataset_numbers(run, videos)
             for group in np.unique(groups):
                 own = groups == group
-                values[own] = _mapped(values[own], mos[own], run.config.mapping)
+                values[own], _ = map_predictions(values[own], mos[own], run.config.mapping)
         scores.append(values)
     return scores
 
 
-def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
-    """Return mapped predictions; where the fit fails, plain ones or NaN, by the rule of the mapping."""
-    rule = MAPPINGS.get(mapping)
-    if rule is None:
-        return predictions
-    fit = fit_logistic(predictions, mos, mapping)
-    return predictions if rule.or_plain and not fit.converged else fit.mapped(predictions)
-
-
-def _paired_splits(
-    run: Run, tested: Sequence[str], first: Sequence[Values], second: Sequence[Values]
-) -> list[PairedSplit]:
-    """Return the test parts with the scores of two runs; `tested` is the order of all videos."""
-    numbers = {video: number for number, video in enumerate(tested)}
-    pairs = []
+def _test_parts(run: Run, tested: Sequence[str]) -> list[tuple[Values, Indices, Indices | None]]:
+    """Return the labels, the numbers in `tested` and the data sets of each split's test videos."""
+    numbers, parts = {video: number for number, video in enumerate(tested)}, []
     for number, split in enumerate(run.splits):
         videos = sorted(split["test"])
         mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
         rows = np.array([numbers[video] for video in videos], dtype=np.intp)
-        groups = _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None
-        pairs.append(PairedSplit(first[number], second[number], mos, rows, groups))
-    return pairs
+        parts.append((mos, rows, _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None))
+    return parts
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
     """Return the bootstrap interval of a mean difference; the runs' own metrics give `difference`."""
     kind = measure.partition("_")[0]
-    interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
+    interval = replace(bootstrap_paired_difference(splits, kind, resamples=resamples), measure=measure)
     if kind == "rmse" and splits[0].groups is not None:
-        none = replace(interval, difference=nan, low=nan, high=nan, note=_NO_MEAN)
-        return replace(none, measure=measure, resamples=0)
+        return replace(interval, difference=nan, low=nan, high=nan, resamples=0, note=_NO_MEAN)
     own, notes = interval.difference, [interval.note] if interval.note else []
-    if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
+    if not np.isclose(difference, own, _SAME, _SAME, equal_nan=True):
         other = f"but {own:.6g} in {PREDICTIONS}, which the interval is of"
         notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
-    return replace(interval, measure=measure, difference=difference, note="; ".join(notes))
+    return replace(interval, difference=difference, note="; ".join(notes))
 
 
 # table XV gives ratios of two decimals
@@ -233,9 +219,7 @@ _ROUNDING = 1e-12
 class Ensemble:
     """Blended scores of the test parts, κ·first + (1 − κ)·second, and their metrics.
 
-    Attributes:
-        kappas: one a split; `selection` says in words how they were selected.
-        mapping: applied before PLCC and RMSE.
+    `kappas` has one κ a split, and `selection` says in words how they were selected.
     """
 
     kappas: tuple[float, ...]
@@ -256,7 +240,7 @@ def ensemble(
 
     Args:
         kappa: for all splits; without it, selected on validation.
-        mapping: applied before PLCC and RMSE; without it, the first run's own.
+        mapping: before PLCC and RMSE; without it, that of the first run.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
@@ -276,10 +260,11 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
         next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
         raise ArgumentError(f"{few}; {next_step}.")
-    rows = [_blended(one, two, number, "validation", kappa) for kappa in KAPPAS]
-    labels = [row.mos for row in rows[0]]
-    scores = [[row.prediction for row in own] for own in rows]
-    sroccs = [evaluate_predictions(own, labels, mapping="none").srocc for own in scores]
+    sroccs = []
+    for kappa in KAPPAS:
+        rows = _blended(one, two, number, "validation", kappa)
+        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
+        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")
@@ -291,7 +276,7 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
 def _blended(one: Run, two: Run, number: int, part: str, kappa: float) -> list[Prediction]:
     blended = []
     for video in one.splits[number][part]:
-        own, other = one.held_out[number, part, video], two.held_out[number, part, video]
+        own, other = (run.held_out[number, part, video] for run in (one, two))
         score = kappa * own.prediction + (1 - kappa) * other.prediction
-        blended.append(Prediction(number, part, video, own.content, own.mos, score))
+        blended.append(replace(own, prediction=score, score=nan))
     return blended

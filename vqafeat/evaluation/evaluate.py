@@ -63,7 +63,7 @@ def evaluate(
         part: official part of the data set whose videos are measured by each head instead.
     """
     config, dataset = Run(run).config, source.dataset
-    own = dataset.name in [one.name for one in config.datasets]
+    own = dataset.name in config.dataset_names
     model = Model.load(run, dataset.name if own else None)
     frame_input = config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
@@ -115,10 +115,9 @@ def _select_tests(
     videos = [video.name for video in dataset.videos if part in (None, video.split)]
     if not videos:
         counts = Counter(video.split for video in dataset.videos if video.split)
-        there = ", ".join(f"{name} {count}" for name, count in counts.items())
-        known = f"there: {there}" if there else "its label list names no parts"
+        known = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no parts"
         missing = f"no video of '{dataset.name}' is in the official part '{part}'"
-        raise ArgumentError(f"{missing} ({known}); name a part that is there.")
+        raise ArgumentError(f"{missing}; its label list names {known}.")
     all_videos = [videos] * len(model.heads)
     of_part = f"the official part '{part}' of " if part else ""
     words = f"all {len(videos)} videos of {of_part}'{dataset.name}'"
@@ -162,7 +161,7 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
 
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:
     """Return the videos of each split that are from one data set, by their names there; empty if none are."""
-    names = [one.name for one in model.config.datasets]
+    names = model.config.dataset_names
     if dataset not in names:
         return []
     if len(names) == 1:
@@ -176,7 +175,7 @@ def _notes_of_other_data(
     """Return notes on scales and on videos named as training videos; some data sets hold the same clips."""
     scales = f"scores are on the scale of '{model.trained_on.name}', labels on that of '{dataset.name}'"
     notes = [f"{scales}: RMSE without a mapping is left out"]
-    own = [split for one in model.config.datasets for split in _splits_of(splits, model, one.name)]
+    own = [split for name in model.config.dataset_names for split in _splits_of(splits, model, name)]
     if shared := set(measured) & {name for split in own for name in split["train"]}:
         notes.append(
             f"{len(shared)} of the {len(measured)} measured videos are named as videos in the run's own "

@@ -16,7 +16,7 @@ from vqafeat.io import duplicates, summarize
 from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.store.features import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
-from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
+from vqafeat.training.results import MetricsSummary
 
 Value = TypeVar("Value")
 FEWEST_TO_MEASURE = 3
@@ -60,11 +60,11 @@ class GroupEvaluation:
 
 def check_grouping(by: str, quality_threshold: float | None = None) -> None:
     """Refuse what cannot group any videos, before they are measured."""
-    if _is_csv(by) and not Path(by).is_file():
-        known = ", ".join(GROUPINGS)
-        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if not _is_csv(by):
         GROUPINGS.get(by)
+    elif not Path(by).is_file():
+        known = ", ".join(GROUPINGS)
+        raise ArgumentError(f"by is '{by}', which is no file; give the path of a CSV, or one of {known}.")
     if quality_threshold is not None and by != "quality":
         other = f"but the groups are by '{by}'; leave it out, or group by quality"
         raise ArgumentError(f"quality_threshold is {quality_threshold:g}, {other}.")
@@ -102,32 +102,28 @@ def group_videos(
     """Return the groups of some videos of a store; arguments and errors as in `evaluate_groups`."""
     check_grouping(by, quality_threshold)
     if _is_csv(by):
-        return _by_csv(source, videos, Path(by))
-    if by == "quality":
-        return by_quality(source, videos, quality_threshold)
-    groups: Groups = GROUPINGS.get(by)(source, videos)
+        return _by_csv(videos, Path(by))
+    options = {} if quality_threshold is None else {"threshold": quality_threshold}
+    groups: Groups = GROUPINGS.get(by)(source, videos, **options)
     return groups
 
 
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
     """Return the metrics of some test videos head by head; NaN and a note for a head with under three."""
-    by_head = [[row for row in rows if row.split == head] for head in range(heads)]
-    metrics, rmse = list[Metrics | None](), []
-    for own in by_head:
-        enough = len(own) >= FEWEST_TO_MEASURE
-        scores, labels = [row.prediction for row in own], [row.mos for row in own]
-        metrics.append(evaluate_predictions(scores, labels, mapping) if enough else None)
-        rmse.append(calibrated_rmse(own) if enough else nan)
-    notes = numbered_notes([item.note if item else "" for item in metrics])
-    if few := metrics.count(None):
-        count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
-        notes.insert(0, f"{few} of {heads} heads not measured: {count}")
-    summaries = {
-        name: Summary.of([getattr(item, name, nan) for item in metrics])
-        for name in (*MEASURES, "plcc_plain", "rmse_plain")
-    }
-    summaries["rmse_calibrated"] = Summary.of(rmse)
-    return MetricsSummary(**summaries, n=tuple(map(len, by_head)), notes=tuple(notes), datasets={})
+    metrics, rmse, few = [], [], 0
+    for head in range(heads):
+        own = [row for row in rows if row.split == head]
+        if len(own) < FEWEST_TO_MEASURE:
+            few += 1
+            metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own)))
+            rmse.append(nan)
+        else:
+            scores, labels = [row.prediction for row in own], [row.mos for row in own]
+            metrics.append(evaluate_predictions(scores, labels, mapping))
+            rmse.append(calibrated_rmse(own))
+    count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
+    notes = [f"{few} of {heads} heads not measured: {count}"] if few else []
+    return MetricsSummary.of(metrics, notes, rmse)
 
 
 def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:
@@ -153,9 +149,8 @@ def _li_class(width: int, height: int) -> str:
 def by_short_side(source: FeatureReader, videos: Sequence[str]) -> Groups:
     """Shorter side at most 480, 720 or 1080 samples, or more."""
     names = (*(f"<={side}p" for side in _SHORT_SIDES), f">{_SHORT_SIDES[-1]}p")
-    of = {
-        video: names[bisect_left(_SHORT_SIDES, min(size))] for video, size in _sizes(source, videos).items()
-    }
+    sizes = _sizes(source, videos)
+    of = {video: names[bisect_left(_SHORT_SIDES, min(size))] for video, size in sizes.items()}
     return Groups("by the shorter side in samples, each class without the ones before", names, of)
 
 
@@ -191,7 +186,7 @@ def by_part(source: FeatureReader, videos: Sequence[str]) -> Groups:
     return Groups(f"official parts of '{source.dataset.name}'", SPLIT_NAMES, of)
 
 
-def _by_csv(source: FeatureReader, videos: Sequence[str], path: Path) -> Groups:
+def _by_csv(videos: Sequence[str], path: Path) -> Groups:
     table = read_table(path)
     if table.header != _CSV_COLUMNS:
         columns, required = ",".join(table.header), ",".join(_CSV_COLUMNS)

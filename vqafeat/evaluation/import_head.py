@@ -33,13 +33,13 @@ _GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 class Layout:
     """The layers of a released network, released name → name in this package's `head`.
 
-    The released network creates the `unused` parameters but never runs them.
+    `others` starts the names of parameters that are not layers of the head.
     """
 
     head: str
     described: str
     layers: Mapping[str, str]
-    unused: tuple[str, ...] = ()
+    others: str
 
     @property
     def names(self) -> dict[str, str]:
@@ -53,8 +53,7 @@ class Layout:
     def problems(self, released: Mapping[str, Tensor]) -> list[str]:
         """Return how a state dict differs from this layout, in words."""
         names = self.names
-        lines = [name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)]
-        foreign = [name for name in released if name not in {*names, *self.unused, *lines}]
+        foreign = [name for name in released if name not in names and not name.startswith(self.others)]
         missing = [f"{name} is missing" for name in names if name not in released]
         return missing + [f"{name} is not of that network" for name in foreign]
 
@@ -65,7 +64,7 @@ _LAYOUTS = (
         "sub-gru",
         "VSFA's released head",
         {"ann.fc0": "reduce.linear", "rnn": "recurrence", "q": "score"},
-        unused=("ann.fc.weight", "ann.fc.bias"),
+        others="ann.fc.",  # created, but never run
     ),
     # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
     # https://github.com/zwx8981/TCSVT-2022-BVQA
@@ -79,6 +78,7 @@ _LAYOUTS = (
             "nlm.0": "steepen",
             "nlm.2": "stretch",
         },
+        others=_LINES,
     ),
 )
 

@@ -37,7 +37,7 @@ class Model:
     Args:
         heads: one a split; heads with several label scales are built for that of `scale_of`.
         scale_of: the data set whose label scale scores are on; without it, the run's first.
-        calibrations: without them, scores are the heads' own output.
+        calibrations: without them, scores are the output of the heads.
         folder: of the run; without it, the training videos are not known.
     """
 

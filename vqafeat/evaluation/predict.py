@@ -13,7 +13,6 @@ import numpy.typing as npt
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones import feature_set as feature_sets
 from vqafeat.datasets import RawGeometry
-from vqafeat.datasets.locate import VIDEO_EXTENSIONS
 from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
@@ -69,31 +68,29 @@ class ScoreChecks:
 
         `sha256` is that of the video's file; `features` are (frame, channel).
         """
-        messages, unseen = [], self.held_out(sha256, splits)
+        messages, unseen = list[str](), self.held_out(sha256, splits)
+        low, high = model.trained_on.mos_range
+        labels = f"the labels' range, {low:g} to {high:g}"
         if seen := len(splits) - len(unseen):
             heads = "the head was" if len(splits) == 1 else f"{seen} of {len(splits)} heads were"
             video = f"it is the training or validation video '{self.fitted_on[sha256][0]}'"
             others = f"; --held-out takes the other {len(unseen)}" if unseen else ""
             messages.append(f"{video}: {heads} fitted on it{others}")
-        messages += self._warnings_of_scores(splits, scores, model)
+        if model.calibrations is None:
+            if outside := int(np.sum((scores < low) | (scores > high))):
+                messages.append(f"{outside} of {len(scores)} scores are outside of {labels}")
+        else:
+            if (std := _std(scores)) > self.rmse:
+                more = f"more than their RMSE on held-out videos, {self.rmse:.3g}"
+                messages.append(f"the heads disagree: ± {std:.3g}, {more}")
+            if at_end := int(np.isin(scores, (low, high)).sum()):
+                messages.append(f"{at_end} of {len(scores)} scores are limited to an end of {labels}")
+            notes = Counter(model.calibrations[split].note for split in splits)
+            messages += [f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note]
         if self.features is not None and (distance := self.features.relative_distance(features)) > 1:
             far = f"{distance:.2g} times as far from the training videos as the farthest of them"
             messages.append(f"its features are outside of what training saw: {far}")
         return tuple(messages)
-
-    def _warnings_of_scores(self, splits: Sequence[int], scores: Values, model: Model) -> Iterator[str]:
-        low, high = model.trained_on.mos_range
-        labels = f"the labels' range, {low:g} to {high:g}"
-        if model.calibrations is None:
-            if outside := int(np.sum((scores < low) | (scores > high))):
-                yield f"{outside} of {len(scores)} scores are outside of {labels}"
-            return
-        if (std := _std(scores)) > self.rmse:
-            yield f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}"
-        if at_end := int(np.isin(scores, (low, high)).sum()):
-            yield f"{at_end} of {len(scores)} scores are limited to an end of {labels}"
-        notes = Counter(model.calibrations[split].note for split in splits)
-        yield from (f"{count} of {len(splits)} heads: {note}" for note, count in notes.items() if note)
 
 
 @dataclass(frozen=True)
@@ -217,20 +214,6 @@ class Scorer:
             frame_scores=frame_scores,
             warnings=self.checks.warnings(digest, splits, scores, features.values, model),
         )
-
-
-def videos_among(paths: Sequence[Path]) -> list[Path]:
-    """Return the named files, and those with a video's ending in the named folders, sorted."""
-    files: list[Path] = []
-    for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_EXTENSIONS)
-        if not inside or not inside[0].exists():
-            allowed = f"name files ({', '.join(VIDEO_EXTENSIONS[:4])} …) or folders"
-            raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
-        files.extend(inside)
-    return files
 
 
 def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[feature_sets.FeatureExtractor]:

@@ -1,7 +1,8 @@
 """The papers' figures, drawn from filled tables."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.format import title
 from vqafeat.paper_tables.run import TableResult
-from vqafeat.paper_tables.table import Heading
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.training.run import Run
 
@@ -34,17 +33,27 @@ def plot_table(result: TableResult, folder: Path) -> list[Path]:
     return FIGURES[result.table.plot](result, folder / f"{result.table.name}.png")
 
 
-def lines_over_columns(result: TableResult, path: Path) -> list[Path]:
-    """Draw a line for each row over the columns."""
-    rows = [result.row(number) for number in range(len(result.table.rows))]
-    return _plot_lines(result, result.table.rows, rows, result.table.columns, path)
-
-
-def lines_over_rows(result: TableResult, path: Path) -> list[Path]:
-    """Draw a line for each column over the rows."""
-    width = len(result.table.columns)
-    columns = [result.cells[number::width] for number in range(width)]
-    return _plot_lines(result, result.table.columns, columns, result.table.rows, path)
+def lines(result: TableResult, path: Path, *, over_rows: bool) -> list[Path]:
+    """Draw a line for each column over the rows, or for each row over the columns."""
+    names, ticks = result.table.rows, result.table.columns
+    cells = [result.row(number) for number in range(len(names))]
+    if over_rows:
+        names, ticks, cells = ticks, names, list(zip(*cells, strict=True))
+    positions = range(len(ticks))
+    with _axes(result, (8, 4.8), path) as axes:
+        for number, (heading, line) in enumerate(zip(names, cells, strict=True)):
+            measured, published = [item.value for item in line], [item.published for item in line]
+            style = _style(number)
+            if any(map(isfinite, measured)):
+                axes.plot(positions, measured, label=heading.words, **style)
+            if any(map(isfinite, published)):
+                style |= {"linestyle": ":", "fillstyle": "none"}
+                axes.plot(positions, published, label=f"{heading.words}, published", **style)
+        words = [heading.words for heading in ticks]
+        axes.set_xticks(positions, words, rotation=20, ha="right", parse_math=False)
+        axes.set_ylabel(_measures(result))
+        axes.legend(fontsize=7, ncols=2)
+    return [path]
 
 
 def scatter(result: TableResult, path: Path) -> list[Path]:
@@ -52,16 +61,15 @@ def scatter(result: TableResult, path: Path) -> list[Path]:
     written = []
     for number, heading in enumerate(result.table.rows):
         runs = [run for item in result.row(number) if item.measured for run in item.measured.runs]
-        if runs:
-            run = Run(runs[0])
-            tests = [row for row in run.predictions if row.part == "test"]
-            own_path = path.with_stem(f"{path.stem}-{number + 1}")
-            name = f"{heading.words}{', stand-in data' if result.stands_in else ''}"
-            scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
-            config = run.config
-            written.append(
-                plot_predictions(scores, labels, config.score_name, name, own_path, config.mapping)
-            )
+        if not runs:
+            continue
+        run = Run(runs[0])
+        tests = [row for row in run.predictions if row.part == "test"]
+        scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
+        name = heading.words + (", stand-in data" if result.stands_in else "")
+        own_path = path.with_stem(f"{path.stem}-{number + 1}")
+        score_name, mapping = run.config.score_name, run.config.mapping
+        written.append(plot_predictions(scores, labels, score_name, name, own_path, mapping))
     return written
 
 
@@ -100,8 +108,8 @@ def trade_off(result: TableResult, path: Path) -> list[Path]:
 
 # (filled table, path of its plot) → the files that were written
 FIGURES: dict[str, Callable[[TableResult, Path], list[Path]]] = {
-    "lines-over-columns": lines_over_columns,
-    "lines-over-rows": lines_over_rows,
+    "lines-over-columns": partial(lines, over_rows=False),
+    "lines-over-rows": partial(lines, over_rows=True),
     "scatter": scatter,
     "bars": bars,
     "trade-off": trade_off,
@@ -129,27 +137,3 @@ def _measures(result: TableResult) -> str:
 
 def _plot_title(result: TableResult) -> str:
     return title(result) + (" (stand-in data)" if result.stands_in else "")
-
-
-def _plot_lines(
-    result: TableResult,
-    names: Sequence[Heading],
-    lines: Sequence[Sequence[CellResult]],
-    ticks: Sequence[Heading],
-    path: Path,
-) -> list[Path]:
-    positions = range(len(ticks))
-    with _axes(result, (8, 4.8), path) as axes:
-        for number, (heading, cells) in enumerate(zip(names, lines, strict=True)):
-            measured, published = [item.value for item in cells], [item.published for item in cells]
-            style = _style(number)
-            if any(map(isfinite, measured)):
-                axes.plot(positions, measured, label=heading.words, **style)
-            if any(map(isfinite, published)):
-                style |= {"linestyle": ":", "fillstyle": "none"}
-                axes.plot(positions, published, label=f"{heading.words}, published", **style)
-        words = [heading.words for heading in ticks]
-        axes.set_xticks(positions, words, rotation=20, ha="right", parse_math=False)
-        axes.set_ylabel(_measures(result))
-        axes.legend(fontsize=7, ncols=2)
-    return [path]

@@ -20,7 +20,6 @@ class FitCache:
 
     Attributes:
         runs: folder of the run folders.
-        jobs: number of processes; results do not depend on it.
         images: image set → its folder or label file.
         weights: network that processes images → weights file.
         fast_copy: (store, feature sets joined by +) → a reader of the same that is faster.

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from html import escape
+from importlib.resources import files
 from itertools import groupby
 from math import isfinite, nan
 from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from vqafeat.io import csv_text
 from vqafeat.metrics import FEW_VIDEOS
@@ -19,11 +22,6 @@ QUOTED = "†"
 FEW = "‡"
 _OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
-
-
-def difference(result: CellResult, digits: int) -> str:
-    """Return measured − published with its sign, in the digits of the measured value."""
-    return signed(result.rounded_difference(digits), digits)
 
 
 def _measured_text(result: CellResult, digits: int) -> str:
@@ -45,8 +43,9 @@ def cell_text(result: CellResult, digits: int) -> str:
     shown = _measured_text(result, digits)
     if not published:
         return shown
-    compared = f", {difference(result, digits)}" if isfinite(result.difference) else ""
-    return f"{shown} ({published}{compared})"
+    if isfinite(result.difference):
+        published += f", {signed(result.rounded_difference(digits), digits)}"
+    return f"{shown} ({published})"
 
 
 def title(result: TableResult) -> str:
@@ -81,13 +80,8 @@ def _run_notes(result: TableResult) -> list[str]:
 
 def as_dict(result: TableResult, store: StorePath) -> dict[str, Any]:
     """Return the table as JSON values."""
-    table = result.table
     return {
-        "name": table.name,
-        "label": table.label,
-        "paper": table.paper,
-        "title": table.title,
-        "caption": table.caption,
+        **{key: getattr(result.table, key) for key in ("name", "label", "paper", "title", "caption")},
         "data": result.words,
         "stands_in": result.stands_in,
         "cells": [_cell_dict(item, result) for item in result.cells],
@@ -200,18 +194,18 @@ def _latex_line(cells: list[str]) -> str:
 def _latex_header(result: TableResult, heads: int) -> list[str]:
     columns = result.table.columns
     names = _latex_line([""] * heads + [column.name for column in columns])
-    if not any(column.group for column in columns):
-        return [names]
     groups, rules, first = [""] * heads, [], heads + 1
     for name, count in _spans(columns):
         groups.append(rf"\multicolumn{{{count}}}{{c}}{{{name.translate(_LATEX)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
         first += count
-    return [" & ".join(groups) + r" \\", " ".join(rules), names]
+    return [" & ".join(groups) + r" \\", " ".join(rules), names] if rules else [names]
 
 
 def _spans(headings: Sequence[Heading]) -> list[tuple[str, int]]:
-    """Return the groups of headings, each with the number of headings that follow one another in it."""
+    """Return the groups of headings with the number of adjacent headings in each; nothing without groups."""
+    if not any(heading.group for heading in headings):
+        return []
     groups = groupby(heading.group for heading in headings)
     return [(name, len(list(members))) for name, members in groups]
 
@@ -226,34 +220,19 @@ def comma_separated(result: TableResult, store: StorePath) -> str:
 
 def html(result: TableResult, store: StorePath) -> str:
     """Return the elements of the table and its notes, for a page."""
-    table, (rows, heads) = result.table, _rows(result)
-    empty = "<td></td>" * heads
-    header = ["".join(f'<th scope="col">{escape(column.name)}</th>' for column in table.columns)]
-    if any(column.group for column in table.columns):
-        cell = '<th scope="colgroup" colspan="{}">{}</th>'
-        header.insert(0, "".join(cell.format(count, escape(name)) for name, count in _spans(table.columns)))
-    body = []
-    for row in rows:
-        cells = [f'<th scope="row">{escape(name)}</th>' for name in row[:heads]]
-        cells += [f"<td>{escape(text)}</td>" for text in row[heads:]]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    items = [escape(note) for note in notes(result)]
-    items += [f"To make it: <code>{escape(line)}</code>" for line in commands_for(result.missing, store)]
-    return "\n".join(
-        [
-            f'<table id="{escape(table.name)}">',
-            f"<caption>{escape(title(result))}</caption>",
-            "<thead>",
-            *(f"<tr>{empty}{cells}</tr>" for cells in header),
-            "</thead>",
-            "<tbody>",
-            *body,
-            "</tbody>",
-            "</table>",
-            "<ul>",
-            *(f"<li>{item}</li>" for item in items),
-            "</ul>",
-        ]
+    rows, heads = _rows(result)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    return environment.from_string((files("vqafeat.paper_tables") / "table.html").read_text("utf-8")).render(
+        table=result.table,
+        title=title(result),
+        corner=Markup("<td></td>" * heads),
+        spans=_spans(result.table.columns),
+        rows=rows,
+        heads=heads,
+        notes=notes(result),
+        commands=commands_for(result.missing, store),
     )
 
 

@@ -1,21 +1,9 @@
-"""Reading of a paper table from a TOML file, checked key by key.
-
-    title, paper, label   required texts; `label` is what the paper calls it, "Table 1"
-    plot                  of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
-    caption, digits       choices of the protocol in words; digits of measured values
-    statistic             mean, mean-std or median
-    [tolerance]           measure → largest difference that --check accepts
-    [run]                 settings of all cells
-    [[groups]]            groups of columns: a name, and settings; each group has all [[columns]]
-    [[columns]]           a name, and settings of the column
-    [[rows]]              name, group, published, and settings of the row; `published` is a text with one
-                          value a column, "-" for none
-    [recorded]            row, databases, splits: predictions that the authors published; `unlike`: data sets
-                          whose recorded videos differ from those of the printed numbers
+"""Reading of a paper table from a TOML file, checked key by key; docs/guide/tables.md explains the keys.
 
 A cell joins the settings of [run], its row, its group and its column; later ones replace earlier ones. The
 settings are the values of a `TableFit`, `kind` with a table of that name for its options, `measure`,
-`statistic`, and `quoted = true` for a cell that shows a published value and is not measured.
+`statistic`, and `quoted = true` for a cell that shows a published value and is not measured. `published` of a
+row is a text with one value a column, "-" for none.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -82,12 +70,7 @@ _SHOWN = [item.name for item in fields(_Shown)]
 
 
 def load_table(name_or_path: str) -> PaperTable:
-    """Return a shipped table by name, or a user's by the path of its .toml.
-
-    Raises:
-        UnknownNameError: no table of that name is shipped; the nearest names are given.
-        DatasetError: the file cannot be read, or a key or value is not allowed.
-    """
+    """Return a shipped table by name, or a user's by the path of its .toml."""
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
         near = get_close_matches(name_or_path.lower(), table_names(), n=3, cutoff=0.4)

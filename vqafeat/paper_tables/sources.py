@@ -1,13 +1,11 @@
 """The stores that hold the features of a table, and a small store in place of all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
@@ -84,66 +82,30 @@ _FEWEST_CONTENTS = 3
 AGAIN = "-again"
 
 
-@dataclass(frozen=True)
 class DemoShare:
     """A share of a store's contents as a data set with official parts, and one feature set under two names.
 
     It is a `FeatureReader`.
 
-    Attributes:
+    Args:
         feature_set: the one that is used in place of all others.
-        part: number of the share, from 0.
-        parts: how many shares there are.
+        part: number of the share, from 0, of `parts` shares.
     """
 
-    store: FeatureStore
-    feature_set: str
-    part: int = 0
-    parts: int = 1
-
-    def __post_init__(self) -> None:
-        if len(self._contents) < _FEWEST_CONTENTS:
-            contents = len({video.content for video in self.store.dataset.videos})
+    def __init__(self, store: FeatureStore, feature_set: str, part: int = 0, parts: int = 1) -> None:
+        whole = store.dataset
+        contents = sorted({video.content for video in whole.videos})
+        own = contents[part::parts]
+        if len(own) < _FEWEST_CONTENTS:
             raise StoreError(
-                f"{contents} contents of '{self.store.dataset_name}' are too few to stand in for "
-                f"{self.parts} data sets; each takes at least {_FEWEST_CONTENTS}."
+                f"{len(contents)} contents of '{whole.name}' are too few to stand in for {parts} data sets; "
+                f"each takes at least {_FEWEST_CONTENTS}."
             )
-
-    @property
-    def path(self) -> StorePath:
-        """The path of the store."""
-        return self.store.path
-
-    @cached_property
-    def _contents(self) -> list[str]:
-        return sorted({video.content for video in self.store.dataset.videos})[self.part :: self.parts]
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The data set: a fifth of the contents is its part test, another fifth its part test-1080p."""
-        whole, contents = self.store.dataset, self._contents
-        fifth = max(1, len(contents) // 5)
-        part_of = dict.fromkeys(contents, "train")
-        part_of.update(dict.fromkeys(contents[-2 * fifth : -fifth], "test"))
-        part_of.update(dict.fromkeys(contents[-fifth:], "test-1080p"))
-        videos = tuple(
-            Video(video.name, video.mos, video.content, part_of[video.content])
-            for video in whole.videos
-            if video.content in part_of
-        )
-        name = whole.name if self.parts == 1 else f"{whole.name}-{self.part + 1}of{self.parts}"
-        share = replace(whole, name=name, videos=videos, stored_permutations=None, digest="")
-        return replace(share, digest=dataset_digest(share))
-
-    @property
-    def datasets(self) -> tuple[Dataset, ...]:
-        """The data set."""
-        return (self.dataset,)
-
-    @property
-    def member_numbers(self) -> npt.NDArray[np.intp]:
-        """(video,) zeros."""
-        return np.zeros(len(self.dataset.videos), dtype=np.intp)
+        self.store, self.feature_set = store, feature_set
+        self.path, self.seconds, self.source = store.path, store.seconds, store.source
+        self.dataset = _with_parts(whole, own, "" if parts == 1 else f"-{part + 1}of{parts}")
+        self.datasets = (self.dataset,)
+        self.member_numbers = np.zeros(len(self.dataset.videos), dtype=np.intp)
 
     def feature_sets(self) -> list[str]:
         """Return both names of the feature set."""
@@ -162,13 +124,20 @@ class DemoShare:
         """Return the features of a video."""
         return self.store.read(feature_set.removesuffix(AGAIN), video)
 
-    def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
-        """Return (frame,) presentation times."""
-        return self.store.seconds(video)
 
-    def source(self, video: str) -> dict[str, Any] | None:
-        """Return the digest and the size of a video's file."""
-        return self.store.source(video)
+def _with_parts(whole: Dataset, contents: Sequence[str], suffix: str) -> Dataset:
+    """Return the videos of some contents; a fifth of these is the part test, another fifth test-1080p."""
+    fifth = max(1, len(contents) // 5)
+    part_of = dict.fromkeys(contents, "train")
+    part_of |= dict.fromkeys(contents[-2 * fifth : -fifth], "test")
+    part_of |= dict.fromkeys(contents[-fifth:], "test-1080p")
+    videos = tuple(
+        Video(video.name, video.mos, video.content, part_of[video.content])
+        for video in whole.videos
+        if video.content in part_of
+    )
+    share = replace(whole, name=whole.name + suffix, videos=videos, stored_permutations=None, digest="")
+    return replace(share, digest=dataset_digest(share))
 
 
 class DemoStores(FeatureStores):

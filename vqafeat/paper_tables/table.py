@@ -71,7 +71,6 @@ class Published:
     """A number that a paper prints.
 
     Attributes:
-        std: the deviation, or NaN.
         text: the number with the printed digits.
         collected: the paper took it from another paper (marked `*` in Li et al.).
         approximate: it was read off a plot.
@@ -116,9 +115,8 @@ class Cell:
 
     Attributes:
         kind: a name in `CELL_TYPES`.
-        options: the `CellType` of that name with its options; None if the cell is only quoted.
-        statistic: of the measure over the splits.
-        request: the fit to be measured; None if the cell is only quoted.
+        options: the `CellType` of that name with its options; None if the cell is quoted.
+        request: the fit to be measured; None if the cell is quoted.
     """
 
     row: int
@@ -141,9 +139,7 @@ class Recorded:
     """The row of a table that predictions published by its authors can fill.
 
     Attributes:
-        row: name of the row.
         databases: data set → its key in the file.
-        splits: how many splits of the file are read.
         unlike: data set → how the recorded videos differ from those of the printed numbers, in words.
     """
 

@@ -52,7 +52,6 @@ class CellResult:
     Attributes:
         missing: the feature sets that the stores lack.
         reasons: everything that is missing, in words.
-        failure: the error that stopped the measurement.
         comparable: the published number is of the same videos.
     """
 

@@ -11,7 +11,7 @@ from vqafeat.store.features import FeatureReader
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
-from vqafeat.training.run import Run
+from vqafeat.training.run_config import RunConfig
 
 # labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
 _LOWEST, _HIGHEST = 1.0, 5.0
@@ -43,7 +43,7 @@ class SubsetCell(CellType):
         """Return the measure of the heads on the group's videos in their test parts."""
         run, group = task.fits.fit(task.request), self._group(task)
         rows = [row for row in run.predictions if row.part == "test" and row.video in group]
-        scaled, splits = _on_one_range(run, rows), run.config.splits
+        scaled, splits = [_on_one_range(row, run.config) for row in rows], run.config.splits
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
         note = f"{few} of {splits} splits have no value: too few of the group's videos are in their test part"
@@ -74,14 +74,9 @@ class SubsetCell(CellType):
         return low + (self.threshold - _LOWEST) / (_HIGHEST - _LOWEST) * (high - low)
 
 
-def _on_one_range(run: Run, rows: list[Prediction]) -> list[Prediction]:
-    """Return the rows with labels and scores brought from each data set's range to 1 to 5."""
-    names = [dataset.name for dataset in run.config.datasets]
-
-    def scaled(row: Prediction) -> Prediction:
-        low, high = run.config.datasets[dataset_number(row.video, names)].mos_range
-        slope = (_HIGHEST - _LOWEST) / (high - low)
-        mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
-        return replace(row, mos=mos, prediction=score)
-
-    return [scaled(row) for row in rows]
+def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:
+    """Return the row with label and score brought from its data set's range to 1 to 5."""
+    low, high = config.datasets[dataset_number(row.video, config.dataset_names)].mos_range
+    slope = (_HIGHEST - _LOWEST) / (high - low)
+    mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))
+    return replace(row, mos=mos, prediction=score)

@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from vqafeat.datasets import SPLIT_NAMES
+from vqafeat.datasets.dataset import SplitName
 from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.compare import ensemble
 from vqafeat.evaluation.evaluate import evaluate
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
 from vqafeat.paper_tables.fits import joined
 from vqafeat.paper_tables.table import TableFit
-from vqafeat.registry import named
 from vqafeat.schema import NonEmpty
-from vqafeat.statistics import PAIRED_TESTS, PairedTest, paired_test
+from vqafeat.statistics import PairedTest, paired_test
 from vqafeat.store.features import FeatureReader
 from vqafeat.training.results import Summary
 from vqafeat.training.run import Run
@@ -73,10 +72,7 @@ class CrossCell(CellType):
 class PartCell(CellType):
     """A head measured on all videos of the official part `name`."""
 
-    name: str
-
-    def __post_init__(self) -> None:
-        named("official part", self.name, dict.fromkeys(SPLIT_NAMES))
+    name: SplitName
 
     def measured(self, task: Task) -> Measured:
         """Return the measure of all heads on the part."""
@@ -104,20 +100,12 @@ class PairedRuns(CellType):
 @CELL_TYPES.register("paired")
 @dataclass(frozen=True)
 class PairedCell(PairedRuns):
-    """The p of a paired test over the splits against another run (Fang et al., section V-C).
-
-    Attributes:
-        of: the measure that is compared.
-        test: a name in `PAIRED_TESTS`.
-    """
+    """The p of a paired test of the measure `of` over the splits (Fang et al., section V-C)."""
 
     measures = ("p",)
 
     of: str = "srocc"
-    test: str = "t"
-
-    def __post_init__(self) -> None:
-        named("paired test", self.test, PAIRED_TESTS)
+    test: Literal["t", "wilcoxon"] = "t"
 
     def measured(self, task: Task) -> Measured:
         """Return the p of the test."""
