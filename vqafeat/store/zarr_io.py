@@ -7,8 +7,7 @@ written is what Zarr's codecs would write: plain `zarr.open` reads it. All such 
 
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +25,6 @@ from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, map_concurrently, read_bytes, remove_tree, translate_network_errors
 
 CRC32C_BYTES = 4
-BLOCK_BYTES = 16 << 20
 ARRAY_OPTIONS: dict[str, Any] = {"fill_value": 0, "config": {"write_empty_chunks": True}}
 _NEXT_STEP = "run `vqafeat verify` and extract that video again."
 
@@ -98,18 +96,17 @@ def read_chunk(
 
 def crc_ok(chunk: npt.NDArray[np.uint8]) -> bool:
     """Tell whether a chunk (byte,) ends with the CRC-32C of the bytes before it."""
-    checksum = deque(_with_crc(chunk[:-CRC32C_BYTES]), maxlen=1).pop()
-    return checksum == chunk[-CRC32C_BYTES:].tobytes()
+    return _crc(chunk[:-CRC32C_BYTES]) == chunk[-CRC32C_BYTES:].tobytes()
 
 
-def _with_crc(values: npt.NDArray[np.uint8]) -> Iterator[bytes]:
-    """Yield the values block by block, then their CRC-32C."""
-    checksum = 0
-    for start in range(0, len(values), BLOCK_BYTES):
-        block = values[start : start + BLOCK_BYTES].tobytes()
-        checksum = google_crc32c.extend(checksum, block)
-        yield block
-    yield checksum.to_bytes(CRC32C_BYTES, "little")
+def _crc(values: npt.NDArray[np.uint8]) -> bytes:
+    checksum: int = google_crc32c.value(values)
+    return checksum.to_bytes(CRC32C_BYTES, "little")
+
+
+def read_array(root: zarr.Group, key: str) -> npt.NDArray[Any]:
+    """Return a whole array, read through Zarr's codecs."""
+    return np.asarray(cast("zarr.Array[Any]", root[key])[...])
 
 
 def remove_node(path: StorePath) -> None:
@@ -122,22 +119,22 @@ def remove_node(path: StorePath) -> None:
 def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArray[Any]) -> None:
     """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
 
-    The chunk is what Zarr's codecs would write, but is written block by block: Zarr needs memory for several
-    copies of a whole chunk.
+    Zarr would write the same, but needs memory for several copies of the chunk.
     """
     shape, codecs = values.shape, [Crc32cCodec()]
     root.create_array(key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS)
     chunk = (folder / key / "c").joinpath(*("0" for _ in shape))
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    blocks = _with_crc(little_endian.reshape(-1).view(np.uint8))
+    data = little_endian.reshape(-1).view(np.uint8)
     if not isinstance(chunk, Path):
-        chunk.write_bytes(b"".join(blocks))  # an object appears whole or not at all
+        chunk.write_bytes(data.tobytes() + _crc(data))  # an object appears whole or not at all
         return
     chunk.parent.mkdir(parents=True, exist_ok=True)
     # unique, since a process that was taken for dead behind a broken network may write the same chunk
     partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
-        file.writelines(blocks)
+        file.write(data.data)
+        file.write(_crc(data))
     partial.rename(chunk)
 
 
