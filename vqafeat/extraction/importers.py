@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -90,7 +90,7 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         origin=f"import vsfa {folder.name}",
         **_unknown(digest),
     )
-    rows = ((known[index].name, _array(path)) for index, path in paths.items())
+    rows = ((known[index].name, _loaded(path)) for index, path in paths.items())
     return _import_rows(store, _VSFA_FEATURE_SET, identity, rows)
 
 
@@ -165,7 +165,8 @@ def _import_rows(
     imported, left_out = 0, []
     with store.exclusive():
         store.add_feature_set(feature_set, identity)
-        for video, values in rows:
+        for video, array in rows:
+            values = array if array.dtype == np.float16 else array.astype(np.float32)
             if not np.isfinite(values).all():
                 left_out.append(video)
                 continue
@@ -177,9 +178,9 @@ def _import_rows(
 
 def _checked_width(paths: Sequence[Path]) -> int:
     """Return the width of (frame, channel) arrays; refuse other ones before anything is written."""
-    width = int(_loaded(paths[0], mapped=True).shape[-1])
+    width = int(_loaded(paths[0], "r").shape[-1])
     for path in paths:
-        shape = _loaded(path, mapped=True).shape
+        shape = _loaded(path, "r").shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             expected = f"expected (frame, {width}) as in the first file"
             raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
@@ -201,13 +202,8 @@ def _score(folder: Path, index: int) -> float:
     return score
 
 
-def _loaded(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
+def _loaded(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
+        return np.asarray(np.load(path, mmap_mode, allow_pickle=False))
     except (ValueError, EOFError, OSError) as error:
         raise DatasetError(f"'{path}' is no NumPy file or is damaged ({error}); copy it again.") from error
-
-
-def _array(path: Path) -> npt.NDArray[Any]:
-    values = _loaded(path)
-    return values if values.dtype == np.float16 else values.astype(np.float32)

@@ -105,12 +105,12 @@ class VideoState:
         features: dict[str, VideoFeatures] = {}
         for buffer in self._buffers:
             frame = np.asarray(buffer.frames, dtype=np.int32)
-            features |= {name: VideoFeatures(values, frame) for name, values in buffer.arrays().items()}
-        for name, rows in features.items():
-            if not rows.finite:
-                message = f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}"
-                hint = "store them with --dtype float32, or check the weights"
-                raise VideoError("not-finite", f"{message}; {hint}.")
+            for name, values in buffer.arrays().items():
+                features[name] = VideoFeatures(values, frame)
+                if not features[name].finite:
+                    message = f"features '{name}' of '{self.task.path}' are not finite as {values.dtype}"
+                    hint = "store them with --dtype float32, or check the weights"
+                    raise VideoError("not-finite", f"{message}; {hint}.")
         return ExtractedVideo(self._table, features)
 
     @torch.inference_mode()

@@ -1,6 +1,5 @@
 """Extraction on the machines of a Ray cluster, by workers each of which extracts as one machine does."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from vqafeat.cluster import ClusterOptions, connected, described, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import ClusterError, VideoError
 from vqafeat.extraction.extract import WorkerSetup, extract_tasks, pending_feature_sets
-from vqafeat.extraction.pipeline import Pipeline, VideoTask
+from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
 from vqafeat.remote import RemoteFile
 from vqafeat.store import remove_partial_files_after_workers
@@ -33,21 +32,15 @@ class ExtractionWorker:
 
     def __init__(self, folder: Path, setup: WorkerSetup) -> None:
         self._folder, self._setup = folder, setup
-        self._pipeline: Pipeline | None = None
-        self._exit = ExitStack()
 
-    def prepare(self) -> int:
-        """Load the networks, once, and return the number of this process."""
-        if self._pipeline is None:
-            enter(self._folder)
-            # open until this process ends
-            self._store, self._pipeline = self._exit.enter_context(self._setup.opened())
-        return os.getpid()
+    def prepare(self) -> None:
+        """Load the networks, which stay until this process ends."""
+        enter(self._folder)
+        self._exit = ExitStack()
+        self._store, self._pipeline = self._exit.enter_context(self._setup.opened())
 
     def extract(self, batch: Sequence[VideoTask]) -> ExtractionSummary:
         """Extract the videos that an earlier worker did not store before it died."""
-        self.prepare()
-        assert self._pipeline is not None
         tally = Tally()
         tasks = (task for task in batch if pending_feature_sets(self._store, task))
         extract_tasks(tasks, self._store, self._pipeline, tally)
@@ -98,7 +91,7 @@ def extract_on_ray(
             scheduler.run()
         finally:
             scheduler.stop()
-            if scheduler.lost_a_worker:  # which may have left a partial file
+            if scheduler.last_death:  # which may have left a partial file
                 remove_partial_files_after_workers(setup.store)
 
 
@@ -134,7 +127,7 @@ class _Scheduler:
         self._busy: dict[Any, tuple[Any, _Batch]] = {}
         errors = ray.exceptions
         self._deaths = (errors.RayActorError, errors.NodeDiedError, errors.ObjectLostError)
-        self._last_sign, self._last_death = time.monotonic(), ""
+        self._last_sign, self.last_death = time.monotonic(), ""
         for _ in range(min(workers_that_fit(ray.nodes(), cluster), len(batches))):
             self._start_worker()
 
@@ -154,10 +147,6 @@ class _Scheduler:
                 self._last_sign = time.monotonic()
             self._check_startup_timeout()
 
-    @property
-    def lost_a_worker(self) -> bool:
-        return bool(self._last_death)
-
     def stop(self) -> None:
         for worker in list(self._workers):
             self._end_worker(worker)
@@ -172,7 +161,7 @@ class _Scheduler:
         self._ray.kill(worker)
 
     def _replace_worker(self, worker: Any, error: BaseException) -> None:
-        self._last_death = f"; the last one died because: {reason(error)}"
+        self.last_death = f"; the last one died because: {reason(error)}"
         self._end_worker(worker)  # one that is only out of reach would continue to write
         self._start_worker()
 
@@ -217,6 +206,6 @@ class _Scheduler:
         raise ClusterError(
             f"no worker with {described(self._cluster.reserved)} could start for {seconds:g} seconds, with "
             f"{len(self._todo)} batches of videos left and {free.get('CPU', 0):g} CPU and "
-            f"{free.get('GPU', 0):g} GPU free on the cluster{self._last_death}. Let a worker reserve less, "
+            f"{free.get('GPU', 0):g} GPU free on the cluster{self.last_death}. Let a worker reserve less, "
             "add machines, or give --startup-timeout if they take longer; the same command resumes."
         )
