@@ -81,10 +81,11 @@ class VideoState:
         self._error: VideoError | None = None
         self._needs_count = any(network.frame_rule.frame_indices is not None for network in networks)
 
-    def decode_job(self, hardware: str | None, limits: DecodeLimits) -> DecodeJob:
+    def decode_job(self, resources: "Resources") -> DecodeJob:
         """Return what its decoder has to do."""
         count_frames = self._needs_count and self.frames is None
-        return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, limits)
+        hardware = "cuda" if resources.hardware_decoder else None
+        return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, resources.limits)
 
     @property
     def error(self) -> VideoError | None:
@@ -168,14 +169,12 @@ class VideoState:
             }
             buffer = FeatureBuffer(dtypes, self._folder)
             self._buffers.append(buffer)
-            self._collectors.append(self._collector(network, buffer))
-
-    def _collector(self, network: Network, buffer: FeatureBuffer) -> FrameCollector | ClipBatcher:
-        if network.backbone.clips is not None:
-            return ClipBatcher(network, buffer)
-        rule = network.frame_rule.frame_indices
-        indices = None if rule is None else rule(self.frames or 0)
-        return FrameCollector(self._batchers[network], buffer, indices)
+            if network.backbone.clips is not None:
+                self._collectors.append(ClipBatcher(network, buffer))
+                continue
+            rule = network.frame_rule.frame_indices
+            indices = None if rule is None else rule(self.frames or 0)
+            self._collectors.append(FrameCollector(self._batchers[network], buffer, indices))
 
     def _finish(self, end: VideoEnd) -> None:
         total = len(self._seconds)
@@ -264,14 +263,13 @@ class Pipeline:
         new = map(self._begin, tasks)
         again: deque[VideoState] = deque()
         in_work: list[VideoState] = []
-        hardware = "cuda" if self._resources.hardware_decoder else None
 
         def next_job() -> tuple[VideoState, DecodeJob] | None:
             video = again.popleft() if again else next(new, None)
             if video is None:
                 return None
             in_work.append(video)
-            return video, video.decode_job(hardware, self._resources.limits)
+            return video, video.decode_job(self._resources)
 
         for video, message in self._messages(next_job):
             video.take(message)

@@ -121,10 +121,8 @@ class _Scheduler:
     ) -> None:
         self._ray, self._cluster, self._new_worker, self._tally = ray, cluster, new_worker, tally
         self._todo = deque(map(_Batch, batches))
-        self._workers: list[Any] = []
         self._idle: list[Any] = []
-        self._starting: dict[Any, Any] = {}
-        self._busy: dict[Any, tuple[Any, _Batch]] = {}
+        self._pending: dict[Any, tuple[Any, _Batch | None]] = {}  # a worker without a batch is starting
         errors = ray.exceptions
         self._deaths = (errors.RayActorError, errors.NodeDiedError, errors.ObjectLostError)
         self._last_sign, self.last_death = time.monotonic(), ""
@@ -136,56 +134,46 @@ class _Scheduler:
             while self._todo and self._idle:
                 worker, batch = self._idle.pop(), self._todo.popleft()
                 self._tally.video(batch.tasks[0].name)
-                self._busy[worker.extract.remote(batch.tasks)] = (worker, batch)
-            done, _ = self._ray.wait([*self._busy, *self._starting], timeout=_POLL_SECONDS)
+                self._pending[worker.extract.remote(batch.tasks)] = (worker, batch)
+            done, _ = self._ray.wait(list(self._pending), timeout=_POLL_SECONDS)
             for reference in done:
-                if reference in self._starting:
-                    self._worker_started(reference)
-                else:
-                    self._batch_done(reference)
+                self._collect(reference)
             if self._idle or self._busy:
                 self._last_sign = time.monotonic()
             self._check_startup_timeout()
 
+    @property
+    def _busy(self) -> bool:
+        return any(batch is not None for _, batch in self._pending.values())
+
     def stop(self) -> None:
-        for worker in list(self._workers):
-            self._end_worker(worker)
+        for worker in [*self._idle, *(worker for worker, _ in self._pending.values())]:
+            self._ray.kill(worker)
 
     def _start_worker(self) -> None:
         worker = self._new_worker()
-        self._workers.append(worker)
-        self._starting[worker.prepare.remote()] = worker
+        self._pending[worker.prepare.remote()] = (worker, None)
 
-    def _end_worker(self, worker: Any) -> None:
-        self._workers.remove(worker)
-        self._ray.kill(worker)
-
-    def _replace_worker(self, worker: Any, error: BaseException) -> None:
-        self.last_death = f"; the last one died because: {reason(error)}"
-        self._end_worker(worker)  # one that is only out of reach would continue to write
-        self._start_worker()
-
-    def _worker_started(self, reference: Any) -> None:
-        worker = self._starting.pop(reference)
-        try:
-            result_of(self._ray, reference)
-        except self._deaths as error:
-            self._replace_worker(worker, error)
-        else:
-            self._idle.append(worker)
-
-    def _batch_done(self, reference: Any) -> None:
-        worker, batch = self._busy.pop(reference)
+    def _collect(self, reference: Any) -> None:
         try:
             summary: ExtractionSummary = result_of(self._ray, reference)
         except self._deaths as error:
-            self._retry_or_fail(batch, error)
-            self._replace_worker(worker, error)
+            self._replace_worker(*self._pending.pop(reference), error)
             return
+        worker, batch = self._pending.pop(reference)
         self._idle.append(worker)
-        self._tally.frames(summary.frames)
-        # those that an earlier worker stored before it died were extracted in this run, too
-        self._tally.add(replace(summary, extracted=len(batch.tasks) - len(summary.failures), skipped=0))
+        if batch is not None:
+            self._tally.frames(summary.frames)
+            # those that an earlier worker stored before it died were extracted in this run, too
+            extracted = len(batch.tasks) - len(summary.failures)
+            self._tally.add(replace(summary, extracted=extracted, skipped=0))
+
+    def _replace_worker(self, worker: Any, batch: _Batch | None, error: BaseException) -> None:
+        self.last_death = f"; the last one died because: {reason(error)}"
+        self._ray.kill(worker)  # one that is only out of reach would continue to write
+        self._start_worker()
+        if batch is not None:
+            self._retry_or_fail(batch, error)
 
     def _retry_or_fail(self, batch: _Batch, error: BaseException) -> None:
         """Retry each video of a lost batch separately, after all others: the one at fault stops none."""

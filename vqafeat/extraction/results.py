@@ -1,6 +1,7 @@
 """What an extraction did: its counts, its progress, and the log of the videos that failed."""
 
 import json
+import operator
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,12 +41,7 @@ class ExtractionSummary:
         return cls(failures=(Failure(video, str(path), error.kind, str(error)),))
 
     def __add__(self, other: "ExtractionSummary") -> "ExtractionSummary":
-        return ExtractionSummary(
-            self.extracted + other.extracted,
-            self.skipped + other.skipped,
-            self.failures + other.failures,
-            self.frames + other.frames,
-        )
+        return ExtractionSummary(*map(operator.add, vars(self).values(), vars(other).values()))
 
 
 class Progress(Protocol):

@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -165,7 +165,18 @@ class _Packer:
         self._root.create_group("labels", attributes=label_attributes(dataset))
         if dataset.stored_permutations is not None:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
-        self._write_times(complete.timed)
+        self._root.create_group("frames")
+        array, rows = self._sharded("frames/seconds", np.dtype(np.float64)), list[int]()
+        for name in complete.timed:
+            seconds = self._store.layout.seconds(name)
+            array.append(seconds)
+            rows.append(len(seconds))
+        array.flush()
+        starts = [*accumulate(rows, initial=0)][:-1]
+        sources = [self._store.source(name) for name in complete.timed]
+        self._write_table(
+            "frames", {"video": complete.timed, "start": starts, "rows": rows, "source": sources}
+        )
         self._root.create_group("features")
         for feature_set in complete.rows:
             self._write_set(feature_set, complete)
@@ -174,18 +185,6 @@ class _Packer:
             # a store on the network opens with one request for it; other readers of Zarr ignore it
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
             zarr.consolidate_metadata(self._root.store, zarr_format=3)
-
-    def _write_times(self, names: Sequence[str]) -> None:
-        self._root.create_group("frames")
-        array, rows = self._sharded("frames/seconds", np.dtype(np.float64)), list[int]()
-        for name in names:
-            seconds = self._store.layout.seconds(name)
-            array.append(seconds)
-            rows.append(len(seconds))
-        array.flush()
-        starts = [*accumulate(rows, initial=0)][:-1]
-        sources = [self._store.source(name) for name in names]
-        self._write_table("frames", {"video": list(names), "start": starts, "rows": rows, "source": sources})
 
     def _write_set(self, feature_set: str, complete: StoreContents) -> None:
         key, videos = f"features/{store_key(feature_set)}", complete.rows[feature_set]
@@ -208,7 +207,7 @@ class _Packer:
         columns = {name: [getattr(video, name) for video in videos] for name in names}
         self._write_table(key, {**columns, "start": starts})
 
-    def _write_table(self, key: str, columns: dict[str, list[Any]]) -> None:
+    def _write_table(self, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
         self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:

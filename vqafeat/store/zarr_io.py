@@ -7,11 +7,10 @@ written is what Zarr's codecs would write: plain `zarr.open` reads it. All such 
 
 import json
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import google_crc32c
@@ -143,13 +142,6 @@ _INDEX_DTYPE = np.dtype("<u8")
 _ABSENT = np.iinfo(np.uint64).max
 
 
-class _Shard(NamedTuple):
-    """An open shard: (chunk, 2) offset and length of its chunks in bytes, and its mapped local file."""
-
-    chunks: npt.NDArray[np.uint64]
-    file: npt.NDArray[np.uint8] | None
-
-
 class ShardedRows:
     """The rows of an array that is sharded along its first axis only, as `vqafeat pack` writes it.
 
@@ -169,6 +161,14 @@ class ShardedRows:
         Args:
             checked: compare the chunks' check sums; over a network they are always compared.
         """
+        if isinstance(self.path, Path):
+            return self._read(start, stop, checked)
+        try:
+            return self._read(start, stop, checked=True)
+        except StoreError:  # maybe an error of the network
+            return self._read(start, stop, checked=True)
+
+    def _read(self, start: int, stop: int, checked: bool) -> npt.NDArray[Any]:
         parts = list[npt.NDArray[Any]]()
         while start < stop:
             shard = start // self._shard_rows
@@ -180,50 +180,39 @@ class ShardedRows:
 
     def _pieces(self, number: int, start: int, stop: int, checked: bool) -> list[npt.NDArray[Any]]:
         """Return rows of one shard, counted within it, one piece for each chunk."""
-        shard, chunk_rows = self._opened(number), self._chunk_rows
+        (chunks, file), chunk_rows = self._opened(number), self._chunk_rows
         first, last = start // chunk_rows, (stop - 1) // chunk_rows
-        index = shard.chunks[first : last + 1]
-        low, high = int(index[:, 0].min()), int(index.sum(axis=1).max())
+        index = chunks[first : last + 1]
         if (index == _ABSENT).any():
             raise self._damaged(number, f"its index lacks chunks {first} to {last}")
-        ranges = [(offset - low, offset - low + length) for offset, length in index.tolist()]
-
-        def is_valid(data: npt.NDArray[np.uint8]) -> bool:
-            return all(len(data) >= end and crc_ok(data[begin:end]) for begin, end in ranges)
-
-        data = shard.file[low:high] if shard.file is not None else self._fetch(number, low, high, is_valid)
+        low, high = int(index[:, 0].min()), int(index.sum(axis=1).max())
+        data = file[low:high] if file is not None else self._fetch(number, low, high)
         pieces = []
-        for chunk, (begin, end) in enumerate(ranges, first):
-            piece = data[begin:end]
-            if len(piece) < end - begin or ((checked or shard.file is None) and not crc_ok(piece)):
+        for chunk, (offset, length) in enumerate(index.tolist(), first):
+            piece = data[offset - low : offset - low + length]
+            if len(piece) < length or (checked and not crc_ok(piece)):
                 raise self._damaged(number, f"chunk {chunk} does not have its check sum")
             rows = piece[:-CRC32C_BYTES].view(self.dtype).reshape(-1, *self.shape[1:])
             pieces.append(rows[max(0, start - chunk * chunk_rows) : stop - chunk * chunk_rows])
         return pieces
 
-    def _open(self, number: int) -> _Shard:
+    def _open(self, number: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8] | None]:
+        """Return (chunk, 2) offset and length of a shard's chunks in bytes, and its mapped local file."""
         chunks = self._shard_rows // self._chunk_rows
         size = chunks * 2 * _INDEX_DTYPE.itemsize + CRC32C_BYTES
         path = self._shard_path(number)
         try:
             file = np.memmap(path, dtype=np.uint8, mode="r") if isinstance(path, Path) else None
-            tail = file[-size:] if file is not None else self._fetch(number, -size, None, crc_ok)
+            tail = file[-size:] if file is not None else self._fetch(number, -size, None)
         except (FileNotFoundError, ValueError) as error:
             raise self._damaged(number, "it is missing or empty") from error
         if len(tail) != size or not crc_ok(tail):
             raise self._damaged(number, "its index does not have its check sum")
-        return _Shard(np.frombuffer(tail[:-CRC32C_BYTES].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file)
+        return np.frombuffer(tail[:-CRC32C_BYTES].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file
 
-    def _fetch(
-        self, number: int, start: int, stop: int | None, is_valid: Callable[[npt.NDArray[np.uint8]], bool]
-    ) -> npt.NDArray[np.uint8]:
-        """Return bytes of a shard at a URL; an invalid reply, maybe a network error, is requested twice."""
+    def _fetch(self, number: int, start: int, stop: int | None) -> npt.NDArray[np.uint8]:
         path = self._shard_path(number)
-        for _ in range(2):
-            data = np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
-            if is_valid(data):
-                break
-        return data
+        return np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
 
     def _shard_path(self, number: int) -> Any:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))
