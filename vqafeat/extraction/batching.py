@@ -24,10 +24,9 @@ Size = tuple[int, int]
 
 
 class SpillBuffer:
-    """The rows of one feature set of one video; when they are many, they move to an unnamed temporary file.
+    """The rows of one feature set of one video; when they are many, they move to an unnamed file in `folder`.
 
-    Args:
-        folder: where the file is made; it has to be on a disk and not in memory.
+    The folder has to be on a disk and not in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -120,11 +120,7 @@ def import_matrix(
 
 
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
-    """Return the (video, channel) matrix of a MATLAB file, version 5 or 7.3, as float32.
-
-    Args:
-        key: the variable's name; may be left out where the file holds one matrix only.
-    """
+    """Return the (video, channel) variable `key`, or the only one, of a MATLAB file (5 or 7.3) as float32."""
     if not path.is_file():
         hint = "name a .mat file with a (video, channel) matrix"
         raise DatasetError(f"matrix file '{path}' does not exist; {hint}.")

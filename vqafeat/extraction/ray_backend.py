@@ -24,11 +24,7 @@ _HEADERS_AT_ONCE = 8  # on a network file system each waits for several round tr
 
 
 class ExtractionWorker:
-    """One process of a cluster that extracts batches of videos, one after another.
-
-    Args:
-        folder: working folder of the driver; relative paths count from it.
-    """
+    """A process of a cluster that extracts batches of videos; paths are relative to the driver's `folder`."""
 
     def __init__(self, folder: Path, setup: WorkerSetup) -> None:
         self._folder, self._setup = folder, setup

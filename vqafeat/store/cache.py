@@ -39,11 +39,7 @@ Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete v
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of copies and its limit.
-
-    Attributes:
-        most_bytes: of all copies; 0 makes none, None is half of the free space including the copies.
-    """
+    """A folder of copies of at most so many bytes; None is half of the free space including the copies."""
 
     folder: Path
     most_bytes: int | None = None
@@ -93,9 +89,7 @@ def cached_copy(
     """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
 
     A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
-
-    Args:
-        log: called with a sentence about what is copied, removed, or not copied.
+    `log` is called with a sentence about what is copied, removed, or not copied.
     """
     if isinstance(store.path, Path):
         yield store

@@ -62,11 +62,7 @@ def pack_store(
     Args:
         out: path of the result; without it, the result replaces the store once it is written and compared.
         shard_bytes: most bytes of features in one shard, which is one file or object.
-        skip_missing: leave out what is incomplete or damaged.
-
-    Raises:
-        StoreError: a video is incomplete or damaged, another process is writing, or `out` exists.
-        ArgumentError: a row does not fit into a shard.
+        skip_missing: leave out what is incomplete or damaged, which is refused otherwise.
     """
     return _convert(path, out, PackedLayout, skip_missing, shard_bytes)
 
@@ -74,7 +70,7 @@ def pack_store(
 def unpack_store(
     path: StorePath | str, out: StorePath | str | None = None, skip_missing: bool = False
 ) -> PackResult:
-    """Turn a packed store into one that can be written to; arguments and errors as of `pack_store`."""
+    """Turn a packed store into one that can be written to, with the arguments of `pack_store`."""
     return _convert(path, out, PlainLayout, skip_missing)
 
 

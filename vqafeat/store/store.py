@@ -51,11 +51,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: StorePath | str, writable: bool = False) -> "FeatureStore":
-        """Open a store at a local path or a URL.
-
-        Raises:
-            StoreError: there is none, its schema is another, or it is packed and should be writable.
-        """
+        """Open a store at a local path or a URL; a packed one is never writable."""
         path = parse_path(path)
         with translate_network_errors(path):
             root = _open_root(path, "r+" if writable else "r")
@@ -71,11 +67,7 @@ class FeatureStore:
 
     @classmethod
     def create(cls, path: StorePath | str, dataset: Dataset) -> "FeatureStore":
-        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed.
-
-        Raises:
-            StoreError: it holds another data set, is packed, is being written, or cannot be written.
-        """
+        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed."""
         path = parse_path(path)
         with translate_network_errors(path):
             exists = (path / "zarr.json").is_file()
@@ -236,11 +228,7 @@ class FeatureStore:
         return [info.video for info in self.complete(feature_set)]
 
     def features(self, feature_sets: str = "") -> "FeatureDataset":
-        """Return a PyTorch `Dataset` of (time, channel) features and labels.
-
-        Args:
-            feature_sets: one name, or several joined by `+`; empty for the only one.
-        """
+        """Return a PyTorch `Dataset` of a feature set, of several joined by `+`, or of the only one."""
         from vqafeat.store.features import load_features
 
         return load_features(self, feature_sets)
@@ -273,9 +261,6 @@ class FeatureStore:
 
         Args:
             checked: also compare check sums, as `verify` does; what comes over a network is always checked.
-
-        Raises:
-            StoreError: they are not complete, a file is missing or cut, or a check sum is wrong.
         """
         info = self.layout.stored(feature_set, video)
         if info is None:

@@ -143,11 +143,7 @@ _ABSENT = np.iinfo(np.uint64).max
 
 
 class ShardedRows:
-    """The rows of an array that is sharded along its first axis only, as `vqafeat pack` writes it.
-
-    Args:
-        path: where the node of `array` is stored.
-    """
+    """The rows of an array that is sharded along its first axis only, as `vqafeat pack` writes it."""
 
     def __init__(self, path: StorePath, array: "zarr.Array[Any]") -> None:
         assert array.shards is not None
@@ -156,11 +152,7 @@ class ShardedRows:
         self._opened = lru_cache(_MAX_OPEN_SHARDS)(self._open)
 
     def read(self, start: int, stop: int, checked: bool = False) -> npt.NDArray[Any]:
-        """Return rows `start` to `stop`, without copying if they are in one chunk of a local shard.
-
-        Args:
-            checked: compare the chunks' check sums; over a network they are always compared.
-        """
+        """Return rows `start` to `stop`, without copying if they are in one chunk of a local shard."""
         if isinstance(self.path, Path):
             return self._read(start, stop, checked)
         try:
