@@ -81,17 +81,17 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         )
     channels = _checked_width(list(paths.values()))
     digest = sha256("".join(map(_file_sha256, paths.values())).encode()).hexdigest()
-    identity = FeatureSetIdentity(
-        network="resnet50",
+    identity = _identity(
+        _VSFA_FEATURE_SET,
+        digest,
         taps=("layer4",),
         pooling="GAP ‖ unbiased GSP",
         frame_rule="every frame",
         channels=channels,
         origin=f"import vsfa {folder.name}",
-        **_unknown(digest),
     )
     rows = ((known[index].name, _loaded(path)) for index, path in paths.items())
-    return _import_rows(store, _VSFA_FEATURE_SET, identity, rows)
+    return _import_rows(store, identity, rows)
 
 
 def import_matrix(
@@ -106,17 +106,17 @@ def import_matrix(
     if set("+@") & set(feature_set):
         problem = f"--name '{feature_set}' holds + or @, which join feature sets and name views"
         raise ArgumentError(f"{problem}; choose another.")
-    identity = FeatureSetIdentity(
-        network=feature_set,
+    identity = _identity(
+        feature_set,
+        _file_sha256(path),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",
         channels=matrix.shape[1],
         origin=f"import mat {path.name}",
-        **_unknown(_file_sha256(path)),
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
-    return _import_rows(store, feature_set, identity, rows)
+    return _import_rows(store, identity, rows)
 
 
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
@@ -143,22 +143,22 @@ def _is_matrix(item: Any) -> bool:
     return getattr(item, "ndim", 0) == 2 and np.issubdtype(item.dtype, np.floating)
 
 
-def _unknown(imported_sha256: str) -> dict[str, str]:
-    """Return the fields of an identity that are unknown, and the file's digest, which tells files apart."""
-    return {
-        **dict.fromkeys(("view", "normalisation", "decoder", "weights"), UNKNOWN),
-        "weights_sha256": f"{UNKNOWN}; imported from SHA-256 {imported_sha256}",
-        "precision": "as imported",
-    }
+def _identity(feature_set: str, imported_sha256: str, **known: Any) -> FeatureSetIdentity:
+    """Return an identity of which the rest is unknown; the digest of the files tells imports apart."""
+    unknown: dict[str, Any] = dict.fromkeys(("view", "normalisation", "decoder", "weights"), UNKNOWN)
+    return FeatureSetIdentity(
+        network=feature_set,
+        weights_sha256=f"{UNKNOWN}; imported from SHA-256 {imported_sha256}",
+        precision="as imported",
+        **unknown,
+        **known,
+    )
 
 
 def _import_rows(
-    store: FeatureStore,
-    feature_set: str,
-    identity: FeatureSetIdentity,
-    rows: Iterable[tuple[str, npt.NDArray[Any]]],
+    store: FeatureStore, identity: FeatureSetIdentity, rows: Iterable[tuple[str, npt.NDArray[Any]]]
 ) -> ImportSummary:
-    imported, left_out = 0, []
+    feature_set, imported, left_out = identity.network, 0, []
     with store.exclusive():
         store.add_feature_set(feature_set, identity)
         for video, array in rows:

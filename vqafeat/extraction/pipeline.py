@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -221,7 +221,7 @@ class Resources:
             raise ArgumentError(f"{value}; use --decoder cpu.")
 
 
-class Pipeline:
+class Pipeline(ExitStack):
     """Networks on a device, and the decoding processes that feed them; a context for any number of videos.
 
     Args:
@@ -236,6 +236,7 @@ class Pipeline:
         on_frames: Callable[[int], object] = lambda count: None,
         folder: StorePath | None = None,
     ) -> None:
+        super().__init__()
         self._resources = resources or Resources()
         device, workers = self._resources.device, self._resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
@@ -244,14 +245,10 @@ class Pipeline:
         self._batchers = {
             network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
         }
-        self._pool = DecodePool[VideoState](workers, self._resources.timeout_seconds) if workers else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        self._pool: DecodePool[VideoState] | None = None
+        if workers:
+            self._pool = DecodePool(workers, self._resources.timeout_seconds)
+            self.callback(self._pool.close)
 
     @property
     def videos_at_once(self) -> int:

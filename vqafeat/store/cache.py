@@ -31,7 +31,6 @@ from vqafeat.store.zarr_io import read_node, store_key
 _CONCURRENT_DOWNLOADS = 16
 _METADATA = "zarr.json"
 _LOCK, _SIZE, _COMPLETE = "in-use.lock", "bytes", "complete"
-_SHARE_OF_FREE = 2
 
 Log = Callable[[str], None]
 Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete videos
@@ -54,7 +53,7 @@ class Cache:
         if self.most_bytes is not None:
             return self.most_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
-        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // _SHARE_OF_FREE
+        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // 2
 
     def copies(self) -> list[Path]:
         """Return the folders of the copies, the least recently used first."""

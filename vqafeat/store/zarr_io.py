@@ -46,10 +46,8 @@ def open_root(
     path: StorePath, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None
 ) -> zarr.Group:
     """Open the group at a path, or create it with attributes if the mode says so."""
-    store: Path | FsspecStore
-    if isinstance(path, Path):
-        store = path
-    else:
+    store: Any = path
+    if not isinstance(path, Path):
         options = dict(path.storage_options)
         store = FsspecStore.from_url(str(path), storage_options=options, read_only=mode == "r")
     return zarr.open_group(store, mode=mode, zarr_format=3, attributes=attributes)
