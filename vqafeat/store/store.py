@@ -125,7 +125,7 @@ class FeatureStore:
     def _labels(self) -> dict[str, Any]:
         try:
             return dict(self._root["labels"].attrs)
-        except (KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             return {}  # missing or damaged
 
     @property
