@@ -19,8 +19,6 @@ class DyingWorker(ExtractionWorker):
         names, path = {task.name for task in batch}, batch[0].file
         once = path.parent / "died-once"  # not the others' note, whose death may come first
         if DEADLY in names or (DEADLY_ONCE in names and not once.exists()):
-            self.prepare()
-            assert self._pipeline is not None
             (self._setup.store / "zarr.0123.partial").touch()  # as one that is being written
             self._pipeline._on_frames = lambda count: self._die(
                 path.parent / "died", once if DEADLY_ONCE in names else None

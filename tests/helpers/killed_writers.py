@@ -89,14 +89,13 @@ def killed_at(videos: Path, store: Path, event: int, counted: Path | None = None
             count()
 
     class Counting:
-        """A chunk goes to its file in pieces; before each piece is a moment too."""
+        """The check sum follows the values into the file; the moment before it is counted too."""
 
         @staticmethod
-        def extend(checksum: int, block: bytes) -> int:
+        def value(chunk: bytes) -> int:
             count()
-            return int(_CRC.extend(checksum, block))
+            return int(_CRC.value(chunk))
 
-    zarr_io.BLOCK_BYTES = 4096
     zarr_io.google_crc32c = Counting  # type: ignore[assignment]
     sys.addaudithook(watch)
     extract(videos, store)

@@ -201,7 +201,7 @@ class Model:
         """Refuse features that were computed differently than in training, unknown for imported heads."""
         if feature_set not in self.config.identities:
             return
-        trained = FeatureSetIdentity.from_dict(self.config.identities[feature_set])
+        trained = FeatureSetIdentity(**self.config.identities[feature_set])
         if trained != identity:
             raise IdentityError(
                 f"features '{feature_set}' were computed differently than in training; model against these: "

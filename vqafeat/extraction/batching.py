@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,44 +24,29 @@ Size = tuple[int, int]
 
 
 class SpillBuffer:
-    """The rows of one feature set of one video; when they are many, they move to an unnamed temporary file.
+    """The rows of one feature set of one video; when they are many, they move to an unnamed file in `folder`.
 
-    Args:
-        folder: where the file is made; it has to be on a disk and not in memory.
+    The folder has to be on a disk and not in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._held: list[npt.NDArray[Any]] = []
-        self._held_bytes = 0
-        self._file: IO[bytes] | None = None
-        self._shape = (0, 0)
-        self._dtype = np.dtype(np.float32)
+        directory = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(HELD_BYTES, dir=directory)  # noqa: SIM115 – see below
+        weakref.finalize(self, self._file.close)
+        self._shape, self._dtype = (0, 0), np.dtype(np.float32)
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Append (row, channel) rows; all pieces have one width and type."""
-        self._held.append(rows)
-        self._held_bytes += rows.nbytes
+        self._file.write(np.ascontiguousarray(rows).data)
         self._shape, self._dtype = (self._shape[0] + len(rows), rows.shape[1]), rows.dtype
-        if self._held_bytes > HELD_BYTES:
-            self._spill()
-
-    def _spill(self) -> IO[bytes]:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 – closed with this object
-            weakref.finalize(self, self._file.close)
-        for piece in self._held:
-            self._file.write(np.ascontiguousarray(piece).data)
-        self._held, self._held_bytes = [], 0
-        return self._file
 
     def array(self) -> npt.NDArray[Any]:
         """Return all rows, (row, channel), as a memory map if there is a file."""
-        if self._file is None:
-            return np.concatenate(self._held)
-        file = self._spill()
-        file.flush()
-        return np.memmap(file, self._dtype, "r", shape=self._shape)
+        if self._file.tell() <= HELD_BYTES:
+            self._file.seek(0)
+            return np.frombuffer(self._file.read(), self._dtype).reshape(self._shape)
+        self._file.flush()
+        return np.memmap(self._file, self._dtype, "r", shape=self._shape)
 
 
 class FeatureBuffer:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -81,17 +81,17 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         )
     channels = _checked_width(list(paths.values()))
     digest = sha256("".join(map(_file_sha256, paths.values())).encode()).hexdigest()
-    identity = FeatureSetIdentity(
-        network="resnet50",
+    identity = _identity(
+        _VSFA_FEATURE_SET,
+        digest,
         taps=("layer4",),
         pooling="GAP ‖ unbiased GSP",
         frame_rule="every frame",
         channels=channels,
         origin=f"import vsfa {folder.name}",
-        **_unknown(digest),
     )
-    rows = ((known[index].name, _array(path)) for index, path in paths.items())
-    return _import_rows(store, _VSFA_FEATURE_SET, identity, rows)
+    rows = ((known[index].name, _loaded(path)) for index, path in paths.items())
+    return _import_rows(store, identity, rows)
 
 
 def import_matrix(
@@ -106,25 +106,21 @@ def import_matrix(
     if set("+@") & set(feature_set):
         problem = f"--name '{feature_set}' holds + or @, which join feature sets and name views"
         raise ArgumentError(f"{problem}; choose another.")
-    identity = FeatureSetIdentity(
-        network=feature_set,
+    identity = _identity(
+        feature_set,
+        _file_sha256(path),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",
         channels=matrix.shape[1],
         origin=f"import mat {path.name}",
-        **_unknown(_file_sha256(path)),
     )
     rows = ((video.name, row[np.newaxis]) for video, row in zip(dataset.videos, matrix, strict=True))
-    return _import_rows(store, feature_set, identity, rows)
+    return _import_rows(store, identity, rows)
 
 
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
-    """Return the (video, channel) matrix of a MATLAB file, version 5 or 7.3, as float32.
-
-    Args:
-        key: the variable's name; may be left out where the file holds one matrix only.
-    """
+    """Return the (video, channel) variable `key`, or the only one, of a MATLAB file (5 or 7.3) as float32."""
     if not path.is_file():
         hint = "name a .mat file with a (video, channel) matrix"
         raise DatasetError(f"matrix file '{path}' does not exist; {hint}.")
@@ -147,25 +143,26 @@ def _is_matrix(item: Any) -> bool:
     return getattr(item, "ndim", 0) == 2 and np.issubdtype(item.dtype, np.floating)
 
 
-def _unknown(imported_sha256: str) -> dict[str, str]:
-    """Return the fields of an identity that are unknown, and the file's digest, which tells files apart."""
-    return {
-        **dict.fromkeys(("view", "normalisation", "decoder", "weights"), UNKNOWN),
-        "weights_sha256": f"{UNKNOWN}; imported from SHA-256 {imported_sha256}",
-        "precision": "as imported",
-    }
+def _identity(feature_set: str, imported_sha256: str, **known: Any) -> FeatureSetIdentity:
+    """Return an identity of which the rest is unknown; the digest of the files tells imports apart."""
+    unknown: dict[str, Any] = dict.fromkeys(("view", "normalisation", "decoder", "weights"), UNKNOWN)
+    return FeatureSetIdentity(
+        network=feature_set,
+        weights_sha256=f"{UNKNOWN}; imported from SHA-256 {imported_sha256}",
+        precision="as imported",
+        **unknown,
+        **known,
+    )
 
 
 def _import_rows(
-    store: FeatureStore,
-    feature_set: str,
-    identity: FeatureSetIdentity,
-    rows: Iterable[tuple[str, npt.NDArray[Any]]],
+    store: FeatureStore, identity: FeatureSetIdentity, rows: Iterable[tuple[str, npt.NDArray[Any]]]
 ) -> ImportSummary:
-    imported, left_out = 0, []
+    feature_set, imported, left_out = identity.network, 0, []
     with store.exclusive():
         store.add_feature_set(feature_set, identity)
-        for video, values in rows:
+        for video, array in rows:
+            values = array if array.dtype == np.float16 else array.astype(np.float32)
             if not np.isfinite(values).all():
                 left_out.append(video)
                 continue
@@ -177,9 +174,9 @@ def _import_rows(
 
 def _checked_width(paths: Sequence[Path]) -> int:
     """Return the width of (frame, channel) arrays; refuse other ones before anything is written."""
-    width = int(_loaded(paths[0], mapped=True).shape[-1])
+    width = int(_loaded(paths[0], "r").shape[-1])
     for path in paths:
-        shape = _loaded(path, mapped=True).shape
+        shape = _loaded(path, "r").shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             expected = f"expected (frame, {width}) as in the first file"
             raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
@@ -201,13 +198,8 @@ def _score(folder: Path, index: int) -> float:
     return score
 
 
-def _loaded(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
+def _loaded(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False))
+        return np.asarray(np.load(path, mmap_mode, allow_pickle=False))
     except (ValueError, EOFError, OSError) as error:
         raise DatasetError(f"'{path}' is no NumPy file or is damaged ({error}); copy it again.") from error
-
-
-def _array(path: Path) -> npt.NDArray[Any]:
-    values = _loaded(path)
-    return values if values.dtype == np.float16 else values.astype(np.float32)

@@ -4,6 +4,7 @@ import math
 import resource
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
 GIB = 1 << 30
-# keeps no network alive
-_PEAKS: weakref.WeakKeyDictionary[Network, dict[tuple[int, int], int]] = weakref.WeakKeyDictionary()
 
 
 def used_bytes() -> int:
@@ -45,13 +44,14 @@ class MemoryBudget:
     def __init__(self, total: int | None, device: torch.device, workers: int) -> None:
         used = used_bytes() if device.type == "cpu" else 0
         self.total = total if total is not None else used + free_on(device) * 4 // 5
+        self._step_bytes = cache(step_bytes)  # measured once for each network and size
         self._left = self.total - used - (workers * WORKER_BYTES if device.type == "cpu" else 0)
 
     def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:
         """Refuse a video of which not even one frame or clip fits, and name the amount that is enough."""
         held = sum(held_bytes(network, height, width) for network in networks)
-        largest = max(networks, key=lambda network: step_bytes(network, height, width))
-        need = held + step_bytes(largest, height, width)
+        largest = max(networks, key=lambda network: self._step_bytes(network, height, width))
+        need = held + self._step_bytes(largest, height, width)
         if need > self._left:
             least, allowed = (self.total - self._left + need) / GIB, self.total / GIB
             needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
@@ -60,7 +60,8 @@ class MemoryBudget:
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
         """Return how many frames fit through a network together, and at most `most`."""
-        return max(1, min(most or LARGEST_BATCH, self._left // max(1, step_bytes(network, height, width))))
+        step = max(1, self._step_bytes(network, height, width))
+        return max(1, min(most or LARGEST_BATCH, self._left // step))
 
 
 def held_bytes(network: Network, height: int, width: int) -> int:
@@ -77,14 +78,7 @@ def step_bytes(network: Network, height: int, width: int) -> int:
 
 
 def activation_bytes(network: Network, height: int, width: int) -> int:
-    """Return the largest sum of feature maps alive at a time, measured once for each size without data."""
-    peaks = _PEAKS.setdefault(network, {})
-    if (height, width) not in peaks:
-        peaks[height, width] = _measured_peak(network, height, width)
-    return peaks[height, width]
-
-
-def _measured_peak(network: Network, height: int, width: int) -> int:
+    """Return the largest sum of feature maps alive at a time, measured without data."""
     size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
     module = network.plain_module
     state = {

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -81,10 +81,11 @@ class VideoState:
         self._error: VideoError | None = None
         self._needs_count = any(network.frame_rule.frame_indices is not None for network in networks)
 
-    def decode_job(self, hardware: str | None, limits: DecodeLimits) -> DecodeJob:
+    def decode_job(self, resources: "Resources") -> DecodeJob:
         """Return what its decoder has to do."""
         count_frames = self._needs_count and self.frames is None
-        return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, limits)
+        hardware = "cuda" if resources.hardware_decoder else None
+        return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, resources.limits)
 
     @property
     def error(self) -> VideoError | None:
@@ -105,12 +106,12 @@ class VideoState:
         features: dict[str, VideoFeatures] = {}
         for buffer in self._buffers:
             frame = np.asarray(buffer.frames, dtype=np.int32)
-            features |= {name: VideoFeatures(values, frame) for name, values in buffer.arrays().items()}
-        for name, rows in features.items():
-            if not rows.finite:
-                message = f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}"
-                hint = "store them with --dtype float32, or check the weights"
-                raise VideoError("not-finite", f"{message}; {hint}.")
+            for name, values in buffer.arrays().items():
+                features[name] = VideoFeatures(values, frame)
+                if not features[name].finite:
+                    message = f"features '{name}' of '{self.task.path}' are not finite as {values.dtype}"
+                    hint = "store them with --dtype float32, or check the weights"
+                    raise VideoError("not-finite", f"{message}; {hint}.")
         return ExtractedVideo(self._table, features)
 
     @torch.inference_mode()
@@ -168,14 +169,12 @@ class VideoState:
             }
             buffer = FeatureBuffer(dtypes, self._folder)
             self._buffers.append(buffer)
-            self._collectors.append(self._collector(network, buffer))
-
-    def _collector(self, network: Network, buffer: FeatureBuffer) -> FrameCollector | ClipBatcher:
-        if network.backbone.clips is not None:
-            return ClipBatcher(network, buffer)
-        rule = network.frame_rule.frame_indices
-        indices = None if rule is None else rule(self.frames or 0)
-        return FrameCollector(self._batchers[network], buffer, indices)
+            if network.backbone.clips is not None:
+                self._collectors.append(ClipBatcher(network, buffer))
+                continue
+            rule = network.frame_rule.frame_indices
+            indices = None if rule is None else rule(self.frames or 0)
+            self._collectors.append(FrameCollector(self._batchers[network], buffer, indices))
 
     def _finish(self, end: VideoEnd) -> None:
         total = len(self._seconds)
@@ -222,7 +221,7 @@ class Resources:
             raise ArgumentError(f"{value}; use --decoder cpu.")
 
 
-class Pipeline:
+class Pipeline(ExitStack):
     """Networks on a device, and the decoding processes that feed them; a context for any number of videos.
 
     Args:
@@ -237,6 +236,7 @@ class Pipeline:
         on_frames: Callable[[int], object] = lambda count: None,
         folder: StorePath | None = None,
     ) -> None:
+        super().__init__()
         self._resources = resources or Resources()
         device, workers = self._resources.device, self._resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
@@ -245,14 +245,10 @@ class Pipeline:
         self._batchers = {
             network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
         }
-        self._pool = DecodePool[VideoState](workers, self._resources.timeout_seconds) if workers else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        self._pool: DecodePool[VideoState] | None = None
+        if workers:
+            self._pool = DecodePool(workers, self._resources.timeout_seconds)
+            self.callback(self._pool.close)
 
     @property
     def videos_at_once(self) -> int:
@@ -264,14 +260,13 @@ class Pipeline:
         new = map(self._begin, tasks)
         again: deque[VideoState] = deque()
         in_work: list[VideoState] = []
-        hardware = "cuda" if self._resources.hardware_decoder else None
 
         def next_job() -> tuple[VideoState, DecodeJob] | None:
             video = again.popleft() if again else next(new, None)
             if video is None:
                 return None
             in_work.append(video)
-            return video, video.decode_job(hardware, self._resources.limits)
+            return video, video.decode_job(self._resources)
 
         for video, message in self._messages(next_job):
             video.take(message)

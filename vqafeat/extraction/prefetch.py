@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Self
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.pipeline import VideoTask
@@ -17,7 +16,7 @@ from vqafeat.remote import RemoteFile, cache_folder, network_errors, translate_c
 from vqafeat.store.lock import try_lock
 
 
-class Prefetcher:
+class Prefetcher(ExitStack):
     """Iterates over tasks; those of remote videos come when a local copy of the video is complete.
 
     Args:
@@ -29,18 +28,12 @@ class Prefetcher:
     def __init__(
         self, tasks: Iterable[VideoTask], ahead: int, failed: Callable[[VideoTask, VideoError], None]
     ) -> None:
+        super().__init__()
         self._tasks, self._ahead, self._failed = tasks, ahead, failed
-        self._exit = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
         self._folder = Path()
         self._fetching: dict[Future[None], VideoTask] = {}
         self._numbers = count(1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._exit.close()
 
     def __iter__(self) -> Iterator[VideoTask]:
         for task in self._tasks:
@@ -60,9 +53,9 @@ class Prefetcher:
 
     def _fetch(self, task: VideoTask, file: RemoteFile) -> None:
         if self._pool is None:
-            self._folder = self._exit.enter_context(_process_folder(cache_folder("videos")))
+            self._folder = self.enter_context(_process_folder(cache_folder("videos")))
             self._pool = ThreadPoolExecutor(self._ahead, "fetching")
-            self._exit.callback(self._pool.shutdown, cancel_futures=True)
+            self.callback(self._pool.shutdown, cancel_futures=True)
         copied = replace(task, fetched=self._folder / f"{next(self._numbers)}{file.suffix}")
         self._fetching[self._pool.submit(file.fetch, copied.file)] = copied
 

@@ -1,6 +1,5 @@
 """Extraction on the machines of a Ray cluster, by workers each of which extracts as one machine does."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from vqafeat.cluster import ClusterOptions, connected, described, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import ClusterError, VideoError
 from vqafeat.extraction.extract import WorkerSetup, extract_tasks, pending_feature_sets
-from vqafeat.extraction.pipeline import Pipeline, VideoTask
+from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
 from vqafeat.remote import RemoteFile
 from vqafeat.store import remove_partial_files_after_workers
@@ -25,29 +24,19 @@ _HEADERS_AT_ONCE = 8  # on a network file system each waits for several round tr
 
 
 class ExtractionWorker:
-    """One process of a cluster that extracts batches of videos, one after another.
-
-    Args:
-        folder: working folder of the driver; relative paths count from it.
-    """
+    """A process of a cluster that extracts batches of videos; paths are relative to the driver's `folder`."""
 
     def __init__(self, folder: Path, setup: WorkerSetup) -> None:
         self._folder, self._setup = folder, setup
-        self._pipeline: Pipeline | None = None
-        self._exit = ExitStack()
 
-    def prepare(self) -> int:
-        """Load the networks, once, and return the number of this process."""
-        if self._pipeline is None:
-            enter(self._folder)
-            # open until this process ends
-            self._store, self._pipeline = self._exit.enter_context(self._setup.opened())
-        return os.getpid()
+    def prepare(self) -> None:
+        """Load the networks, which stay until this process ends."""
+        enter(self._folder)
+        self._exit = ExitStack()
+        self._store, self._pipeline = self._exit.enter_context(self._setup.opened())
 
     def extract(self, batch: Sequence[VideoTask]) -> ExtractionSummary:
         """Extract the videos that an earlier worker did not store before it died."""
-        self.prepare()
-        assert self._pipeline is not None
         tally = Tally()
         tasks = (task for task in batch if pending_feature_sets(self._store, task))
         extract_tasks(tasks, self._store, self._pipeline, tally)
@@ -98,7 +87,7 @@ def extract_on_ray(
             scheduler.run()
         finally:
             scheduler.stop()
-            if scheduler.lost_a_worker:  # which may have left a partial file
+            if scheduler.last_death:  # which may have left a partial file
                 remove_partial_files_after_workers(setup.store)
 
 
@@ -128,13 +117,11 @@ class _Scheduler:
     ) -> None:
         self._ray, self._cluster, self._new_worker, self._tally = ray, cluster, new_worker, tally
         self._todo = deque(map(_Batch, batches))
-        self._workers: list[Any] = []
         self._idle: list[Any] = []
-        self._starting: dict[Any, Any] = {}
-        self._busy: dict[Any, tuple[Any, _Batch]] = {}
+        self._pending: dict[Any, tuple[Any, _Batch | None]] = {}  # a worker without a batch is starting
         errors = ray.exceptions
         self._deaths = (errors.RayActorError, errors.NodeDiedError, errors.ObjectLostError)
-        self._last_sign, self._last_death = time.monotonic(), ""
+        self._last_sign, self.last_death = time.monotonic(), ""
         for _ in range(min(workers_that_fit(ray.nodes(), cluster), len(batches))):
             self._start_worker()
 
@@ -143,60 +130,46 @@ class _Scheduler:
             while self._todo and self._idle:
                 worker, batch = self._idle.pop(), self._todo.popleft()
                 self._tally.video(batch.tasks[0].name)
-                self._busy[worker.extract.remote(batch.tasks)] = (worker, batch)
-            done, _ = self._ray.wait([*self._busy, *self._starting], timeout=_POLL_SECONDS)
+                self._pending[worker.extract.remote(batch.tasks)] = (worker, batch)
+            done, _ = self._ray.wait(list(self._pending), timeout=_POLL_SECONDS)
             for reference in done:
-                if reference in self._starting:
-                    self._worker_started(reference)
-                else:
-                    self._batch_done(reference)
+                self._collect(reference)
             if self._idle or self._busy:
                 self._last_sign = time.monotonic()
             self._check_startup_timeout()
 
     @property
-    def lost_a_worker(self) -> bool:
-        return bool(self._last_death)
+    def _busy(self) -> bool:
+        return any(batch is not None for _, batch in self._pending.values())
 
     def stop(self) -> None:
-        for worker in list(self._workers):
-            self._end_worker(worker)
+        for worker in [*self._idle, *(worker for worker, _ in self._pending.values())]:
+            self._ray.kill(worker)
 
     def _start_worker(self) -> None:
         worker = self._new_worker()
-        self._workers.append(worker)
-        self._starting[worker.prepare.remote()] = worker
+        self._pending[worker.prepare.remote()] = (worker, None)
 
-    def _end_worker(self, worker: Any) -> None:
-        self._workers.remove(worker)
-        self._ray.kill(worker)
-
-    def _replace_worker(self, worker: Any, error: BaseException) -> None:
-        self._last_death = f"; the last one died because: {reason(error)}"
-        self._end_worker(worker)  # one that is only out of reach would continue to write
-        self._start_worker()
-
-    def _worker_started(self, reference: Any) -> None:
-        worker = self._starting.pop(reference)
-        try:
-            result_of(self._ray, reference)
-        except self._deaths as error:
-            self._replace_worker(worker, error)
-        else:
-            self._idle.append(worker)
-
-    def _batch_done(self, reference: Any) -> None:
-        worker, batch = self._busy.pop(reference)
+    def _collect(self, reference: Any) -> None:
         try:
             summary: ExtractionSummary = result_of(self._ray, reference)
         except self._deaths as error:
-            self._retry_or_fail(batch, error)
-            self._replace_worker(worker, error)
+            self._replace_worker(*self._pending.pop(reference), error)
             return
+        worker, batch = self._pending.pop(reference)
         self._idle.append(worker)
-        self._tally.frames(summary.frames)
-        # those that an earlier worker stored before it died were extracted in this run, too
-        self._tally.add(replace(summary, extracted=len(batch.tasks) - len(summary.failures), skipped=0))
+        if batch is not None:
+            self._tally.frames(summary.frames)
+            # those that an earlier worker stored before it died were extracted in this run, too
+            extracted = len(batch.tasks) - len(summary.failures)
+            self._tally.add(replace(summary, extracted=extracted, skipped=0))
+
+    def _replace_worker(self, worker: Any, batch: _Batch | None, error: BaseException) -> None:
+        self.last_death = f"; the last one died because: {reason(error)}"
+        self._ray.kill(worker)  # one that is only out of reach would continue to write
+        self._start_worker()
+        if batch is not None:
+            self._retry_or_fail(batch, error)
 
     def _retry_or_fail(self, batch: _Batch, error: BaseException) -> None:
         """Retry each video of a lost batch separately, after all others: the one at fault stops none."""
@@ -217,6 +190,6 @@ class _Scheduler:
         raise ClusterError(
             f"no worker with {described(self._cluster.reserved)} could start for {seconds:g} seconds, with "
             f"{len(self._todo)} batches of videos left and {free.get('CPU', 0):g} CPU and "
-            f"{free.get('GPU', 0):g} GPU free on the cluster{self._last_death}. Let a worker reserve less, "
+            f"{free.get('GPU', 0):g} GPU free on the cluster{self.last_death}. Let a worker reserve less, "
             "add machines, or give --startup-timeout if they take longer; the same command resumes."
         )

@@ -1,6 +1,7 @@
 """What an extraction did: its counts, its progress, and the log of the videos that failed."""
 
 import json
+import operator
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,12 +41,7 @@ class ExtractionSummary:
         return cls(failures=(Failure(video, str(path), error.kind, str(error)),))
 
     def __add__(self, other: "ExtractionSummary") -> "ExtractionSummary":
-        return ExtractionSummary(
-            self.extracted + other.extracted,
-            self.skipped + other.skipped,
-            self.failures + other.failures,
-            self.frames + other.frames,
-        )
+        return ExtractionSummary(*map(operator.add, vars(self).values(), vars(other).values()))
 
 
 class Progress(Protocol):
@@ -69,11 +65,7 @@ class NullProgress(Progress):
 
 
 class Tally:
-    """Adds up what becomes of the videos, logs those that fail, and reports progress.
-
-    Args:
-        log: None in a process whose parent writes the log.
-    """
+    """Adds up what becomes of the videos and reports progress; without a log, the parent logs failures."""
 
     def __init__(self, log: "FailureLog | None" = None, progress: Progress | None = None) -> None:
         self._log, self._progress = log, progress or NullProgress()
@@ -104,8 +96,7 @@ class Tally:
 class FailureLog:
     """A file next to the store with one line for each video that failed, in this run or an earlier one.
 
-    Args:
-        attempted: videos of this run; what earlier runs logged about them is removed.
+    What earlier runs logged about the videos that are `attempted` now is removed.
     """
 
     def __init__(self, path: StorePath, attempted: Sequence[str]) -> None:

@@ -31,7 +31,6 @@ from vqafeat.store.zarr_io import read_node, store_key
 _CONCURRENT_DOWNLOADS = 16
 _METADATA = "zarr.json"
 _LOCK, _SIZE, _COMPLETE = "in-use.lock", "bytes", "complete"
-_SHARE_OF_FREE = 2
 
 Log = Callable[[str], None]
 Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete videos
@@ -39,11 +38,7 @@ Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete v
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of copies and its limit.
-
-    Attributes:
-        most_bytes: of all copies; 0 makes none, None is half of the free space including the copies.
-    """
+    """A folder of copies of at most so many bytes; None is half of the free space including the copies."""
 
     folder: Path
     most_bytes: int | None = None
@@ -58,7 +53,7 @@ class Cache:
         if self.most_bytes is not None:
             return self.most_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
-        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // _SHARE_OF_FREE
+        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // 2
 
     def copies(self) -> list[Path]:
         """Return the folders of the copies, the least recently used first."""
@@ -93,14 +88,12 @@ def cached_copy(
     """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
 
     A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
-
-    Args:
-        log: called with a sentence about what is copied, removed, or not copied.
+    `log` is called with a sentence about what is copied, removed, or not copied.
     """
     if isinstance(store.path, Path):
         yield store
         return
-    required = {name: _complete_videos(store, name) for name in dict.fromkeys(feature_sets)}
+    required = {name: store.complete(name) for name in dict.fromkeys(feature_sets)}
     size, limit = _required_bytes(required), cache.limit_bytes
     if size > limit:
         more = f"{_gib(size)} of {store.path} is more than the {_gib(limit)} of --cache"
@@ -120,13 +113,6 @@ def cached_copy(
             return
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
-
-
-def _complete_videos(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
-    store.identity(feature_set)
-    names = [video.name for video in store.dataset.videos]
-    infos = store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names)
-    return [info for info in infos if info is not None]
 
 
 def _required_bytes(required: Required) -> int:
@@ -163,10 +149,9 @@ def _copy(store: FeatureStore, required: Required, path: Path) -> None:
 
     The root's metadata are written last, so that a partial copy is no store.
     """
-    objects = list(_objects(store, required))
+    objects = _objects(store, required)
     with translate_network_errors(store.path), ThreadPoolExecutor(_CONCURRENT_DOWNLOADS, "copying") as pool:
-        for _ in pool.map(lambda item: _fetch(item[1], path / item[0]), objects):
-            pass
+        list(pool.map(_fetch, objects.values(), [path / name for name in objects]))
         features, root = _metadata(store.path / "features"), _metadata(store.path)
     _leave_out(root, required)
     with translate_cache_errors(path):
@@ -175,20 +160,21 @@ def _copy(store: FeatureStore, required: Required, path: Path) -> None:
     _check(store, path, required)
 
 
-def _objects(store: FeatureStore, required: Required) -> Iterator[tuple[str, RemoteFile]]:
-    """Yield the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
+def _objects(store: FeatureStore, required: Required) -> dict[str, RemoteFile]:
+    """Return the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
     assert not isinstance(store.path, Path)
+    whole = not isinstance(store.layout, PlainLayout)
     groups = {
         f"features/{store_key(name)}": {store_key(video.video) for video in videos}
         for name, videos in required.items()
     }
+    objects = {f"labels/{name}": file for name, file in listed_files(store.path / "labels").items()}
     for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
+        kept = {*videos, _METADATA}
         for name, file in listed_files(store.path / group).items():
-            node = name.split("/")[0]
-            if not isinstance(store.layout, PlainLayout) or node in videos or node == _METADATA:
-                yield f"{group}/{name}", file
-    for name, file in listed_files(store.path / "labels").items():
-        yield f"labels/{name}", file
+            if whole or name.split("/")[0] in kept:
+                objects[f"{group}/{name}"] = file
+    return objects
 
 
 def _fetch(file: RemoteFile, target: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -41,8 +40,7 @@ def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
     for feature_set in store.feature_sets():
         names = sorted({*store.layout.stored_videos(feature_set), *labelled})
         complete = list[StoredVideo]()
-        infos = store.layout.map_concurrently(partial(store.stored, feature_set), names)
-        for name, info in zip(names, infos, strict=True):
+        for name, info in zip(names, store.stored_each(feature_set, names), strict=True):
             if info is None or (info.source_sha256 and name not in timed):
                 left_out.append(f"{feature_set}/{name}: not complete")
             elif readable and (error := _error_of(store.read, feature_set, name, True)):

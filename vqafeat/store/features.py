@@ -29,7 +29,6 @@ Seconds = npt.NDArray[np.float64]
 # position of a video in a `FeatureDataset` → its rows to take, in this order, or None for all of them
 FrameSelector = Callable[[int], Index | None]
 FUSION_SIGN = "+"
-_SHARE_OF_FREE = 2
 
 
 def all_frames(row: int) -> None:
@@ -353,7 +352,7 @@ def to_shared_memory(data: FeatureDataset, most_bytes: int | None = None) -> Fea
 
     Without `most_bytes`, half of the free memory may be taken.
     """
-    most = free_bytes() // _SHARE_OF_FREE if most_bytes is None else most_bytes
+    most = free_bytes() // 2 if most_bytes is None else most_bytes
     bounds = (0, *np.cumsum(data.lengths).tolist())
     if bounds[-1] * data.channels * data.dtype.itemsize > most:
         return data

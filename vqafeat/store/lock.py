@@ -33,7 +33,7 @@ def exclusive_lock(store: StorePath) -> Iterator[None]:
             yield
         return
     with _lock_file(store, ".lock", fcntl.LOCK_EX):
-        with _workers_kept_out(store):
+        with _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS):
             pass
         yield
 
@@ -48,12 +48,6 @@ def worker_lock(store: StorePath) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _workers_kept_out(store: Path) -> Iterator[None]:
-    with _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS):
-        yield
-
-
 def remove_partial_files(store: StorePath) -> None:
     """Remove what killed processes left half written; only for the lock's holder, without live workers."""
     if isinstance(store, Path):
@@ -65,7 +59,8 @@ def remove_partial_files(store: StorePath) -> None:
 def remove_partial_files_after_workers(store: StorePath) -> None:
     """Remove partial files once the workers have ended; if one outlasts the timeout, the next run does it."""
     if isinstance(store, Path):
-        with suppress(StoreError), _workers_kept_out(store):
+        only_this = _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS)
+        with suppress(StoreError), only_this:
             remove_partial_files(store)
 
 

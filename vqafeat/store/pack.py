@@ -4,9 +4,10 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,7 @@ def pack_store(
     Args:
         out: path of the result; without it, the result replaces the store once it is written and compared.
         shard_bytes: most bytes of features in one shard, which is one file or object.
-        skip_missing: leave out what is incomplete or damaged.
-
-    Raises:
-        StoreError: a video is incomplete or damaged, another process is writing, or `out` exists.
-        ArgumentError: a row does not fit into a shard.
+        skip_missing: leave out what is incomplete or damaged, which is refused otherwise.
     """
     return _convert(path, out, PackedLayout, skip_missing, shard_bytes)
 
@@ -73,7 +70,7 @@ def pack_store(
 def unpack_store(
     path: StorePath | str, out: StorePath | str | None = None, skip_missing: bool = False
 ) -> PackResult:
-    """Turn a packed store into one that can be written to; arguments and errors as of `pack_store`."""
+    """Turn a packed store into one that can be written to, with the arguments of `pack_store`."""
     return _convert(path, out, PlainLayout, skip_missing)
 
 
@@ -102,7 +99,8 @@ def _convert(
             count, first = len(complete.left_out), complete.left_out[0]
             hint = "run `vqafeat extract` again, or leave them out with --skip-missing"
             raise StoreError(f"{count} entries of '{path}' are not whole (first: {first}); {hint}.")
-        with _write_to(path, out) if out is not None else _replace_in_place(path) as target:
+        with _replace_in_place(path) if out is None else nullcontext(out) as target:
+            target.parent.mkdir(parents=True, exist_ok=True)
             digest = content_digest(store, complete)
             if layout is PackedLayout:
                 _Packer(store, target, shard_bytes).write(complete, digest)
@@ -111,6 +109,8 @@ def _convert(
             if content_digest(FeatureStore.open(target)) != digest:
                 problem = f"'{target}' does not hold what '{path}' does, which stays as it is"
                 raise StoreError(f"{problem}; check the disk, and run the command again.")
+        if out is not None and failure_log_path(path).is_file():
+            failure_log_path(out).write_bytes(failure_log_path(path).read_bytes())
     return PackResult(out or path, digest, videos, complete.left_out)
 
 
@@ -133,15 +133,6 @@ def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
         new.with_suffix(lock).unlink(missing_ok=True)
 
 
-@contextmanager
-def _write_to(path: StorePath, out: StorePath) -> Iterator[StorePath]:
-    """Yield the requested path; at the end, copy the failure log too."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    yield out
-    if failure_log_path(path).is_file():
-        failure_log_path(out).write_bytes(failure_log_path(path).read_bytes())
-
-
 def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath) -> None:
     copy = FeatureStore.create(target, store.dataset)
     for name in complete.timed:
@@ -159,9 +150,10 @@ class _Packer:
     """Writes what is complete in a store as a packed one, the mark of completeness last."""
 
     def __init__(self, store: FeatureStore, target: StorePath, shard_bytes: int) -> None:
-        self._store, self._shard_bytes = store, shard_bytes
+        self._store = store
         attributes = {"dataset": store.dataset.name, "manifest_digest": store.dataset.digest}
         self._root = open_root(target, "w-", {"schema_version": PackedLayout.schema_version, **attributes})
+        self._sharded = partial(_ShardWriter, self._root, shard_bytes)
 
     def write(self, complete: StoreContents, digest: str) -> None:
         """Write labels, frame times and all feature sets, with one shard of an array in memory at a time."""
@@ -169,7 +161,18 @@ class _Packer:
         self._root.create_group("labels", attributes=label_attributes(dataset))
         if dataset.stored_permutations is not None:
             self._write_small("labels/permutations", dataset.stored_permutations.astype(np.int32))
-        self._write_times(complete.timed)
+        self._root.create_group("frames")
+        array, rows = self._sharded("frames/seconds", np.dtype(np.float64)), list[int]()
+        for name in complete.timed:
+            seconds = self._store.layout.seconds(name)
+            array.append(seconds)
+            rows.append(len(seconds))
+        array.flush()
+        starts = [*accumulate(rows, initial=0)][:-1]
+        sources = [self._store.source(name) for name in complete.timed]
+        self._write_table(
+            "frames", {"video": complete.timed, "start": starts, "rows": rows, "source": sources}
+        )
         self._root.create_group("features")
         for feature_set in complete.rows:
             self._write_set(feature_set, complete)
@@ -178,18 +181,6 @@ class _Packer:
             # a store on the network opens with one request for it; other readers of Zarr ignore it
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
             zarr.consolidate_metadata(self._root.store, zarr_format=3)
-
-    def _write_times(self, names: Sequence[str]) -> None:
-        self._root.create_group("frames")
-        array, rows = self._sharded("frames/seconds", np.float64), list[int]()
-        for name in names:
-            seconds = self._store.layout.seconds(name)
-            array.append(seconds)
-            rows.append(len(seconds))
-        array.flush()
-        starts = [*accumulate(rows, initial=0)][:-1]
-        sources = [self._store.source(name) for name in names]
-        self._write_table("frames", {"video": list(names), "start": starts, "rows": rows, "source": sources})
 
     def _write_set(self, feature_set: str, complete: StoreContents) -> None:
         key, videos = f"features/{store_key(feature_set)}", complete.rows[feature_set]
@@ -200,8 +191,8 @@ class _Packer:
             starts.append(ends[video.dtype])
             ends[video.dtype] += video.rows
         for dtype in sorted(ends):
-            values = self._sharded(f"{key}/{dtype}/values", dtype, identity.channels)
-            frame = self._sharded(f"{key}/{dtype}/frame", np.int32)
+            values = self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,))
+            frame = self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32))
             for name in [video.video for video in videos if video.dtype == dtype]:
                 features = self._store.read(feature_set, name, checked=True)
                 values.append(features.values)
@@ -212,25 +203,24 @@ class _Packer:
         columns = {name: [getattr(video, name) for video in videos] for name in names}
         self._write_table(key, {**columns, "start": starts})
 
-    def _sharded(self, key: str, dtype: npt.DTypeLike, *row_shape: int) -> "_ShardWriter":
-        return _ShardWriter(self._root, key, np.dtype(dtype), row_shape, self._shard_bytes)
-
-    def _write_table(self, key: str, columns: dict[str, list[Any]]) -> None:
+    def _write_table(self, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
         self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
 
     def _write_small(self, key: str, values: npt.NDArray[Any]) -> None:
-        shape, codecs = values.shape, [ZstdCodec(), Crc32cCodec()]
-        array = self._root.create_array(
-            key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS
-        )
-        array[...] = values
+        codecs = [ZstdCodec(), Crc32cCodec()]
+        self._root.create_array(key, data=values, chunks=values.shape, compressors=codecs, **ARRAY_OPTIONS)
 
 
 class _ShardWriter:
     """Appends rows to a sharded array; keeps one shard in memory."""
 
     def __init__(
-        self, root: zarr.Group, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...], shard_bytes: int
+        self,
+        root: zarr.Group,
+        shard_bytes: int,
+        key: str,
+        dtype: np.dtype[Any],
+        row_shape: tuple[int, ...] = (),
     ) -> None:
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:

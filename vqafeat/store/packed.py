@@ -12,7 +12,7 @@ are contiguous. Shards have a bounded size; the chunks in them are uncompressed 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -21,9 +21,9 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.errors import StoreError
-from vqafeat.remote import Item, Result, StorePath
+from vqafeat.remote import StorePath
 from vqafeat.store.types import StoredVideo, VideoFeatures
-from vqafeat.store.zarr_io import ShardedRows, store_key
+from vqafeat.store.zarr_io import ShardedRows, read_array, store_key
 
 TABLE = "videos"
 
@@ -39,19 +39,6 @@ class PackedLayout:
         self.path, self._root = path, root
         self._videos = lru_cache(None)(self._read_videos)
         self._rows = lru_cache(None)(self._sharded)
-
-    def map_concurrently(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Return `function(item)` for each item, in order; the tables are in memory, so one after another."""
-        return list(map(function, items))
-
-    def labels(self) -> dict[str, Any]:
-        """Return the attributes of the labels."""
-        return dict(self._root["labels"].attrs)
-
-    def permutations(self) -> npt.NDArray[np.int32] | None:
-        """Return the published splits (video, run), if there are any."""
-        key = "labels/permutations"
-        return np.asarray(self._array(key)[...]) if key in self._root else None
 
     @cached_property
     def _sets(self) -> dict[str, dict[str, Any]]:
@@ -130,7 +117,7 @@ class PackedLayout:
 
     def _table(self, key: str) -> list[dict[str, Any]]:
         try:
-            columns = json.loads(bytes(np.asarray(self._array(key)[...])))
+            columns = json.loads(bytes(read_array(self._root, key)))
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StoreError(
                 f"table '{key}' of '{self.path}' cannot be read ({error}); copy or extract the store again."
@@ -138,7 +125,4 @@ class PackedLayout:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _sharded(self, key: str) -> ShardedRows:
-        return ShardedRows(self.path / key, self._array(key))
-
-    def _array(self, key: str) -> "zarr.Array[Any]":
-        return cast("zarr.Array[Any]", self._root[key])
+        return ShardedRows(self.path / key, cast("zarr.Array[Any]", self._root[key]))

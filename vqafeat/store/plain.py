@@ -1,6 +1,6 @@
 """The plain layout: one array a video and feature set, each in one checked chunk. It can be written to."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import zarr
 
 from vqafeat.datasets.dataset import Permutations
-from vqafeat.remote import Item, Result, StorePath, map_concurrently
+from vqafeat.remote import StorePath, map_concurrently
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
 from vqafeat.store.zarr_io import (
     child_nodes,
@@ -29,19 +29,6 @@ class PlainLayout:
 
     def __init__(self, path: StorePath, root: zarr.Group) -> None:
         self.path, self._root = path, root
-
-    def map_concurrently(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Return `function(item)` for each item, in order; requests over a network run concurrently."""
-        return map_concurrently(self.path, function, items)
-
-    def labels(self) -> dict[str, Any]:
-        """Return the attributes of the labels; none if they are missing or damaged."""
-        return read_attributes(self.path / "labels")
-
-    def permutations(self) -> npt.NDArray[np.int32] | None:
-        """Return the published splits (video, run), if there are any."""
-        key = "labels/permutations"
-        return np.asarray(self._array(key)[...]) if (self.path / key).is_dir() else None
 
     def feature_sets(self) -> list[str]:
         """Return the names of the feature sets, sorted."""
@@ -153,7 +140,7 @@ class PlainLayout:
 
     def _damages(self, key: str) -> Iterator[str]:
         try:
-            array = self._array(key)
+            array = cast("zarr.Array[Any]", self._root[key])
             if array.nchunks_initialized != array.nchunks:
                 yield f"{key}: a chunk is missing"
             elif not np.isfinite(np.asarray(array[...])).all():
@@ -163,6 +150,3 @@ class PlainLayout:
 
     def _video_path(self, feature_set: str, video: str) -> Any:
         return self.path / "features" / store_key(feature_set) / store_key(video)
-
-    def _array(self, key: str) -> "zarr.Array[Any]":
-        return cast("zarr.Array[Any]", self._root[key])

@@ -12,9 +12,9 @@ mapping the chunk files. `vqafeat pack` turns a finished store into the packed l
 read by the same methods.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,12 +23,12 @@ import zarr
 
 from vqafeat.datasets import Dataset, Video
 from vqafeat.errors import IdentityError, StoreError
-from vqafeat.remote import StorePath, parse_path, translate_network_errors
+from vqafeat.remote import StorePath, map_concurrently, parse_path, translate_network_errors
 from vqafeat.store.lock import exclusive_lock, remove_partial_files, translate_write_errors
 from vqafeat.store.packed import PackedLayout
 from vqafeat.store.plain import PlainLayout
 from vqafeat.store.types import FeatureSetIdentity, FrameTable, StoredVideo, VideoFeatures
-from vqafeat.store.zarr_io import open_root, store_key, stores_in
+from vqafeat.store.zarr_io import open_root, read_array, store_key, stores_in
 
 if TYPE_CHECKING:
     from vqafeat.store.features import FeatureDataset
@@ -51,11 +51,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, path: StorePath | str, writable: bool = False) -> "FeatureStore":
-        """Open a store at a local path or a URL.
-
-        Raises:
-            StoreError: there is none, its schema is another, or it is packed and should be writable.
-        """
+        """Open a store at a local path or a URL; a packed one is never writable."""
         path = parse_path(path)
         with translate_network_errors(path):
             root = _open_root(path, "r+" if writable else "r")
@@ -71,11 +67,7 @@ class FeatureStore:
 
     @classmethod
     def create(cls, path: StorePath | str, dataset: Dataset) -> "FeatureStore":
-        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed.
-
-        Raises:
-            StoreError: it holds another data set, is packed, is being written, or cannot be written.
-        """
+        """Open the store of `dataset` for writing, and make it if it is missing; its labels are renewed."""
         path = parse_path(path)
         with translate_network_errors(path):
             exists = (path / "zarr.json").is_file()
@@ -90,7 +82,7 @@ class FeatureStore:
         if store.dataset_name != dataset.name:
             holds = f"holds the data set '{store.dataset_name}', not '{dataset.name}'"
             raise StoreError(f"'{path}' {holds}; choose another --store.")
-        if store._root.attrs["manifest_digest"] != dataset.digest or not store.layout.labels():
+        if store._root.attrs["manifest_digest"] != dataset.digest or not store._labels():
             store._renew_labels(dataset)
         return store
 
@@ -98,7 +90,7 @@ class FeatureStore:
         return FeatureStore.open, (self.path,)
 
     def __repr__(self) -> str:
-        labels = self.layout.labels()
+        labels = self._labels()
         videos = f"{len(labels['columns']['video'])} videos" if labels else "labels are missing"
         sets = [f"{name} ({self.identity(name).channels})" for name in self.feature_sets()]
         return f"{self.dataset_name}: {videos}; {', '.join(sets) or 'no features'}"
@@ -116,7 +108,7 @@ class FeatureStore:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set with its labels as they were last written; videos have no path."""
-        labels = self.layout.labels()
+        labels, splits = self._labels(), "labels/permutations"
         if not labels:
             problem = f"the labels in '{self.path}' are missing or damaged"
             raise StoreError(f"{problem}; run `vqafeat extract` or `vqafeat import` again to renew them.")
@@ -127,8 +119,14 @@ class FeatureStore:
             **{**attributes, "mos_range": tuple(attributes["mos_range"])},
             videos=tuple(Video(*row) for row in zip(*columns, strict=True)),
             digest=str(self._root.attrs["manifest_digest"]),
-            stored_permutations=self.layout.permutations(),
+            stored_permutations=read_array(self._root, splits) if splits in self._root else None,
         )
+
+    def _labels(self) -> dict[str, Any]:
+        try:
+            return dict(self._root["labels"].attrs)
+        except (KeyError, TypeError, ValueError):
+            return {}  # missing or damaged
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:
@@ -142,7 +140,7 @@ class FeatureStore:
 
     def _renew_labels(self, dataset: Dataset) -> None:
         with self.exclusive():
-            if self.layout.labels():
+            if self._labels():
                 self._refuse_another_data_set(dataset)
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
@@ -179,7 +177,7 @@ class FeatureStore:
             known = ", ".join(self.feature_sets()) or "none yet"
             hint = "make it with `vqafeat extract --backbone`, or, if it was there, run `vqafeat verify`"
             raise StoreError(f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); {hint}.")
-        return FeatureSetIdentity.from_dict(values)
+        return FeatureSetIdentity(**values)
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
         """Create a feature set, unless it exists; another identity is an `IdentityError` with both."""
@@ -208,23 +206,29 @@ class FeatureStore:
         source = self.source(video)
         return info if source is not None and info.source_sha256 == source["sha256"] else None
 
+    def stored_each(self, feature_set: str, videos: Sequence[str]) -> list[StoredVideo | None]:
+        """Return `stored` of several videos; requests over a network run concurrently."""
+        stored = partial(self.stored, feature_set)
+        if isinstance(self.layout, PackedLayout):  # its tables are in memory
+            return list(map(stored, videos))
+        return map_concurrently(self.path, stored, videos)
+
     def is_complete(self, feature_set: str, video: str) -> bool:
         """Tell whether a video's rows are complete and of the stored frames."""
         return self.stored(feature_set, video) is not None
 
+    def complete(self, feature_set: str) -> list[StoredVideo]:
+        """Return the metadata of the data set's videos whose rows are complete, in the data set's order."""
+        self.identity(feature_set)
+        infos = self.stored_each(feature_set, [video.name for video in self.dataset.videos])
+        return [info for info in infos if info is not None]
+
     def complete_videos(self, feature_set: str) -> list[str]:
         """Return the videos of the data set whose rows are complete, in the data set's order."""
-        self.identity(feature_set)
-        names = [video.name for video in self.dataset.videos]
-        complete = self.layout.map_concurrently(lambda name: self.is_complete(feature_set, name), names)
-        return [name for name, whole in zip(names, complete, strict=True) if whole]
+        return [info.video for info in self.complete(feature_set)]
 
     def features(self, feature_sets: str = "") -> "FeatureDataset":
-        """Return a PyTorch `Dataset` of (time, channel) features and labels.
-
-        Args:
-            feature_sets: one name, or several joined by `+`; empty for the only one.
-        """
+        """Return a PyTorch `Dataset` of a feature set, of several joined by `+`, or of the only one."""
         from vqafeat.store.features import load_features
 
         return load_features(self, feature_sets)
@@ -257,9 +261,6 @@ class FeatureStore:
 
         Args:
             checked: also compare check sums, as `verify` does; what comes over a network is always checked.
-
-        Raises:
-            StoreError: they are not complete, a file is missing or cut, or a check sum is wrong.
         """
         info = self.layout.stored(feature_set, video)
         if info is None:

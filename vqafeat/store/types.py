@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from vqafeat.errors import ArgumentError, StoreError
 
 _ROWS_AT_ONCE = 4096
-_DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -36,33 +35,28 @@ class FeatureSetIdentity:
     origin: str = field(default="vqafeat extract", compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "taps", tuple(self.taps))  # a list in JSON
         if self.channels < 1:
             value = f"channels of feature set '{self.network}' is {self.channels}"
             raise ArgumentError(f"{value}; it has to be at least 1.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the identity as JSON values."""
-        return {**asdict(self), "taps": list(self.taps)}
+        """Return the arguments that make this identity, as JSON values."""
+        return {**vars(self), "taps": list(self.taps)}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "FeatureSetIdentity":
-        """Return the identity that `as_dict` described."""
-        return cls(**{**values, "taps": tuple(values["taps"])})
-
-    def compared(self) -> dict[str, Any]:
-        """Return the fields that decide whether two identities are the same, as JSON values."""
-        values = self.as_dict()
-        return {item.name: values[item.name] for item in fields(self) if item.compare}
+    def _compared(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
 
     def digest(self) -> str:
         """Return the SHA-256 of the compared fields."""
-        return sha256(json.dumps(self.compared(), sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps(self._compared(), sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: "FeatureSetIdentity") -> str:
         """Return the compared fields in which `other` differs, with both values."""
-        values, others = self.compared(), other.compared()
-        different = [name for name in values if values[name] != others[name]]
-        return "; ".join(f"{name}: {values[name]!r} against {others[name]!r}" for name in different)
+        own, others = self._compared(), other._compared()
+        return "; ".join(
+            f"{name}: {own[name]!r} against {others[name]!r}" for name in own if own[name] != others[name]
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ class StoredVideo:
     source_sha256: str
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.channels < 1 or self.dtype not in _DTYPES:
+        if self.rows < 1 or self.channels < 1 or self.dtype not in ("float16", "float32"):
             raise StoreError(
                 f"metadata of video '{self.video}' are damaged: {self.rows} rows of {self.channels} channels "
                 f"as '{self.dtype}'; extract it again."

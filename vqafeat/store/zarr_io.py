@@ -7,12 +7,10 @@ written is what Zarr's codecs would write: plain `zarr.open` reads it. All such 
 
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import google_crc32c
@@ -26,7 +24,6 @@ from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, map_concurrently, read_bytes, remove_tree, translate_network_errors
 
 CRC32C_BYTES = 4
-BLOCK_BYTES = 16 << 20
 ARRAY_OPTIONS: dict[str, Any] = {"fill_value": 0, "config": {"write_empty_chunks": True}}
 _NEXT_STEP = "run `vqafeat verify` and extract that video again."
 
@@ -49,10 +46,8 @@ def open_root(
     path: StorePath, mode: Literal["r", "r+", "a", "w-"], attributes: dict[str, Any] | None = None
 ) -> zarr.Group:
     """Open the group at a path, or create it with attributes if the mode says so."""
-    store: Path | FsspecStore
-    if isinstance(path, Path):
-        store = path
-    else:
+    store: Any = path
+    if not isinstance(path, Path):
         options = dict(path.storage_options)
         store = FsspecStore.from_url(str(path), storage_options=options, read_only=mode == "r")
     return zarr.open_group(store, mode=mode, zarr_format=3, attributes=attributes)
@@ -98,18 +93,17 @@ def read_chunk(
 
 def crc_ok(chunk: npt.NDArray[np.uint8]) -> bool:
     """Tell whether a chunk (byte,) ends with the CRC-32C of the bytes before it."""
-    checksum = deque(_with_crc(chunk[:-CRC32C_BYTES]), maxlen=1).pop()
-    return checksum == chunk[-CRC32C_BYTES:].tobytes()
+    return _crc(chunk[:-CRC32C_BYTES]) == chunk[-CRC32C_BYTES:].tobytes()
 
 
-def _with_crc(values: npt.NDArray[np.uint8]) -> Iterator[bytes]:
-    """Yield the values block by block, then their CRC-32C."""
-    checksum = 0
-    for start in range(0, len(values), BLOCK_BYTES):
-        block = values[start : start + BLOCK_BYTES].tobytes()
-        checksum = google_crc32c.extend(checksum, block)
-        yield block
-    yield checksum.to_bytes(CRC32C_BYTES, "little")
+def _crc(values: npt.NDArray[np.uint8]) -> bytes:
+    checksum: int = google_crc32c.value(values)
+    return checksum.to_bytes(CRC32C_BYTES, "little")
+
+
+def read_array(root: zarr.Group, key: str) -> npt.NDArray[Any]:
+    """Return a whole array, read through Zarr's codecs."""
+    return np.asarray(cast("zarr.Array[Any]", root[key])[...])
 
 
 def remove_node(path: StorePath) -> None:
@@ -122,22 +116,22 @@ def remove_node(path: StorePath) -> None:
 def write_array(root: zarr.Group, folder: StorePath, key: str, values: npt.NDArray[Any]) -> None:
     """Write an array as one uncompressed chunk with a CRC-32C, all-zero values too.
 
-    The chunk is what Zarr's codecs would write, but is written block by block: Zarr needs memory for several
-    copies of a whole chunk.
+    Zarr would write the same, but needs memory for several copies of the chunk.
     """
     shape, codecs = values.shape, [Crc32cCodec()]
     root.create_array(key, shape=shape, dtype=values.dtype, chunks=shape, compressors=codecs, **ARRAY_OPTIONS)
     chunk = (folder / key / "c").joinpath(*("0" for _ in shape))
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    blocks = _with_crc(little_endian.reshape(-1).view(np.uint8))
+    data = little_endian.reshape(-1).view(np.uint8)
     if not isinstance(chunk, Path):
-        chunk.write_bytes(b"".join(blocks))  # an object appears whole or not at all
+        chunk.write_bytes(data.tobytes() + _crc(data))  # an object appears whole or not at all
         return
     chunk.parent.mkdir(parents=True, exist_ok=True)
     # unique, since a process that was taken for dead behind a broken network may write the same chunk
     partial = chunk.with_name(f"{chunk.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
-        file.writelines(blocks)
+        file.write(data.data)
+        file.write(_crc(data))
     partial.rename(chunk)
 
 
@@ -146,19 +140,8 @@ _INDEX_DTYPE = np.dtype("<u8")
 _ABSENT = np.iinfo(np.uint64).max
 
 
-class _Shard(NamedTuple):
-    """An open shard: (chunk, 2) offset and length of its chunks in bytes, and its mapped local file."""
-
-    chunks: npt.NDArray[np.uint64]
-    file: npt.NDArray[np.uint8] | None
-
-
 class ShardedRows:
-    """The rows of an array that is sharded along its first axis only, as `vqafeat pack` writes it.
-
-    Args:
-        path: where the node of `array` is stored.
-    """
+    """The rows of an array that is sharded along its first axis only, as `vqafeat pack` writes it."""
 
     def __init__(self, path: StorePath, array: "zarr.Array[Any]") -> None:
         assert array.shards is not None
@@ -167,11 +150,15 @@ class ShardedRows:
         self._opened = lru_cache(_MAX_OPEN_SHARDS)(self._open)
 
     def read(self, start: int, stop: int, checked: bool = False) -> npt.NDArray[Any]:
-        """Return rows `start` to `stop`, without copying if they are in one chunk of a local shard.
+        """Return rows `start` to `stop`, without copying if they are in one chunk of a local shard."""
+        if isinstance(self.path, Path):
+            return self._read(start, stop, checked)
+        try:
+            return self._read(start, stop, checked=True)
+        except StoreError:  # maybe an error of the network
+            return self._read(start, stop, checked=True)
 
-        Args:
-            checked: compare the chunks' check sums; over a network they are always compared.
-        """
+    def _read(self, start: int, stop: int, checked: bool) -> npt.NDArray[Any]:
         parts = list[npt.NDArray[Any]]()
         while start < stop:
             shard = start // self._shard_rows
@@ -183,50 +170,39 @@ class ShardedRows:
 
     def _pieces(self, number: int, start: int, stop: int, checked: bool) -> list[npt.NDArray[Any]]:
         """Return rows of one shard, counted within it, one piece for each chunk."""
-        shard, chunk_rows = self._opened(number), self._chunk_rows
+        (chunks, file), chunk_rows = self._opened(number), self._chunk_rows
         first, last = start // chunk_rows, (stop - 1) // chunk_rows
-        index = shard.chunks[first : last + 1]
-        low, high = int(index[:, 0].min()), int(index.sum(axis=1).max())
+        index = chunks[first : last + 1]
         if (index == _ABSENT).any():
             raise self._damaged(number, f"its index lacks chunks {first} to {last}")
-        ranges = [(offset - low, offset - low + length) for offset, length in index.tolist()]
-
-        def is_valid(data: npt.NDArray[np.uint8]) -> bool:
-            return all(len(data) >= end and crc_ok(data[begin:end]) for begin, end in ranges)
-
-        data = shard.file[low:high] if shard.file is not None else self._fetch(number, low, high, is_valid)
+        low, high = int(index[:, 0].min()), int(index.sum(axis=1).max())
+        data = file[low:high] if file is not None else self._fetch(number, low, high)
         pieces = []
-        for chunk, (begin, end) in enumerate(ranges, first):
-            piece = data[begin:end]
-            if len(piece) < end - begin or ((checked or shard.file is None) and not crc_ok(piece)):
+        for chunk, (offset, length) in enumerate(index.tolist(), first):
+            piece = data[offset - low : offset - low + length]
+            if len(piece) < length or (checked and not crc_ok(piece)):
                 raise self._damaged(number, f"chunk {chunk} does not have its check sum")
             rows = piece[:-CRC32C_BYTES].view(self.dtype).reshape(-1, *self.shape[1:])
             pieces.append(rows[max(0, start - chunk * chunk_rows) : stop - chunk * chunk_rows])
         return pieces
 
-    def _open(self, number: int) -> _Shard:
+    def _open(self, number: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8] | None]:
+        """Return (chunk, 2) offset and length of a shard's chunks in bytes, and its mapped local file."""
         chunks = self._shard_rows // self._chunk_rows
         size = chunks * 2 * _INDEX_DTYPE.itemsize + CRC32C_BYTES
         path = self._shard_path(number)
         try:
             file = np.memmap(path, dtype=np.uint8, mode="r") if isinstance(path, Path) else None
-            tail = file[-size:] if file is not None else self._fetch(number, -size, None, crc_ok)
+            tail = file[-size:] if file is not None else self._fetch(number, -size, None)
         except (FileNotFoundError, ValueError) as error:
             raise self._damaged(number, "it is missing or empty") from error
         if len(tail) != size or not crc_ok(tail):
             raise self._damaged(number, "its index does not have its check sum")
-        return _Shard(np.frombuffer(tail[:-CRC32C_BYTES].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file)
+        return np.frombuffer(tail[:-CRC32C_BYTES].tobytes(), _INDEX_DTYPE).reshape(chunks, 2), file
 
-    def _fetch(
-        self, number: int, start: int, stop: int | None, is_valid: Callable[[npt.NDArray[np.uint8]], bool]
-    ) -> npt.NDArray[np.uint8]:
-        """Return bytes of a shard at a URL; an invalid reply, maybe a network error, is requested twice."""
+    def _fetch(self, number: int, start: int, stop: int | None) -> npt.NDArray[np.uint8]:
         path = self._shard_path(number)
-        for _ in range(2):
-            data = np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
-            if is_valid(data):
-                break
-        return data
+        return np.frombuffer(path.fs.cat_file(path.path, start=start, end=stop), np.uint8)
 
     def _shard_path(self, number: int) -> Any:
         return (self.path / "c").joinpath(str(number), *("0" for _ in self.shape[1:]))

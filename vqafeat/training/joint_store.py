@@ -10,7 +10,6 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import with_digest
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.remote import StorePath
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, Seconds, load_features
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
@@ -31,6 +30,7 @@ class JointStore:
         if len(stores) < 2 or len(set(names)) < len(names):
             given = ", ".join(names) or "none"
             raise ArgumentError(f"the data sets to be mixed are {given}; name at least two different ones.")
+        self.path = stores[0].path
         self._any_features = any_features
         self._stores = {store.dataset.name: store for store in stores}
 
@@ -47,11 +47,6 @@ class JointStore:
     def features(self, feature_sets: str = "") -> FeatureDataset:
         """Return a PyTorch `Dataset` of all data sets; see `FeatureStore.features`."""
         return load_features(self, feature_sets)
-
-    @property
-    def path(self) -> StorePath:
-        """Path of the first store."""
-        return next(iter(self._stores.values())).path
 
     @property
     def datasets(self) -> tuple[Dataset, ...]:

@@ -159,7 +159,7 @@ class Run:
         }
         groups = {"Run": run, "Recipe": config.recipe, "Head options": config.options}
         for name, identity in config.identities.items():
-            digest = FeatureSetIdentity.from_dict(identity).digest()
+            digest = FeatureSetIdentity(**identity).digest()
             groups[f"Features {name}"] = {**identity, "digest of the identity": digest}
         for one in config.datasets:
             scale = f"{one.mos_range[0]:g} to {one.mos_range[1]:g}"
