@@ -19,7 +19,8 @@ from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.model import Model
 from vqafeat.metrics import fit_logistic
 from vqafeat.remote import StorePath
-from vqafeat.report.page import (
+from vqafeat.report.content import (
+    ALL_SPLITS,
     FittedCurve,
     FrameCurve,
     Report,
@@ -61,9 +62,9 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
     )
     reasons |= dict.fromkeys(worst, NO_STORE if store is None else not_selected)
     curves, notes = list[FrameCurve](), list(run.notes)
-    for number, dataset in enumerate(run.datasets):
+    for number, dataset in enumerate(run.config.datasets):
         videos = [video for video in worst if run.videos[video].dataset == dataset.name]
-        selected = videos[: most // len(run.datasets) + (number < most % len(run.datasets))]
+        selected = videos[: most // len(run.config.datasets) + (number < most % len(run.config.datasets))]
         if store is None or not selected:
             continue
         try:
@@ -163,7 +164,6 @@ class VideoFolder:
         return quote(os.fsencode(Path(path).as_posix()))
 
 
-ALL_SPLITS = -1
 _FEWEST_TO_FIT = 2
 
 
@@ -234,40 +234,17 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
     parts = {calibration.part for by_split in calibrations for calibration in by_split}
     return ReportRun(
         name=name,
-        head=config.head,
-        feature_sets=config.feature_sets,
-        splits=config.splits,
-        mapping=config.mapping,
+        config=config,
         calibrated_on=tuple(sorted(parts, reverse=True)),
-        datasets=config.datasets,
         summary=metrics,
         videos=tuple(by_name.values()),
         scores=_score_table(scored, list(by_name)),
         fitted=_fitted(scored, {name: video.dataset for name, video in by_name.items()}, config.splits),
         training=_training(folder, run.kept_epochs),
-        facts=_facts(run),
+        facts=run.describe(),
         no_frames=(NO_STORE,) * len(by_name),
         notes=tuple(notes),
     )
-
-
-def _facts(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """Return what decided a run, in words; groups without a value are left out."""
-    groups = {
-        group: [(name.replace("_", " "), _text(value)) for name, value in values.items() if _text(value)]
-        for group, values in run.describe().items()
-    }
-    return {group: rows for group, rows in groups.items() if rows}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
