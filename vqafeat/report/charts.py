@@ -95,7 +95,9 @@ class Scatter:
 def scatters(number: int, run: ReportRun) -> Iterator[Scatter]:
     """Yield a chart for each data set; its axes follow the data set alone, so that points stay in place."""
     for dataset in run.config.datasets:
-        rows = [row for row, video in enumerate(run.scores.video) if run.videos[video].dataset == dataset.name]
+        rows = [
+            row for row, video in enumerate(run.scores.video) if run.videos[video].dataset == dataset.name
+        ]
         x = Axis.of((run.scores.score[row] for row in rows), LEFT, 720 - RIGHT, 0.04)
         y = Axis.of((run.videos[run.scores.video[row]].mos for row in rows), 540 - BOTTOM, TOP, 0.04)
         chart = Chart(x, y, "calibrated score", f"{dataset.score_name} of {dataset.name}")
@@ -123,7 +125,9 @@ def _note(curve: FittedCurve) -> str:
     return f"The logistic is fitted to the scores of the test {on}.{note}"
 
 
-def training_charts(run: ReportRun) -> Iterator[tuple[str, Chart, list[tuple[int, str, tuple[Values, Values] | None]]]]:
+def training_charts(
+    run: ReportRun,
+) -> Iterator[tuple[str, Chart, list[tuple[int, str, tuple[Values, Values] | None]]]]:
     """Yield each measure's name and chart, and the split, line and kept point of each curve."""
     for name in dict.fromkeys(chain.from_iterable(curve.series for curve in run.training)):
         curves = [curve for curve in run.training if name in curve.series]

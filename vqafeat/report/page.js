@@ -25,11 +25,8 @@ function fixed(value, digits, plus = "") {
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
 // the difference of a score and a label as both are shown
-function errorOf(score, { mos, digits }) {
-  return Number(score.toFixed(digits)) - Number(mos.toFixed(digits));
-}
+const errorOf = (score, { mos, digits }) => Number(score.toFixed(digits)) - Number(mos.toFixed(digits));
 
 // --- data: columns become rows, which refer to each other
 
@@ -50,10 +47,8 @@ for (const [number, run] of data.runs.entries()) {
 }
 
 const currentRun = () => data.runs[$("run").value];
-
-function sameVideo(run, { name, dataset }) {
-  return run.videos.find((video) => video.name === name && video.dataset === dataset);
-}
+const sameVideo = (run, { name, dataset }) => (
+  run.videos.find((video) => video.name === name && video.dataset === dataset));
 
 // --- tables: columns with the class `words` hold texts, others numbers; `aria-sort` marks the sorted one
 
@@ -85,7 +80,8 @@ function fillTable(table, rows) {
 function lineOf(headers, { values, digits, video }) {
   const cells = values.map((value, column) => {
     const { className, classList } = headers[column];
-    const text = typeof value === "number" ? fixed(value, digits, classList.contains("signed") ? "+" : "") : value;
+    const plus = classList.contains("signed") ? "+" : "";
+    const text = typeof value === "number" ? fixed(value, digits, plus) : value;
     const isButton = video && column === 0;
     return html("td", { class: className }, isButton ? html("button", { type: "button" }, text) : text);
   });
@@ -125,7 +121,7 @@ const MARKS = { // drawn from the middle of a point
 let selected = []; // the scores that the filters leave
 let points = []; // these from left to right: { row, x, y }
 let hovered = -1; // place among the points
-let chosen = null; // a video
+let chosen; // a video
 
 const place = (value, { low, high, start, end }) => start + ((value - low) / (high - low)) * (end - start);
 
@@ -133,8 +129,7 @@ function drawPoints() {
   const { x, y } = currentRun().datasets.find(({ name }) => name === $("dataset").value);
   points = selected.map((row) => ({ row, x: place(row.score, x), y: place(row.video.mos, y) }));
   points.sort((one, two) => one.x - two.x || one.y - two.y);
-  const crowd = points.length > 3000 ? "crowd" : points.length > 600 ? "many" : "few";
-  const size = { crowd: 2, many: 2.6, few: 3.4 }[crowd];
+  const [crowd, size] = points.length > 600 ? ["crowd", 2.3] : ["few", 3.4];
   const groups = Map.groupBy(points, ({ row }) => `${row.part} ${row.split}`); // of one, points do not add up
   const paths = data.parts.flatMap((part) => {
     const mark = MARKS[part](size), own = [...groups.values()].filter(([{ row }]) => row.part === part);
@@ -219,9 +214,7 @@ function showVideos() {
 // the parts of a video's scores as "test ×2, train"
 function partsOf(scores) {
   const counts = Map.groupBy(scores, (row) => row.part);
-  const parts = data.parts.filter((part) => counts.has(part)).reverse();
-  const timesOf = (part) => (counts.get(part).length > 1 ? ` ×${counts.get(part).length}` : "");
-  return parts.map((part) => part + timesOf(part)).join(", ");
+  return [...counts].map(([part, { length }]) => (length > 1 ? `${part} ×${length}` : part)).sort().join(", ");
 }
 
 // the table is one stop of the tabulator, at the chosen video
@@ -249,20 +242,17 @@ const play = () => player.play().catch(() => {}); // a browser may refuse; the c
 function openVideo(video) {
   chosen = video;
   showChosen();
-  drawRings();
-  markChosen();
   if (!player.hidden && !calm.matches) play();
   $("chosen-title").scrollIntoView({ block: "nearest" });
 }
 
 function showChosen() {
   showParts();
+  drawRings();
+  markChosen();
   $("chosen-title").textContent = chosen ? chosen.name : "None: the filters leave no video.";
   $("chosen-body").hidden = !chosen;
-  if (!chosen) {
-    player.pause();
-    return;
-  }
+  if (!chosen) return player.pause();
   showPlayer();
   const terms = factsOf(chosen).flatMap(([name, value]) => [html("dt", {}, name), html("dd", {}, value)]);
   $("chosen-facts").replaceChildren(...terms);
@@ -275,14 +265,14 @@ function showChosen() {
 function factsOf(video) {
   const { content, dataset, mos, digits, scores } = video;
   const tested = (rows) => rows.filter((row) => row.part === "test").map((row) => row.score);
-  const facts = [["label", fixed(mos, digits)]], own = tested(scores);
+  const facts = [["content", content], ["data set", dataset], ["label", fixed(mos, digits)]];
+  const own = tested(scores);
   if (own.length) {
     const score = fixed(mean(own), digits), error = fixed(errorOf(mean(own), video), digits, "+");
-    const splits = `${own.length} split${own.length > 1 ? "s" : ""}`;
+    const splits = own.length > 1 ? `${own.length} splits` : "1 split";
     facts.push(["score in testing", `${score}, the mean over ${splits}`]);
     facts.push(["error in testing", `${error}, score minus label`]);
   }
-  facts.push(["content", content], ["data set", dataset]);
   for (const run of data.runs.filter((other) => other !== currentRun())) {
     const others = tested(sameVideo(run, video)?.scores ?? []);
     if (others.length) facts.push([`score of ${run.name}`, fixed(mean(others), digits)]);
@@ -351,26 +341,21 @@ function startRun() {
   contents.sort(collator.compare);
   $("contents").replaceChildren(...contents.slice(0, MOST_ROWS).map((content) => new Option(content)));
   for (const node of document.querySelectorAll(".of-run")) node.textContent = `of ${run.name}`;
-  chosen = chosen && sameVideo(run, chosen);
+  chosen &&= sameVideo(run, chosen);
   show();
 }
 
 function show() {
   const split = Number($("split").value), part = $("part").value, dataset = $("dataset").value;
   const [content, text] = [$("content"), $("text")].map((box) => box.value.trim().toLowerCase());
-  const searched = new Set(currentRun().videos.filter((video) => (
-    video.dataset === dataset && video.content.toLowerCase().includes(content)
-    && video.name.toLowerCase().includes(text))));
   selected = currentRun().scores.filter((row) => (
-    searched.has(row.video) && [data.all_splits, row.split].includes(split)
-    && ["all", row.part].includes(part)));
+    row.video.dataset === dataset && [data.all_splits, row.split].includes(split)
+    && ["all", row.part].includes(part) && row.video.content.toLowerCase().includes(content)
+    && row.video.name.toLowerCase().includes(text)));
   showVideos();
-  markChosen();
   drawPoints();
   showChosen();
 }
-
-// --- light and dark
 
 const THEMES = ["auto", "light", "dark"], root = document.documentElement;
 let storage = {};
@@ -400,12 +385,7 @@ document.addEventListener("click", ({ target }) => { // a title of a column, a r
 });
 
 $("filters").addEventListener("input", (event) => (event.target.id === "run" ? startRun : show)());
-$("reset").addEventListener("click", () => {
-  $("content").value = $("text").value = "";
-  $("split").value = data.all_splits;
-  $("part").value = "test";
-  show();
-});
+$("narrowing").addEventListener("reset", () => setTimeout(show)); // after the fields have their values
 
 scatter.addEventListener("pointermove", hoverNearest);
 for (const name of ["pointerleave", "blur"]) scatter.addEventListener(name, () => hover(-1));

@@ -54,9 +54,7 @@ def rendered(report: Report) -> str:
     )
 
 
-def _script_values(
-    run: ReportRun, charts: Sequence[Scatter], frames: Sequence[FrameChart]
-) -> dict[str, Any]:
+def _script_values(run: ReportRun, charts: Sequence[Scatter], frames: Sequence[FrameChart]) -> dict[str, Any]:
     """Return what the page's script reads; columns take a third of the space of rows."""
     videos = {key: [getattr(video, key) for video in run.videos] for key in ReportVideo.__annotations__}
     helps = {one.video: one.help for one in frames}

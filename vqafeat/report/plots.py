@@ -24,7 +24,9 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
         ]
         if rows:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
-            title = f"{run.config.head} on {run.config.feature_sets}, test parts of {run.config.splits} splits"
+            title = (
+                f"{run.config.head} on {run.config.feature_sets}, test parts of {run.config.splits} splits"
+            )
             name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
             path = folder / f"{name}-scores.png"
             written.append(plot_scores(scores, labels, dataset.score_name, title, path))
