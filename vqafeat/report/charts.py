@@ -1,6 +1,6 @@
 """The charts of the page: axes, ticks and lines, as places in an SVG."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite, nan
@@ -73,7 +73,7 @@ class Chart:
         ys = np.asarray(ys, dtype=np.float64)
         points = np.column_stack([self.x.place(xs), self.y.place(ys)])
         inside = np.ma.masked_outside(np.ma.masked_invalid(ys), self.y.low, self.y.high)
-        pieces = np.ma.clump_unmasked(inside)
+        pieces = np.ma.clump_unmasked(inside)  # type: ignore[no-untyped-call]
         return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in points[piece]) for piece in pieces)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vqafeat.metrics import Tau
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import RunConfig
@@ -51,7 +52,7 @@ class FittedCurve:
 
     dataset: str
     split: int
-    tau: tuple[float, ...]
+    tau: Tau | tuple[()]
     note: str = ""
 
 

@@ -71,8 +71,8 @@ def _script_values(run: ReportRun, charts: Sequence[Scatter], frames: Sequence[F
 
 
 _PLAIN = (
-    "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is that "
-    "of the calibrated scores"
+    "PLCC plain and RMSE plain are those of the heads’ own output, without a mapping; RMSE calibrated is "
+    "that of the calibrated scores"
 )
 
 
