@@ -1,4 +1,4 @@
-"""The charts of the page: axes, ticks and lines, as places in an SVG."""
+"""The charts of the page: axes, ticks and lines, as positions in an SVG."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Axis:
         more = padding * (high - low) if low < high else 0.5
         return cls(low - more, high + more, start, end)
 
-    def place(self, values: npt.ArrayLike) -> Values:
+    def position(self, values: npt.ArrayLike) -> Values:
         """Return where values are drawn."""
         share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
         return np.asarray((self.start + share * (self.end - self.start)).round(1))
@@ -44,13 +44,13 @@ class Axis:
         return (self.start + self.end) / 2
 
     def ticks(self, spacing: int, whole: bool = False) -> list[tuple[float, str]]:
-        """Return the places and texts of round numbers, about `spacing` apart."""
+        """Return the positions and texts of round numbers, about `spacing` apart."""
         locator = MaxNLocator(abs(self.end - self.start) // spacing, steps=[1, 2, 5, 10], integer=whole)
         inside = [tick for tick in locator.tick_values(self.low, self.high) if self.low <= tick <= self.high]
         formatter = ScalarFormatter(useOffset=False)
         formatter.set_scientific(False)
         formatter.create_dummy_axis()
-        return list(zip(self.place(inside).tolist(), formatter.format_ticks(inside), strict=True))
+        return list(zip(self.position(inside).tolist(), formatter.format_ticks(inside), strict=True))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Chart:
     def line(self, xs: npt.ArrayLike, ys: npt.ArrayLike) -> str:
         """Return the path through points; it breaks where y is not finite or outside the axis."""
         ys = np.asarray(ys, dtype=np.float64)
-        points = np.column_stack([self.x.place(xs), self.y.place(ys)])
+        points = np.column_stack([self.x.position(xs), self.y.position(ys)])
         inside = np.ma.masked_outside(np.ma.masked_invalid(ys), self.y.low, self.y.high)
         pieces = np.ma.clump_unmasked(inside)  # type: ignore[no-untyped-call]
         return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in points[piece]) for piece in pieces)
@@ -136,7 +136,7 @@ def training_charts(
         chart, lines = Chart.small(epochs, values, "epoch", whole=True), []
         for curve in curves:
             kept = dict(zip(curve.epoch, curve.series[name], strict=True)).get(curve.kept_epoch, nan)
-            ring = (chart.x.place(curve.kept_epoch), chart.y.place(kept)) if isfinite(kept) else None
+            ring = (chart.x.position(curve.kept_epoch), chart.y.position(kept)) if isfinite(kept) else None
             lines.append((curve.split, chart.line(curve.epoch, curve.series[name]), ring))
         yield name.replace("_", " ").replace("srocc", "SROCC"), chart, lines
 

@@ -123,11 +123,11 @@ let points = []; // these from left to right: { row, x, y }
 let hovered = -1; // place among the points
 let chosen; // a video
 
-const place = (value, { low, high, start, end }) => start + ((value - low) / (high - low)) * (end - start);
+const position = (value, { low, high, start, end }) => start + ((value - low) / (high - low)) * (end - start);
 
 function drawPoints() {
   const { x, y } = currentRun().datasets.find(({ name }) => name === $("dataset").value);
-  points = selected.map((row) => ({ row, x: place(row.score, x), y: place(row.video.mos, y) }));
+  points = selected.map((row) => ({ row, x: position(row.score, x), y: position(row.video.mos, y) }));
   points.sort((one, two) => one.x - two.x || one.y - two.y);
   const [crowd, size] = points.length > 600 ? ["crowd", 2.3] : ["few", 3.4];
   const groups = Map.groupBy(points, ({ row }) => `${row.part} ${row.split}`); // of one, points do not add up
