@@ -345,7 +345,7 @@ def test_page__a_video_plays_and_its_curve_follows_and_seeks(
     curve.focus()
     page.keyboard.press("Home")
     until(page, f"document.getElementById('player').currentTime === {low}")
-    assert curve.get_attribute("aria-valuetext").startswith("0.00 seconds, score")
+    until(page, "document.getElementById('seek').ariaValueText.startsWith('0.00 seconds, score')")
     assert "score of longer" in page.locator("#chosen-facts").inner_text()
 
 
