@@ -5,7 +5,6 @@ import re
 import shutil
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,8 @@ from vqafeat.paper_tables.sources import FeatureStores
 from vqafeat.paper_tables.table import PaperTable
 from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
-from vqafeat.report.page import (
-    FittedCurve,
-    FrameCurve,
-    Report,
-    ReportRun,
-    ReportVideo,
-    ScoreTable,
-    TrainingCurve,
-    json_in_html,
-)
+from vqafeat.report.content import ReportRun
+from vqafeat.report.page import json_in_html
 from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
@@ -58,7 +49,8 @@ def data_in(page: str) -> Any:
 
 def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -> None:
     folder = recorded_run(tmp_path / "a")
-    page = data_in(rendered(build_report([folder], tmp_path)))
+    report = build_report([folder], tmp_path)
+    page = data_in(rendered(report))
     (shown,) = page["runs"]
     scores, videos = shown["scores"], shown["videos"]
     rows = zip(
@@ -76,13 +68,21 @@ def test_build_report__scores_and_metrics_are_those_of_the_run(tmp_path: Path) -
     ]
     assert actual == [tuple(row.values()) for row in scores_in(folder)]
     kept = json.loads((folder / "metrics.json").read_text())
-    assert shown["summary"] == {key: kept[key] for key in shown["summary"]}
-    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(shown["summary"])
-    assert shown["training"][1]["kept_epoch"] == 19
-    assert shown["training"][1]["series"]["loss"][:2] == [2.1, 1.1]
-    facts = {(group["group"], name): value for group in shown["facts"] for name, value in group["rows"]}
-    assert facts["Run", "seed"] == "0"
-    assert len(facts["Run", "digest of the configuration"]) == 64
+    (run,) = report.runs
+    summary = json.loads(json_text(run.summary.as_dict()))
+    assert summary == {key: kept[key] for key in summary}
+    assert {"plcc_plain", "rmse_plain", "rmse_calibrated", "few_videos"} < set(summary)
+    assert run.training[1].kept_epoch == 19
+    assert run.training[1].series["loss"][:2] == (2.1, 1.1)
+    assert run.facts["Run"]["seed"] == 0
+    assert len(run.facts["Run"]["digest of the configuration"]) == 64
+
+
+def test_rendered__says_what_decided_a_run(tmp_path: Path) -> None:
+    page = rendered(build_report([recorded_run(tmp_path / "a")], tmp_path))
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert (facts["seed"], facts["labels"], facts["range"]) == ("0", "MOS", "0 to 5")
+    assert len(facts["digest of the configuration"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -150,20 +150,18 @@ def test_build_report__opens_runs_of_an_earlier_version(shared_data: Path, tmp_p
     old = shared_data / "v1"
     if not (old / "runs" / name).is_dir():
         pytest.skip(f"runs of an earlier version are absent: {old / 'runs' / name}")
-    page = data_in(rendered(build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)))
-    (shown,) = page["runs"]
+    report = build_report([old / "runs" / name], tmp_path, store=old / "store", curves=3)
+    (run,), (shown,) = report.runs, data_in(rendered(report))["runs"]
     scores, labels = shown["scores"], shown["videos"]["mos"]
     rows = list(zip(scores["video"], scores["score"], scores["error"], strict=True))
     assert len(rows) == len(scores_in(old / "runs" / name))
     assert all(score - labels[video] == error for video, score, error in rows)
-    low, high = shown["datasets"][0]["range"]
+    low, high = run.config.datasets[0].mos_range
     assert all(low <= score <= high for score in scores["score"])
-    assert len(shown["frames"]) == 3, shown["notes"]
-    measured = [
-        shown["summary"][measure]["mean"] for measure in ("plcc_plain", "rmse_plain", "rmse_calibrated")
-    ]
-    assert np.isfinite(measured).all()
-    assert (shown["summary"]["few_videos"], shown["few_videos"][:24]) == (True, "measured on only 7 test ")
+    assert len(shown["frames"]) == 3, run.notes
+    summary = run.summary
+    assert np.isfinite([summary.plcc_plain.mean, summary.rmse_plain.mean, summary.rmse_calibrated.mean]).all()
+    assert summary.few_videos[:24] == "measured on only 7 test "
 
 
 def test_build_report__names_videos_of_several_data_sets(tmp_path: Path) -> None:
@@ -327,16 +325,6 @@ def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
     assert "features 'tiny' were computed differently than in training" in reasons_of(shown)[names()[0]]
 
 
-def test_report_run__each_video_needs_a_curve_or_a_reason(fitted: tuple[Path, Path]) -> None:
-    shown = report_run(fitted[0], "a")
-    with pytest.raises(
-        ArgumentError, match="run 'a' has 12 videos; give each a frame curve, or a reason why it has none"
-    ):
-        replace(shown, no_frames=("", *shown.no_frames[1:]))
-    with pytest.raises(ArgumentError, match="give each a frame curve, or a reason"):
-        replace(shown, frames=(FrameCurve(0, (0,), (), (1.0,)),))
-
-
 # --- notes
 
 
@@ -482,35 +470,15 @@ def test_build_report__refuses_a_run_without_test_scores(tmp_path: Path) -> None
         build_report([folder], tmp_path)
 
 
-def test_report__parts_refuse_wrong_values() -> None:
-    with pytest.raises(ArgumentError, match="columns of a score table have the lengths"):
-        ScoreTable((0, 1), ("test",), (0,), (1.0,), (1.0,), (0.0,))
-    with pytest.raises(
-        ArgumentError, match="part of a score table is 'exam'; allowed are train, validation, test"
-    ):
-        ScoreTable((0,), ("exam",), (0,), (1.0,), (1.0,), (0.0,))
-    with pytest.raises(ArgumentError, match="error of a score table is not finite; leave such rows out"):
-        ScoreTable((0,), ("test",), (0,), (1.0,), (1.0,), (float("nan"),))
-    with pytest.raises(ArgumentError, match="it needs a name and a finite label"):
-        ReportVideo("a", "tiny", "a", float("nan"))
-    with pytest.raises(ArgumentError, match="give four parameters, or none and a note"):
-        FittedCurve("tiny", 0, ())
-    with pytest.raises(ArgumentError, match="has 1 values for 2 epochs"):
-        TrainingCurve(0, 0, (1, 2), {"loss": (1.0,)})
-    with pytest.raises(ArgumentError, match="1 times for 2 scores"):
-        FrameCurve(0, (0,), (0.0,), (1.0, 2.0))
-    with pytest.raises(ArgumentError, match="runs of a report are none"):
-        Report("title", ())
-
-
 def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -> None:
     folder, out = recorded_run(tmp_path / "a"), tmp_path / "pages" / "report.html"
     write_clip(tmp_path / "v0003.mp4", noise_frames(2))
     ended = run("report", folder, "--out", out, "--videos", tmp_path, "--title", "A study")
     assert (ended.code, ended.out) == (0, f"{out}\n"), ended.err
     assert "a: files of 1 of 40 videos" in ended.err
-    shown = data_in(out.read_text(encoding="utf-8"))
-    assert (shown["title"], shown["runs"][0]["videos"]["address"][3]) == ("A study", "../v0003.mp4")
+    page = out.read_text(encoding="utf-8")
+    assert "<title>A study</title>" in page
+    assert data_in(page)["runs"][0]["videos"]["address"][3] == "../v0003.mp4"
     ended = run("report", folder, "--out", out)
     assert (ended.code, "which exists; pass --overwrite to replace it" in ended.err) == (1, True)
     assert run("report", folder, "--out", out, "--overwrite").code == 0
@@ -547,19 +515,20 @@ def test_build_report__a_table_comes_with_its_runs(
 ) -> None:
     other = recorded_run(tmp_path / "other")
     path = written_table(stores, tmp_path, make_table)
-    page = data_in(rendered(build_report([other], tmp_path, tables=[path])))
-    assert [one["name"] for one in page["runs"]] == ["other", "konvid-resnet18-no-time"]
-    (table,) = page["tables"]
-    assert (page["title"], table["columns"], table["notes"][0]) == ("tiny-0", ["SROCC"], "A choice.")
-    ours, theirs = (row["cells"][0] for row in table["rows"])
-    measured = page["runs"][1]["summary"]["srocc"]["mean"]
-    assert (ours["value"], ours["runs"]) == (measured, [1])
-    assert ours["text"] == f"{measured:.3f}‡ (0.5, {measured - 0.5:+.3f})".replace("-", "−")
-    assert (theirs["text"], theirs["value"], theirs["runs"]) == ("0.25 †", 0.25, [])
-    assert [row["name"] for row in table["rows"]] == ["<b>, ours", NASTY]
+    report = build_report([other], tmp_path, tables=[path])
+    assert [run.name for run in report.runs] == ["other", "konvid-resnet18-no-time"]
+    (table,) = report.tables
+    assert (report.title, table.columns, table.notes[0]) == ("tiny-0", ("SROCC",), "A choice.")
+    ours, theirs = (cells[0] for _, cells in table.rows)
+    measured = report.runs[1].summary.srocc.mean
+    assert (ours.value, ours.runs) == (measured, (1,))
+    assert ours.text == f"{measured:.3f}‡ (0.5, {measured - 0.5:+.3f})".replace("-", "−")
+    assert (theirs.text, theirs.value, theirs.runs) == ("0.25 †", 0.25, ())
+    assert [name for name, _ in table.rows] == ["<b>, ours", NASTY]
     (tmp_path / "runs").rename(tmp_path / "gone")
-    alone = data_in(rendered(build_report([], tmp_path, tables=[path])))
-    assert (alone["runs"], alone["tables"][0]["rows"][0]["cells"][0]["runs"]) == ([], [])
+    alone = build_report([], tmp_path, tables=[path])
+    assert (alone.runs, alone.tables[0].rows[0][1][0].runs) == ((), ())
+    assert data_in(rendered(alone))["runs"] == []
 
 
 def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ decided them.
 """
 
 from vqafeat.report.build import build_report
-from vqafeat.report.page import Report, rendered, write_report
+from vqafeat.report.content import Report
+from vqafeat.report.page import rendered, write_report
 
 __all__ = ["Report", "build_report", "rendered", "write_report"]

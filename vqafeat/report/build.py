@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cache
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,7 +18,8 @@ from vqafeat.errors import ArgumentError, DatasetError, StoreError, WeightsError
 from vqafeat.evaluation.model import Model
 from vqafeat.metrics import fit_logistic
 from vqafeat.remote import StorePath
-from vqafeat.report.page import (
+from vqafeat.report.content import (
+    ALL_SPLITS,
     FittedCurve,
     FrameCurve,
     Report,
@@ -42,7 +42,6 @@ NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each fra
 NOT_TESTED = (
     "The score of each frame is that of the heads that tested a video, and this video is in no test part."
 )
-_SECOND_DIGITS, _SCORE_DIGITS = 4, 6
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
@@ -60,78 +59,71 @@ def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, mos
         f"those with the largest errors. Give a larger number to see the score of each frame of this video."
     )
     reasons |= dict.fromkeys(worst, NO_STORE if store is None else not_selected)
-    curves, notes = list[FrameCurve](), list(run.notes)
-    for number, dataset in enumerate(run.datasets):
+    curves, notes, datasets = list[FrameCurve](), list(run.notes), run.config.datasets
+    for number, dataset in enumerate(datasets):
         videos = [video for video in worst if run.videos[video].dataset == dataset.name]
-        selected = videos[: most // len(run.datasets) + (number < most % len(run.datasets))]
+        selected = videos[: most // len(datasets) + (number < most % len(datasets))]
         if store is None or not selected:
             continue
         try:
             features = FeatureStore.open(store_path(store, dataset.name))
-            scorer = _FrameScorer(run, Model.load(folder, dataset.name), features)
+            model = Model.load(folder, dataset.name)
+            for name in split_feature_sets(run.config.feature_sets):
+                model.check_identity(name, features.identity(name))
         except (StoreError, WeightsError) as error:
             notes.append(f"no scores of frames for '{dataset.name}': {error}")
             reasons |= dict.fromkeys(videos, f"N{notes[-1][1:]}")
             continue
         for video in selected:
             try:
-                curves.append(scorer.curve(video))
+                curves.append(_frame_curve(run, video, model, features))
                 reasons[video] = ""
             except StoreError as error:
                 reasons[video] = f"No score of each frame: {error}"
     return replace(run, frames=tuple(curves), no_frames=tuple(reasons.values()), notes=tuple(notes))
 
 
+def _tested_rows(run: ReportRun) -> dict[int, list[int]]:
+    """Return the rows of the score table that test each video."""
+    rows = defaultdict[int, list[int]](list)
+    for row, (part, video) in enumerate(zip(run.scores.part, run.scores.video, strict=True)):
+        if part == "test":
+            rows[video].append(row)
+    return rows
+
+
 def worst_videos(run: ReportRun) -> list[int]:
     """Return the run's test videos, those with the largest mean error over their splits first."""
-    errors = defaultdict[int, list[float]](list)
-    for part, video, error in zip(run.scores.part, run.scores.video, run.scores.error, strict=True):
-        if part == "test":
-            errors[video].append(error)
-    means = {video: abs(float(np.mean(values))) for video, values in errors.items()}
-    return sorted(means, key=lambda video: (-means[video], run.videos[video].name))
+    errors = {
+        video: abs(float(np.mean([run.scores.error[row] for row in rows])))
+        for video, rows in _tested_rows(run).items()
+    }
+    return sorted(errors, key=lambda video: (-errors[video], run.videos[video].name))
 
 
-class _FrameScorer:
-    """The heads of a run, applied to the features of a store."""
-
-    def __init__(self, run: ReportRun, model: Model, store: FeatureStore) -> None:
-        self._run, self._model, self._store = run, model, store
-        self._feature_sets = split_feature_sets(model.config.feature_sets)
-        for name in self._feature_sets:
-            model.check_identity(name, store.identity(name))
-        self._splits = defaultdict[int, list[int]](list)
-        for part, video, split in zip(run.scores.part, run.scores.video, run.scores.split, strict=True):
-            if part == "test":
-                self._splits[video].append(split)
-
-    def curve(self, video: int) -> FrameCurve:
-        """Score the frames as the run's test did; a frame in several draws has its mean."""
-        name, splits = self._run.videos[video].name, self._splits[video]
-        for feature_set in self._feature_sets:
-            if not self._store.is_complete(feature_set, name):
-                raise StoreError(
-                    f"'{self._store.path}' has no complete features '{feature_set}' of this video; run "
-                    f"`vqafeat extract` again."
-                )
-        features = fuse([self._store.read(feature_set, name) for feature_set in self._feature_sets], name)
-        seconds = self._store.seconds(name)
-        row_seconds = None if seconds is None else seconds[features.frame]
-        draws = self._model.draws(name, len(features.frame), row_seconds)
-        rows, frame_scores = self._model.frame_curve(features.values, splits, draws)
-        total, taken = np.bincount(rows, weights=frame_scores), np.bincount(rows)
-        kept = np.flatnonzero(taken)
-        shown = np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int)
-        kept = kept[np.unique(shown)]
-        scores = (total[kept] / taken[kept]).tolist()
-        # players count from the first frame
-        times = [] if seconds is None else (seconds[features.frame][kept] - seconds[0]).tolist()
-        return FrameCurve(
-            video,
-            tuple(splits),
-            tuple(round(second, _SECOND_DIGITS) for second in times),
-            tuple(float(f"{score:.{_SCORE_DIGITS}g}") for score in scores),
-        )
+def _frame_curve(run: ReportRun, video: int, model: Model, store: FeatureStore) -> FrameCurve:
+    """Score the frames of a video as the run's test did; a frame in several draws has its mean."""
+    name, splits = run.videos[video].name, [run.scores.split[row] for row in _tested_rows(run)[video]]
+    feature_sets = split_feature_sets(run.config.feature_sets)
+    for feature_set in feature_sets:
+        if not store.is_complete(feature_set, name):
+            raise StoreError(
+                f"'{store.path}' has no complete features '{feature_set}' of this video; run "
+                f"`vqafeat extract` again."
+            )
+    features = fuse([store.read(feature_set, name) for feature_set in feature_sets], name)
+    seconds = store.seconds(name)
+    row_seconds = None if seconds is None else seconds[features.frame]
+    draws = model.draws(name, len(features.frame), row_seconds)
+    rows, frame_scores = model.frame_curve(features.values, splits, draws)
+    total, taken = np.bincount(rows, weights=frame_scores), np.bincount(rows)
+    kept = np.flatnonzero(taken)
+    shown = np.linspace(0, len(kept) - 1, min(len(kept), MOST_POINTS)).round().astype(int)
+    kept = kept[np.unique(shown)]
+    scores = (total[kept] / taken[kept]).tolist()
+    # players count from the first frame
+    times = [] if seconds is None else (seconds[features.frame][kept] - seconds[0]).round(4).tolist()
+    return FrameCurve(video, tuple(splits), tuple(times), tuple(float(f"{score:.6g}") for score in scores))
 
 
 class VideoFolder:
@@ -163,7 +155,6 @@ class VideoFolder:
         return quote(os.fsencode(Path(path).as_posix()))
 
 
-ALL_SPLITS = -1
 _FEWEST_TO_FIT = 2
 
 
@@ -226,6 +217,7 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
     by_name = {
         name: _video(first_rows[name], config, files) for name in dict.fromkeys(row.video for row in scored)
     }
+    indices = {video: index for index, video in enumerate(by_name)}
     left_out = len(predictions) - len(scored)
     notes = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
     calibrations = run.calibrations or ()
@@ -234,40 +226,24 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
     parts = {calibration.part for by_split in calibrations for calibration in by_split}
     return ReportRun(
         name=name,
-        head=config.head,
-        feature_sets=config.feature_sets,
-        splits=config.splits,
-        mapping=config.mapping,
+        config=config,
         calibrated_on=tuple(sorted(parts, reverse=True)),
-        datasets=config.datasets,
         summary=metrics,
         videos=tuple(by_name.values()),
-        scores=_score_table(scored, list(by_name)),
+        scores=ScoreTable(
+            split=tuple(row.split for row in scored),
+            part=tuple(row.part for row in scored),
+            video=tuple(indices[row.video] for row in scored),
+            output=tuple(row.prediction for row in scored),
+            score=tuple(row.score for row in scored),
+            error=tuple(row.score - row.mos for row in scored),
+        ),
         fitted=_fitted(scored, {name: video.dataset for name, video in by_name.items()}, config.splits),
         training=_training(folder, run.kept_epochs),
-        facts=_facts(run),
+        facts=run.describe(),
         no_frames=(NO_STORE,) * len(by_name),
         notes=tuple(notes),
     )
-
-
-def _facts(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """Return what decided a run, in words; groups without a value are left out."""
-    groups = {
-        group: [(name.replace("_", " "), _text(value)) for name, value in values.items() if _text(value)]
-        for group, values in run.describe().items()
-    }
-    return {group: rows for group, rows in groups.items() if rows}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -290,18 +266,6 @@ def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> Rep
     return ReportVideo(name, dataset, row.content.removeprefix(prefix), row.mos, address)
 
 
-def _score_table(rows: Sequence[Prediction], videos: Sequence[str]) -> ScoreTable:
-    indices = {video: index for index, video in enumerate(videos)}
-    return ScoreTable(
-        split=tuple(row.split for row in rows),
-        part=tuple(row.part for row in rows),
-        video=tuple(indices[row.video] for row in rows),
-        output=tuple(row.prediction for row in rows),
-        score=tuple(row.score for row in rows),
-        error=tuple(row.score - row.mos for row in rows),
-    )
-
-
 def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int) -> tuple[FittedCurve, ...]:
     """Fit the increasing logistic to the calibrated test scores of each data set and split, whatever the
     run's mapping is; `datasets` is by the name of a video in the run.
@@ -321,25 +285,24 @@ def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int
 
 
 def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
-    """Return what curve.csv holds, split by split."""
+    """Return what curve.csv holds, split by split, without measures that have no value."""
     path = folder / CURVE
     if not path.is_file():
         return ()
+    by_split = defaultdict[int, list[dict[str, float]]](list)
     try:
-        by_split = defaultdict[int, list[dict[str, float]]](list)
         with path.open(newline="", encoding="utf-8") as file:
             for cells in csv.DictReader(file):
                 row = {name: float(value) if value else nan for name, value in cells.items()}
-                by_split[int(row["split"])].append(row)
-        return tuple(_training_curve(split, rows, kept) for split, rows in by_split.items())
+                by_split[int(row.pop("split"))].append(row)
+        curves = []
+        for split, rows in by_split.items():
+            columns = {name: tuple(row[name] for row in rows) for name in rows[0]}
+            epochs = tuple(map(int, columns.pop("epoch")))
+            series = {name: values for name, values in columns.items() if any(map(isfinite, values))}
+            curves.append(TrainingCurve(split, kept[split] if split < len(kept) else 0, epochs, series))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
         ) from error
-
-
-def _training_curve(split: int, rows: Sequence[Mapping[str, float]], kept: Sequence[int]) -> TrainingCurve:
-    columns = {name: tuple(row[name] for row in rows) for name in rows[0] if name not in ("split", "epoch")}
-    series = {name: values for name, values in columns.items() if any(map(isfinite, values))}
-    kept_epoch = kept[split] if split < len(kept) else 0
-    return TrainingCurve(split, kept_epoch, tuple(int(row["epoch"]) for row in rows), series)
+    return tuple(curves)

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from vqafeat.errors import ArgumentError
 from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
-from vqafeat.report.page import ReportRun, TrainingCurve
+from vqafeat.report.content import ReportRun, TrainingCurve
 
 
 def plot_run(run: ReportRun, folder: Path) -> list[Path]:
     """Write PNGs of the calibrated test scores against labels of each data set, and of the training."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
-    for dataset in run.datasets:
+    for dataset in run.config.datasets:
         rows = [
             (score, run.videos[video])
             for part, video, score in zip(run.scores.part, run.scores.video, run.scores.score, strict=True)
@@ -24,12 +24,14 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
         ]
         if rows:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
-            title = f"{run.head} on {run.feature_sets}, test parts of {run.splits} splits"
-            name = f"{stem}-{dataset.name}" if len(run.datasets) > 1 else stem
+            title = (
+                f"{run.config.head} on {run.config.feature_sets}, test parts of {run.config.splits} splits"
+            )
+            name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
             path = folder / f"{name}-scores.png"
             written.append(plot_scores(scores, labels, dataset.score_name, title, path))
     if run.training:
-        title, path = f"{run.head} on {run.feature_sets}", folder / f"{stem}-training.png"
+        title, path = f"{run.config.head} on {run.config.feature_sets}", folder / f"{stem}-training.png"
         written.append(plot_training(run.training, title, path))
     return written
 

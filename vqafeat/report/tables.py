@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,6 @@ class ReportTable:
             raise DatasetError(
                 f"table '{self.name}' has rows of more or fewer than its {columns}; {_WRITE_IT}."
             )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        rows = [{"name": name, "cells": [asdict(cell) for cell in cells]} for name, cells in self.rows]
-        return {**asdict(self), "rows": rows}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,177 @@
+"""The charts of the page: axes, ticks and lines, as positions in an SVG."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from math import isfinite, nan
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from vqafeat.metrics import LogisticFit
+from vqafeat.report.content import ALL_SPLITS, FittedCurve, ReportRun
+
+Values = npt.NDArray[np.float64]
+LEFT, RIGHT, TOP, BOTTOM = 56, 13, 10, 38  # margins
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values from `low` to `high`, drawn from `start` to `end`."""
+
+    low: float
+    high: float
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, values: Iterable[float], start: int, end: int, padding: float = 0.0) -> "Axis":
+        """Return the axis of the finite values; `padding` is a share of their range."""
+        finite = [value for value in values if isfinite(value)]
+        low, high = min(finite), max(finite)
+        more = padding * (high - low) if low < high else 0.5
+        return cls(low - more, high + more, start, end)
+
+    def position(self, values: npt.ArrayLike) -> Values:
+        """Return where values are drawn."""
+        share = (np.asarray(values, dtype=np.float64) - self.low) / (self.high - self.low)
+        return np.asarray((self.start + share * (self.end - self.start)).round(1))
+
+    @property
+    def middle(self) -> float:
+        """The middle of the axis as drawn."""
+        return (self.start + self.end) / 2
+
+    def ticks(self, spacing: int, whole: bool = False) -> list[tuple[float, str]]:
+        """Return the positions and texts of round numbers, about `spacing` apart."""
+        locator = MaxNLocator(abs(self.end - self.start) // spacing, steps=[1, 2, 5, 10], integer=whole)
+        inside = [tick for tick in locator.tick_values(self.low, self.high) if self.low <= tick <= self.high]
+        formatter = ScalarFormatter(useOffset=False)
+        formatter.set_scientific(False)
+        formatter.create_dummy_axis()
+        return list(zip(self.position(inside).tolist(), formatter.format_ticks(inside), strict=True))
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The axes of a chart; `whole` if x are whole numbers."""
+
+    x: Axis
+    y: Axis
+    x_title: str
+    y_title: str = ""
+    whole: bool = False
+
+    @classmethod
+    def small(cls, xs: Iterable[float], ys: Iterable[float], title: str, whole: bool = False) -> "Chart":
+        """Return a chart of 520 × 200 that holds all values."""
+        return cls(Axis.of(xs, LEFT, 520 - RIGHT), Axis.of(ys, 200 - BOTTOM, TOP, 0.08), title, "", whole)
+
+    def line(self, xs: npt.ArrayLike, ys: npt.ArrayLike) -> str:
+        """Return the path through points; it breaks where y is not finite or outside the axis."""
+        ys = np.asarray(ys, dtype=np.float64)
+        points = np.column_stack([self.x.position(xs), self.y.position(ys)])
+        inside = np.ma.masked_outside(np.ma.masked_invalid(ys), self.y.low, self.y.high)
+        pieces = np.ma.clump_unmasked(inside)  # type: ignore[no-untyped-call]
+        return "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in points[piece]) for piece in pieces)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The chart of the scores and labels of a data set, without the points.
+
+    Attributes:
+        key: run and data set, for the attribute `data-of`.
+        lines: key, kind, path and note of the line of equality, and of the logistic of each split.
+    """
+
+    key: str
+    dataset: str
+    chart: Chart
+    lines: list[tuple[str, str, str, str]]
+
+
+def scatters(number: int, run: ReportRun) -> Iterator[Scatter]:
+    """Yield a chart for each data set; its axes follow the data set alone, so that points stay in place."""
+    for dataset in run.config.datasets:
+        rows = [
+            row for row, video in enumerate(run.scores.video) if run.videos[video].dataset == dataset.name
+        ]
+        x = Axis.of((run.scores.score[row] for row in rows), LEFT, 720 - RIGHT, 0.04)
+        y = Axis.of((run.videos[run.scores.video[row]].mos for row in rows), 540 - BOTTOM, TOP, 0.04)
+        chart = Chart(x, y, "calibrated score", f"{dataset.score_name} of {dataset.name}")
+        scores = np.linspace(x.low, x.high, 201)
+        key, lines = f"{number}/{dataset.name}", []
+        lines.append((key, "equal", chart.line(scores, scores), ""))
+        for curve in run.fitted:
+            if curve.dataset == dataset.name:
+                path = chart.line(scores, LogisticFit(curve.tau, True).mapped(scores)) if curve.tau else ""
+                lines.append((f"{key}/{curve.split}", "fit", path, _note(curve)))
+        yield Scatter(key, dataset.name, chart, lines)
+
+
+def decimals(run: ReportRun) -> dict[str, int]:
+    """Return the decimals that scores and labels of each data set are shown with."""
+    sizes = {dataset.name: dataset.mos_range[1] - dataset.mos_range[0] for dataset in run.config.datasets}
+    return {name: 1 if size > 50 else 2 if size > 10 else 3 for name, size in sizes.items()}
+
+
+def _note(curve: FittedCurve) -> str:
+    on = "parts of all splits together" if curve.split == ALL_SPLITS else f"part of split {curve.split}"
+    if not curve.tau:
+        return f"No logistic is fitted to the test {on}: {curve.note}."
+    note = f" Note: {curve.note}." if curve.note else ""
+    return f"The logistic is fitted to the scores of the test {on}.{note}"
+
+
+def training_charts(
+    run: ReportRun,
+) -> Iterator[tuple[str, Chart, list[tuple[int, str, tuple[Values, Values] | None]]]]:
+    """Yield each measure's name and chart, and the split, line and kept point of each curve."""
+    for name in dict.fromkeys(chain.from_iterable(curve.series for curve in run.training)):
+        curves = [curve for curve in run.training if name in curve.series]
+        epochs = chain.from_iterable(curve.epoch for curve in curves)
+        values = chain.from_iterable(curve.series[name] for curve in curves)
+        chart, lines = Chart.small(epochs, values, "epoch", whole=True), []
+        for curve in curves:
+            kept = dict(zip(curve.epoch, curve.series[name], strict=True)).get(curve.kept_epoch, nan)
+            ring = (chart.x.position(curve.kept_epoch), chart.y.position(kept)) if isfinite(kept) else None
+            lines.append((curve.split, chart.line(curve.epoch, curve.series[name]), ring))
+        yield name.replace("_", " ").replace("srocc", "SROCC"), chart, lines
+
+
+@dataclass(frozen=True)
+class FrameChart:
+    """The chart of a frame curve, with the lines of its mean and of the label."""
+
+    key: str
+    video: int
+    chart: Chart
+    path: str
+    mean: str
+    label: str
+    help: str
+
+
+def frame_charts(number: int, run: ReportRun) -> Iterator[FrameChart]:
+    """Yield the chart of each frame curve."""
+    for curve in run.frames:
+        video, mean = run.videos[curve.video], float(np.mean(curve.scores))
+        digits = decimals(run)[video.dataset]
+        times = curve.seconds or tuple(range(len(curve.scores)))
+        ys = (*curve.scores, mean, video.mos)
+        chart = Chart.small(times, ys, "seconds" if curve.seconds else "row", whole=not curve.seconds)
+        splits = f"{len(curve.splits)} splits" if len(curve.splits) > 1 else "split"
+        yield FrameChart(
+            key=f"{number}:{curve.video}",
+            video=curve.video,
+            chart=chart,
+            path=chart.line(times, curve.scores),
+            mean=chart.line([times[0], times[-1]], [mean, mean]),
+            label=chart.line([times[0], times[-1]], [video.mos, video.mos]),
+            help=(
+                f"Solid: calibrated scores of the frames, the mean over the {splits} that tested it. Dashed: "
+                f"their mean, {mean:.{digits}f}. Dotted: label, {video.mos:.{digits}f}."
+            ),
+        )
