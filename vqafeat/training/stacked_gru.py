@@ -125,15 +125,13 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
     return [own[: len(item), : item.shape[1]] for own, item in zip(states, inputs, strict=True)]
 
 
-def batched_scores(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head, which is its own core, on its own batch."""
-    recurrent = cast(Sequence[RecurrentHead], heads)
-    reduced = [
-        head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)
-    ]
-    states = stacked_states([cast(nn.GRU, head.recurrence) for head in recurrent], reduced)
-    qualities = [head.quality(own) for head, own in zip(recurrent, states, strict=True)]
+def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
+    """Return (batch,) scores of each recurrent head, which is its own core, on its own batch."""
+    heads = [cast(RecurrentHead, head) for head, _ in pairs]
+    batches = [batch for _, batch in pairs]
+    reduced = [head.reduced(one.frames, one.lengths) for head, one in zip(heads, batches, strict=True)]
+    states = stacked_states([cast(nn.GRU, head.recurrence) for head in heads], reduced)
     return [
-        masked_mean(head.pooled(quality, batch.lengths), batch.lengths)
-        for head, quality, batch in zip(recurrent, qualities, batches, strict=True)
+        masked_mean(head.pooled(head.quality(own), batch.lengths), batch.lengths)
+        for head, own, batch in zip(heads, states, batches, strict=True)
     ]
