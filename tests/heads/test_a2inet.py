@@ -138,7 +138,7 @@ def test_a2inet__standardises_both_branches() -> None:
     head = build_head("a2inet", 6, SMALL)
     assert isinstance(head, Head)
     head.standardise_by(torch.arange(6.0), torch.arange(1.0, 7.0))
-    first, second = head.reductions()
+    first, second = head.first, head.second
     assert (first.mean.tolist(), second.deviation.tolist()) == ([0.0, 1.0], [3.0, 4.0, 5.0, 6.0])
 
 
@@ -161,8 +161,7 @@ def test_fit__sets_first_channels_to_the_width_of_the_first_feature_set(
 def test_a2inet__refuses_wrong_options() -> None:
     for wrong in (0, 6, 7, -1):
         with pytest.raises(
-            ArgumentError,
-            match=rf"first_channels is {wrong} of 6 channels; it has to be the width of the first",
+            ArgumentError, match=rf"first_channels is {wrong} of 6 channels; it has to be the width of the first"
         ):
             build_head("a2inet", 6, {**SMALL, "first_channels": wrong})
     with pytest.raises(ArgumentError, match=r"kernel is 2; it has to be odd, as 3"):

@@ -139,7 +139,7 @@ class Recipe:
 
     def loss_options(self) -> LossOptions:
         """Return the values that losses read."""
-        return LossOptions.among(vars(self))
+        return LossOptions(self.soft_rank, self.soft_rank_strength, self.loss_weight, self.rank_input)
 
     def scheduler(self, optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
         """Return the schedule of the learning rate; it steps after each step of the optimiser."""

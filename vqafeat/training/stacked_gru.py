@@ -12,7 +12,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vqafeat.heads.base import Head
 from vqafeat.heads.pooling import masked_mean
-from vqafeat.heads.recurrent import RecurrentHead
+from vqafeat.heads.recurrent import AvgGRU
 from vqafeat.training.batching import Batch
 
 
@@ -127,7 +127,7 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
 
 def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
     """Return (batch,) scores of each recurrent head, which is its own core, on its own batch."""
-    heads = [cast(RecurrentHead, head) for head, _ in pairs]
+    heads = [cast(AvgGRU, head) for head, _ in pairs]
     batches = [batch for _, batch in pairs]
     reduced = [head.reduced(one.frames, one.lengths) for head, one in zip(heads, batches, strict=True)]
     states = stacked_states([cast(nn.GRU, head.recurrence) for head in heads], reduced)
