@@ -40,8 +40,8 @@ from vqafeat.training.predictions import (
     with_scores,
     write_predictions,
 )
-from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE
-from vqafeat.training.run import PARTS, Run
+from vqafeat.training.results import CONFIG, CURVE, METRICS, PARTS, SPLITS, STATE
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 from vqafeat.training.trainer import SplitResult, SplitTask, check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features

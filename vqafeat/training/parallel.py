@@ -28,7 +28,7 @@ from vqafeat.training.batching import Batcher, chunks
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
-from vqafeat.training.results import weights_path, write_weights
+from vqafeat.training.results import PARTS, weights_path, write_weights
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, SplitTask, TrainingResult, predict
 
 # on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
@@ -43,12 +43,9 @@ class FitJob:
     """What all splits of a fit share; small, so that it can be sent to another process.
 
     Attributes:
-        store: the feature store, which another process opens again.
         config: the fit, with all options of the head and the names of the features.
         rows: the videos in use, as positions in the data set; splits count within them.
         devices: names of PyTorch devices; the groups of splits take turns.
-        out: the run folder.
-        plugins: the plug-ins of this process.
     """
 
     store: FeatureReader
@@ -146,7 +143,7 @@ def _scored(
             float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True)
         )
 
-    parts = {part: scores(part) for part in ("train", "validation", "test")}
+    parts = {part: scores(part) for part in PARTS}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)
 
 

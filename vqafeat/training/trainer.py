@@ -47,13 +47,11 @@ class SplitTask:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the training curve.
+    """One row of the training curve; epochs count from 1, and SROCCs that are not defined are NaN.
 
     Attributes:
-        epoch: counted from 1.
         loss: mean over the epoch's steps, on scaled labels.
-        validation_srocc: mean over the data sets; NaN without a validation part, or if it is not defined.
-        test_srocc: NaN unless the recipe selects by it.
+        validation_srocc, test_srocc: mean over the data sets; of the test part only if it selects the epoch.
     """
 
     epoch: int

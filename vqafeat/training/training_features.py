@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.errors import ArgumentError
 from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
-from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
+from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
@@ -97,11 +97,9 @@ def read_training_features(folder: Path) -> TrainingFeatures | None:
     if not path.is_file():
         return None
     values = read_weights(path)
-    try:
+    with reading(path):
         mean, deviation = (values[name].double().numpy() for name in ("mean", "deviation"))
         return TrainingFeatures(mean, deviation, float(values["farthest"]))
-    except (KeyError, ArgumentError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"'{path}' is damaged ({error}); run `vqafeat fit` again.") from error
 
 
 def _frame_mean(features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
