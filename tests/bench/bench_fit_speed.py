@@ -18,10 +18,13 @@ import torch
 from measuring import print_row, start_table
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.helpers.train_alone import config_of, task_of
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import RECIPES
-from vqafeat.training.loop import SplitTask, train_splits
+from vqafeat.training.loop import train_splits
 from vqafeat.training.parallel import SPLITS_PER_GROUP
 
 CACHE = Path(__file__).parents[3] / "shared" / "data" / "konvid58"
@@ -114,8 +117,9 @@ def released_way(sequences: FeatureDataset, splits: list[Split], epochs: int) ->
 def group(splits: list[Split], epochs: int) -> None:
     """Train the heads of a group of splits together, on one thread."""
     recipe = RECIPES.get("vsfa").overridden({"epochs": epochs, "warmup_fraction": 0.0})
-    assignments = [SplitTask(split, seed) for seed, split in enumerate(splits)]
-    train_splits(to_shared_memory(), assignments, "sub-gru", {}, recipe)
+    data = to_shared_memory()
+    tasks = [task_of(data, split, seed, recipe) for seed, split in enumerate(splits)]
+    train_splits(data, tasks, config_of("sub-gru", {}, recipe))
 
 
 @cache

@@ -6,6 +6,7 @@ python tests/bench/bench_streaming.py [--videos N] [--repeats N]
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from itertools import pairwise
@@ -15,6 +16,9 @@ import numpy as np
 import torch
 from measuring import print_row, start_table
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.helpers.train_alone import config_of, task_of
 from vqafeat.datasets import Dataset, Video
 from vqafeat.splits import Split
 from vqafeat.store import FeatureStore
@@ -22,7 +26,7 @@ from vqafeat.store.features import FeatureDataset, load_features, to_shared_memo
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training import batching
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.trainer import SplitTask, SplitTrainer
+from vqafeat.training.loop import train_splits
 
 CHANNELS = 4096
 
@@ -55,9 +59,8 @@ def epoch_seconds(sequences: FeatureDataset, recipe: Recipe, repeats: int) -> fl
     )
     ends: list[float] = []
     recipe = recipe.overridden({"epochs": repeats + 1})
-    SplitTrainer(sequences, SplitTask(split, 0), "sub-gru", {}, recipe).train(
-        lambda record: ends.append(time.perf_counter())
-    )
+    task, config = task_of(sequences, split, 0, recipe), config_of("sub-gru", {}, recipe)
+    train_splits(sequences, [task], config, progress=lambda *record: ends.append(time.perf_counter()))
     return statistics.median(end - start for start, end in pairwise(ends))
 
 

@@ -12,6 +12,7 @@ a fit goes to --record; fits that stand there already are not repeated.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from math import ceil
@@ -21,13 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.helpers.train_alone import finish, train
 from vqafeat.heads.base import build_head
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES, Recipe
-from vqafeat.training.trainer import SplitTask, SplitTrainer, predict
+from vqafeat.training.trainer import predict
 
 PLAIN: dict[str, Any] = {
     "batch_size": 16,
@@ -88,7 +91,7 @@ def recipe_of(candidate: str) -> Recipe:
 def fit(sequences: FeatureDataset, candidate: str, head_name: str, number: int) -> dict[str, Any]:
     """Train on one split and return its figures."""
     split, began = video_level_split(len(sequences), number), time.perf_counter()
-    result = SplitTrainer(sequences, SplitTask(split, number), head_name, {}, recipe_of(candidate)).train()
+    result = finish(train(sequences, split, head_name, {}, recipe_of(candidate), number))
     seconds = time.perf_counter() - began
     head = build_head(head_name, sequences.channels)
     head.load_state_dict(result.weights)

@@ -138,7 +138,7 @@ def test_a2inet__standardises_both_branches() -> None:
     head = build_head("a2inet", 6, SMALL)
     assert isinstance(head, Head)
     head.standardise_by(torch.arange(6.0), torch.arange(1.0, 7.0))
-    first, second = head.reductions()
+    first, second = head.first, head.second
     assert (first.mean.tolist(), second.deviation.tolist()) == ([0.0, 1.0], [3.0, 4.0, 5.0, 6.0])
 
 

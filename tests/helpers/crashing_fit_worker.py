@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.training import ray_backend, trainer
-from vqafeat.training.parallel import SplitResult
+from vqafeat.training.trainer import SplitResult
 
 WORK = ray_backend._worker_main
 

@@ -3,16 +3,34 @@
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from vqafeat.losses.label_scaling import LabelScaling
+from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
-from vqafeat.training.config import Recipe
+from vqafeat.training.config import FitConfig, Recipe
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
-from vqafeat.training.trainer import EpochRecord, SplitTask, SplitTrainer, TrainingResult
+from vqafeat.training.loop import train_splits
+from vqafeat.training.trainer import EpochRecord, SplitTask, TrainingResult, check_parts
 
 SPLIT = Split(tuple(range(10)), tuple(range(10, 15)), tuple(range(15, 20)))
 RECURRENT_OPTIONS = {"reduced": 4, "hidden": 3}
 TRANSFORMER_OPTIONS = {"reduced": 4, "layers": 2, "attention_heads": 2, "feed_forward": 5}
+
+
+def config_of(
+    head: str, options: Mapping[str, Any], recipe: Recipe, frame_input: FrameInput = WHOLE_VIDEOS
+) -> FitConfig:
+    """Return a fit with a recipe that has no name in `RECIPES`."""
+    frames = {"order": frame_input.order, "sampling": frame_input.sampling, "draws": frame_input.draws}
+    config = FitConfig(head=head, options=options, **frames)
+    vars(config)["resolved_recipe"] = recipe
+    return config
+
+
+def task_of(data: FeatureDataset, split: Split, seed: int, recipe: Recipe) -> SplitTask:
+    """Return the task of training on a split, with the label scalings by the labels of the data."""
+    check_parts(split, data, recipe)
+    rule, columns = recipe.label_scaling, (data.dataset_names, data.dataset_of, data.mos)
+    return SplitTask(0, split, seed, tuple(fit_label_scaling(rule, *columns, split.train)))
 
 
 def train(
@@ -22,12 +40,11 @@ def train(
     options: Mapping[str, Any],
     recipe: Recipe,
     seed: int,
-    label_scalings: tuple[LabelScaling, ...] | None = None,
     frame_input: FrameInput = WHOLE_VIDEOS,
 ) -> Generator[EpochRecord, None, TrainingResult]:
-    task = SplitTask(split, seed, label_scalings)
+    task, config = task_of(data, split, seed, recipe), config_of(head_name, options, recipe, frame_input)
     records: list[EpochRecord] = []
-    result = SplitTrainer(data, task, head_name, options, recipe, "cpu", frame_input).train(records.append)
+    (result,) = train_splits(data, [task], config, progress=lambda _, record: records.append(record))
     yield from records
     return result
 

@@ -72,6 +72,10 @@ EQUATIONS = {"l1": l1, "plcc": plcc, "srcc": hard_srcc, "rank-mdtvsfa": mdtvsfa_
 OPTIONS: dict[str, dict[str, Any]] = {"srcc": {"soft_rank_strength": 1e-6}}
 
 
+def same(scores: torch.Tensor) -> Scores:
+    return Scores(scores, scores, scores)
+
+
 def test_losses__each_has_its_equation_here() -> None:
     assert set(EQUATIONS) == set(LOSSES)
 
@@ -90,7 +94,7 @@ def test_build_loss__gradients_equal_finite_differences(name: str) -> None:
     scores, labels = batch()
     options = LossOptions(soft_rank_strength=0.7, loss_weight=0.3)
     assert torch.autograd.gradcheck(
-        lambda values: build_loss(name, options)(Scores.same(values), labels), (scores.requires_grad_(),)
+        lambda values: build_loss(name, options)(same(values), labels), (scores.requires_grad_(),)
     )
 
 
@@ -110,9 +114,7 @@ def test_build_loss__is_finite_for_batches_without_spread(
     name: str, soft_rank: str, dtype: torch.dtype, scores: list[float], labels: list[float]
 ) -> None:
     given = torch.tensor(scores, dtype=dtype, requires_grad=True)
-    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(
-        Scores.same(given), torch.tensor(labels, dtype=dtype)
-    )
+    loss = build_loss(name, LossOptions(soft_rank=soft_rank))(same(given), torch.tensor(labels, dtype=dtype))
     loss.backward()
     assert loss.dtype == dtype
     assert given.grad is not None
@@ -169,14 +171,14 @@ def test_srcc__is_exact_in_float32_for_close_scores() -> None:
 def test_build_loss__weighs_the_later_parts_of_a_mixture() -> None:
     scores, labels = batch()
     parts = [LOSSES.get(name)(scores, labels).item() for name in ("plcc", "srcc", "l1")]
-    assert build_loss("plcc+srcc")(Scores.same(scores), labels).item() == pytest.approx(
+    assert build_loss("plcc+srcc")(same(scores), labels).item() == pytest.approx(
         parts[0] + parts[1], abs=1e-14
     )
-    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(Scores.same(scores), labels)
+    mixed = build_loss("plcc+srcc+l1", LossOptions(loss_weight=0.25))(same(scores), labels)
     assert mixed.item() == pytest.approx(parts[0] + 0.25 * (parts[1] + parts[2]), abs=1e-14)
-    assert build_loss("l1", LossOptions(loss_weight=9))(Scores.same(scores), labels).item() == parts[2]
+    assert build_loss("l1", LossOptions(loss_weight=9))(same(scores), labels).item() == parts[2]
     strong = build_loss("plcc+srcc", LossOptions(soft_rank="kl", soft_rank_strength=0.2))(
-        Scores.same(scores), labels
+        same(scores), labels
     )
     alone = LOSSES.get("srcc")(scores, labels, soft_rank="kl", soft_rank_strength=0.2)
     assert strong.item() == pytest.approx(parts[0] + alone.item(), abs=1e-14)

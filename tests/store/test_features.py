@@ -26,7 +26,7 @@ from vqafeat.store.features import (
     to_shared_memory,
 )
 from vqafeat.store.types import VideoFeatures
-from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
+from vqafeat.training.batching import Batcher, bucketed, chunks
 from vqafeat.training.joint_store import JointStore
 
 
@@ -76,13 +76,6 @@ def test_feature_dataset__refuses_wrong_values() -> None:
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
     with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, those of 'a' 6"):
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
-
-
-def test_batch__refuses_wrong_values() -> None:
-    with pytest.raises(
-        ArgumentError, match=r"a batch of 1 videos with 3 frames does not fit frames of shape \(2, 4\)"
-    ):
-        Batch(torch.zeros(2, 4), torch.tensor([3]), (0,))
 
 
 def test_fuse__joins_at_shared_frames() -> None:

@@ -34,7 +34,7 @@ from vqafeat.training.fit import fit
 from vqafeat.training.frame_sampling import FrameInput, VideoRows, indices_in_testing
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
-from vqafeat.training.trainer import frame_statistics
+from vqafeat.training.training_features import frame_statistics
 
 RANDOM = FrameInput("SS", "sample-4", 3)
 ROWS, EPOCHS = 18, 3
@@ -222,9 +222,7 @@ def test_frame_statistics__are_of_the_frames_that_can_be_sampled() -> None:
         Recipe("own", learning_rate=0.02, batch_size=4, epochs=1, standardise=True),
     )
     for sampling, step in (("stride-3", 3), ("sample-3", 1)):
-        loop = train(
-            sequences, SPLIT, "sub-gru", RECURRENT_OPTIONS, recipe, 3, frame_input=FrameInput("SO", sampling)
-        )
+        loop = train(sequences, SPLIT, "sub-gru", RECURRENT_OPTIONS, recipe, 3, FrameInput("SO", sampling))
         frames = np.concatenate([values[::step].astype(np.float64) for values in sequences.features[:10]])
         np.testing.assert_allclose(finish(loop).weights["reduce.mean"].numpy(), frames.mean(0), atol=1e-6)
     mean, _ = frame_statistics(sequences, range(10), lambda row: np.array([0]))

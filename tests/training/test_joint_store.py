@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from tests.helpers.fits import FAST, SPLITS, fit_with
 from tests.helpers.stores import MakeStore, tiny_features
-from tests.helpers.train_alone import train
+from tests.helpers.train_alone import config_of, task_of, train
 from vqafeat.errors import ArgumentError, IdentityError, TrainingError
 from vqafeat.evaluation.compare import compare_runs
 from vqafeat.evaluation.evaluate import evaluate
@@ -25,10 +25,9 @@ from vqafeat.losses.base import build_loss
 from vqafeat.splits import Split
 from vqafeat.store.features import load_features
 from vqafeat.training.config import Recipe
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS
 from vqafeat.training.joint_store import JointStore, joint_splits
 from vqafeat.training.run import Run
-from vqafeat.training.trainer import SplitTask, SplitTrainer
+from vqafeat.training.trainer import SplitTrainer
 
 OPTIONS = {"reduced": 4, "hidden": 3}
 SIZES = (20, 9)
@@ -100,7 +99,8 @@ def test_joint_splits__are_joined_part_by_part() -> None:
 
 def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeStore) -> None:
     sequences = load_features(mixture(make_store), "tiny")
-    run = SplitTrainer(sequences, SplitTask(splits()[0], 1), "sub-gru", OPTIONS, RECIPE, "cpu", WHOLE_VIDEOS)
+    task = task_of(sequences, splits()[0], 1, RECIPE)
+    run = SplitTrainer(sequences, task, config_of("sub-gru", OPTIONS, RECIPE))
     batches = [batch.rows for batch in run.batches(1)]
     assert [len(rows) for rows in batches] == [8, 8, 4]
     large = [row for rows in batches for row in rows[: len(rows) // 2]]
@@ -108,15 +108,8 @@ def test_split_trainer__batches_take_as_many_of_each_data_set(make_store: MakeSt
     assert sorted(large) == list(range(10))
     # VQADataset.__getitem__ takes place modulo the size of each data set
     assert small == [20 + row % 3 for row in large]
-    pooled = SplitTrainer(
-        sequences,
-        SplitTask(splits()[0], 1),
-        "sub-gru",
-        OPTIONS,
-        replace(RECIPE, multi_dataset="pooled"),
-        "cpu",
-        WHOLE_VIDEOS,
-    )
+    as_one = config_of("sub-gru", OPTIONS, replace(RECIPE, multi_dataset="pooled"))
+    pooled = SplitTrainer(sequences, task, as_one)
     assert sorted(row for batch in pooled.batches(1) for row in batch.rows) == list(splits()[0].train)
 
 

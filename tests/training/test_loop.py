@@ -9,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from tests.helpers.stores import tiny_sequences
-from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, train
+from tests.helpers.train_alone import RECURRENT_OPTIONS, SPLIT, finish, task_of, train
 from vqafeat.errors import TrainingError
 from vqafeat.heads.base import build_head
 from vqafeat.losses.base import LossFunction, LossOptions, build_loss
@@ -18,7 +18,8 @@ from vqafeat.store.features import FeatureDataset
 from vqafeat.training import trainer
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import Recipe
-from vqafeat.training.trainer import TrainingResult, frame_statistics, predict
+from vqafeat.training.trainer import TrainingResult, predict
+from vqafeat.training.training_features import frame_statistics
 
 RECIPE = Recipe(
     "own",
@@ -108,7 +109,7 @@ def test_train__one_step_is_adam_on_the_l1_loss() -> None:
     loss.backward()
     optimiser.step()
     assert result.curve[0].loss == pytest.approx(loss.item(), abs=1e-6)
-    assert result.label_scalings[0].scale == sequences.mos.max()
+    assert task_of(sequences, SPLIT, 3, recipe).label_scalings[0].scale == sequences.mos.max()
     for name, value in head.state_dict().items():
         torch.testing.assert_close(result.weights[name], value, atol=2e-5, rtol=0)
 
@@ -116,7 +117,7 @@ def test_train__one_step_is_adam_on_the_l1_loss() -> None:
 def test_train__a_mixture_trains_on_its_scale_and_options() -> None:
     recipe = replace(RECIPE, loss="plcc+srcc", soft_rank_strength=0.05, label_scaling="none", epochs=25)
     result = run(recipe=recipe)
-    assert result.label_scalings[0].scale == 1
+    assert task_of(tiny_sequences(), SPLIT, 3, recipe).label_scalings[0].scale == 1
     assert result.curve[-1].loss < 0.5 * result.curve[0].loss
     assert result.curve[0].loss != run(recipe=replace(recipe, soft_rank_strength=1.0)).curve[0].loss
 

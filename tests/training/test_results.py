@@ -62,12 +62,12 @@ def test_read_json__reports_unreadable_files(tmp_path: Path) -> None:
     ):
         read_json(tmp_path / "metrics.json")
     (tmp_path / "x.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"x.json' is not JSON"):
+    with pytest.raises(WeightsError, match=r"x.json' is damaged \(JSONDecodeError: "):
         read_json(tmp_path / "x.json")
     (tmp_path / "y.json").write_text("[]")
-    with pytest.raises(WeightsError, match=r"y.json' holds a list in place of an object"):
+    with pytest.raises(WeightsError, match=r"y.json' is damaged \(TypeError: a list in place of an object"):
         read_json(tmp_path / "y.json")
-    with pytest.raises(WeightsError, match=r"weights file '.*' is missing"):
+    with pytest.raises(WeightsError, match=r"w.safetensors' is missing"):
         read_weights(tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").write_bytes(b"rubbish")
     with pytest.raises(WeightsError, match=r"w.safetensors' is damaged"):

@@ -76,7 +76,7 @@ def test_fit__does_not_train_again_what_was_trained(
 def test_checkpoint__is_written_no_more_often_than_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = trainer.Checkpoint(tmp_path / "state.pt")
+    checkpoint = trainer.Checkpoint(tmp_path, 0)
     checkpoint.save_if_due(lambda: [{"epoch": 1}])
     assert checkpoint.read() == []
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)

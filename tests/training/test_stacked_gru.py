@@ -1,16 +1,19 @@
 """Stacked GRUs against `torch.nn.GRU`, values and gradients."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.helpers.train_alone import config_of, task_of
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import Recipe
 from vqafeat.training.loop import train_splits
 from vqafeat.training.stacked_gru import StackedGRU, stacked_states
-from vqafeat.training.trainer import EpochRecord, SplitTask
+from vqafeat.training.trainer import EpochRecord
 
 
 def recurrences(
@@ -73,18 +76,17 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
         for order, cut in zip(orders, (4, 7, 18), strict=True)
     ]
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
-    tasks = [SplitTask(split, seed) for seed, split in enumerate(splits)]
-    tasks.append(SplitTask(splits[2], 9))
+    config, seeds = config_of(head, {}, recipe), (0, 1, 2, 9)
+    tasks = [
+        replace(task_of(sequences, split, seed, recipe), number=number)
+        for number, (split, seed) in enumerate(zip([*splits, splits[2]], seeds, strict=True))
+    ]
     records: list[tuple[int, EpochRecord]] = []
     own: list[tuple[int, EpochRecord]] = []
-    together = train_splits(
-        sequences, tasks, head, {}, recipe, progress=lambda *record: records.append(record)
-    )
+    together = train_splits(sequences, tasks, config, progress=lambda *record: records.append(record))
     for number, task in enumerate(tasks):
         own.clear()
-        (alone,) = train_splits(
-            sequences, [task], head, {}, recipe, progress=lambda *record: own.append(record)
-        )
+        (alone,) = train_splits(sequences, [task], config, progress=lambda *record: own.append(record))
         assert together[number].kept_epoch == alone.kept_epoch
         for name, value in alone.weights.items():
             # Adam makes whole steps of gradients that the bounded score leaves near rounding

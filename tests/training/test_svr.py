@@ -16,6 +16,7 @@ from sklearn.svm import SVR
 
 from tests.helpers.fits import SPLITS, files_of, small_fit
 from tests.helpers.stores import MakeStore, tiny_features, tiny_sequences
+from tests.helpers.train_alone import task_of
 from vqafeat.datasets import Dataset, load_dataset
 from vqafeat.errors import ArgumentError, TrainingError, WeightsError
 from vqafeat.evaluation.evaluate import evaluate
@@ -25,24 +26,25 @@ from vqafeat.heads.base import build_head
 from vqafeat.splits import Split, SplitRequest, make_split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
-from vqafeat.training.config import RECIPES
+from vqafeat.training.config import FitConfig
 from vqafeat.training.parallel import split_seed
 from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, grid_search, train_svr
-from vqafeat.training.trainer import SplitTask, TrainingResult, predict
+from vqafeat.training.trainer import TrainingResult, predict
 
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
 
 
 def trained(sequences: FeatureDataset, split: Split = SPLIT, seed: int = 0, **options: Any) -> TrainingResult:
-    return train_svr(sequences, SplitTask(split, seed), "svr", options, RECIPES.get("default"))
+    config = FitConfig(head="svr", options=options)
+    return train_svr(sequences, task_of(sequences, split, seed, config.resolved_recipe), config)
 
 
 def scores_of(result: TrainingResult, sequences: FeatureDataset, rows: tuple[int, ...]) -> np.ndarray:
     head = build_head("svr", sequences.channels)
     head.resize_buffers(result.weights)
     head.load_state_dict(result.weights)
-    return predict(head, Batcher(sequences), rows) * result.label_scalings[0].scale
+    return predict(head, Batcher(sequences), rows) * sequences.mos[list(SPLIT.train)].max()
 
 
 def means_of(sequences: FeatureDataset) -> np.ndarray:
@@ -147,9 +149,10 @@ def test_train_svr__can_select_on_a_share_of_the_training_part() -> None:
 def test_train_svr__rescales_the_weights_and_not_the_labels() -> None:
     sequences = tiny_sequences(40)
     result = trained(sequences)
-    assert result.label_scalings[0].scale == sequences.mos[:20].max()
+    (scaling,) = task_of(sequences, SPLIT, 0, FitConfig().resolved_recipe).label_scalings
+    assert scaling.scale == sequences.mos[:20].max()
     c = float(result.kept_because.split(",")[0].removeprefix("C = "))
-    assert result.weights["coefficients"].abs().max().item() * result.label_scalings[0].scale <= c * (
+    assert result.weights["coefficients"].abs().max().item() * sequences.mos[list(SPLIT.train)].max() <= c * (
         1 + 1e-9
     )
 

@@ -71,7 +71,7 @@ class ComparedRuns:
         """Return the values as JSON has them."""
         runs: dict[str, Any] = {}
         for name, summary in self.summaries.items():
-            plain = {measure: getattr(summary, measure).as_dict() for measure in self.shown_too}
+            plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
             runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
         comparisons = []

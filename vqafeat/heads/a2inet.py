@@ -122,16 +122,15 @@ class TemporalGates(nn.Module):
 class A2INet(Head):
     """Cross-aware guided interaction and temporal modelling (A2INet, ACM MM 2024, section 3; no code).
 
-    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). The parts
-    along time see one video at a time. The paper's ablations switch parts off: `fusion="concat"`,
-    `attention=False`, `catm=False` is its "Concat".
+    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). The paper's
+    "Concat" is `fusion="concat"`, `attention=False`, `catm=False`.
 
     Choices where the paper is silent: the gates' reduction is 16, the temporal kernel 3; each of the two
     blocks in figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way
     fusion is joined with the branch that guided it, so the width stays.
 
     Args:
-        channels: width of both feature sets together; `first_channels` of the first one, filled in by `fit`.
+        first_channels: width of the first feature set, filled in by `fit`.
         catm: use the quality saliency and content variation blocks.
         width: D; the gates' middle layer is narrower by `gate_reduction`.
     """
@@ -153,7 +152,17 @@ class A2INet(Head):
         beta: float = 0.5,
     ) -> None:
         super().__init__()
-        _check_sizes(channels, first_channels, width, gate_reduction, kernel)
+        if not 0 < first_channels < channels:
+            raise ArgumentError(
+                f"first_channels is {first_channels} of {channels} channels; it has to be the width of the "
+                "first of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
+            )
+        if kernel < 1 or kernel % 2 == 0:
+            raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
+        if not 1 <= gate_reduction <= width:
+            raise ArgumentError(
+                f"gate_reduction is {gate_reduction}; it has to be between 1 and the width, {width}."
+            )
         self.pool = SubjectivePooling(pooling, window, beta)
         self.first_channels = first_channels
         self.first = FrameReduction(first_channels, width)
@@ -176,16 +185,3 @@ class A2INet(Head):
         states, _ = self.recurrence(reduced)
         quality: Tensor = self.score(states)
         return quality[:, :, 0].T
-
-
-def _check_sizes(channels: int, first_channels: int, width: int, gate_reduction: int, kernel: int) -> None:
-    if not 0 < first_channels < channels:
-        raise ArgumentError(
-            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the first "
-            "of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
-        )
-    if kernel < 1 or kernel % 2 == 0:
-        raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")
-    if not 1 <= gate_reduction <= width:
-        allowed = f"between 1 and the width, {width}"
-        raise ArgumentError(f"gate_reduction is {gate_reduction}; it has to be {allowed}.")

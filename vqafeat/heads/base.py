@@ -20,9 +20,9 @@ class Scores:
     """The (batch,) scores of a batch of videos; most heads have one score, which stands for all three.
 
     Attributes:
-        relative: in (0, 1) where the head bounds it; SROCC and KROCC are computed on it.
-        mapped: a learnt logistic of the relative score; PLCC is computed on it.
-        aligned: the mapped score on the label scale of a data set: the video's score, RMSE's input.
+        relative: in (0, 1) where the head bounds it; for SROCC and KROCC.
+        mapped: a learnt logistic of the relative score; for PLCC.
+        aligned: the mapped score on the label scale of a data set: the video's score; for RMSE.
     """
 
     relative: Tensor
@@ -32,13 +32,7 @@ class Scores:
     def __post_init__(self) -> None:
         shapes = {tuple(values.shape) for values in vars(self).values()}
         if len(shapes) != 1 or self.relative.ndim != 1:
-            names = "relative, mapped and aligned scores"
-            raise ArgumentError(f"{names} have to be (batch,) and of one size, got {sorted(shapes)}.")
-
-    @classmethod
-    def same(cls, scores: Tensor) -> "Scores":
-        """Return (batch,) scores as all three."""
-        return cls(scores, scores, scores)
+            raise ArgumentError(f"scores have to be (batch,) and of one size, got {sorted(shapes)}.")
 
     def parts(self, count: int) -> list["Scores"]:
         """Return the scores of `count` equally large groups of videos, one after another in the batch."""
@@ -64,8 +58,8 @@ class _WideProduct(torch.autograd.Function):
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
-    With mean 0 and deviation 1, as at the start, it is class `ANN` of the released VSFA.py with one layer.
-    Other values are saved with the model and folded into the matrix, so that a frame costs the same.
+    It starts with mean 0 and deviation 1, as class `ANN` of the released VSFA.py with one layer; other values
+    are folded into the matrix, so that a frame costs the same.
     """
 
     mean: Tensor
@@ -118,7 +112,7 @@ class Head(nn.Module, ABC):
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
         """Return all scores, given the (batch,) scores of the core and numbers of the videos' data sets."""
-        return Scores.same(scores)
+        return Scores(scores, scores, scores)
 
     @abstractmethod
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -140,17 +134,14 @@ class Head(nn.Module, ABC):
         """Resize the buffers that grow with the training data to those of a state dict."""
         return
 
-    def reductions(self) -> list[FrameReduction]:
-        """Return the layers that see the frames' channels, in the order of these channels."""
-        return [module for module in self.modules() if isinstance(module, FrameReduction)]
-
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
         """Take (channel,) mean and deviation of the training frames, if the head has a `FrameReduction`."""
         start = 0
-        for layer in self.reductions():
-            own = slice(start, start + layer.linear.in_features)
-            layer.standardise_by(mean[own], deviation[own])
-            start = own.stop
+        for layer in self.modules():
+            if isinstance(layer, FrameReduction):
+                own = slice(start, start + layer.linear.in_features)
+                layer.standardise_by(mean[own], deviation[own])
+                start = own.stop
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
@@ -161,9 +152,6 @@ class Head(nn.Module, ABC):
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
         """Set parameters by the training part's (video,) scaled labels and the numbers of their data sets."""
         return
-
-
-_BOOLEANS = {"yes": True, "no": False}
 
 
 def head_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -191,7 +179,7 @@ def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
             raise ArgumentError(f"option '{pair}': head '{name}' takes NAME=VALUE with one of {known}.")
         kind = type(defaults[key])
         try:
-            options[key] = _BOOLEANS[text] if kind is bool else kind(text)
+            options[key] = {"yes": True, "no": False}[text] if kind is bool else kind(text)
         except (ValueError, KeyError) as error:
             allowed = "yes or no" if kind is bool else f"a {kind.__name__}, as {defaults[key]!r}"
             wrong = f"option '{key}' of head '{name}' is '{text}'"
@@ -207,10 +195,7 @@ def build_head(name: str, channels: int, options: Mapping[str, Any] | None = Non
 def resolved_options(
     head: str, options: Mapping[str, Any] | None, pooling: str, required: bool = False
 ) -> dict[str, Any]:
-    """Return all options of a head: its defaults, with `pooling` if it has one, and with `options`.
-
-    A head without temporal pooling is refused if `required`, that is, if the fit names `pooling` itself.
-    """
+    """Return all options of a head, with `pooling` if it has one; `required` refuses a head without."""
     has_pooling = "pooling" in head_options(head)
     if required and not has_pooling:
         able = ", ".join(name for name in HEADS if "pooling" in head_options(name))

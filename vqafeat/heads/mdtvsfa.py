@@ -21,11 +21,9 @@ class AlignedHead(Head):
     relative = sigmoid(pooled), mapped = Linear–Sigmoid–Linear(relative), the first Linear starting at weight
     2√3, bias −√3, the last one frozen at weight 1, bias 0, aligned = a·mapped + b with a and b of each data
     set, starting at the range and the minimum of its labels: of all labels in the released code, here of
-    those of the training part. The video's score is the aligned one of the data set `scale_of`. Frame scores
-    go through the same functions one by one, so their mean is close to the video's score, not equal to it.
+    those of the training part. The mean of the frame scores is close to the video's score, not equal to it.
 
     Args:
-        inner: the head whose pooled quality is bounded.
         datasets: names joined by `+`, each with its own linear mapping; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
         four_parameters: learn the last Linear too, as in equation 13 of Li et al.

@@ -59,9 +59,8 @@ def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
 def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
     """Pool as the released code of VSFA and its descendants does: function `TP` of VSFA.py.
 
-    Memory is the smallest quality of the last `window` frames, the frame itself included; current is the mean
-    of the next `window` frames, the frame itself included, weighted by e^−q and cut at the video's end.
-    `beta` is the weight of current.
+    Memory is the smallest quality of the last `window` frames, current the mean of the next `window` frames,
+    weighted by e^−q and cut at the video's end; both include the frame. `beta` is the weight of current.
     """
     memory = _smallest_of_last(quality, window)
     return _masked(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)

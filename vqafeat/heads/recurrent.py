@@ -22,9 +22,10 @@ class NoTime(Head):
         return padded(quality[:, 0], lengths)
 
 
-class RecurrentHead(Head):
-    """VSFA (Li, Jiang, Jiang, ACM MM 2019), class `VSFA` of the released VSFA.py, with a mean as pooling."""
+class AvgGRU(Head):
+    """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
 
+    supports_batched_training = True
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU
 
     def __init__(self, channels: int, reduced: int = 128, hidden: int = 32) -> None:
@@ -48,16 +49,11 @@ class RecurrentHead(Head):
         return quality[:, :, 0].T
 
 
-class AvgGRU(RecurrentHead):
-    """VSFA's GRU with a plain mean in place of the subjective pooling (Fontanel et al., table 1)."""
+class SubGRU(AvgGRU):
+    """VSFA (Li, Jiang, Jiang, ACM MM 2019), class `VSFA` of the released VSFA.py.
 
-    supports_batched_training = True
-
-
-class SubGRU(RecurrentHead):
-    """VSFA as released; `pooling="paper"` follows the paper's equations instead of the released code."""
-
-    supports_batched_training = True
+    `pooling="paper"` follows the paper's equations instead of the released code.
+    """
 
     def __init__(
         self,

@@ -35,7 +35,13 @@ class TransformerHead(Head):
         beta: float = 0.5,
     ) -> None:
         super().__init__()
-        _check_sizes(reduced, layers, attention_heads, dropout)
+        if layers < 1 or attention_heads < 1 or reduced % attention_heads:
+            raise ArgumentError(
+                f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}: at least "
+                "1 layer and 1 attention head are needed, which have to share the reduced channels evenly."
+            )
+        if not 0 <= dropout < 1:
+            raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, as 0.2.")
         self.pool = SubjectivePooling(pooling, window, beta)
         self.reduce = FrameReduction(channels, reduced)
         self.with_positions = named("kind of positions", positions, _POSITIONS)
@@ -60,12 +66,3 @@ def sinusoids(time: int, width: int) -> Tensor:
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
     waves = torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=2)
     return waves.flatten(1)[:, :width]
-
-
-def _check_sizes(reduced: int, layers: int, attention_heads: int, dropout: float) -> None:
-    if layers < 1 or attention_heads < 1 or reduced % attention_heads:
-        given = f"layers = {layers}, attention_heads = {attention_heads}, reduced = {reduced}"
-        needed = "at least 1 layer and 1 attention head are needed, and the heads have to share"
-        raise ArgumentError(f"{given}: {needed} the reduced channels evenly.")
-    if not 0 <= dropout < 1:
-        raise ArgumentError(f"dropout is {dropout}; it has to be at least 0 and below 1, as 0.2.")

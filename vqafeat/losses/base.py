@@ -1,8 +1,8 @@
 """Losses by name, joined by `+`, with their options; how the losses of several data sets are combined."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from math import isfinite
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -70,17 +70,12 @@ class LossOptions:
     def __post_init__(self) -> None:
         named("soft rank", self.soft_rank, SOFT_RANKS)
         strength, weight = self.soft_rank_strength, self.loss_weight
-        if not (strength > 0 and isfinite(strength)):
+        if not 0 < strength < inf:
             raise ArgumentError(f"soft_rank_strength is {strength}; it has to be above 0 and finite, as 0.1.")
-        if not (weight >= 0 and isfinite(weight)):
+        if not 0 <= weight < inf:
             raise ArgumentError(f"loss_weight is {weight}; it has to be at least 0 and finite, as 1.")
         if self.rank_input not in _SCORES:
             raise ArgumentError(f"rank_input is '{self.rank_input}'; allowed are {', '.join(_SCORES)}.")
-
-    @classmethod
-    def among(cls, values: Mapping[str, Any]) -> "LossOptions":
-        """Return the options among other values, such as a recipe's."""
-        return cls(**{item.name: values[item.name] for item in fields(cls)})
 
 
 def loss_parts(name: str) -> tuple[str, ...]:
@@ -135,20 +130,13 @@ def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
 
 
 Numbers = npt.NDArray[np.intp]
-
-
-def per_dataset(dataset_of: Numbers) -> Numbers:
-    """Give each data set its own loss and an equal share of each batch (MDTVSFA, IJCV 2021, section 3.3)."""
-    return dataset_of
-
-
-def pooled(dataset_of: Numbers) -> Numbers:
-    """Train on all data sets as on one; a label scale such as unit-of-dataset has to make them alike."""
-    return np.zeros_like(dataset_of)
-
-
 # (video,) number of its data set → (video,) number of the group that shares a loss and a label scale
-MIXINGS: dict[str, Callable[[Numbers], Numbers]] = {"losses": per_dataset, "pooled": pooled}
+MIXINGS: dict[str, Callable[[Numbers], Numbers]] = {
+    # each data set has its own loss and an equal share of each batch (MDTVSFA, IJCV 2021, section 3.3)
+    "losses": np.asarray,
+    # as one data set; a label scale such as unit-of-dataset has to make the labels alike
+    "pooled": np.zeros_like,
+}
 
 
 def softmax_weighted_sum(losses: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ _ROUNDINGS = 8
 
 
 def is_constant(values: Tensor) -> Tensor:
-    """Return a bool scalar: whether (batch,) values are equal but for rounding, as one value alone is."""
+    """Return a bool scalar: whether (batch,) values are equal but for rounding."""
     known = values.detach()
     return (known.amax() - known.amin()) <= _ROUNDINGS * torch.finfo(values.dtype).eps * known.abs().amax()
 

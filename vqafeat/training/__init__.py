@@ -3,28 +3,22 @@
 What `vqafeat list` names is here, so that listing does not import PyTorch.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqafeat.io import read_toml
 from vqafeat.registry import Registry
 
 if TYPE_CHECKING:
     from vqafeat.training.recipes import Recipe
 
+RECIPE_TABLE = read_toml(Path(__file__).with_name("recipes.toml"), "recipes")
+RECIPE_SUMMARY = "Adam {learning_rate:g}, batch {batch_size}, {epochs} epochs, {loss}"
 RECIPES: "Registry[Recipe]" = Registry(
     "recipe",
     {
-        name: (f"vqafeat.training.recipes:{name.upper().replace('-', '_')}", summary)
-        for name, summary in {
-            "vsfa": "Adam 1e-05, batch 16, 2000 epochs, l1",
-            "default": "Adam 0.0001, batch 16, 40 epochs, l1",
-            "demo": "Adam 0.001, batch 16, 120 epochs, l1",
-            "mdtvsfa": "Adam 0.0001, batch 32, 40 epochs, plcc+rank-mdtvsfa+l1",
-            "li-released": "Adam 0.0005, batch 32, 40 epochs, plcc+srcc",
-            "li": "Adam 0.0005, batch 32, 40 epochs, plcc+srcc",
-            "li-rescaled": "Adam 0.0005, batch 32, 40 epochs, l1",
-            "fang": "Adam 1e-05, batch 128, 2000 epochs, l1",
-            "a2inet": "Adam 2e-05, batch 8, 40 epochs, l1+rank",
-        }.items()
+        name: (f"vqafeat.training.recipes:{name}", RECIPE_SUMMARY.format(**values))
+        for name, values in RECIPE_TABLE.items()
     },
 )
 # form → what it takes

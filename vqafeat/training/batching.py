@@ -6,14 +6,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from itertools import cycle
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqafeat.errors import ArgumentError
 from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 
+Item = TypeVar("Item")
 PREPARED_AHEAD = 2
 # floats left free behind each frame, one cache line: rows a power of two apart share few cache lines, which
 # makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
@@ -33,14 +34,6 @@ class Batch:
     frames: Tensor
     lengths: Tensor
     rows: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        total = int(self.lengths.sum())
-        if self.frames.ndim != 2 or total != len(self.frames) or len(self.lengths) != len(self.rows):
-            raise ArgumentError(
-                f"a batch of {len(self.rows)} videos with {total} frames does not fit frames of shape "
-                f"{tuple(self.frames.shape)}."
-            )
 
 
 class Batcher:
@@ -102,7 +95,7 @@ class Batcher:
         return self._memory[block][:frames, :channels]
 
 
-def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
+def chunks(rows: Sequence[Item], size: int) -> list[Sequence[Item]]:
     """Return `rows` in groups of `size`; the last one may be smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 

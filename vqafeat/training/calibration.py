@@ -82,7 +82,10 @@ def fit_calibration(
     """
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
     x, y = x[np.isfinite(x)], y[np.isfinite(x)]
-    if problem := _why_no_line(x, y, part):
+    problem = f"the {y.size} {part} videos have one label" if y.size and np.ptp(y) == 0 else ""
+    if not x.size or float(x.std()) <= 1e-9 * float(np.abs(x).max()):
+        problem = f"the head gives its {x.size} {part} video(s) one score"
+    if problem:
         slope, offset, instead = 1.0, 0.0, "the head's output is taken as it is"
         if not on_label_scale:
             slope, offset = 0.0, float(y.mean()) if y.size else sum(mos_range) / 2
@@ -99,12 +102,6 @@ def fit_calibration(
     against = f"the head's scores run against the labels of its {x.size} {part} videos"
     note = against if covariance < 0 else ""
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
-
-
-def _why_no_line(x: NDArray[np.float64], y: NDArray[np.float64], part: str) -> str:
-    if not x.size or float(x.std()) <= 1e-9 * float(np.abs(x).max()):
-        return f"the head gives its {x.size} {part} video(s) one score"
-    return f"the {y.size} {part} videos have one label" if np.ptp(y) == 0 else ""
 
 
 def _shrunk_slope(

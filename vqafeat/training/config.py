@@ -32,11 +32,9 @@ class FitConfig:
         features: feature sets joined by `+`; empty for the only one of the store.
         options: options of the head that differ from its defaults.
         overrides: values of the recipe to change.
-        splits: number of splits; each has its own head.
         protocol: how videos are split: content, video, stored or official.
         test_part: test part of an official split.
         validation_share: share of an official training part, where no validation part is published.
-        seed: seed of splits and training.
         mapping: mapping before PLCC and RMSE; see `vqafeat.metrics`.
         order, sampling, draws: the frames that the head sees; see `FrameInput`.
         skip_missing: leave out videos without complete features instead of refusing to start.

@@ -14,7 +14,7 @@ from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, TrainingError
 from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
-from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
+from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.remote import map_concurrently
 from vqafeat.splits import LeakageReport, Split, SplitRequest, make_split, shared_contents
 from vqafeat.store.features import (
@@ -32,7 +32,7 @@ from vqafeat.training.config import SELECTIONS, FitConfig, is_gradient_based
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import JOINT, joint_splits
 from vqafeat.training.loop import Progress, no_progress
-from vqafeat.training.parallel import FitJob, SplitResult, build_head_on_meta, run_fit
+from vqafeat.training.parallel import FitJob, build_head_on_meta, run_fit, split_seed
 from vqafeat.training.predictions import (
     Prediction,
     fit_calibrations,
@@ -40,10 +40,10 @@ from vqafeat.training.predictions import (
     with_scores,
     write_predictions,
 )
-from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE
-from vqafeat.training.run import PARTS, Run
+from vqafeat.training.results import CONFIG, CURVE, METRICS, PARTS, SPLITS, STATE
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
-from vqafeat.training.trainer import check_parts
+from vqafeat.training.trainer import SplitResult, SplitTask, check_parts
 from vqafeat.training.training_features import TrainingFeatures, write_training_features
 
 _FEWEST_TO_MEASURE = 2
@@ -139,18 +139,17 @@ def fit(
     else:
         devices = (cluster.device_name,)
     videos = _videos(store, config, draw_splits(store.datasets, config) if splits is None else splits)
-    job = FitJob(store, config, videos.rows, _label_scalings(store, videos, config), devices, Path(out))
-    _check_start(job, videos)
-    run = Run.open(job.out, _run_config(job, videos), overwrite, reuse)
+    tasks = _tasks(store, config, videos)
+    _check_start(config, videos)
+    run = Run.open(Path(out), _run_config(store, config, videos, tasks), overwrite, reuse)
     if run.finished:
         return run
     write_json(run.path / CONFIG, run.config.as_dict())
     write_json(run.path / SPLITS, {**_named_splits(videos), "sha256": _file_digests(store, videos)})
     in_memory = is_gradient_based(config.head)
     data = to_shared_memory(videos.data, memory_bytes) if in_memory else videos.data
-    results = run_fit(
-        data, videos.splits.splits, replace(job, out=run.path), jobs, cluster, progress or no_progress
-    )
+    job = FitJob(store, config, videos.rows, devices, run.path)
+    results = run_fit(data, tasks, job, jobs, cluster, progress or no_progress)
     trained = sorted({row for split in videos.splits.splits for row in split.train})
     if (features := TrainingFeatures.of(data, trained)) is not None:
         write_training_features(run.path, features)
@@ -214,32 +213,33 @@ def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
     return Split(**parts)
 
 
-def _label_scalings(
-    store: FeatureReader, videos: _Videos, config: FitConfig
-) -> tuple[tuple[LabelScaling, ...], ...]:
-    """Return the label scalings of each split; they depend on all labels of the data set, in use or not."""
+def _tasks(store: FeatureReader, config: FitConfig, videos: _Videos) -> list[SplitTask]:
+    """Return the splits to train on; their scalings depend on all labels of the data set, in use or not."""
     names = [dataset.name for dataset in store.datasets]
     mos = np.array([video.mos for video in store.dataset.videos], dtype=np.float64)
-    scale, numbers = config.resolved_recipe.label_scaling, store.member_numbers
-    return tuple(
-        tuple(fit_label_scaling(scale, names, numbers, mos, [videos.rows[row] for row in split.train]))
-        for split in videos.splits.splits
-    )
+    scale, numbers, tasks = config.resolved_recipe.label_scaling, store.member_numbers, list[SplitTask]()
+    for number, split in enumerate(videos.splits.splits):
+        trained = [videos.rows[row] for row in split.train]
+        scalings = fit_label_scaling(scale, names, numbers, mos, trained)
+        tasks.append(SplitTask(number, split, split_seed(config.seed, number), tuple(scalings)))
+    return tasks
 
 
-def _check_start(job: FitJob, videos: _Videos) -> None:
+def _check_start(config: FitConfig, videos: _Videos) -> None:
     """Refuse what would stop a split at its start, before the run folder is touched."""
-    FrameSampler(job.config.frame_input, videos.data).check()
+    FrameSampler(config.frame_input, videos.data).check()
     for split in videos.splits.splits:
-        check_parts(split, videos.data, job.config.resolved_recipe)
-    build_head_on_meta(job.config, videos.data.channels)
+        check_parts(split, videos.data, config.resolved_recipe)
+    build_head_on_meta(config, videos.data.channels)
 
 
-def _run_config(job: FitJob, videos: _Videos) -> RunConfig:
-    store, config = job.store, job.config
+def _run_config(
+    store: FeatureReader, config: FitConfig, videos: _Videos, tasks: Sequence[SplitTask]
+) -> RunConfig:
+    scalings = zip(*(task.label_scalings for task in tasks), strict=True)
     datasets = tuple(
-        TrainingDataset(one.name, one.digest, one.score_name, one.mos_range, scalings)
-        for one, scalings in zip(store.datasets, zip(*job.label_scalings, strict=True), strict=True)
+        TrainingDataset(one.name, one.digest, one.score_name, one.mos_range, own)
+        for one, own in zip(store.datasets, scalings, strict=True)
     )
     return RunConfig(
         head=config.head,

@@ -13,6 +13,7 @@ from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, Seconds, load_features
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
+from vqafeat.training.results import PARTS
 
 JOINT = "+"
 _INSIDE = "/"
@@ -138,8 +139,7 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
         pairs = zip(starts, together, strict=False)
         return tuple(start + row for start, split in pairs for row in getattr(split, part))
 
-    parts = ("train", "validation", "test")
-    return [Split(*(joined(one, part) for part in parts)) for one in zip(*members, strict=True)]
+    return [Split(*(joined(one, part) for part in PARTS)) for one in zip(*members, strict=True)]
 
 
 def dataset_number(video: str, datasets: Sequence[str]) -> int:

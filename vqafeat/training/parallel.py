@@ -1,6 +1,5 @@
 """The splits of a fit, one after another or in several processes, with the same results either way."""
 
-import json
 import os
 import pickle
 import threading
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
@@ -18,23 +17,19 @@ import numpy as np
 import torch
 
 from vqafeat.cluster import ClusterOptions
-from vqafeat.errors import TrainingError, WeightsError
+from vqafeat.errors import TrainingError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
-from vqafeat.io import write_bytes
 from vqafeat.losses.base import MIXINGS
-from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.registry import install_plugins, pickled_plugins
-from vqafeat.schema import parse
-from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.system import main_module_hidden, process_context
-from vqafeat.training.batching import Batcher
+from vqafeat.training.batching import Batcher, chunks
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
-from vqafeat.training.results import STATE, weights_path, write_weights
-from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, predict
+from vqafeat.training.results import PARTS, weights_path, write_weights
+from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, SplitTask, TrainingResult, predict
 
 # on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
 SPLITS_PER_GROUP = 5
@@ -48,19 +43,14 @@ class FitJob:
     """What all splits of a fit share; small, so that it can be sent to another process.
 
     Attributes:
-        store: the feature store, which another process opens again.
         config: the fit, with all options of the head and the names of the features.
         rows: the videos in use, as positions in the data set; splits count within them.
-        label_scalings: one tuple for each split, with one scaling for each data set.
         devices: names of PyTorch devices; the groups of splits take turns.
-        out: the run folder.
-        plugins: the plug-ins of this process.
     """
 
     store: FeatureReader
     config: FitConfig
     rows: tuple[int, ...]
-    label_scalings: tuple[tuple[LabelScaling, ...], ...]
     devices: tuple[str, ...]
     out: Path
     plugins: bytes = field(default_factory=pickled_plugins, repr=False)
@@ -68,40 +58,10 @@ class FitJob:
 
 @dataclass(frozen=True)
 class SplitGroup:
-    """Splits that train together, by their numbers."""
+    """Splits that train together."""
 
     number: int
-    splits: dict[int, Split]
-
-
-@dataclass(frozen=True)
-class SplitResult:
-    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
-
-    scores: dict[str, tuple[float, ...]]
-    kept_epoch: int
-    kept_because: str
-    curve: tuple[EpochRecord, ...]
-
-
-class GroupCheckpoint(Checkpoint):
-    """A group's files in a run folder: states between epochs, and results once it is done."""
-
-    def __init__(self, out: Path, number: int) -> None:
-        super().__init__(out / STATE / f"group-{number:02d}.pt")
-        self._done = self.path.with_suffix(".json")
-
-    def results(self) -> list[SplitResult] | None:
-        """Return the results of a group that is done, or None."""
-        if not self._done.is_file():
-            return None
-        return parse(list[SplitResult], json.loads(self._done.read_bytes()), f"'{self._done}'", WeightsError)
-
-    def finish(self, results: list[SplitResult]) -> None:
-        """Write the results and remove the states between epochs."""
-        # NaN stays NaN here, since nobody else reads it
-        write_bytes(self._done, json.dumps([asdict(result) for result in results]).encode())
-        self.path.unlink(missing_ok=True)
+    tasks: tuple[SplitTask, ...]
 
 
 def split_seed(seed: int, number: int) -> int:
@@ -111,7 +71,7 @@ def split_seed(seed: int, number: int) -> int:
 
 def run_fit(
     data: FeatureDataset,
-    splits: Sequence[Split],
+    tasks: Sequence[SplitTask],
     job: FitJob,
     jobs: int,
     cluster: ClusterOptions | None,
@@ -124,8 +84,8 @@ def run_fit(
     if cluster is not None:
         from vqafeat.training.ray_backend import fit_on_ray
 
-        return fit_on_ray(data, splits, job, cluster, progress)
-    groups = groups_of(data, splits, job)
+        return fit_on_ray(data, tasks, job, cluster, progress)
+    groups = groups_of(data, tasks, job)
     jobs = min(jobs, len(groups))
     if jobs > 1:
         return _run_in_pool(data, groups, job, jobs, progress)
@@ -133,13 +93,11 @@ def run_fit(
         return [result for group in groups for result in fit_group(data, group, job, progress)]
 
 
-def groups_of(data: FeatureDataset, splits: Sequence[Split], job: FitJob) -> list[SplitGroup]:
+def groups_of(data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob) -> list[SplitGroup]:
     """Return the splits in groups that train together; on a CPU, where that gains nothing, one a group."""
     batched = build_head_on_meta(job.config, data.channels).core.supports_batched_training
     size = SPLITS_PER_GROUP if batched and job.devices[0] != "cpu" else 1
-    numbered = list(enumerate(splits))
-    starts = range(0, len(numbered), size)
-    return [SplitGroup(start // size, dict(numbered[start : start + size])) for start in starts]
+    return [SplitGroup(number, tuple(own)) for number, own in enumerate(chunks(tasks, size))]
 
 
 def build_head_on_meta(config: FitConfig, channels: int) -> Head:
@@ -150,40 +108,25 @@ def build_head_on_meta(config: FitConfig, channels: int) -> Head:
 
 def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Progress) -> list[SplitResult]:
     """Train a head on each split of a group, write the kept weights, and score all parts."""
-    state = GroupCheckpoint(job.out, group.number)
-    if (done := state.results()) is not None:
+    checkpoint = Checkpoint(job.out, group.number)
+    if (done := checkpoint.results()) is not None:
         return done
-    config, numbers = job.config, list(group.splits)
     device = job.devices[group.number % len(job.devices)]
-    tasks = [
-        SplitTask(split, split_seed(config.seed, number), job.label_scalings[number])
-        for number, split in group.splits.items()
-    ]
-    trained = TRAINERS[HEADS.get(config.head).trainer](
-        data,
-        tasks,
-        config.head,
-        config.options,
-        config.resolved_recipe,
-        device,
-        config.frame_input,
-        state,
-        lambda index, record: progress(numbers[index], record),
-    )
+    train = TRAINERS[HEADS.get(job.config.head).trainer]
+    trained = train(data, group.tasks, job.config, device, checkpoint, progress)
     results = [
-        _scored(data, group.splits[number], job, number, result, device)
-        for number, result in zip(numbers, trained, strict=True)
+        _scored(data, task, job, result, device) for task, result in zip(group.tasks, trained, strict=True)
     ]
-    state.finish(results)
+    checkpoint.finish(results)
     return results
 
 
 def _scored(
-    data: FeatureDataset, split: Split, job: FitJob, number: int, result: TrainingResult, device: str
+    data: FeatureDataset, task: SplitTask, job: FitJob, result: TrainingResult, device: str
 ) -> SplitResult:
     """Write the weights of a split and score its parts; a test score is the mean over draws."""
     config = job.config
-    write_weights(weights_path(job.out, number), result.weights)
+    write_weights(weights_path(job.out, task.number), result.weights)
     head = build_head(config.head, data.channels, config.options)
     head.resize_buffers(result.weights)
     head.load_state_dict(result.weights)
@@ -192,16 +135,15 @@ def _scored(
     groups = torch.from_numpy(MIXINGS[config.resolved_recipe.multi_dataset](data.dataset_of)).to(device)
 
     def scores(part: str) -> tuple[float, ...]:
-        rows = getattr(split, part)
-        validated = (sampler.validation(split_seed(config.seed, number)),)
-        draws = sampler.testing(config.seed) if part == "test" else validated
+        rows = getattr(task.split, part)
+        draws = sampler.testing(config.seed) if part == "test" else (sampler.validation(task.seed),)
         outputs = np.mean([predict(head, batcher.taking(draw), rows, groups) for draw in draws], axis=0)
-        scalings = (result.label_scalings[data.dataset_of[row]] for row in rows)
+        scalings = (task.label_scalings[data.dataset_of[row]] for row in rows)
         return tuple(
             float(own.inverse_transform(output)) for own, output in zip(scalings, outputs, strict=True)
         )
 
-    parts = {part: scores(part) for part in ("train", "validation", "test")}
+    parts = {part: scores(part) for part in PARTS}
     return SplitResult(parts, result.kept_epoch, result.kept_because, result.curve)
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vqafeat.errors import WeightsError
 from vqafeat.io import unescape_formula, write_csv
 from vqafeat.losses.base import on_label_scale
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
-from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json
+from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json, reading
 from vqafeat.training.run_config import RunConfig
 
 
@@ -51,23 +50,18 @@ def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
 def read_rows(folder: Path) -> list[Prediction]:
     """Return the table of a run folder without calibrated scores."""
     path = folder / PREDICTIONS
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                Prediction(
-                    int(row["split"]),
-                    row["part"],
-                    unescape_formula(row["video"]),
-                    unescape_formula(row["content"]),
-                    float(row["mos"]),
-                    float(row["prediction"] or "nan"),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
-        ) from error
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        return [
+            Prediction(
+                int(row["split"]),
+                row["part"],
+                unescape_formula(row["video"]),
+                unescape_formula(row["content"]),
+                float(row["mos"]),
+                float(row["prediction"] or "nan"),
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
@@ -127,12 +121,8 @@ def summarise(
 def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
     """Return the metrics of a finished run; those missing from an earlier version follow from predictions."""
     values = read_json(folder / METRICS)
-    try:
+    with reading(folder / METRICS):
         summary = MetricsSummary.from_dict(values)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(
-            f"'{folder / METRICS}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
-        ) from error
     complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
     if complete or not (folder / PREDICTIONS).is_file():
         return summary

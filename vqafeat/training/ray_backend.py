@@ -10,30 +10,22 @@ import numpy.typing as npt
 
 from vqafeat.cluster import ClusterOptions, connected, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import TrainingError
-from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, SharedFeatures
 from vqafeat.training.loop import Progress
-from vqafeat.training.parallel import (
-    FitJob,
-    SplitGroup,
-    SplitResult,
-    fit_group,
-    groups_of,
-    one_thread,
-    worker_data,
-)
+from vqafeat.training.parallel import FitJob, SplitGroup, fit_group, groups_of, one_thread, worker_data
+from vqafeat.training.trainer import SplitResult, SplitTask
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def fit_on_ray(
-    data: FeatureDataset, splits: Sequence[Split], job: FitJob, cluster: ClusterOptions, progress: Progress
+    data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, cluster: ClusterOptions, progress: Progress
 ) -> list[SplitResult]:
     """Train on the machines of a Ray cluster, which share the file system of the store and the run folder.
 
     A repeated task resumes from the state that its group left in the run folder.
     """
-    groups = groups_of(data, splits, job)
+    groups = groups_of(data, tasks, job)
     with connected(cluster) as ray:
         from ray.util.queue import Queue
 

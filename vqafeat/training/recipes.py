@@ -14,6 +14,8 @@ from vqafeat.losses import LOSSES
 from vqafeat.losses.base import MIXINGS, LossOptions, options_read_by
 from vqafeat.losses.label_scaling import LABEL_SCALES
 from vqafeat.registry import keyword_options, named
+from vqafeat.schema import parse
+from vqafeat.training import RECIPE_SUMMARY, RECIPE_TABLE
 
 
 def constant(done: float, epoch: int) -> float:
@@ -47,8 +49,14 @@ _FORMER_NAMES = {
     "settling_fraction": "warmup_fraction",
     "bucket_batches": "length_bucket_size",
 }
-_AT_LEAST_0 = ("weight_decay", "warmup_fraction")
-_AT_LEAST_1 = ("batch_size", "epochs", "decay_every", "length_bucket_size")
+_LEAST = {
+    "batch_size": 1,
+    "epochs": 1,
+    "decay_every": 1,
+    "length_bucket_size": 1,
+    "weight_decay": 0,
+    "warmup_fraction": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -105,24 +113,21 @@ class Recipe:
         self.loss_options()
         named("schedule", self.schedule, SCHEDULES)
         named("selection", self.select, SELECTIONS)
-        rounding, rate, warmup = self.split_rounding, self.learning_rate, self.warmup_fraction
-        if rounding not in ("ceil", "int"):
-            raise ArgumentError(f"split_rounding is '{rounding}'; allowed are ceil and int.")
-        if not 0 < rate < inf:
-            raise ArgumentError(f"learning_rate is {rate}; it has to be above 0 and finite, as 0.0003.")
-        for key in (*_AT_LEAST_1, *_AT_LEAST_0):
-            least = 1 if key in _AT_LEAST_1 else 0
+        if self.split_rounding not in ("ceil", "int"):
+            raise ArgumentError(f"split_rounding is '{self.split_rounding}'; allowed are ceil and int.")
+        for key, least in _LEAST.items():
             if not least <= getattr(self, key) < inf:
                 raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be at least {least}.")
-        if not 0 < self.decay <= 1:
-            raise ArgumentError(f"decay is {self.decay}; it has to be above 0 and at most 1, as 0.8.")
-        if warmup >= 1:
-            raise ArgumentError(
-                f"warmup_fraction is {warmup}; it has to be below 1, or no epoch could be kept."
-            )
+        ranges = {
+            "learning_rate": (0 < self.learning_rate < inf, "above 0 and finite, as 0.0003"),
+            "decay": (0 < self.decay <= 1, "above 0 and at most 1, as 0.8"),
+            "warmup_fraction": (self.warmup_fraction < 1, "below 1, or no epoch could be kept"),
+        }
+        for key, (allowed, words) in ranges.items():
+            if not allowed:
+                raise ArgumentError(f"{key} is {getattr(self, key)}; it has to be {words}.")
         # what `vqafeat list recipes` prints of a recipe that a plug-in adds
-        words = f"Adam {rate:g}, batch {self.batch_size}, {self.epochs} epochs, {self.loss}"
-        vars(self)["__doc__"] = words
+        vars(self)["__doc__"] = RECIPE_SUMMARY.format(**vars(self))
 
     def first_checkpoint_epoch(self) -> int:
         """Return the first epoch, counted from 1, that may be kept; 1/6 is the released VSFA.py's zero-based
@@ -134,7 +139,7 @@ class Recipe:
 
     def loss_options(self) -> LossOptions:
         """Return the values that losses read."""
-        return LossOptions.among(vars(self))
+        return LossOptions(self.soft_rank, self.soft_rank_strength, self.loss_weight, self.rank_input)
 
     def scheduler(self, optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
         """Return the schedule of the learning rate; it steps after each step of the optimiser."""
@@ -186,61 +191,7 @@ class Recipe:
         return {stored.get(name, name): value for name, value in asdict(self).items()}
 
 
-# https://github.com/lidq92/VSFA, README and VSFA.py; a StepLR is built there but never stepped
-VSFA = Recipe(
-    "vsfa", 1e-5, 16, 2000, warmup_fraction=1 / 6, label_scaling="largest-of-dataset", split_rounding="ceil"
+# `RECIPES` imports each by its name
+globals().update(
+    {name: parse(Recipe, {"name": name, **values}, name) for name, values in RECIPE_TABLE.items()}
 )
-
-# of the candidates in tests/bench/choose_recipe.py ("mean 1e-4, 40 epochs") the one with the highest
-# validation SROCC over four heads, at a fiftieth of the released number of epochs; three times the rate takes
-# the output of no-time off the labels' scale, and so do standardised features
-DEFAULT = Recipe("default", 1e-4, 16, 40, start_at_mean=True)
-
-# for some hundred videos and features of any scale; selected by validation on the embedded set
-DEMO = Recipe("demo", 1e-3, 16, 120, standardise=True, start_at_mean=True)
-
-# https://github.com/lidq92/MDTVSFA, main.py, VQAloss.py ("mixed") and VQAdataset.py
-MDTVSFA = Recipe(
-    "mdtvsfa",
-    learning_rate=1e-4,
-    batch_size=32,
-    epochs=40,
-    schedule="step",
-    loss="plcc+rank-mdtvsfa+l1",
-    label_scaling="range-of-dataset",
-    drop_last=True,
-)
-
-# https://github.com/zwx8981/TCSVT-2022-BVQA, main.py and VQAloss.py ("plcc+srcc"): labels as they are, soft
-# ranks of strength 1; the paper (section IV-A4) lets the rate decay "with a ratio of 0.2 for every two
-# epochs", the code multiplies by 0.8
-LI_RELEASED = replace(MDTVSFA, name="li-released", learning_rate=5e-4, loss="plcc+srcc", label_scaling="none")
-
-# Li et al., sections III-E and IV-A4, as printed: a rate that falls to a fifth every two epochs, the pooling
-# of equations 9 to 11, ranks of the fitted score; --option four_parameters=yes of the heads mdtvsfa… learns
-# all of equation 13. The paper does not give the strength of the soft ranks; this one ranks 32 scores in [0,
-# 1].
-LI = replace(
-    LI_RELEASED,
-    name="li",
-    decay=0.2,
-    soft_rank_strength=0.01,
-    rank_input="mapped",
-    label_scaling="unit-of-training",
-    pooling="paper",
-)
-
-# Li et al., table VI, "Proposed-LS": all data sets brought to one range and trained on with L1 as one; the
-# rest as released
-LI_RESCALED = replace(
-    LI_RELEASED, name="li-rescaled", loss="l1", label_scaling="unit-of-dataset", multi_dataset="pooled"
-)
-
-# Fang et al., section IV ("Training"), frame level; --batch-size 256 for its sample level, 4096 for its cube
-# level. What it does not state (epochs, label scale, the kept epoch, where parts are cut) is as in VSFA's
-# released code, whose head and pooling it takes
-FANG = replace(VSFA, name="fang", batch_size=128)
-
-# A2INet, section 4.1 and equations 6 to 9; not stated are the epochs (as many as Li et al.) and the labels'
-# scale: here [0, 1]
-A2INET = Recipe("a2inet", 2e-5, 8, 40, loss="l1+rank", label_scaling="unit-of-training", start_at_mean=True)

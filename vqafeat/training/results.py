@@ -1,8 +1,9 @@
 """Files of a run folder, and `MetricsSummary`: the metrics over the splits."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from vqafeat.errors import WeightsError
+from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import summarize, write_bytes
 from vqafeat.metrics import FEW_VIDEOS, Metrics
 
 CONFIG, SPLITS, METRICS, CALIBRATION = "config.json", "splits.json", "metrics.json", "calibration.json"
 PREDICTIONS, CURVE, TRAINING_FEATURES = "predictions.csv", "curve.csv", "training-features.safetensors"
 WEIGHTS, STATE = "weights", "state"  # folders
+PARTS = ("train", "validation", "test")
+# what reading a damaged file raises
+_DAMAGE = (ArgumentError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def weights_path(folder: Path, split: int) -> Path:
@@ -32,29 +36,32 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     write_bytes(path, save_safetensors({name: value.contiguous() for name, value in weights.items()}))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Report a file of a run folder that is missing, or damaged where reading it raises an error."""
     if not path.is_file():
-        reason = f"'{path.parent}' is no run folder, or its fit did not finish"
+        reason = "this is no run folder, or its fit did not finish"
         raise WeightsError(f"'{path}' is missing: {reason}; run `vqafeat fit` again.")
     try:
+        yield
+    except (*_DAMAGE, SafetensorError) as error:
+        kind = type(error).__name__
+        raise WeightsError(f"'{path}' is damaged ({kind}: {error}); run `vqafeat fit` again.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run."""
+    with reading(path):
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"'{path}' is not JSON ({error}); run `vqafeat fit` again.") from error
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise WeightsError(f"'{path}' holds a {kind} in place of an object; run `vqafeat fit` again.")
-    return values
+        if not isinstance(values, dict):
+            raise TypeError(f"a {type(values).__name__} in place of an object")
+        return values
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the state dict in a safetensors file."""
-    if not path.is_file():
-        raise WeightsError(f"weights file '{path}' is missing; run `vqafeat fit` again.")
-    try:
+    with reading(path):
         return load_safetensors(path.read_bytes())
-    except SafetensorError as error:
-        raise WeightsError(f"weights file '{path}' is damaged ({error}); run `vqafeat fit` again.") from error
 
 
 def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
@@ -103,10 +110,6 @@ class Summary:
             median=float(np.median(defined)) if defined else nan,
             values=tuple(float(value) for value in values),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON stores them."""
-        return asdict(self)
 
 
 _UNKNOWN = Summary.of(())
@@ -200,7 +203,7 @@ class MetricsSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
-        values: dict[str, Any] = {name: getattr(self, name).as_dict() for name in EVERY_MEASURE}
+        values: dict[str, Any] = {name: vars(getattr(self, name)) for name in EVERY_MEASURE}
         values |= {"n": list(self.n), "few_videos": bool(self.few_videos), "notes": list(self.notes)}
         if self.datasets:
             values["datasets"] = {name: summary.as_dict() for name, summary in self.datasets.items()}

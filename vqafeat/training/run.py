@@ -14,6 +14,7 @@ from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
     METRICS,
+    PARTS,
     PREDICTIONS,
     SPLITS,
     STATE,
@@ -24,7 +25,6 @@ from vqafeat.training.results import (
 )
 from vqafeat.training.run_config import RunConfig
 
-PARTS = ("train", "validation", "test")
 _DIGITS = 8
 
 
@@ -56,13 +56,7 @@ class Run:
 
     @classmethod
     def open(cls, out: Path, config: RunConfig, overwrite: bool, reuse: bool) -> "Run":
-        """Return a run whose folder can be written to, or that is finished already.
-
-        Args:
-            overwrite: remove what `out` holds of a run.
-            reuse: where `out` holds another run, look for this one in the folders next to it, and else take a
-                folder named after its digest.
-        """
+        """Return a run whose folder can be written to, or that is finished already; see `fit`."""
         if out.exists() and not out.is_dir():
             raise ArgumentError(f"'{out}' is a file; name a folder for the run with --out.")
         if overwrite:
@@ -199,11 +193,9 @@ def _clear(out: Path) -> None:
 
 
 def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
-    """Refuse two runs on other data sets, labels or videos.
+    """Refuse two runs on other data sets or labels, or with other videos in `parts` of a split.
 
-    Args:
-        parts: parts of each split that have to hold the same videos.
-        verb: what the caller does with the runs, for the message.
+    `verb` is what the caller does with the runs, for the message.
     """
     for name, what in (("name", "data set"), ("digest", "label digest"), ("score_name", "score name")):
         own, other = ("+".join(getattr(item, name) for item in run.config.datasets) for run in (one, two))

@@ -52,14 +52,11 @@ class RunConfig:
     """Everything that decided a run, resolved.
 
     Attributes:
-        options: all options of the head.
         recipe: all values of the recipe; empty for heads that follow none.
         seed: of the run; each split's own seed follows from it.
         feature_sets: names joined by `+`, for example `resnet50+slowfast-fast`.
         identities: feature set → what its numbers depend on; empty for an imported head.
-        channels: channels of a frame's features.
         split_kind: how the splits were drawn, in words.
-        mapping: mapping before PLCC and RMSE.
         origin: the command or file that the run comes from.
         frame_input: the frames that the heads are trained and tested on.
         splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.

@@ -12,7 +12,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from vqafeat.heads.base import Head
 from vqafeat.heads.pooling import masked_mean
-from vqafeat.heads.recurrent import RecurrentHead
+from vqafeat.heads.recurrent import AvgGRU
 from vqafeat.training.batching import Batch
 
 
@@ -52,11 +52,10 @@ class StackedGRU(torch.autograd.Function):
         own_gates, own_candidate = torch.split(own, [2 * hidden, hidden], 3)
         reset, update = opened.chunk(2, 3)
         of_gates, of_candidate = torch.split(gates, [2 * hidden, hidden], 3)
-        outputs = (own, own_gates, own_candidate, opened, reset, update, candidates)
-        inputs_and_states = (of_gates, of_candidate, states[:-1], states[1:])
-        for step in _steps(*inputs_and_states, *outputs):
-            of_gate, of_part, state, following, product, own_gate, own_part, gate, *opened_parts = step
-            open_reset, open_update, candidate = opened_parts
+        read = (of_gates, of_candidate, states[:-1], states[1:])
+        for step in _steps(*read, own, own_gates, own_candidate, opened, reset, update, candidates):
+            of_gate, of_part, state, following, product, own_gate, own_part, gate, *last = step
+            open_reset, open_update, candidate = last
             torch.baddbmm(bias, state, recurrent, out=product)
             torch.add(of_gate, own_gate, out=gate).sigmoid_()
             torch.addcmul(of_part, open_reset, own_part, out=candidate).tanh_()
@@ -88,9 +87,10 @@ class StackedGRU(torch.autograd.Function):
             carried = torch.baddbmm(state * keep, row, weight_hh)
         of_input = of_own.clone()
         torch.mul(of_states, to_candidate, out=of_input[:, :, :, 2])
-        flat_input = of_input.transpose(0, 1).reshape(runs, time * batch, 3 * hidden)
-        flat_own = of_own.transpose(0, 1).reshape(runs, time * batch, 3 * hidden)
-        flat_states = states[:-1].transpose(0, 1).reshape(runs, time * batch, hidden)
+        flat_input, flat_own, flat_states = (
+            values.transpose(0, 1).reshape(runs, time * batch, -1)
+            for values in (of_input, of_own, states[:-1])
+        )
         flat_inputs = inputs.reshape(runs, time * batch, -1)
         to_inputs = torch.bmm(flat_input, weight_ih).view_as(inputs) if ctx.needs_input_grad[0] else None
         return (
@@ -125,15 +125,13 @@ def stacked_states(recurrences: Sequence[nn.GRU], inputs: Sequence[Tensor]) -> l
     return [own[: len(item), : item.shape[1]] for own, item in zip(states, inputs, strict=True)]
 
 
-def batched_scores(heads: Sequence[Head], batches: Sequence[Batch]) -> list[Tensor]:
-    """Return (batch,) scores of each head, which is its own core, on its own batch."""
-    recurrent = cast(Sequence[RecurrentHead], heads)
-    reduced = [
-        head.reduced(batch.frames, batch.lengths) for head, batch in zip(recurrent, batches, strict=True)
-    ]
-    states = stacked_states([cast(nn.GRU, head.recurrence) for head in recurrent], reduced)
-    qualities = [head.quality(own) for head, own in zip(recurrent, states, strict=True)]
+def batched_scores(pairs: Sequence[tuple[Head, Batch]]) -> list[Tensor]:
+    """Return (batch,) scores of each recurrent head, which is its own core, on its own batch."""
+    heads = [cast(AvgGRU, head) for head, _ in pairs]
+    batches = [batch for _, batch in pairs]
+    reduced = [head.reduced(one.frames, one.lengths) for head, one in zip(heads, batches, strict=True)]
+    states = stacked_states([cast(nn.GRU, head.recurrence) for head in heads], reduced)
     return [
-        masked_mean(head.pooled(quality, batch.lengths), batch.lengths)
-        for head, quality, batch in zip(recurrent, qualities, batches, strict=True)
+        masked_mean(head.pooled(head.quality(own), batch.lengths), batch.lengths)
+        for head, own, batch in zip(heads, states, batches, strict=True)
     ]

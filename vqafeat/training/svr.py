@@ -4,9 +4,9 @@ scikit-learn's `GridSearchCV` averages the SROCC of the folds where this ranks a
 takes 20 times as long on 4096 channels, since it computes each kernel and each solution anew.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,12 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVR
 
 from vqafeat.errors import ArgumentError, TrainingError
-from vqafeat.heads.base import head_options
-from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, take
+from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
-from vqafeat.training.recipes import Recipe
-from vqafeat.training.trainer import SplitTask, TrainingResult, check_parts
+from vqafeat.training.trainer import SplitTask, TrainingResult
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -45,30 +43,16 @@ class Choice(NamedTuple):
 
 
 def train_svrs(
-    data: FeatureDataset,
-    tasks: Iterable[SplitTask],
-    head_name: str,
-    options: Mapping[str, Any],
-    recipe: Recipe,
-    device: str = "cpu",
-    frame_input: FrameInput = WHOLE_VIDEOS,
-    *unused: Any,
+    data: FeatureDataset, tasks: Iterable[SplitTask], config: FitConfig, *unused: object
 ) -> list[TrainingResult]:
     """Fit a support vector regression on each of several splits.
 
     Libsvm runs on the processor, whatever the device, has no epochs and is done too soon for checkpoints.
     """
-    return [train_svr(data, task, head_name, options, recipe, frame_input) for task in tasks]
+    return [train_svr(data, task, config) for task in tasks]
 
 
-def train_svr(
-    data: FeatureDataset,
-    task: SplitTask,
-    head_name: str,
-    options: Mapping[str, Any],
-    recipe: Recipe,
-    frame_input: FrameInput = WHOLE_VIDEOS,
-) -> TrainingResult:
+def train_svr(data: FeatureDataset, task: SplitTask, config: FitConfig) -> TrainingResult:
     """Fit a support vector regression on one split.
 
     As in the released `eval_singledatabase_SVR.py` of Li et al.: features are scaled to [0, 1] by the
@@ -78,20 +62,15 @@ def train_svr(
     both are drawn from the seed and share no content with the rest.
     """
     split = task.split
-    check_parts(split, data, recipe)
     if len(data.dataset_names) > 1:
         raise ArgumentError(
-            f"head '{head_name}' knows one label scale, but the videos are from "
+            f"head '{config.head}' knows one label scale, but the videos are from "
             f"{' and '.join(data.dataset_names)}; fit it on one data set, or train another head on several."
         )
-    (scaling,) = task.label_scalings or fit_label_scaling(
-        recipe.label_scaling, data.dataset_names, data.dataset_of, data.mos, split.train
-    )
-    epsilon, folds, held_out = (
-        head_options(head_name, options)[name] for name in ("epsilon", "folds", "held_out")
-    )
+    (scaling,) = task.label_scalings
+    epsilon, folds, held_out = (config.head_options[name] for name in ("epsilon", "folds", "held_out"))
     rows, train = np.array([*split.train, *split.validation]), np.arange(len(split.train))
-    means = _finite_means(data, rows, frame_input, task.seed)
+    means = _finite_means(data, rows, config.frame_input, task.seed)
     scaler = MinMaxScaler().fit(means[train])
     scaled = scaler.transform(means)
     cv = _folds(data, split, folds, held_out, task.seed)
@@ -110,7 +89,7 @@ def train_svr(
     where = "validation" if split.validation else f"left-out ({how}, there is no validation part)"
     reason = f"C = {best.c:g}, gamma = {best.gamma:g}: highest {where} SROCC ({best.srocc:.4f})"
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in weights.items()}
-    return TrainingResult(tensors, (scaling,), 0, reason, ())
+    return TrainingResult(tensors, 0, reason, ())
 
 
 def grid_search(distances: Values, labels: Values, folds: Sequence[Fold], epsilon: float) -> Choice:

@@ -1,10 +1,10 @@
 """`SplitTrainer`: train one head on one split."""
 
 import io
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
 from math import ceil, inf, isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -13,64 +13,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqafeat.errors import TrainingError
+from vqafeat.errors import TrainingError, WeightsError
 from vqafeat.heads.base import Head, build_head
 from vqafeat.io import write_bytes
 from vqafeat.losses.base import MIXINGS, build_loss, softmax_weighted_sum
-from vqafeat.losses.label_scaling import LabelScaling, fit_label_scaling
+from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.metrics import evaluate_predictions
+from vqafeat.schema import parse
 from vqafeat.splits import Split
-from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
+from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batch, Batcher, bucketed, chunks
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampler
+from vqafeat.training.config import FitConfig
+from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.recipes import Recipe
+from vqafeat.training.results import STATE
+from vqafeat.training.training_features import frame_statistics
 
 FEWEST_FOR_SROCC = 3
 _INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
 SECONDS_BETWEEN = 60.0
 VIDEOS_SCORED_AT_ONCE = 16
-# a channel with less than this share of the median deviation is nearly constant: dividing by its deviation
-# would blow up one odd video
-_SMALLEST_DEVIATION = 0.1
-
-
-def frame_statistics(
-    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
-) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
-    counts, means, squares = 0, *torch.zeros(2, data.channels, dtype=torch.float64)
-    for row in rows:
-        frames = as_tensor(take(data.features[row], frame_indices(row))).float()
-        variance, mean = torch.var_mean(frames, dim=0, correction=0)
-        gap, total = mean.double() - means, counts + len(frames)
-        squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
-        means += gap * (len(frames) / total)
-        counts = total
-    deviation = (squares / counts).sqrt()
-    varying = deviation[deviation > 0]
-    if len(varying) == 0:
-        return means.float(), torch.ones(data.channels)
-    return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
 
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A split to train on; without `label_scalings`, one a data set, the recipe's label scale gives them."""
+    """A split to train on, with its number, its seed and the label scaling of each data set."""
 
+    number: int
     split: Split
     seed: int
-    label_scalings: tuple[LabelScaling, ...] | None = None
+    label_scalings: tuple[LabelScaling, ...]
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the training curve.
+    """One row of the training curve; epochs count from 1, and SROCCs that are not defined are NaN.
 
     Attributes:
-        epoch: counted from 1.
         loss: mean over the epoch's steps, on scaled labels.
-        validation_srocc: mean over the data sets; NaN without a validation part, or if it is not defined.
-        test_srocc: NaN unless the recipe selects by it.
+        validation_srocc, test_srocc: mean over the data sets; of the test part only if it selects the epoch.
     """
 
     epoch: int
@@ -81,68 +62,30 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """The result of training on one split.
-
-    Attributes:
-        weights: state dict of the kept epoch.
-        label_scalings: how scores follow from the head's output, one for each data set.
-        kept_epoch: 0 where the head is not trained in epochs.
-    """
+    """The state dict of a split's kept epoch, which is 0 where the head is not trained in epochs."""
 
     weights: dict[str, Tensor]
-    label_scalings: tuple[LabelScaling, ...]
     kept_epoch: int
     kept_because: str
     curve: tuple[EpochRecord, ...]
 
 
-class BestCheckpoint:
-    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, else of the last."""
+@dataclass(frozen=True)
+class SplitResult:
+    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
 
-    def __init__(self, recipe: Recipe, split: Split) -> None:
-        self._first, self._part = recipe.first_checkpoint_epoch(), recipe.select
-        self._has_part = bool(getattr(split, self._part))
-        self._best = -inf
-        self._kept: tuple[int, dict[str, Tensor]] | None = None
-        self.curve: list[EpochRecord] = []
-
-    def update(self, record: EpochRecord, head: Head) -> None:
-        """Add an epoch's record, and keep its weights if they are the best so far."""
-        self.curve.append(record)
-        srocc = getattr(record, f"{self._part}_srocc")
-        if self._has_part and record.epoch >= self._first and srocc > self._best:
-            self._best, self._kept = srocc, (record.epoch, _copied(head))
-
-    def result(self, head: Head, label_scalings: tuple[LabelScaling, ...]) -> TrainingResult:
-        """Return the kept weights after the last epoch of a head."""
-        if self._kept is not None:
-            epoch, weights = self._kept
-            because = f"highest {self._part} SROCC ({self._best:.4f})"
-        else:
-            epoch, weights = len(self.curve), _copied(head)
-            missing = f"{self._part} SROCC was never defined"
-            because = f"last epoch: {missing if self._has_part else f'there is no {self._part} part'}"
-        return TrainingResult(weights, label_scalings, epoch, because, tuple(self.curve))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` resumes from."""
-        return {"best": self._best, "kept": self._kept, "curve": [astuple(record) for record in self.curve]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume a stopped training."""
-        self._best, self._kept = state["best"], state["kept"]
-        self.curve = [EpochRecord(*values) for values in state["curve"]]
-
-
-def _copied(head: Head) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
+    scores: dict[str, tuple[float, ...]]
+    kept_epoch: int
+    kept_because: str
+    curve: tuple[EpochRecord, ...]
 
 
 class Checkpoint:
-    """A file with the states of trainers, to resume a stopped fit from; it is written once a minute."""
+    """Files of a group of splits to resume a stopped fit from: states of training, and final results."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._last = path, time.monotonic()
+    def __init__(self, out: Path, group: int) -> None:
+        self.path, self._last = out / STATE / f"group-{group:02d}.pt", time.monotonic()
+        self._done = self.path.with_suffix(".json")
 
     def read(self) -> list[dict[str, Any]]:
         """Return the states that were written last, or none."""
@@ -152,7 +95,7 @@ class Checkpoint:
         return states
 
     def save_if_due(self, states: Callable[[], list[dict[str, Any]]]) -> None:
-        """Write the states if the last ones are old enough."""
+        """Write the states if the last ones are a minute old."""
         if time.monotonic() - self._last < SECONDS_BETWEEN:
             return
         content = io.BytesIO()
@@ -160,9 +103,21 @@ class Checkpoint:
         write_bytes(self.path, content.getvalue())
         self._last = time.monotonic()
 
+    def results(self) -> list[SplitResult] | None:
+        """Return the results of a group that is done, or None."""
+        if not self._done.is_file():
+            return None
+        return parse(list[SplitResult], json.loads(self._done.read_bytes()), f"'{self._done}'", WeightsError)
+
+    def finish(self, results: Sequence[SplitResult]) -> None:
+        """Write the results and remove the states."""
+        # NaN stays NaN here, since nobody else reads it
+        write_bytes(self._done, json.dumps([asdict(result) for result in results]).encode())
+        self.path.unlink(missing_ok=True)
+
 
 class SplitTrainer:
-    """Trains one head on one split; `train` is the loop.
+    """Trains one head on one split, epoch by epoch; `vqafeat.training.loop` has the loop.
 
     The seed decides weights, the order of videos, the drawn frames and dropout: the same seed, machine and
     number of threads give the same weights.
@@ -170,32 +125,18 @@ class SplitTrainer:
     Attributes:
         labels: (video,) float32, as the loss sees them.
         groups: (video,) int64, the data set whose loss and label scale a video belongs to.
-        best: the best epoch so far, and the curve.
     """
 
-    def __init__(
-        self,
-        data: FeatureDataset,
-        task: SplitTask,
-        head_name: str,
-        options: Mapping[str, Any],
-        recipe: Recipe,
-        device: str = "cpu",
-        frame_input: FrameInput = WHOLE_VIDEOS,
-    ) -> None:
-        self.data, self.split, self.seed, self.recipe = data, task.split, task.seed, recipe
-        check_parts(self.split, data, recipe)
-        names, numbers, train = data.dataset_names, data.dataset_of, np.array(self.split.train)
-        self.label_scalings = task.label_scalings or tuple(
-            fit_label_scaling(recipe.label_scaling, names, numbers, data.mos, self.split.train)
-        )
+    def __init__(self, data: FeatureDataset, task: SplitTask, config: FitConfig, device: str = "cpu") -> None:
+        self.data, self.task, self.recipe = data, task, config.resolved_recipe
+        recipe, numbers, train = self.recipe, data.dataset_of, np.array(task.split.train)
         scaled = np.empty_like(data.mos)
-        for number, scaling in enumerate(self.label_scalings):
+        for number, scaling in enumerate(task.label_scalings):
             scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
         groups = MIXINGS[recipe.multi_dataset](numbers)
         self.labels = torch.from_numpy(scaled).float().to(device)
         self.groups = torch.from_numpy(groups).to(device)
-        self._sampler, self._batcher = FrameSampler(frame_input, data), Batcher(data, device)
+        self._sampler, self._batcher = FrameSampler(config.frame_input, data), Batcher(data, device)
         self._loss = build_loss(recipe.loss, recipe.loss_options())
         self._rows = [train[groups[train] == group] for group in np.unique(groups[train])]
         self._longest = max(len(rows) for rows in self._rows)
@@ -203,55 +144,28 @@ class SplitTrainer:
         self._lengths = [
             max(data.lengths[row] for row in self._videos_at(turn)) for turn in range(self._longest)
         ]
-        self.head = self._new_head(head_name, options).to(device)
-        self._generator = torch.Generator().manual_seed(self.seed)
+        self.head = self._new_head(config).to(device)
+        self._generator = torch.Generator().manual_seed(task.seed)
         self._optimiser = torch.optim.AdamW(
             self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self._scheduler = recipe.scheduler(self._optimiser, ceil(self._videos_per_epoch / recipe.batch_size))
-        self.best = BestCheckpoint(recipe, self.split)
+        self._best = -inf
+        self._kept: tuple[int, dict[str, Tensor]] | None = None
+        self.curve: list[EpochRecord] = []
 
-    def _new_head(self, name: str, options: Mapping[str, Any]) -> Head:
+    def _new_head(self, config: FitConfig) -> Head:
         """Return an untrained head that has seen what the recipe lets it see of the training part."""
-        train = list(self.split.train)
+        train = list(self.task.split.train)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            head = build_head(name, self.data.channels, options)
+            torch.manual_seed(self.task.seed)
+            head = build_head(config.head, self.data.channels, config.options)
         head.init_from_labels(self.labels[train], self.groups[train])
         if self.recipe.standardise:
             head.standardise_by(*frame_statistics(self.data, train, self._sampler.candidate_indices))
         if self.recipe.start_at_mean:
             head.init_output_bias(float(self.labels[train].mean()))
         return head
-
-    def train(
-        self,
-        progress: Callable[[EpochRecord], None] = lambda record: None,
-        checkpoint: Checkpoint | None = None,
-    ) -> TrainingResult:
-        """Train for the recipe's epochs, calling `progress` after each; return the best epoch's weights.
-
-        A stopped training resumes from the checkpoint, to the same weights.
-        """
-        for state in checkpoint.read() if checkpoint is not None else ():
-            self.load_state_dict(state)
-        for record in self.best.curve:
-            progress(record)
-        for epoch in range(len(self.best.curve) + 1, self.recipe.epochs + 1):
-            self.head.train()
-            losses = []
-            for step, batch in enumerate(self.batches(epoch)):
-                with self._seeded_dropout(epoch, step):
-                    scores = self.head.core(batch.frames, batch.lengths)
-                loss = self.loss(batch, scores, epoch, step)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.step()
-                losses.append(loss.item())
-            validation_srocc, test_srocc = self._validate("validation"), self._validate("test")
-            progress(self.end_epoch(epoch, losses, validation_srocc, test_srocc))
-            if checkpoint is not None:
-                checkpoint.save_if_due(lambda: [self.state_dict()])
-        return self.result()
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the training part in a new order; a batch has equally many videos of each data set.
@@ -266,22 +180,22 @@ class SplitTrainer:
             [row for of_dataset in zip(*map(self._videos_at, group), strict=True) for row in of_dataset]
             for group in groups
         )
-        return self._batcher.taking(self._sampler.training(self.seed, epoch)).batches(rows)
+        return self._batcher.taking(self._sampler.training(self.task.seed, epoch)).batches(rows)
 
     def _videos_at(self, turn: int) -> list[int]:
         """Return the video of each data set at a turn of an epoch."""
         return [int(rows[turn % len(rows)]) for rows in self._rows]
 
-    @contextmanager
-    def _seeded_dropout(self, epoch: int, number: int) -> Iterator[None]:
-        """Draw what a head drops in a step from the split's seed."""
-        seed = np.random.SeedSequence((self.seed, epoch, number)).generate_state(1, np.uint64)[0]
+    def scores(self, batch: Batch, epoch: int, step: int) -> Tensor:
+        """Return the (video,) scores of the head's core; what it drops in a step follows from the seed."""
+        seed = np.random.SeedSequence((self.task.seed, epoch, step)).generate_state(1, np.uint64)[0]
         device = self._batcher.device
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             torch.manual_seed(int(seed))
-            yield
+            scores: Tensor = self.head.core(batch.frames, batch.lengths)
+        return scores
 
-    def loss(self, batch: Batch, scores: Tensor, epoch: int, number: int) -> Tensor:
+    def loss(self, batch: Batch, scores: Tensor, epoch: int, step: int) -> Tensor:
         """Return the loss of a batch by its (video,) core scores, combined over the data sets."""
         count = len(self._rows)
         outputs = self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).parts(count)
@@ -290,7 +204,7 @@ class SplitTrainer:
         if not isfinite(loss.item()):
             videos = ", ".join(self.data.names[row] for row in batch.rows)
             raise TrainingError(
-                f"the loss became {loss.item()} in epoch {epoch}, step {number + 1}, on the videos {videos}; "
+                f"the loss became {loss.item()} in epoch {epoch}, step {step + 1}, on the videos {videos}; "
                 "look at their features with `vqafeat verify`, or lower --learning-rate "
                 f"({self.recipe.learning_rate:g})."
             )
@@ -304,17 +218,12 @@ class SplitTrainer:
 
     def part_batches(self, part: str) -> Iterator[Batch]:
         """Yield a part in its order; nothing of the test part unless the recipe selects by it."""
-        rows = () if part == "test" and self.recipe.select != "test" else getattr(self.split, part)
+        rows = () if part == "test" and self.recipe.select != "test" else getattr(self.task.split, part)
         sampler = self._sampler
-        frames = sampler.validation(self.seed) if part == "validation" else sampler.testing(self.seed)[0]
+        frames = (
+            sampler.validation(self.task.seed) if part == "validation" else sampler.testing(self.task.seed)[0]
+        )
         return self._batcher.taking(frames).batches(chunks(rows, VIDEOS_SCORED_AT_ONCE))
-
-    @torch.no_grad()
-    def _validate(self, part: str) -> float:
-        self.head.eval()
-        batches = self.part_batches(part)
-        outputs = [self.relative(one, self.head.core(one.frames, one.lengths)) for one in batches]
-        return self.srocc(part, outputs)
 
     def relative(self, batch: Batch, scores: Tensor) -> Tensor:
         """Return the (video,) outputs that SROCC is computed on, by the core's scores of a batch."""
@@ -325,7 +234,7 @@ class SplitTrainer:
         scores = torch.cat(list(outputs)).double().numpy() if outputs else np.array([nan])
         if not np.isfinite(scores).all():
             return nan
-        rows = np.array(getattr(self.split, part))
+        rows = np.array(getattr(self.task.split, part))
         numbers, mos = self.data.dataset_of[rows], self.data.mos[rows]
         sroccs = [
             evaluate_predictions(scores[numbers == one], mos[numbers == one], mapping="none").srocc
@@ -334,14 +243,27 @@ class SplitTrainer:
         return float(np.mean(sroccs))
 
     def end_epoch(self, epoch: int, losses: Sequence[float], validated: float, tested: float) -> EpochRecord:
-        """Record an epoch, and keep its weights where they are the best so far."""
+        """Record an epoch; its weights are kept if the selecting part's SROCC is the highest so far."""
         record = EpochRecord(epoch, float(np.mean(losses)), validated, tested)
-        self.best.update(record, self.head)
+        self.curve.append(record)
+        srocc = getattr(record, f"{self.recipe.select}_srocc")
+        if epoch >= self.recipe.first_checkpoint_epoch() and srocc > self._best:
+            self._best, self._kept = srocc, (epoch, self._weights())
         return record
 
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.head.state_dict().items()}
+
     def result(self) -> TrainingResult:
-        """Return the best epoch's weights and the curve."""
-        return self.best.result(self.head, self.label_scalings)
+        """Return the best epoch's weights, or else the last one's, and the curve."""
+        select = self.recipe.select
+        because = f"highest {select} SROCC ({self._best:.4f})"
+        if self._kept is None:
+            has_part = bool(getattr(self.task.split, select))
+            missing = f"{select} SROCC was never defined" if has_part else f"there is no {select} part"
+            because = f"last epoch: {missing}"
+        epoch, weights = self._kept or (len(self.curve), self._weights())
+        return TrainingResult(weights, epoch, because, tuple(self.curve))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` resumes from, to the bit."""
@@ -350,7 +272,9 @@ class SplitTrainer:
             "optimiser": self._optimiser.state_dict(),
             "scheduler": self._scheduler.state_dict(),
             "generator": self._generator.get_state(),
-            "best": self.best.state_dict(),
+            "best": self._best,
+            "kept": self._kept,
+            "curve": [astuple(record) for record in self.curve],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -359,7 +283,8 @@ class SplitTrainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._scheduler.load_state_dict(state["scheduler"])
         self._generator.set_state(state["generator"])
-        self.best.load_state_dict(state["best"])
+        self._best, self._kept = state["best"], state["kept"]
+        self.curve = [EpochRecord(*values) for values in state["curve"]]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Statistics of a run's training features, so that a clip unlike all training videos is reported."""
+"""Statistics of training features: to standardise them, and to report a clip unlike all training videos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.store.features import FeatureDataset, as_tensor
-from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weights
+from vqafeat.errors import ArgumentError
+from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
+from vqafeat.training.results import TRAINING_FEATURES, read_weights, reading, write_weights
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
-# a channel with less than this share of the median deviation is nearly constant: its deviation is raised
+# a channel with less than this share of the median deviation is nearly constant: dividing by its deviation
+# would blow up one odd video, so that the deviation is raised
 _SMALLEST_DEVIATION = 0.1
 
 
@@ -63,6 +65,25 @@ class TrainingFeatures:
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
+def frame_statistics(
+    data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
+) -> tuple[Tensor, Tensor]:
+    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
+    counts, means, squares = 0, *torch.zeros(2, data.channels, dtype=torch.float64)
+    for row in rows:
+        frames = as_tensor(take(data.features[row], frame_indices(row))).float()
+        variance, mean = torch.var_mean(frames, dim=0, correction=0)
+        gap, total = mean.double() - means, counts + len(frames)
+        squares += variance.double() * len(frames) + gap.square() * (counts * len(frames) / total)
+        means += gap * (len(frames) / total)
+        counts = total
+    deviation = (squares / counts).sqrt()
+    varying = deviation[deviation > 0]
+    if len(varying) == 0:
+        return means.float(), torch.ones(data.channels)
+    return means.float(), deviation.clamp_min(_SMALLEST_DEVIATION * float(varying.median())).float()
+
+
 def write_training_features(folder: Path, features: TrainingFeatures) -> None:
     """Write training-features.safetensors of a run folder."""
     values = {"mean": features.mean, "deviation": features.deviation, "farthest": [features.farthest]}
@@ -76,11 +97,9 @@ def read_training_features(folder: Path) -> TrainingFeatures | None:
     if not path.is_file():
         return None
     values = read_weights(path)
-    try:
+    with reading(path):
         mean, deviation = (values[name].double().numpy() for name in ("mean", "deviation"))
         return TrainingFeatures(mean, deviation, float(values["farthest"]))
-    except (KeyError, ArgumentError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"'{path}' is damaged ({error}); run `vqafeat fit` again.") from error
 
 
 def _frame_mean(features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
