@@ -73,7 +73,7 @@ class ComparedRuns:
         for name, summary in self.summaries.items():
             plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
-            runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
+            runs[name] = {**vars(self.runs[name]), **plain, **notes}
         comparisons = []
         for pair in self.pairs:
             values = {**vars(pair.comparison), **vars(pair.comparison.test), "interval": vars(pair.interval)}

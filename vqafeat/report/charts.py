@@ -106,7 +106,7 @@ def scatters(number: int, run: ReportRun) -> Iterator[Scatter]:
         lines.append((key, "equal", chart.line(scores, scores), ""))
         for curve in run.fitted:
             if curve.dataset == dataset.name:
-                path = chart.line(scores, LogisticFit(curve.tau, True).mapped(scores)) if curve.tau else ""
+                path = chart.line(scores, LogisticFit(curve.tau).mapped(scores)) if curve.tau else ""
                 lines.append((f"{key}/{curve.split}", "fit", path, _note(curve)))
         yield Scatter(key, dataset.name, chart, lines)
 
