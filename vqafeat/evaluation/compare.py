@@ -75,7 +75,7 @@ class ComparedRuns:
         for name, summary in self.summaries.items():
             plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}
             notes = {"few_videos": bool(summary.few_videos), "notes": list(summary.notes)}
-            runs[name] = {**self.runs[name].as_dict(), **plain, **notes}
+            runs[name] = {**vars(self.runs[name]), **plain, **notes}
         about = {key: getattr(self, key) for key in ("dataset", "measure", "test", "videos")}
         return {**about, "runs": runs, "comparisons": [pair.as_dict() for pair in self.pairs]}
 
