@@ -161,8 +161,7 @@ def test_fit__sets_first_channels_to_the_width_of_the_first_feature_set(
 def test_a2inet__refuses_wrong_options() -> None:
     for wrong in (0, 6, 7, -1):
         with pytest.raises(
-            ArgumentError,
-            match=rf"first_channels is {wrong} of 6 channels; it has to be the width of the first",
+            ArgumentError, match=rf"first_channels is {wrong} of 6 channels; it has to be the width of"
         ):
             build_head("a2inet", 6, {**SMALL, "first_channels": wrong})
     with pytest.raises(ArgumentError, match=r"kernel is 2; it has to be odd, as 3"):

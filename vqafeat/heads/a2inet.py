@@ -93,10 +93,7 @@ class Attention(nn.Module):
 
 
 class TemporalGates(nn.Module):
-    """Quality saliency (maximum over time) next to content variation (deviation over time; figure 3).
-
-    Each gate, Sigmoid(FC(ReLU(FC(pooled)))), multiplies a temporal convolution, padded with zeros.
-    """
+    """Quality saliency (maximum over time) and content variation (deviation over time; figure 3)."""
 
     def __init__(self, width: int, reduction: int, kernel: int) -> None:
         super().__init__()

@@ -96,8 +96,7 @@ class FrameReduction(nn.Module):
 class Head(nn.Module, ABC):
     """Frame features in, a score for each frame and each video out, on the label scale of the training.
 
-    The frames of a batch of videos are one (total frames, channel) tensor without padding, with (batch,)
-    lengths; only what runs along time over the reduced features is computed for padding too.
+    The frames of a batch of videos are one (total frames, channel) tensor without padding.
     """
 
     # whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)
@@ -123,7 +122,7 @@ class Head(nn.Module, ABC):
         return raw if self.pool is None else self.pool(raw, lengths)
 
     def frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): pooled scores, whose mean is the video's in most heads."""
+        """Return (batch, time): pooled scores; their mean is the video's in most heads."""
         return self.pooled(self.raw_frame_scores(frames, lengths), lengths)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:

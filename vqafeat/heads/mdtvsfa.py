@@ -69,7 +69,7 @@ class AlignedHead(Head):
         return self._on_scale(self.inner.frame_scores(frames, lengths))
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): each frame's quality before pooling, on the video score's scale."""
+        """Return (batch, time): each frame's quality before pooling, on the same scale."""
         return self._on_scale(self.inner.raw_frame_scores(frames, lengths))
 
     @torch.no_grad()

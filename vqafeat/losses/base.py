@@ -38,9 +38,8 @@ class Loss:
         # a registry lists and recognises a loss by these attributes of its function
         keys = ("__module__", "__qualname__", "__doc__")
         vars(self).update({key: getattr(self.function, key) for key in keys if hasattr(self.function, key)})
-        if self.input_score not in (*_SCORES, BY_OPTION):
-            allowed = ", ".join((*_SCORES, BY_OPTION))
-            raise ArgumentError(f"input_score is '{self.input_score}'; allowed are {allowed}.")
+        if self.input_score not in (allowed := (*_SCORES, BY_OPTION)):
+            raise ArgumentError(f"input_score is '{self.input_score}'; allowed are {', '.join(allowed)}.")
 
     def __call__(self, scores: Tensor, labels: Tensor, **options: Any) -> Tensor:
         """Return the loss of (batch,) scores and (batch,) labels."""

@@ -85,10 +85,7 @@ LABEL_SCALES = {
 def fit_label_scaling(
     scale: str, datasets: Sequence[str], dataset_of: npt.NDArray[np.intp], mos: Labels, train: Sequence[int]
 ) -> list[LabelScaling]:
-    """Return the scaling of each data set by the (video,) labels and the rows of the training part.
-
-    `scale` is a key of `LABEL_SCALES`; `dataset_of` is (video,) the number in `datasets`.
-    """
+    """Return the scaling of each data set by the rule `scale`, (video,) labels and training rows."""
     scalings = []
     for number, name in enumerate(datasets):
         rows = np.flatnonzero(dataset_of == number)

@@ -22,7 +22,6 @@ from vqafeat.training import ORDERS
 
 # times are sums of rounded numbers: of two frames as near but for this, the earlier one is the nearest
 _SECONDS_ALIKE = 1e-6
-_KEY_BYTES = 8
 _TRAINING, _VALIDATION, _TESTING = range(3)
 _WHOLE_NUMBER = r"([1-9]\d{0,8})"
 
@@ -249,7 +248,7 @@ def _draw(frame_input: FrameInput, video: VideoRows, seed: tuple[int, int, int])
     if not shuffled and not rule.random:
         return rule.rows(video)
     name = PurePath(video.name).name if is_test else video.name
-    key = int.from_bytes(sha256(name.encode()).digest()[:_KEY_BYTES], "little")
+    key = int.from_bytes(sha256(name.encode()).digest()[:8], "little")
     generator = np.random.default_rng([*seed, key])
     rows = rule.draw(video, generator)
     return generator.permutation(video.count if rows is None else rows) if shuffled else rows

@@ -126,10 +126,7 @@ class JointStore:
 
 
 def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> list[Split]:
-    """Return the joint splits: the first of each data set together, the second of each, and so on.
-
-    `sizes` are the numbers of videos of the data sets.
-    """
+    """Return the joint splits of data sets with `sizes` videos: the first of each together, and so on."""
     counts = [len(splits) for splits in members]
     if len(set(counts)) != 1:
         raise ArgumentError(f"the data sets have {', '.join(map(str, counts))} splits; each needs as many.")

@@ -33,7 +33,6 @@ from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, Split
 
 # on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
 SPLITS_PER_GROUP = 5
-_SECONDS_BETWEEN_LOOKS = 0.2
 # split and record, from workers
 Records = SimpleQueue[tuple[int, EpochRecord]]
 
@@ -178,7 +177,7 @@ def _report_progress(
     """Report the records of workers until all futures are done; raise the error of one that failed."""
     open_futures = set(futures)
     while open_futures:
-        done, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+        done, open_futures = wait(open_futures, timeout=0.2, return_when=FIRST_COMPLETED)
         while not records.empty():
             progress(*records.get())
         for future in done:

@@ -19,12 +19,7 @@ from vqafeat.training.run_config import RunConfig
 
 @dataclass(frozen=True)
 class Prediction:
-    """One head's prediction for one video.
-
-    Attributes:
-        prediction: the head's output, on the labels' scale if the loss brings it there.
-        score: the calibrated score, on the labels' scale; NaN where there is no calibration.
-    """
+    """One head's output for one video, and its calibrated score; NaN where there is no calibration."""
 
     split: int
     part: str

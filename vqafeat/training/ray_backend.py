@@ -15,8 +15,6 @@ from vqafeat.training.loop import Progress
 from vqafeat.training.parallel import FitJob, SplitGroup, fit_group, groups_of, one_thread, worker_data
 from vqafeat.training.trainer import SplitResult, SplitTask
 
-_SECONDS_BETWEEN_LOOKS = 0.5
-
 
 def fit_on_ray(
     data: FeatureDataset, tasks: Sequence[SplitTask], job: FitJob, cluster: ClusterOptions, progress: Progress
@@ -43,7 +41,7 @@ def fit_on_ray(
                 while waiting and len(busy) < most:
                     group = waiting.popleft()
                     busy[task.remote(Path.cwd(), job, group, *features, records)] = group.number
-                done, _ = ray.wait(list(busy), timeout=_SECONDS_BETWEEN_LOOKS)
+                done, _ = ray.wait(list(busy), timeout=0.5)
                 _report_progress(records, progress)
                 for reference in done:
                     results[busy.pop(reference)] = _results(ray, reference, cluster)

@@ -191,7 +191,8 @@ class Recipe:
         return {stored.get(name, name): value for name, value in asdict(self).items()}
 
 
-# `RECIPES` imports each by its name
-globals().update(
-    {name: parse(Recipe, {"name": name, **values}, name) for name, values in RECIPE_TABLE.items()}
-)
+def __getattr__(name: str) -> Recipe:
+    """Return a recipe of `recipes.toml`; `RECIPES` imports each by its name."""
+    if name not in RECIPE_TABLE:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return parse(Recipe, {"name": name, **RECIPE_TABLE[name]}, name)

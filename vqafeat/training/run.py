@@ -25,8 +25,6 @@ from vqafeat.training.results import (
 )
 from vqafeat.training.run_config import RunConfig
 
-_DIGITS = 8
-
 
 class Run:
     """What `fit` leaves in a folder: configuration, splits, predictions, metrics and weights.
@@ -167,7 +165,7 @@ def _reusable(out: Path, config: RunConfig) -> Path:
     same = [path for path in candidates if _digest(path) == config.digest]
     finished = [path for path in same if (path / METRICS).is_file()]
     taken = (out / CONFIG).is_file() or (out.is_dir() and any(out.iterdir()))
-    free = out.with_name(f"{out.name}-{config.digest[:_DIGITS]}") if taken else out
+    free = out.with_name(f"{out.name}-{config.digest[:8]}") if taken else out
     return next(iter([*finished, *same]), free)
 
 

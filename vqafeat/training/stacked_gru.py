@@ -88,8 +88,7 @@ class StackedGRU(torch.autograd.Function):
         of_input = of_own.clone()
         torch.mul(of_states, to_candidate, out=of_input[:, :, :, 2])
         flat_input, flat_own, flat_states = (
-            values.transpose(0, 1).reshape(runs, time * batch, -1)
-            for values in (of_input, of_own, states[:-1])
+            piece.transpose(0, 1).reshape(runs, time * batch, -1) for piece in (of_input, of_own, states[:-1])
         )
         flat_inputs = inputs.reshape(runs, time * batch, -1)
         to_inputs = torch.bmm(flat_input, weight_ih).view_as(inputs) if ctx.needs_input_grad[0] else None
