@@ -5,10 +5,12 @@ none, because editors leave it stale. Each check reads only headers, and returns
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
+
+from vqafeat.video import iso_media, matroska
+from vqafeat.video.iso_media import MOST_HEADER_BYTES
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -16,9 +18,6 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _MXF_KEY = bytes.fromhex("060e2b34")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
-_SEGMENT, _CLUSTER, _SEEK_HEAD = 0x18538067, 0x1F43B675, 0x114D9B74
-_UNKNOWN_SIZE = -1
-_MOST_HEADER_BYTES = 1 << 24
 
 
 def cut_reason(path: Path) -> str | None:
@@ -33,200 +32,6 @@ def cut_reason(path: Path) -> str | None:
                 except (IndexError, KeyError, ValueError, struct.error):
                     return None  # a header that makes no sense: the decoder says so
     return None
-
-
-class _Box(NamedTuple):
-    kind: bytes
-    start: int  # of its content
-    end: int
-
-
-def _boxes(file: BufferedReader, start: int, end: int) -> Iterator[_Box]:
-    """Yield the boxes of ISO base media in a range of bytes; a box may end after it."""
-    while end - start >= 8:
-        file.seek(start)
-        header = file.read(16)
-        length, kind, content = int.from_bytes(header[:4], "big"), header[4:8], start + 8
-        if length == 1 and len(header) == 16:
-            length, content = int.from_bytes(header[8:], "big"), start + 16
-        if length == 0:  # to the end of the file
-            length = end - start
-        if length < content - start or not kind.isascii() or kind == bytes(4):
-            return  # bytes after the last box
-        yield _Box(kind, content, start + length)
-        start += length
-
-
-def _iso(file: BufferedReader, size: int) -> str | None:
-    boxes = list(_boxes(file, 0, size))
-    for box in boxes:
-        if box.end > size:
-            return f"its box '{box.kind.decode()}' ends at byte {box.end} of {size}"
-    rest = boxes[-1].end if boxes else 0
-    file.seek(rest)
-    if 0 < size - rest < 8 and any(file.read(8)):
-        return f"it ends in the middle of a box header, at byte {size}"
-    for box in boxes:
-        if box.kind == b"sidx" and (end := _indexed_end(_content(file, box), box.end)) > size:
-            return f"its index states fragments up to byte {end} of {size}"
-    return _missing_fragments(file, boxes)
-
-
-def _content(file: BufferedReader, box: _Box) -> bytes:
-    file.seek(box.start)
-    return file.read(min(box.end - box.start, _MOST_HEADER_BYTES))
-
-
-def _indexed_end(index: bytes, end_of_box: int) -> int:
-    """Return the byte at which the last subsegment of a `sidx` box ends."""
-    wide = index[0] == 1
-    at = 28 if wide else 20  # of the reserved bytes before the count
-    offset = int.from_bytes(index[at - (8 if wide else 4) : at], "big")
-    count = int.from_bytes(index[at + 2 : at + 4], "big")
-    sizes = (int.from_bytes(index[at + 4 + 12 * i : at + 8 + 12 * i], "big") for i in range(count))
-    return end_of_box + offset + sum(length & 0x7FFFFFFF for length in sizes)
-
-
-def _missing_fragments(file: BufferedReader, boxes: list[_Box]) -> str | None:
-    """Compare the fragments with the duration of `mehd` and the offsets of `mfra`."""
-    starts = {box.start - 8 for box in boxes if box.kind == b"moof"}
-    for mfra in (box for box in boxes if box.kind == b"mfra"):
-        for table in _boxes(file, mfra.start, mfra.end):
-            if table.kind == b"tfra" and (missing := _fragment_offsets(_content(file, table)) - starts):
-                return f"its index states a fragment at byte {min(missing)}, and there is none"
-    movie = next((box for box in boxes if box.kind == b"moov"), None)
-    if movie is None or not starts:
-        return None
-    stated, tracks = _fragmented_movie(file, movie)
-    ends, step = [0.0], 0.0
-    for fragment in (box for box in boxes if box.kind == b"moof"):
-        for run in _boxes(file, fragment.start, fragment.end):
-            if run.kind == b"traf":
-                end, longest = _run_end(file, run, tracks)
-                ends.append(end)
-                step = max(step, longest)
-    if max(ends) and max(ends) < stated - 1.5 * step:
-        return f"its fragments end at {max(ends):.3f} s of {stated:.3f} s"
-    return None
-
-
-def _fragment_offsets(table: bytes) -> set[int]:
-    """Return the offsets of the fragments that a `tfra` box lists."""
-    half, count = 8 if table[0] == 1 else 4, int.from_bytes(table[12:16], "big")
-    step = 2 * half + sum((table[11] >> shift & 3) + 1 for shift in (4, 2, 0))
-    entries = range(16 + half, min(len(table), 16 + half + step * count), step)
-    return {int.from_bytes(table[at : at + half], "big") for at in entries}
-
-
-def _fragmented_movie(file: BufferedReader, movie: _Box) -> tuple[float, dict[int, tuple[int, int]]]:
-    """Return the seconds that `mehd` states (0 without it) and track → timescale, default sample duration."""
-    scale, length, scales, durations = 1, 0, {}, {}
-    for box in _boxes(file, movie.start, movie.end):
-        if box.kind == b"mvhd":
-            header = _content(file, box)
-            scale = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-        elif box.kind == b"trak":
-            track, timescale = _track(file, box)
-            scales[track] = timescale
-        elif box.kind == b"mvex":
-            for part in _boxes(file, box.start, box.end):
-                header = _content(file, part)
-                if part.kind == b"mehd":
-                    length = int.from_bytes(header[4:12] if header[0] else header[4:8], "big")
-                elif part.kind == b"trex":
-                    durations[int.from_bytes(header[4:8], "big")] = int.from_bytes(header[12:16], "big")
-    tracks = {track: (timescale, durations.get(track, 0)) for track, timescale in scales.items()}
-    return length / max(scale, 1), tracks
-
-
-def _track(file: BufferedReader, track: _Box) -> tuple[int, int]:
-    """Return the number and the timescale of a track."""
-    number, timescale = 0, 1
-    for box in _boxes(file, track.start, track.end):
-        if box.kind == b"tkhd":
-            header = _content(file, box)
-            number = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-        elif box.kind == b"mdia":
-            for part in _boxes(file, box.start, box.end):
-                if part.kind == b"mdhd":
-                    header = _content(file, part)
-                    timescale = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-    return number, max(timescale, 1)
-
-
-def _run_end(file: BufferedReader, fragment: _Box, tracks: dict[int, tuple[int, int]]) -> tuple[float, float]:
-    """Return the seconds at which a track's part of a fragment ends, and its longest sample; 0 if not stated."""
-    scale, sample, start, total, longest = 1, 0, None, 0, 0
-    for box in _boxes(file, fragment.start, fragment.end):
-        data = _content(file, box)
-        flags = int.from_bytes(data[1:4], "big")
-        if box.kind == b"tfhd":
-            scale, sample = tracks.get(int.from_bytes(data[4:8], "big"), (1, 0))
-            at = 8 + 8 * bool(flags & 1) + 4 * bool(flags & 2)
-            if flags & 8:
-                sample = int.from_bytes(data[at : at + 4], "big")
-        elif box.kind == b"tfdt":
-            start = int.from_bytes(data[4:], "big")
-        elif box.kind == b"trun":
-            count, at = int.from_bytes(data[4:8], "big"), 8 + 4 * bool(flags & 1) + 4 * bool(flags & 4)
-            width = 4 * sum(bool(flags & bit) for bit in (0x100, 0x200, 0x400, 0x800))
-            if flags & 0x100:
-                own = [int.from_bytes(data[i : i + 4], "big") for i in range(at, len(data), width)]
-                total, longest = total + sum(own), max([longest, *own])
-            else:
-                total, longest = total + sample * count, max(longest, sample)
-    return (0.0, 0.0) if start is None else ((start + total) / scale, longest / scale)
-
-
-def _matroska(file: BufferedReader, size: int) -> str | None:
-    at, parents = 0, {_SEGMENT, _CLUSTER}
-    segment = 0
-    while at < size:
-        file.seek(at)
-        element = _ebml_header(file.read(12))
-        if element is None:
-            return f"it ends in the middle of an element's header, at byte {size}"
-        kind, length, header = element
-        content = at + header
-        if length != _UNKNOWN_SIZE and content + length > size:
-            return f"an element ends at byte {content + length} of {size}"
-        if kind == _SEGMENT:
-            segment = content
-        if kind == _SEEK_HEAD and length != _UNKNOWN_SIZE:
-            file.seek(content)
-            last = max(_seek_positions(file.read(min(length, _MOST_HEADER_BYTES))), default=0)
-            if segment + last >= size:
-                return f"its index states an element at byte {segment + last} of {size}"
-        # a segment is entered; a cluster only if it does not state its size
-        enter = kind == _SEGMENT or (kind in parents and length == _UNKNOWN_SIZE)
-        at = content if enter else content + max(length, 0)
-    return None
-
-
-def _ebml_header(data: bytes) -> tuple[int, int, int] | None:
-    """Return kind, size of the content and size of the header of an element; None where bytes are missing."""
-    if not data or not data[0]:
-        return None
-    kind_bytes = 9 - data[0].bit_length()
-    if len(data) <= kind_bytes or not data[kind_bytes]:
-        return None
-    size_bytes = 9 - data[kind_bytes].bit_length()
-    if kind_bytes + size_bytes > len(data):
-        return None
-    every_bit = (1 << 7 * size_bytes) - 1
-    length = int.from_bytes(data[kind_bytes : kind_bytes + size_bytes], "big") & every_bit
-    known = _UNKNOWN_SIZE if length == every_bit else length
-    return int.from_bytes(data[:kind_bytes], "big"), known, kind_bytes + size_bytes
-
-
-def _seek_positions(seek_head: bytes) -> Iterator[int]:
-    """Yield the positions (SeekPosition, 0x53AC) of a SeekHead, from the start of the segment's content."""
-    at = 0
-    while (element := _ebml_header(seek_head[at : at + 12])) is not None:
-        kind, length, header = element
-        if kind == 0x53AC:
-            yield int.from_bytes(seek_head[at + header : at + header + length], "big")
-        at += header + (0 if kind == 0x4DBB else length)  # a Seek element is entered
 
 
 def _flv(file: BufferedReader, size: int) -> str | None:
@@ -249,7 +54,7 @@ def _flv(file: BufferedReader, size: int) -> str | None:
 
 def _asf(file: BufferedReader, size: int) -> str | None:
     header_bytes = int.from_bytes(file.read(24)[16:24], "little") - 24
-    header = file.read(min(max(header_bytes, 0), _MOST_HEADER_BYTES))
+    header = file.read(min(max(header_bytes, 0), MOST_HEADER_BYTES))
     at = header.find(_ASF_FILE_PROPERTIES) + 24
     stated, flags = int.from_bytes(header[at + 16 : at + 24], "little"), header[at + 64]
     packet = int.from_bytes(header[at + 68 : at + 72], "little")
@@ -378,8 +183,8 @@ def _mxf(file: BufferedReader, size: int) -> str | None:
 
 _Check = Callable[[BufferedReader, int], str | None]
 _CHECKS: tuple[tuple[Callable[[bytes], bool], _Check], ...] = (
-    (lambda start: start[4:8] in _ISO_BOXES, _iso),
-    (lambda start: start.startswith(b"\x1aE\xdf\xa3"), _matroska),
+    (lambda start: start[4:8] in _ISO_BOXES, iso_media.cut_reason),
+    (lambda start: start.startswith(b"\x1aE\xdf\xa3"), matroska.cut_reason),
     (lambda start: start.startswith(b"FLV"), _flv),
     (lambda start: start.startswith(_ASF_HEADER), _asf),
     (lambda start: start.startswith(b"OggS"), _ogg),
