@@ -11,7 +11,7 @@ import numpy as np
 import vqafeat as vf
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
-from vqafeat.evaluation.predict import ScoreChecks, Scorer
+from vqafeat.evaluation.predict import Scorer
 from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import ExtractionSummary
@@ -38,8 +38,7 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
     video = held_out_video(run, store.dataset.videos)
     path = labels.parent / video.name
-    checks = ScoreChecks.read(run.path, run.config, DEMO_NAME)
-    scored = Scorer(vf.Model.load(run.path), {BACKBONE: weights}, checks=checks, held_out=True).score(path)
+    scored = Scorer(vf.Model.load(run.path), {BACKBONE: weights}, held_out=True).score(path)
     heads = f"{len(scored.splits)} of {SPLITS} heads that were not fitted on it"
     click.echo(f"4/5  one clip, scored by the {heads}: {path}")
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")

@@ -64,6 +64,7 @@ def evaluate(
     """
     from vqafeat.evaluation import evaluate, groups
     from vqafeat.store.features import split_feature_sets
+    from vqafeat.training.run import Run
     from vqafeat_cli.console import metrics_lines
     from vqafeat_cli.stores import local_copies, open_store
 
@@ -73,7 +74,7 @@ def evaluate(
         groups.check_grouping(by, quality_threshold)
     source = open_store(parse_path(store, storage_options), dataset)
     allowed = {"skip_missing": skip_missing, "any_features": any_features}
-    with local_copies(source, split_feature_sets(evaluate.feature_sets_of(run)), cache) as copy:
+    with local_copies(source, split_feature_sets(Run(run).config.feature_sets), cache) as copy:
         changes = {name: value for name, value in frames.items() if value is not None}
         result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
     grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None

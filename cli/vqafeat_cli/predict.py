@@ -63,16 +63,15 @@ def predict(
     from vqafeat.datasets import RawGeometry
     from vqafeat.errors import VideoError
     from vqafeat.evaluation.model import Model
-    from vqafeat.evaluation.predict import ScoreChecks, Scorer, videos_among
+    from vqafeat.evaluation.predict import Scorer, videos_among
     from vqafeat.store.features import split_feature_sets
 
     files = videos_among(videos)
     geometry = RawGeometry.parse(raw) if raw else None
     model = Model.load(run, score_scale, calibrated=not uncalibrated)
     all_weights = options.network_weights(weights, split_feature_sets(model.config.feature_sets))
-    checks = ScoreChecks.read(run, model.config, model.trained_on.name)
-    scorer = Scorer(model, all_weights, split, any_features, checks, held_out)
-    if not checks.fitted_on:
+    scorer = Scorer(model, all_weights, split, any_features, held_out)
+    if not scorer.checks.fitted_on:
         unknown = "the run does not record its video files; training videos are not detected"
         click.echo(f"note: {unknown}.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)

@@ -12,7 +12,6 @@ from tests.helpers.stores import tiny_features
 from vqafeat.errors import StoreError
 from vqafeat.evaluation import predict
 from vqafeat.evaluation.model import Model, load_model
-from vqafeat.evaluation.predict import ScoreChecks
 from vqafeat.store import FeatureStore
 from vqafeat.training.frame_sampling import FrameInput
 
@@ -66,7 +65,7 @@ def test_frame_curve__has_a_frame_that_two_draws_take_twice(model: Model) -> Non
     np.testing.assert_allclose(outputs, expected)
 
 
-def test_predict__uses_the_checks_of_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict__passes_its_options_to_the_scorer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
     class FakeScorer:
@@ -79,6 +78,4 @@ def test_predict__uses_the_checks_of_the_run(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(predict, "Scorer", FakeScorer)
     model = load_model(folder)
     assert model.predict("clip.mp4", {"tiny": "random"}, split=1, held_out=True) == Path("clip.mp4")
-    ((given, weights, split, any_features, checks, held_out),) = calls
-    assert (given, weights, split, any_features, held_out) == (model, {"tiny": "random"}, 1, False, True)
-    assert checks.fitted_on == ScoreChecks.read(folder, model.config, "tiny").fitted_on
+    assert calls == [(model, {"tiny": "random"}, 1, False, True)]

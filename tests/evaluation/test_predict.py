@@ -15,8 +15,7 @@ from vqafeat.errors import ArgumentError
 from vqafeat.evaluation.model import Model
 from vqafeat.evaluation.predict import ScoreChecks, Scorer
 from vqafeat.store import FeatureStore
-from vqafeat.training.results import CONFIG, read_json
-from vqafeat.training.run_config import RunConfig
+from vqafeat.training.results import read_json
 from vqafeat.training.training_features import TrainingFeatures
 
 AGREED, HERE = np.array([3.0, 3.1]), tiny_features(0)
@@ -29,7 +28,7 @@ def folder(timed_store: FeatureStore, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checks(folder: Path) -> ScoreChecks:
-    return ScoreChecks.read(folder, config_of(folder), "tiny")
+    return ScoreChecks.of(Model.load(folder))
 
 
 @pytest.fixture
@@ -38,10 +37,6 @@ def model(folder: Path) -> Model:
     assert model.calibrations is not None
     model.calibrations = tuple(replace(one, note="") for one in model.calibrations)
     return model
-
-
-def config_of(folder: Path) -> RunConfig:
-    return RunConfig.from_dict(read_json(folder / CONFIG), "run")
 
 
 def test_held_out__knows_a_training_video_by_its_digest(checks: ScoreChecks, model: Model) -> None:
@@ -87,7 +82,7 @@ def test_score_checks__runs_of_version_1_know_no_digests(shared_data: Path) -> N
     folder = shared_data / "v1" / "runs" / "sub-gru"
     if not folder.is_dir():
         pytest.skip(f"runs of version 1 are absent: {folder}")
-    checks = ScoreChecks.read(folder, config_of(folder), "demo")
+    checks = ScoreChecks.of(Model.load(folder))
     assert (dict(checks.fitted_on), checks.features) == ({}, None)
     assert checks.rmse > 0
 
@@ -97,7 +92,7 @@ def test_held_out__one_file_under_two_names_counts_for_both(folder: Path) -> Non
     recorded = read_json(folder / "splits.json")
     recorded["sha256"]["clip,15.mp4"] = recorded["sha256"]["clip,9.mp4"]
     (folder / "splits.json").write_text(json.dumps(recorded))
-    assert ScoreChecks.read(folder, config_of(folder), "tiny").held_out(f"{9:064}", (0, 1)) == ()
+    assert ScoreChecks.of(Model.load(folder)).held_out(f"{9:064}", (0, 1)) == ()
 
 
 def test_held_out__excludes_a_test_part_that_selected_the_epoch(
@@ -106,7 +101,7 @@ def test_held_out__excludes_a_test_part_that_selected_the_epoch(
     selected = small_fit(
         timed_store, tmp_path / "chosen", overrides={**FAST["overrides"], "select": "test"}
     ).path
-    assert ScoreChecks.read(selected, config_of(selected), "tiny").held_out(f"{15:064}", (0, 1)) == ()
+    assert ScoreChecks.of(Model.load(selected)).held_out(f"{15:064}", (0, 1)) == ()
 
 
 def test_warnings__scores_at_an_end_and_heads_that_rank_backwards(checks: ScoreChecks, model: Model) -> None:
@@ -130,9 +125,9 @@ def test_warnings__uncalibrated_outputs_are_compared_with_the_range_alone(
     )
 
 
-def test_scorer__refuses_held_out_of_a_run_that_knows_no_files(folder: Path) -> None:
+def test_scorer__refuses_held_out_of_a_run_that_knows_no_files(model: Model) -> None:
     with pytest.raises(
         ArgumentError,
         match=r"held_out needs a run that knows the files of its videos; .* Leave --held-out out, or fit",
     ):
-        Scorer(Model.load(folder), {}, checks=ScoreChecks({}), held_out=True)
+        Scorer(Model(model.config, model.heads), {}, held_out=True)

@@ -4,21 +4,16 @@ from typing import Any
 
 from vqafeat.registry import Registry
 
-# name → function (feature store, names of videos, …) → `groups.Groups`
+_GROUPS = "vqafeat.evaluation.groups"
+_LI = "1080p, 720p, <=480p as in table VII of Li et al., and the others"
+# name → function (feature store, names of videos) → `groups.Groups`
 GROUPINGS: Registry[Any] = Registry(
     "grouping",
     {
-        name: (f"vqafeat.evaluation.groups:{function}", summary)
-        for name, function, summary in (
-            (
-                "resolution",
-                "by_resolution",
-                "1080p, 720p, <=480p as in table VII of Li et al., and the others",
-            ),
-            ("short-side", "by_short_side", "Shorter side at most 480, 720 or 1080 samples, or more"),
-            ("class", "by_class", "Content class, where the data set's names hold it (youtube-ugc)"),
-            ("quality", "by_quality", "Low and high, parted at a label"),
-            ("part", "by_part", "Official part of the data set"),
-        )
+        "resolution": (f"{_GROUPS}:by_resolution", _LI),
+        "short-side": (f"{_GROUPS}:by_short_side", "Shorter side at most 480, 720 or 1080 samples, or more"),
+        "class": (f"{_GROUPS}:by_class", "Content class, where the data set's names hold it (youtube-ugc)"),
+        "quality": (f"{_GROUPS}:by_quality", "Low and high, parted at a label"),
+        "part": (f"{_GROUPS}:by_part", "Official part of the data set"),
     },
 )

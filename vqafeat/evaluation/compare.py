@@ -38,18 +38,14 @@ class ComparedPair:
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""
         tested = self.comparison
-        return {
-            "first": tested.first,
-            "second": tested.second,
-            **{key: value for key, value in vars(tested.test).items() if key != "name"},
-            "p_holm": tested.p_holm,
-            "interval": dict(vars(self.interval)),
-        }
+        test = {key: value for key, value in vars(tested.test).items() if key != "name"}
+        values = {"first": tested.first, "second": tested.second, **test, "p_holm": tested.p_holm}
+        return {**values, "interval": dict(vars(self.interval))}
 
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Several runs of one data set, compared; `videos` counts the different ones in the test parts.
+    """Several runs of one data set, compared on `videos` different test videos.
 
     Attributes:
         summaries: name of a run's folder → all measures of the test parts.
@@ -94,43 +90,47 @@ def compare_runs(
 ) -> ComparedRuns:
     """Compare a measure of runs that were tested on the same videos, by its mean difference over the splits.
 
-    The test pairs the values that the runs recorded for each split; p is corrected by Holm's procedure for
-    the number of comparisons. The interval is a percentile bootstrap of the same difference: the test videos
-    of all splits are drawn anew, with replacement, and each split is measured again in both runs with each
-    video as often as it was drawn. A mapping stays as it was fitted to the split's whole test part. The
-    interval holds for these splits and heads: it says nothing of other splits or of another training. On
-    several data sets a split's value is the mean over these, weighted by their test videos; the measures in
-    the labels' unit have none there.
+    The paired test takes the values that the runs recorded for each split; p is corrected by Holm's procedure
+    for the number of comparisons. The interval is a percentile bootstrap: the test videos of all splits are
+    resampled with replacement, and each split is measured again in both runs, with its mapping as fitted to
+    the whole test part. It holds for these splits and heads, not for other splits or another training. On
+    several data sets a split's value is the mean over these, weighted by their test videos; RMSE has none.
 
     Args:
         measure: one of `vqafeat.training.results.EVERY_MEASURE`.
         test: t or wilcoxon.
         baseline: the run that each other one is compared with; without it, all pairs are compared.
-        resamples: of the videos, for each interval.
+        resamples: number of bootstrap samples for each interval.
     """
     if measure not in EVERY_MEASURE:
         raise ArgumentError(f"measure is '{measure}'; it has to be one of {', '.join(EVERY_MEASURE)}.")
-    added = baseline is not None and baseline.resolve() not in {folder.resolve() for folder in folders}
-    runs = _read_runs([*folders, *([baseline] if baseline is not None and added else [])])
+    runs = _read_runs(folders, baseline)
     for one, two in pairwise(runs.values()):
         check_same(one, two, ("test",))
         _check_same_mapping(one, two, measure)
     first = next(iter(runs.values()))
-    parts = _test_parts(first)
-    measured = {name: [_values(run, part, measure) for part in parts] for name, run in runs.items()}
+    # one order of videos for every pair, whatever the order in a run's files
+    videos = sorted({video for split in first.splits for video in split["test"]})
+    scores = {name: _scores(run, measure) for name, run in runs.items()}
     summaries = {name: _summary(run, measure) for name, run in runs.items()}
     series = {name: getattr(summary, measure).values for name, summary in summaries.items()}
-    tested = compare(series, test, None if baseline is None else _name(baseline))
-    pairs = tuple(ComparedPair(one, _interval(one, parts, measured, measure, resamples)) for one in tested)
-    videos = len({video for part in parts for video in part.videos})
-    return ComparedRuns(first.config.dataset, measure, test, videos, summaries, pairs)
+    pairs = []
+    for tested in compare(series, test, None if baseline is None else _name(baseline)):
+        splits = _paired_splits(first, videos, scores[tested.first], scores[tested.second])
+        interval = _interval(splits, measure, resamples, tested.test.mean_difference)
+        pairs.append(ComparedPair(tested, interval))
+    return ComparedRuns(first.config.dataset, measure, test, len(videos), summaries, tuple(pairs))
 
 
 def _name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _read_runs(folders: Sequence[Path]) -> dict[str, Run]:
+def _read_runs(folders: Sequence[Path], baseline: Path | None) -> dict[str, Run]:
+    """Return the runs by the names of their folders; the baseline is among them."""
+    folders = list(folders)
+    if baseline is not None and baseline.resolve() not in {folder.resolve() for folder in folders}:
+        folders.append(baseline)
     names = [_name(folder) for folder in folders]
     if twice := duplicates(names):
         same = ", ".join(f"'{folder}'" for folder in folders if _name(folder) == twice[0])
@@ -144,10 +144,11 @@ def _read_runs(folders: Sequence[Path]) -> dict[str, Run]:
 
 def _check_same_mapping(one: Run, two: Run, measure: str) -> None:
     if measure in _AFTER_A_MAPPING and one.config.mapping != two.config.mapping:
-        first = f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}'"
-        second = f"of '{two.path}' after '{two.config.mapping}'"
-        next_step = f"compare srocc, krocc or {measure}_plain, or fit both with the same --mapping"
-        raise ArgumentError(f"{first}, {second}; {next_step}.")
+        raise ArgumentError(
+            f"{measure} of '{one.path}' is computed after the mapping '{one.config.mapping}', of "
+            f"'{two.path}' after '{two.config.mapping}'; compare srocc, krocc or {measure}_plain, or fit "
+            "both with the same --mapping."
+        )
 
 
 def _summary(run: Run, measure: str) -> MetricsSummary:
@@ -159,44 +160,31 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
     return summary
 
 
-@dataclass(frozen=True, eq=False)
-class _TestPart:
-    """The test part of one split: its videos, their labels and numbers, and the number of their data set."""
-
-    split: int
-    videos: tuple[str, ...]
-    mos: Values
-    numbers: NDArray[np.intp]
-    groups: NDArray[np.intp]
+def _test_videos(run: Run) -> list[list[str]]:
+    return [sorted(split["test"]) for split in run.splits]
 
 
-def _test_parts(run: Run) -> list[_TestPart]:
-    # one order of videos for every pair, whatever the order in a run's files
-    tested = sorted({video for split in run.splits for video in split["test"]})
-    numbers = {video: number for number, video in enumerate(tested)}
-    names, parts = [one.name for one in run.config.datasets], []
-    for number, split in enumerate(run.splits):
-        videos = tuple(sorted(split["test"]))
-        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
-        known = np.array([numbers[video] for video in videos], dtype=np.intp)
-        groups = np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
-        parts.append(_TestPart(number, videos, mos, known, groups))
-    return parts
+def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
+    names = [one.name for one in run.config.datasets]
+    return np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
 
 
-def _values(run: Run, part: _TestPart, measure: str) -> Values:
-    """Return (video,) the measure's input: a head's own output, mapped or not, or the calibrated score."""
-    rows = [run.held_out[part.split, "test", video] for video in part.videos]
-    field = "score" if measure == "rmse_calibrated" else "prediction"
-    values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
-    if not np.isfinite(values).all():
-        missing = f"no score of '{part.videos[int(np.isfinite(values).argmin())]}', split {part.split}"
-        raise WeightsError(f"'{run.path / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
-    if measure in _AFTER_A_MAPPING:
-        for group in np.unique(part.groups):
-            own = part.groups == group
-            values[own] = _mapped(values[own], part.mos[own], run.config.mapping)
-    return values
+def _scores(run: Run, measure: str) -> list[Values]:
+    """Return the (video,) values of each split that a measure compares with the labels."""
+    field, scores = "score" if measure == "rmse_calibrated" else "prediction", []
+    for number, videos in enumerate(_test_videos(run)):
+        rows = [run.held_out[number, "test", video] for video in videos]
+        values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
+        if not np.isfinite(values).all():
+            missing = f"no score of '{videos[int(np.isfinite(values).argmin())]}', split {number}"
+            raise WeightsError(f"'{run.path / PREDICTIONS}' has {missing}; run `vqafeat fit` again.")
+        if measure in _AFTER_A_MAPPING:
+            mos, groups = np.array([row.mos for row in rows]), _dataset_numbers(run, videos)
+            for group in np.unique(groups):
+                own = groups == group
+                values[own] = _mapped(values[own], mos[own], run.config.mapping)
+        scores.append(values)
+    return scores
 
 
 def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
@@ -208,26 +196,28 @@ def _mapped(predictions: Values, mos: Values, mapping: str) -> Values:
     return predictions if rule.or_plain and not fit.converged else fit.mapped(predictions)
 
 
-def _interval(
-    compared: Comparison,
-    parts: Sequence[_TestPart],
-    measured: Mapping[str, Sequence[Values]],
-    measure: str,
-    resamples: int,
-) -> Interval:
-    """Return the bootstrap interval of the mean difference that a paired test recorded."""
-    kind, several = measure.partition("_")[0], any(np.ptp(part.groups) for part in parts)
-    scores = zip(parts, measured[compared.first], measured[compared.second], strict=True)
-    splits = [
-        PairedSplit(first, second, part.mos, part.numbers, part.groups if several else None)
-        for part, first, second in scores
-    ]
+def _paired_splits(
+    run: Run, tested: Sequence[str], first: Sequence[Values], second: Sequence[Values]
+) -> list[PairedSplit]:
+    """Return the test parts with the scores of two runs; `tested` is the order of all videos."""
+    numbers = {video: number for number, video in enumerate(tested)}
+    splits = []
+    for split, videos in enumerate(_test_videos(run)):
+        mos = np.array([run.held_out[split, "test", video].mos for video in videos], dtype=np.float64)
+        rows = np.array([numbers[video] for video in videos], dtype=np.intp)
+        groups = _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None
+        splits.append(PairedSplit(first[split], second[split], mos, rows, groups))
+    return splits
+
+
+def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:
+    """Return the bootstrap interval of a mean difference; the runs' own metrics give `difference`."""
+    kind = measure.partition("_")[0]
     interval = bootstrap_paired_difference(splits, kind, resamples=resamples)
-    difference, own = compared.test.mean_difference, interval.difference
-    if several and kind == "rmse":
+    if kind == "rmse" and splits[0].groups is not None:
         none = replace(interval, difference=nan, low=nan, high=nan, note=_NO_MEAN)
         return replace(none, measure=measure, resamples=0)
-    notes = [interval.note] if interval.note else []
+    own, notes = interval.difference, [interval.note] if interval.note else []
     if not isclose(difference, own, rel_tol=_SAME, abs_tol=_SAME) and not (isnan(difference) and isnan(own)):
         other = f"but {own:.6g} in {PREDICTIONS}, which the interval is of"
         notes.append(f"the difference is {difference:.6g} in {METRICS}, {other}")
@@ -247,7 +237,7 @@ class Ensemble:
 
     Attributes:
         kappas: one a split; `selection` says in words how they were selected.
-        mapping: what PLCC and RMSE are computed after.
+        mapping: applied before PLCC and RMSE.
     """
 
     kappas: tuple[float, ...]
@@ -268,7 +258,7 @@ def ensemble(
 
     Args:
         kappa: for all splits; without it, selected on validation.
-        mapping: what PLCC and RMSE are computed after; without it, the first run's own.
+        mapping: applied before PLCC and RMSE; without it, the first run's own.
     """
     if kappa is not None and not 0 <= kappa <= 1:
         raise ArgumentError(f"kappa is {kappa}; it has to be between 0 and 1, as 0.5.")
@@ -288,11 +278,10 @@ def _best_kappa(one: Run, two: Run, number: int) -> float:
         few = f"split {number} has {videos} validation video(s), too few to choose kappa on"
         next_step = "fit with a larger one (--ratio 60/20/20 or 40/30/30), or give --kappa"
         raise ArgumentError(f"{few}; {next_step}.")
-    sroccs = []
-    for kappa in KAPPAS:
-        rows = _blended(one, two, number, "validation", kappa)
-        scores, labels = [row.prediction for row in rows], [row.mos for row in rows]
-        sroccs.append(evaluate_predictions(scores, labels, mapping="none").srocc)
+    rows = [_blended(one, two, number, "validation", kappa) for kappa in KAPPAS]
+    labels = [row.mos for row in rows[0]]
+    scores = [[row.prediction for row in own] for own in rows]
+    sroccs = [evaluate_predictions(own, labels, mapping="none").srocc for own in scores]
     if np.isnan(sroccs).all():
         constant = f"the validation scores of split {number} are constant in both runs"
         raise ArgumentError(f"{constant}, so no kappa is best; give --kappa.")

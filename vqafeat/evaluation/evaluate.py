@@ -1,12 +1,13 @@
 """Evaluation of a run on a data set: each head on test videos, with what a reader has to know."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import Any
 
-from vqafeat.datasets import SPLIT_NAMES, Dataset
+from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
 from vqafeat.splits import LeakageReport, Split
@@ -16,8 +17,8 @@ from vqafeat.training.config import SELECTIONS
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.joint_store import strip_dataset_prefix
 from vqafeat.training.predictions import Prediction, summarise
-from vqafeat.training.results import CONFIG, SPLITS, MetricsSummary, read_json
-from vqafeat.training.run_config import RunConfig
+from vqafeat.training.results import SPLITS, MetricsSummary, read_json
+from vqafeat.training.run import Run
 
 UNKNOWN_TRAINING = "the head's own training videos are not known and may be among the measured ones"
 CHANGED_SINCE = "the data set's labels or videos have changed since the fit"
@@ -40,20 +41,6 @@ class Evaluation:
     mapping: str
 
 
-@dataclass
-class _Tests:
-    """The names of the videos that each head is measured on, where they are from in words, and notes."""
-
-    names: list[list[str]]
-    words: str
-    notes: list[str]
-
-
-def feature_sets_of(run: Path) -> str:
-    """Return the feature sets, joined by +, that the heads of a finished run take."""
-    return RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'").feature_sets
-
-
 def evaluate(
     run: str | Path,
     source: FeatureReader,
@@ -64,8 +51,7 @@ def evaluate(
     frame_changes: Mapping[str, Any] | None = None,
     part: str | None = None,
 ) -> Evaluation:
-    """Measure a run: on its own data set each head on the test part of its split, on another data set each
-    head on all videos.
+    """Measure each head of a run: on its test videos of the run's data set, or on all videos of another one.
 
     A run on several data sets is measured on one of them at a time, on that one's label scale.
 
@@ -73,40 +59,35 @@ def evaluate(
         mapping: what PLCC and RMSE are computed after; without it, the run's own.
         skip_missing: leave out videos without complete features instead of refusing.
         any_features: allow features that were computed differently than the ones in training.
-        frame_changes: single choices of the run's `frame_input` to change in testing: order, sampling, draws.
+        frame_changes: values of the run's `frame_input` to change in testing: order, sampling, draws.
         part: official part of the data set whose videos are measured by each head instead.
     """
-    run = Path(run)
-    config = RunConfig.from_dict(read_json(run / CONFIG), f"'{run / CONFIG}'")
-    own = source.dataset.name in [one.name for one in config.datasets]
-    model = Model.load(run, source.dataset.name if own else None)
+    config, dataset = Run(run).config, source.dataset
+    own = dataset.name in [one.name for one in config.datasets]
+    model = Model.load(run, dataset.name if own else None)
     frame_input = config.frame_input.tested_otherwise(frame_changes or {})
     if not any_features:
         for name in features.split_feature_sets(config.feature_sets):
             model.check_identity(name, source.identity(name))
-    recorded = read_json(run / SPLITS)
-    if part is not None:
-        splits = _splits_of(recorded["splits"], model, source.dataset.name) if own else []
-        tests = _tests_of_part(part, splits, model, source.dataset)
-    else:
-        tests = _tests_of_run(recorded, model, source, own)
-    required = {name for names in tests.names for name in names}
+    recorded = read_json(Path(run) / SPLITS)
+    tests, measured_on, notes = _select_tests(recorded, model, source, part)
+    required = {name for names in tests for name in names}
     rows = _rows_to_measure(source, config.feature_sets, required, skip_missing)
     if len(rows) < len(required):
-        tests.notes.append(f"{len(required) - len(rows)} video(s) without complete features left out")
+        notes.append(f"{len(required) - len(rows)} video(s) without complete features left out")
     sequences = features.load_features(source, config.feature_sets, rows)
     if not own:
-        tests.notes += _notes_of_other_data(recorded["splits"], model, source.dataset, sequences.names)
+        notes += _notes_of_other_data(recorded["splits"], model, dataset, sequences.names)
     if frame_input != config.frame_input:
-        tests.notes.append(f"tested on other frames than the run's own: {frame_input.words}")
+        notes.append(f"tested on other frames than the run's own: {frame_input.words}")
     sampler = FrameSampler(frame_input, sequences)
     sampler.check()
-    predictions = _score_tests(model, sequences, tests.names, sampler.testing(config.seed))
+    predictions = _score_tests(model, sequences, tests, sampler.testing(config.seed))
     mapping = mapping or config.mapping
-    summary = summarise(predictions, len(tests.names), mapping, tests.notes)
+    summary = summarise(predictions, len(tests), mapping, notes)
     if not own:
         summary = summary.across_scales(mapping)
-    return Evaluation(tests.words, summary, predictions, mapping)
+    return Evaluation(measured_on, summary, predictions, mapping)
 
 
 def _score_tests(
@@ -123,49 +104,51 @@ def _score_tests(
     return tuple(predictions)
 
 
-def _tests_of_run(recorded: Mapping[str, Any], model: Model, source: FeatureReader, own: bool) -> _Tests:
-    dataset, trained_on, splits = source.dataset, model.trained_on, recorded["splits"]
-    # imported heads and runs of an earlier version record no splits, or no notes
-    leak = recorded.get("leak", {}).get("note", "")
-    notes = [note for note in (leak, _selection(model)) if note] if own else []
-    videos = [video.name for video in dataset.videos]
-    if dataset.name != trained_on.name or not splits:
-        unknown = [] if splits else [UNKNOWN_TRAINING]
-        words = f"all {len(videos)} videos of '{dataset.name}'"
-        return _Tests([videos] * len(model.heads), words, unknown + notes)
-    tests = [split["test"] for split in _splits_of(splits, model, dataset.name)]
-    if gone := sorted({name for names in tests for name in names} - set(videos)):
-        missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
-        raise ArgumentError(f"{missing}; use its own store, or fit again.")
-    changed = [CHANGED_SINCE] if dataset.digest != trained_on.digest else []
-    words = f"the test parts of the run's {len(splits)} splits of '{dataset.name}'"
-    return _Tests(tests, words, changed + notes)
+def _select_tests(
+    recorded: Mapping[str, Any], model: Model, source: FeatureReader, part: str | None
+) -> tuple[list[list[str]], str, list[str]]:
+    """Return the videos that each head is measured on, where they come from, in words, and notes.
 
-
-def _tests_of_part(part: str, splits: NamedSplits, model: Model, dataset: Dataset) -> _Tests:
-    """`splits` are the run's own ones of this data set; none if unknown or if not trained on it."""
-    videos = [video.name for video in dataset.videos if video.split == part]
+    They are the test parts of the run's own splits; of a named part or another data set, all videos.
+    """
+    dataset, splits = source.dataset, _splits_of(recorded["splits"], model, source.dataset.name)
+    videos = [video.name for video in dataset.videos if part in (None, video.split)]
     if not videos:
-        counts = {name: sum(video.split == name for video in dataset.videos) for name in SPLIT_NAMES}
-        there = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        counts = Counter(video.split for video in dataset.videos if video.split)
+        there = ", ".join(f"{name} {count}" for name, count in counts.items())
         known = f"there: {there}" if there else "its label list names no parts"
         missing = f"no video of '{dataset.name}' is in the official part '{part}'"
         raise ArgumentError(f"{missing} ({known}); name a part that is there.")
+    all_videos = [videos] * len(model.heads)
+    of_part = f"the official part '{part}' of " if part else ""
+    words = f"all {len(videos)} videos of {of_part}'{dataset.name}'"
+    if not splits:
+        return all_videos, words, [] if recorded["splits"] else [UNKNOWN_TRAINING]
+    own_tests = [split["test"] for split in splits]
+    tested = {name for names in own_tests for name in names}
+    changed = CHANGED_SINCE if dataset.digest != model.trained_on.digest else ""
+    selection = SELECTIONS[model.config.recipe.get("select", "validation")]
+    if part is not None:
+        _refuse_fitted(part, videos, splits)
+        notes = [changed, _leak_note(videos, splits, dataset), selection if tested & set(videos) else ""]
+        return all_videos, words, [note for note in notes if note]
+    if gone := sorted(tested - set(videos)):
+        missing = f"{len(gone)} test videos of the run are not in '{source.path}' (first: {gone[0]})"
+        raise ArgumentError(f"{missing}; use its own store, or fit again.")
+    words = f"the test parts of the run's {len(splits)} splits of '{dataset.name}'"
+    notes = [changed, recorded.get("leak", {}).get("note", ""), selection]  # version 1 records no leak
+    return own_tests, words, [note for note in notes if note]
+
+
+def _refuse_fitted(part: str, videos: Sequence[str], splits: NamedSplits) -> None:
     for number, split in enumerate(splits):
         fitted = {*split["train"], *split["validation"]}
         if seen := [video for video in videos if video in fitted]:
-            count = f"{len(seen)} of the {len(videos)} videos of the part '{part}' were"
-            where = f"in the training or validation part of the run's head {number} (first: {seen[0]})"
-            next_step = "name a part that no head was fitted on, or fit with --protocol official"
-            raise ArgumentError(f"{count} {where}; {next_step}.")
-    notes = [UNKNOWN_TRAINING] if not splits and not model.config.splits_digest else []
-    if splits:
-        tested = {name for split in splits for name in split["test"]}
-        changed = CHANGED_SINCE if dataset.digest != model.trained_on.digest else ""
-        selection = _selection(model) if tested & set(videos) else ""
-        notes = [note for note in (changed, _leak_note(videos, splits, dataset), selection) if note]
-    words = f"all {len(videos)} videos of the official part '{part}' of '{dataset.name}'"
-    return _Tests([videos] * len(model.heads), words, notes)
+            raise ArgumentError(
+                f"{len(seen)} of the {len(videos)} videos of the part '{part}' were in the training or "
+                f"validation part of the run's head {number} (first: {seen[0]}); name a part that no head "
+                "was fitted on, or fit with --protocol official."
+            )
 
 
 def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> str:
@@ -177,13 +160,12 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
     return LeakageReport.of(tested, [video.content for video in dataset.videos]).note
 
 
-def _selection(model: Model) -> str:
-    return SELECTIONS[model.config.recipe.get("select", "validation")]
-
-
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:
-    """Return the part of each split that is from one data set, under the names that its videos have there."""
-    if len(model.config.datasets) == 1:
+    """Return the videos of each split that are from one data set, by their names there; empty if none are."""
+    names = [one.name for one in model.config.datasets]
+    if dataset not in names:
+        return []
+    if len(names) == 1:
         return splits
     return [{part: strip_dataset_prefix(names, dataset) for part, names in split.items()} for split in splits]
 

@@ -1,7 +1,7 @@
 """The metrics of an evaluation for each group of its videos."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -13,24 +13,16 @@ from vqafeat.errors import ArgumentError
 from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.io import duplicates, summarize
-from vqafeat.metrics import evaluate_predictions
+from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.store.features import FeatureReader
 from vqafeat.training.predictions import Prediction, calibrated_rmse
 from vqafeat.training.results import MEASURES, MetricsSummary, Summary, numbered_notes
 
 Value = TypeVar("Value")
 FEWEST_TO_MEASURE = 3
-CSV_COLUMNS = ("video", "group")
+_CSV_COLUMNS = ("video", "group")
 _USE_CSV = "give the path of a CSV with the columns video,group"
-OTHER = "other"
-# table VII of Li et al., frames as shown: (class, whether a width and height belong to it)
-_LI_CLASSES: tuple[tuple[str, Callable[[int, int], bool]], ...] = (
-    ("1080p", lambda width, height: (width, height) == (1920, 1080)),
-    ("720p", lambda width, height: (width, height) == (1280, 720)),
-    ("<=480p", lambda width, height: width <= 720 and height <= 480),
-)
 _SHORT_SIDES = (480, 720, 1080)
-_SHORT_SIDE_NAMES = ("<=480p", "<=720p", "<=1080p", ">1080p")
 
 
 @dataclass(frozen=True)
@@ -120,23 +112,22 @@ def group_videos(
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
     """Return the metrics of some test videos head by head; NaN and a note for a head with under three."""
     by_head = [[row for row in rows if row.split == head] for head in range(heads)]
-    measured = {
-        head: evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping)
-        for head, own in enumerate(by_head)
-        if len(own) >= FEWEST_TO_MEASURE
-    }
-    notes = numbered_notes([measured[head].note if head in measured else "" for head in range(heads)])
-    if few := heads - len(measured):
+    metrics, rmse = list[Metrics | None](), []
+    for own in by_head:
+        enough = len(own) >= FEWEST_TO_MEASURE
+        scores, labels = [row.prediction for row in own], [row.mos for row in own]
+        metrics.append(evaluate_predictions(scores, labels, mapping) if enough else None)
+        rmse.append(calibrated_rmse(own) if enough else nan)
+    notes = numbered_notes([item.note if item else "" for item in metrics])
+    if few := metrics.count(None):
         count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
         notes.insert(0, f"{few} of {heads} heads not measured: {count}")
-    spreads = {
-        name: Summary.of([getattr(measured.get(head), name, nan) for head in range(heads)])
+    summaries = {
+        name: Summary.of([getattr(item, name, nan) for item in metrics])
         for name in (*MEASURES, "plcc_plain", "rmse_plain")
     }
-    spreads["rmse_calibrated"] = Summary.of(
-        [calibrated_rmse(own) if head in measured else nan for head, own in enumerate(by_head)]
-    )
-    return MetricsSummary(**spreads, n=tuple(map(len, by_head)), notes=tuple(notes), datasets={})
+    summaries["rmse_calibrated"] = Summary.of(rmse)
+    return MetricsSummary(**summaries, n=tuple(map(len, by_head)), notes=tuple(notes), datasets={})
 
 
 def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:
@@ -146,20 +137,26 @@ def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:
     videos, on the published sizes of KoNViD-1k, LIVE-VQC and YouTube-UGC; all other videos, among them the
     whole 540p of KoNViD-1k, are in none of its classes.
     """
-    of = {
-        video: next((name for name, belongs in _LI_CLASSES if belongs(*size)), OTHER)
-        for video, size in _sizes(source, videos).items()
-    }
+    of = {video: _li_class(*size) for video, size in _sizes(source, videos).items()}
     words = "1080p is 1920x1080, 720p is 1280x720, <=480p fits in 720x480, as in table VII of Li et al."
-    names = (*(name for name, _ in _LI_CLASSES), OTHER)
-    return Groups(f"{words}; '{OTHER}' are in none of these", names, of)
+    return Groups(f"{words}; 'other' are in none of these", ("1080p", "720p", "<=480p", "other"), of)
+
+
+def _li_class(width: int, height: int) -> str:
+    if (width, height) == (1920, 1080):
+        return "1080p"
+    if (width, height) == (1280, 720):
+        return "720p"
+    return "<=480p" if width <= 720 and height <= 480 else "other"
 
 
 def by_short_side(source: FeatureReader, videos: Sequence[str]) -> Groups:
     """Shorter side at most 480, 720 or 1080 samples, or more."""
-    sizes = _sizes(source, videos).items()
-    of = {video: _SHORT_SIDE_NAMES[bisect_left(_SHORT_SIDES, min(size))] for video, size in sizes}
-    return Groups("by the shorter side in samples, each class without the ones before", _SHORT_SIDE_NAMES, of)
+    names = (*(f"<={side}p" for side in _SHORT_SIDES), f">{_SHORT_SIDES[-1]}p")
+    of = {
+        video: names[bisect_left(_SHORT_SIDES, min(size))] for video, size in _sizes(source, videos).items()
+    }
+    return Groups("by the shorter side in samples, each class without the ones before", names, of)
 
 
 def by_class(source: FeatureReader, videos: Sequence[str]) -> Groups:
@@ -196,8 +193,8 @@ def by_part(source: FeatureReader, videos: Sequence[str]) -> Groups:
 
 def _by_csv(source: FeatureReader, videos: Sequence[str], path: Path) -> Groups:
     table = read_table(path)
-    if table.header != CSV_COLUMNS:
-        columns, required = ",".join(table.header), ",".join(CSV_COLUMNS)
+    if table.header != _CSV_COLUMNS:
+        columns, required = ",".join(table.header), ",".join(_CSV_COLUMNS)
         raise ArgumentError(f"'{path}' has the columns {columns}; groups are a CSV with {required}.")
     rows = [(video, group) for _, (video, group) in table.rows]
     if twice := duplicates([video for video, _ in rows]):
@@ -215,8 +212,7 @@ def _sizes(source: FeatureReader, videos: Sequence[str]) -> dict[str, tuple[int,
     sizes: dict[str, tuple[int, int] | None] = {}
     for video in videos:
         known = source.source(video) or {}
-        has_size = {"width", "height"} <= known.keys()
-        sizes[video] = (int(known["width"]), int(known["height"])) if has_size else None
+        sizes[video] = (int(known["width"]), int(known["height"])) if "width" in known else None
     return _complete(sizes, "a stored size of frames", f"extract instead of importing, or {_USE_CSV}")
 
 

@@ -25,51 +25,46 @@ _SPATIAL = "resnet50"
 # Li et al. join spatial features of a quality-aware ResNet-50 and motion features, 4096 + 512
 _FEATURES_BY_WIDTH = {4608: "iqa-resnet50+slowfast-fast"}
 
-_KINDS = ("weight", "bias")
+_LINEAR = ("weight", "bias")
+_GRU = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The parameters of a released network, released name → name in this package's `head`.
+    """The layers of a released network, released name → name in this package's `head`.
 
-    The released network creates the `unused` ones but never runs them.
+    The released network creates the `unused` parameters but never runs them.
     """
 
     head: str
     described: str
-    names: Mapping[str, str]
+    layers: Mapping[str, str]
     unused: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Released name of each parameter → name in `head`."""
+        return {
+            f"{released}.{kind}": f"{own}.{kind}"
+            for released, own in self.layers.items()
+            for kind in (_GRU if own.endswith("recurrence") else _LINEAR)
+        }
 
     def problems(self, released: Mapping[str, Tensor]) -> list[str]:
         """Return how a state dict differs from this layout, in words."""
-        lines = {name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)}
-        known = {*self.names, *self.unused, *lines}
-        ends = ("linear.weight", "score.weight")
-        matrices = [name for name, own in self.names.items() if own.endswith(ends) and name in released]
-        flat = [name for name in matrices if released[name].ndim != 2]
-        return [
-            *(f"{name} is missing" for name in self.names if name not in released),
-            *(f"{name} is not of that network" for name in released if name not in known),
-            *(f"{name} has {released[name].ndim} dimension(s)" for name in flat),
-        ]
+        names = self.names
+        lines = [name for name in released if self.head == "mdtvsfa" and name.startswith(_LINES)]
+        foreign = [name for name in released if name not in {*names, *self.unused, *lines}]
+        missing = [f"{name} is missing" for name in names if name not in released]
+        return missing + [f"{name} is not of that network" for name in foreign]
 
 
-def _core_names(reduction: str, recurrence: str, score: str, prefix: str = "") -> dict[str, str]:
-    parts = [f"{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    return {
-        **{f"{reduction}.{kind}": f"{prefix}reduce.linear.{kind}" for kind in _KINDS},
-        **{f"{recurrence}.{part}": f"{prefix}recurrence.{part}" for part in parts},
-        **{f"{score}.{kind}": f"{prefix}score.{kind}" for kind in _KINDS},
-    }
-
-
-_LOGISTIC = {"nlm.0": "steepen", "nlm.2": "stretch"}
 _LAYOUTS = (
     # class VSFA in VSFA.py of https://github.com/lidq92/VSFA
     Layout(
         "sub-gru",
         "VSFA's released head",
-        _core_names("ann.fc0", "rnn", "q"),
+        {"ann.fc0": "reduce.linear", "rnn": "recurrence", "q": "score"},
         unused=("ann.fc.weight", "ann.fc.bias"),
     ),
     # class VQAModel in VQAmodel.py of https://github.com/lidq92/MDTVSFA and of
@@ -78,8 +73,11 @@ _LAYOUTS = (
         "mdtvsfa",
         "the released head of MDTVSFA or of Li et al.",
         {
-            **_core_names("dimemsion_reduction", "feature_aggregation", "regression", "inner."),
-            **{f"{old}.{kind}": f"{new}.{kind}" for old, new in _LOGISTIC.items() for kind in _KINDS},
+            "dimemsion_reduction": "inner.reduce.linear",
+            "feature_aggregation": "inner.recurrence",
+            "regression": "inner.score",
+            "nlm.0": "steepen",
+            "nlm.2": "stretch",
         },
     ),
 )
@@ -88,20 +86,21 @@ _LAYOUTS = (
 def read_head(
     released: Mapping[str, Tensor], where: str, dataset: str
 ) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
-    """Return a released head as name, channels, options and state dict, by the names of its parameters.
+    """Return a released head as name, channels, options and those of its weights that the file holds.
 
-    Parameters that the released file does not hold are left out. `where` names the file in messages;
-    `dataset` is whose scale the score is to have, where the file holds several.
+    `where` names the file in messages; `dataset` is the one whose scale the score has, of several in the file.
     """
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))
     if problems:
-        expected = f"Expected are {', '.join(layout.names)}."
-        raise WeightsError(f"{where} is not {layout.described}: {summarize(problems, 3, '; ')}. {expected}")
+        listed, expected = summarize(problems, 3, "; "), ", ".join(layout.names)
+        raise WeightsError(f"{where} is not {layout.described}: {listed}. Expected are {expected}.")
     weights = {own: released[name].float() for name, own in layout.names.items()}
     prefix = "inner." if layout.head == "mdtvsfa" else ""
-    reduced, channels = weights[f"{prefix}reduce.linear.weight"].shape
-    options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].shape[1]}
+    # by counts, since a weight of another shape is refused when it is loaded
+    reduced = weights[f"{prefix}reduce.linear.bias"].numel()
+    channels = weights[f"{prefix}reduce.linear.weight"].numel() // max(reduced, 1)
+    options: dict[str, Any] = {"reduced": reduced, "hidden": weights[f"{prefix}score.weight"].numel()}
     if layout.head == "mdtvsfa":
         datasets, lines = _read_lines(released)
         if dataset not in datasets:
@@ -113,7 +112,7 @@ def read_head(
 
 
 def _read_lines(released: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Tensor]]:
-    """Return the data sets that have a linear mapping in a released head, and the weights of these."""
+    """Return the data sets that have a linear mapping in a released head, and their weights."""
     letters = list(dict.fromkeys(name.split(".")[1] for name in released if name.startswith(_LINES)))
     lines = {}
     for own, kind in (("slopes", "weight"), ("offsets", "bias")):
@@ -134,16 +133,13 @@ def import_head(
     mos_range: tuple[float, float] = (1.22, 4.64),
     feature_sets: str | None = None,
 ) -> Path:
-    """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it; the names in the
-    file say which it is.
+    """Make a run folder of a released head of VSFA, MDTVSFA or Li et al., and return it.
 
     Args:
-        path: the state dict, for example VSFA.pt or MDTVSFA.pt.
-        score_scale: VSFA alone: the largest MOS of the data set, by which its labels were divided; without it
-            the end of `mos_range`.
+        path: the state dict, for example VSFA.pt or MDTVSFA.pt; the names in it say which head it is.
+        score_scale: of VSFA, the largest MOS, by which its labels were divided; by default of `mos_range`.
         dataset: the data set that it was trained on; of several, the one whose scale the score is to have.
-        feature_sets: the features that it takes; without it, by their width: 4608 is Li et al.'s fusion, else
-            GAP ‖ GSP of ResNet-50.
+        feature_sets: by default by their width: 4608 is Li et al.'s fusion, else GAP ‖ GSP of ResNet-50.
     """
     if score_scale is not None and not score_scale > 0:
         allowed = "it has to be the largest label of its data set, as 4.64 for KoNViD-1k"

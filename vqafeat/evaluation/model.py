@@ -17,8 +17,7 @@ from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training import results
 from vqafeat.training.calibration import Calibrations, calibration_words
 from vqafeat.training.frame_sampling import VideoRows, indices_in_testing
-from vqafeat.training.predictions import load_calibrations
-from vqafeat.training.results import CONFIG, METRICS, read_json
+from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, dataset_with_scale
 
 if TYPE_CHECKING:
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.predict import ScoredVideo
 
 Values = npt.NDArray[np.float64]
-Splits = Sequence[int] | int | None
-"""Whose heads to use; None for all heads of the run."""
+Splits = Sequence[int] | int | None  # whose heads to use; None for all heads of the run
+# rows of a video that each draw takes, in the order in which a head sees them; None for all in order
 Draws = Sequence[Index | None]
-"""Rows of a video that each draw takes, in the order in which a head sees them; None for all in order."""
 _WHOLE: Draws = (None,)
 
 
@@ -37,9 +35,10 @@ class Model:
     """The heads of a run, ready to score; scores are on the label scale of a data set of their training.
 
     Args:
-        heads: one a split; of the heads that know several label scales, for that of `scale_of`.
+        heads: one a split; heads with several label scales are built for that of `scale_of`.
         scale_of: the data set whose label scale scores are on; without it, the run's first.
         calibrations: without them, scores are the heads' own output.
+        folder: of the run; without it, the training videos are not known.
     """
 
     def __init__(
@@ -60,37 +59,29 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path, scale_of: str | None = None, calibrated: bool = True) -> "Model":
-        """Load a finished run.
-
-        Args:
-            scale_of: the data set whose label scale scores are on; without it, the run's first.
-            calibrated: score on the label scale; otherwise scores are the heads' own output.
-        """
-        folder = Path(folder)
-        read_json(folder / METRICS)
-        config = RunConfig.from_dict(read_json(folder / CONFIG), f"'{folder / CONFIG}'")
+        """Load a finished run; if not `calibrated`, scores are the heads' own output."""
+        results.read_json(Path(folder) / results.METRICS)  # refuses a run that is not finished
+        run = Run(folder)
+        config, options = run.config, dict(run.config.options)
         if config.head not in HEADS:
             unknown = f"run '{folder}' has the head '{config.head}', which this vqafeat does not know"
             raise WeightsError(f"{unknown}; known are: {', '.join(HEADS)}.")
-        options = dict(config.options)
         # an imported head keeps the scale that it was made for
         if len(config.datasets) > 1 and options.get("datasets"):
             options["scale_of"] = dataset_with_scale(config, scale_of).name
         heads = []
         for split in range(config.splits):
-            path = results.weights_path(folder, split)
+            path = results.weights_path(run.path, split)
             head = build_head(config.head, config.channels, options)
             weights = results.read_weights(path)
             head.resize_buffers(weights)
             results.load_checked(head, weights, f"weights in '{path}'")
             heads.append(head)
-        calibrations = load_calibrations(folder, config) if calibrated else None
-        return cls(config, heads, scale_of, calibrations, folder)
+        return cls(config, heads, scale_of, run.calibrations if calibrated else None, run.path)
 
     def __repr__(self) -> str:
-        datasets = "+".join(one.name for one in self.config.datasets)
         heads = f"{len(self.heads)} head{'s' * (len(self.heads) != 1)}"
-        return f"{self.config.head} on {self.config.feature_sets} of {datasets}, {heads}"
+        return f"{self.config.head} on {self.config.feature_sets} of {self.config.dataset}, {heads}"
 
     @property
     def scale(self) -> str:
@@ -114,22 +105,14 @@ class Model:
         any_features: bool = False,
         raw: "RawGeometry | None" = None,
     ) -> "ScoredVideo":
-        """Decode a video and score it; see `Scorer`, which scores many without loading the networks again.
+        """Decode a video and score it, with the options of `Scorer`; `raw` is how a .yuv file is read.
 
-        Args:
-            weights: backbone → weights, where the run does not record how to get them.
-            split: whose head to use; without it, the score is the mean over all.
-            held_out: score a training video only by the heads that were not fitted on it.
-            any_features: allow networks or decoders other than those of the training.
-            raw: how a .yuv file is read.
+        `Scorer` scores several videos without loading the networks again.
         """
         # imported here, since features are scored without decoders and networks
-        from vqafeat.evaluation.predict import ScoreChecks, Scorer
+        from vqafeat.evaluation.predict import Scorer
 
-        checks = None
-        if self.folder is not None:
-            checks = ScoreChecks.read(self.folder, self.config, self.trained_on.name)
-        return Scorer(self, weights or {}, split, any_features, checks, held_out).score(Path(video), raw)
+        return Scorer(self, weights or {}, split, any_features, held_out).score(Path(video), raw)
 
     def predict_features(
         self,
@@ -139,10 +122,10 @@ class Model:
         name: str = "features",
         splits: Splits = None,
     ) -> float:
-        """Return the score of one video by its features: the mean over heads, on the frames that they take.
+        """Return the score of one video by the features of all its frames: the mean over heads.
 
         Args:
-            frames: (time, channel), of every frame that is stored.
+            frames: (time, channel).
             seconds: (time,) presentation times, which sampling by rate needs.
             name: of the video's file, which decides the frames of a random sampling.
         """
@@ -155,18 +138,16 @@ class Model:
         return indices_in_testing(self.config.frame_input, video, self.config.seed)
 
     def outputs(self, features: npt.NDArray[Any], splits: Splits = None, draws: Draws = _WHOLE) -> Values:
-        """Return (head,) outputs for the (frame, channel) features of one video, the mean over draws, not
-        calibrated.
-        """
-        numbers, scaled = self.splits_of(splits), []
-        for rows in draws:
+        """Return (head,) outputs for (frame, channel) features: means over the draws, not calibrated."""
+        numbers = self.splits_of(splits)
+        lines, outputs = self.trained_on.lines, np.empty((len(draws), len(numbers)))
+        for draw, rows in enumerate(draws):
             frames, lengths = self._checked(take(features, rows))
             with torch.inference_mode():
-                outputs = np.array([float(self.heads[number](frames, lengths)[0]) for number in numbers])
-            lines = (self.trained_on.lines[number] for number in numbers)
-            pairs = zip(lines, outputs, strict=True)
-            scaled.append(np.array([line.inverse_transform(output) for line, output in pairs]))
-        return np.asarray(np.mean(scaled, axis=0))
+                outputs[draw] = [float(self.heads[number](frames, lengths)[0]) for number in numbers]
+        for column, number in enumerate(numbers):
+            outputs[:, column] = lines[number].inverse_transform(outputs[:, column])
+        return np.asarray(outputs.mean(axis=0))
 
     def calibrated(self, outputs: Values, splits: Splits = None) -> Values:
         """Return the scores that (head,) outputs stand for; without calibrations, the outputs."""
@@ -180,8 +161,8 @@ class Model:
     def frame_scores(self, features: npt.NDArray[Any], splits: Splits = None, pooled: bool = True) -> Values:
         """Return (frame,) scores on the score's scale; if not `pooled`, before the temporal pooling.
 
-        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or scores a
-        video as a whole, or a calibrated score reaches an end of the label scale.
+        The mean of the pooled ones is the video's score, unless the head bounds the pooled score or a
+        calibrated score reaches an end of the label scale.
         """
         frames, lengths = self._checked(features)
         total, numbers = np.zeros(len(features)), self.splits_of(splits)

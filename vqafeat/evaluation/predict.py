@@ -18,23 +18,20 @@ from vqafeat.errors import ArgumentError, StoreError, VideoError
 from vqafeat.evaluation.model import Model, Values
 from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
 from vqafeat.store.features import fuse, split_feature_sets
-from vqafeat.training.predictions import read_metrics
-from vqafeat.training.results import METRICS, SPLITS, read_json
-from vqafeat.training.run_config import RunConfig
+from vqafeat.training.results import SPLITS, read_json
+from vqafeat.training.run import Run
 from vqafeat.training.training_features import TrainingFeatures, read_training_features
-
-_UNSEEN: tuple[str, frozenset[int]] = ("", frozenset())
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreChecks:
-    """The training videos of a run, and how wrong its heads were on the others.
+    """What is known of the training of a model, to warn of scores that cannot be trusted.
 
     Attributes:
         fitted_on: SHA-256 of a video's file → its name, and the splits whose heads it trained or selected;
             empty where the run does not know the files (earlier version, imported head or features).
-        features: where the training videos are in the space of features; None if unknown.
-        rmse: of the calibrated scores of test videos, the mean over the splits; NaN if unknown.
+        features: range of the training videos' features; None if unknown.
+        rmse: of the calibrated scores of test videos; NaN if unknown.
     """
 
     fitted_on: Mapping[str, tuple[str, frozenset[int]]]
@@ -42,36 +39,35 @@ class ScoreChecks:
     rmse: float = nan
 
     @classmethod
-    def read(cls, folder: Path, config: RunConfig, dataset: str) -> "ScoreChecks":
-        """Read them from a finished run, for the label scale of a data set; earlier versions know less."""
-        recorded = read_json(folder / SPLITS)
+    def of(cls, model: Model) -> "ScoreChecks":
+        """Read them from the run folder of a model; runs of earlier versions know less."""
+        if model.folder is None:
+            return cls({})
+        recorded = read_json(model.folder / SPLITS)
         # a test part that chose the epoch is not held out
-        parts = ("train", "validation", *(["test"] if config.recipe.get("select") == "test" else []))
-        digests: dict[str, str] = recorded.get("sha256", {})
-        splits: dict[str, set[int]] = {name: set() for name in digests}
-        for number, split in enumerate(recorded["splits"]):
-            for name in (name for part in parts for name in split[part] if name in digests):
-                splits[name].add(number)
-        # two videos of a data set can be one file: a head that was fitted on either has seen it
+        parts = ("train", "validation", *(["test"] if model.config.recipe.get("select") == "test" else []))
+        fitted = [{name for part in parts for name in split[part]} for split in recorded["splits"]]
         fitted_on: dict[str, tuple[str, frozenset[int]]] = {}
-        for name, numbers in splits.items():
-            first, known = fitted_on.get(digests[name], (name, frozenset[int]()))
-            fitted_on[digests[name]] = (first, known | numbers)
-        summary = read_metrics(folder, config) if (folder / METRICS).is_file() else None
-        own = summary and summary.datasets.get(dataset, summary)
-        return cls(fitted_on, read_training_features(folder), own.rmse_calibrated.mean if own else nan)
+        for name, digest in recorded.get("sha256", {}).items():
+            # two videos of a data set can be one file: a head that was fitted on either has seen it
+            first, known = fitted_on.get(digest, (name, frozenset[int]()))
+            numbers = {number for number, names in enumerate(fitted) if name in names}
+            fitted_on[digest] = (first, known | numbers)
+        metrics = Run(model.folder, model.config).metrics
+        own = metrics.datasets.get(model.trained_on.name, metrics)
+        return cls(fitted_on, read_training_features(model.folder), own.rmse_calibrated.mean)
 
     def held_out(self, sha256: str, splits: Sequence[int]) -> tuple[int, ...]:
         """Return those of the splits whose heads were not fitted on the file with this digest."""
-        _, seen = self.fitted_on.get(sha256, _UNSEEN)
+        _, seen = self.fitted_on.get(sha256, ("", frozenset()))
         return tuple(number for number in splits if number not in seen)
 
     def warnings(
         self, sha256: str, splits: Sequence[int], scores: Values, features: npt.NDArray[Any], model: Model
     ) -> tuple[str, ...]:
-        """Return what a reader has to know before trusting the (head,) scores of a video.
+        """Return what a reader has to know of the (head,) scores that `splits` gave a video.
 
-        `sha256` is that of the video's file; `splits` gave the scores; `features` are (frame, channel).
+        `sha256` is that of the video's file; `features` are (frame, channel).
         """
         messages, unseen = [], self.held_out(sha256, splits)
         if seen := len(splits) - len(unseen):
@@ -92,8 +88,7 @@ class ScoreChecks:
             if outside := int(np.sum((scores < low) | (scores > high))):
                 yield f"{outside} of {len(scores)} scores are outside of {labels}"
             return
-        std = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-        if std > self.rmse:
+        if (std := _std(scores)) > self.rmse:
             yield f"the heads disagree: ± {std:.3g}, more than their RMSE on held-out videos, {self.rmse:.3g}"
         if at_end := int(np.isin(scores, (low, high)).sum()):
             yield f"{at_end} of {len(scores)} scores are limited to an end of {labels}"
@@ -110,9 +105,8 @@ class ScoredVideo:
         head_scores, splits: (head,) each.
         scale: what a score means, in words.
         calibrated: whether the scores are on the labels' scale, or the heads' own output.
-        frames: (frame,) rising indices of the decoded frames that the model took, with repeats.
-        seconds: (frame,) presentation time of these frames.
-        frame_scores: (frame,) whose mean is the score, unless the head or the calibration says otherwise.
+        frames, seconds: (frame,) rising indices and times of the decoded frames that the model took.
+        frame_scores: (frame,) see `Model.frame_scores`.
         warnings: what a reader has to know before trusting the score.
     """
 
@@ -129,11 +123,15 @@ class ScoredVideo:
 
     @property
     def std(self) -> float:
-        """The sample deviation (n − 1) over the heads; NaN where there is one head."""
-        return float(np.std(self.head_scores, ddof=1)) if len(self.head_scores) > 1 else nan
+        """The sample deviation (n − 1) over the heads; NaN for one head."""
+        return _std(self.head_scores)
 
     def __repr__(self) -> str:
         return f"{self.path}: {self.score:.4g} ({self.scale}), {len(self.frames)} frames"
+
+
+def _std(scores: Values) -> float:
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else nan
 
 
 class Scorer:
@@ -143,7 +141,6 @@ class Scorer:
         weights: backbone → weights, where the model's record does not name them or their file has moved.
         split: whose head to use; without it, the score is the mean over all.
         any_features: allow networks or decoders other than those of the training.
-        checks: from `ScoreChecks.read`; without them, nothing is warned of.
         held_out: score a training video only by the heads that were not fitted on it.
     """
 
@@ -153,32 +150,16 @@ class Scorer:
         weights: Mapping[str, str | Path],
         split: int | None = None,
         any_features: bool = False,
-        checks: ScoreChecks | None = None,
         held_out: bool = False,
     ) -> None:
         self.model, self._splits = model, model.splits_of(split)
-        self._checks, self._held_out = checks or ScoreChecks({}), held_out
-        if held_out and not self._checks.fitted_on:
+        self.checks, self._held_out = ScoreChecks.of(model), held_out
+        if held_out and not self.checks.fitted_on:
             raise ArgumentError(
                 "held_out needs a run that knows the files of its videos; this one is of an earlier version, "
                 "imported, or on imported features. Leave --held-out out, or fit again."
             )
-        names = split_feature_sets(model.config.feature_sets)
-        if foreign := [name for name in feature_sets.backbone_names(names) if name not in BACKBONES]:
-            raise ArgumentError(
-                f"the model was trained on features '{foreign[0]}', which no network here makes; "
-                "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
-            )
-        files = {
-            backbone: str(weights.get(backbone) or _recorded_weights(model, backbone))
-            for backbone in feature_sets.backbone_names(names)
-        }
-        self._extractors: list[feature_sets.FeatureExtractor] = []
-        for name in names:
-            precision = str(model.config.identities.get(name, {}).get("precision", ""))
-            self._extractors += feature_sets.build_extractors(
-                [name], files, *feature_sets.recorded_precision(precision)
-            )
+        self._extractors = _build_extractors(model, weights)
         if not any_features:
             for extractor in self._extractors:
                 model.check_identity(extractor.feature_set, extractor.identity)
@@ -217,17 +198,25 @@ class Scorer:
             # one odd video is reported in its place and does not stop the others
             raise VideoError("cannot-sample", str(error)) from error
         digest = str(video.table.source["sha256"])
-        splits = self._checks.held_out(digest, self._splits) if self._held_out else self._splits
+        splits = self.checks.held_out(digest, self._splits) if self._held_out else self._splits
         if not splits:
             heads = "the requested head" if len(self._splits) < len(model.heads) else "every head"
             message = f"'{path}': {heads} was fitted on this video, so none can score it as held out."
             raise VideoError("seen-in-training", message)
         scores = model.calibrated(model.outputs(features.values, splits, draws), splits)
         rows, frame_scores = model.frame_curve(features.values, splits, draws)
-        warnings = self._checks.warnings(digest, splits, scores, features.values, model)
-        calibrated, mean = model.calibrations is not None, float(np.mean(scores))
-        curve = features.frame[rows], seconds[rows], frame_scores
-        return ScoredVideo(path, mean, scores, splits, model.scale, calibrated, *curve, warnings)
+        return ScoredVideo(
+            path=path,
+            score=float(np.mean(scores)),
+            head_scores=scores,
+            splits=splits,
+            scale=model.scale,
+            calibrated=model.calibrations is not None,
+            frames=features.frame[rows],
+            seconds=seconds[rows],
+            frame_scores=frame_scores,
+            warnings=self.checks.warnings(digest, splits, scores, features.values, model),
+        )
 
 
 def videos_among(paths: Sequence[Path]) -> list[Path]:
@@ -242,6 +231,25 @@ def videos_among(paths: Sequence[Path]) -> list[Path]:
             raise VideoError("cannot-open", f"'{path}' is no video and no folder with videos; {allowed}.")
         files.extend(inside)
     return files
+
+
+def _build_extractors(model: Model, weights: Mapping[str, str | Path]) -> list[feature_sets.FeatureExtractor]:
+    """Return what makes the features of the training, of one feature set after another."""
+    names = split_feature_sets(model.config.feature_sets)
+    backbones = feature_sets.backbone_names(names)
+    if foreign := [name for name in backbones if name not in BACKBONES]:
+        raise ArgumentError(
+            f"the model was trained on features '{foreign[0]}', which no network here makes; "
+            "it can be measured on stored features with `vqafeat evaluate`, but score no new video."
+        )
+    files = {name: str(weights.get(name) or _recorded_weights(model, name)) for name in backbones}
+    extractors: list[feature_sets.FeatureExtractor] = []
+    for name in names:
+        precision = str(model.config.identities.get(name, {}).get("precision", ""))
+        extractors += feature_sets.build_extractors(
+            [name], files, *feature_sets.recorded_precision(precision)
+        )
+    return extractors
 
 
 def _recorded_weights(model: Model, backbone: str) -> str:

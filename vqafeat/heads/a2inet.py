@@ -1,7 +1,4 @@
-"""Head a2inet: cross-aware guided interaction and temporal modelling.
-
-Its parts work on the frames of one video, (time, channel).
-"""
+"""Head a2inet, whose parts work on the frames of one video, (time, channel)."""
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +33,7 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
 
 class Guided(nn.Module):
-    """Feature guided instance normalisation, γ_s(Y)·n(X) + θ_s(Y), γ_s and θ_s FC (A2INet, equation 2).
-
-    With `kept` it is equation 3, which adds γ₁·n(X), γ₁ = `kept`.
-    """
+    """Guided normalisation, (γ_s(Y) + γ₁)·n(X) + θ_s(Y), γ₁ = `kept` (A2INet, equations 2 and 3)."""
 
     def __init__(self, width: int, kept: float = 0.0) -> None:
         super().__init__()
@@ -53,7 +47,7 @@ class Guided(nn.Module):
 
 
 # fusion → whether the first and the second branch are deformed to the other one, and γ₁ of the learnt layers
-# that do it; without γ₁, AdaIN does it
+# that do it; with None, AdaIN does it
 FUSIONS: dict[str, tuple[bool, bool, float | None]] = {
     "concat": (False, False, None),  # both branches side by side (A2INet, table 5)
     "concat-mlp": (False, False, None),  # then FC, ReLU and dropout (table 5)
@@ -66,17 +60,14 @@ FUSIONS: dict[str, tuple[bool, bool, float | None]] = {
 
 
 class Fusion(nn.Module):
-    """Both branches side by side, each as it is or deformed to the other one.
-
-    The MLP of `concat-mlp` has width 2D and dropout 0.5, which the paper leaves open.
-    """
+    """Both branches side by side, each as it is or deformed to the other one: (time, 2·width)."""
 
     def __init__(self, name: str, width: int) -> None:
         super().__init__()
         self.first_deformed, self.second_deformed, kept = named("fusion", name, FUSIONS)
         self.guided = None if kept is None else Guided(width, kept)
-        self.mix: nn.Module | None = None
-        if name == "concat-mlp":
+        self.mix: nn.Module = nn.Identity()
+        if name == "concat-mlp":  # the paper leaves its width and dropout open
             self.mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.ReLU(), nn.Dropout(0.5))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -84,29 +75,27 @@ class Fusion(nn.Module):
         deform = self.guided or adain
         one = deform(first, second) if self.first_deformed else first
         other = deform(second, first) if self.second_deformed else second
-        joined = torch.cat([one, other], dim=1)
-        return joined if self.mix is None else self.mix(joined)
+        mixed: Tensor = self.mix(torch.cat([one, other], dim=1))
+        return mixed
 
 
 class Attention(nn.Module):
-    """Global self-attention over the frames, one head, with a residual (A2INet, equation 5)."""
+    """Self-attention over the frames, X + softmax(QKᵀ / √width) V, with one head (A2INet, equation 5)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return (time, width): X + softmax(QKᵀ / √width) V."""
+        """Return (time, width)."""
         query, key, value = (layer(frames)[None] for layer in (self.query, self.key, self.value))
         return frames + F.scaled_dot_product_attention(query, key, value)[0]
 
 
 class TemporalGates(nn.Module):
-    """FC to `width`, then quality saliency (maximum over time) next to content variation (deviation over
-    time; figure 3).
+    """Quality saliency (maximum over time) next to content variation (deviation over time; figure 3).
 
-    Each gate is Sigmoid(FC(ReLU(FC(pooled)))) and multiplies a temporal convolution of the frames, which is
-    padded with zeros.
+    Each gate, Sigmoid(FC(ReLU(FC(pooled)))), multiplies a temporal convolution, padded with zeros.
     """
 
     def __init__(self, width: int, reduction: int, kernel: int) -> None:
@@ -131,21 +120,18 @@ class TemporalGates(nn.Module):
 
 
 class A2INet(Head):
-    """Cross-aware guided interaction and temporal modelling of two feature sets (A2INet, ACM MM 2024, section
-    3; no code was released).
+    """Cross-aware guided interaction and temporal modelling (A2INet, ACM MM 2024, section 3; no code).
 
-    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s, spatial or
-    motion). The parts along time see one video at a time, so that neither padding nor a batch's other videos
-    reach them. Options switch the parts off for the paper's ablations: `fusion="concat"`,
+    The first feature set is the quality-aware one (F^q), the second the semantic-aware one (F^s). The parts
+    along time see one video at a time. The paper's ablations switch parts off: `fusion="concat"`,
     `attention=False`, `catm=False` is its "Concat".
 
-    Choices where the paper is silent: the gates' reduction is 16, the temporal convolution's kernel 3; each
-    block of the CATM has its own gate and convolution (figure 3 draws two blocks); W_Q, W_K, W_V have no bias
-    (the paper has matrices); a one-way fusion is joined with the branch that guided it, so the width stays.
+    Choices where the paper is silent: the gates' reduction is 16, the temporal kernel 3; each of the two
+    blocks in figure 3 has its own gate and convolution; W_Q, W_K, W_V are matrices without bias; a one-way
+    fusion is joined with the branch that guided it, so the width stays.
 
     Args:
         channels: width of both feature sets together; `first_channels` of the first one, filled in by `fit`.
-        fusion: name in `FUSIONS`.
         catm: use the quality saliency and content variation blocks.
         width: D; the gates' middle layer is narrower by `gate_reduction`.
     """
@@ -194,10 +180,9 @@ class A2INet(Head):
 
 def _check_sizes(channels: int, first_channels: int, width: int, gate_reduction: int, kernel: int) -> None:
     if not 0 < first_channels < channels:
-        required = "it has to be the width of the first of two fused feature sets, which"
-        source = "`vqafeat fit --features FIRST+SECOND` fills in"
         raise ArgumentError(
-            f"first_channels is {first_channels} of {channels} channels; {required} {source}."
+            f"first_channels is {first_channels} of {channels} channels; it has to be the width of the first "
+            "of two fused feature sets, which `vqafeat fit --features FIRST+SECOND` fills in."
         )
     if kernel < 1 or kernel % 2 == 0:
         raise ArgumentError(f"kernel is {kernel}; it has to be odd, as 3, to keep the number of frames.")

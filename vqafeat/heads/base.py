@@ -17,12 +17,12 @@ from vqafeat.heads.pooling import SubjectivePooling, masked_mean
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The scores of a batch of videos; most heads have one score, which then stands for all three.
+    """The (batch,) scores of a batch of videos; most heads have one score, which stands for all three.
 
     Attributes:
-        relative: (batch,) in (0, 1) where the head bounds it; SROCC and KROCC are computed on it.
-        mapped: (batch,) a learnt logistic of the relative score; PLCC is computed on it.
-        aligned: (batch,) the mapped score on the label scale of a data set: the video's score, RMSE's input.
+        relative: in (0, 1) where the head bounds it; SROCC and KROCC are computed on it.
+        mapped: a learnt logistic of the relative score; PLCC is computed on it.
+        aligned: the mapped score on the label scale of a data set: the video's score, RMSE's input.
     """
 
     relative: Tensor
@@ -32,8 +32,8 @@ class Scores:
     def __post_init__(self) -> None:
         shapes = {tuple(values.shape) for values in vars(self).values()}
         if len(shapes) != 1 or self.relative.ndim != 1:
-            message = "relative, mapped and aligned scores have to be (batch,) and of one size, got"
-            raise ArgumentError(f"{message} {sorted(shapes)}.")
+            names = "relative, mapped and aligned scores"
+            raise ArgumentError(f"{names} have to be (batch,) and of one size, got {sorted(shapes)}.")
 
     @classmethod
     def same(cls, scores: Tensor) -> "Scores":
@@ -46,18 +46,16 @@ class Scores:
         return [Scores(*values) for values in zip(*columns, strict=True)]
 
 
-class WideProduct(torch.autograd.Function):
+class _WideProduct(torch.autograd.Function):
     """`F.linear` without bias, a fifth faster forward: MKL is slow to multiply by (reduced, channel)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, frames: Tensor, weight: Tensor) -> Tensor:
-        """Return (total frames, reduced) of (total frames, channel) and (reduced, channel)."""
         ctx.save_for_backward(frames, weight)
         return frames @ weight.T.contiguous()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Return the gradients of both arguments of `forward`."""
         frames, weight = ctx.saved_tensors
         # in this order, since that of the copy, frames.T @ gradient, takes a tenth longer
         return gradients[0] @ weight if ctx.needs_input_grad[0] else None, gradients[0].T @ frames
@@ -66,9 +64,8 @@ class WideProduct(torch.autograd.Function):
 class FrameReduction(nn.Module):
     """Standardisation and FC of each frame's features: (total frames, channel) → (total frames, reduced).
 
-    The class `ANN` of the released VSFA.py with one layer, so without activation and dropout. Mean 0 and
-    deviation 1, the start, make it exactly that; other values, from the training part, are part of the saved
-    model. They are folded into the matrix, so that a frame costs the same with them.
+    With mean 0 and deviation 1, as at the start, it is class `ANN` of the released VSFA.py with one layer.
+    Other values are saved with the model and folded into the matrix, so that a frame costs the same.
     """
 
     mean: Tensor
@@ -99,35 +96,28 @@ class FrameReduction(nn.Module):
         if not self._is_identity:
             weight = weight / self.deviation
             bias = bias - weight @ self.mean
-        return cast(Tensor, WideProduct.apply(frames, weight)) + bias
+        return cast(Tensor, _WideProduct.apply(frames, weight)) + bias
 
 
 class Head(nn.Module, ABC):
     """Frame features in, a score for each frame and each video out, on the label scale of the training.
 
-    Frames of several videos come one after another, (total frames, channel), with their (batch,) lengths;
-    only what runs along time over the reduced features is computed for padding too.
+    The frames of a batch of videos are one (total frames, channel) tensor without padding, with (batch,)
+    lengths; only what runs along time over the reduced features is computed for padding too.
     """
 
+    # whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)
     supports_batched_training: ClassVar[bool] = False
-    """Whether several are trained faster together than one by one (`vqafeat.training.stacked_gru`)."""
-
-    trainer: ClassVar[str] = "epochs"
-    """How it is trained: "epochs" by gradients, or "svr"."""
-
-    pool: SubjectivePooling | None = None
-    """The temporal pooling of the frame scores; a mean without one."""
+    trainer: ClassVar[str] = "epochs"  # by gradients; or "svr"
+    pool: SubjectivePooling | None = None  # temporal pooling of the frame scores; a mean without one
 
     @property
     def core(self) -> "Head":
-        """The head whose video scores `outputs` starts from; for most heads the head itself."""
+        """The head that computes the scores which `outputs` takes; for most heads the head itself."""
         return self
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
-        """Return the scores that follow from the (batch,) video scores of the core.
-
-        `dataset` is the (batch,) number of each video's data set, for heads that know several label scales.
-        """
+        """Return all scores, given the (batch,) scores of the core and numbers of the videos' data sets."""
         return Scores.same(scores)
 
     @abstractmethod
@@ -156,12 +146,11 @@ class Head(nn.Module, ABC):
 
     def standardise_by(self, mean: Tensor, deviation: Tensor) -> None:
         """Take (channel,) mean and deviation of the training frames, if the head has a `FrameReduction`."""
-        if not (layers := self.reductions()):
-            return
-        widths = [layer.linear.in_features for layer in layers]
-        statistics = zip(torch.split(mean, widths), torch.split(deviation, widths), strict=True)
-        for layer, own in zip(layers, statistics, strict=True):
-            layer.standardise_by(*own)
+        start = 0
+        for layer in self.reductions():
+            own = slice(start, start + layer.linear.in_features)
+            layer.standardise_by(mean[own], deviation[own])
+            start = own.stop
 
     @torch.no_grad()
     def init_output_bias(self, label: float) -> None:
@@ -170,7 +159,7 @@ class Head(nn.Module, ABC):
             score.bias.fill_(label)
 
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Take the (video,) scaled labels of the training part and the numbers of their data sets."""
+        """Set parameters by the training part's (video,) scaled labels and the numbers of their data sets."""
         return
 
 
@@ -203,10 +192,10 @@ def options_from_text(name: str, pairs: Sequence[str]) -> dict[str, Any]:
         kind = type(defaults[key])
         try:
             options[key] = _BOOLEANS[text] if kind is bool else kind(text)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError) as error:
             allowed = "yes or no" if kind is bool else f"a {kind.__name__}, as {defaults[key]!r}"
-            message = f"option '{key}' of head '{name}' is '{text}'; it has to be {allowed}."
-            raise ArgumentError(message) from None
+            wrong = f"option '{key}' of head '{name}' is '{text}'"
+            raise ArgumentError(f"{wrong}; it has to be {allowed}.") from error
     return options
 
 
@@ -218,9 +207,9 @@ def build_head(name: str, channels: int, options: Mapping[str, Any] | None = Non
 def resolved_options(
     head: str, options: Mapping[str, Any] | None, pooling: str, required: bool = False
 ) -> dict[str, Any]:
-    """Return all options of a head; the recipe's pooling variant goes to the heads that have one.
+    """Return all options of a head: its defaults, with `pooling` if it has one, and with `options`.
 
-    A variant in `options` goes before `pooling`; `required`: it was named for this fit, not by the recipe.
+    A head without temporal pooling is refused if `required`, that is, if the fit names `pooling` itself.
     """
     has_pooling = "pooling" in head_options(head)
     if required and not has_pooling:

@@ -10,6 +10,7 @@ from vqafeat.heads.base import Head, Scores
 from vqafeat.heads.recurrent import SubGRU
 from vqafeat.heads.transformer import TransformerHead
 
+_ROOT = math.sqrt(3)
 _OPEN = 1e-3  # keeps what goes into a logit off 0 and 1
 
 
@@ -19,21 +20,15 @@ class AlignedHead(Head):
     Class `VQAModel` of MDTVSFA (Li, Jiang, Jiang, IJCV 2021) and of TCSVT-2022-BVQA (Li et al. 2022):
     relative = sigmoid(pooled), mapped = Linear–Sigmoid–Linear(relative), the first Linear starting at weight
     2√3, bias −√3, the last one frozen at weight 1, bias 0, aligned = a·mapped + b with a and b of each data
-    set, starting at the range and the minimum of its labels. The released code takes range and minimum of all
-    labels; `init_from_labels` takes those of the training part. Equation 13 of Li et al. learns the last
-    Linear too.
-
-    Within a data set the three rank alike and mapped and aligned correlate alike, as long as the learnt
-    slopes stay positive.
-
-    The video's score is the aligned one of the data set `scale_of`. Frame scores go through the same
-    functions one by one, so that their mean is close to the video's score, not equal to it.
+    set, starting at the range and the minimum of its labels: of all labels in the released code, here of
+    those of the training part. The video's score is the aligned one of the data set `scale_of`. Frame scores
+    go through the same functions one by one, so their mean is close to the video's score, not equal to it.
 
     Args:
         inner: the head whose pooled quality is bounded.
         datasets: names joined by `+`, each with its own linear mapping; empty for one that is not named.
         scale_of: which of them the score is for; empty for the first.
-        four_parameters: learn all of the logistic, as in the paper.
+        four_parameters: learn the last Linear too, as in equation 13 of Li et al.
     """
 
     def __init__(self, inner: Head, datasets: str, scale_of: str, four_parameters: bool) -> None:
@@ -50,10 +45,9 @@ class AlignedHead(Head):
         self.steepen, self.stretch = nn.Linear(1, 1), nn.Linear(1, 1)
         self.slopes = nn.Parameter(torch.ones(len(names)))
         self.offsets = nn.Parameter(torch.zeros(len(names)))
-        nn.init.constant_(self.steepen.weight, 2 * math.sqrt(3))
-        nn.init.constant_(self.steepen.bias, -math.sqrt(3))
-        nn.init.constant_(self.stretch.weight, 1.0)
-        nn.init.constant_(self.stretch.bias, 0.0)
+        for linear, weight, bias in ((self.steepen, 2 * _ROOT, -_ROOT), (self.stretch, 1.0, 0.0)):
+            nn.init.constant_(linear.weight, weight)
+            nn.init.constant_(linear.bias, bias)
         self.stretch.requires_grad_(four_parameters)
 
     @property
@@ -62,7 +56,7 @@ class AlignedHead(Head):
         return self.inner
 
     def outputs(self, scores: Tensor, dataset: Tensor | None = None) -> Scores:
-        """Return the scores of (batch,) pooled quality, mapped for (batch,) data sets or `scale_of`."""
+        """Return the scores of (batch,) pooled quality on the scales of (batch,) data sets, or `scale_of`."""
         relative = torch.sigmoid(scores)
         mapped = self._mapped(relative)
         number = self.scale_number if dataset is None else dataset
@@ -82,11 +76,9 @@ class AlignedHead(Head):
 
     @torch.no_grad()
     def init_from_labels(self, labels: Tensor, dataset: Tensor) -> None:
-        """Start each data set's mapping at the range and the minimum of its (video,) scaled labels.
-
-        A head with several mappings that sees one data set alone starts them all there.
-        """
+        """Start each data set's mapping at the range and the minimum of its (video,) scaled labels."""
         for number in range(len(self.slopes)):
+            # a head with several mappings that sees one data set alone starts them all there
             own = labels[dataset == number] if bool(dataset.any()) else labels
             self.slopes[number] = own.max() - own.min()
             self.offsets[number] = own.min()

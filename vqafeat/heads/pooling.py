@@ -1,8 +1,4 @@
-"""Hysteresis temporal pooling: from a quality for each frame to the quality of a video.
-
-Vectorised over videos of different lengths. Padding is never read: every function looks at a video's own
-frames and leaves 0 behind its end.
-"""
+"""Hysteresis temporal pooling of (batch, time) quality; padding is never read and is 0 in results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +17,7 @@ POOLINGS: Registry[Pooling] = Registry("pooling")
 
 @dataclass(frozen=True)
 class SubjectivePooling:
-    """A variant of hysteresis pooling, with τ (`window`, in frames) and β in [0, 1]."""
+    """A variant of hysteresis pooling, with its window τ in frames and β in [0, 1]."""
 
     variant: str
     window: int
@@ -34,7 +30,7 @@ class SubjectivePooling:
             raise ArgumentError(f"window = {self.window}, beta = {self.beta}: {allowed}.")
 
     def __call__(self, quality: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): the pooled quality of (batch, time) quality, 0 behind a video's end."""
+        """Return (batch, time): the pooled (batch, time) quality of videos with these (batch,) lengths."""
         return POOLINGS.get(self.variant)(quality, lengths, self.window, self.beta)
 
 
@@ -44,10 +40,7 @@ def frame_mask(lengths: Tensor, time: int) -> Tensor:
 
 
 def padded(flat: Tensor, lengths: Tensor, time_first: bool = False) -> Tensor:
-    """Return (batch, time, …), or (time, batch, …), of (total frames, …), 0 behind a video's end.
-
-    It does what `pad_sequence` does, in one step there and one back instead of one a video.
-    """
+    """Return (batch, time, …) or (time, batch, …) of (total frames, …): `pad_sequence`, but in one step."""
     batch, time = len(lengths), int(lengths.max())
     video, moment = frame_mask(lengths, time).nonzero(as_tuple=True)
     index = moment * batch + video if time_first else video * time + moment
@@ -67,14 +60,8 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
     """Pool as the released code of VSFA and its descendants does: function `TP` of VSFA.py.
 
     Memory is the smallest quality of the last `window` frames, the frame itself included; current is the mean
-    of the next `window` frames, the frame itself included, weighted by e^−q and cut at the video's end. The
-    paper excludes the frame from the memory and looks one frame further ahead.
-
-    Args:
-        quality: (batch, time); values behind a video's length are ignored, and 0 in the result.
-        lengths: (batch,) int.
-        window: τ, in frames.
-        beta: weight of `current` (in the released code; the paper gives β to the memory).
+    of the next `window` frames, the frame itself included, weighted by e^−q and cut at the video's end.
+    `beta` is the weight of current.
     """
     memory = _smallest_of_last(quality, window)
     return _masked(beta * _current(quality, lengths, window) + (1 - beta) * memory, lengths)
@@ -84,9 +71,9 @@ def released_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta
 def paper_hysteresis(quality: Tensor, lengths: Tensor, window: int = 12, beta: float = 0.5) -> Tensor:
     """Pool as in VSFA (ACM MM 2019), equations 5 to 8, and Li et al. (TCSVT 2022), equations 9 to 11.
 
-    Memory is the smallest quality of the `window` frames before the frame (the first frame's own quality
-    where there is none before); current is the mean of the frame and the next `window` ones, weighted by e^−q
-    and cut at the video's end. `beta` is the weight of the memory; else as `released_hysteresis`.
+    Memory is the smallest quality of the `window` frames before the frame, or the first frame's own; current
+    is the mean of the frame and the next `window` ones, weighted and cut as in `released_hysteresis`. `beta`
+    is the weight of memory.
     """
     # the first frame, put before itself, is its own memory and adds nothing to the windows after it
     before = torch.cat([quality[:, :1], quality[:, :-1]], dim=1)
@@ -99,7 +86,7 @@ def _smallest_of_last(quality: Tensor, window: int) -> Tensor:
 
 
 def _current(quality: Tensor, lengths: Tensor, span: int) -> Tensor:
-    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the `span` − 1 next ones, for any q."""
+    """Return (batch, time): Σ q·e^−q / Σ e^−q over each frame and the `span` − 1 next ones."""
     mask = F.pad(frame_mask(lengths, quality.shape[1]), (0, span - 1))
     padded = F.pad(quality, (0, span - 1))
     # finite, for windows wholly behind the end, where a softmax over −∞ would be NaN and reach the gradients

@@ -23,10 +23,7 @@ class NoTime(Head):
 
 
 class RecurrentHead(Head):
-    """VSFA (Li, Jiang, Jiang, ACM MM 2019), class `VSFA` of the released VSFA.py.
-
-    The recurrence runs forward from a zero state, so that padding cannot reach a video's own frames.
-    """
+    """VSFA (Li, Jiang, Jiang, ACM MM 2019), class `VSFA` of the released VSFA.py, with a mean as pooling."""
 
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]] = nn.GRU
 
@@ -38,10 +35,11 @@ class RecurrentHead(Head):
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, time): FC → recurrence → FC."""
+        # the recurrence runs forward from a zero state, so padding cannot reach a video's own frames
         return self.quality(self.recurrence(self.reduced(frames, lengths))[0])
 
     def reduced(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (time, batch, reduced): the input of the recurrence, 0 behind a video's end."""
+        """Return (time, batch, reduced): the input of the recurrence, padded with 0."""
         return padded(self.reduce(frames), lengths, time_first=True)
 
     def quality(self, states: Tensor) -> Tensor:

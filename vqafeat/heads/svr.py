@@ -13,18 +13,15 @@ from vqafeat.heads.pooling import frame_mask
 class SVRHead(Head):
     """Min-max scaled mean features → RBF support vector regression (Li et al., TCSVT 2022, table XIII).
 
-    `vqafeat.training.svr` trains it; this class holds the formula that scores: f(x) = Σ a_i
-    exp(−γ ‖x − s_i‖²) + b over the support vectors s_i. A video is scored as a whole, so each of its frames
-    has the video's score. All numbers are float64, as in libsvm.
+    `vqafeat.training.svr` trains it; this class computes f(x) = Σ a_i exp(−γ ‖x − s_i‖²) + b over the support
+    vectors s_i, in float64, as libsvm does. Each frame of a video has the video's score.
 
     Args:
-        epsilon: half-width of the tube without loss, in the labels' unit; 0.1 is what scikit-learn and so the
-            released script uses.
+        epsilon: half-width of the tube without loss, in the labels' unit; 0.1 as in the released script.
         folds: of the cross-validation where there is no validation part.
-        held_out: share of the training part that C and γ are chosen on in its place; 0 for folds. VIDEVAL's
-            script (demo_eval_BVQA_feats_one_dataset.py of https://github.com/vztu/VIDEVAL), from which the
-            figures of hand-crafted features in Li et al., table IV, come, holds out 0.2, and chooses by RMSE
-            where this does by SROCC.
+        held_out: share of the training part that C and γ are chosen on instead; 0 for folds. VIDEVAL's
+            demo_eval_BVQA_feats_one_dataset.py (https://github.com/vztu/VIDEVAL; Li et al., table IV) has
+            0.2, and chooses by RMSE where this does by SROCC.
     """
 
     trainer = "svr"

@@ -17,10 +17,8 @@ class TransformerHead(Head):
     """VSFA with a Transformer encoder in place of the GRU (Li et al., TCSVT 2022, section IV-D and table XV).
 
     The paper gives 2 layers, feed-forward 2048, 2 heads and dropout 0.2; its released code has the GRU alone.
-    The rest follows the paper that it cites (Vaswani et al. 2017): layers of the default kind of PyTorch
-    (ReLU, normalisation after each residual sum), sinusoidal positions added to the reduced features, without
-    which a frame's place in time would be unknown, and dropout inside the layers alone. `positions="none"`
-    leaves them out.
+    The rest follows Vaswani et al. 2017: PyTorch's default layers (ReLU, normalisation after each residual
+    sum) with dropout inside them alone, and sinusoidal positions, which `positions="none"` leaves out.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class TransformerHead(Head):
         self.score = nn.Linear(reduced, 1)
 
     def raw_frame_scores(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Return (batch, time): FC → encoder → FC; frames behind a video's end are nobody's keys."""
+        """Return (batch, time): FC → encoder → FC; padding is masked."""
         reduced = padded(self.reduce(frames), lengths)
         if self.with_positions:
             reduced = reduced + sinusoids(reduced.shape[1], reduced.shape[2]).to(reduced)

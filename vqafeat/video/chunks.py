@@ -1,7 +1,9 @@
-"""One video as chunks of frames in reusable buffers: what a decoding process runs, and its messages."""
+"""Decoding of one video into chunks of frames in reusable buffers, as messages of a decoding process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ CHUNK_BYTES = 8 << 20  # large enough that messages cost nothing, small enough t
 LONGEST_CHUNK = 16
 
 Buffer = npt.NDArray[np.uint8]
-# bytes → number of a free slot, for which it may wait, and that much of its memory
+# number of bytes → a free slot, for which it may wait, and that much of its memory
 NextBuffer = Callable[[int], tuple[int, Buffer]]
 
 
@@ -27,7 +29,7 @@ class DecodeJob:
     """A video to decode.
 
     Attributes:
-        count_frames: send first how many frames to expect, by the packets in the container.
+        count_frames: first send the number of packets in the container, from which that of frames may differ.
         hardware: kind of device that decodes (`cuda` for NVDEC); None for the processor.
     """
 
@@ -40,7 +42,7 @@ class DecodeJob:
 
 @dataclass(frozen=True)
 class Expected:
-    """Message: the number of frames by the container, from which the decoded number may differ."""
+    """Message: the number of frames by the container."""
 
     frames: int
 
@@ -49,9 +51,7 @@ class Expected:
 class Chunk:
     """Message: consecutive frames from index `first`, with the presentation time of each.
 
-    Attributes:
-        slot: which buffer holds the bytes.
-        data: (frame, layout.nbytes) uint8, valid until the next message is requested.
+    `data` is (frame, layout.nbytes) uint8 in the buffer `slot`, valid until the next message is requested.
     """
 
     first: int
@@ -112,35 +112,15 @@ def decode_here(job: DecodeJob) -> Iterator[Message]:
 
 
 def _chunks(frames: Iterable[Frame], next_buffer: NextBuffer) -> Iterator[Chunk]:
-    chunk: _PartialChunk | None = None
-    for frame in frames:
-        if chunk is None or not chunk.takes(frame):
-            if chunk is not None:
-                yield chunk.finished()
-            chunk = _PartialChunk(frame, next_buffer)
-        chunk.add(frame)
-    if chunk is not None:
-        yield chunk.finished()
-
-
-class _PartialChunk:
-    def __init__(self, first: Frame, next_buffer: NextBuffer) -> None:
-        self._first, self._layout = first.index, first.layout
-        frames = max(1, min(LONGEST_CHUNK, CHUNK_BYTES // self._layout.nbytes))
-        self._slot, buffer = next_buffer(frames * self._layout.nbytes)
-        self._rows = buffer.reshape(frames, self._layout.nbytes)
-        self._seconds: list[float] = []
-
-    def takes(self, frame: Frame) -> bool:
-        return frame.layout == self._layout and len(self._seconds) < len(self._rows)
-
-    def add(self, frame: Frame) -> None:
-        frame.write_to(self._rows[len(self._seconds)])
-        self._seconds.append(frame.seconds)
-
-    def finished(self) -> Chunk:
-        data = self._rows[: len(self._seconds)]
-        return Chunk(self._first, tuple(self._seconds), self._layout, self._slot, data)
+    for layout, alike in groupby(frames, attrgetter("layout")):
+        longest = max(1, min(LONGEST_CHUNK, CHUNK_BYTES // layout.nbytes))
+        for first in alike:
+            slot, buffer = next_buffer(longest * layout.nbytes)
+            rows, seconds = buffer.reshape(longest, layout.nbytes), []
+            for row, frame in zip(rows, chain([first], alike), strict=False):
+                frame.write_to(row)
+                seconds.append(frame.seconds)
+            yield Chunk(first.index, tuple(seconds), layout, slot, rows[: len(seconds)])
 
 
 def _check_against_software(job: DecodeJob, chunk: Chunk) -> None:

@@ -15,11 +15,7 @@ from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
 
 
 def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return SHA-256, size and modification time of a video file; of raw video its geometry, too.
-
-    Raises:
-        VideoError: the file cannot be read.
-    """
+    """Return SHA-256, size and modification time of a video file; of raw video its geometry, too."""
     status = file_stat(path, raw)
     try:
         with path.open("rb") as file:
@@ -31,11 +27,7 @@ def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]
 
 
 def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
-    """Return the part of a fingerprint that is known without reading the file.
-
-    Raises:
-        VideoError: the file does not exist any more.
-    """
+    """Return the part of a fingerprint that is known without reading the file."""
     geometry = {"raw": str(raw)} if raw is not None and path.suffix.lower() in RAW_SUFFIXES else {}
     if not isinstance(path, Path):
         return {"bytes": path.size_bytes, "mtime_ns": path.modified_ns, **geometry}
@@ -49,11 +41,7 @@ def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
 def read_frames(
     path: Path, frames: Collection[int], raw: RawGeometry | None = None
 ) -> dict[int, npt.NDArray[np.uint8]]:
-    """Return index → (height, width, 3) RGB of some frames; the video is read up to the last of them.
-
-    Raises:
-        VideoError: it cannot be decoded that far, or has fewer frames.
-    """
+    """Return index → (height, width, 3) RGB of some frames; the video is read up to the last of them."""
     images: dict[int, npt.NDArray[np.uint8]] = {}
     with VideoReader(path, raw) as reader:
         for frame in reader:

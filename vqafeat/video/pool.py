@@ -1,4 +1,4 @@
-"""Decoding processes: each has one video at a time, and one that crashes or hangs is replaced."""
+"""Decoding processes, each with one video at a time; one that crashes or hangs is replaced."""
 
 import mmap
 import os
@@ -34,8 +34,7 @@ class DecodePool(Generic[Key]):
     """Decoding processes that work through videos.
 
     Args:
-        timeout_seconds: how long a process that has a free buffer may send no message before its video
-            counts as hung.
+        timeout_seconds: without a message, although there is a free buffer, until a video counts as hung.
     """
 
     def __init__(self, workers: int, timeout_seconds: float) -> None:
@@ -46,9 +45,8 @@ class DecodePool(Generic[Key]):
             raise ArgumentError(f"timeout is {timeout_seconds} seconds; it has to be positive.")
         self._timeout = timeout_seconds
         self._idle: list[_Worker] = []
-        self._busy: dict[_Worker, tuple[int, Key]] = {}
+        self._busy: dict[_Worker, Key] = {}  # in the order of their jobs
         self._workers = workers
-        self._count = 0
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
@@ -62,14 +60,12 @@ class DecodePool(Generic[Key]):
         The data of a chunk are valid until the next message is requested. `next_job` is called whenever a
         process is free, even after it has returned None: a job may come late.
         """
-        while self._busy or self._give_out(next_job):
-            self._give_out(next_job)
+        while self._give_out(next_job):
             worker = self._oldest_ready()
             if worker is None:
                 yield from self._hung()
                 continue
-            key = self._busy[worker][1]
-            message = worker.receive()
+            key, message = self._busy[worker], worker.receive()
             if message is None:
                 continue
             if isinstance(message, VideoEnd | VideoFailed):
@@ -82,29 +78,25 @@ class DecodePool(Generic[Key]):
         while len(self._busy) < self._workers and (pair := next_job()) is not None:
             key, job = pair
             worker = self._idle.pop() if self._idle else _Worker()
-            self._busy[worker] = (self._count, key)
-            self._count += 1
+            self._busy[worker] = key
             worker.start(job)
         return bool(self._busy)
 
     def _oldest_ready(self) -> "_Worker | None":
-        workers: dict[Any, _Worker] = {worker.connection: worker for worker in self._busy}
-        ready = wait(list(workers), timeout=min(1.0, self._timeout / 4))
-        return min((workers[item] for item in ready), key=lambda item: self._busy[item][0], default=None)
+        ready = wait([worker.connection for worker in self._busy], timeout=min(1.0, self._timeout / 4))
+        return next((worker for worker in self._busy if worker.connection in ready), None)
 
     def _hung(self) -> Iterator[tuple[Key, Message]]:
         for worker in list(self._busy):
             if worker.silent_seconds() > self._timeout:
-                key, seconds = self._busy[worker][1], f"{self._timeout:g} seconds"
                 worker.kill()
-                self._retire(worker)
-                message = f"'{worker.path}' gave no frame for {seconds}; its decoder was stopped."
-                yield key, VideoFailed("timeout", message)
+                problem = f"gave no frame for {self._timeout:g} seconds; its decoder was stopped"
+                yield self._retire(worker), VideoFailed("timeout", f"'{worker.path}' {problem}.")
 
-    def _retire(self, worker: "_Worker") -> None:
-        del self._busy[worker]
+    def _retire(self, worker: "_Worker") -> Key:
         if worker.alive:
             self._idle.append(worker)
+        return self._busy.pop(worker)
 
 
 class _Worker:
@@ -115,9 +107,12 @@ class _Worker:
         memory = anonymous_file(SLOTS * SLOT_BYTES, "vqafeat-frames")
         command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
         # a new session, so that Ctrl-C at a terminal reaches only this process
-        files, null = (theirs.fileno(), memory), subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command, pass_fds=files, stdin=null, stdout=null, start_new_session=True
+            command,
+            pass_fds=(theirs.fileno(), memory),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())

@@ -2,17 +2,13 @@
 
 - RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream
   states, BT.601 and limited range where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of
-  FFmpeg's own command line, bit for bit; planes of 8-bit 4:2:0 of even size are passed on as they are, and
+  FFmpeg's command line, bit for bit; planes of 8-bit 4:2:0 of even size are passed on as they are, and
   `rgb.py` computes the same values on the device. 10-bit and odd-sized ones go through swscale, whose
   rounding differs between versions: the versions are part of a feature set's identity.
-- A rotation in the container is applied, in steps of 90 degrees, as players and FFmpeg do.
-- Non-square samples stay as stored: networks see the coded pixels; the ratio is recorded.
-- Every frame that the decoder shows counts, at its own time stamp, whatever frame rate or count the header
-  claims.
-- Headerless `.yuv` files are read by the data set's stated geometry.
+- A rotation in the container is applied, in steps of 90 degrees; non-square samples stay as coded.
+- Every frame that the decoder shows counts, at its own time stamp, whatever the header claims.
 - A file that was cut is refused by the error of its decoder, a damaged packet or frame, or an end before the
-  one its container states. MPEG-TS states none: one that was cut cleanly between two packets cannot be
-  distinguished from a complete one.
+  one its container states. MPEG-TS states none: a clean cut between two packets is not detected.
 """
 
 from collections.abc import Iterator
@@ -56,12 +52,10 @@ class DecodeLimits:
 
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Raise VideoError if frames are larger than allowed."""
-        if width * height > self.max_pixels:
-            message = (
-                f"'{path}' has frames of {width}x{height}, more than the {self.max_pixels} pixels allowed"
-            )
-            hint = f"if that is right, give --max-pixels {width * height}"
-            raise VideoError("too-large", f"{message}; {hint}.")
+        if (pixels := width * height) > self.max_pixels:
+            allowed, hint = f"{self.max_pixels} pixels allowed", f"give --max-pixels {pixels}"
+            problem = f"has frames of {width}x{height}, more than the {allowed}; if that is right, {hint}"
+            raise VideoError("too-large", f"'{path}' {problem}.")
 
     def check_count(self, path: Path, frames: int) -> None:
         """Raise VideoError if there are more frames than allowed."""
@@ -108,13 +102,14 @@ class Frame:
             start += samples.size
 
     def _planes(self) -> list[npt.NDArray[np.uint8]]:
-        layout = self.layout
-        rows = [np.asarray(memoryview(plane)).reshape(-1, plane.line_size) for plane in self.picture.planes]
-        luma, width = rows[0][: layout.height, : layout.width], layout.width // 2
+        """Return the samples of Y, U and V, without the padding of their lines."""
+        width, height = self.layout.width, self.layout.height
+        luma, *chroma = (
+            np.asarray(memoryview(plane)).reshape(-1, plane.line_size) for plane in self.picture.planes
+        )
         if self.picture.format.name == HARDWARE_FORMAT:
-            both = rows[1][: layout.height // 2, : layout.width]
-            return [luma, both[:, 0::2], both[:, 1::2]]
-        return [luma, *(plane[: layout.height // 2, :width] for plane in rows[1:])]
+            chroma = [chroma[0][:, 0:width:2], chroma[0][:, 1:width:2]]
+        return [luma[:height, :width], *(plane[: height // 2, : width // 2] for plane in chroma)]
 
 
 def layout_of(picture: VideoFrame, from_hardware: bool = False) -> FrameLayout:
@@ -143,12 +138,10 @@ def decoder_identity() -> str:
 class VideoReader:
     """A video opened for one pass: iterate over its frames, then call `source`.
 
+    VideoError says why a video cannot be opened or breaks before its end.
+
     Args:
         hardware: kind of device that decodes, by FFmpeg's name (`cuda`); None for one CPU thread.
-
-    Raises:
-        VideoError: it cannot be opened, has no video stream or no frame, is larger than allowed, or breaks
-            before its end.
     """
 
     def __init__(
@@ -205,11 +198,11 @@ class VideoReader:
     def _frame(self, picture: VideoFrame) -> Frame:
         first = self._first = self._first or picture
         self._limits.check_size(self.path, picture.width, picture.height)
+        index, seconds = len(self._seconds), self._time_of(picture)
         if (picture.width, picture.height) != (first.width, first.height):
             sizes = f"from {first.width}x{first.height} to {picture.width}x{picture.height}"
-            message = f"'{self.path}' changes {sizes} at frame {len(self._seconds)}; split it by size."
+            message = f"'{self.path}' changes {sizes} at frame {index}; split it by size."
             raise VideoError("size-changes", message)
-        index, seconds = len(self._seconds), self._time_of(picture)
         self._limits.check_count(self.path, index + 1)
         self._seconds.append(seconds)
         # a stream that was joined in its middle opens with damaged frames; damage after those is a break
@@ -252,15 +245,14 @@ class VideoReader:
         """Return properties of the decoded video, as JSON values for the store; after the last frame."""
         first, stream = self._first, self._stream
         if first is None:
-            message = f"source of '{self.path}' was requested before its frames were read."
-            raise VideoError("no-frames", message)
-        size = layout_of(first).shown_size
+            raise VideoError("no-frames", f"read the frames of '{self.path}' before its source.")
+        width, height = layout_of(first).shown_size
         steps = np.diff(self._seconds)
         rate = stream.average_rate or stream.guessed_rate
         return {
             "codec": stream.codec_context.name,
-            "width": size[0],
-            "height": size[1],
+            "width": width,
+            "height": height,
             "pixel_format": first.format.name,
             "color_range": "full" if _is_full_range(first) else "limited",
             "color_matrix": int(first.colorspace),
@@ -273,7 +265,7 @@ class VideoReader:
 
 
 def _tagged_seconds(text: str) -> float:
-    """Return the seconds of Matroska's DURATION tag, `HH:MM:SS.nnn`, or 0 where there is none."""
+    """Return the seconds of Matroska's tag DURATION, `HH:MM:SS.nnn`; 0 without one."""
     try:
         hours, minutes, seconds = map(float, text.split(":"))
     except ValueError:
@@ -292,7 +284,7 @@ def _ratio_text(ratio: Any) -> str:
 
 def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
     """Return the number of packets of the video, most often its number of frames, without decoding."""
-    with _opened(path, raw, None) as container:
+    with _opened(path, raw) as container:
         stream = _video_stream(container, path)
         try:
             return sum(1 for packet in container.demux(stream) if packet.size)
@@ -303,14 +295,14 @@ def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
 
 def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
     """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
-    with _opened(path, raw, None) as container:
+    with _opened(path, raw) as container:
         stream = _video_stream(container, path)
         seconds = _duration_seconds(stream) or (container.duration or 0) / av.time_base
         frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
         return max(1, frames * stream.codec_context.width * stream.codec_context.height)
 
 
-def _opened(path: Path, raw: RawGeometry | None, hardware: str | None) -> InputContainer:
+def _opened(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
     if not path.is_file():
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
@@ -329,7 +321,7 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     if raw is None:
         message = f"'{path}' is raw video without a header; state its size, pixel format and rate under [raw]"
         raise VideoError("no-geometry", f"{message} in a manifest (for `vqafeat predict`, with --raw).")
-    frame_bytes = raw_frame_bytes(raw)
+    frame_bytes = _raw_frame_bytes(raw)
     size, frame_size = path.stat().st_size, f"{raw.width}x{raw.height}"
     if size == 0 or size % frame_bytes:
         message = f"'{path}' has {size} bytes, no multiple of {frame_bytes} ({frame_size} {raw.pixel_format})"
@@ -339,15 +331,12 @@ def _opened_raw(path: Path, raw: RawGeometry | None) -> InputContainer:
     return av.open(path, mode="r", format="rawvideo", options=options)
 
 
-def raw_frame_bytes(raw: RawGeometry) -> int:
-    """Return the bytes of one frame of planar raw video."""
+def _raw_frame_bytes(raw: RawGeometry) -> int:
     try:
         pixel_format = av.VideoFormat(raw.pixel_format, raw.width, raw.height)
     except ValueError as error:
-        message = (
-            f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows; yuv420p and yuvj420p are usual."
-        )
-        raise VideoError("no-geometry", message) from error
+        message = f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows"
+        raise VideoError("no-geometry", f"{message}; yuv420p and yuvj420p are usual.") from error
     return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
 
 

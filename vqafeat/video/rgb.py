@@ -7,16 +7,10 @@ from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
 
 
 def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
-    """Return the frames as RGB, rotation applied.
+    """Return (frame, 3, height, width) RGB of (frame, layout.nbytes) uint8 frames, rotated, as a copy.
 
     The conversion is swscale's own in integers, with the nearest chroma sample (`yuv2rgb.c`): a float
     conversion differs from it in a third and more of all samples.
-
-    Args:
-        frames: (frame, layout.nbytes) uint8.
-
-    Returns:
-        (frame, 3, height, width) uint8, which does not share the memory of `frames`.
     """
     width, height = layout.width, layout.height
     if layout.planes:
