@@ -148,7 +148,7 @@ def resources(
     import torch
 
     from vqafeat.extraction.pipeline import Resources
-    from vqafeat.video.reader import DecodeLimits
+    from vqafeat.video.frame import DecodeLimits
 
     limits = DecodeLimits()
     if ray is None:

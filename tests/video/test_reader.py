@@ -15,7 +15,8 @@ from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
-from vqafeat.video.reader import DecodeLimits, Frame, VideoReader, decoder_identity
+from vqafeat.video.frame import DecodeLimits, Frame
+from vqafeat.video.reader import VideoReader, decoder_identity
 
 REFUSED = {
     "truncated.mp4": ("breaks-midway", "breaks after 28 of 50 frames"),
@@ -215,7 +216,7 @@ def test_video_reader__never_takes_a_cut_file_for_whole(
     (tmp_path / f"cut.{suffix}").write_bytes(whole[:end])
     with pytest.raises(VideoError) as caught:
         read(tmp_path / f"cut.{suffix}")
-    assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
+    assert caught.value.kind in ("cut", "breaks-midway", "cannot-open", "no-frames")
 
 
 def test_video_reader__breaks_at_damage_in_the_middle(tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_decode_limits__a_header_of_ten_gigapixels_costs_no_memory(tmp_path: Pat
     for name, raw in (("bomb.y4m", None), ("bomb.yuv", RawGeometry(100_000, 100_000, "yuv420p", 25.0))):
         result = ended(tmp_path / name, raw=raw)
         assert isinstance(result, VideoFailed)
-        assert result.kind in ("too-large", "cannot-open", "breaks-midway")
+        assert result.kind in ("cut", "too-large", "cannot-open", "breaks-midway")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 

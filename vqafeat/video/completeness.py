@@ -1,7 +1,7 @@
 """Whether a video file was cut, by the sizes that its container states.
 
-A box, cluster, page, packet or index that states more bytes than the file has is evidence. A stated duration is
-none, because editors leave it stale. Each check reads only headers, and returns what is missing or None.
+A box, cluster, page, packet or index that states more bytes than the file has is evidence. A stated duration
+is none, because editors leave it stale. Each check reads only headers, and returns what is missing or None.
 """
 
 import struct
@@ -9,12 +9,15 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
+import numpy as np
+
 from vqafeat.video import iso_media, matroska
-from vqafeat.video.iso_media import MOST_HEADER_BYTES
+from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_EBML = bytes.fromhex("1a45dfa3")
 _MXF_KEY = bytes.fromhex("060e2b34")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
@@ -32,6 +35,51 @@ def cut_reason(path: Path) -> str | None:
                 except (IndexError, KeyError, ValueError, struct.error):
                     return None  # a header that makes no sense: the decoder says so
     return None
+
+
+def container_cropping(path: Path, track: int) -> Cropping | None:
+    """Return how a container crops the picture of a track: `clap` of MP4 and MOV, PixelCrop of Matroska."""
+    with path.open("rb") as file:
+        start, size = file.read(16), path.stat().st_size
+        try:
+            if start[4:8] in _ISO_BOXES:
+                return iso_media.clean_aperture(file, size, track)
+            return matroska.pixel_cropping(file, size, track) if start.startswith(_EBML) else None
+        except (IndexError, ValueError, ZeroDivisionError):
+            return None
+
+
+def transport_damage(path: Path, program_id: int) -> str | None:
+    """Return what is damaged in a stream of MPEG-TS, or None if all of its pictures are whole.
+
+    A continuity counter that jumps where a picture begins shows only that segments were joined.
+    """
+    size, offset = _transport_packet(path)
+    last = None
+    with path.open("rb") as file:
+        while len(block := file.read(size * 65536)) >= size:
+            whole = block[: len(block) // size * size]
+            packets = np.frombuffer(whole, np.uint8).reshape(-1, size)[:, offset : offset + 4].astype(int)
+            if (packets[:, 0] != 0x47).any():
+                return "a packet of MPEG-TS has no sync byte"
+            is_own = (packets[:, 1] & 0x1F) * 256 + packets[:, 2] == program_id
+            own = packets[is_own & (packets[:, 3] & 0x10 > 0)]  # with payload
+            if (own[:, 1] & 0x80).any():
+                return "a packet of MPEG-TS is marked as damaged"
+            counters = own[:, 3] & 15
+            before = np.concatenate([counters[:1] - 1 if last is None else [last], counters[:-1]])[: len(own)]
+            jumps = (counters != (before + 1) % 16) & (counters != before)
+            if (jumps & (own[:, 1] & 0x40 == 0)).any():
+                return "packets are missing in the middle of a picture"
+            last = counters[-1] if len(own) else last
+    return None
+
+
+def _transport_packet(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:
+        start = file.read(400)
+    layouts = ((188, 0), (192, 4), (204, 0))
+    return next(((size, at) for size, at in layouts if start[at::size][:2] == b"GG"), layouts[0])
 
 
 def _flv(file: BufferedReader, size: int) -> str | None:
@@ -184,7 +232,7 @@ def _mxf(file: BufferedReader, size: int) -> str | None:
 _Check = Callable[[BufferedReader, int], str | None]
 _CHECKS: tuple[tuple[Callable[[bytes], bool], _Check], ...] = (
     (lambda start: start[4:8] in _ISO_BOXES, iso_media.cut_reason),
-    (lambda start: start.startswith(b"\x1aE\xdf\xa3"), matroska.cut_reason),
+    (lambda start: start.startswith(_EBML), matroska.cut_reason),
     (lambda start: start.startswith(b"FLV"), _flv),
     (lambda start: start.startswith(_ASF_HEADER), _asf),
     (lambda start: start.startswith(b"OggS"), _ogg),

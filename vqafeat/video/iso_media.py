@@ -1,15 +1,47 @@
-"""Boxes of ISO base media (mp4, mov, 3gp, avif): whether a file is cut, and the clean aperture of its picture."""
+"""Boxes of ISO base media (mp4, mov, 3gp, avif): whether a file is cut, and its clean aperture."""
 
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from io import BufferedReader
 from typing import NamedTuple
 
 MOST_HEADER_BYTES = 1 << 24
 
 
+@dataclass(frozen=True)
+class Cropping:
+    """Samples that are cut from each side of a decoded picture.
+
+    Attributes:
+        aperture: width, height and the offsets of the centre of what is shown, in place of the sides.
+    """
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+    aperture: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
+
+    def samples(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return left, top, right and bottom for a picture of that size (`mov.c`, `mov_read_clap`)."""
+        if self.aperture is None:
+            return self.left, self.top, self.right, self.bottom
+        shown_width, shown_height, right_by, down_by = self.aperture
+        left = (width - 1) * Fraction(1, 2) + right_by - (shown_width - 1) / 2
+        top = (height - 1) * Fraction(1, 2) + down_by - (shown_height - 1) / 2
+        sides = left, top, width - left - shown_width, height - top - shown_height
+        if min(sides) < 0 or shown_width < 1 or shown_height < 1:
+            return 0, 0, 0, 0
+        return tuple(map(int, sides))  # type: ignore[return-value]
+
+
 class Box(NamedTuple):
+    """A box: its kind, and the bytes at which its content starts and ends."""
+
     kind: bytes
-    start: int  # of its content
+    start: int
     end: int
 
 
@@ -46,6 +78,7 @@ def cut_reason(file: BufferedReader, size: int) -> str | None:
 
 
 def content_of(file: BufferedReader, box: Box) -> bytes:
+    """Return the content of a small box."""
     file.seek(box.start)
     return file.read(min(box.end - box.start, MOST_HEADER_BYTES))
 
@@ -128,7 +161,7 @@ def _track(file: BufferedReader, track: Box) -> tuple[int, int]:
 
 
 def _run_end(file: BufferedReader, fragment: Box, tracks: dict[int, tuple[int, int]]) -> tuple[float, float]:
-    """Return the seconds at which a track's part of a fragment ends, and its longest sample; 0 if not stated."""
+    """Return the end of a track's part of a fragment and its longest sample, in seconds; 0 if not stated."""
     scale, sample, start, total, longest = 1, 0, None, 0, 0
     for box in boxes(file, fragment.start, fragment.end):
         data = content_of(file, box)
@@ -149,3 +182,30 @@ def _run_end(file: BufferedReader, fragment: Box, tracks: dict[int, tuple[int, i
             else:
                 total, longest = total + sample * count, max(longest, sample)
     return (0.0, 0.0) if start is None else ((start + total) / scale, longest / scale)
+
+
+def clean_aperture(file: BufferedReader, size: int, track: int) -> Cropping | None:
+    """Return the clean aperture (`clap`) of a track's first sample description, or None."""
+    for movie in boxes(file, 0, size):
+        for box in boxes(file, movie.start, movie.end) if movie.kind == b"moov" else ():
+            if box.kind == b"trak" and _track(file, box)[0] == track:
+                return _clap(file, box)
+    return None
+
+
+def _clap(file: BufferedReader, track: Box) -> Cropping | None:
+    box = track
+    for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
+        found = [part for part in boxes(file, box.start, box.end) if part.kind == kind]
+        if not found:
+            return None
+        box = found[0]
+    for entry in boxes(file, box.start + 8, box.end):  # after version, flags and count
+        for part in boxes(file, entry.start + 78, entry.end):  # after the fields of a visual sample entry
+            if part.kind == b"clap":
+                numbers = struct.unpack(">8i", content_of(file, part)[:32])
+                pairs = zip(numbers[::2], numbers[1::2], strict=True)
+                width, height, right_by, down_by = (Fraction(*pair) for pair in pairs)
+                return Cropping(aperture=(width, height, right_by, down_by))
+        return None
+    return None

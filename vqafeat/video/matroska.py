@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from io import BufferedReader
 
-from vqafeat.video.iso_media import MOST_HEADER_BYTES
+from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
 
-_SEGMENT, _CLUSTER, _SEEK_HEAD = 0x18538067, 0x1F43B675, 0x114D9B74
+_SEGMENT, _CLUSTER, _SEEK_HEAD, _TRACKS = 0x18538067, 0x1F43B675, 0x114D9B74, 0x1654AE6B
 _UNKNOWN_SIZE = -1
 
 
@@ -52,10 +52,43 @@ def _ebml_header(data: bytes) -> tuple[int, int, int] | None:
 
 
 def _seek_positions(seek_head: bytes) -> Iterator[int]:
-    """Yield the positions (SeekPosition, 0x53AC) of a SeekHead, from the start of the segment's content."""
+    """Yield the positions (SeekPosition) of a SeekHead, counted from the start of the segment's content."""
+    for _, seek in _elements(seek_head):
+        yield from (int.from_bytes(value, "big") for kind, value in _elements(seek) if kind == 0x53AC)
+
+
+def pixel_cropping(file: BufferedReader, size: int, track: int) -> Cropping | None:
+    """Return the PixelCrop of the video with that track number, or None."""
     at = 0
-    while (element := _ebml_header(seek_head[at : at + 12])) is not None:
+    while at < size:
+        file.seek(at)
+        element = _ebml_header(file.read(12))
+        if element is None or element[0] == _CLUSTER:
+            return None
         kind, length, header = element
-        if kind == 0x53AC:
-            yield int.from_bytes(seek_head[at + header : at + header + length], "big")
-        at += header + (0 if kind == 0x4DBB else length)  # a Seek element is entered
+        if kind == _TRACKS:
+            file.seek(at + header)
+            return _track_cropping(file.read(min(max(length, 0), MOST_HEADER_BYTES)), track)
+        at += header + (0 if kind == _SEGMENT else max(length, 0))
+    return None
+
+
+def _track_cropping(tracks: bytes, track: int) -> Cropping | None:
+    for _, entry in (item for item in _elements(tracks) if item[0] == 0xAE):
+        fields = dict(_elements(entry))
+        if int.from_bytes(fields.get(0xD7, b""), "big") == track:
+            video = dict(_elements(fields.get(0xE0, b"")))
+            bottom, top, left, right = (
+                int.from_bytes(video.get(kind, b""), "big") for kind in (0x54AA, 0x54BB, 0x54CC, 0x54DD)
+            )
+            return Cropping(left, top, right, bottom) if left or top or right or bottom else None
+    return None
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and content of the elements in the content of one."""
+    at = 0
+    while (element := _ebml_header(data[at : at + 12])) is not None:
+        kind, length, header = element
+        yield kind, data[at + header : at + header + max(length, 0)]
+        at += header + max(length, 0)
