@@ -34,14 +34,14 @@ def shown(page: str, language: str) -> list[str]:
 
 def shown_commands() -> list[tuple[str, str]]:
     """Return page and line of each `vqafeat` command that a page shows."""
-    found = []
+    commands = []
     for page in PAGES:
         for block in shown(page_name(page), ""):
             for line in block.replace("\\\n", " ").splitlines():
-                found += [
+                commands += [
                     (page_name(page), part) for part in line.split("&&") if part.strip()[:8] == "vqafeat "
                 ]
-    return found
+    return commands
 
 
 def test_plugins_page__its_files_register_a_backbone_a_head_and_a_loss(
@@ -92,9 +92,9 @@ def test_commands__have_options_that_exist(page: str, line: str) -> None:
     arguments = shlex.split(line, comments=True)[1:]
     while isinstance(command, click.Group):
         _, arguments, _ = command.make_parser(context).parse_args(arguments)
-        _, found, arguments = command.resolve_command(context, arguments)
-        assert found is not None, line
-        command, context = found, click.Context(found, parent=context)
+        _, subcommand, arguments = command.resolve_command(context, arguments)
+        assert subcommand is not None, line
+        command, context = subcommand, click.Context(subcommand, parent=context)
     values, _, _ = command.make_parser(context).parse_args(arguments)
     for parameter in command.params:
         if isinstance(parameter.type, click.Choice) and parameter.name in values:

@@ -20,8 +20,7 @@ class ClusterOptions:
     Attributes:
         address: as Ray reads it; None for RAY_ADDRESS, else the one on this machine, else a new one here.
         workers: None for as many as fit on the machines of the cluster.
-        cpus_per_worker: cores that each reserves; a fraction shares one.
-        gpus_per_worker: GPUs that each reserves; a fraction shares one, 0 computes on processors.
+        cpus_per_worker, gpus_per_worker: what each reserves; a fraction shares one.
         retries: how often the work of a worker that died is tried again.
         startup_timeout_seconds: while no worker can start; an autoscaler may need it to add machines.
     """
@@ -73,11 +72,7 @@ def ray_module() -> Any:
 
 @contextmanager
 def connected(options: ClusterOptions) -> Iterator[Any]:
-    """Connect to the cluster, or start one here, and yield Ray's module; an existing connection is kept.
-
-    Raises:
-        ClusterError: Ray is not installed, or the cluster cannot be reached.
-    """
+    """Connect to the cluster, or start one here, and yield Ray's module; an existing connection is kept."""
     ray = ray_module()
     # Ray prints messages about workers that died to stdout, which is for results
     with redirect_stdout(sys.stderr):
@@ -124,14 +119,7 @@ def enter(folder: Path) -> None:
 
 
 def workers_that_fit(nodes: Sequence[Mapping[str, Any]], options: ClusterOptions) -> int:
-    """Return the number of workers in the options, else as many as the machines hold.
-
-    Args:
-        nodes: from `ray.nodes()`.
-
-    Raises:
-        ClusterError: no machine holds a single one.
-    """
+    """Return the number of workers in the options, else as many as the machines of `ray.nodes()` hold."""
     if options.workers is not None:
         return options.workers
     machines = [node["Resources"] for node in nodes if node["Alive"]]

@@ -1,9 +1,11 @@
-"""Atomic writes; JSON with null for NaN; CSV without spreadsheet formulas; lists of names in messages."""
+"""Atomic writes; TOML, JSON with null for NaN, CSV without spreadsheet formulas; lists in messages."""
 
 import csv
 import io
 import json
 import os
+import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -33,7 +35,7 @@ _MARK = "'"
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection): quoted by a mark."""
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), marked if need be."""
     return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
 
 
@@ -49,10 +51,26 @@ def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict
     """Return the text of a file, unless it is larger than any label file, manifest or table should be."""
     size = path.stat().st_size
     if size > LARGEST_BYTES:
-        most = f"label files, manifests and tables of at most {LARGEST_BYTES >> 20} MiB are read"
-        problem = f"'{path}' has {size / 2**20:.0f} MiB; {most}"
-        raise DatasetError(f"{problem}. Give another file, or split the data set.")
+        raise DatasetError(
+            f"'{path}' has {size / 2**20:.0f} MiB; label files, manifests and tables of at most "
+            f"{LARGEST_BYTES >> 20} MiB are read. Give another file, or split the data set."
+        )
     return path.read_text(encoding=encoding, errors=errors)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the table in a TOML file; `what` names its kind in messages, for example "manifest".
+
+    Raises:
+        DatasetError: the file cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(read_text_limited(path))
+    except OSError as error:
+        next_step = "give the path of a .toml file"
+        raise DatasetError(f"{what} '{path}' cannot be read ({error.strerror}); {next_step}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{what} '{path}' is no TOML: {error}.") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -71,13 +89,18 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_bytes(path, (json_text(values) + "\n").encode())
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV in UTF-8, with the shortest digits that give the same float64, and an empty cell for NaN."""
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return CSV with the shortest digits that give the same float64, and an empty cell for NaN."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows([_cell(value) for value in row] for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue()
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write the text of `csv_text` in UTF-8."""
+    write_bytes(path, csv_text(header, rows).encode())
 
 
 def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> str:
@@ -87,14 +110,8 @@ def summarize(items: Sequence[str], limit: int = 5, separator: str = ", ") -> st
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
-    """Return the names that occur more than once, in the order of their second appearance."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            twice[name] = None
-        seen.add(name)
-    return list(twice)
+    """Return the names that occur more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _cell(value: Any) -> Any:

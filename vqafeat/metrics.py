@@ -1,21 +1,16 @@
 """Agreement of predictions with labels: SROCC, KROCC, PLCC and RMSE, the last two with and without a mapping.
 
-The mappings are four-parameter logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least
-squares to the part being reported:
+The mappings are logistics, f(o) = (τ1 − τ2) / (1 + exp(−(o − τ3) / τ4)) + τ2, fitted by least squares to the
+part being reported, on standardised values:
 
-- `logistic-increasing`, the default: f only rises, as VQEG's test plans require, and takes no step. It is
-  fitted to at least 20 videos, five for each parameter; τ4 is at least half the standard deviation of the
-  predictions; the best of several starts is kept. Where it cannot be fitted, PLCC and RMSE are those of the
-  predictions as they are, and `Metrics.note` says why.
-- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4; τ4 is free to
-  change its sign.
+- `logistic-increasing`, the default: f only rises, as VQEG's test plans require. It is fitted to at least 20
+  videos; τ4 is at least half the standard deviation of the predictions; the best of several starts is kept.
+  Where it cannot be fitted, PLCC and RMSE are those of the predictions, and `Metrics.note` says why.
+- `logistic` (Fang et al.): one start, τ1 = max s, τ2 = min s, τ3 = mean o, τ4 = std(o) / 4. Predictions that
+  run against the labels get a falling curve: PLCC is positive though SROCC is negative, as `note` says.
 - `logistic-li`: the same with τ4 = 0.5 in the predictions' unit, taken as |τ4| (`logistic_func` in the
   released code of Li et al. and BVQA_Benchmark).
 - `none`: PLCC and RMSE of the predictions as they are (the released code of VSFA).
-
-The fit runs on standardised values, so predictions and labels may have any scale. With `logistic` and
-`logistic-li`, predictions that run against the labels get a falling curve, as in the released codes: PLCC is
-then positive though SROCC is negative, and `Metrics.note` says so.
 """
 
 import math
@@ -41,6 +36,7 @@ Tau = tuple[float, float, float, float]
 SMALLEST_SLOPE_SCALE = 1e-12
 MOST_EVALUATIONS = 20_000
 NOT_CONVERGED = "the logistic fit did not converge"
+_NO_BETTER = f"{NOT_CONVERGED}: it ended in a curve no better than a constant"
 DEFAULT_MAPPING = "logistic-increasing"
 # Five for each parameter of a logistic. With fewer, one video moves a part's figures visibly, mapped or not.
 FEW_VIDEOS = 20
@@ -51,25 +47,22 @@ _STARTS_REFINED = 3
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """The parameters τ1 … τ4 of a fitted logistic; all NaN, and `note` says why, without convergence."""
+    """The parameters τ1 … τ4 of a fitted logistic; without convergence all are NaN, and `note` says why."""
 
     tau: Tau
     converged: bool
     note: str = ""
 
     def __post_init__(self) -> None:
-        if self.converged and not all(math.isfinite(value) for value in self.tau):
+        if self.converged and not np.isfinite(self.tau).all():
             required = "all four must be finite; set converged=False instead"
             raise ArgumentError(f"tau of a converged LogisticFit is {self.tau}: {required}")
         if not self.converged and not self.note:
             raise ArgumentError("note of a LogisticFit that did not converge is empty: say why it failed")
 
     def mapped(self, scores: ArrayLike) -> Values:
-        """Return f(scores), of the shape of `scores`, in the labels' unit; all NaN without convergence."""
-        values = np.asarray(scores, dtype=np.float64)
-        if not self.converged:
-            return np.full(values.shape, np.nan)
-        return _logistic(values, *self.tau)
+        """Return f(scores), in the labels' unit; all NaN without convergence."""
+        return _logistic(np.asarray(scores, dtype=np.float64), *self.tau)
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class MappingRule:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Agreement of `n` predictions with their labels; a number that does not exist is NaN; `note` says why.
+    """Agreement of `n` predictions with their labels; where a number is NaN, `note` says why.
 
     PLCC and RMSE are computed after the mapping, `plcc_plain` and `rmse_plain` without.
     """
@@ -112,10 +105,7 @@ class Metrics:
 
 
 def evaluate_predictions(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_MAPPING) -> Metrics:
-    """Compare predictions (video,) with labels (video,); RMSE is in the labels' unit.
-
-    SROCC and KROCC (τ-b) are computed on the predictions, PLCC and RMSE on the mapped predictions.
-    """
+    """Compare predictions (video,) with labels (video,); KROCC is τ-b, RMSE is in the labels' unit."""
     scores, labels = _checked_pair(predictions, mos)
     rule = MAPPINGS.get(mapping)
     plain_rmse = _rmse(scores, labels)
@@ -142,8 +132,7 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     rule = MAPPINGS.get(mapping)
     if rule is None:
         fitted = ", ".join(name for name in MAPPINGS if MAPPINGS.get(name) is not None)
-        allowed = f"choose one of {fitted}, or use the predictions as they are"
-        raise ArgumentError(f"mapping '{mapping}' fits nothing: {allowed}")
+        raise ArgumentError(f"mapping '{mapping}' fits nothing: choose one of {fitted}.")
     if constant := _constant_side(scores, labels):
         return _failed(constant)
     if scores.size < rule.fewest_videos:
@@ -157,34 +146,35 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
         return fit
     t1, t2, t3, t4 = fit.tau
     tau = (t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std)
-    if not all(math.isfinite(value) for value in tau):
-        return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
+    if not np.isfinite(tau).all():
+        return _failed(_NO_BETTER)
     return LogisticFit(tau, converged=True, note=fit.note)
 
 
-def _released_fit(
-    slope_scale: Callable[[float], float], absolute: bool
-) -> Callable[[Values, Values, float], LogisticFit]:
-    """Return the fit of the released codes; `slope_scale` gives its start of τ4, from std(o)."""
+def _fang_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+    return _released_fit(x, y, 0.25, absolute=False)
 
-    def fit(x: Values, y: Values, deviation: float) -> LogisticFit:
-        start = (y.max(), y.min(), 0.0, slope_scale(deviation) / deviation)
-        t = _least_squares(x, y, start, absolute=absolute)
-        if t is None:
-            return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
-        mapped = _logistic(x, *t)
-        # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
-        residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
-        if not all(math.isfinite(value) for value in t) or residual > 1 + 1e-9 or _is_constant(mapped):
-            return _failed(f"{NOT_CONVERGED}: it ended in a curve no better than a constant")
-        notes = []
-        if _pearson(mapped, x) < 0:
-            notes.append("the fitted logistic falls: the predictions run against the labels")
-        if residual > line * (1 + 1e-3) + 1e-4:
-            notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
-        return LogisticFit(t, converged=True, note="; ".join(notes))
 
-    return fit
+def _li_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
+    return _released_fit(x, y, 0.5 / deviation, absolute=True)
+
+
+def _released_fit(x: Values, y: Values, scale: float, *, absolute: bool) -> LogisticFit:
+    """Return the fit of the released codes, which starts at τ4 = `scale`."""
+    t = _least_squares(x, y, (y.max(), y.min(), 0.0, scale), absolute=absolute)
+    if t is None:
+        return _failed(f"{NOT_CONVERGED} within {MOST_EVALUATIONS} evaluations")
+    mapped = _logistic(x, *t)
+    # every constant and, in the limit, every straight line is a logistic: a bound of the least squares
+    residual, line = float(np.mean((mapped - y) ** 2)), 1 - _pearson(x, y) ** 2
+    if not np.isfinite(t).all() or residual > 1 + 1e-9 or _is_constant(mapped):
+        return _failed(_NO_BETTER)
+    notes = []
+    if _pearson(mapped, x) < 0:
+        notes.append("the fitted logistic falls: the predictions run against the labels")
+    if residual > line * (1 + 1e-3) + 1e-4:
+        notes.append("the fitted logistic is a local minimum: a straight line is closer to the labels")
+    return LogisticFit(t, converged=True, note="; ".join(notes))
 
 
 def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
@@ -211,7 +201,7 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
     within = [np.clip(start, low, high) for _, start in sorted(starts)[:_STARTS_REFINED]]
     fits = [least_squares(residuals, start, slopes, (low, high), max_nfev=500) for start in within]
     best = min(fits, key=lambda fit: fit.cost)
-    rise, bottom, middle, scale = (float(value) for value in best.x)
+    rise, bottom, middle, scale = best.x.tolist()
     if 2 * best.cost / x.size > 1 - 1e-6 or _is_constant(_logistic(x, bottom + rise, bottom, middle, scale)):
         return _failed("no increasing curve is closer to the labels than their mean")
     return LogisticFit((bottom + rise, bottom, middle, scale), converged=True)
@@ -219,8 +209,8 @@ def _increasing_fit(x: Values, y: Values, deviation: float) -> LogisticFit:
 
 MAPPINGS: Registry[MappingRule | None] = Registry("mapping")
 MAPPINGS.add(DEFAULT_MAPPING, MappingRule(_increasing_fit, fewest_videos=FEW_VIDEOS, or_plain=True))
-MAPPINGS.add("logistic", MappingRule(_released_fit(lambda deviation: deviation / 4, absolute=False)))
-MAPPINGS.add("logistic-li", MappingRule(_released_fit(lambda _: 0.5, absolute=True)))
+MAPPINGS.add("logistic", MappingRule(_fang_fit))
+MAPPINGS.add("logistic-li", MappingRule(_li_fit))
 MAPPINGS.add("none", None)
 
 
@@ -240,11 +230,9 @@ def _checked(name: str, given: ArrayLike) -> Values:
     try:
         values = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        message = f"{name} holds something that is not a number ({error})"
-        raise ArgumentError(f"{message}: give one number a video") from error
+        raise ArgumentError(f"{name} holds something that is not a number ({error}).") from error
     if values.ndim != 1 or values.size < 2:
-        required = "give a one-dimensional list of at least 2 numbers, one a video"
-        raise ArgumentError(f"{name} has shape {values.shape}: {required}")
+        raise ArgumentError(f"{name} has shape {values.shape}: give at least 2 numbers, one a video.")
     if bad := np.flatnonzero(~np.isfinite(values)).tolist():
         message = f"{name} holds {len(bad)} values that are NaN or infinite, first at positions {bad[:3]}"
         raise ArgumentError(f"{message}: leave these out or mend them")
@@ -302,5 +290,5 @@ def _least_squares(x: Values, y: Values, start: Tau, *, absolute: bool) -> Tau |
             tau, _ = curve_fit(curve, x, y, p0=start, jac=slopes, method="lm", maxfev=MOST_EVALUATIONS)
         except RuntimeError:
             return None
-    t1, t2, t3, t4 = (float(value) for value in tau)
+    t1, t2, t3, t4 = tau.tolist()
     return t1, t2, t3, evaluated(t4)

@@ -42,26 +42,22 @@ def plot_predictions(
         if fit is not None and fit.converged:
             grid = np.linspace(x.min(), x.max(), 200)
             axes.plot(grid, fit.mapped(grid), color=ORANGE, linewidth=2, label="fitted logistic")
-        _finish(figure, axes, ("predicted score", label_name, title), path)
-    return path
+        return _save(figure, path, "predicted score", label_name, title)
 
 
 def plot_scores(
     scores: Sequence[float], labels: Sequence[float], label_name: str, title: str, path: Path
 ) -> Path:
-    """Write a scatter of calibrated scores against labels, both on one scale, with the line on which they are
-    equal.
-    """
+    """Write a scatter of calibrated scores against labels, with the line on which they are equal."""
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
     with mpl.rc_context(STYLE):
         figure, axes = _scatter(x, y, f"{len(x)} scores of test videos")
         ends = [float(np.min([x.min(), y.min()])), float(np.max([x.max(), y.max()]))]
         axes.plot(ends, ends, color=ORANGE, linewidth=2, linestyle="--", label="score = label")
         axes.set_aspect("equal")
+        x_label = f"calibrated score ({label_name})"
         # low scores of good videos are the rarest
-        words = f"calibrated score ({label_name})", label_name, title
-        _finish(figure, axes, words, path, legend="upper left")
-    return path
+        return _save(figure, path, x_label, label_name, title, legend="upper left")
 
 
 def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str) -> tuple[Figure, Axes]:
@@ -71,18 +67,23 @@ def _scatter(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], label: str)
     return figure, axes
 
 
-def _finish(
+def _save(
     figure: Figure,
-    axes: Axes,
-    words: tuple[str, str, str],
     path: Path,
+    x_label: str,
+    y_label: str,
+    title: str,
+    title_size: float | str = 10,
     legend: Literal["best", "upper left"] = "best",
-) -> None:
-    axes.set_xlabel(words[0], parse_math=False)
-    axes.set_ylabel(words[1], parse_math=False)
-    axes.set_title(words[2], parse_math=False, fontsize=10)
+) -> Path:
+    """Label the first axes of a figure and write it."""
+    axes = figure.axes[0]
+    axes.set_xlabel(x_label, parse_math=False)
+    axes.set_ylabel(y_label, parse_math=False)
+    axes.set_title(title, parse_math=False, fontsize=title_size)
     axes.legend(loc=legend, framealpha=0.9, fontsize=8)
     figure.savefig(path, dpi=150)
+    return path
 
 
 def plot_frame_curve(
@@ -91,8 +92,7 @@ def plot_frame_curve(
     """Write the curve of a video's per-frame scores over its presentation time.
 
     Args:
-        thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`; without them, the moments are
-            only marked.
+        thumbnails: frame → (height, width, 3) RGB of `worst_and_best(video)`.
     """
     thumbnails = thumbnails or {}
     with mpl.rc_context(STYLE):
@@ -114,12 +114,7 @@ def plot_frame_curve(
                 panel.imshow(thumbnails[int(video.frames[index])])
                 panel.set_title(words, fontsize=9, color=colour)
                 panel.set_axis_off()
-        axes.set_xlabel("time (seconds)")
-        axes.set_ylabel(video.scale)
-        axes.set_title(video.path.name, parse_math=False)
-        axes.legend(loc="best", framealpha=0.9, fontsize=8)
-        figure.savefig(path, dpi=150)
-    return path
+        return _save(figure, path, "time (seconds)", video.scale, video.path.name, title_size="large")
 
 
 def worst_and_best(video: ScoredVideo) -> dict[str, int]:
@@ -141,7 +136,6 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
 
     Args:
         values: by series, then by group; every series has the same groups, NaN where it has no bar.
-        label: of the axis.
     """
     groups = list(next(iter(values.values())))
     width = 0.8 / len(values)
@@ -161,10 +155,5 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
             labels = [f"{height:.2e}" if isfinite(height) else "" for height in heights]
             axes.bar_label(bars, labels, padding=2, fontsize=8)
         axes.set_xticks(range(len(groups)), groups, parse_math=False)
-        axes.set_ylabel(label)
         axes.margins(y=0.16)
-        if title:
-            axes.set_title(title, fontsize=9, parse_math=False)
-        axes.legend(loc="best", framealpha=0.9, fontsize=8)
-        figure.savefig(path, dpi=150)
-    return path
+        return _save(figure, path, "", label, title, title_size=9)

@@ -41,11 +41,7 @@ class Registry(Generic[Entry]):
         _REGISTRIES[kind] = self
 
     def add(self, name: str, entry: Entry) -> Entry:
-        """Register `entry` under `name`; a definition that is executed again replaces itself.
-
-        Raises:
-            ArgumentError: another entry has this name.
-        """
+        """Register `entry` under `name`; a definition that is executed again replaces itself."""
         module = _adding_module()
         again = module == self._added.get(name) == "__main__"  # a notebook cell that is run again
         if name in self._entries and not again and not _is_same_definition(self._entries[name], entry):
@@ -59,11 +55,7 @@ class Registry(Generic[Entry]):
         return lambda entry: self.add(name, entry)
 
     def get(self, name: str) -> Entry:
-        """Return the entry registered under `name`.
-
-        Raises:
-            UnknownNameError: there is none; the nearest names are in the message.
-        """
+        """Return the entry registered under `name`, or raise an UnknownNameError with the nearest names."""
         if name not in self._entries:
             load_installed_plugins()
         entry_or_path = named(self.kind, name, self._entries)
@@ -88,7 +80,7 @@ class Registry(Generic[Entry]):
 
 
 class _ImportPath(str):
-    """The place of an entry that is not imported yet, `module:attribute`."""
+    """The import path of an entry that is not imported yet, `module:attribute`."""
 
     def load(self) -> object:
         module, _, attribute = self.partition(":")
@@ -100,7 +92,7 @@ def _first_line(entry: object) -> str:
 
 
 def _adding_module() -> str:
-    """Return the name of the module whose code called `Registry.add`, by itself or through a decorator."""
+    """Return the name of the module whose code called `Registry.add`, directly or through a decorator."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
@@ -114,11 +106,7 @@ def _is_same_definition(old: object, new: object) -> bool:
 
 
 def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
-    """Return `table[name]`.
-
-    Raises:
-        UnknownNameError: there is no such name; the nearest ones are in the message.
-    """
+    """Return `table[name]`, or raise an UnknownNameError that suggests the nearest names."""
     if name in table:
         return table[name]
     near = get_close_matches(name, table, n=3, cutoff=0.5)
@@ -127,11 +115,7 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
 
 
 def load_plugin(path: Path) -> None:
-    """Import a Python file that registers entries.
-
-    Raises:
-        ArgumentError: the file does not exist, or fails.
-    """
+    """Import a Python file that registers entries."""
     from importlib.util import module_from_spec, spec_from_file_location
 
     name = _PLUGIN_PREFIX + path.stem
@@ -147,11 +131,7 @@ def load_plugin(path: Path) -> None:
 
 @cache
 def load_installed_plugins() -> None:
-    """Import the plug-ins of installed packages (entry points `vqafeat.plugins`), once in a process.
-
-    Raises:
-        ArgumentError: one of them fails.
-    """
+    """Import the plug-ins of installed packages (entry points `vqafeat.plugins`), once in a process."""
     from importlib.metadata import entry_points
 
     for point in entry_points(group=PLUGIN_GROUP):

@@ -55,25 +55,17 @@ _S3_OPTIONS: dict[str, Any] = {
 
 
 def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> StorePath:
-    """Return the path for a text, which may be a URL; what is a path already is returned as it is.
+    """Return the path for a text, which may be a URL such as `s3://bucket/prefix`.
 
     Args:
-        path: a local path, or a URL such as `s3://bucket/prefix`.
         storage_options: `name=value` of the URL's file system; a value may be JSON. Credentials are refused.
-
-    Raises:
-        ArgumentError: an option is malformed, credentials are in the text, or a package is missing.
-        UnknownNameError: the kind of URL is unknown.
     """
     if not isinstance(path, str):
         return path
     url = _URL.fullmatch(path)
     if url is None:
         if storage_options:
-            raise ArgumentError(
-                f"--storage-option is for stores at a URL such as s3://bucket/prefix, not for '{path}'; "
-                "leave it out."
-            )
+            raise ArgumentError(f"--storage-option is for stores at a URL, not for '{path}'; leave it out.")
         return Path(path)
     if url["scheme"].lower() != "s3":
         raise UnknownNameError(f"unknown kind of store URL '{url['scheme'].lower()}': known are: s3.")
@@ -97,10 +89,7 @@ def parse_path(path: StorePath | str, storage_options: Sequence[str] = ()) -> St
 def parse_paths(texts: Sequence[str], storage_options: Sequence[str] = ()) -> list[StorePath]:
     """Return the paths for several texts, as `parse_path`; the options are for the URLs among them."""
     if storage_options and not texts:
-        raise ArgumentError(
-            "--storage-option is for stores and videos at a URL such as s3://bucket/prefix, but none is "
-            "named; leave it out."
-        )
+        raise ArgumentError("--storage-option is for stores and videos at a URL, but none is named.")
     some_url = any("://" in text for text in texts)
     return [parse_path(text, storage_options if "://" in text or not some_url else ()) for text in texts]
 
@@ -156,10 +145,9 @@ def translate_network_errors(path: StorePath) -> Iterator[None]:
 
 def network_errors() -> tuple[type[Exception], ...]:
     """Return the error types of disks and of the imported network packages."""
-    modules = [(sys.modules.get(module), names) for module, names in _NETWORK_ERRORS.items()]
-    return (
-        OSError,
-        *(getattr(module, name) for module, names in modules if module is not None for name in names),
+    imported = {name: errors for name, errors in _NETWORK_ERRORS.items() if name in sys.modules}
+    return OSError, *(
+        getattr(sys.modules[name], error) for name, errors in imported.items() for error in errors
     )
 
 
@@ -189,8 +177,10 @@ def remove_tree(path: StorePath) -> None:
 
 
 def cache_folder(kind: str) -> Path:
-    """Return `$XDG_CACHE_HOME/vqafeat/<kind>`; the default of the variable is `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqafeat" / kind
+    """Return the folder for a kind of cached files, on Linux `$XDG_CACHE_HOME/vqafeat/<kind>`."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vqafeat", appauthor=False) / kind
 
 
 @contextmanager
@@ -201,8 +191,7 @@ def translate_cache_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"the cache folder '{folder}' cannot be written to ({error.strerror or error}); make room or "
-            "make it writable, or name another disk's folder in XDG_CACHE_HOME, then run the same command "
-            "again."
+            "make it writable, or name another folder in XDG_CACHE_HOME, then run the same command again."
         ) from error
 
 
@@ -212,12 +201,7 @@ class ChangedError(OSError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a URL.
-
-    Attributes:
-        size_bytes: as listed.
-        modified_ns: nanoseconds since 1970 when it was last written, as listed.
-    """
+    """A file at a URL, with the size and the time of its last change (nanoseconds since 1970) as listed."""
 
     url: "UPath"
     size_bytes: int
@@ -252,7 +236,6 @@ class RemoteFile:
 
         Raises:
             ChangedError: its size is not the listed one.
-            StoreError: the file cannot be written.
         """
         with translate_cache_errors(file.parent):
             file.touch()  # so that an error of the disk is not taken for one of the network
@@ -274,18 +257,14 @@ VideoFile = Path | RemoteFile
 
 
 def listed_files(root: "UPath") -> Mapping[str, RemoteFile]:
-    """Return the files below a prefix by relative path; keys with `..` or `//` are left out.
-
-    Raises:
-        DatasetError: there is no such bucket.
-        StoreError: the object store cannot be reached, or refuses access.
-    """
+    """Return the files below a prefix by relative path; keys with `..` or `//` are left out."""
     try:
         with translate_network_errors(root):
             entries = root.fs.find(root.path, detail=True)
     except FileNotFoundError as error:
-        problem = f"the folder of videos '{root}' does not exist ({error})"
-        raise DatasetError(f"{problem}; name it with --root URL.") from error
+        raise DatasetError(
+            f"the folder of videos '{root}' does not exist ({error}); name it with --root URL."
+        ) from error
     prefix, files = f"{root.path.rstrip('/')}/", {}
     for path, info in entries.items():
         relative = path.removeprefix(prefix)

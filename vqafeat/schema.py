@@ -6,9 +6,9 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from vqafeat.errors import DatasetError, VqafeatError
@@ -17,6 +17,18 @@ Kind = TypeVar("Kind")
 # pydantic's types of problems
 _UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden")
 _MISSING_KEY = ("missing", "missing_argument")
+_EMPTY = ("string_too_short", "too_short")
+
+
+def _as_tuple(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Texts, of which a file may name a single one without brackets.
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+NonEmpty = Annotated[Kind, Field(min_length=1)]
 
 
 @cache
@@ -74,7 +86,10 @@ def _message(kind: type[Any], problems: list[ErrorDetails], where: str) -> str:
         return f"{_place(where, tables)}: missing key '{key}'; add it."
     if problem["type"] in _MISSING_KEY:
         return f"{_place(where, tables)}: item {int(key) + 1} is missing; add it."
-    allowed = problem["msg"].removeprefix("Input should be ").replace("an object", "a table")
+    if problem["type"] in _EMPTY:
+        return f"{_place(where, [*tables, key])} is empty; name at least one."
+    allowed = problem["msg"].removeprefix("Input should be ")
+    allowed = allowed.replace("an object", "a table").replace("tuple", "array")
     return f"{_place(where, [*tables, key])}: {problem['input']!r} must be {allowed}."
 
 

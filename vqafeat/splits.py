@@ -1,8 +1,7 @@
 """Splits into training, validation and test part, protocols that make them, and a report of leaks.
 
 Every split follows from a seed or from a file, never from the order of rows: names (or contents) are sorted
-first, then drawn with NumPy's `default_rng(seed)`. A video-level split lets versions of one content fall on
-both sides; `shared_contents` says which do.
+first, then drawn with NumPy's `default_rng(seed)`.
 """
 
 import math
@@ -32,9 +31,10 @@ class Split:
 
     def __post_init__(self) -> None:
         if not self.train or not self.test:
-            required = "training and test part need at least one row"
-            next_step = "use more videos, or --ratio 80/20 or 40/30/30"
-            raise DatasetError(f"split of {'/'.join(map(str, self.sizes))} rows: {required}; {next_step}.")
+            raise DatasetError(
+                f"split of {'/'.join(map(str, self.sizes))} rows: training and test part need at least one "
+                f"row; use more videos, or --ratio 80/20 or 40/30/30."
+            )
         rows = (*self.train, *self.validation, *self.test)
         if len(set(rows)) < len(rows):
             message = f"split of {len(rows)} rows names only {len(set(rows))} different ones"
@@ -75,12 +75,11 @@ class Ratio:
     def cuts(self, count: int, rounding: Rounding) -> tuple[int, int]:
         """Return where training and validation part end among `count` items.
 
-        Source: VSFA.py and TCSVT-2022-BVQA cut at (1 - test - validation)·N and (1 - test)·N in floating
-        point. VSFA rounds up: 0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
+        Source: VSFA.py rounds (1 - test - validation)·N and (1 - test)·N up in floating point, so that
+        0.6000000000000001 · 1200 gives 721; MDTVSFA and TCSVT-2022-BVQA take int().
         """
         if rounding not in ("ceil", "int"):
-            allowed = "use 'ceil' (VSFA) or 'int' (MDTVSFA, TCSVT-2022-BVQA)"
-            raise ArgumentError(f"rounding '{rounding}' is not allowed; {allowed}.")
+            raise ArgumentError(f"rounding '{rounding}' is not allowed; use 'ceil' or 'int'.")
         rounded: Callable[[float], int] = math.ceil if rounding == "ceil" else int
         test, validation = self.test / 100, self.validation / 100
         second = rounded((1 - test) * count)
@@ -98,18 +97,16 @@ def video_split(
 def content_split(
     contents: Sequence[str], seed: int, ratio: str = DEFAULT_RATIO, rounding: Rounding = "int"
 ) -> Split:
-    """Return a seeded split in which all videos of a content go to one part.
-
-    `contents` is by row; `ratio` gives shares of contents, not of videos.
-    """
+    """Return a seeded split in which all videos of a content go to one part; `ratio` is that of contents."""
     different = sorted(set(contents))
     count = len(different)
     first, second = Ratio.parse(ratio).cuts(count, rounding)
     if not _fills_parts(count, ratio, rounding):
         able = [f"--ratio {other}" for other in _OTHER_RATIOS if _fills_parts(count, other, rounding)]
-        sizes = f"{first}/{second - first}/{count - second}"
-        message = f"{count} contents cannot be divided {ratio} by content ({sizes})"
-        raise DatasetError(f"{message}; use {' or '.join(able) or '--protocol video'}.")
+        raise DatasetError(
+            f"{count} contents cannot be divided {ratio} by content ({first}/{second - first}/"
+            f"{count - second}); use {' or '.join(able) or '--protocol video'}."
+        )
     order = np.random.default_rng(seed).permutation(count).tolist()
     position_of = {different[item]: position for position, item in enumerate(order)}
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
@@ -129,8 +126,7 @@ def stored_split(
     """Return the split of column `run` (the released code's `exp_id`) of (video, run) row indices."""
     count = permutations.shape[1]
     if not 0 <= run < count:
-        allowed = f"use 0 to {count - 1}"
-        raise ArgumentError(f"run {run} is not among the {count} stored permutations; {allowed}.")
+        raise ArgumentError(f"run {run} is not among the {count} stored permutations; use 0 to {count - 1}.")
     return _cut(permutations[:, run].tolist(), ratio, rounding)
 
 
@@ -149,8 +145,7 @@ def official_split(
         validation_share: share of the training videos to set aside where no validation part is published.
     """
     if not 0 <= validation_share < 1:
-        allowed = "must be at least 0 and below 1, for example 0.1"
-        raise ArgumentError(f"validation_share {validation_share} {allowed}.")
+        raise ArgumentError(f"validation_share {validation_share} must be at least 0 and below 1.")
     rows: dict[str | None, list[int]] = {}
     for row, part in enumerate(splits):
         rows.setdefault(part, []).append(row)
@@ -237,10 +232,7 @@ def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Leak:
-    """Numbers of videos and contents of one split's test part, and of those whose content is in training too.
-
-    No video is ever in both parts, but another version of its content may be.
-    """
+    """Numbers of test videos and contents of a split, and of those whose content is in training too."""
 
     test_videos: int
     test_videos_with_seen_content: int
@@ -249,7 +241,7 @@ class Leak:
 
     @classmethod
     def of(cls, split: Split, contents: Sequence[str]) -> "Leak":
-        """Return the leak of one split; `contents` is by row."""
+        """Return the leak of a split of rows with these contents."""
         tested, shared = [contents[row] for row in split.test], set(shared_contents(split, contents))
         return cls(len(tested), sum(content in shared for content in tested), len(set(tested)), len(shared))
 
@@ -267,7 +259,7 @@ class LeakageReport:
 
     @classmethod
     def of(cls, splits: Sequence[Split], contents: Sequence[str]) -> "LeakageReport":
-        """Return the leak of each split; `contents` is by row."""
+        """Return the leaks of splits of rows with these contents."""
         return cls(tuple(Leak.of(split, contents) for split in splits))
 
     @property
@@ -277,11 +269,12 @@ class LeakageReport:
         if not leaking:
             return ""
         worst = max(leaking, key=lambda leak: leak.test_videos_with_seen_content / leak.test_videos)
-        videos = f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos"
-        contents = f"{worst.seen_contents} of {worst.test_contents} contents"
-        leaks = f"content leaks in {len(leaking)} of {len(self.splits)} splits"
-        seen = f"up to {videos} ({contents}) were seen in training"
-        return f"{leaks}: {seen}; new contents may give lower metrics"
+        return (
+            f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to "
+            f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos "
+            f"({worst.seen_contents} of {worst.test_contents} contents) were seen in training; new contents "
+            f"may give lower metrics"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON has them."""

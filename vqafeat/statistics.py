@@ -22,8 +22,7 @@ FEWEST_PAIRS = 3
 FEWEST_VIDEOS = 3
 _SAME = 8 * np.finfo(np.float64).eps  # relative difference of one number that is computed in two ways
 
-# name → test of the differences of pairs. "t" is the test of Fang et al., section V-C; "wilcoxon" drops
-# differences of zero first, as Wilcoxon did.
+# "t" is the test of Fang et al., section V-C; "wilcoxon" drops differences of zero first, as Wilcoxon did
 PAIRED_TESTS: dict[str, Callable[..., object]] = {
     "t": lambda differences: ttest_1samp(differences, 0.0),
     "wilcoxon": wilcoxon,
@@ -32,9 +31,9 @@ PAIRED_TESTS: dict[str, Callable[..., object]] = {
 
 @dataclass(frozen=True)
 class PairedTest:
-    """One two-sided paired test of two series, such as the SROCC of two heads on the same splits.
+    """A two-sided paired test of two series, such as the SROCC of two heads on the same splits.
 
-    `mean_difference` is first − second; statistic and p are NaN where it is not defined, and `note` says why.
+    `mean_difference` is first − second. Statistic and p are NaN if undefined, and `note` says why.
     """
 
     name: str
@@ -60,12 +59,12 @@ class Comparison:
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, name: str = "t") -> PairedTest:
-    """Test whether two (run,) series differ by more than chance; pairs with a NaN are left out, counted."""
+    """Test whether two (run,) series differ by more than chance; pairs with a NaN are left out."""
     test = named("paired test", name, PAIRED_TESTS)
     a, b = _series("first", first), _series("second", second)
     if a.size != b.size:
-        sizes = f"(first {a.size}, second {b.size})"
-        raise ArgumentError(f"numbers of values differ {sizes}: give one for each run or video, in one order")
+        sizes = f"first has {a.size} values and second {b.size}"
+        raise ArgumentError(f"{sizes}: give one for each run or video, in one order")
     kept = ~(np.isnan(a) | np.isnan(b))
     notes = [] if kept.all() else [f"{np.count_nonzero(~kept)} of {kept.size} left out: NaN"]
     a, b = a[kept], b[kept]
@@ -101,15 +100,13 @@ def compare(
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return p values corrected for their number; NaN stays NaN and does not count.
 
-    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979): the k-th smallest of m,
-    from 0, times m − k, never below the one before it, at most 1.
+    Source: Holm, *A Simple Sequentially Rejective Multiple Test Procedure* (1979).
     """
-    corrected, largest = list(p_values), 0.0
-    defined = sorted((p, position) for position, p in enumerate(p_values) if not math.isnan(p))
-    for rank, (p, position) in enumerate(defined):
-        largest = max(largest, min(1.0, (len(defined) - rank) * p))
-        corrected[position] = largest
-    return tuple(corrected)
+    p = np.array(p_values, dtype=np.float64)
+    order = np.argsort(p)  # NaN are last
+    remaining = np.count_nonzero(~np.isnan(p)) - np.arange(p.size)
+    p[order] = np.maximum.accumulate(np.minimum(1.0, remaining * p[order]))
+    return tuple(p.tolist())
 
 
 def _series(name: str, given: ArrayLike) -> Values:
@@ -142,8 +139,7 @@ class Interval:
     """A bootstrap interval of the mean difference, first − second, of a measure of two heads over the splits.
 
     Attributes:
-        low, high: the ends; NaN where there is no interval, and `note` says why.
-        confidence: share of the resamples in between.
+        low, high: NaN where there is no interval, and `note` says why.
         videos: number of videos that were resampled.
         resamples: number of those in which the measure was defined in a split.
     """
@@ -164,15 +160,13 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class PairedSplit:
-    """The test part of one split, measured with two heads.
+    """The test part of one split, measured with two heads; all arrays are (video,).
 
     Attributes:
-        first, second: (video,) scores of the heads, mapped for a measure that is computed after a mapping; a
-            split with a NaN here has no value.
-        mos: (video,) labels.
-        videos: (video,) number of each video, the same in all splits that test it.
-        groups: (video,) number of the data set that a video is from; each is measured alone, and their mean,
-            weighted by their videos, is the split's value. None where there is one data set.
+        first, second: scores of the heads, mapped if the measure is; with a NaN, the split has no value.
+        videos: number of each video, the same in all splits that test it.
+        groups: number of each video's data set; the split's value is the mean over the data sets weighted by
+            their videos. None for one data set.
     """
 
     first: Values
@@ -187,8 +181,9 @@ class PairedSplit:
             sizes = ", ".join(f"{name} {values.shape}" for name, values in series.items())
             raise ArgumentError(f"shapes of a PairedSplit are {sizes}: give one value a video, in one order")
         if np.isinf([self.first, self.second]).any() or not np.isfinite(self.mos).all():
-            message = "a PairedSplit holds infinity, or a label that is NaN"
-            raise ArgumentError(f"{message}: leave these videos out")
+            raise ArgumentError(
+                "a PairedSplit holds infinity, or a label that is NaN: leave these videos out"
+            )
 
 
 def bootstrap_paired_difference(
@@ -202,8 +197,7 @@ def bootstrap_paired_difference(
     """Return the percentile interval of the mean difference over the splits when their videos are resampled.
 
     A resample draws as many videos as there are, with replacement, once for all splits and both heads. Each
-    split is then measured with each of its videos as often as it was drawn. A split without a value is left
-    out of the mean, in the whole or in a resample.
+    split is then measured with its videos as often as they were drawn; splits without a value are left out.
 
     Source: Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13, with videos as units.
 
@@ -217,7 +211,7 @@ def bootstrap_paired_difference(
             f"{seed}; allowed are at least 1, above 0 and below 1, at least 1, and at least 0."
         )
     different, numbers = np.unique(np.concatenate([split.videos for split in splits]), return_inverse=True)
-    videos = different.size
+    videos, low, high, means = different.size, math.nan, math.nan, np.empty(0)
     columns = np.split(numbers, np.cumsum([split.mos.size for split in splits])[:-1])
     parts = list(zip(splits, columns, strict=True))
     whole = _differences(np.ones((1, videos)), parts, rule)[0]
@@ -225,20 +219,21 @@ def bootstrap_paired_difference(
     difference = float(np.nanmean(whole)) if kept else math.nan
     lost = len(parts) - len(kept)
     notes = [f"{lost} of {len(parts)} splits left out: NaN"] if lost else []
-    if videos < FEWEST_VIDEOS or not kept:
-        few = f"{videos} video(s) are too few, at least {FEWEST_VIDEOS} are needed"
-        note = "; ".join([*notes, few if videos < FEWEST_VIDEOS else _UNDEFINED])
-        return Interval(measure, difference, math.nan, math.nan, confidence, videos, 0, note)
-    draws = _resampled_counts(videos, resamples, np.random.default_rng(seed))
-    means, own_notes = _means_over_splits(np.concatenate([_differences(one, kept, rule) for one in draws]))
-    low = high = math.nan
+    if videos < FEWEST_VIDEOS:
+        notes.append(f"{videos} video(s) are too few, at least {FEWEST_VIDEOS} are needed")
+    elif not kept:
+        notes.append(_UNDEFINED)
+    else:
+        draws = _resampled_counts(videos, resamples, np.random.default_rng(seed))
+        values = np.concatenate([_differences(one, kept, rule) for one in draws])
+        means = np.nanmean(values[~np.isnan(values).all(axis=1)], axis=1)
+        notes += _resample_notes(values)
     if means.size:
         low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
     if difference < low - _ROUNDING or difference > high + _ROUNDING:
         why = "the measure changes where drawn videos repeat"
-        own_notes.append(f"the interval does not contain the difference: {why}")
-    note = "; ".join([*notes, *own_notes])
-    return Interval(measure, difference, low, high, confidence, videos, means.size, note)
+        notes.append(f"the interval does not contain the difference: {why}")
+    return Interval(measure, difference, low, high, confidence, videos, means.size, "; ".join(notes))
 
 
 # (resample, video) counts of each video, (video,) predictions and labels → (resample,) numbers or NaN
@@ -256,11 +251,11 @@ def _resampled_counts(videos: int, resamples: int, rng: np.random.Generator) -> 
 
 def _differences(counts: Values, parts: Sequence[tuple[PairedSplit, Indices]], rule: Rule) -> Values:
     """Return (resample, split) first − second, NaN where the measure is not defined."""
-    differences = []
-    for split, columns in parts:
-        own = counts[:, columns]
-        differences.append(_measure(own, split.first, split, rule) - _measure(own, split.second, split, rule))
-    return np.stack(differences, axis=1)
+    measured = [
+        [_measure(counts[:, columns], scores, split, rule) for scores in (split.first, split.second)]
+        for split, columns in parts
+    ]
+    return np.stack([first - second for first, second in measured], axis=1)
 
 
 def _measure(counts: Values, values: Values, split: PairedSplit, rule: Rule) -> Values:
@@ -277,18 +272,15 @@ def _measure(counts: Values, values: Values, split: PairedSplit, rule: Rule) -> 
         return np.asarray(total / counts.sum(axis=1))
 
 
-def _means_over_splits(values: Values) -> tuple[Values, list[str]]:
-    """Return the means of the resamples that are defined in a split, and notes on the others."""
-    defined = ~np.isnan(values)
-    splits = defined.sum(axis=1)
-    notes = []
-    if lost := int(np.count_nonzero(splits == 0)):
-        notes.append(f"{lost} of {len(values)} resamples left out: {_UNDEFINED}")
-    if partial := int(np.count_nonzero((splits > 0) & (splits < values.shape[1]))):
+def _resample_notes(values: Values) -> list[str]:
+    missing, notes = np.isnan(values), []
+    lost, partial = missing.all(axis=1), missing.any(axis=1)
+    if count := int(np.count_nonzero(lost)):
+        notes.append(f"{count} of {len(values)} resamples left out: {_UNDEFINED}")
+    if count := int(np.count_nonzero(partial & ~lost)):
         why = "a split is left out: the measure is not defined there"
-        notes.append(f"in {partial} of {len(values)} resamples {why}")
-    some = splits > 0
-    return np.where(defined, values, 0.0)[some].sum(axis=1) / splits[some], notes
+        notes.append(f"in {count} of {len(values)} resamples {why}")
+    return notes
 
 
 def _srocc(counts: Values, predictions: Values, mos: Values) -> Values:

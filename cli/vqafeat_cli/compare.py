@@ -9,31 +9,34 @@ import click
 from click import IntRange, option
 
 from vqafeat.io import json_text
-from vqafeat_cli.options import PATH, json_option
+from vqafeat_cli.options import MAPPING, PATH, json_option
 
 if TYPE_CHECKING:
-    from vqafeat.evaluation.compare import ComparedPair, ComparedRuns
-_KAPPA = "Weight of FIRST's scores, 0 to 1.  [default: chosen on each split's validation part]"
-_MEASURES = "srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
+    from vqafeat.evaluation.compare import ComparedRuns
+
+_KAPPA = "Weight of FIRST, 0 to 1.  [default: selected on the validation part of each split]"
+_MEASURES = "Measure: srocc, krocc, plcc, rmse, plcc_plain, rmse_plain or rmse_calibrated."
 
 
 @click.command()
 @click.argument("runs", metavar="RUN RUN [RUN …]", nargs=-1, required=True, type=PATH)
 @option("--measure", default="srocc", help=_MEASURES)
-@option("--baseline", type=PATH, help="Run to compare each other run with.  [default: all pairs]")
+@option("--baseline", type=PATH, help="Run to compare each other run with.  [default: compare all pairs]")
 @option("--test", default="t", help="Paired test over the splits: t or wilcoxon.")
-@option("--resamples", default=2000, type=IntRange(1), help="Bootstrap samples for each interval.")
+@option("--resamples", default=2000, type=IntRange(1), help="Bootstrap samples of each interval.")
 @json_option
 def compare(
     runs: tuple[Path, ...], measure: str, baseline: Path | None, test: str, resamples: int, json: bool
 ) -> None:
-    """Test whether runs differ by more than chance; all must be tested on the same videos.
+    """Test whether runs differ by more than chance.
 
-    For each pair, the command prints the mean difference over the splits, its 95 % bootstrap interval, the p
-    of a paired test over the splits, and p after Holm's correction for the number of comparisons. The
-    bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
-    their mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
-    one data set share videos, so a small p is weaker evidence than over as many data sets.
+    All runs must have been tested on the same videos. For each pair, the command prints the mean difference
+    over the splits, its 95 % bootstrap interval, the p-value of a paired test over the splits, and that after
+    Holm's correction for the number of comparisons.
+
+    The bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
+    the mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
+    one data set share videos, so a small p-value is weaker evidence than one over as many data sets.
 
     \b
     Examples:
@@ -57,13 +60,13 @@ def _run_lines(result: "ComparedRuns") -> Iterator[str]:
     kind, _, variant = result.measure.partition("_")
     title = f"{kind.upper()}, {variant}" if variant else kind.upper()
     yield f"{title} on '{result.dataset}', {splits} splits"
-    rows = [("", "mean", "std", "median", *(name.partition("_")[2] for name in result.shown_too))]
+    rows = [["", "mean", "std", "median", *(name.partition("_")[2] for name in result.shown_too)]]
     few_videos, notes = {}, []
     for name, values in result.runs.items():
         summary = result.summaries[name]
-        more = (getattr(summary, other).mean for other in result.shown_too)
-        cells = (number(value) for value in (values.mean, values.std, values.median, *more))
-        rows.append((f"{name}{' *' if summary.few_videos else ''}", *cells))
+        more = [getattr(summary, other).mean for other in result.shown_too]
+        cells = [number(value) for value in (values.mean, values.std, values.median, *more)]
+        rows.append([f"{name}{' *' if summary.few_videos else ''}", *cells])
         if summary.few_videos:
             few_videos[f"  * {summary.few_videos}"] = name
         notes += [f"  note: {name}: {note}" for note in summary.notes]
@@ -71,43 +74,35 @@ def _run_lines(result: "ComparedRuns") -> Iterator[str]:
 
 
 def _pair_lines(result: "ComparedRuns") -> Iterator[str]:
-    from vqafeat_cli.console import aligned
+    from vqafeat_cli.console import NO_VALUE, aligned, number
 
     splits = len(next(iter(result.runs.values())).values)
     over = f"mean difference over {splits} split(s), 95 % interval over {result.videos} redrawn test videos"
     yield f"{over}; paired test: {result.test}; {len(result.pairs)} comparison(s)"
-    header = ("", "difference", "95 % interval", "p", "p, Holm")
-    yield from aligned([header, *map(_cells, result.pairs)])
+    rows, notes = [["", "difference", "95 % interval", "p", "p, Holm"]], []
     for pair in result.pairs:
-        if pair.comparison.test.note:
-            yield f"  note: {_title(pair)}: {pair.comparison.test.note}"
-        if pair.interval.note:
-            yield f"  note: {_title(pair)}, interval: {pair.interval.note}"
-
-
-def _title(pair: "ComparedPair") -> str:
-    return f"{pair.comparison.first} − {pair.comparison.second}"
-
-
-def _cells(pair: "ComparedPair") -> tuple[str, ...]:
-    from vqafeat_cli.console import NO_VALUE, number
-
-    low, high = (number(end, "+.3f") for end in (pair.interval.low, pair.interval.high))
-    interval = NO_VALUE if isnan(pair.interval.low) else f"[{low}, {high}]"
-    difference = number(pair.interval.difference, "+.3f")
-    p, p_holm = number(pair.comparison.test.p, ".3g"), number(pair.comparison.p_holm, ".3g")
-    return _title(pair), difference, interval, p, p_holm
+        interval, test = pair.interval, pair.comparison.test
+        title = f"{pair.comparison.first} − {pair.comparison.second}"
+        difference, low, high = (
+            number(value, "+.3f") for value in (interval.difference, interval.low, interval.high)
+        )
+        ends = NO_VALUE if isnan(interval.low) else f"[{low}, {high}]"
+        rows.append([title, difference, ends, number(test.p, ".3g"), number(pair.comparison.p_holm, ".3g")])
+        notes += [f"  note: {title}: {test.note}"] if test.note else []
+        notes += [f"  note: {title}, interval: {interval.note}"] if interval.note else []
+    yield from [*aligned(rows), *notes]
 
 
 @click.command()
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
 @option("--kappa", type=float, help=_KAPPA)
-@option("--mapping", help="Before PLCC and RMSE: logistic, logistic-li or none.  [default: the first run's]")
+@option("--mapping", help=f"{MAPPING}  [default: that of FIRST]")
 @json_option
 def ensemble(first: Path, second: Path, kappa: float | None, mapping: str | None, json: bool) -> None:
-    """Measure kappa · FIRST + (1 − kappa) · SECOND on the test parts, the blended scores of two runs on the
-    same splits.
+    """Measure the blended scores of two runs on the test parts.
+
+    The blend is kappa · FIRST + (1 − kappa) · SECOND. Both runs must have the same splits.
 
     \b
     Example:

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 NO_VALUE = "–"
 
 UpdateBar = Callable[..., None]
+_DESCRIPTION = TextColumn("{task.description}", markup=False)
+_STATE = TextColumn("{task.fields[state]}", markup=False)
 
 
 @contextmanager
 def progress_bar(description: str, total: int | None = None) -> Iterator[UpdateBar]:
     """Show a bar on stderr if it is a terminal; yield a function with the arguments of rich's `update`."""
     console = Console(stderr=True)
-    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}")
-    columns = (texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn())
+    columns = (_DESCRIPTION, BarColumn(), MofNCompleteColumn(), _STATE, TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, state="")
         yield lambda **changes: bar.update(task, **changes)
@@ -80,13 +81,12 @@ def run_shown(request: "PretrainingRequest") -> "PretrainedNetwork":
                 done = {"completed": event.number, "total": event.steps}
                 update(description=f"epoch {event.epoch} of {epochs}", state=state, **done)
             else:
-                click.echo(epoch_line(event, epochs), err=True)
+                click.echo(_epoch_line(event, epochs), err=True)
 
         return pretrain(request, show)
 
 
-def epoch_line(record: "PretrainingRecord", epochs: int) -> str:
-    """Return an epoch's losses, its validation SROCC of each image set, and its speed."""
+def _epoch_line(record: "PretrainingRecord", epochs: int) -> str:
     sroccs = ", ".join(f"{name} {value:.3f}" for name, value in record.validation_srocc.items()) or "none"
     losses = f"fidelity {record.fidelity:.4f}, hinge {record.hinge:.4f}"
     rate = 2 * record.pairs / record.seconds
@@ -102,60 +102,51 @@ def fit_progress(
     if not console.is_terminal:
         yield None
         return
-    texts = TextColumn("{task.description}"), TextColumn("{task.fields[state]}", markup=False)
-    columns = (texts[0], BarColumn(), texts[1], TimeElapsedColumn())
-    counter = _EpochCounter(splits, epochs)
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("fit", total=counter.total, state="")
+    total = None if epochs is None else splits * epochs
+    curves: dict[int, list[float]] = {}
+    start = time.monotonic()
+    with Bar(_DESCRIPTION, BarColumn(), _STATE, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("fit", total=total, state="")
 
         def show(split: int, record: "EpochRecord") -> None:
-            state = counter.add(split, record.validation_srocc)
-            bar.update(task, completed=counter.done, state=state)
+            curves.setdefault(split, []).append(record.validation_srocc)
+            done = sum(map(len, curves.values()))
+            rate = done / max(time.monotonic() - start, 1e-9)
+            count = f"{done} epochs" if total is None else f"{done} of {total} epochs"
+            count += f" in {len(curves)} of {splits} splits, {rate:.1f} epochs/s"
+            bar.update(task, completed=done, state=f"{count}; split {split}: {_curve(curves[split])}")
 
         yield show
 
 
-class _EpochCounter:
-    def __init__(self, splits: int, epochs: int | None) -> None:
-        self.splits, self.total = splits, None if epochs is None else splits * epochs
-        self.done = 0
-        self._curves: dict[int, list[float]] = {}
-        self._start = time.monotonic()
-
-    def add(self, split: int, srocc: float) -> str:
-        """Count an epoch; return the count, the speed, and the split's curve with its last and best value."""
-        self.done += 1
-        curve = self._curves.setdefault(split, [])
-        curve.append(srocc)
-        rate = self.done / max(time.monotonic() - self._start, 1e-9)
-        of = "" if self.total is None else f" of {self.total}"
-        done = f"{self.done}{of} epochs in {len(self._curves)} of {self.splits} splits, {rate:.1f} epochs/s"
-        if not any(map(isfinite, curve)):
-            return f"{done}; split {split}: no validation SROCC"
-        best = max(filter(isfinite, curve))
-        values = f"{sparkline(curve)} {number(curve[-1])}, best {best:.3f}"
-        return f"{done}; split {split}: validation SROCC {values}"
+def _curve(sroccs: Sequence[float]) -> str:
+    finite = [srocc for srocc in sroccs if isfinite(srocc)]
+    if not finite:
+        return "no validation SROCC"
+    return f"validation SROCC {sparkline(sroccs)} {number(sroccs[-1])}, best {max(finite):.3f}"
 
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 20) -> str:
-    """Return one bar per value, scaled from the smallest to the largest; NaN is a gap, a constant curve has
-    the lowest bars, and curves longer than `width` are averaged over `width` stretches of equal length.
+    """Return one bar per value, scaled from the smallest to the largest value; NaN is a gap.
+
+    A constant curve has the lowest bars. Longer curves than `width` are averaged over stretches of equal
+    length.
     """
     import numpy as np
 
-    if not len(values):
+    if not values:
         return ""
     stretches = np.array_split(np.asarray(values, dtype=np.float64), min(width, len(values)))
     means = [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else nan for part in stretches]
-    low = min(filter(isfinite, means), default=0.0)
-    span = max(filter(isfinite, means), default=0.0) - low or 1.0
-    levels = (
-        min(int((mean - low) / span * len(BARS)), len(BARS) - 1) if isfinite(mean) else None for mean in means
+    finite = [mean for mean in means if isfinite(mean)] or [0.0]
+    low, span = min(finite), (max(finite) - min(finite)) or 1.0
+    top = len(BARS) - 1
+    return "".join(
+        BARS[min(int((mean - low) / span * len(BARS)), top)] if isfinite(mean) else " " for mean in means
     )
-    return "".join(" " if level is None else BARS[level] for level in levels)
 
 
 # metrics ---------------------------------------------------------------------------------------------------
@@ -176,9 +167,15 @@ def metrics_lines(summary: "MetricsSummary", mapping: str) -> list[str]:
     for name, part in summary.datasets.items():
         means = ", ".join(f"{title} {number(getattr(part, measure).mean)}" for measure, title in measures)
         lines.append(f"  {name}: {means}{' *' if part.few_videos else ''}")
-    legend = _mapping_legend(mapping, isfinite(summary.rmse_calibrated.mean))
-    lines.append(f"  on {smallest_to_largest(summary.n)} test videos a split{legend}")
-    lines += [f"  * {summary.few_videos}"] if summary.few_videos else []
+    legend = f"  on {smallest_to_largest(summary.n)} test videos a split"
+    if mapping != "none":
+        legend += f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n"
+        legend += "  plain: the heads' own output"
+    if isfinite(summary.rmse_calibrated.mean):
+        legend += "; calibrated: the scores that `predict` prints"
+    lines.append(legend)
+    if summary.few_videos:
+        lines.append(f"  * {summary.few_videos}")
     return [*lines, *(f"  note: {note}" for note in summary.notes)]
 
 
@@ -198,12 +195,6 @@ def shown_measures(mapping: str) -> list[tuple[str, str]]:
     return [*shown, ("rmse_calibrated", "RMSE, calibrated")]
 
 
-def _mapping_legend(mapping: str, calibrated: bool) -> str:
-    scores = "; calibrated: the scores that `predict` prints" if calibrated else ""
-    fitted = f"; PLCC and RMSE after the mapping '{mapping}', fitted to each test part\n  "
-    return scores if mapping == "none" else f"{fitted}plain: the heads' own output{scores}"
-
-
 def number(value: float, form: str = ".3f") -> str:
     """Return a number as text, or a dash for NaN."""
     return format(value, form) if isfinite(value) else NO_VALUE
@@ -218,8 +209,9 @@ def summary_cell(values: "Summary") -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines, the first column aligned left and the others right."""
-    columns = []
-    for index, column in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, column))
-        columns.append([f"{cell:>{width}}" if index else f"  {cell:{width}}" for cell in column])
-    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([f"  {first:{widths[0]}}", *cells]).rstrip())
+    return lines

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from vqafeat.pretraining.coral import DomainFeatures
-_FEATURES = "Feature set of the stores to compare in; it is computed for images. Repeatable."
-_DEVICE = f"Device for the features of images: cpu, cuda or cuda:NUMBER.  {A_GPU}"
+
+_FEATURES = "Feature set to compare, read from stores and computed for images; repeatable."
+_DEVICE = f"Device of the networks, for images: cpu, cuda or cuda:NUMBER.  {A_GPU}"
 
 
 @click.command()
@@ -27,7 +28,7 @@ _DEVICE = f"Device for the features of images: cpu, cuda or cuda:NUMBER.  {A_GPU
 @several("--features", default=["resnet50"], metavar="SET", help=_FEATURES)
 @options.weights_option
 @option("--device", metavar="NAME", help=_DEVICE)
-@option("--plot", type=PATH, help="Write a bar plot to this PNG file.")
+@option("--plot", type=PATH, help="PNG file for a bar plot of the distances.")
 @options.storage_option
 @options.json_option
 def coral(
@@ -40,12 +41,11 @@ def coral(
     storage_options: tuple[str, ...],
     json: bool,
 ) -> None:
-    """Measure how far each SOURCE is from the TARGET: CORAL distances between sets of features (Li et al.,
-    fig. 3).
+    """Measure the CORAL distance of each SOURCE to the TARGET.
 
-    A domain is a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or your
-    own name for any folder of images (imagenet=FOLDER). A video counts with the mean of its frames' features.
-    Distances in different features have different scales.
+    Each is a domain: a store (features/konvid.zarr), a labelled image set (koniq=FOLDER, mine=FILE.csv), or
+    any folder of images under a name of your choice (imagenet=FOLDER). A video is represented by the mean
+    features of its frames. Distances in different feature sets have different scales (Li et al., figure 3).
 
     \b
     Example:
@@ -78,7 +78,7 @@ def coral(
 def _domain_reader(
     paths: Mapping[str, StorePath], weights: dict[str, str], device: "torch.device"
 ) -> Callable[[str, str], "DomainFeatures"]:
-    """Return a function that reads a domain's features; those of images are computed on the device."""
+    """Return a function that reads the features of a domain, or computes those of images on the device."""
     from vqafeat.backbones.feature_set import build_extractors
     from vqafeat.pretraining.coral import image_features, image_paths, store_features
     from vqafeat_cli.console import progress_bar

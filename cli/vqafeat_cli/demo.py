@@ -8,9 +8,8 @@ from click import IntRange, option
 from vqafeat_cli.options import PATH
 
 _WEIGHTS = "Weights of EfficientNet-Lite0; those of ImageNet come with the extra vqafeat[demo]."
-
-_out_option = option("--out", type=PATH, default="demo", help="Folder for everything that is written.")
-_seed_option = option("--seed", default=0, type=IntRange(0), help="Seed of the data and the training.")
+_out_option = option("--out", type=PATH, default="demo", help="Folder for all files.")
+_seed_option = option("--seed", default=0, type=IntRange(0), help="Random seed of the data and the training.")
 
 
 @click.command()
@@ -18,7 +17,10 @@ _seed_option = option("--seed", default=0, type=IntRange(0), help="Seed of the d
 @_seed_option
 @option("--weights", default="imagenet", metavar="imagenet|FILE|random[:SEED]", help=_WEIGHTS)
 def demo(out: Path, seed: int, weights: str) -> None:
-    """Run the whole tool on a generated data set: videos, features, a fitted head, one clip's score, a plot.
+    """Run all steps on a generated data set.
+
+    The demo generates videos, extracts features, fits a head, scores a clip and plots the test scores. Videos
+    and features that exist are reused.
 
     \b
     Example:
@@ -33,12 +35,15 @@ def demo(out: Path, seed: int, weights: str) -> None:
 @_out_option
 @_seed_option
 def demo_pretrain(out: Path, seed: int) -> None:
-    """Run the pre-training on generated images: what it learns, that it repeats, what its features are worth.
+    """Run the pre-training on generated images.
+
+    The demo measures what a network learns, checks that training repeats and resumes exactly, and compares
+    heads on features with and without pre-training.
 
     \b
     Example:
       vqafeat demo-pretrain --out demo
     """
-    from vqafeat_cli.demo_pretrain_run import run_demo_pretrain
+    from vqafeat_cli.demo_run import run_demo_pretrain
 
     run_demo_pretrain(out, seed)

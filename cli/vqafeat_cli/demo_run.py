@@ -1,28 +1,46 @@
-"""The demo: the embedded data set through both stages."""
+"""The demos: generated videos through both stages, and generated images through the pre-training."""
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
+import torch
 
 import vqafeat as vf
 from vqafeat.datasets import Video, load_dataset, locate_videos
 from vqafeat.demo import DEMO_NAME, make_demo
+from vqafeat.demo.image_set import DISPUTED_STD, IMAGE_KINDS, make_image_demo
 from vqafeat.evaluation.predict import Scorer
 from vqafeat.extraction.extract import extract_features
 from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import ExtractionSummary
+from vqafeat.metrics import evaluate_predictions
 from vqafeat.plots import plot_scores
+from vqafeat.pretraining.config import PRETRAINING_RECIPES
+from vqafeat.pretraining.data_loading import ImageLoader, usual_workers
+from vqafeat.pretraining.data_parallel import DataParallel
+from vqafeat.pretraining.image_sets import load_image_set
+from vqafeat.pretraining.network import QualityNetwork, start_network
+from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
+from vqafeat.pretraining.pretrain import PretrainingRequest, prepare_out, pretrain
+from vqafeat.pretraining.trainer import ComputeOptions, PretrainingRecord, Step, pair_accuracy, predict
 from vqafeat.store import store_key, store_path
 from vqafeat.training.parallel import one_thread
-from vqafeat_cli.console import fit_progress, metrics_lines, shown_progress
+from vqafeat_cli.console import fit_progress, metrics_lines, run_shown, shown_progress
 from vqafeat_cli.predict import score_text
 
-BACKBONE, FEATURES = "efficientnet-lite0", "efficientnet-lite0:stages"
-HEAD, RECIPE, SPLITS = "mdtvsfa", "demo", 10
+RECIPE, SPLITS = "demo", 10
+BACKBONE, FEATURES, HEAD = "efficientnet-lite0", "efficientnet-lite0:stages", "mdtvsfa"
+PRETRAINED, PRETRAINED_HEAD = "resnet18", "sub-gru"
+PAIRS, HELD_OUT_PERCENT = 1500, 25
+REPEAT_PAIRS, REPEAT_EPOCHS = 32, 2
+CPU = torch.device("cpu")
 
 
 def run_demo(out: Path, seed: int, weights: str) -> None:
@@ -31,48 +49,42 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
     click.echo(f"2/5  features: {FEATURES}, weights {weights}")
-    store = _features(labels, out, weights)
+    store = _demo_features(labels, out, weights)
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
-    config = vf.FitConfig(FEATURES, HEAD, recipe=RECIPE, splits=SPLITS, seed=seed)
-    run = fit_demo(store, config, out / "runs" / HEAD)
+    run = _fit(store, FEATURES, HEAD, seed, out / "runs" / HEAD)
     click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
-    video = held_out_video(run, store.dataset.videos)
+    video = _most_tested(run, store.dataset.videos)
     path = labels.parent / video.name
     scored = Scorer(vf.Model.load(run.path), {BACKBONE: weights}, held_out=True).score(path)
     heads = f"{len(scored.splits)} of {SPLITS} heads that were not fitted on it"
     click.echo(f"4/5  one clip, scored by the {heads}: {path}")
     click.echo(f"     score {score_text(scored)}; its label is {video.mos:.1f}\n     ({scored.scale})")
-    plot = _plotted(run, out / "demo.png")
+    tests = [row for row in run.predictions if row.part == "test"]
+    title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
+    scores, mos = [row.score for row in tests], [row.mos for row in tests]
+    plot = plot_scores(scores, mos, run.config.datasets[0].score_name, title, out / "demo.png")
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
-
-
-def held_out_video(run: vf.Run, videos: Sequence[Video]) -> Video:
-    """Return the video that most splits test; of several, the one with the label closest to the median."""
-    tested = Counter(row.video for row in run.predictions if row.part == "test")
-    middle = float(np.median([video.mos for video in videos]))
-    return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
 
 
 def demo_store(out: Path, seed: int) -> vf.FeatureStore:
     """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
-    return _features(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
+    return _demo_features(make_demo(out / DEMO_NAME, seed), out, "imagenet", err=True)
 
 
-def _features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
+def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
     # frames of 256x144 are so small that a second thread costs more than it saves: 8.7 against 6.1 ms a frame
     # on two cores
     with one_thread():
-        store, summary = extract_demo(labels, [FEATURES], {BACKBONE: weights}, folder)
+        store, summary = _extract(labels, [FEATURES], {BACKBONE: weights}, folder)
     extracted = f"{summary.extracted} videos extracted ({summary.frames} frames)"
     click.echo(f"     {extracted}, {summary.skipped} already done", err=err)
     return store
 
 
-def extract_demo(
+def _extract(
     labels: Path, features: Sequence[str], weights: Mapping[str, str], folder: Path
 ) -> tuple[vf.FeatureStore, ExtractionSummary]:
-    """Extract features of the demo set at its label file, with a progress bar."""
     dataset = locate_videos(load_dataset(DEMO_NAME, labels.parent), labels.parent).dataset
     with shown_progress(len(dataset.videos)) as progress:
         summary = extract_features(
@@ -81,15 +93,96 @@ def extract_demo(
     return vf.FeatureStore.open(store_path(folder, DEMO_NAME)), summary
 
 
-def fit_demo(store: vf.FeatureStore, config: vf.FitConfig, folder: Path) -> vf.Run:
-    """Fit a head on the demo set on all cores, with a progress bar; a finished fit is replaced."""
-    jobs = min(len(os.sched_getaffinity(0)), config.splits)
-    with fit_progress(config.splits, config.epochs) as progress:
+def _fit(store: vf.FeatureStore, features: str, head: str, seed: int, folder: Path) -> vf.Run:
+    config = vf.FitConfig(features, head, recipe=RECIPE, splits=SPLITS, seed=seed)
+    jobs = min(len(os.sched_getaffinity(0)), SPLITS)
+    with fit_progress(SPLITS, config.epochs) as progress:
         return vf.fit(store, config, folder, jobs=jobs, overwrite=True, progress=progress)
 
 
-def _plotted(run: vf.Run, path: Path) -> Path:
-    tests = [row for row in run.predictions if row.part == "test"]
-    title = f"{HEAD} on {FEATURES}, test videos of {SPLITS} splits"
-    scores, labels = [row.score for row in tests], [row.mos for row in tests]
-    return plot_scores(scores, labels, run.config.datasets[0].score_name, title, path)
+def _most_tested(run: vf.Run, videos: Sequence[Video]) -> Video:
+    """Return the video that most splits test; of several, the one with the label closest to the median."""
+    tested = Counter(row.video for row in run.predictions if row.part == "test")
+    middle = float(np.median([video.mos for video in videos]))
+    return min(videos, key=lambda video: (-tested[video.name], abs(video.mos - middle), video.name))
+
+
+def run_demo_pretrain(out: Path, seed: int) -> None:
+    """Generate images, pre-train, repeat, resume, and compare the features before and after."""
+    image_set = load_image_set(f"demo-images={make_image_demo(out / 'images', seed)}")
+    (pairs,) = draw_pairs([image_set], {}, HELD_OUT_PERCENT, seed, default_pairs=PAIRS)
+    images, validation = len(pairs.image_set.images), len(pairs.validation)
+    click.echo(f"1/5  images: {images} crops of two photographs, {validation} of other places held out")
+    request = _request(pairs, out / f"iqa-{PRETRAINED}.safetensors", seed)
+    training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
+    click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
+    start = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std).network
+    click.echo(f"     before   {_held_out(start, pairs, request)}")
+    prepare_out(request.out, overwrite=True)
+    network = run_shown(request)
+    start.load_state_dict(network.result.best_weights)
+    click.echo(f"     after    {_held_out(start, pairs, request)}   (epoch {network.result.best_epoch})")
+    click.echo(f"3/5  the same seed: {_repeated(pairs, out / 'repeated', seed)}")
+    weights = {PRETRAINED: f"random:{seed}", network.backbone: str(network.out)}
+    folder = out / "features" / f"pretrained-{network.weights_sha256[:12]}"
+    store, _ = _extract(make_demo(out / DEMO_NAME, seed), list(weights), weights, folder)
+    splits = f"{SPLITS} splits grouped by content"
+    click.echo(f"4/5  {PRETRAINED_HEAD} on the data set demo, {splits}, test SROCC on the features of:")
+    for title, features in (("without pre-training", PRETRAINED), ("with pre-training", network.backbone)):
+        run_folder = out / "runs" / f"{PRETRAINED_HEAD}-{features}"
+        srocc = _fit(store, features, PRETRAINED_HEAD, seed, run_folder).metrics.srocc
+        values = f"mean {srocc.mean:.3f}   std {srocc.std:.3f}   median {srocc.median:.3f}"
+        click.echo(f"     {PRETRAINED} {title:22} {values}")
+    click.echo(f"5/5  weights: {network.out}   model card: {network.card}")
+
+
+def _held_out(network: QualityNetwork, pairs: DrawnPairs, request: PretrainingRequest) -> str:
+    """Measure a network on the images that no pair was drawn from.
+
+    The uncertainty AUC is the chance that an image of a disputed kind has a larger deviation than another.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    images = pairs.validation_images
+    loader = ImageLoader(images, request.recipe, 0)
+    means, deviations = predict(DataParallel(network, [CPU], "fp32"), loader).T
+    mos = np.array([image.mos for image in images])
+    disputed = [kind for kind in IMAGE_KINDS if IMAGE_KINDS[kind].opinion_std == DISPUTED_STD]
+    is_disputed = [any(f"_{kind}" in image.name for kind in disputed) for image in images]
+    srocc = evaluate_predictions(means, mos, mapping="none").srocc
+    auc = float(roc_auc_score(is_disputed, deviations))
+    in_order = f"pairs in order {pair_accuracy(means, mos):.3f}"
+    return f"{in_order}   SROCC {srocc:6.3f}   uncertainty AUC {auc:.3f}"
+
+
+def _request(pairs: DrawnPairs, out: Path, seed: int) -> PretrainingRequest:
+    computing = ComputeOptions((CPU,), "fp32", max(usual_workers() - 1, 0))
+    recipe = PRETRAINING_RECIPES.get(RECIPE)
+    return PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, out)
+
+
+def _repeated(pairs: DrawnPairs, folder: Path, seed: int) -> str:
+    """Train briefly twice, and once stopped after an epoch and resumed; compare the files."""
+    short = PRETRAINING_RECIPES.get(RECIPE).overridden({"epochs": REPEAT_EPOCHS})
+    few = replace(pairs, rows=pairs.rows[:REPEAT_PAIRS])
+    files = []
+    for name in ("first", "again", "resumed"):
+        request = _request(few, folder / f"{name}.safetensors", seed)
+        request = replace(request, recipe=short, computing=ComputeOptions())
+        prepare_out(request.out, overwrite=True)
+        if name == "resumed":
+            with suppress(_StopTrainingError):
+                pretrain(request, _stop_after_an_epoch)
+        files.append(pretrain(request).out.read_bytes())
+    shutil.rmtree(folder)
+    again, resumed = ("the same file" if content == files[0] else "ANOTHER FILE" for content in files[1:])
+    return f"trained again, {again}; stopped after an epoch and resumed, {resumed}"
+
+
+class _StopTrainingError(Exception):
+    """Ends a training as an interruption would."""
+
+
+def _stop_after_an_epoch(event: Step | PretrainingRecord) -> None:
+    if isinstance(event, PretrainingRecord):
+        raise _StopTrainingError

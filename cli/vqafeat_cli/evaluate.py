@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from vqafeat.evaluation.groups import GroupEvaluation
     from vqafeat.training.results import MetricsSummary
 
-_OWN = "[default: the run's own]"
+_OWN = "[default: that of the run]"
 _BY = "Also measure groups of videos; see `vqafeat list groupings`, or give a CSV video,group."
-_THRESHOLD = "Label between the low and high groups of --by quality; Li et al. use 3.5536 on 1 to 5.  "
-_THRESHOLD += "[default: middle of the data set's range]"
+_THRESHOLD = "Label between low and high for --by quality.  [default: middle of the data set's range]"
 
 
 @click.command()
@@ -26,13 +25,13 @@ _THRESHOLD += "[default: middle of the data set's range]"
 @options.stored_dataset_option
 @options.store_option
 @options.cache_option
-@option("--mapping", help=f"Before PLCC and RMSE: {options.MAPPINGS}.  {_OWN}")
+@option("--mapping", help=f"{options.MAPPING}  {_OWN}")
 @flag("--skip-missing", help="Leave out videos without complete features.")
-@flag("--any-features", help="Allow features computed differently from the training's.")
-@option("--order", help=f"As in `fit`, with the run's first letter; the second is O or S.  {_OWN}")
-@option("--sampling", help=f"Frames that are used; see `vqafeat list samplings`.  {_OWN}")
-@option("--draws", type=int, help=f"Random draws of frames that a score is the mean of.  {_OWN}")
-@option("--part", help="Measure each head on all videos of an official part, such as test-1080p, instead.")
+@flag("--any-features", help="Allow features that were computed differently from those in training.")
+@option("--order", help=f"Order of the frames, as in `fit`; same first letter as the run.  {_OWN}")
+@option("--sampling", help=f"Frames to use of each video; see `vqafeat list samplings`.  {_OWN}")
+@option("--draws", type=int, help=f"Random draws of frames to average over.  {_OWN}")
+@option("--part", help="Measure all videos of this official part, such as test-1080p.")
 @option("--by", metavar="GROUPING|FILE.csv", help=_BY)
 @option("--quality-threshold", type=float, help=_THRESHOLD)
 @options.json_option
@@ -51,10 +50,11 @@ def evaluate(
     json: bool,
     **frames: str | int | None,
 ) -> None:
-    """Measure a run on a data set of the store.
+    """Measure the heads of a run on a data set of the store.
 
-    On its own data set, each head is measured on the test part of its split; on another one, on all videos.
-    --part measures an official part, and refuses heads that were trained or validated on any of its videos.
+    On the data set of the run, each head is measured on the test part of its split; on another data set, on
+    all videos. With --part, heads that were trained or validated on any of its videos are refused. Li et al.
+    use --quality-threshold 3.5536 on a scale of 1 to 5.
 
     \b
     Examples:
@@ -79,13 +79,17 @@ def evaluate(
         result = evaluate.evaluate(run, copy, mapping=mapping, part=part, frame_changes=changes, **allowed)
     grouped = groups.evaluate_groups(result, source, by, quality_threshold=quality_threshold) if by else None
     if json:
-        whole = _as_json(result.summary, len({row.video for row in result.predictions}))
-        click.echo(json_text({**whole, **(_groups_as_json(grouped) if grouped else {})}))
+        values = _as_json(result.summary, len({row.video for row in result.predictions}))
+        if grouped is not None:
+            own = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
+            values |= {"by": grouped.by, "groups": own, "ungrouped": grouped.ungrouped}
+        click.echo(json_text(values))
         return
-    lines = [f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads"]
-    lines += metrics_lines(result.summary, result.mapping)
-    lines += _group_lines(grouped, result.mapping) if grouped else []
-    click.echo("\n".join(lines))
+    click.echo(f"{run} on {result.measured_on}; mean over {len(result.summary.n)} heads")
+    for line in metrics_lines(result.summary, result.mapping):
+        click.echo(line)
+    for line in _group_lines(grouped, result.mapping) if grouped else []:
+        click.echo(line)
 
 
 def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
@@ -97,21 +101,16 @@ def _as_json(summary: "MetricsSummary", videos: int) -> dict[str, Any]:
     return {**means, "medians": medians, **counts, "notes": summary.notes}
 
 
-def _groups_as_json(grouped: "GroupEvaluation") -> dict[str, Any]:
-    groups = {group.name: _as_json(group.summary, group.videos) for group in grouped.groups}
-    return {"by": grouped.by, "groups": groups, "ungrouped": grouped.ungrouped}
-
-
 def _group_lines(grouped: "GroupEvaluation", mapping: str) -> list[str]:
     from vqafeat_cli.console import aligned, shown_measures, summary_cell
 
     measures = shown_measures(mapping)
-    rows = [("", "videos", *(title for _, title in measures))]
+    rows = [["", "videos", *(title for _, title in measures)]]
     few_videos, notes = [], []
     for group in grouped.groups:
         few = group.summary.few_videos
-        cells = (summary_cell(getattr(group.summary, name)) for name, _ in measures)
-        rows.append((group.name, f"{group.videos}{' *' if few else ''}", *cells))
+        cells = [summary_cell(getattr(group.summary, name)) for name, _ in measures]
+        rows.append([group.name, f"{group.videos}{' *' if few else ''}", *cells])
         few_videos += [f"  * {group.name}: {few}"] if few else []
         notes += [f"  note: {group.name}: {note}" for note in group.summary.notes]
     if grouped.ungrouped:

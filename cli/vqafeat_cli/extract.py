@@ -29,7 +29,7 @@ _BACKBONE = "Network to run; repeatable. See `vqafeat list backbones` and `vqafe
 @options.startup_timeout_option
 @precision_option
 @option("--dtype", default="float16", type=Choice(["float16", "float32"]), help="Data type in the store.")
-@flag("--skip-missing", help="Record missing files in the failure log and continue.")
+@flag("--skip-missing", help="Record videos without a file in the failure log and continue.")
 @options.json_option
 def extract(
     dataset: str,
@@ -45,11 +45,12 @@ def extract(
     json: bool,
     **compute: Any,
 ) -> int:
-    """Decode each video of a data set once and store per-frame features of every requested network.
+    """Decode each video of a data set once and store per-frame features.
 
-    Videos that the store already holds are skipped, so the same command resumes a stopped run. A video that
-    fails is recorded in the failure log next to the store, and the exit code is 3. With --backend ray, the
-    machines of a cluster share the videos, the store and the weights by one file system or object store.
+    All networks run in the same pass over the videos. Videos that the store already holds are skipped, so the
+    same command resumes a stopped run. A video that fails is recorded in the failure log next to the store,
+    and the exit code is 3. With --backend ray, all machines of the cluster must reach the videos, the store
+    and the weights, through a shared file system or an object store.
 
     \b
     Examples:
@@ -57,12 +58,13 @@ def extract(
       vqafeat extract --dataset konvid --backbone resnet50:stages --backbone slowfast-fast \\
           --weights slowfast-fast=SLOWFAST_8x8_R50.pyth
       vqafeat extract --dataset my/scores.csv --backbone resnet18 --weights resnet18=net.pth
-      vqafeat extract --dataset konvid --backbone resnet50 --root s3://data/konvid --labels KoNViD-1kinfo.mat
+      vqafeat extract --dataset konvid --backbone resnet50 --root s3://data/konvid \\
+          --labels KoNViD-1kinfo.mat
       vqafeat extract --dataset konvid --backbone resnet50 --backend ray --address 10.0.0.1:6379 \\
           --gpus-per-worker 1 --cpus-per-worker 8
     """
     from vqafeat.datasets import locate_videos
-    from vqafeat.extraction.extract import extract_features as run
+    from vqafeat.extraction.extract import extract_features
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.console import shown_progress
     from vqafeat_cli.stores import load_with_root
@@ -74,10 +76,10 @@ def extract(
     ray = options.take_cluster(compute, {"device": device})
     path = store_path(paths["store"], loaded.name)
     with shown_progress(len(loaded.videos)) as progress:
-        summary = run(
+        summary = extract_features(
             located.dataset,
             backbones,
-            # the store has the labels of missing videos, too
+            # the store also has the labels of missing videos
             FeatureStore.create(path, loaded) if located.missing else paths["store"],
             weights=options.network_weights(weights, backbones),
             dtype=dtype,

@@ -1,8 +1,8 @@
 """`vqafeat fit`."""
 
 import os
+from collections import defaultdict
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,84 +15,81 @@ from vqafeat.remote import parse_path
 from vqafeat_cli import options as shared
 from vqafeat_cli.options import PATH, flag, several
 
-# values of the recipe: option, type, help
-_RECIPE_OPTIONS: dict[str, list[tuple[str, type, str]]] = {
-    "Loss, over the recipe's": [
-        ("--loss", str, "Loss, or several joined by +; `vqafeat list losses`."),
-        ("--loss-weight", float, "Of the second and later losses joined by +."),
-        ("--soft-rank", str, "Regularisation of srcc's soft ranks: l2 or kl."),
-        ("--soft-rank-strength", float, "Of that regularisation: small ranks truly."),
-        ("--rank-input", str, "Score that losses of order read: relative or mapped."),
-        ("--label-scaling", str, "What labels become before a loss sees them; `vqafeat list label-scales`."),
-        ("--multi-dataset", str, "Of several data sets: losses (one each, combined) or pooled (as one)."),
-    ],
-    "Training, over the recipe's": [
-        ("--learning-rate", float, "At the start."),
-        ("--batch-size", int, "Videos a step."),
-        ("--epochs", int, "Passes over the training part."),
-        ("--weight-decay", float, "Decoupled from the gradient (AdamW)."),
-        ("--schedule", str, "Of the learning rate: none, cosine or step."),
-        ("--decay", float, "Factor of the schedule step."),
-        ("--decay-every", int, "Epochs between its steps."),
-        ("--length-bucket-size", int, "Sort this many batches' worth of videos by length at a time."),
-        ("--select", str, "Part whose SROCC selects the epoch: validation; or test, which marks metrics."),
-        ("--start-at-mean/--no-start-at-mean", bool, "First scores at the mean training label, or not."),
-        ("--pooling", str, "Temporal pooling variant: released or paper."),
-    ],
-}
-_RECIPE = list(chain(*_RECIPE_OPTIONS.values()))
-# the other options, by their parameters
+# name of the first parameter of each group of options in the help text → title
 _GROUPS = {
-    "Data": [
-        *("datasets", "features", "store", "storage_options", "cache", "any_features", "skip_missing"),
-        *("splits", "protocol", "ratio", "test_part", "validation_share", "mapping"),
-    ],
-    "Head": ["head", "options", "recipe", "seed"],
-    "Frames": ["order", "sampling", "draws"],
+    "datasets": "Data",
+    "head": "Head",
+    "order": "Frames",
+    "loss": "Loss [default: from the recipe]",
+    "learning_rate": "Training [default: from the recipe]",
+    "jobs": "Computing and output",
 }
+_DEVICE = "Device that trains the heads, such as cpu or cuda:0; several share the splits.  [default: cpu]"
+_SHARE = "Share of the training part for validation, if an official split has no validation part."
 
 
 class _GroupedCommand(click.Command):
-    """A command whose help shows its options in groups."""
+    """A command whose help text shows its options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = {item.name: item.get_help_record(ctx) for item in self.get_params(ctx)}
-        groups = dict(_GROUPS)
-        for title, options in _RECIPE_OPTIONS.items():
-            groups[title] = [name.split("/")[0][2:].replace("-", "_") for name, *_ in options]
-        groups["Computing and output"] = [name for name in records if name not in chain(*groups.values())]
-        for title, names in groups.items():
+        title, groups = "", defaultdict(list)
+        for parameter in self.get_params(ctx):
+            title = _GROUPS.get(parameter.name or "", title)
+            if (record := parameter.get_help_record(ctx)) is not None:
+                groups[title].append(record)
+        for title, records in groups.items():
             with formatter.section(title):
-                formatter.write_dl([record for name in names if (record := records[name]) is not None])
+                formatter.write_dl(records)
 
 
 @click.command(cls=_GroupedCommand)
-@option("--head", default="sub-gru", help="Head to train; `vqafeat list heads` names them.")
-@several("--option", "options", metavar="NAME=VALUE", help="Head's option, as fusion=concat; repeatable.")
 @shared.datasets_option
-@option("--features", metavar="SET[+SET]", help=f"Feature sets, fused with +.  {shared.ONLY_ONE}")
+@option("--features", metavar="SET[+SET]", help=f"Feature sets, joined by +.  {shared.ONLY_ONE}")
 @shared.store_option
 @shared.cache_option
-@option("--recipe", default="default", help="Everything that decides training; `vqafeat list recipes`.")
-@shared.together(*(option(name, type=kind, default=None, help=words) for name, kind, words in _RECIPE))
-@option("--order", default="OO", help="O original, S shuffled: first letter training, second testing.")
-@option("--sampling", default="all", help="Frames that are taken before a shuffle; `vqafeat list samplings`.")
-@option("--draws", default=1, help="Draws of random frames that a test score is the mean of.")
-@option("--splits", default=10, type=IntRange(1), help="Number of splits, each with its own head.")
-@option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
-@option("--ratio", default="60/20/20", help="Training/validation/test share; 80/20 has no validation part.")
-@option("--test-part", default="test", help="Of an official split: test or test-1080p.")
-@option("--validation-share", default=0.2, help="Of an official training part without a validation part.")
-@option("--seed", default=0, type=IntRange(0), help="The same seed gives the same run.")
-@option("--mapping", default="logistic-increasing", help=f"Before PLCC and RMSE: {shared.MAPPINGS}.")
-@shared.jobs_option
-@option("--device", help="Where heads train, as PyTorch names it; A,B share the splits.  [default: cpu]")
-@shared.cluster_options
-@shared.amount_option("--memory", "Most features in memory, such as 8G.  [default: half of what is free]")
+@flag("--any-features", help="Allow data sets whose features were computed differently.")
 @flag("--skip-missing", help="Leave out videos without complete features.")
-@flag("--any-features", help="Of several data sets: allow features that were computed differently.")
-@option("--out", type=PATH, help="Run folder.  [default: runs/<data set>-<features>-<head>]")
-@flag("--overwrite", help="Replace the run in the folder, instead of resuming it or refusing another one.")
+@option("--splits", default=10, type=IntRange(1), help="Number of splits; each trains one head.")
+@option("--protocol", default="content", help="How to split: content (grouped), video, stored or official.")
+@option("--ratio", default="60/20/20", help="Training/validation/test in percent; 80/20 omits validation.")
+@option("--test-part", default="test", help="Test part of an official split: test or test-1080p.")
+@option("--validation-share", default=0.2, help=_SHARE)
+@option("--mapping", default="logistic-increasing", help=shared.MAPPING)
+@option("--head", default="sub-gru", help="Head to train; see `vqafeat list heads`.")
+@several("--option", "options", metavar="NAME=VALUE", help="Option of the head; repeatable.")
+@option("--recipe", default="default", help="Named set of training settings; see `vqafeat list recipes`.")
+@option("--seed", default=0, type=IntRange(0), help="Random seed of the splits and the training.")
+@option("--order", default="OO", help="Frame order in training, then testing: O original, S shuffled.")
+@option("--sampling", default="all", help="Frames to use of each video; see `vqafeat list samplings`.")
+@option("--draws", default=1, help="Random draws of frames over which a test score is averaged.")
+@option("--loss", help="Loss, or several joined by +; see `vqafeat list losses`.")
+@option("--loss-weight", type=float, help="Weight of the second and later losses.")
+@option("--soft-rank", help="Regularization of the soft ranks of the loss srcc: l2 or kl.")
+@option("--soft-rank-strength", type=float, help="Regularization strength; smaller is closer to hard ranks.")
+@option("--rank-input", help="Score that ranking losses read: relative or mapped.")
+@option("--label-scaling", help="Scaling of the labels for the loss; see `vqafeat list label-scales`.")
+@option("--multi-dataset", help="Loss of several data sets: losses (one each) or pooled (one for all).")
+@option("--learning-rate", type=float, help="Initial learning rate.")
+@option("--batch-size", type=int, help="Videos per batch.")
+@option("--epochs", type=int, help="Epochs of each split.")
+@option("--weight-decay", type=float, help="Decoupled weight decay (AdamW).")
+@option("--schedule", help="Schedule of the learning rate: none, cosine or step.")
+@option("--decay", type=float, help="Factor at each step of `--schedule step`.")
+@option("--decay-every", type=int, help="Epochs between the steps of `--schedule step`.")
+@option("--length-bucket-size", type=int, help="Number of batches within which videos are sorted by length.")
+@option("--select", help="Part whose SROCC selects the epoch: validation, or test (with a note).")
+@option(
+    "--start-at-mean/--no-start-at-mean",
+    default=None,
+    help="Initialize scores at the mean training label, or not.",
+)
+@option("--pooling", help="Variant of the temporal pooling: released or paper.")
+@shared.jobs_option
+@option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
+@shared.cluster_options
+@shared.amount_option("--memory", help="Memory for features, such as 8G.  [default: half the free memory]")
+@option("--out", type=PATH, help="Run folder to write.  [default: runs/<data set>-<features>-<head>]")
+@flag("--overwrite", help="Replace the run in the folder, instead of resuming or refusing it.")
 @shared.json_option
 def fit(
     datasets: tuple[str, ...],
@@ -110,34 +107,33 @@ def fit(
     json: bool,
     **values: Any,
 ) -> None:
-    """Train a head on stored features, once for each split, and measure it on the test parts.
+    """Train a head on stored features and measure it on the test parts.
 
-    The run folder keeps the resolved configuration, splits, predictions, metrics, weights and curve. The same
-    command again resumes a fit that was stopped, and does not repeat one that is finished. Several data sets
-    are trained on together, each with its own loss.
+    Each split trains a head. The run folder holds the resolved configuration, splits, predictions, metrics,
+    weights and training curve. The same command resumes a stopped fit, and does not repeat a finished one.
 
     \b
     Examples:
       vqafeat fit --head sub-gru
       vqafeat fit --head avg-gru --dataset konvid --features resnet50 --protocol stored --recipe vsfa
       vqafeat fit --head sub-gru --loss plcc+srcc --soft-rank-strength 0.01
-      vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16 --out runs/konvid-shuffled
-      vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc --features resnet50
+      vqafeat fit --head sub-gru --dataset konvid --order SS --sampling sample-16
+      vqafeat fit --head mdtvsfa --recipe mdtvsfa --dataset konvid --dataset live-vqc
       vqafeat fit --head sub-gru --store s3://bucket/features --dataset lsvq --cache 80G
       vqafeat fit --head a2inet --features iqa-resnet34:stages+resnet50:stages --option fusion=fgin
       vqafeat fit --head sub-gru --dataset lsvq --splits 100 --backend ray --address 10.0.0.1:6379
     """
     from vqafeat.heads.base import options_from_text
-    from vqafeat.store.features import split_feature_sets
+    from vqafeat.store.features import only_feature_sets, split_feature_sets
     from vqafeat.training import fit as training
     from vqafeat_cli.console import fit_progress
-    from vqafeat_cli.stores import local_copies, open_stores, selected_features
+    from vqafeat_cli.stores import local_copies, open_stores
 
     ray = shared.take_cluster(values, {"device": device, "jobs": jobs})
     source = open_stores(parse_path(store, storage_options), datasets, any_features)
     known = {item.name for item in fields(vf.FitConfig)}
     config = vf.FitConfig(
-        features=selected_features(source, features),
+        features=features or only_feature_sets(source),
         options=options_from_text(values["head"], options),
         overrides={key: value for key, value in values.items() if key not in known and value is not None},
         **{key: value for key, value in values.items() if key in known},

@@ -1,4 +1,4 @@
-"""`vqafeat import`: features and heads that others computed and trained."""
+"""`vqafeat import`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,27 +14,27 @@ from vqafeat_cli.options import PATH
 if TYPE_CHECKING:
     from vqafeat.extraction.importers import ImportSummary
 
-_NAME = "A known data set, or your own name where the files hold the labels."
-_TRAINED_ON = "Data set that the head was trained on; of several, the one whose scale the scores are on."
-_LARGEST = "VSFA only: the label by which labels were divided.  [default: the data set's largest MOS]"
+_KNOWN_OR_OWN = "Known data set, or a new name to take the labels from the files."
+_LARGEST = "For VSFA: the value by which the labels were divided.  [default: the largest MOS of the data set]"
+_TRAINED_ON = "Data set that the head was trained on; of several, the one whose label scale is used."
 _where_options = options.together(options.root_option, options.labels_option, options.store_option)
 
 
 @click.group(name="import")
 def importing() -> None:
-    """Import features and heads that others computed into a store or a run folder."""
+    """Import published features and heads."""
 
 
 @importing.command()
 @click.argument("folder", type=PATH)
-@option("--dataset", required=True, metavar="NAME", help=_NAME)
+@option("--dataset", required=True, metavar="NAME", help=_KNOWN_OR_OWN)
 @_where_options
 def vsfa(folder: Path, dataset: str, **where: Any) -> int:
-    """Import a VSFA feature folder (<index>_resnet-50_res5c.npy with <index>_score.npy) as the feature set
-    `resnet50`.
+    """Import a VSFA feature folder as the feature set `resnet50`.
 
-    With a known data set, the index is the position in its label list, and the scores are checked against
-    it; with your own name, videos are named by their index and the scores are the labels.
+    The folder holds <index>_resnet-50_res5c.npy and <index>_score.npy for each video. With a known data set,
+    the index is the position in its label list, and the scores are checked against it. With a new name,
+    videos are named by their index, and the scores are the labels.
 
     \b
     Examples:
@@ -46,19 +46,20 @@ def vsfa(folder: Path, dataset: str, **where: Any) -> int:
     from vqafeat_cli.stores import is_own_file
 
     known = dataset in manifest_names() or is_own_file(dataset)
-    target = _load(dataset, **where) if known else vsfa_dataset(folder, dataset)
-    output = _create(target, **where)
-    return _print_summary(output.path, import_vsfa(folder, target, output))
+    store = _create_store(dataset if known else vsfa_dataset(folder, dataset), **where)
+    return _print_summary(store.path, import_vsfa(folder, store.dataset, store))
 
 
 @importing.command()
 @click.argument("file", type=PATH)
 @options.dataset_option
 @_where_options
-@option("--name", metavar="SET", help="Name of the feature set.  [default: the file's name]")
+@option("--name", metavar="SET", help="Name of the feature set.  [default: the name of the file]")
 @option("--key", help="Variable in the file.  [default: the only matrix]")
 def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: Any) -> int:
-    """Import a (video, channel) matrix of a .mat file, with one row per video in the order of the label list.
+    """Import a feature matrix from a .mat file.
+
+    The matrix is (video, channel), with one row per video in the order of the label list.
 
     \b
     Example:
@@ -66,19 +67,20 @@ def mat(file: Path, dataset: str, name: str | None, key: str | None, **where: An
     """
     from vqafeat.extraction.importers import import_matrix
 
-    target = _load(dataset, **where)
-    output = _create(target, **where)
-    return _print_summary(output.path, import_matrix(file, target, output, name or file.stem, key))
+    store = _create_store(dataset, **where)
+    return _print_summary(store.path, import_matrix(file, store.dataset, store, name or file.stem, key))
 
 
 @importing.command()
 @click.argument("file", type=PATH)
-@option("--out", required=True, type=PATH, help="Run folder to create.")
+@option("--out", required=True, type=PATH, help="Run folder to write.")
 @option("--dataset", default="konvid", help=_TRAINED_ON)
-@option("--features", metavar="SET[+SET]", help="Feature sets of the head.  [default: by their width]")
+@option("--features", metavar="SET[+SET]", help="Feature sets of the head.  [default: by their channels]")
 @option("--largest-label", type=float, help=_LARGEST)
 def head(file: Path, out: Path, dataset: str, features: str | None, largest_label: float | None) -> None:
-    """Import a head that the released code of VSFA, MDTVSFA or Li et al. trained, as a run folder.
+    """Import a head of VSFA, MDTVSFA or Li et al. as a run folder.
+
+    The file is one that the released code of these papers wrote.
 
     \b
     Examples:
@@ -93,16 +95,20 @@ def head(file: Path, out: Path, dataset: str, features: str | None, largest_labe
     click.echo(f"run folder: {run}")
 
 
-def _load(dataset: str, root: Path | None, labels: tuple[Path, ...], **_: Any) -> "vf.Dataset":
+def _create_store(
+    dataset: "str | vf.Dataset",
+    root: Path | None,
+    labels: tuple[Path, ...],
+    store: str,
+    storage_options: tuple[str, ...],
+) -> "vf.FeatureStore":
+    from vqafeat.store import store_path
     from vqafeat_cli.stores import labels_argument
 
-    return vf.load_dataset(dataset, root, labels_argument(labels))
-
-
-def _create(data: "vf.Dataset", store: str, storage_options: tuple[str, ...], **_: Any) -> "vf.FeatureStore":
-    from vqafeat.store import store_path
-
-    return vf.FeatureStore.create(store_path(parse_path(store, storage_options), data.name), data)
+    if isinstance(dataset, str):
+        dataset = vf.load_dataset(dataset, root, labels_argument(labels))
+    path = store_path(parse_path(store, storage_options), dataset.name)
+    return vf.FeatureStore.create(path, dataset)
 
 
 def _print_summary(store: StorePath, summary: "ImportSummary") -> int:
@@ -111,5 +117,5 @@ def _print_summary(store: StorePath, summary: "ImportSummary") -> int:
     if not summary.left_out:
         return 0
     left_out, first = len(summary.left_out), ", ".join(summary.left_out[:3])
-    click.echo(f"{left_out} videos left out, whose features are not finite (first: {first}).", err=True)
+    click.echo(f"{left_out} videos were left out: their features are not finite (first: {first}).", err=True)
     return options.FINISHED_WITH_FAILURES

@@ -1,12 +1,18 @@
 """`vqafeat list`."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
 
 import click
 from click import Choice
 
+from vqafeat.registry import Registry
 
-def _datasets() -> Iterable[tuple[str, str]]:
+Rows = Iterable[tuple[str, str]]  # name, and what it is
+
+
+def _datasets() -> Rows:
     from vqafeat.datasets import load_manifest, manifest_names
 
     for name in manifest_names():
@@ -15,81 +21,40 @@ def _datasets() -> Iterable[tuple[str, str]]:
         yield name, f"{manifest.title}: {manifest.score_name} {low:g} to {high:g}"
 
 
-def _backbones() -> Iterable[tuple[str, str]]:
+def _backbones() -> Rows:
     from vqafeat.backbones import BACKBONES
 
     for name in BACKBONES:
         backbone = BACKBONES.get(name)
+        clips = f"; {backbone.clips}" if backbone.clips else ""
         for key, variant in backbone.variants.items():
             width = 2 * sum(backbone.channels[tap] for tap in variant.taps)
-            clips = f"; {backbone.clips}" if backbone.clips else ""
-            yield (
-                f"{name}:{key}" if key else name,
-                f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}",
-            )
+            words = f"{width} channels (GAP ‖ GSP of {', '.join(variant.taps)}){clips}"
+            yield f"{name}:{key}" if key else name, words
 
 
-def _views() -> Iterable[tuple[str, str]]:
+def _views() -> Rows:
     from vqafeat.backbones.views import FRAME_RULES, VIEWS
 
-    yield from ((f"@{name}", VIEWS[name].described) for name in VIEWS)
-    yield from ((f"@{name}", FRAME_RULES[name].described) for name in FRAME_RULES)
+    yield from ((f"@{name}", view.described) for name, view in VIEWS.items())
+    yield from ((f"@{name}", rule.described) for name, rule in FRAME_RULES.items())
 
 
-def _heads() -> Iterable[tuple[str, str]]:
-    from vqafeat.heads import HEADS
-
-    return HEADS.summaries().items()
-
-
-def _losses() -> Iterable[tuple[str, str]]:
-    from vqafeat.losses import LOSSES
-
-    return LOSSES.summaries().items()
-
-
-def _label_scales() -> Iterable[tuple[str, str]]:
+def _label_scales() -> Rows:
     from vqafeat.losses.label_scaling import LABEL_SCALES
 
-    return ((name, LABEL_SCALES.get(name).described) for name in LABEL_SCALES)
+    return ((name, scale.described) for name, scale in LABEL_SCALES.items())
 
 
-def _recipes() -> Iterable[tuple[str, str]]:
-    from vqafeat.training import RECIPES
-
-    return RECIPES.summaries().items()
-
-
-def _samplings() -> Iterable[tuple[str, str]]:
-    from vqafeat.training import SAMPLINGS
-
-    return SAMPLINGS.items()
-
-
-def _orders() -> Iterable[tuple[str, str]]:
-    from vqafeat.training import ORDERS
-
-    return ORDERS.items()
-
-
-def _groupings() -> Iterable[tuple[str, str]]:
-    from vqafeat.evaluation import GROUPINGS
-
-    return GROUPINGS.summaries().items()
-
-
-def _image_sets() -> Iterable[tuple[str, str]]:
+def _image_sets() -> Rows:
     from vqafeat.pretraining.image_sets import IMAGE_SETS
 
     for name, reader in IMAGE_SETS.items():
-        yield (
-            name,
-            f"{reader.described}; "
-            f"{f'{reader.pairs} pairs' if reader.pairs else 'ten pairs a training image'}",
-        )
+        pairs = f"{reader.pairs} pairs" if reader.pairs else "ten pairs a training image"
+        yield name, f"{reader.described}; {pairs}"
 
 
-def _pretraining_recipes() -> Iterable[tuple[str, str]]:
+def _pretraining_recipes() -> Rows:
     from vqafeat.pretraining.config import PREPARATIONS, PRETRAINING_RECIPES
 
     for name in PRETRAINING_RECIPES:
@@ -99,25 +64,38 @@ def _pretraining_recipes() -> Iterable[tuple[str, str]]:
         yield name, f"Adam {recipe.learning_rate:g}, {recipe.epochs} epochs{head}; {seen}"
 
 
-def _tables() -> Iterable[tuple[str, str]]:
+def _tables() -> Rows:
     from vqafeat.paper_tables import table_summaries
 
     return table_summaries().items()
 
 
-_FUNCTIONS = (
-    *(_datasets, _backbones, _views, _heads, _losses, _label_scales, _recipes, _samplings, _orders),
-    *(_groupings, _image_sets, _pretraining_recipes, _tables),
-)
-LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
-    function.__name__[1:].replace("_", "-"): function for function in _FUNCTIONS
+def _summaries(module: str, table: str) -> Rows:
+    entries = getattr(import_module(f"vqafeat.{module}"), table)
+    return (entries.summaries() if isinstance(entries, Registry) else entries).items()
+
+
+LISTS: dict[str, Callable[[], Rows]] = {
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "views": _views,
+    "heads": partial(_summaries, "heads", "HEADS"),
+    "losses": partial(_summaries, "losses", "LOSSES"),
+    "label-scales": _label_scales,
+    "recipes": partial(_summaries, "training", "RECIPES"),
+    "samplings": partial(_summaries, "training", "SAMPLINGS"),
+    "orders": partial(_summaries, "training", "ORDERS"),
+    "groupings": partial(_summaries, "evaluation", "GROUPINGS"),
+    "image-sets": _image_sets,
+    "pretraining-recipes": _pretraining_recipes,
+    "tables": _tables,
 }
 
 
 @click.command(name="list")
 @click.argument("what", type=Choice(list(LISTS)))
 def listing(what: str) -> None:
-    """List the names that other commands take.
+    """List the names that the options of other commands accept.
 
     \b
     Example:

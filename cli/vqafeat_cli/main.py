@@ -1,4 +1,4 @@
-"""The group of all commands, and the exit code for each kind of ending.
+"""The command `vqafeat`: the group of all commands, and the exit codes.
 
 Exit codes: 0 done, 1 an expected error in one sentence, 2 usage, 3 finished with failures, 130 interrupted.
 Bugs keep their traceback.
@@ -32,13 +32,12 @@ from vqafeat_cli.show import show
 from vqafeat_cli.table import table
 from vqafeat_cli.verify import verify
 
-# Before torch is imported: its threads would otherwise spin while they wait for each other, which costs up to
-# ten times the time where another process wants the cores too, and gains nothing where none does.
+# Set before torch is imported. Threads that wait for each other would otherwise spin, which takes up to ten
+# times as long when another process uses the cores too, and gains nothing when none does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-
-# Spellings of version 1: they still work, but no help text shows them. They apply to commands that have the
-# new spelling and not the old one: `report --videos` is another option.
+# Spellings of version 1 still work, but no help text shows them. They apply to commands that have the new
+# spelling and not the old one: `report --videos` is another option.
 FORMER_OPTIONS = {
     "--bucket-batches": "--length-bucket-size",
     "--engine": "--backend",
@@ -54,7 +53,7 @@ FORMER_OPTIONS = {
 
 
 class _Group(click.Group):
-    """Commands that also accept the former spellings of their options."""
+    """A group whose commands also accept the former spellings of their options."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -73,7 +72,7 @@ def _present_spelling(argument: str, known: Collection[str]) -> str:
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120, "show_default": True}
 
-_PLUGIN = "Python file that registers backbones, heads or losses; may be given several times."
+_PLUGIN = "Python file that registers backbones, heads or losses; repeatable."
 
 
 @click.group(cls=_Group, context_settings=_SETTINGS)
@@ -83,7 +82,7 @@ def cli(plugins: tuple[Path, ...]) -> None:
     """Extract per-frame deep features of videos once, and train video quality models on them in minutes.
 
     \b
-    Example, on the data set that comes with the tool:
+    Example on a generated data set:
       vqafeat demo
     """
     for plugin in plugins:
@@ -111,13 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except BrokenPipeError:
         code = 0
-    except VqafeatError as error:
-        code = _print_error(error)
-    except network_errors() as error:
-        code = _print_error(error)
+    except (VqafeatError, *network_errors()) as error:  # type: ignore[misc]
+        click.echo(f"Error: {error}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _print_error(error: Exception) -> int:
-    click.echo(f"Error: {error}", err=True)
-    return 1

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that one name means one thing everywhere."""
+"""Options that several commands share: one name has one meaning and one help text."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import Choice, IntRange, option
 
+from vqafeat import remote
+from vqafeat.cluster import ClusterOptions
 from vqafeat.errors import ArgumentError
-from vqafeat.remote import StorePath
+from vqafeat.system import device_named, parse_bytes
 
 if TYPE_CHECKING:
     import torch
 
-    from vqafeat.cluster import ClusterOptions
     from vqafeat.extraction.pipeline import Resources
 
 FINISHED_WITH_FAILURES = 3
 PATH = click.Path(path_type=Path)
-MAPPINGS = "logistic-increasing, logistic, logistic-li or none"
-A_GPU = "[default: a GPU where there is one]"
-ONLY_ONE = "[default: the only one in the store]"
-
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 flag, several = partial(option, is_flag=True), partial(option, multiple=True)
+amount_option = partial(option, type=parse_bytes, metavar="AMOUNT")  # the command gets bytes
 
 
 def together(*options: Decorator) -> Decorator:
@@ -39,27 +38,17 @@ def together(*options: Decorator) -> Decorator:
     return add
 
 
-def _parse_amount(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    from vqafeat.system import parse_bytes
-
-    if parameter.name == "cache" and text == "none":
-        return 0
-    return None if text is None else parse_bytes(text)
-
-
-def amount_option(name: str, help: str, **settings: Any) -> Decorator:
-    """Return an option for an amount of memory, such as 16G; the command gets bytes."""
-    return option(name, callback=_parse_amount, help=help, **{"metavar": "AMOUNT", **settings})
-
+A_GPU = "[default: cuda if available, else cpu]"
+_DEVICE = f"Device of the networks: cpu, cuda or cuda:NUMBER; extract and pretrain take several.  {A_GPU}"
+_JOBS = "Processes that share the splits of a fit.  [default: one per core]"
+MAPPING = "Mapping before PLCC and RMSE: logistic-increasing, logistic, logistic-li or none."
+_PRECISION = "Floating-point precision of the networks.  [default: fp32 on a CPU, fp16 on a GPU]"
+_WEIGHTS = "Weights of the network NAME, or of all networks; repeatable.  [default: imagenet]"
 
 json_option = flag("--json", "json", help="Print the result as JSON.")
-_DEVICE = f"cpu, cuda or cuda:NUMBER; several devices share the work.  {A_GPU}"
 device_option = option("--device", metavar="NAME[,NAME…]", help=_DEVICE)
-_PRECISION = "Precision of the networks, mixed below fp32.  [default: fp32 on a CPU, fp16 on a GPU]"
 precision_option = option("--precision", type=Choice(["fp32", "fp16", "bf16"]), help=_PRECISION)
-_JOBS = "Processes that share the splits of a fit.  [default: the number of cores]"
 jobs_option = option("--jobs", type=IntRange(1), help=_JOBS)
-_WEIGHTS = "Weights of one network, or of all.  [default: imagenet]"
 weights_option = several("--weights", metavar="[NAME=]FILE|imagenet|random[:SEED]", help=_WEIGHTS)
 
 
@@ -73,64 +62,63 @@ def network_weights(values: Sequence[str], feature_sets: Iterable[str]) -> dict[
 
 # data sets and stores ------------------------------------------------------------------------------------
 
-_ROOT = "[default: VQAFEAT_DATA/<data set>, or the CSV's folder]"
-_STORAGE = "Setting of an object store, such as endpoint_url=http://127.0.0.1:9000; repeatable. Credentials "
-_STORAGE += "come from the environment."
+_CACHE = "Disk space for local copies of remote stores, or none.  [default: half of the free space]"
+_DATASET = "Known data set, manifest (.toml), or CSV with the columns video,mos[,content,split]."
+_LABELS = "Label file; repeatable.  [default: those of the manifest, in --root]"
+ONLY_ONE = "[default: the only one in the store]"
+_ROOT = "[default: VQAFEAT_DATA/<data set>, or the folder of the CSV]"
+_SEVERAL = f"Data set in the store; repeat it to train on several.  {ONLY_ONE}"
+_STORAGE = "Setting of the object store, such as endpoint_url=URL, except credentials; repeatable."
 _STORE = "Folder of the feature stores, or s3://bucket/prefix."
-_CACHE = "Most disk space for local copies of stores at a URL, below $XDG_CACHE_HOME/vqafeat.  "
-_CACHE += "[default: half of what is free]"
-_LABELS = "Label file; repeat it for files that belong together.  "
-_LABELS += "[default: the manifest's, below the root]"
-_DATASET = "A known data set, a manifest (.toml), or your own CSV (video,mos[,content,split])."
-_SEVERAL = f"Data set of the store; repeat it to train on several together.  {ONLY_ONE}"
-_STORED = f"Data set of the store, as in `extract`.  {ONLY_ONE}"
 _VIDEOS = f"Folder of the videos, or s3://bucket/prefix.  {_ROOT}"
+
+
+def _cache_bytes(amount: str) -> int:
+    return 0 if amount == "none" else parse_bytes(amount)
+
 
 storage_option = several("--storage-option", "storage_options", metavar="NAME=VALUE", help=_STORAGE)
 _store = option("--store", default="features", metavar="FOLDER|URL", help=_STORE)
 store_option = together(_store, storage_option)
-cache_option = amount_option("--cache", _CACHE, metavar="AMOUNT|none")
+cache_option = option("--cache", type=_cache_bytes, metavar="AMOUNT|none", help=_CACHE)
 dataset_option = option("--dataset", required=True, metavar="NAME|FILE", help=_DATASET)
-stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=_STORED)
+stored_dataset_option = option("--dataset", metavar="NAME|FILE", help=f"Data set in the store.  {ONLY_ONE}")
 datasets_option = several("--dataset", "datasets", metavar="NAME|FILE", help=_SEVERAL)
 root_option = option("--root", type=PATH, help=f"Folder of the label files.  {_ROOT}")
 video_root_option = option("--root", metavar="FOLDER|URL", help=_VIDEOS)
 labels_option = several("--labels", type=PATH, help=_LABELS)
 
 
-def parse_paths(texts: Mapping[str, str | None], storage_options: Sequence[str]) -> dict[str, StorePath]:
+def parse_paths(
+    texts: Mapping[str, str | None], storage_options: Sequence[str]
+) -> dict[str, remote.StorePath]:
     """Return the local paths and URLs of those arguments that were given."""
-    from vqafeat import remote
-
     given = {name: text for name, text in texts.items() if text is not None}
     return dict(zip(given, remote.parse_paths(list(given.values()), storage_options), strict=True))
 
 
-# what an extraction may use --------------------------------------------------------------------------------
+# resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = "Most frames per batch on a GPU in fp16 or bf16; otherwise frames are computed one by one.  "
-_BATCH += "[default: as many as --memory allows]"
-_WORKERS = "Decoding processes; 0 decodes in the main process, where a crash of the decoder ends the run.  "
-_WORKERS += "[default: 2 for a CPU, one per core for a GPU]"
-_TIMEOUT = "Seconds without a decoded frame after which a video fails."
-_DECODER = "nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU, and is checked against the CPU."
+_BATCH = "Most frames per batch, for fp16 or bf16 on a GPU; else 1.  [default: as many as fit in --memory]"
+_DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
+_WORKERS = "Decoding processes; 0 decodes in the main process.  [default: 2 on a CPU, one per core on a GPU]"
 
 compute_options = together(
     device_option,
     option("--batch", "batch_frames", type=IntRange(1), help=_BATCH),
     option("--workers", type=IntRange(0), help=_WORKERS),
-    amount_option("--memory", "Memory limit, for example 16G.  [default: 4/5 of what is free]"),
-    option("--timeout", "timeout_seconds", default=120.0, help=_TIMEOUT),
+    amount_option("--memory", help="Memory limit, such as 16G.  [default: 4/5 of the free memory]"),
+    option(
+        "--timeout", "timeout_seconds", default=120.0, help="Seconds without a frame until a video fails."
+    ),
     option("--decoder", type=Choice(["cpu", "nvdec"]), default="cpu", help=_DECODER),
     option("--max-pixels", type=IntRange(1), help="Refuse videos with larger frames.  [default: twice 8K]"),
-    option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2 000 000]"),
+    option("--max-frames", type=IntRange(1), help="Refuse longer videos.  [default: 2000000]"),
 )
 
 
 def devices(names: str | None) -> list["torch.device"]:
     """Return the devices that `--device` names."""
-    from vqafeat.system import device_named
-
     return [device_named(name) for name in names.split(",")] if names else [device_named(None)]
 
 
@@ -141,7 +129,7 @@ def resources(
     decoder: str,
     max_pixels: int | None,
     max_frames: int | None,
-    ray: "ClusterOptions | None" = None,
+    ray: ClusterOptions | None = None,
     **rest: Any,
 ) -> "Resources":
     """Return the values of `compute_options` for the first device of this machine, or for a Ray worker."""
@@ -150,7 +138,6 @@ def resources(
     from vqafeat.extraction.pipeline import Resources
     from vqafeat.video.frame import DecodeLimits
 
-    limits = DecodeLimits()
     if ray is None:
         first = devices(device)[0]
         default_workers = 2 if first.type == "cpu" else len(os.sched_getaffinity(0))
@@ -158,6 +145,7 @@ def resources(
         # this machine may have no GPU; a worker without one processes one video at a time
         first = torch.device(ray.device_name)
         default_workers = 1 if first.type == "cpu" else max(1, int(ray.cpus_per_worker))
+    limits = DecodeLimits()
     return Resources(
         device=first,
         workers=default_workers if workers is None else workers,
@@ -170,46 +158,42 @@ def resources(
 
 # a Ray cluster ---------------------------------------------------------------------------------------------
 
-_BACKEND = "Where the work runs: this machine, or a Ray cluster."
-_ADDRESS = "Address of the cluster.  [default: RAY_ADDRESS, else the one on this machine, else a new one]"
+_ADDRESS = (
+    "Address of the Ray cluster.  [default: RAY_ADDRESS, else a cluster on this machine, else a new one]"
+)
+_GPUS = "GPUs that each Ray worker reserves; with 0.5, two share one.  [default: 0]"
 _STARTUP = "Seconds to wait while no Ray worker can start.  [default: 600]"
-_RAY_WORKERS = "Concurrent workers on the cluster.  [default: as many as fit]"
-_GPUS = "GPUs that a Ray worker reserves; 0.5 shares one.  [default: 0]"
 
 cluster_options = together(
-    option("--backend", type=Choice(["local", "ray"]), default="local", help=_BACKEND),
+    option("--backend", type=Choice(["local", "ray"]), default="local", help="Run here or on a Ray cluster."),
     option("--address", metavar="HOST:PORT", help=_ADDRESS),
-    option("--ray-workers", type=int, help=_RAY_WORKERS),
-    option("--cpus-per-worker", type=float, help="Cores that a Ray worker reserves.  [default: 1]"),
+    option("--ray-workers", type=int, help="Ray workers that run at once.  [default: as many as fit]"),
+    option("--cpus-per-worker", type=float, help="CPU cores that each Ray worker reserves.  [default: 1]"),
     option("--gpus-per-worker", type=float, help=_GPUS),
-    option("--retries", type=int, help="Retries of the work of a Ray worker that died.  [default: 2]"),
+    option("--retries", type=int, help="Retries of a task whose Ray worker died.  [default: 2]"),
 )
 startup_timeout_option = option("--startup-timeout", "startup_timeout_seconds", type=float, help=_STARTUP)
 _WORKER_PARAMETERS = ("ray_workers", "cpus_per_worker", "gpus_per_worker", "retries")
 _CLUSTER_PARAMETERS = ("address", *_WORKER_PARAMETERS, "startup_timeout_seconds")
 
 
-def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> "ClusterOptions | None":
+def take_cluster(values: dict[str, Any], local: Mapping[str, object]) -> ClusterOptions | None:
     """Remove the values of `cluster_options` from a command's values and return them; None for `local`.
 
-    Args:
-        values: of the command's parameters.
-        local: values of options that are for one machine, which --backend ray refuses.
+    `local` has the values of options for a single machine, which --backend ray refuses.
     """
-    from vqafeat.cluster import ClusterOptions
-
     backend = values.pop("backend")
     taken = {name: values.pop(name, None) for name in _CLUSTER_PARAMETERS}
     given = {name: value for name, value in taken.items() if value is not None}
-    if backend == "local":
-        if given:
-            name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
-            next_step = "add --backend ray, or leave it out"
-            raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
-        return None
-    for name, value in local.items():
-        if value is not None:
-            workers = "whose workers follow from --cpus-per-worker and --gpus-per-worker"
-            local_only = f"{name} is '{value}', which is for one machine"
-            raise ArgumentError(f"{local_only}, but the backend is 'ray', {workers}; leave it out.")
-    return ClusterOptions(**{"workers" if name == "ray_workers" else name: given[name] for name in given})
+    if backend == "ray":
+        for name, value in local.items():
+            if value is not None:
+                problem = f"{name} is '{value}', which is for one machine, but the backend is 'ray', whose"
+                workers = "workers follow from --cpus-per-worker and --gpus-per-worker"
+                raise ArgumentError(f"{problem} {workers}; leave it out.")
+        return ClusterOptions(workers=given.pop("ray_workers", None), **given)
+    if given:
+        name = "--" + next(iter(given)).removesuffix("_seconds").replace("_", "-")
+        next_step = "add --backend ray, or leave it out"
+        raise ArgumentError(f"{name} is for a cluster, but the backend is 'local'; {next_step}.")
+    return None

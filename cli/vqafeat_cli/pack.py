@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from vqafeat.store.pack import PackResult
 
 
-_out_option = option("--out", metavar="PATH|URL", help="Where to write.  [default: in place of STORE]")
-_LEAVE_OUT = "Leave out incomplete or damaged entries and list them, instead of refusing the store."
-_skip_missing_option = flag("--skip-missing", help=_LEAVE_OUT)
+_SKIP = "Leave out and list incomplete or damaged entries, instead of refusing the store."
+_out_option = option("--out", metavar="PATH|URL", help="Store to write.  [default: replace STORE]")
+_skip_missing_option = flag("--skip-missing", help=_SKIP)
 
 
 @click.command()
 @click.argument("store")
 @_out_option
 @storage_option
-@amount_option("--shard-size", "Most bytes of features in one shard, which is one file.", default="64M")
+@amount_option("--shard-size", default="64M", help="Largest size of a shard of features, which is one file.")
 @_skip_missing_option
 def pack(
     store: str, out: str | None, storage_options: tuple[str, ...], shard_size: int, skip_missing: bool
 ) -> None:
-    """Turn a finished store into one sharded array per feature set: a few files instead of thousands.
+    """Pack a finished store into a few large files.
 
-    Every command reads a packed store, but none can write to it; `vqafeat unpack` turns it back. The result
-    is read and compared before it replaces STORE, and an interruption at any time loses nothing. Do not pack
-    or unpack while a fit reads the store.
+    A packed store has one sharded array per feature set instead of thousands of files. Every command reads
+    it, but none writes to it; `vqafeat unpack` turns it back. The result is read and compared before it
+    replaces STORE, and an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def pack(
 @storage_option
 @_skip_missing_option
 def unpack(store: str, out: str | None, storage_options: tuple[str, ...], skip_missing: bool) -> None:
-    """Turn a packed store into a writable one with the same content.
+    """Turn a packed store back into a writable one.
 
     \b
     Example:

@@ -1,6 +1,5 @@
 """`vqafeat predict`."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,30 +7,28 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import IntRange, option
 
-from vqafeat.io import json_text
+from vqafeat.io import json_text, write_csv
 from vqafeat_cli import options
 from vqafeat_cli.options import PATH, flag
 
 if TYPE_CHECKING:
     from vqafeat.datasets import RawGeometry
     from vqafeat.evaluation.predict import ScoredVideo
-_SCALE = "Data set of the run on whose label scale the scores are.  [default: the first]"
-_CURVES = "Also write the scores of each video's frames as CSV and PNG, with the worst and best moments."
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("videos", nargs=-1, required=True, type=PATH)
-@option("--split", type=IntRange(0), help="Use the head of this split.  [default: the mean over all heads]")
-@option("--score-scale", metavar="DATASET", help=_SCALE)
+@option("--split", type=IntRange(0), help="Use only the head of this split.  [default: mean of all heads]")
+@option("--score-scale", metavar="DATASET", help="Data set whose label scale is used.  [default: the first]")
 @options.weights_option
 @options.compute_options
-@option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Of .yuv files, for example 1920x1080:yuvj420p@30.")
-@flag("--per-frame", help=_CURVES)
+@option("--raw", metavar="WIDTHxHEIGHT:FORMAT@RATE", help="Format of .yuv files, such as 640x480:yuv420p@30.")
+@flag("--per-frame", help="Also write the scores of the frames to CSV and PNG files.")
 @option("--out", type=PATH, default=".", help="Folder for the files of --per-frame.")
-@flag("--any-features", help="Allow other networks or decoders than the training's.")
-@flag("--uncalibrated", help="Print the heads' own output, not on the labels' scale.")
-@flag("--held-out", help="Score a video of the run only by heads that were not fitted on it.")
+@flag("--any-features", help="Allow features that are computed differently from those in training.")
+@flag("--uncalibrated", help="Print the output of the heads, which is not on the label scale.")
+@flag("--held-out", help="Use only heads that were not trained or validated on the video.")
 @options.json_option
 def predict(
     run: Path,
@@ -48,12 +45,12 @@ def predict(
     json: bool,
     **compute: Any,
 ) -> int:
-    """Score videos, or all videos of folders, with the heads of a run.
+    """Score videos, or all videos in folders, with the heads of a run.
 
-    Scores are on the scale of the run's labels: each head's output is calibrated on the validation videos of
-    its split, or on its training videos if there are none. Several heads give a mean with its deviation and
-    range. A warning follows if the heads disagree, if the run was trained on the video, or if the video's
-    features are unlike those of all training videos.
+    Scores are on the scale of the run's labels: the output of each head is calibrated on the validation
+    videos of its split, or on the training videos if there are none. With several heads, the mean is printed
+    with its standard deviation and range. A warning is printed if the heads disagree, if the run was trained
+    on the video, or if the features of the video are unlike those of all training videos.
 
     \b
     Examples:
@@ -72,8 +69,7 @@ def predict(
     all_weights = options.network_weights(weights, split_feature_sets(model.config.feature_sets))
     scorer = Scorer(model, all_weights, split, any_features, held_out)
     if not scorer.checks.fitted_on:
-        unknown = "the run does not record its video files; training videos are not detected"
-        click.echo(f"note: {unknown}.", err=True)
+        click.echo("note: the run does not record its videos; training videos are not detected.", err=True)
     rows, failed, names = [], 0, Counter(path.name for path in files)
     for path, scored in scorer.score_all(files, geometry, options.resources(**compute)):
         if isinstance(scored, VideoError):
@@ -86,7 +82,7 @@ def predict(
         for warning in scored.warnings:
             click.echo(f"warning: {path}: {warning}", err=True)
         if per_frame:
-            # files of one name from several folders are distinguished by their number in the output
+            # a number distinguishes files that have the same name in several folders
             prefix = f"{len(rows):03d}-" if names[path.name] > 1 else ""
             _write_curve(scored, out, f"{prefix}{path.name}", geometry)
     if json:
@@ -97,7 +93,7 @@ def predict(
 
 
 def score_text(scored: "ScoredVideo") -> str:
-    """Return a score, with the deviation and range of several heads."""
+    """Return a score; of several heads also the standard deviation and the range."""
     heads = scored.head_scores
     if len(heads) == 1:
         return f"{scored.score:.4g}"
@@ -106,25 +102,27 @@ def score_text(scored: "ScoredVideo") -> str:
 
 
 def _as_json(scored: "ScoredVideo") -> dict[str, Any]:
-    heads = scored.head_scores
-    spread = {"std": scored.std, "low": float(heads.min()), "high": float(heads.max())}
-    scale = {"scale": scored.scale, "calibrated": scored.calibrated}
-    by_split = dict(zip(map(str, scored.splits), heads.tolist(), strict=True))
-    values = {"video": str(scored.path), "score": scored.score, **spread, **scale, "heads": by_split}
-    return {**values, "warnings": scored.warnings}
+    heads = scored.head_scores.tolist()
+    return {
+        "video": str(scored.path),
+        "score": scored.score,
+        "std": scored.std,
+        "low": min(heads),
+        "high": max(heads),
+        "scale": scored.scale,
+        "calibrated": scored.calibrated,
+        "heads": dict(zip(map(str, scored.splits), heads, strict=True)),
+        "warnings": scored.warnings,
+    }
 
 
 def _write_curve(scored: "ScoredVideo", out: Path, stem: str, raw: "RawGeometry | None") -> None:
     from vqafeat.plots import plot_frame_curve, worst_and_best
     from vqafeat.video.files import read_frames
 
-    out.mkdir(parents=True, exist_ok=True)
     table = out / f"{stem}.frames.csv"
     columns = (scored.frames.tolist(), scored.seconds.tolist(), scored.frame_scores.tolist())
-    with table.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["frame", "seconds", "score"])
-        writer.writerows(zip(*columns, strict=True))
+    write_csv(table, ["frame", "seconds", "score"], zip(*columns, strict=True))
     moments = {int(scored.frames[index]) for index in worst_and_best(scored).values()}
     plot = plot_frame_curve(scored, out / f"{stem}.frames.png", read_frames(scored.path, moments, raw))
     click.echo(f"curve: {table}, {plot}", err=True)

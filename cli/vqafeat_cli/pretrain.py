@@ -10,27 +10,26 @@ from click import IntRange, option
 from vqafeat.io import json_text
 from vqafeat_cli.options import PATH, device_option, devices, flag, json_option, precision_option, several
 
-_IMAGES = "Labelled images: a known set (`vqafeat list image-sets`) in its folder, or your CSV "
-_IMAGES += "(image,mos,std[,content]). Repeatable."
-_PAIRS = "Pairs to draw from every set, or from one.  [default: the papers' numbers; otherwise ten per "
-_PAIRS += "training image]"
+_IMAGES = "Labelled image set (see `vqafeat list image-sets`), or CSV image,mos,std[,content]; repeatable."
+_PAIRS = "Pairs to draw per image set; repeatable.  [default: as published, or ten per training image]"
+_RECIPE = "[default: from the recipe]"
 
 
 @click.command()
-@option("--backbone", required=True, metavar="NAME", help="Network to train: resnet18, resnet34 or resnet50.")
+@option("--backbone", required=True, metavar="NAME", help="Network: resnet18, resnet34 or resnet50.")
 @several("--images", required=True, metavar="NAME=FOLDER|NAME=FILE.csv", help=_IMAGES)
 @option("--weights", default="imagenet", metavar="FILE|imagenet|random[:SEED]", help="Initial weights.")
 @several("--pairs", metavar="NUMBER|NAME=NUMBER", help=_PAIRS)
-@option("--validation-percent", default=20, help="Share of a set's contents for validation; 0 for none.")
-@option("--recipe", default="li-released", help="The values below; `vqafeat list pretraining-recipes`.")
-@option("--learning-rate", type=float, help="Over the recipe's.")
-@option("--epochs", type=int, help="Epochs of both phases, over the recipe's.")
-@option("--head-epochs", type=int, help="First epochs, of the quality head alone, over the recipe's.")
-@option("--batch-size", type=int, help="Pairs per step, over the recipe's.")
-@option("--head-batch-size", type=int, help="Pairs per step of the first epochs, over the recipe's.")
-@option("--short-side", type=int, help="Pixels of the short side of images, over the recipe's.")
-@option("--crop-side", type=int, help="Pixels of the side of the crops, over the recipe's.")
-@option("--seed", default=0, type=IntRange(0), help="The same seed gives the same file.")
+@option("--validation-percent", default=20, help="Share of contents for validation, in percent; 0 for none.")
+@option("--recipe", default="li-released", help="Training settings; see `vqafeat list pretraining-recipes`.")
+@option("--learning-rate", type=float, help=f"Initial learning rate.  {_RECIPE}")
+@option("--epochs", type=int, help=f"Total number of epochs.  {_RECIPE}")
+@option("--head-epochs", type=int, help=f"First epochs, which train only the quality head.  {_RECIPE}")
+@option("--batch-size", type=int, help=f"Pairs per batch.  {_RECIPE}")
+@option("--head-batch-size", type=int, help=f"Pairs per batch in the --head-epochs.  {_RECIPE}")
+@option("--short-side", type=int, help=f"Short side of the resized images, in pixels.  {_RECIPE}")
+@option("--crop-side", type=int, help=f"Side of the square crops, in pixels.  {_RECIPE}")
+@option("--seed", default=0, type=IntRange(0), help="Random seed of the pairs and the training.")
 @device_option
 @precision_option
 @option("--workers", type=IntRange(0), help="Processes that load images.  [default: one per core]")
@@ -53,17 +52,15 @@ def pretrain(
     json: bool,
     **overrides: Any,
 ) -> None:
-    """Train a ResNet to rank pairs of labelled images by quality, for features that reflect distortions
-    (UNIQUE; Li et al., section III-A).
+    """Train a network to rank pairs of images by quality.
 
-    The result is the weights of `iqa-BACKBONE`. The same command resumes a stopped run from its last whole
-    epoch.
+    The result is the weights of the network `iqa-BACKBONE`, whose features reflect distortions (UNIQUE; Li et
+    al., section III-A). The same command resumes a stopped run after its last complete epoch.
 
     \b
-    Example:
+    Examples:
       vqafeat pretrain --backbone resnet50 --images bid=BID --images clive=ChallengeDB_release \\
-          --images koniq=koniq10k --images spaq=SPAQ \\
-          --out iqa-resnet50.safetensors
+          --images koniq=koniq10k --images spaq=SPAQ --out iqa-resnet50.safetensors
       vqafeat extract --dataset konvid --backbone iqa-resnet50 --weights iqa-resnet50=iqa-resnet50.safetensors
     """
     from vqafeat.backbones.network import resolve_precision
@@ -76,8 +73,9 @@ def pretrain(
     from vqafeat.pretraining.trainer import ComputeOptions
     from vqafeat_cli.console import progress_bar, run_shown
 
-    changes = {name: value for name, value in overrides.items() if value is not None}
-    config = PRETRAINING_RECIPES.get(recipe).overridden(changes)
+    config = PRETRAINING_RECIPES.get(recipe).overridden(
+        {name: value for name, value in overrides.items() if value is not None}
+    )
     used = tuple(devices(device))
     loaders = usual_workers() if workers is None else workers
     computing = ComputeOptions(used, resolve_precision(precision, used[0]), loaders)
@@ -88,7 +86,7 @@ def pretrain(
     prepare_out(out, overwrite)
     paths = [image.path for item in sets for image in item.image_set.images]
     with progress_bar("checking images", len(paths)) as update:
-        check_images(paths, max(computing.workers, 1), lambda done: update(completed=done))
+        check_images(paths, max(loaders, 1), lambda done: update(completed=done))
     network = run_shown(request)
     result, digest = network.result, network.weights_sha256
     if json:

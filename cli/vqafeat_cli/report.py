@@ -10,13 +10,13 @@ from vqafeat_cli.options import PATH, flag, parse_paths, storage_option
 
 @click.command()
 @click.argument("inputs", metavar="RUN|TABLE.json [RUN|TABLE.json …]", nargs=-1, required=True, type=PATH)
-@option("--out", type=PATH, default="report.html", help="Page to write.")
-@option("--store", metavar="FOLDER|URL", help="Where feature stores are; adds curves of the frames' scores.")
+@option("--out", type=PATH, default="report.html", help="HTML page to write.")
+@option("--store", metavar="FOLDER|URL", help="Folder of the feature stores; adds the scores of frames.")
 @storage_option
-@option("--videos", type=PATH, help="Folder of the video files, which the page then plays.")
-@option("--curves", default=20, type=IntRange(0), help="Videos of each run that get a curve, worst first.")
-@option("--plots", type=PATH, help="Folder for PNG plots of each run's calibrated scores and training.")
-@option("--title", help="Title of the page.  [default: the runs' names]")
+@option("--videos", type=PATH, help="Folder of the videos; adds players to the page.")
+@option("--curves", default=20, type=IntRange(0), help="Videos per run with frame scores, worst first.")
+@option("--plots", type=PATH, help="Folder for PNG plots of the calibrated scores and the training of runs.")
+@option("--title", help="Title of the page.  [default: the names of the runs]")
 @flag("--overwrite", help="Replace an existing page.")
 def report(
     inputs: tuple[Path, ...],
@@ -29,15 +29,15 @@ def report(
     title: str | None,
     overwrite: bool,
 ) -> None:
-    """Write an HTML page about finished runs: metrics, calibrated scores against labels, the largest errors,
-    training, and configuration.
+    """Write an HTML page about finished runs and tables.
 
-    Scores are on the scale of the labels, and an error is score minus label. A table that `vqafeat table NAME
-    --json --out FOLDER` wrote is shown with its runs, measured next to published figures.
+    The page shows the metrics of each run, calibrated scores against labels, the largest errors (score minus
+    label), the training curves, and the configuration. A table that `vqafeat table NAME --json --out FOLDER`
+    wrote is shown with its runs, measured next to published figures.
 
-    The page is a single file that loads nothing from the network. With --videos it plays the video files, as
-    long as it stays where it was written; with --store each run's worst videos have the score of each frame,
-    tied to the player.
+    The page is a single file that loads nothing from the network. With --videos it plays the video files as
+    long as it is not moved. With --store it shows the score of each frame of the worst videos of each run,
+    synchronized with the player.
 
     \b
     Examples:

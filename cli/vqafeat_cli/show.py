@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click import option
@@ -12,21 +12,14 @@ from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, parse_path
 from vqafeat_cli.options import flag, storage_option
 
-if TYPE_CHECKING:
-    from vqafeat.datasets import Video
-
-WIDTH = 19  # of the column before the values
-
 
 @click.command()
 @click.argument("path", metavar="STORE|RUN")
 @storage_option
-@flag("--digest", help="Read the whole store and print the digest of its content.")
-@option("--video", metavar="NAME", help="Show where this video's file, frames and features came from.")
+@flag("--digest", help="Read the whole store and print the digest of its content, which packing keeps.")
+@option("--video", metavar="NAME", help="Show the origin of the file, frames and features of this video.")
 def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str | None) -> None:
-    """Show what a store or a run folder holds, and where its numbers came from.
-
-    The digest of a store's content is the same after packing.
+    """Show the content and the provenance of a store or a run folder.
 
     \b
     Examples:
@@ -34,16 +27,15 @@ def show(path: str, storage_options: tuple[str, ...], digest: bool, video: str |
       vqafeat show features/konvid.zarr --video 7734711690.mp4
       vqafeat show runs/konvid-resnet50-sub-gru
     """
-
     folder = parse_path(path, storage_options)
     if isinstance(folder, Path) and (folder / "config.json").is_file():
         if digest or video:
             raise click.UsageError(f"'{path}' is a run; --digest and --video are for stores: leave them out.")
-        lines = run_lines(vf.Run(folder))
+        lines = _run_lines(vf.Run(folder))
     elif digest and video is not None:
         raise click.UsageError("--digest is of a whole store and --video of one video; leave one out.")
     else:
-        lines = store_lines(folder, digest) if video is None else video_lines(folder, video)
+        lines = _store_lines(folder, digest) if video is None else _video_lines(folder, video)
     for text in lines:
         click.echo(text)
 
@@ -55,8 +47,7 @@ def stores_at(path: StorePath) -> Sequence[StorePath]:
     return stores_in(path) or [path]
 
 
-def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
-    """Yield what stores hold, and the identities of their feature sets."""
+def _store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
     from vqafeat.store import content_digest
 
     for store in map(vf.FeatureStore.open, stores_at(folder)):
@@ -64,17 +55,17 @@ def store_lines(folder: StorePath, digest: bool) -> Iterator[str]:
         labels = f"{_labels(dataset)} from {dataset.label_list}"
         yield f"{store.path}: {dataset.title}, {len(dataset.videos)} videos, {labels}"
         yield f"  layout: {store.layout.name}"
-        yield from [f"  content: {content_digest(store)}"] if digest else []
-        yield from [f"  scale: {dataset.scale}"] if dataset.scale else []
+        if digest:
+            yield f"  content: {content_digest(store)}"
+        if dataset.scale:
+            yield f"  scale: {dataset.scale}"
         for name in store.feature_sets():
             yield f"  {name}: {len(store.complete_videos(name))} videos complete"
             for key, value in store.identity(name).as_dict().items():
                 yield f"    {key:16} {value}"
 
 
-def video_lines(folder: StorePath, name: str) -> Iterator[str]:
-    """Yield where the label, file, frames and features of a video came from, in each store that has it."""
-
+def _video_lines(folder: StorePath, name: str) -> Iterator[str]:
     stores = list(map(vf.FeatureStore.open, stores_at(folder)))
     holders = [(store, video) for store in stores for video in store.dataset.videos if video.name == name]
     if not holders:
@@ -82,42 +73,36 @@ def video_lines(folder: StorePath, name: str) -> Iterator[str]:
         next_step = f"give a name as the label list writes it, such as '{example}'"
         raise StoreError(f"{paths} has no video '{name}'; {next_step}.")
     for store, video in holders:
-        yield from _video_of_store(store, video)
+        yield f"{store.path}, {name}"
+        part = f", official part {video.split}" if video.split else ""
+        label = f"{store.dataset.score_name} {video.mos:g} of {store.dataset.label_list}"
+        yield _line("label", f"{label}, content {video.content}{part}")
+        source, seconds = store.source(name), store.seconds(name)
+        if source is None or seconds is None:
+            yield _line("file", "not known: its features were imported, or are not extracted yet")
+        else:
+            yield _line("file", _pairs(source))
+            yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds")
+        for feature_set in store.feature_sets():
+            if store.stored(feature_set, name) is None:
+                yield _line(feature_set, "not stored")
+                continue
+            rows = store.read(feature_set, name).values
+            shape = f"{rows.shape[0]} rows of {rows.shape[1]} channels, {rows.dtype}"
+            yield _line(feature_set, f"{shape}; {_identity(store.identity(feature_set).as_dict())}")
 
 
-def _video_of_store(store: "vf.FeatureStore", video: "Video") -> Iterator[str]:
-    dataset, name = store.dataset, video.name
-    yield f"{store.path}, {name}"
-    part = f", official part {video.split}" if video.split else ""
-    label = f"{dataset.score_name} {video.mos:g} of {dataset.label_list}"
-    yield _line("label", f"{label}, content {video.content}{part}")
-    source, seconds = store.source(name), store.seconds(name)
-    if source is None or seconds is None:
-        yield _line("file", "not known: its features were imported, or are not extracted yet")
-    else:
-        yield _line("file", _pairs(source))
-        yield _line("frames", f"{len(seconds)}, {seconds[0]:.3f} to {seconds[-1]:.3f} seconds")
-    for feature_set in store.feature_sets():
-        if store.stored(feature_set, name) is None:
-            yield _line(feature_set, "not stored")
-            continue
-        rows = store.read(feature_set, name).values
-        shape = f"{rows.shape[0]} rows of {rows.shape[1]} channels, {rows.dtype}"
-        yield _line(feature_set, f"{shape}; {_identity(store.identity(feature_set).as_dict())}")
-
-
-def run_lines(run: "vf.Run") -> Iterator[str]:
-    """Yield what a run measured, and the configuration behind its numbers."""
+def _run_lines(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.results import CONFIG, SPLITS
 
     config = run.config
     yield f"{run.path}: {config.head} on {config.feature_sets} of {config.dataset}, by {config.origin}"
-    yield from _metrics(run)
+    yield from _metrics_lines(run)
     recipe = f"recipe {config.recipe['name']}, " if config.recipe else ""
     options = _pairs(config.options) or "no options"
     yield _line("heads", f"{config.splits}, one a split, in weights/; {recipe}seed {config.seed}; {options}")
     for name, value in config.recipe.items():
-        yield f"    {name:{WIDTH}} {value}"
+        yield f"  {_line(name, str(value))}"
     frames = config.frame_input
     draws = f"{frames.draws} draw{'s' * (frames.draws != 1)}"
     yield _line("frames", f"order {frames.order}, sampling {frames.sampling}, {draws}")
@@ -131,7 +116,7 @@ def run_lines(run: "vf.Run") -> Iterator[str]:
     yield _line("run", f"digest {config.digest}; {CONFIG} has every value")
 
 
-def _metrics(run: "vf.Run") -> Iterator[str]:
+def _metrics_lines(run: "vf.Run") -> Iterator[str]:
     from vqafeat.training.calibration import calibration_words
     from vqafeat.training.results import METRICS, PREDICTIONS, read_json
     from vqafeat_cli.console import metrics_lines, smallest_to_largest
@@ -157,7 +142,7 @@ def _metrics(run: "vf.Run") -> Iterator[str]:
 
 
 def _line(heading: str, text: str) -> str:
-    return f"  {heading:{WIDTH}} {text}"
+    return f"  {heading:19} {text}"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

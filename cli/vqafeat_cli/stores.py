@@ -1,4 +1,4 @@
-"""Which data set, which store and which feature sets a command uses."""
+"""Data sets and stores that commands name by --dataset, --root and --store."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,12 +22,14 @@ def load_with_root(
     """Load a data set and return it with the folder of its videos; label files are local."""
     default = default_root(name_or_path)
     folder = root or default
-    label_root = folder if isinstance(folder, Path) else default
-    dataset = load_dataset(name_or_path, label_root, labels_argument(labels))
+    dataset = load_dataset(
+        name_or_path, folder if isinstance(folder, Path) else default, labels_argument(labels)
+    )
     if folder is None:
-        variable = f"set VQAFEAT_DATA to the folder that holds '{name_or_path}/'"
-        options = "give --root FOLDER, or --root s3://bucket/prefix"
-        raise DatasetError(f"the videos of '{name_or_path}' are not named: {variable}, or {options}.")
+        raise DatasetError(
+            f"the folder of the videos of '{name_or_path}' is not given; set VQAFEAT_DATA to the folder that "
+            f"holds '{name_or_path}/', or give --root FOLDER or --root s3://bucket/prefix."
+        )
     return dataset, folder
 
 
@@ -51,17 +53,18 @@ def stored_name(name_or_path: str) -> str:
 
 def open_store(folder: StorePath, dataset: str | None) -> FeatureStore:
     """Open the store of a data set below a folder; without a name, the only store of the folder."""
+    command = "vqafeat extract --dataset {} --backbone resnet50"
     if dataset is not None:
         name = stored_name(dataset)
         path = store_path(folder, name)
         if not path.exists() and name in manifest_names():
-            command = f"vqafeat extract --dataset {name} --backbone resnet50"
-            raise StoreError(f"no features of '{name}' in '{folder}'; make them with `{command}`.")
+            raise StoreError(
+                f"no features of '{name}' in '{folder}'; make them with `{command.format(name)}`."
+            )
         return FeatureStore.open(path)
     paths = stores_in(folder)
     if not paths:
-        command = "vqafeat extract --dataset NAME --backbone resnet50"
-        raise StoreError(f"the store '{folder}' holds no data set; make one with `{command}`.")
+        raise StoreError(f"the store '{folder}' holds no data set; make one with `{command.format('NAME')}`.")
     if len(paths) > 1:
         names = ", ".join(path.stem for path in paths)
         raise StoreError(f"the store '{folder}' holds several: {names}; name one with --dataset.")
@@ -81,7 +84,7 @@ def open_stores(
 def local_copies(
     source: FeatureStore | JointStore, feature_sets: Collection[str], cache_bytes: int | None
 ) -> Iterator[FeatureStore | JointStore]:
-    """Yield the store, or one that reads local copies of what is at a URL, of at most `cache_bytes`."""
+    """Yield the store, with local copies of at most `cache_bytes` in place of stores at a URL."""
     cache, log = Cache(cache_folder("stores"), cache_bytes), partial(click.echo, err=True)
     with ExitStack() as stack:
 
@@ -94,8 +97,9 @@ def local_copies(
 def copies_for_tables(
     stack: ExitStack, required: Mapping[str, set[str]], cache_bytes: int | None
 ) -> Callable[[FeatureReader, str], FeatureReader]:
-    """Return a function that replaces stores as `local_copies`, until the stack is closed; one copy of a data
-    set serves all tables, with every feature set that they require.
+    """Return a function that replaces stores as `local_copies` does, until the stack is closed.
+
+    One copy of a data set serves all tables, with every feature set that they require.
     """
     copies: dict[StorePath, FeatureReader] = {}
 
@@ -109,15 +113,3 @@ def copies_for_tables(
         return copies[source.path]
 
     return copy
-
-
-def selected_features(source: FeatureReader, features: str | None) -> str:
-    """Return the requested feature sets; by default the only one that the data sets have."""
-    if features is not None:
-        return features
-    names = source.feature_sets()
-    if len(names) != 1:
-        sets = f"{', '.join(names) or '(none)'}{' in common' if len(source.datasets) > 1 else ''}"
-        store, next_step = f"the store of '{source.dataset.name}'", "name one, or several joined by +"
-        raise StoreError(f"{store} holds the feature sets {sets}; {next_step}, with --features.")
-    return names[0]

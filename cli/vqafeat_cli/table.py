@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 _FILE_ENDINGS = {"md": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 
+_DATASET = "Use only this data set, or a small stand-in with demo; repeatable.  [default: all in the store]"
 _PUBLISHED = "Fill the table from these published predictions (.npz) instead of training."
-_DATASET = "Fill only the cells of this data set; repeatable. demo replaces every data set by a small one.  "
-_DATASET += "[default: all of the store]"
 
 
 @click.command()
@@ -137,28 +136,43 @@ def _write_results(
     return 0 if passed else options.FINISHED_WITH_FAILURES
 
 
+def _passed(result: "TableResult", checks: bool) -> bool:
+    """Report failures and the outcome of --check; return whether there is nothing to correct."""
+    from vqafeat.paper_tables.run import check
+
+    lines = [f"failed: {failure}" for failure in result.failures]
+    passed = not result.failures
+    if checks:
+        checked = check(result)
+        counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
+        nothing = "" if checked.compared else "; no measured figure has a published value with a tolerance"
+        lines += [f"{counts}{nothing}", *checked.beyond]
+        passed &= checked.passed
+    for line in lines:
+        click.echo(f"{result.table.name}: {line}", err=True)
+    return passed
+
+
 def _feature_stores(
     datasets: tuple[str, ...], folder: StorePath, skip_missing: bool
 ) -> tuple["FeatureStores", Path]:
-    """Return where features come from, and the folder of runs without --runs."""
+    """Return the stores that tables read, and the default folder of runs."""
     from vqafeat.paper_tables.sources import DemoStores, FeatureStores
     from vqafeat.store import FeatureStore, store_path
+    from vqafeat_cli.demo_run import demo_store
 
     if "demo" not in datasets:
         return FeatureStores(folder, datasets, skip_missing), Path("runs")
     if len(datasets) > 1:
         others = ", ".join(name for name in datasets if name != "demo")
         raise click.UsageError(f"demo replaces every data set; leave out {others}.")
-    stored = store_path(folder, "demo")
-    if stored.is_dir():
+    if (stored := store_path(folder, "demo")).is_dir():
         return DemoStores(FeatureStore.open(stored)), Path("runs")
-    from vqafeat_cli.demo_run import demo_store
-
     return DemoStores(demo_store(Path("demo"), seed=0)), Path("demo") / "runs"
 
 
 def _required_features(tables: "list[PaperTable]") -> dict[str, set[str]]:
-    """Return the feature sets that tables read of each data set."""
+    """Return data set → the feature sets that tables read."""
     required: dict[str, set[str]] = {}
     for cell in (cell for table in tables for cell in table.cells if cell.request):
         for need in cell.options.required(cell.request):
@@ -179,21 +193,3 @@ def _images_and_weights(
             raise click.UsageError(f"--images {name}={folder}: the tables take {allowed}, as NAME=FOLDER.")
     feature_sets = [cell.request.features for cell in cells if cell.request]
     return folders, options.network_weights(weights, feature_sets)
-
-
-def _passed(result: "TableResult", checks: bool) -> bool:
-    """Tell whether no cell failed and, with --check, no difference exceeds its tolerance."""
-    from vqafeat.paper_tables.run import check
-
-    name = result.table.name
-    for failure in result.failures:
-        click.echo(f"{name}: failed: {failure}", err=True)
-    if not checks:
-        return not result.failures
-    checked = check(result)
-    counts = f"{checked.compared} cells checked, {len(checked.beyond)} beyond the tolerance"
-    nothing = "" if checked.compared else "; no measured figure has a published value with a tolerance"
-    click.echo(f"{name}: {counts}{nothing}", err=True)
-    for cell in checked.beyond:
-        click.echo(f"  {cell}", err=True)
-    return checked.passed and not result.failures

@@ -18,30 +18,31 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store")
 @options.storage_option
-@flag("--repair", help="Extract damaged videos again from the folder --root.")
-@option("--against", metavar="FOLDER|URL", help="Folder of the videos: extract a sample and compare it.")
-@option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
-@option("--seed", type=int, default=0, help="Seed of the sample.")
-@option("--tolerance", default=1e-3, help="Largest difference, as a share of a video's largest value.")
+@flag("--repair", help="Extract damaged videos again.")
 @option("--root", metavar="FOLDER|URL", help="Folder of the videos for --repair.")
+@option("--against", metavar="FOLDER|URL", help="Extract a sample of the videos in this folder and compare.")
+@option("--sample", type=IntRange(1), default=5, help="Number of videos for --against.")
+@option("--seed", type=int, default=0, help="Random seed of the sample.")
+@option("--tolerance", default=1e-3, help="Largest difference, relative to the largest value of a video.")
 @options.weights_option
 @options.compute_options
 def verify(
     store: str,
     storage_options: tuple[str, ...],
     repair: bool,
+    root: str | None,
     against: str | None,
     sample: int,
     seed: int,
     tolerance: float,
-    root: str | None,
     weights: tuple[str, ...],
     **compute: Any,
 ) -> int:
-    """Read a store, or all stores of a folder, with check sums, and list problems; any give exit code 3.
+    """Read a store, or all stores in a folder, with checksums, and list problems.
 
-    --repair extracts what is damaged again, and nothing else. --against extracts some videos again and
-    compares them with the stored rows; another processor may differ by rounding, within --tolerance.
+    The exit code is 3 if there are problems. --repair extracts only the damaged videos again. --against
+    extracts some videos again and compares them with the stored features; on another processor they may
+    differ by rounding, within --tolerance. Both need the original weights.
 
     \b
     Examples:
@@ -78,8 +79,7 @@ def _repair(path: StorePath, root: StorePath, weights: tuple[str, ...], availabl
     from vqafeat_cli.console import shown_progress
 
     store = FeatureStore.open(path, writable=True)
-    names = damaged_videos(store)
-    if names:
+    if names := damaged_videos(store):
         extractors = stored_extractors(store, options.network_weights(weights, store.feature_sets()))
         with shown_progress(len(names)) as progress:
             summary = repair(store, names, root, extractors, available, progress)

@@ -4,6 +4,7 @@ python tests/bench/bench_passes.py [--frames N]
 """
 
 import argparse
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,12 @@ import numpy as np
 import torch
 from measuring import clip_540p, median_seconds, print_row, start_table
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.helpers.extractions import extract_video
 from vqafeat.backbones.feature_set import FeatureExtractor, build_extractors
 from vqafeat.backbones.network import shared_networks
-from vqafeat.extraction.pipeline import Resources, extract_video
+from vqafeat.extraction.pipeline import Resources
 
 NETWORKS = ["resnet18:stages", "slowfast-fast", "squeezenet1_0"]
 WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights" / "squeezenet1_0.pth"

@@ -56,7 +56,7 @@ def bare_rate(
     replicas.train(head_alone=False)
     optimiser = torch.optim.Adam(replicas.network.parameters(), lr=1e-5, fused=True)  # as the loop's
     device = computing.devices[0]
-    batch = PairBatch(batch.first.to(device), batch.second.to(device), batch.labels, batch.pairs)
+    batch = batch._replace(first=batch.first.to(device), second=batch.second.to(device))
     start = time.perf_counter()
     for number in range(steps + 1):
         if number == 1:  # the first step allocates

@@ -5,7 +5,7 @@ from math import nan
 
 import pytest
 from rich.console import Console
-from vqafeat_cli.console import fit_progress, sparkline
+from vqafeat_cli.console import fit_progress, shown_progress, sparkline
 
 from vqafeat.training.trainer import EpochRecord
 
@@ -43,6 +43,15 @@ def test_fit_progress__shows_nothing_without_a_terminal() -> None:
     with fit_progress(2, 5, Console(file=text, force_terminal=False)) as progress:
         assert progress is None
     assert text.getvalue() == ""
+
+
+def test_shown_progress__takes_names_that_look_like_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = StringIO()
+    terminal = Console(file=text, force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr("vqafeat_cli.console.Console", lambda **options: terminal)
+    with shown_progress(1) as progress:
+        progress.video("[/clip].mp4")
+    assert "[/clip].mp4" in text.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from vqafeat_cli import demo_pretrain_run
+from vqafeat_cli import demo_run
 
 from tests.helpers.command_line import Run
 from vqafeat.demo import make_demo
@@ -21,11 +21,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut the demo to a few pairs, a short training and short clips."""
     short = PRETRAINING_RECIPES.get("demo").overridden({"epochs": 2, "learning_rate": 3e-3})
     monkeypatch.setitem(PRETRAINING_RECIPES._entries, "demo", short)
-    monkeypatch.setattr(demo_pretrain_run, "make_demo", partial(make_demo, seconds=0.5))
-    monkeypatch.setattr(demo_pretrain_run, "make_image_demo", partial(make_image_demo, contents=8))
-    monkeypatch.setattr(demo_pretrain_run, "usual_workers", lambda: 1)
-    for name, value in {"BACKBONE": "tiny", "PAIRS": 60, "SPLITS": 2}.items():
-        monkeypatch.setattr(demo_pretrain_run, name, value)
+    monkeypatch.setattr(demo_run, "make_demo", partial(make_demo, seconds=0.5))
+    monkeypatch.setattr(demo_run, "make_image_demo", partial(make_image_demo, contents=8))
+    monkeypatch.setattr(demo_run, "usual_workers", lambda: 1)
+    for name, value in {"PRETRAINED": "tiny", "PAIRS": 60, "SPLITS": 2}.items():
+        monkeypatch.setattr(demo_run, name, value)
 
 
 class VideosReachedError(Exception):
@@ -39,9 +39,9 @@ def test_demo_pretrain__makes_images_trains_and_repeats(
     def reached(*arguments: object) -> None:
         raise VideosReachedError
 
-    monkeypatch.setattr(demo_pretrain_run, "_features", reached)
+    monkeypatch.setattr(demo_run, "make_demo", reached)
     with pytest.raises(VideosReachedError):
-        demo_pretrain_run.run_demo_pretrain(tmp_path / "out", 0)
+        demo_run.run_demo_pretrain(tmp_path / "out", 0)
     output = capsys.readouterr().out
     for words in (
         "1/5  images: 128 crops of two photographs, 32 of other places held out",

@@ -33,6 +33,19 @@ def test_help__every_command_and_option_has_an_example(run: Run, command: tuple[
     ] == []
 
 
+def test_help__of_fit_shows_all_options_in_titled_groups(run: Run) -> None:
+    output = run("fit", "--help").out
+    titles = (
+        "Data",
+        "Head",
+        "Frames",
+        "Loss [default: from the recipe]",
+        "Training [default: from the recipe]",
+    )
+    assert [output.count(f"\n{title}:\n") for title in (*titles, "Computing and output")] == [1] * 6
+    assert "Options:" not in output
+
+
 def test_help__does_not_wait_for_heavy_imports() -> None:
     heavy = (
         "[name for name in ('torch', 'zarr', 'numpy', 'av', 'matplotlib', 'scipy') if name in sys.modules]"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tests.helpers.workbooks import write_workbook
+from tests.helpers.workbooks import write_old_workbook, write_workbook
 from vqafeat.datasets import LABEL_READERS, LabelRow, NoOptions, label_readers
 from vqafeat.datasets.label_readers import TableOptions, read_workbook
 from vqafeat.datasets.matlab import Mat5Options
@@ -260,7 +260,7 @@ def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
             r"unknown column 'fps'; a CSV of your own has the columns video,mos and, optionally, content",
         ),
         ("video,MOS", r"unknown column 'MOS', no column 'mos' \(did you mean 'mos'\?\)"),
-        ("video;mos", r"unknown column 'video;mos', no column 'video' and 'mos'.*separated by commas"),
+        ("video;mos", r"unknown column 'video;mos', no column 'video', no column 'mos'.*separated by commas"),
         ("video,content", r"no column 'mos'"),
     ],
 )
@@ -302,12 +302,22 @@ def test_read_workbook__reads_the_first_sheet_with_its_gaps(tmp_path: Path, shee
     assert table.rows[1] == (4, tuple(wide))
 
 
+def test_read_workbook__reads_an_old_workbook_without_printing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [["name", "MOS", None], ["ä.jpg", 4.25, None], [], [7.0, 3.0, "x"]]
+    table = read_workbook(write_old_workbook(tmp_path / "a.xls", rows, error=(3, 1)))
+    assert table.header == ("name", "MOS", "")
+    assert table.rows == ((2, ("ä.jpg", "4.25", "")), (4, ("7", "#N/A", "x")))
+    assert capsys.readouterr().out == ""
+
+
 def test_read_workbook__takes_formatted_and_inline_text_for_text(tmp_path: Path) -> None:
     path = write_workbook(tmp_path / "a.xlsx", [["h"]])
     space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     parts = {
         "xl/sharedStrings.xml": f"<sst {space}><si><r><t>one "
-        f"</t></r><r><t>word</t></r><rPh><t>spoken</t></rPh></si></sst>",
+        f'</t></r><r><t>word</t></r><rPh sb="0" eb="3"><t>spoken</t></rPh></si></sst>',
         "xl/worksheets/sheet1.xml": f'<worksheet {space}><sheetData><row><c t="s"><v>0</v></c><c '
         f't="inlineStr"><is><t>two</t></is></c>'
         '<c t="str"><f>A1</f><v>three</v></c></row></sheetData></worksheet>',
@@ -324,11 +334,11 @@ def test_read_workbook__refuses_other_files_with_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-    with pytest.raises(DatasetError, match=r"old.xls': it is an .xls of Excel 97; save it as .xlsx"):
+    with pytest.raises(DatasetError, match=r"old.xls': it is no Excel workbook"):
         read_workbook(tmp_path / "old.xls")
     (tmp_path / "text.xlsx").write_text("a,b")
     with pytest.raises(
-        DatasetError, match=r"text.xlsx': it is no Excel workbook .*give the .xlsx as the data set ships it"
+        DatasetError, match=r"text.xlsx': it is no Excel workbook .*give the workbook as the data set ships"
     ):
         read_workbook(tmp_path / "text.xlsx")
     with pytest.raises(DatasetError, match=r"none.xlsx': it cannot be read \(No such file"):

@@ -88,14 +88,15 @@ def test_make_image_demo__refuses_wrong_folders_and_settings(tmp_path: Path) -> 
         make_image_demo(tmp_path / "a", contents=99)
     with pytest.raises(ArgumentError, match="seed is -1: give a whole number of at least 0"):
         make_image_demo(tmp_path / "a", seed=-1)
-    with pytest.raises(ArgumentError, match=r"an ImageKind has amounts \(1,\): give 5 amounts or none"):
+    with pytest.raises(
+        ArgumentError, match=r"ImageKind has amounts \(1,\) and slope 0: give 5 amounts or none"
+    ):
         ImageKind("", (1,), 0, 1, lambda samples, amount, rng: samples)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "photo.jpg").write_text("mine")
     with pytest.raises(
         DatasetError,
-        match=r"own holds something, but no images.json, so it is no image set of the demo: choose an empty "
-        r"folder",
+        match=r"own holds photo.jpg but no images.json, so it is not an image set of ours: choose an empty",
     ):
         make_image_demo(tmp_path / "own")
     make_image_demo(tmp_path / "a", contents=1)

@@ -152,7 +152,7 @@ def test_make_demo__does_not_overwrite_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("video,mos\n", encoding="utf-8")
     with pytest.raises(
         DatasetError,
-        match=r"holds labels.csv but no demo.json, so it is no demo of ours: choose an empty folder",
+        match=r"holds labels.csv but no demo.json, so it is not a demo of ours: choose an empty folder",
     ):
         make_demo(tmp_path)
 

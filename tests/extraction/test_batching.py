@@ -163,10 +163,11 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
 
 
 def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:
-    collector = ClipBatcher(as_network(Recording(room=3, clips=ClipRule(8, 4, 4))), FeatureBuffer(A))
+    buffer = FeatureBuffer(A)
+    collector = ClipBatcher(as_network(Recording(room=3, clips=ClipRule(8, 4, 4))), buffer)
     collector.push(0, frames_of(0, 5))
     collector.finish(5)
-    assert "ran out of memory on a clip of 4 frames of 4x4" in str(collector.buffer.error)
+    assert "ran out of memory on a clip of 4 frames of 4x4" in str(buffer.error)
 
 
 def test_backbones__those_that_read_clips() -> None:

@@ -256,9 +256,7 @@ def test_extract__a_full_disk_leaves_a_valid_store(
 
     monkeypatch.setattr("vqafeat.store.plain.write_array", write_until_full)
     with pytest.raises(
-        StoreError,
-        match=r"'[abc].mp4' cannot be written to '.*v.zarr': .*No space left on device .* MiB free\).*make "
-        r"room",
+        StoreError, match=r"'.*v.zarr' cannot be written to \(No space left on device\); make room"
     ):
         run(videos, tmp_path / "v.zarr")
     store = FeatureStore.open(tmp_path / "v.zarr")

@@ -60,7 +60,7 @@ def test_import_vsfa__counts_in_the_published_list(folder: Path, tmp_path: Path)
         DatasetError, match=r"1 of 3 scores in .* are not those of 'small' .*first: \[2\].*--labels"
     ):
         import_vsfa(folder, dataset, store)
-    with pytest.raises(DatasetError, match=r"2 of 3 scores .*first: \[10, 2\]"):
+    with pytest.raises(DatasetError, match=r"2 of 3 scores .*first: \[2, 10\]"):
         import_vsfa(folder, bare_dataset(["v0", "v1", "v2"]), store)
 
 

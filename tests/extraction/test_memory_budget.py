@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.extractions import extract_video
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import VideoError
@@ -19,7 +20,7 @@ from vqafeat.extraction.memory_budget import (
     step_bytes,
     used_bytes,
 )
-from vqafeat.extraction.pipeline import Resources, extract_video
+from vqafeat.extraction.pipeline import Resources
 
 CPU = torch.device("cpu")
 

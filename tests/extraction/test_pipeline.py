@@ -10,13 +10,14 @@ import torch
 from torchvision.transforms import functional
 
 from tests.helpers.clips import noise_frames, write_clip
+from tests.helpers.extractions import extract_video
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors, feature_set_name
 from vqafeat.backbones.views import crop_corners
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
 from vqafeat.extraction.memory_budget import used_bytes
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask, extract_video
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask
 from vqafeat.store.types import VideoFeatures, uniform_frames
 from vqafeat.video.reader import VideoReader
 

@@ -17,6 +17,7 @@ from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, RawGeometry
 from vqafeat.errors import ClusterError, IdentityError, StoreError, WeightsError
 from vqafeat.extraction import ray_backend
+from vqafeat.extraction.extract import WorkerSetup
 from vqafeat.extraction.pipeline import Resources, VideoTask
 from vqafeat.extraction.ray_backend import estimate_costs, extract_on_ray, longest_first
 from vqafeat.extraction.results import ExtractionSummary, Tally, read_failure_log
@@ -131,8 +132,9 @@ def test_ray_backend__what_a_worker_refuses_is_the_error_of_the_run(cluster: Any
         (str(tmp_path / "absent.pth"), WeightsError, r"absent\.pth"),
     ):
         build = partial(build_extractors, SQUEEZENET, {"squeezenet1_0": weights})
+        setup = WorkerSetup(store.path, build, Resources())
         with pytest.raises(kind, match=message):
-            extract_on_ray(tasks_of(dataset), store.path, build, Resources(), ClusterOptions(), Tally())
+            extract_on_ray(tasks_of(dataset), setup, ClusterOptions(), Tally())
     with store.exclusive(), pytest.raises(StoreError, match="another process is writing to"):
         spread(dataset, FeatureStore.open(store.path, writable=True))
 

@@ -75,7 +75,7 @@ def test_extract__survives_a_write_that_finds_no_room(
     monkeypatch.setattr(zarr_io, "google_crc32c", Full)
     with pytest.raises(
         StoreError,
-        match=r"'[abc].mp4' cannot be written to .*No space left on device.* run the same command again",
+        match=r"v.zarr' cannot be written to \(No space left on device\).* run the same command again",
     ):
         killed_writers.extract(whole.videos, tmp_path / "v.zarr", built=whole.extractors)
     monkeypatch.undo()

@@ -21,7 +21,7 @@ class DyingWorker(ExtractionWorker):
         if DEADLY in names or (DEADLY_ONCE in names and not once.exists()):
             self.prepare()
             assert self._pipeline is not None
-            (self._path / "zarr.0123.partial").touch()  # as one that is being written
+            (self._setup.store / "zarr.0123.partial").touch()  # as one that is being written
             self._pipeline._on_frames = lambda count: self._die(
                 path.parent / "died", once if DEADLY_ONCE in names else None
             )

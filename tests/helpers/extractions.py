@@ -1,13 +1,14 @@
 """Extractions of a few clips with random weights, and the files they leave."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.helpers.datasets import csv_dataset
-from vqafeat.backbones.feature_set import backbone_names
+from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names
 from vqafeat.datasets import Dataset
 from vqafeat.extraction.extract import extract_features
-from vqafeat.extraction.pipeline import Resources
+from vqafeat.extraction.pipeline import ExtractedVideo, Pipeline, Resources, VideoTask
 from vqafeat.extraction.results import ExtractionSummary, NullProgress
 from vqafeat.store import FeatureStore
 
@@ -41,6 +42,18 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def extract_video(
+    path: Path,
+    extractors: Sequence[FeatureExtractor],
+    resources: Resources | None = None,
+    on_frames: Callable[[int], object] = lambda count: None,
+) -> ExtractedVideo:
+    """Decode one video once and compute all feature sets; in this process, unless `resources` has workers."""
+    task = VideoTask(path.name, path, None, tuple(extractor.feature_set for extractor in extractors))
+    with Pipeline(extractors, resources or Resources(workers=0), on_frames) as pipeline:
+        return next(pipeline.results([task])).extracted()
 
 
 class RecordedProgress(NullProgress):

@@ -305,7 +305,7 @@ def test_label_scales__equal_the_released_rules() -> None:
         "unit-of-training": (56.5, -6.5),
         "none": (1.0, 0.0),
     }
-    result = {name: LABEL_SCALES.get(name)("own", mos, [0, 2, 3]) for name in LABEL_SCALES}
+    result = {name: scale("own", mos, [0, 2, 3]) for name, scale in LABEL_SCALES.items()}
     assert {name: (line.scale, line.shift) for name, line in result.items()} == {
         name: pytest.approx(line) for name, line in expected.items()
     }
@@ -333,7 +333,7 @@ def test_label_scales__refuse_labels_without_a_positive_one() -> None:
         TrainingError,
         match=r"the largest label of the training part of 'own' is -1; labels are divided by it",
     ):
-        LABEL_SCALES.get("largest-of-training")("own", np.array([-1.0, 5.0]), [0])
+        LABEL_SCALES["largest-of-training"]("own", np.array([-1.0, 5.0]), [0])
 
 
 def test_label_scales__refuse_labels_without_a_range() -> None:
@@ -341,4 +341,4 @@ def test_label_scales__refuse_labels_without_a_range() -> None:
         TrainingError,
         match=r"all labels of the training part of 'own' are 5; they are divided by largest − smallest",
     ):
-        LABEL_SCALES.get("range-of-training")("own", np.array([-1.0, 5.0]), [1])
+        LABEL_SCALES["range-of-training"]("own", np.array([-1.0, 5.0]), [1])

@@ -92,5 +92,5 @@ def test_run_table__coral_distance_takes_images_and_videos_together(
 
 def test_table_of__a_coral_distance_names_its_images(make_table: MakeTable) -> None:
     run = {"datasets": "konvid", "features": "resnet50", "kind": "coral", "measure": "distance"}
-    with pytest.raises(DatasetError, match="images is empty; name the sets"):
+    with pytest.raises(DatasetError, match=r"\[coral\]: missing key 'images'; add it"):
         make_table([{"name": "a"}], [{"name": "b"}], run=run)

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr, ttest_rel
 from tests.helpers.tables import MakeTable
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.metrics import Metrics
-from vqafeat.paper_tables.cells.base import Measured
+from vqafeat.paper_tables.cells import CellResult, Measured
 from vqafeat.paper_tables.cells.runs import average
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.format import cell_text, difference, notes
@@ -198,12 +198,12 @@ def test_average__weighs_each_cell_by_its_measured_videos() -> None:
 
     cell = Cell(0, 0, "fit", None, "srocc", "mean", None, None)
     peers = [
-        (cell, Measured.of(summary(0.9853, 30), "srocc")),
-        (cell, Measured.of(summary(0.5970, 20), "srocc")),
+        CellResult(cell, Measured.of(summary(0.9853, 30), "srocc")),
+        CellResult(cell, Measured.of(summary(0.5970, 20), "srocc")),
     ]
     assert round(average(peers).spread.mean, 4) == 0.8300
     mapped = [
-        (cell, Measured(Summary.of([0.9]), count, plain=Summary.of([plain])))
+        CellResult(cell, Measured(Summary.of([0.9]), count, plain=Summary.of([plain])))
         for count, plain in ((30, 0.8), (20, 0.7))
     ]
     plain = average(mapped).plain

@@ -67,9 +67,7 @@ def test_video_features__a_video_counts_with_its_mean(tmp_path: Path) -> None:
     actual = store_features(store.path, "tiny")
     assert (actual.name, actual.weights_sha256) == ("small", "ab")
     np.testing.assert_allclose(actual.values, np.stack([rows["a"].mean(0), rows["b"].mean(0)]), rtol=1e-6)
-    with pytest.raises(
-        StoreError, match=r"has no feature set 'other' \(it has: tiny\); name one of these with --features"
-    ):
+    with pytest.raises(StoreError, match=r"feature set 'other' is not in .*small.zarr' \(there: tiny\)"):
         store_features(store.path, "other")
 
 

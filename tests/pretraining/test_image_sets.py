@@ -65,9 +65,7 @@ def test_clive__leaves_out_its_seven_training_images(tmp_path: Path) -> None:
     ]
     assert images[1].path == tmp_path / "a" / "Images" / "4.JPG"
     write_clive(tmp_path / "b", names, [1.0] * 9, [1.0] * 8)
-    with pytest.raises(
-        DatasetError, match="9 names, 9 MOS and 8 deviations; the three files have to have as many"
-    ):
+    with pytest.raises(DatasetError, match="9 names, 9 MOS and 8 deviations, but needs as many of each"):
         load_image_set(f"clive={tmp_path / 'b'}")
     (tmp_path / "b" / "Data" / "AllMOS_release.mat").write_text("nothing")
     with pytest.raises(DatasetError, match=r"AllMOS_release.mat' is no MATLAB file of version 7.2 or older"):
@@ -143,19 +141,16 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
     [
         (
             "image,mos\na.png,1\n",
-            r"no column std; your own images have the columns image,mos,std .* write one value for all",
+            r"has the columns image,mos; your own images have image,mos,std .* write one value for all",
         ),
-        ("image,mos,std,note\na.png,1,1,x\n", "unknown column note"),
+        ("image,mos,std,note\na.png,1,1,x\n", "has the columns image,mos,std,note; your own images have"),
         (
             "image,mos,std\na.png,nan,1\n",
-            r"image set 'mine': 1 labels \(MOS\) in .* are not finite numbers: a.png \(nan\); mend these "
-            r"rows",
+            r"image set 'mine': .*bad.csv': 1 labels are not finite numbers, .*: a.png \(MOS nan, std 1.0\); "
+            r"correct these rows",
         ),
-        (
-            "image,mos,std\na.png,1,\n",
-            r"1 deviations \(std\) in .* are not finite numbers of at least 0: a.png \(nan\)",
-        ),
-        ("image,mos,std\na.png,1,-2\n", r"a.png \(-2.0\)"),
+        ("image,mos,std\na.png,1,\n", r"with a deviation \(std\) of at least 0: a.png \(MOS 1.0, std nan\)"),
+        ("image,mos,std\na.png,1,-2\n", r"a.png \(MOS 1.0, std -2.0\)"),
         ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),
         ("image,mos,std\na.png,1,1\na.png,2,1\n", "lists images twice: a.png"),
         ("image,mos,std\n", "lists no images"),

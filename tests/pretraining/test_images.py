@@ -101,7 +101,7 @@ def test_check_images__finds_all_bad_images_before_work_starts(tmp_path: Path) -
     paths = [*good, *(tmp_path / name for name in bad)]
     with pytest.raises(
         DatasetError,
-        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Mend these files",
+        match=r"7 of 12 images cannot be used: .*text.jpg' is no image .*and 2 more\. Repair these files",
     ):
         check_images(paths, 2)
 
@@ -189,8 +189,8 @@ def test_pretraining_recipes__equal_those_of_the_papers() -> None:
         ({"learning_rate": 0}, "learning_rate is 0; it has to be above 0"),
         ({"decay": 2}, "decay is 2; it has to be above 0 and at most 1"),
         ({"epochs": 0}, "epochs is 0; it has to be at least 1"),
-        ({"epochs": 2}, "head_epochs is 3, but there are 2 epochs in all"),
-        ({"crop_side": 600}, "crop_side is 600, above short_side 512"),
+        ({"epochs": 2}, "head_epochs is 3; it has to be from 0 to epochs, which is 2"),
+        ({"crop_side": 600}, "crop_side is 600; it has to be from 1 to short_side, which is 512"),
         ({"epoch": 3}, "recipe 'li-released' has no value 'epoch'; it has learning_rate, "),
     ],
 )

@@ -92,11 +92,11 @@ def test_draw_pairs__refuses_too_small_sets_by_name(make_set: MakeSet) -> None:
     single = load_image_set(f"lonely={make_set(1)}")
     with pytest.raises(
         DatasetError,
-        match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\) .* leave none for training",
+        match=r"image set 'lonely' has 1 content\(s\) in 1 image\(s\), .* leave none for training",
     ):
         draw_pairs([single], {}, 20, 0)
     with pytest.raises(
-        DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training .*; a pair takes two"
+        DatasetError, match=r"image set 'lonely' has 1 image\(s\) for training; a pair takes two"
     ):
         draw_pairs([single], {}, 0, 0)
     with pytest.raises(

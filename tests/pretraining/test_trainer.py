@@ -14,7 +14,7 @@ from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import ImageLoader, PairBatch, PairLoader
 from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.image_sets import load_image_set
-from vqafeat.pretraining.losses import PairLabels, pair_loss
+from vqafeat.pretraining.losses import pair_loss
 from vqafeat.pretraining.network import QualityNetwork, start_network
 from vqafeat.pretraining.pairs import DrawnPairs, draw_pairs
 from vqafeat.pretraining.trainer import (
@@ -87,7 +87,7 @@ def test_trainer__learns_to_rank_held_out_images(pair_sets: Sets, long: Pretrain
     start = start_network("tiny", "random:1", 0).network
     trained = start_network("tiny", "random:1", 0).network
     trained.load_state_dict(result.best_weights)
-    images = [pair_sets[0].image_set.images[row] for row in pair_sets[0].validation]
+    images = pair_sets[0].validation_images
     mos = [image.mos for image in images]
     accuracy = [
         pair_accuracy(predict(DataParallel(item, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 0], mos)
@@ -107,7 +107,7 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     assert result is not None
     network = start_network("tiny", "random:1", 0).network
     network.load_state_dict(result.best_weights)
-    images = [sets[0].image_set.images[row] for row in sets[0].validation]
+    images = sets[0].validation_images
     deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
     noisy = np.array([image.std > 0.5 for image in images])
     assert deviation[noisy].min() > deviation[~noisy].max()
@@ -217,16 +217,16 @@ def test_pair_loader__gives_its_pairs_in_a_new_order_each_epoch(
     pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
     loader = PairLoader(pair_sets, recipe, 0, 0)
-    orders = [[pair for batch in loader.batches(epoch) for pair in batch.pairs] for epoch in (1, 2)]
+    orders = [[pair for batch in loader.batches(epoch) for pair in batch.pairs.tolist()] for epoch in (1, 2)]
     assert [sorted(order) for order in orders] == [list(range(40))] * 2
     assert orders[0] != orders[1]
     batch = one_batch(pair_sets, recipe)
     assert batch.first.shape == batch.second.shape == (16, 16, 16, 3)
-    np.testing.assert_allclose(
-        batch.labels.probability, pair_sets[0].probability[list(batch.pairs)], rtol=1e-6
-    )
-    paths = loader.images.names(batch.pairs)
-    first, second = pair_sets[0].rows[batch.pairs[0]]
+    pairs = batch.pairs.tolist()
+    np.testing.assert_allclose(batch.probability, pair_sets[0].probability[pairs], rtol=1e-6)
+    np.testing.assert_array_equal(batch.std_order, pair_sets[0].std_order[pairs])
+    paths = loader.images.names(pairs)
+    first, second = pair_sets[0].rows[pairs[0]]
     assert paths[:2] == [str(pair_sets[0].image_set.images[row].path) for row in (first, second)]
 
 
@@ -256,12 +256,7 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
     """Batch norms see each share alone, so the sum is that of the halves, weighted by their sizes."""
     batch = one_batch(pair_sets, recipe)
     halves = [slice(0, 5), slice(5, 11)]
-    batch = PairBatch(
-        batch.first[:11],
-        batch.second[:11],
-        PairLabels(batch.labels.probability[:11], batch.labels.std_order[:11]),
-        batch.pairs[:11],
-    )
+    batch = PairBatch(*(part[:11] for part in batch))
     two = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
     two.train(head_alone=False)
     loss = two.loss(batch, recipe)
@@ -270,11 +265,11 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
     single = start_network("tiny", "random:1", 0).network
     total = torch.zeros(())
     for half in halves:
-        labels = PairLabels(batch.labels.probability[half], batch.labels.std_order[half])
         actual = pair_loss(
             single(batch.first[half]),
             single(batch.second[half]),
-            labels,
+            batch.probability[half],
+            batch.std_order[half],
             recipe.margin,
             recipe.detach_variance,
         )
@@ -321,12 +316,12 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
 
 
 def test_compute_options__refuse_wrong_values() -> None:
-    with pytest.raises(ArgumentError, match=r"at least one device and 0 workers are needed"):
+    with pytest.raises(ArgumentError, match=r"devices are missing; name at least one"):
         ComputeOptions(())
-    with pytest.raises(
-        ArgumentError, match=r"devices cpu, cuda are of several kinds; name devices of one kind"
-    ):
+    with pytest.raises(ArgumentError, match=r"devices are cpu, cuda; name .* devices of one kind"):
         ComputeOptions((CPU, torch.device("cuda")))
+    with pytest.raises(ArgumentError, match=r"workers is -1; it has to be at least 0"):
+        ComputeOptions(workers=-1)
 
 
 def test_pair_accuracy__counts_pairs_in_the_order_of_the_labels() -> None:

@@ -368,7 +368,7 @@ def test_rendered__names_cannot_leave_their_place(fitted: tuple[Path, Path], tmp
     assert NASTY not in page
     assert ENDING not in page
     assert page.count("</script>") == 2
-    assert "<title>&lt;b&gt;&amp;&quot;&#x27;&lt;/title&gt;</title>" in page
+    assert "<title>&lt;b&gt;&amp;&#34;&#39;&lt;/title&gt;</title>" in page
     (shown,) = data_in(page)["runs"]
     assert {NASTY, ENDING} < set(shown["videos"]["name"])
 

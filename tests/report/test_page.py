@@ -166,7 +166,7 @@ def test_page__error_is_score_minus_label_everywhere(
         numbers(column(page, 4, "#chosen-table")), numbers(column(page, 5, "#chosen-table")), strict=True
     ):
         assert f"{own - numbers([facts['label']])[0]:+.3f}" == f"{wrong:+.3f}"
-    page.focus("#scatter-marks")
+    page.focus("#scatter")
     for _ in range(5):
         page.keyboard.press("ArrowRight")
         words = page.locator("#scatter-said").inner_text().replace("\n", " ")
@@ -193,17 +193,6 @@ def test_page__the_selected_video_shows_the_output_of_the_head(
     )
 
 
-DRAWN_AGAIN = """() => {
-    const canvas = CanvasRenderingContext2D.prototype, { fillText, setLineDash } = canvas;
-    const texts = [], dashes = [];
-    canvas.fillText = function (text, ...rest) { texts.push(text); fillText.call(this, text, ...rest); };
-    canvas.setLineDash = function (dash) { dashes.push(dash.length); setLineDash.call(this, dash); };
-    document.getElementById("theme").click();
-    Object.assign(canvas, { fillText, setLineDash });
-    return { texts, dashes };
-}"""
-
-
 def test_page__scatter_has_the_line_of_equal_score_and_label(
     opened: Callable[..., Page], large_page: Path
 ) -> None:
@@ -216,9 +205,12 @@ def test_page__scatter_has_the_line_of_equal_score_and_label(
         in caption
     )
     assert "The logistic is fitted to the scores of the test parts of all splits together." in caption
-    written = page.evaluate(DRAWN_AGAIN)
-    assert "calibrated score" in written["texts"]
-    assert [bool(dashes) for dashes in written["dashes"]] == [False, True, False, False], (
+    assert "calibrated score" in page.locator("#scatter text").all_text_contents()
+    dashes = page.evaluate(
+        "[...document.querySelectorAll('#scatter .line')]"
+        ".map((line) => getComputedStyle(line).strokeDasharray)"
+    )
+    assert [dash != "none" for dash in dashes] == [False, True, False, False], (
         "each line has a rim; that of equality is dashed"
     )
     page.select_option("#run", label="few")
@@ -259,7 +251,7 @@ def test_page__plain_and_calibrated_measures_are_next_to_the_mapped_ones(
     )
     notes = page.locator("#metrics-notes li").all_inner_texts()
     assert any(
-        note.startswith("* few: measured on only ") and "one video moves a figure visibly" in note
+        note.startswith("* two, few: measured on only ") and "one video moves a figure visibly" in note
         for note in notes
     )
     assert (
@@ -314,9 +306,9 @@ def point_of(page: Page, video: str) -> tuple[float, float]:
     neighbourhood.
     """
     page.fill("#text", video)
-    page.focus("#scatter-marks")
+    page.focus("#scatter")
     page.keyboard.press("Home")
-    box = page.locator("#scatter-marks").bounding_box()
+    box = page.locator("#scatter").bounding_box()
     tip = page.locator("#tip").bounding_box()
     return box["x"] + (tip["x"] - box["x"] - 14), tip["y"] + tip["height"] / 2
 
@@ -345,8 +337,8 @@ def test_page__a_video_plays_and_its_curve_follows_and_seeks(
     page.get_by_role("button", name="night/clip 3.mp4").click()
     until(page, "document.getElementById('player').currentTime > 0.05")
     page.evaluate("document.getElementById('player').pause()")
-    curve = page.locator("#frames svg")
-    low, high = (float(curve.get_attribute(name)) for name in ("aria-valuemin", "aria-valuemax"))
+    curve = page.get_by_role("slider", name="Time in the video, along the frames’ scores")
+    low, high = (float(curve.get_attribute(name)) for name in ("min", "max"))
     box = curve.bounding_box()
     curve.click(position={"x": box["width"] * 0.99, "y": box["height"] / 2})
     until(page, f"Math.abs(document.getElementById('player').currentTime - {high}) < 0.05")
@@ -397,7 +389,7 @@ def test_page__keys_reach_everything(opened: Callable[..., Page], fitted_page: P
     assert page.evaluate("document.activeElement.textContent") == second
     page.keyboard.press("Enter")
     assert page.locator("#chosen-title").text_content() == second
-    page.focus("#scatter-marks")
+    page.focus("#scatter")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     messages = page.locator("#scatter-said").inner_text()

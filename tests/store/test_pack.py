@@ -266,7 +266,7 @@ def test_pack_store__a_stop_loses_nothing(store: FeatureStore, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             pack_store(store.path)
     with pytest.raises(
-        StoreError, match=r"packing it was stopped.*run `vqafeat pack` or `vqafeat unpack` again"
+        StoreError, match=r"packing was stopped.*run `vqafeat pack` or `vqafeat unpack` again"
     ):
         FeatureStore.open(store.path)
     assert pack_store(store.path).digest == before
@@ -311,8 +311,6 @@ def test_pack_store__refuses_wrong_paths_and_sizes(store: FeatureStore, tmp_path
         pack_store(store.path)
     with pytest.raises(StoreError, match="no feature store at"):
         pack_store(tmp_path / "none.zarr")
-    with pytest.raises(ArgumentError, match="a digest of 64 digits"):
-        pack.PackResult(store.path, "ab", 0)
 
 
 def test_pack_store__takes_a_store_without_frame_times_or_videos(tmp_path: Path) -> None:

@@ -11,6 +11,17 @@ from vqafeat.losses.base import LossOptions
 from vqafeat.training.config import RECIPES, SCHEDULES, FitConfig, Recipe
 
 
+def rates_of(recipe: Recipe, steps_per_epoch: int = 1) -> list[float]:
+    """Return the learning rate of each step."""
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
+    scheduler, rates = recipe.scheduler(optimiser, steps_per_epoch), list[float]()
+    for _ in range(recipe.epochs * steps_per_epoch):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    return rates
+
+
 def test_recipes__vsfa_is_the_released_one() -> None:
     recipe = RECIPES.get("vsfa")
     assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.weight_decay) == (
@@ -56,20 +67,22 @@ def test_step__equals_steplr_of_pytorch_as_in_the_released_code() -> None:
     recipe = RECIPES.get("li-released")
     optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
     scheduler = torch.optim.lr_scheduler.StepLR(optimiser, step_size=recipe.epochs // 20, gamma=0.8)
-    for epoch in range(1, recipe.epochs + 1):
-        assert [recipe.rate(epoch, batch, 5) for batch in (0, 4)] == pytest.approx(
-            [optimiser.param_groups[0]["lr"]] * 2, rel=1e-12
-        )
+    rates = rates_of(recipe, steps_per_epoch=5)
+    for epoch in range(recipe.epochs):
+        expected = optimiser.param_groups[0]["lr"]
+        assert rates[5 * epoch : 5 * (epoch + 1)] == pytest.approx([expected] * 5, rel=1e-12)
         optimiser.step()
         scheduler.step()
-    slower = recipe.overridden({"decay": 0.2, "decay_every": 3})
-    assert [slower.rate(epoch, 0, 1) for epoch in (3, 4, 7)] == pytest.approx([5e-4, 1e-4, 2e-5])
+    slower = rates_of(recipe.overridden({"decay": 0.2, "decay_every": 3}))
+    assert [slower[epoch - 1] for epoch in (3, 4, 7)] == pytest.approx([5e-4, 1e-4, 2e-5])
 
 
-def test_rate__follows_the_share_of_steps() -> None:
+def test_scheduler__follows_the_share_of_steps() -> None:
     recipe = RECIPES.get("default").overridden({"schedule": "cosine", "epochs": 4})
-    assert recipe.rate(3, 1, 2) == pytest.approx(1e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
-    assert RECIPES.get("default").rate(7, 3, 9) == 1e-4
+    rates = rates_of(recipe, steps_per_epoch=2)
+    assert rates[5] == pytest.approx(1e-4 * 0.5 * (1 + math.cos(math.pi * 5 / 8)))
+    assert rates[5] == 1e-4 * SCHEDULES["cosine"](5 / 8, 3)
+    assert set(rates_of(RECIPES.get("default"), steps_per_epoch=9)) == {1e-4}
 
 
 def test_videos_an_epoch__drops_an_incomplete_batch_next_to_full_ones_only() -> None:
@@ -102,7 +115,7 @@ def test_recipes__equal_those_of_the_papers() -> None:
     assert RECIPES.get("li-released").loss_options() == LossOptions("l2", 1.0, 1.0)
     assert RECIPES.get("li").loss_options() == LossOptions("l2", 0.01, 1.0, "mapped")
     # 0.2 every two epochs in print, 0.8 in the code
-    assert [RECIPES.get(name).rate(5, 0, 1) / 5e-4 for name in ("li", "li-released")] == pytest.approx(
+    assert [rates_of(RECIPES.get(name))[4] / 5e-4 for name in ("li", "li-released")] == pytest.approx(
         [0.04, 0.64]
     )
     assert {name for name in RECIPES if RECIPES.get(name).multi_dataset == "pooled"} == {"li-rescaled"}

@@ -238,11 +238,15 @@ def test_fit__records_its_frames(make_store: MakeStore, tmp_path: Path) -> None:
     assert values["frame_input"] == RANDOM.as_dict()
     assert Model.load(folder).config.frame_input == RANDOM
     assert json.loads(json_text(RunConfig.from_dict(values, "there").as_dict())) == values
-    (folder / "config.json").write_text(json.dumps({**values, "frame_input": {"order": "SS"}}))
-    with pytest.raises(
-        WeightsError, match=r"the frame input of the run is {'order': 'SS'}; it needs order, sampling, draws"
+    stored = values["frame_input"]
+    for frame_input, message in (
+        ({"order": "SS"}, "frame_input is {'order': 'SS'}; its order_reading has to be 'first letter"),
+        ({**stored, "order_reading": "first letter: testing"}, "its order_reading has to be"),
+        ({**stored, "surprise": 1}, "config.json': frame_input: unknown key 'surprise'"),
     ):
-        Model.load(folder)
+        (folder / "config.json").write_text(json.dumps({**values, "frame_input": frame_input}))
+        with pytest.raises(WeightsError, match=message):
+            Model.load(folder)
 
 
 class OneVideo:

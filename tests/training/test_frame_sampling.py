@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.helpers.stores import tiny_features, tiny_sequences
-from vqafeat.errors import ArgumentError, StoreError, UnknownNameError, WeightsError
+from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureDataset, load_features
 from vqafeat.store.types import VideoFeatures, uniform_frames
@@ -137,8 +137,8 @@ def test_rate__of_very_short_videos() -> None:
 def test_rate__refuses_videos_without_usable_times() -> None:
     with pytest.raises(
         StoreError,
-        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known: .*`vqafeat "
-        r"extract`, or .*stride-2",
+        match=r"sampling is 'rate-25', but the times of the frames of 'clip.mp4' are not known, as of "
+        r"imported .*`vqafeat extract`, or .*stride-2",
     ):
         rows_of("rate-25", 3)
     with pytest.raises(
@@ -177,9 +177,7 @@ def test_frame_input__refuses_wrong_values() -> None:
     assert list(ORDERS) == ["OO", "OS", "SO", "SS"]
     with pytest.raises(UnknownNameError, match=r"unknown order 'SX'"):
         FrameInput("SX")
-    with pytest.raises(
-        ArgumentError, match=r"the rate of a sampling is 0; it has to be above 0 frames a second"
-    ):
+    with pytest.raises(ArgumentError, match=r"sampling is 'rate-0'; it has to be .* with numbers above 0"):
         FrameInput(sampling="rate-0")
     with pytest.raises(ArgumentError, match=r"draws is 0; it has to be at least 1"):
         FrameInput("OS", draws=0)
@@ -203,13 +201,6 @@ def test_frame_input__survives_json() -> None:
         "order_reading": "first letter: training and validation, second letter: testing; O: original, S: "
         "shuffled",
     }
-    assert FrameInput.from_dict(frame_input.as_dict()) == frame_input
-    for change in ({"order_reading": "first letter: testing"}, {"surprise": 1}):
-        with pytest.raises(
-            WeightsError,
-            match=r"the frame input of the run is .* it needs order, sampling, draws and .* Fit again",
-        ):
-            FrameInput.from_dict({**frame_input.as_dict(), **change})
 
 
 def test_tested_otherwise__changes_the_testing_side_alone() -> None:
@@ -365,7 +356,6 @@ def test_seconds__refuse_rows_behind_the_last_time(timed_store: FeatureStore, tm
     writable.write_features("tiny", name, VideoFeatures(tiny_features(0), late), "")
     with pytest.raises(
         StoreError,
-        match=rf"'clip,0.mp4' has times of {length} frames, but its features 'tiny' reach frame {length}; "
-        rf"extract",
+        match=rf"features 'tiny' of video 'clip,0.mp4' reach frame {length}, but it has the times of {length} ",
     ):
         load_features(timed_store, "tiny").seconds(0)

@@ -150,8 +150,7 @@ def test_train__selects_on_the_test_part_only_if_the_recipe_says_so() -> None:
     assert spearmanr(scores, sequences.mos[15:20]).statistic == pytest.approx(max(sroccs), abs=1e-12)
     assert run(Split(SPLIT.train, (), SPLIT.test), recipe).kept_epoch == result.kept_epoch
     with pytest.raises(
-        TrainingError,
-        match=r"the test part has 2 video\(s\); choosing an epoch by its SROCC takes at least 3",
+        TrainingError, match=r"the test part has 2 video\(s\); choosing an epoch by SROCC takes at least 3"
     ):
         run(Split(SPLIT.train, (), (15, 16)), recipe)
 
@@ -200,5 +199,3 @@ def test_train__refuses_parts_that_do_not_fit() -> None:
     helpful = refused + "Use a larger validation share, as --ratio 40/30/30, or --ratio 80/20"
     with pytest.raises(TrainingError, match=helpful):
         run(Split(SPLIT.train, (10, 11), SPLIT.test))
-    with pytest.raises(TrainingError, match=r"a split names video 20, but there are 20 \(0 to 19\)"):
-        run(Split(SPLIT.train, (), (15, 20)))

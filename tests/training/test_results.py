@@ -85,8 +85,8 @@ def test_load_checked__names_weights_that_do_not_fit() -> None:
     network = torch.nn.Linear(3, 2)
     with pytest.raises(
         WeightsError,
-        match=r"'f' do not fit the head: bias is missing; extra is not of this network; weight is \(2, 4\) "
-        r"in place of \(2, 3\)\.",
+        match=r"'f' do not fit the head: weight is \(2, 4\) in place of \(2, 3\); bias is missing in place "
+        r"of \(2,\); extra is \(1,\) in place of nothing\.",
     ):
         load_checked(network, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "weights in 'f'")
 

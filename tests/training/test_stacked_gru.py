@@ -1,14 +1,10 @@
 """Stacked GRUs against `torch.nn.GRU`, values and gradients."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.helpers.stores import tiny_sequences
-from vqafeat.errors import TrainingError
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.config import Recipe
@@ -77,11 +73,8 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
         for order, cut in zip(orders, (4, 7, 18), strict=True)
     ]
     recipe = Recipe("short", learning_rate=1e-2, batch_size=7, epochs=6, schedule="cosine")
-    # splits, seeds and options of the recipe in one computation
-    changes = {"learning_rate": 3e-3, "loss": "plcc+l1", "label_scaling": "range-of-training"}
-    swept = replace(recipe, batch_size=5, **changes)
     tasks = [SplitTask(split, seed) for seed, split in enumerate(splits)]
-    tasks += [SplitTask(splits[2], 9), SplitTask(splits[2], 2, recipe=swept)]
+    tasks.append(SplitTask(splits[2], 9))
     records: list[tuple[int, EpochRecord]] = []
     own: list[tuple[int, EpochRecord]] = []
     together = train_splits(
@@ -100,13 +93,3 @@ def test_train_splits__together_end_as_each_alone(head: str) -> None:
             )
         curve = [record.loss for index, record in records if index == number]
         np.testing.assert_allclose(curve, [record.loss for _, record in own], rtol=1e-4)
-
-
-def test_train_splits__refuse_recipes_of_different_lengths() -> None:
-    sequences = tiny_sequences()
-    split, recipe = Split((0, 1, 2), (), (3, 4)), Recipe("own", 0.01, 4, 2)
-    tasks = [SplitTask(split, 1), SplitTask(split, 1, recipe=replace(recipe, epochs=3))]
-    with pytest.raises(
-        TrainingError, match=r"the splits have 2, 3 epochs; splits that train together need the same"
-    ):
-        train_splits(sequences, tasks, "avg-gru", {}, recipe)

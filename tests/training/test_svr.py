@@ -27,15 +27,15 @@ from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batcher
 from vqafeat.training.config import RECIPES
 from vqafeat.training.parallel import split_seed
-from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, Fold, grid_search, train_svr
-from vqafeat.training.trainer import TrainingResult, predict
+from vqafeat.training.svr import C_VALUES, GAMMA_VALUES, grid_search, train_svr
+from vqafeat.training.trainer import SplitTask, TrainingResult, predict
 
 FIT: dict[str, Any] = {"head": "svr", "options": {}, "overrides": {}}
 SPLIT = Split(tuple(range(20)), tuple(range(20, 30)), tuple(range(30, 40)))
 
 
 def trained(sequences: FeatureDataset, split: Split = SPLIT, seed: int = 0, **options: Any) -> TrainingResult:
-    return train_svr(sequences, split, "svr", options, RECIPES.get("default"), seed)
+    return train_svr(sequences, SplitTask(split, seed), "svr", options, RECIPES.get("default"))
 
 
 def scores_of(result: TrainingResult, sequences: FeatureDataset, rows: tuple[int, ...]) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_train_svr__fits_no_larger_c_once_no_coefficient_is_bound(monkeypatch: p
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), rng.normal(size=30)
     distances = np.square(features[:, None] - features).sum(2)
-    fold, fits = Fold(np.arange(20), np.arange(20, 30)), list[float]()
+    fold, fits = (np.arange(20), np.arange(20, 30)), list[float]()
     original = SVR.fit
 
     def counted(self: SVR, *arguments: Any) -> SVR:

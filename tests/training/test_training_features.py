@@ -65,5 +65,5 @@ def test_training_features__of_few_or_equal_videos_are_none() -> None:
 
 
 def test_training_features__refuse_wrong_values() -> None:
-    with pytest.raises(ArgumentError, match="need a mean and a deviation above 0"):
+    with pytest.raises(ArgumentError, match="farthest distance of training features must be above 0"):
         TrainingFeatures(np.zeros(2), np.zeros(2), 1.0)

@@ -1,6 +1,6 @@
-"""What the extraction knows of a network: how it is built, what is kept of it, which frames it sees."""
+"""Description of a backbone: how it is built, which layers are kept, which frames it sees; and pooling."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,17 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipRule:
-    """Blocks of consecutive frames, as Li et al.'s released `CNNfeatures_Motion.py` cuts them (FACTS § 2).
+    """Blocks of consecutive frames, as in Li et al.'s released `CNNfeatures_Motion.py` (FACTS § 2).
 
-    The video is cut into blocks of `window` frames without overlap. The last block is the video's last
-    `window` frames and gives only rows that no block before it covers. A video of at most `window` frames is
-    one block, resampled to `inputs` frames, which repeats frames where there are fewer.
+    Blocks of `window` frames do not overlap, but the last one consists of the video's last frames and gives
+    only rows that no earlier block covers. A video of at most `window` frames is one block, resampled to
+    `inputs` frames.
 
     Attributes:
-        window: frames of a block.
-        inputs: frames of it that the network sees, at equal steps from the first to the last, truncated.
-        steps: rows of a block; each covers inputs / steps frames and belongs to the middle one, the later of
-            two.
+        inputs: frames of a block that the network sees, at equal steps from the first to the last, truncated.
+        steps: rows of a block; each covers inputs / steps frames and belongs to the (later) middle one.
     """
 
     window: int
@@ -33,20 +31,18 @@ class ClipRule:
 
     def __post_init__(self) -> None:
         if not 2 <= self.inputs <= self.window or self.steps < 1 or self.inputs % self.steps:
-            raise ArgumentError(
-                f"a clip of {self.window} frames cannot give {self.steps} steps from {self.inputs} inputs: "
-                "inputs has to be from 2 to window, and a multiple of steps."
-            )
+            problem = f"{self.window} frames cannot give {self.steps} steps from {self.inputs} inputs"
+            allowed = "inputs has to be from 2 to window, and a multiple of steps"
+            raise ArgumentError(f"a clip of {problem}: {allowed}.")
 
     def input_indices(self, length: int) -> list[int]:
-        """Return the positions in a block of `length` frames that the network sees."""
+        """Return the positions of the frames that the network sees in a block of `length` frames."""
         return [position * (length - 1) // (self.inputs - 1) for position in range(self.inputs)]
 
     def rows(self, first: int, length: int, already_covered: int) -> list[tuple[int, int]]:
         """Return (step, frame) of the rows to keep from the block that starts at frame `first`.
 
-        Args:
-            already_covered: frames before this one belong to rows of earlier blocks.
+        Rows of earlier blocks cover the frames before `already_covered`.
         """
         input_indices, width = self.input_indices(length), self.inputs // self.steps
         ends = {step: first + input_indices[(step + 1) * width - 1] for step in range(self.steps)}
@@ -67,23 +63,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to read a network: which layers are kept, and how its input is normalised.
-
-    Attributes:
-        taps: layers whose output is kept, in the order of the row.
-        mean, std: of RGB in [0, 1].
-    """
+    """The layers of a network that make up a row, in order, and how RGB in [0, 1] is normalised."""
 
     taps: tuple[str, ...]
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-def tapped_outputs(network: "nn.Module", taps: tuple[str, ...]) -> "nn.Module":
-    """Return a network that computes a mapping of the layers `taps` to their outputs, and nothing more."""
+def tapped_outputs(
+    network: "nn.Module", taps: tuple[str, ...], leaves: "Sequence[type[nn.Module]]" = ()
+) -> "nn.Module":
+    """Return a network that computes only {tap: output} of the layers `taps`; it does not trace `leaves`."""
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    return cast("nn.Module", create_feature_extractor(network, list(taps), suppress_diff_warning=True))
+    options = {"tracer_kwargs": {"leaf_modules": list(leaves)}, "suppress_diff_warning": True}
+    return cast("nn.Module", create_feature_extractor(network, list(taps), **options))
 
 
 @dataclass(frozen=True)
@@ -92,18 +86,16 @@ class Backbone:
 
     Attributes:
         build: returns the whole network with random parameters, named as in the files of its weights.
-        with_feature_layers: keeps what computes the given layers; the result maps (batch, 3, H, W), or
-            (batch, 3, T, H, W) for a network with clips, to a mapping of each layer to its feature map:
-            (batch, channel, H', W') or (batch, channel, T', H', W').
+        with_feature_layers: reduces it to given layers; the result maps (batch, 3, H, W), or (batch, 3, T, H,
+            W) for clips, to {layer: (batch, channel, H', W') or (batch, channel, T', H', W')}.
         channels: of each layer's map; a row of features is twice as wide (mean and deviation).
-        variants: name after `:` → what is kept; "" is the network without a colon.
-        unused: regular expression of the first part of the names of tensors that no feature depends on
-            (classifiers, other branches).
+        variants: by the name after `:`; "" is the network without a colon.
+        unused: regular expression for the start of names of tensors that no feature depends on.
         published: None if the weights are only available as a file.
         smallest_side: of a frame, in samples.
-        clips: which frames it sees together; None where each frame is computed alone.
-        prefixes: that files may put before every used name (`backbone.`), besides DataParallel's `module.`.
-        files: which files of weights there are, for a network without published weights.
+        clips: which frames it sees together; None if it sees single frames.
+        prefixes: of all used names in some files (`backbone.`), besides DataParallel's `module.`.
+        files: where to find weights, for a network without published ones.
         rename: name of a tensor in the publisher's file → name in the network.
     """
 
@@ -147,12 +139,10 @@ def gap_gsp(maps: "Tensor") -> "Tensor":
     """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`, FACTS § 1).
 
     Args:
-        maps: (batch, channel, height, width), or (batch, channel, time, height, width) to pool over time as
-            well; fastest where the channels are last in memory.
+        maps: (batch, channel, [time,] height, width); fastest where the channels are last in memory.
 
     Returns:
-        (batch, 2 · channel) float32: means, then deviations, accumulated in float32; the deviation of a
-        single position is 0.
+        (batch, 2 · channel) float32: means, then deviations; the deviation of a single position is 0.
     """
     import torch
 

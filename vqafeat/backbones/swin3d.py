@@ -1,8 +1,7 @@
 """Video Swin Transformer, tiny (Liu et al. 2022): torchvision's network up to its last norm.
 
-torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 1.8 GB for a
-block of 448x256, 8 GB for one of 960x540. Here they are computed in parts: the same values up to rounding, in
-a third of the memory and half of the time.
+torchvision holds the attention scores of all windows and the hidden units of all tokens at once: 8 GB for a
+block of 960x540. Here they are computed in parts, in a third of the memory and half of the time.
 """
 
 from collections.abc import Sequence
@@ -10,9 +9,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 from torchvision.models.swin_transformer import PatchMerging
 from torchvision.models.video import SwinTransformer3d
+
+from vqafeat.backbones.vit import self_attention
 
 _SCORES = 2**25  # attention scores computed at once, 128 MiB
 _STEPS = 2  # time steps whose hidden units are computed at once
@@ -29,8 +30,8 @@ class SwinMaps(nn.Module):
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Return {"norm": (batch, 768, T / 2, H / 32, W / 32)} for (batch, 3, T, H, W).
 
-        Sides are rounded up: frames are padded with zeros to whole patches of 4 samples, maps to even sides
-        before four patches are merged into one, and inside each attention to whole windows.
+        Sides are rounded up: zeros pad frames to whole patches of 4 samples, maps to even sides before
+        patches are merged, and maps in each attention to whole windows.
         """
         tokens = self.patch_embed(clips)
         for layer in self.features:
@@ -104,8 +105,5 @@ def _mask(bias: Tensor, regions: Tensor | None, first: int, count: int) -> Tenso
 
 
 def _attended_windows(attention: Any, windows: Tensor, mask: Tensor) -> Tensor:
-    count, tokens, _ = windows.shape
-    three = linear(windows, attention.qkv.weight, attention.qkv.bias)
-    query, key, value = three.view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    attended = scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
-    return cast(Tensor, attention.proj(attended))
+    inputs = attention.qkv.weight, attention.qkv.bias
+    return cast(Tensor, attention.proj(self_attention(windows, *inputs, attention.num_heads, mask)))

@@ -1,4 +1,4 @@
-"""What a network sees of a frame (the whole frame, a smaller copy, or crops), and which frames."""
+"""Views of a frame (the whole frame, a smaller copy, or crops), and rules for which frames are seen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class View:
     """What a network sees of a frame.
 
     Attributes:
-        parts: (frame, channel, height, width) → the parts of every frame that the network sees, at the same
-            positions in all; its rows for the parts are averaged.
+        parts: (frame, channel, height, width) → the parts that the network sees, at the same positions in
+            all frames; its rows for the parts are averaged.
         size: (height, width) of a frame → that of a part.
         described: for the identity.
     """
@@ -35,7 +35,7 @@ class FrameRule:
     """Which frames a network sees.
 
     Attributes:
-        frame_indices: number of frames of the video → the indices to see, increasing; None for every frame.
+        frame_indices: number of frames of a video → increasing indices; None for every frame.
         described: for the identity.
     """
 
@@ -52,8 +52,6 @@ def _short(frames: "Tensor") -> "list[Tensor]":
     from torchvision.transforms.functional import InterpolationMode, resize
 
     size = _short_size(*frames.shape[2:])
-    if size == tuple(frames.shape[2:]):
-        return [frames]
     return [resize(frames, list(size), InterpolationMode.BILINEAR, antialias=True)]
 
 
@@ -62,7 +60,7 @@ def _crop_size(height: int, width: int) -> tuple[int, int]:
 
 
 def crop_corners(height: int, width: int) -> list[tuple[int, int]]:
-    """Return (top, left) of the crops, random by the frame size: equal in all frames and in every run."""
+    """Return (top, left) of the crops, which are random but depend only on the frame size."""
     crop_height, crop_width = _crop_size(height, width)
     random = np.random.default_rng([height, width])
     tops = random.integers(0, height - crop_height + 1, CROPS).tolist()

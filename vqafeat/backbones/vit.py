@@ -8,14 +8,21 @@ from torch.nn.functional import interpolate, linear, scaled_dot_product_attentio
 from torchvision.models import VisionTransformer
 
 
+def self_attention(
+    tokens: Tensor, weight: Tensor, bias: Tensor, heads: int, mask: Tensor | None = None
+) -> Tensor:
+    """Return attention within (batch, token, channel); `weight` and `bias` give query, key and value."""
+    batch, count, _ = tokens.shape
+    three = linear(tokens, weight, bias)
+    query, key, value = three.view(batch, count, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
+
+
 def _attended(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
     # nn.MultiheadAttention holds every pair of patches at once on a CPU (3 GB for a frame of 1080p), and
     # takes four times as long
-    batch, count, _ = tokens.shape
-    three = linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
-    query, key, value = three.view(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    attended = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-    return cast(Tensor, attention.out_proj(attended))
+    inputs = attention.in_proj_weight, attention.in_proj_bias
+    return cast(Tensor, attention.out_proj(self_attention(tokens, *inputs, attention.num_heads)))
 
 
 class PatchMaps(nn.Module):

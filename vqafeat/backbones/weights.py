@@ -1,4 +1,4 @@
-"""A network's weights: published ones, seeded random ones, or a file; never a pickle that runs code."""
+"""A network's weights: published, random with a seed, or from a file; never a pickle that runs code."""
 
 import pickle
 import re
@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vqafeat.backbones.base import Backbone
-from vqafeat.backbones.published import WeightsSource
 from vqafeat.errors import ArgumentError, WeightsError
 
 _WRAPPERS = ("state_dict", "model_state")  # training scripts; pytorchvideo
@@ -40,16 +39,10 @@ _NUMPY_NUMBERS: list[Any] = [
 
 
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    """Read the tensors of a .safetensors, .pth or .pt file without running any code.
-
-    Raises:
-        WeightsError: the file is missing, is no such file, or needs code to load.
-    """
+    """Read the tensors of a .safetensors, .pth or .pt file without running any code."""
     if not path.is_file():
-        raise WeightsError(
-            f"weights file '{path}' does not exist; name a .pth, .pt or .safetensors file "
-            "(for a network, imagenet, random and random:SEED are allowed too)."
-        )
+        allowed = "a .pth, .pt or .safetensors file (for a network also imagenet, random or random:SEED)"
+        raise WeightsError(f"weights file '{path}' does not exist; name {allowed}.")
     try:
         if path.suffix == ".safetensors":
             saved: object = load_file(path)
@@ -57,35 +50,26 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             with torch.serialization.safe_globals(_NUMPY_NUMBERS):
                 saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"weights file '{path}' is a pickle that needs code to load, which could do anything on this "
-            "machine; save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors."
-        ) from error
+        problem = f"weights file '{path}' is a pickle that needs code to load, which could do anything"
+        next_step = "save its state dict alone with torch.save(model.state_dict(), FILE) or as .safetensors"
+        raise WeightsError(f"{problem} on this machine; {next_step}.") from error
     except (SafetensorError, *_UNREADABLE) as error:
-        raise WeightsError(
-            f"weights file '{path}' cannot be read ({error}); expected a state dict saved by torch.save or "
-            "safetensors."
-        ) from error
+        problem = f"weights file '{path}' cannot be read ({error})"
+        raise WeightsError(f"{problem}; give a state dict saved by torch.save or safetensors.") from error
     return unwrap_state_dict(saved, f"weights file '{path}'")
 
 
 def unwrap_state_dict(saved: object, source: str) -> Mapping[str, Tensor]:
-    """Return the tensors of what was saved: a state dict, or one under a key that training scripts use.
+    """Return the tensors of a state dict, or of one under a key that training scripts use.
 
     Args:
-        source: of `saved`, for the message.
+        source: names `saved` in the message.
     """
     if isinstance(saved, dict):
         saved = next((saved[key] for key in _WRAPPERS if isinstance(saved.get(key), dict)), saved)
-    if (
-        not isinstance(saved, dict)
-        or not saved
-        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in saved.items())
-    ):
-        raise WeightsError(
-            f"{source} holds no state dict (names with tensors); save model.state_dict() alone."
-        )
-    return saved
+        if saved and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in saved.items()):
+            return saved
+    raise WeightsError(f"{source} holds no state dict (names with tensors); save model.state_dict() alone.")
 
 
 @dataclass(frozen=True)
@@ -94,8 +78,8 @@ class LoadedNetwork:
 
     Attributes:
         network: the whole network, in eval mode.
-        weights: where they came from, in words.
-        weights_sha256: digest of every tensor that features of any variant depend on, whatever file held it.
+        weights: their source, in words.
+        weights_sha256: digest of all tensors that features of any variant depend on, not of a file.
     """
 
     backbone: Backbone
@@ -105,11 +89,7 @@ class LoadedNetwork:
 
 
 def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
-    """Build a network with weights: `imagenet` (published), `random`, `random:SEED`, or a file.
-
-    Raises:
-        WeightsError: the weights are not available, do not fit, or need code to load.
-    """
+    """Build a network with weights: `imagenet` (published), `random`, `random:SEED`, or a file."""
     random = re.fullmatch(r"random(?::(\d+))?", weights)
     seed = int(random.group(1) or 0) if random else 0
     with torch.random.fork_rng(devices=[]):
@@ -119,7 +99,8 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
         described = f"random, seed {seed}"
     elif weights == "imagenet":
         load_state(network, published_state(backbone), backbone, f"published weights of {backbone.name}")
-        described = f"published ({_published(backbone).name})"
+        assert backbone.published is not None
+        described = f"published ({backbone.published.name})"
     else:
         load_state(network, read_state_dict(Path(weights)), backbone, f"'{weights}'")
         described = f"file {Path(weights).name}"
@@ -129,33 +110,23 @@ def load_network(backbone: Backbone, weights: str) -> LoadedNetwork:
 
 def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
     """Return the published weights, fetched once into torch's cache and checked against their hash."""
-    published, name = _published(backbone), backbone.name
+    published, name = backbone.published, backbone.name
+    other = f"name a file with --weights {name}=FILE, or take untrained ones with --weights {name}=random"
+    if published is None:
+        files = f" ({backbone.files})" if backbone.files else ""
+        raise WeightsError(f"'{name}' has no published weights that could be fetched{files}; {other}.")
+    what = f"published weights {published.name} of '{name}'"
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
         return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"published weights {published.name} of '{name}' were fetched, but not as a file of weights; "
-            f"delete it in '{torch.hub.get_dir()}' and try again, or name a file with --weights {name}=FILE."
-        ) from error
+        again = f"delete it in '{torch.hub.get_dir()}' and try again, or give --weights {name}=FILE"
+        raise WeightsError(f"{what} were fetched, but not as a file of weights; {again}.") from error
     except (URLError, OSError, RuntimeError) as error:
-        message = f"published weights {published.name} of '{name}' cannot be fetched ({error})"
-        raise WeightsError(f"{message}; {_other_weights(name)}") from error
+        raise WeightsError(f"{what} cannot be fetched ({error}); {other}.") from error
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _published(backbone: Backbone) -> WeightsSource:
-    if backbone.published is None:
-        files, name = f" ({backbone.files})" if backbone.files else "", backbone.name
-        message = f"'{name}' has no published weights that could be fetched{files}"
-        raise WeightsError(f"{message}; {_other_weights(name)}")
-    return backbone.published
-
-
-def _other_weights(name: str) -> str:
-    return f"name a file with --weights {name}=FILE, or take untrained ones with --weights {name}=random."
 
 
 def _used(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
@@ -165,8 +136,8 @@ def _used(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
 def strip_prefixes(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
     """Return the tensors of a file that features depend on, under the network's names.
 
-    A prefix is removed only if every used tensor has it, so that no two can end under one name. What is
-    unused is dropped before and after each prefix: in UNIQUE's files `module.fc.` is the quality head,
+    A prefix is removed only if every used tensor has it, so that no two get one name. Unused tensors are
+    dropped before and after each prefix: in UNIQUE's files `module.fc.` is the quality head, and
     `module.backbone.fc.` the classifier that it replaced.
     """
     used = _used(state, backbone)
@@ -191,15 +162,13 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], backbone: Backbo
     kinds = (("keys missing", missing), ("keys too many", foreign), ("shapes differ", reshaped))
     problems = [f"{len(keys)} {kind} (first: {', '.join(keys[:3])})" for kind, keys in kinds if keys]
     if problems:
-        raise WeightsError(
-            f"weights {source} do not fit '{backbone.name}': {'; '.join(problems)}; give the weights of "
-            "exactly this network."
-        )
+        problem = f"weights {source} do not fit '{backbone.name}': {'; '.join(problems)}"
+        raise WeightsError(f"{problem}; give the weights of exactly this network.")
     network.load_state_dict(given, strict=False)
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names and values of all parameters and statistics, in the order of the names."""
+    """Return the SHA-256 of the names and values of all parameters and statistics, sorted by name."""
     digest = sha256()
     for key in sorted(state):
         if not key.endswith("num_batches_tracked"):
@@ -209,7 +178,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str, str]:
-    """Return backbone → weights of options `NAME=WEIGHTS` or, for all backbones, `WEIGHTS`."""
+    """Return the weights by backbone in options `NAME=WEIGHTS` or, for all backbones, `WEIGHTS`."""
     parsed: dict[str, str] = {}
     for option in options:
         name, separator, weights = option.partition("=")
@@ -218,7 +187,6 @@ def parse_weights(options: Sequence[str], backbones: Sequence[str]) -> dict[str,
         elif name in backbones:
             parsed[name] = weights
         else:
-            known = ", ".join(backbones)
-            message = f"--weights {option} names '{name}', which is not among the requested backbones"
-            raise ArgumentError(f"{message} ({known}).")
+            requested = f"the requested backbones ({', '.join(backbones)})"
+            raise ArgumentError(f"--weights {option} names '{name}', which is not among {requested}.")
     return parsed

@@ -1,13 +1,13 @@
-"""A data set: its labelled videos, and how their files are found and read."""
+"""Data sets: labelled videos, and how their files are found and read."""
 
 import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ import numpy.typing as npt
 from vqafeat.errors import DatasetError
 from vqafeat.io import duplicates, summarize
 from vqafeat.remote import VideoFile
+from vqafeat.schema import Texts
 
-SPLIT_NAMES = ("train", "validation", "test", "test-1080p")
+SplitName = Literal["train", "validation", "test", "test-1080p"]
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
 # Published ranges are rounded to four digits, so that a label may be outside by half a unit of the last one.
 MOS_TOLERANCE = 1e-4
 
@@ -38,11 +40,7 @@ def name_problem(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class RawGeometry:
-    """How headerless .yuv files are read.
-
-    Attributes:
-        pixel_format: as FFmpeg names it; "yuvj420p" is yuv420p of full range.
-    """
+    """How headerless .yuv files are read; `pixel_format` is FFmpeg's name: "yuvj420p" is of full range."""
 
     width: int
     height: int
@@ -50,20 +48,18 @@ class RawGeometry:
     frame_rate_hz: float
 
     def __post_init__(self) -> None:
-        problem = ""
         if self.width < 1 or self.height < 1:
             size = f"width {self.width} and height {self.height}"
-            problem = f"{size} must be positive; state the size of a frame in pixels"
-        elif not self.pixel_format:
-            problem = "pixel_format is empty; name one of FFmpeg's, for example 'yuv420p'"
-        elif not (math.isfinite(self.frame_rate_hz) and self.frame_rate_hz > 0):
-            problem = f"frame_rate_hz {self.frame_rate_hz} must be positive; state frames a second"
-        if problem:
-            raise DatasetError(f"raw geometry: {problem}.")
+            raise DatasetError(f"raw geometry: {size} must be positive numbers of pixels.")
+        if not self.pixel_format:
+            raise DatasetError("raw geometry: pixel_format is empty; name one of FFmpeg's, as 'yuv420p'.")
+        if not 0 < self.frame_rate_hz < math.inf:
+            rate = f"frame_rate_hz {self.frame_rate_hz}"
+            raise DatasetError(f"raw geometry: {rate} must be positive; state frames a second.")
 
     @classmethod
     def parse(cls, text: str) -> "RawGeometry":
-        """Return the geometry that `WIDTHxHEIGHT:FORMAT@RATE` names, for example `1920x1080:yuvj420p@30`."""
+        """Return the geometry of a text such as `1920x1080:yuvj420p@30`."""
         match = re.fullmatch(r"(\d+)x(\d+):(\w+)@(\d+(?:\.\d+)?)", text)
         if match is None:
             next_step = "write it as 1920x1080:yuvj420p@30"
@@ -73,18 +69,18 @@ class RawGeometry:
 
 @dataclass(frozen=True)
 class FileRules:
-    """How a listed name becomes a canonical name, and a canonical name a file below the root.
+    """How a listed name becomes a canonical name, and how the file of a canonical name is found.
 
     Attributes:
-        folders: folders below the root in which canonical names are tried, after the root itself.
+        folders: searched after the root, below which they are.
         extensions: endings of video files, with the dot; none means the usual ones.
         pattern: regular expression searched in a listed name or a file's relative path; none keeps names.
-        name: what the match becomes, with \\1 for its first group.
-        exact_paths_only: the same basename in another folder is another video.
+        name: replaces the match, with \\1 for its first group.
+        exact_paths_only: whether a file of the same name in another folder is another video.
     """
 
-    folders: tuple[str, ...] = ()
-    extensions: tuple[str, ...] = ()
+    folders: Texts = ()
+    extensions: Texts = ()
     pattern: str = ""
     name: str = ""
     exact_paths_only: bool = False
@@ -92,7 +88,7 @@ class FileRules:
     def __post_init__(self) -> None:
         if bool(self.pattern) != bool(self.name):
             raise DatasetError("file rules: pattern and name come together; give both or neither.")
-        compile_pattern(self.pattern, "file rules")
+        check_pattern(self.pattern, "file rules")
         if bad := [ending for ending in self.extensions if not ending.startswith(".")]:
             raise DatasetError(f"file rules: extensions {summarize(bad)} must begin with a dot, as '.mp4'.")
         if bad := [folder for folder in self.folders if name_problem(folder)]:
@@ -107,26 +103,28 @@ class FileRules:
         return match.expand(self.name) if match else None
 
 
-def compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
-    """Return a compiled regular expression."""
+def check_pattern(pattern: str, where: str, groups: int = 0) -> None:
+    """Refuse what is no regular expression, or has fewer groups."""
     try:
-        return re.compile(pattern)
+        group_count = re.compile(pattern).groups
     except re.error as error:
-        message = f"{where}: pattern '{pattern}' is no regular expression ({error}); correct it."
-        raise DatasetError(message) from error
+        problem = f"pattern '{pattern}' is no regular expression"
+        raise DatasetError(f"{where}: {problem} ({error}); correct it.") from error
+    if group_count < groups:
+        next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
+        raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
 
 
 @dataclass(frozen=True)
 class Video:
-    """One row of a data set.
+    """A video with its label.
 
     Attributes:
         name: canonical name, a relative POSIX path, unique in the data set: the key in the store.
-        mos: the label, on the data set's scale.
-        content: group of videos that show the same pristine content; the video's name if it has no group.
+        content: group of videos that show the same scene; the video's name if it has no group.
         split: official part, one of SPLIT_NAMES; None if the data set publishes none.
-        path: the file, local or at a URL, once located.
-        raw: geometry that overrides the data set's for this video.
+        path: the file, once located.
+        raw: geometry that overrides the data set's.
     """
 
     name: str
@@ -137,21 +135,17 @@ class Video:
     raw: RawGeometry | None = None
 
     def __post_init__(self) -> None:
+        where = f"video '{self.name}'"
         if problem := name_problem(self.name):
-            raise DatasetError(
-                f"video name '{self.name}' {problem}; names are relative POSIX paths such as "
-                "'batch1/747.mp4'."
-            )
+            next_step = "names are relative POSIX paths such as 'batch1/747.mp4'"
+            raise DatasetError(f"video name '{self.name}' {problem}; {next_step}.")
         if not math.isfinite(self.mos):
-            next_step = "labels are finite numbers, so drop or correct the row"
-            raise DatasetError(f"video '{self.name}' has the label {self.mos}; {next_step}.")
+            raise DatasetError(f"{where} has the label {self.mos}; labels are finite numbers.")
         if not self.content:
-            next_step = "give the name of its content or the video's own"
-            raise DatasetError(f"video '{self.name}' has an empty content; {next_step}.")
-        if self.split is not None and self.split not in SPLIT_NAMES:
+            raise DatasetError(f"{where} has an empty content; give the video's name if it has no group.")
+        if self.split not in (None, *SPLIT_NAMES):
             allowed = ", ".join(SPLIT_NAMES)
-            problem = f"video '{self.name}' has the split '{self.split}'"
-            raise DatasetError(f"{problem}; allowed are {allowed} or none.")
+            raise DatasetError(f"{where} has the split '{self.split}'; allowed are {allowed} or none.")
 
 
 @dataclass(frozen=True)
@@ -162,13 +156,12 @@ class Dataset:
         name: as people type it; also the name of its store.
         title: as papers write it.
         score_name: what a label is: "MOS", or "proxy score" for the embedded demo.
-        mos_range: smallest and largest label that the published range allows.
-        videos: the rows, in the order of the label list.
+        mos_range: the published smallest and largest label.
+        videos: in the order of the label list.
         label_list: file that the labels were read from, for example "KoNViD-1kinfo.mat".
-        digest: SHA-256 over what defines the data set, see `dataset_digest`.
-        raw: how headerless files are read, see `raw_for`.
+        digest: see `dataset_digest`.
+        raw: how headerless files are read, unless the video has its own geometry.
         stored_permutations: (video, run) zero-based indices into `videos`; each column is one permutation.
-        files: how the files are found.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
         root: folder in which `extract` looks for videos that have no path.
     """
@@ -191,15 +184,21 @@ class Dataset:
         if not self.videos:
             raise DatasetError(f"{where} has no videos; '{self.label_list}' must hold at least one row.")
         if twice := duplicates(video.name for video in self.videos):
-            raise DatasetError(f"{where} names videos twice: {summarize(twice)}; names must be unique.")
+            problem = f"'{self.label_list}' names {len(twice)} of them more than once: {summarize(twice)}"
+            raise DatasetError(f"{where} of {len(self.videos)} videos: {problem}; keep one row a video.")
         low, high = self.mos_range
-        if outside := [video.name for video in self.videos if not in_range(video.mos, self.mos_range)]:
-            raise DatasetError(
-                f"{where}: {len(outside)} labels are outside {low} to {high}: {summarize(outside)}; correct "
-                "them or the range."
-            )
-        if self.stored_permutations is not None:
-            _check_permutations(self.stored_permutations, len(self.videos), where)
+        if outside := [
+            f"{video.name} ({video.mos:g})"
+            for video in self.videos
+            if not low - MOS_TOLERANCE <= video.mos <= high + MOS_TOLERANCE
+        ]:
+            problem = f"{len(outside)} of {len(self.videos)} labels are outside {low:g} to {high:g}"
+            next_step = "correct them, or the range if the scale is another"
+            raise DatasetError(f"{where}: {problem}: {summarize(outside)}; {next_step}.")
+        rows, permutations = len(self.videos), self.stored_permutations
+        if permutations is not None and not are_permutations(permutations, rows):
+            problem = f"stored permutations of shape {permutations.shape} are none of {rows} rows"
+            raise DatasetError(f"{where}: {problem}; each column must hold 0 to {rows - 1} once.")
 
     def __repr__(self) -> str:
         low, high = self.mos_range
@@ -211,14 +210,14 @@ class Dataset:
 
     def subset(self, rows: Sequence[int]) -> "Dataset":
         """Return the given rows, in that order; stored permutations keep their order among those rows."""
-        videos = tuple(self.videos[row] for row in rows)
-        permutations = _restrict_permutations(self.stored_permutations, rows)
+        videos, permutations = tuple(self.videos[row] for row in rows), self.stored_permutations
+        if permutations is not None:
+            new_row = np.full(len(permutations), -1)
+            new_row[np.asarray(rows, dtype=np.int64)] = np.arange(len(rows))
+            # Boolean indexing walks row by row, so the runs have to be rows here.
+            moved = new_row[permutations].T
+            permutations = np.ascontiguousarray(moved[moved >= 0].reshape(len(moved), len(rows)).T)
         return with_digest(replace(self, videos=videos, stored_permutations=permutations))
-
-
-def in_range(mos: float, mos_range: tuple[float, float]) -> bool:
-    """Tell whether a label is in a published range, within its rounding."""
-    return mos_range[0] - MOS_TOLERANCE <= mos <= mos_range[1] + MOS_TOLERANCE
 
 
 def with_digest(dataset: Dataset) -> Dataset:
@@ -228,37 +227,19 @@ def with_digest(dataset: Dataset) -> Dataset:
 
 def dataset_digest(dataset: Dataset) -> str:
     """Return the SHA-256 over all that defines the data set, without paths of files."""
-    geometry, bounds = _as_list(dataset.raw), list(dataset.mos_range)
-    head = [dataset.name, dataset.label_list, dataset.score_name, bounds, geometry]
-    rows = [[row.name, row.mos, row.content, row.split, _as_list(row.raw)] for row in dataset.videos]
+    geometry = dataset.raw and astuple(dataset.raw)
+    head = [dataset.name, dataset.label_list, dataset.score_name, dataset.mos_range, geometry]
+    rows = [
+        [row.name, row.mos, row.content, row.split, row.raw and astuple(row.raw)] for row in dataset.videos
+    ]
     digest = sha256(json.dumps([head, rows], ensure_ascii=False, separators=(",", ":")).encode())
     if dataset.stored_permutations is not None:
         digest.update(np.ascontiguousarray(dataset.stored_permutations, dtype="<i4").tobytes())
     return digest.hexdigest()
 
 
-def _as_list(raw: RawGeometry | None) -> list[object] | None:
-    return None if raw is None else [raw.width, raw.height, raw.pixel_format, raw.frame_rate_hz]
-
-
-def _check_permutations(permutations: Permutations, rows: int, where: str) -> None:
-    expected = np.arange(rows)[:, None]
-    if (
-        permutations.shape[:1] != (rows,)
-        or permutations.ndim != 2
-        or (np.sort(permutations, axis=0) != expected).any()
-    ):
-        raise DatasetError(
-            f"{where}: stored permutations of shape {permutations.shape} are none of {rows} rows; each "
-            f"column must hold 0 to {rows - 1} once."
-        )
-
-
-def _restrict_permutations(permutations: Permutations | None, rows: Sequence[int]) -> Permutations | None:
-    if permutations is None:
-        return None
-    new_row = np.full(permutations.shape[0], -1)
-    new_row[np.asarray(rows, dtype=np.int64)] = np.arange(len(rows))
-    moved = new_row[permutations]
-    # Boolean indexing walks row by row, so the runs have to be rows here.
-    return np.ascontiguousarray(moved.T[moved.T >= 0].reshape(permutations.shape[1], len(rows)).T)
+def are_permutations(indices: npt.NDArray[Any], rows: int) -> bool:
+    """Return whether each column of `indices` holds 0 to `rows` - 1 once."""
+    if indices.ndim != 2 or len(indices) != rows:
+        return False
+    return bool((np.sort(indices, axis=0) == np.arange(rows)[:, None]).all())

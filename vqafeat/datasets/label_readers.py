@@ -1,34 +1,32 @@
-"""Label readers: the registry, delimited tables, headerless lists and the first sheet of a workbook."""
+"""Label readers: their registry, delimited tables, headerless lists, and workbooks."""
 
 import csv
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from vqafeat.errors import DatasetError
-from vqafeat.io import read_text_limited, summarize
+from vqafeat.io import duplicates, read_text_limited, summarize
 from vqafeat.registry import Registry
+from vqafeat.schema import Texts
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row as the list has it; it is checked later, so that one message can count and name all bad rows.
+    """One row of a label list, unchecked: `load_dataset` counts and names all wrong rows in one message.
 
     Attributes:
         raw_name: the video's name in this list.
-        mos: the label; NaN if the cell is empty.
-        content: the list's group of the video, if it has one.
-        split: the list's official part of the video, if it has one.
+        mos: NaN if the cell is empty.
     """
 
     raw_name: str
@@ -39,7 +37,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """All rows of a list; `permutations` are zero-based row indices (video, run), if it has any."""
+    """All rows of a label list, and its stored permutations: zero-based row indices (video, run)."""
 
     rows: tuple[LabelRow, ...]
     permutations: npt.NDArray[np.int64] | None = None
@@ -47,12 +45,7 @@ class LabelRows:
 
 @dataclass(frozen=True)
 class LabelReader:
-    """A way to read label files.
-
-    Attributes:
-        options: frozen dataclass of the keys that a manifest may give in addition to the common ones.
-        read: reads a file with those options.
-    """
+    """A function that reads label files, and the frozen dataclass of its options in a manifest."""
 
     options: type[Any]
     read: Callable[[Path, Any], LabelRows]
@@ -60,7 +53,7 @@ class LabelReader:
 
 @dataclass(frozen=True)
 class NoOptions:
-    """For readers without options."""
+    """The options of a reader that has none."""
 
 
 LABEL_READERS: Registry[LabelReader] = Registry("label reader")
@@ -99,7 +92,7 @@ def parsed_scores(cells: Iterable[tuple[int, str]], path: Path, decimal: str = "
 
 @dataclass(frozen=True)
 class Table:
-    """A delimited file: names of the columns, and (line number, cells) of each row that is not blank."""
+    """A delimited file or a sheet: column names, and (line number, cells) of each row that is not blank."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
@@ -107,25 +100,20 @@ class Table:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """Which columns of a table hold what.
-
-    Releases of one list differ in a column's name: of several names, the first one present counts.
+    """The columns of a label table; of several names for one, the first that the file has is read.
 
     Attributes:
-        video: columns with the video's name.
-        mos: columns with the label.
-        content: columns with the content group, if there is one.
-        split_column: columns with the official part, if there is one.
-        split_values: what a cell of that column means, for example {"True": "test"}.
-        delimiter: between cells.
-        decimal: the decimal mark of the labels.
+        content: column of the content group.
+        split_column: column of the official part.
+        split_values: meaning of its cells, for example {"True": "test"}.
+        decimal: decimal mark of the labels.
         at_least: smallest value by column; rows below it are left out.
     """
 
-    video: tuple[str, ...]
-    mos: tuple[str, ...]
-    content: tuple[str, ...] = ()
-    split_column: tuple[str, ...] = ()
+    video: Texts
+    mos: Texts
+    content: Texts = ()
+    split_column: Texts = ()
     split_values: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
     decimal: str = "."
@@ -143,33 +131,29 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
 
 
 def _table(lines: list[tuple[int, list[str]]], path: Path, delimiter: str) -> Table:
-    header, rows = _header(lines, path), lines[1:]
+    header, rows = tuple(lines[0][1]), lines[1:]
     if wide := [str(number) for number, cells in rows if any(cells[len(header) :])]:
-        message = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
-        raise label_error(path, f"{message}; quote cells that hold '{delimiter}'")
+        problem = f"{len(wide)} rows have more cells than columns: lines {summarize(wide)}"
+        raise label_error(path, f"{problem}; quote cells that hold '{delimiter}'")
     padding = ("",) * len(header)
     return Table(header, tuple((number, (*cells, *padding)[: len(header)]) for number, cells in rows))
 
 
-def _header(lines: list[tuple[int, list[str]]], path: Path) -> tuple[str, ...]:
-    if not lines:
-        raise label_error(path, "it is empty; its first line must name the columns")
-    header = tuple(lines[0][1])
-    names = [name for name in header if name]
-    if len(set(names)) < len(names):
-        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
-    return header
-
-
 def _lines(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of the lines that are not blank."""
+    """Return (line number, cells) of the header and of the rows that are not blank."""
     reader = csv.reader(StringIO(text_of(path), newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        numbered = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        message = f"it is no CSV ({error}); save it again with '{delimiter}' between cells"
-        raise label_error(path, message) from error
-    return [(number, cells) for number, cells in lines if any(cells)]
+        problem = f"it is no CSV ({error})"
+        raise label_error(path, f"{problem}; save it again with '{delimiter}' between cells") from error
+    lines = [(number, cells) for number, cells in numbered if any(cells)]
+    if not lines:
+        raise label_error(path, "it is empty; its first line must name the columns")
+    header = lines[0][1]
+    if duplicates(filter(None, header)):
+        raise label_error(path, f"it doubles a column among {', '.join(header)}; name each column once")
+    return lines
 
 
 def column_of(table: Table, names: tuple[str, ...], path: Path) -> int:
@@ -207,26 +191,25 @@ def _read_label_table(path: Path, options: TableOptions) -> LabelRows:
 LABEL_READERS.add("table", LabelReader(TableOptions, _read_label_table))
 
 _LARGEST_PART_BYTES = 64 << 20  # SPAQ's sheet has 3 MB; what unpacks to more is no label file
-_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-_SHARED = "xl/sharedStrings.xml"
-_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 
 def read_workbook(path: Path) -> Table:
-    """Return the first sheet of a workbook as text, without blank rows; its first row names the columns."""
+    """Return the first sheet of an .xlsx or .xls workbook as text, without blank rows.
+
+    The first row names the columns.
+    """
+    read = _xls_rows if path.suffix.lower() == ".xls" else _xlsx_rows
     try:
-        _refuse_old(path)
-        with ZipFile(path) as workbook:
-            has_shared = _SHARED in workbook.namelist()
-            shared = [_text(item) for item in _part(workbook, _SHARED, path)] if has_shared else []
-            sheet = _part(workbook, _first_sheet(workbook, path), path)
-            rows = [(number, cells) for number, cells in _rows(sheet, shared) if any(cells)]
+        numbered = enumerate(read(path), start=1)
+        rows = [(number, tuple(map(_cell_text, cells))) for number, cells in numbered]
+    except DatasetError:
+        raise
     except OSError as error:
         raise label_error(path, f"it cannot be read ({error.strerror or error})") from error
-    except (BadZipFile, KeyError, LookupError, ValueError, ElementTree.ParseError) as error:
-        message = f"it is no Excel workbook ({error}); give the .xlsx as the data set ships it"
+    except Exception as error:  # damaged bytes make the parsers raise anything
+        message = f"it is no Excel workbook ({error}); give the workbook as the data set ships it"
         raise label_error(path, message) from error
+    rows = [(number, cells) for number, cells in rows if any(cells)]
     if not rows:
         raise label_error(path, "the first sheet is empty; its first row must name the columns")
     width = max(len(cells) for _, cells in rows)
@@ -234,68 +217,39 @@ def read_workbook(path: Path) -> Table:
     return Table(padded[0][1], tuple(padded[1:]))
 
 
-def _refuse_old(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(_OLD_WORKBOOK)) == _OLD_WORKBOOK:
-            raise label_error(path, "it is an .xls of Excel 97; save it as .xlsx, or give a CSV of your own")
+def _xlsx_rows(path: Path) -> list[tuple[object, ...]]:
+    from openpyxl import load_workbook  # type: ignore[import-untyped]  # costs 0.1 s
+
+    with ZipFile(path) as parts:
+        for part in parts.infolist():
+            if part.file_size > _LARGEST_PART_BYTES:
+                most = f"{_LARGEST_PART_BYTES >> 20} MiB"
+                raise label_error(path, f"'{part.filename}' unpacks to more than {most}; it is no label file")
+            if b"<!DOCTYPE" in parts.read(part):  # Excel writes none, and its entities can grow without bound
+                next_step = "save the workbook again with Excel or LibreOffice"
+                raise label_error(path, f"'{part.filename}' declares a document type; {next_step}")
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about styles
+        sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+        sheet.reset_dimensions()  # some programs write wrong ones
+        return list(sheet.iter_rows(values_only=True))
 
 
-def _part(workbook: ZipFile, name: str, path: Path) -> ElementTree.Element:
-    if workbook.getinfo(name).file_size > _LARGEST_PART_BYTES:
-        most = f"{_LARGEST_PART_BYTES >> 20} MiB"
-        raise label_error(path, f"'{name}' unpacks to more than {most}; it is no label file")
-    content = workbook.read(name)
-    if b"<!DOCTYPE" in content:  # Excel writes none, and entities in one can grow without bound
-        next_step = "save the workbook again with Excel or LibreOffice"
-        raise label_error(path, f"'{name}' declares a document type; {next_step}")
-    return ElementTree.fromstring(content)
+def _xls_rows(path: Path) -> list[list[object]]:
+    import xlrd  # type: ignore[import-untyped]
+
+    sheet = xlrd.open_workbook(file_contents=path.read_bytes(), logfile=StringIO()).sheet_by_index(0)
+    errors = xlrd.error_text_from_code
+    return [
+        [errors[cell.value] if cell.ctype == xlrd.XL_CELL_ERROR else cell.value for cell in row]
+        for row in sheet.get_rows()
+    ]
 
 
-def _first_sheet(workbook: ZipFile, path: Path) -> str:
-    sheet = _part(workbook, "xl/workbook.xml", path).find(f"{_MAIN}sheets/{_MAIN}sheet")
-    if sheet is None:
-        raise ValueError("it has no sheets")
-    relations = _part(workbook, "xl/_rels/workbook.xml.rels", path)
-    targets = {item.get("Id"): item.get("Target", "") for item in relations}
-    target = targets[sheet.get(_RELATED)]
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-
-
-def _rows(sheet: ElementTree.Element, shared: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for position, row in enumerate(sheet.iter(f"{_MAIN}row"), start=1):
-        cells: list[str] = []
-        for cell in row.iter(f"{_MAIN}c"):
-            column = _column(cell.get("r", ""), len(cells))
-            cells += [""] * (column - len(cells))  # empty cells are left out of the file
-            cells.append(_value(cell, shared))
-        yield int(row.get("r", position)), tuple(cells)
-
-
-def _column(reference: str, following: int) -> int:
-    """Return the column, from 0, of a cell such as "AB12"; `following` for a cell without reference."""
-    letters = re.match("[A-Z]+", reference)
-    if letters is None:
-        return following
-    number = 0
-    for letter in letters.group():
-        number = 26 * number + ord(letter) - ord("A") + 1
-    if number > 1 << 14:
-        raise ValueError(f"there is no column {letters.group()}")
-    return number - 1
-
-
-def _value(cell: ElementTree.Element, shared: list[str]) -> str:
-    kind, value = cell.get("t", "n"), cell.findtext(f"{_MAIN}v", "")
-    if kind == "s":
-        return shared[int(value)].strip()
-    inline = cell.find(f"{_MAIN}is")
-    return (value if inline is None else _text(inline)).strip()
-
-
-def _text(item: ElementTree.Element) -> str:
-    """Return the text of a string, whose runs may be formatted, without its phonetic text."""
-    runs = [item, *item.findall(f"{_MAIN}r")]
-    return "".join(run.findtext(f"{_MAIN}t", "") for run in runs)
+def _cell_text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
 
 
 _REQUIRED_COLUMNS = ("video", "mos")
@@ -305,18 +259,17 @@ _COLUMNS = (*_REQUIRED_COLUMNS, "content", "split")
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     lines = _lines(path, ",")
-    header = _header(lines, path)
+    header = lines[0][1]
     unknown = [column for column in header if column not in _COLUMNS]
     missing = [column for column in _REQUIRED_COLUMNS if column not in header]
     if unknown or missing:
-        plural, names = "s" * (len(unknown) > 1), ", ".join(map(repr, unknown))
-        problems = [f"unknown column{plural} {names}"] if unknown else []
-        problems += [f"no column {' and '.join(map(repr, missing))}"] if missing else []
+        problems = [f"unknown column '{name}'" for name in unknown]
+        problems += [f"no column '{name}'" for name in missing]
         near = get_close_matches(unknown[0].lower(), _COLUMNS, n=1) if unknown else []
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise DatasetError(
             f"'{path}': {', '.join(problems)}{hint}; a CSV of your own has the columns video,mos and, "
-            "optionally, content and split, separated by commas, and nothing else."
+            "optionally, content and split, separated by commas."
         )
     content, split = ((name,) if name in header else () for name in ("content", "split"))
     options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
@@ -327,7 +280,7 @@ LABEL_READERS.add("own", LabelReader(NoOptions, read_own))
 
 
 def read_lines(path: Path, _options: NoOptions) -> LabelRows:
-    """Return the rows of a headerless list; duration and rate, -1 in the released lists, are not used."""
+    """Return the rows of a headerless list; durations and rates, -1 in the released lists, are not used."""
     numbered = enumerate(text_of(path).splitlines(), start=1)
     rows = [(number, line.rsplit(",", 3)) for number, line in numbered if line.strip()]
     if short := [str(number) for number, cells in rows if len(cells) < 4]:

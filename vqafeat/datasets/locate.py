@@ -1,4 +1,4 @@
-"""Find the files of a data set: the folder is walked once, and a file must be the only one that fits."""
+"""Search for the video files of a data set."""
 
 import os
 from collections import Counter, defaultdict
@@ -26,20 +26,15 @@ VIDEO_EXTENSIONS = (
 
 @dataclass(frozen=True)
 class Located:
-    """A data set whose videos have paths.
-
-    Attributes:
-        dataset: the located videos, each with its path.
-        missing: names of the others, in the order of the label list; left out of `dataset`.
-    """
+    """A data set whose videos have paths; `missing` names the videos that were left out of it."""
 
     dataset: Dataset
     missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if without := [video.name for video in self.dataset.videos if video.path is None]:
-            message = f"{len(without)} videos have no path: {summarize(without)}; locate them first"
-            raise DatasetError(f"data set '{self.dataset.name}': {message}.")
+            problem = f"{len(without)} videos have no path: {summarize(without)}"
+            raise DatasetError(f"data set '{self.dataset.name}': {problem}; locate them first.")
 
 
 @dataclass(frozen=True)
@@ -55,15 +50,14 @@ class VideoIndex:
 def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "skip"] = "error") -> Located:
     """Find the file of every video below `root`.
 
-    A video is, in this order: the file of exactly that relative path below the root or one of the manifest's
-    folders; the only file of that basename; the only file with the same canonical name, endings aside.
+    It is the file of that relative path below the root or one of the manifest's folders; else the only file
+    of that basename; else the only file with the same canonical name, endings aside.
 
     Args:
-        root: folder of the videos, or prefix of an object store, which is listed once.
-        missing: "error", or "skip" to leave out videos without a file.
+        root: folder, or prefix of an object store, which is listed once.
+        missing: "skip" leaves out videos without a file.
 
     Raises:
-        ArgumentError: `missing` is neither.
         DatasetError: the root does not exist, files are missing, several files fit a video, or one several.
         StoreError: the object store cannot be reached.
     """
@@ -78,10 +72,10 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
     _refuse_ambiguous(dataset, root, candidates)
     lost = [name for name, files in candidates.items() if not files]
     if lost and (missing == "error" or len(lost) == len(candidates)):
+        problem = f"{len(lost)} of {len(candidates)} videos are missing below '{root}'"
+        next_step = "name another folder with --root DIR, or leave them out with --skip-missing"
         raise DatasetError(
-            f"{where}: {len(lost)} of {len(candidates)} videos are missing below '{root}' "
-            f"({len(index.files)} video files there): {summarize(lost)}; put them there, name another folder "
-            "with --root DIR, or leave them out with --skip-missing."
+            f"{where}: {problem} ({len(index.files)} video files there): {summarize(lost)}; {next_step}."
         )
     if lost:
         dataset = dataset.subset([row for row, files in enumerate(candidates.values()) if files])
@@ -92,9 +86,8 @@ def locate_videos(dataset: Dataset, root: StorePath, missing: Literal["error", "
 def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -> VideoIndex:
     """Return the files below a root with the endings of the rules, or of the names."""
     endings = frozenset(ending.lower() for ending in rules.extensions or VIDEO_EXTENSIONS)
-    listed_endings = {PurePosixPath(name).suffix.lower() for name in names} - {""}
+    accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
     files = {path: root / path for path in _walk(root)} if isinstance(root, Path) else _listed(root)
-    accepted = endings | listed_endings
     files = {path: file for path, file in files.items() if PurePosixPath(path).suffix.lower() in accepted}
     by_basename: dict[str, list[str]] = defaultdict(list)
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -110,7 +103,7 @@ def _listed(root: "UPath") -> Mapping[str, VideoFile]:
 
 
 def _is_skipped(name: str) -> bool:
-    """Tell whether a file or folder is hidden or a store."""
+    """Return whether a file or folder is hidden or a store."""
     return name.startswith(".") or name.endswith(".zarr")
 
 
@@ -138,8 +131,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        message = f"the folder '{folder}' cannot be read ({error.strerror}); correct its permissions"
-        raise DatasetError(f"{message}, or name another with --root DIR.") from error
+        problem = f"the folder '{folder}' cannot be read ({error.strerror})"
+        next_step = "correct its permissions, or name another with --root DIR"
+        raise DatasetError(f"{problem}; {next_step}.") from error
 
 
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
@@ -157,34 +151,34 @@ def candidate_files(names: Sequence[str], rules: FileRules, index: VideoIndex) -
     candidates = {name: [path for path in paths[name] if path in index.files][:1] for name in names}
     if rules.exact_paths_only:
         return candidates
-    steps: tuple[tuple[Callable[[str], str], Mapping[str, list[str]]], ...] = (
-        (lambda name: PurePosixPath(name).name, index.by_basename),
-        (lambda name: _key(name, rules, index.endings), index.by_key),
-    )
-    for spelling, files in steps:
-        # A spelling that several rows share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
-        # '1.mp4' is neither.
-        shared = Counter(map(spelling, names))
-        for name in [name for name in names if not candidates[name] and shared[spelling(name)] == 1]:
-            candidates[name] = files.get(spelling(name), [])
+    _add_unique(candidates, lambda name: PurePosixPath(name).name, index.by_basename)
+    _add_unique(candidates, lambda name: _key(name, rules, index.endings), index.by_key)
     return candidates
+
+
+def _add_unique(
+    candidates: dict[str, list[str]], spelling: Callable[[str], str], files: Mapping[str, list[str]]
+) -> None:
+    # A spelling that several videos share cannot tell them apart: with 'a/1.mp4' and 'b/1.mp4', a lone
+    # '1.mp4' is neither.
+    shared = Counter(map(spelling, candidates))
+    for name, paths in candidates.items():
+        if not paths and shared[spelling(name)] == 1:
+            candidates[name] = files.get(spelling(name), [])
 
 
 def _refuse_ambiguous(dataset: Dataset, root: StorePath, candidates: Mapping[str, Sequence[str]]) -> None:
     where = f"data set '{dataset.name}'"
-    if several := [
-        f"{name} ({', '.join(files[:3])})" for name, files in candidates.items() if len(files) > 1
-    ]:
-        raise DatasetError(
-            f"{where}: {len(several)} videos fit several files below '{root}': {summarize(several, 3)}; keep "
-            "one of each, or name a narrower folder with --root DIR."
-        )
+    items = candidates.items()
+    if several := [f"{name} ({', '.join(files[:3])})" for name, files in items if len(files) > 1]:
+        problem = f"{len(several)} videos fit several files below '{root}': {summarize(several, 3)}"
+        next_step = "keep one of each, or name a narrower folder with --root DIR"
+        raise DatasetError(f"{where}: {problem}; {next_step}.")
     users = defaultdict[str, list[str]](list)
-    for name, files in candidates.items():
+    for name, files in items:
         for file in files:
             users[file].append(name)
     if twice := [f"{file} ({', '.join(names)})" for file, names in users.items() if len(names) > 1]:
-        raise DatasetError(
-            f"{where}: {len(twice)} files below '{root}' fit several videos: {summarize(twice, 3)}; write "
-            "the relative path of each file in the label list."
-        )
+        problem = f"{len(twice)} files below '{root}' fit several videos: {summarize(twice, 3)}"
+        next_step = "write the relative path of each file in the label list"
+        raise DatasetError(f"{where}: {problem}; {next_step}.")

@@ -1,4 +1,4 @@
-"""The manifest file: one TOML a data set, checked key by key.
+"""Manifests: one TOML file a data set.
 
 title, score_name, mos_range = [low, high]    required
 scale, homepage, citation                     texts
@@ -11,92 +11,30 @@ class_pattern                                 its group in a canonical name is t
 """
 
 import re
-import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.resources import files as package_files
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
-from vqafeat.datasets.dataset import SPLIT_NAMES, FileRules, RawGeometry, compile_pattern
-from vqafeat.datasets.label_readers import LABEL_READERS
+from pydantic import PlainValidator
+
+from vqafeat.datasets.dataset import FileRules, RawGeometry, SplitName, check_pattern
+from vqafeat.datasets.label_readers import LABEL_READERS, NoOptions
 from vqafeat.errors import DatasetError, UnknownNameError
-from vqafeat.io import read_text_limited
-
-Kind = TypeVar("Kind")
-
-
-def refuse_unknown(table: Mapping[str, object], known: Collection[str], where: str) -> None:
-    """Refuse keys that are not known."""
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(known)}."
-            raise DatasetError(f"{where}: unknown key '{key}': {hint}")
-
-
-def build(kind: type[Kind], table: Mapping[str, object], where: str) -> Kind:
-    """Return the dataclass `kind` made of a TOML table.
-
-    Lists become tuples, a single text becomes a tuple of one, and whole numbers become floats.
-    """
-    hints, members = get_type_hints(kind), fields(cast(Any, kind))
-    refuse_unknown(table, [member.name for member in members], where)
-    for member in members:
-        if member.default is MISSING and member.default_factory is MISSING and member.name not in table:
-            raise DatasetError(f"{where}: missing key '{member.name}'; add it.")
-    values = {key: convert(value, hints[key], f"{where}: {key}") for key, value in table.items()}
-    try:
-        return kind(**values)
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from error
-
-
-def convert(value: object, hint: Any, where: str) -> Any:
-    """Return `value` as the type that `hint` names."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, UnionType):
-        return convert(value, next(part for part in arguments if part is not NoneType), where)
-    if origin is tuple:
-        return _tuple(value, arguments, where)
-    if origin is not None and isinstance(value, dict) and issubclass(origin, Mapping):
-        return {str(key): convert(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise DatasetError(f"{where}: {value!r} must be {getattr(hint, '__name__', str(hint))}.")
-
-
-def _tuple(value: object, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise DatasetError(f"{where}: {value!r} must be a list.")
-    if arguments[-1] is Ellipsis:
-        return tuple(convert(item, arguments[0], where) for item in items)
-    if len(items) != len(arguments):
-        raise DatasetError(f"{where}: {value!r} must have {len(arguments)} items.")
-    return tuple(convert(item, part, where) for item, part in zip(items, arguments, strict=True))
+from vqafeat.io import read_toml
+from vqafeat.schema import NonEmpty, Texts, parse, refuse_unknown
 
 
 @dataclass(frozen=True)
 class ContentRule:
-    """How a canonical name tells its content.
-
-    Attributes:
-        pattern: regular expression; its groups, joined, are the content.
-        fold_case: ignore the case of letters.
-    """
+    """How the content of a video is read from its canonical name: the groups of a pattern, joined."""
 
     pattern: str
     fold_case: bool = False
 
     def __post_init__(self) -> None:
-        _require_group(self.pattern, "content")
+        check_pattern(self.pattern, "content", groups=1)
 
     def content_of(self, name: str) -> str | None:
         """Return the content of a canonical name, or None if the pattern does not match."""
@@ -109,7 +47,7 @@ class ContentRule:
 
 @dataclass(frozen=True)
 class RawException:
-    """Geometry of the videos whose canonical name holds `pattern`; None keeps the data set's value."""
+    """Geometry of the videos whose canonical name matches `pattern`; None keeps the data set's value."""
 
     pattern: str
     width: int | None = None
@@ -118,7 +56,7 @@ class RawException:
     frame_rate_hz: float | None = None
 
     def __post_init__(self) -> None:
-        compile_pattern(self.pattern, "raw.where")
+        check_pattern(self.pattern, "raw.where")
 
 
 @dataclass(frozen=True)
@@ -127,49 +65,43 @@ class LabelList:
 
     Attributes:
         file: its possible names, below the root or its folder `labels`.
-        reader: name of the label reader.
-        options: the reader's options.
-        videos: known number of rows; None if it could not be verified.
-        contents: known number of contents.
-        mos_range: known smallest and largest label of this list.
-        split: the official part of all its rows.
-        join: lists with the same word make up one data set together.
+        videos, contents, mos_range: known counts, and smallest and largest label; None if unverified.
+        split: official part of all its rows.
+        join: lists with the same word are read together.
     """
 
-    file: tuple[str, ...]
+    file: NonEmpty[Texts]
     reader: str
-    options: Any
+    options: Any = field(default_factory=NoOptions)
     videos: int | None = None
     contents: int | None = None
     mos_range: tuple[float, float] | None = None
-    split: str | None = None
+    split: SplitName | None = None
     join: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.file:
-            raise DatasetError("labels: file is empty; name the label file.")
-        if self.split is not None and self.split not in SPLIT_NAMES:
-            allowed = ", ".join(SPLIT_NAMES)
-            raise DatasetError(f"labels: split '{self.split}' is unknown; allowed are {allowed}.")
+
+def _label_list(table: object) -> LabelList:
+    """Return one of the [[labels]], which also has the keys of its reader's options."""
+    if not isinstance(table, dict):
+        raise DatasetError(f"[[labels]]: {table!r} must be a table.")
+    where = f"[[labels]] {table.get('file', '?')}"
+    options = LABEL_READERS.get(str(table.get("reader", ""))).options
+    own_keys = [item.name for item in fields(LabelList) if item.name != "options"]
+    option_keys = [item.name for item in fields(options)]
+    refuse_unknown(table, [*own_keys, *option_keys], where)
+    entry = parse(LabelList, {key: table[key] for key in table if key in own_keys}, where)
+    values = {key: table[key] for key in table if key in option_keys}
+    return replace(entry, options=parse(options, values, where))
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a data set before any of its files is opened.
+    """Description of a data set: its labels and files; see also `Dataset`.
 
     Attributes:
-        name: the file's stem, as people type it.
-        title: as papers write it.
-        score_name: what a label is.
-        mos_range: smallest and largest label of the published range.
-        labels: the label lists that are understood, the preferred ones first.
-        scale: what the labels mean.
-        homepage: URL of the data set.
-        citation: the paper that describes it.
-        files: how names become canonical, and how files are found.
-        content: how a canonical name tells its content; None if each video is its own.
-        raw: how headerless files are read.
-        raw_where: exceptions to `raw` by canonical name.
+        name: stem of the file.
+        labels: the lists that can be read, the preferred ones first.
+        content: None if each video is its own content.
         class_pattern: its first group in a canonical name is the content class; may be empty.
     """
 
@@ -177,7 +109,7 @@ class Manifest:
     title: str
     score_name: str
     mos_range: tuple[float, float]
-    labels: tuple[LabelList, ...]
+    labels: NonEmpty[tuple[Annotated[LabelList, PlainValidator(_label_list)], ...]]
     scale: str = ""
     homepage: str = ""
     citation: str = ""
@@ -190,10 +122,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.mos_range[0] < self.mos_range[1]:
             raise DatasetError(f"mos_range {list(self.mos_range)} must be [smallest, largest].")
-        if not self.labels:
-            raise DatasetError("no [[labels]]; name at least one label list.")
         if self.class_pattern:
-            _require_group(self.class_pattern, "class_pattern")
+            check_pattern(self.class_pattern, "class_pattern", groups=1)
 
     def class_of(self, name: str) -> str | None:
         """Return the content class in a canonical name, or None if it has none."""
@@ -210,14 +140,8 @@ class Manifest:
         return geometry if geometry != self.raw else None
 
 
-def _require_group(pattern: str, where: str) -> None:
-    if compile_pattern(pattern, where).groups < 1:
-        next_step = f"put the part that names the {where.removesuffix('_pattern')} in parentheses"
-        raise DatasetError(f"{where}: pattern '{pattern}' has no group; {next_step}.")
-
-
 def manifest_folder() -> Path:
-    """Return the folder of the shipped manifests: in the package, or next to it in the source tree."""
+    """Return the folder of the shipped manifests: in an installed package, or next to it in a checkout."""
     inside = Path(str(package_files("vqafeat"))) / "manifests"
     return inside if inside.is_dir() else inside.parents[1] / "manifests"
 
@@ -232,7 +156,7 @@ def load_manifest(name_or_path: str) -> Manifest:
 
     Raises:
         UnknownNameError: no manifest of that name is shipped; the nearest names are in the message.
-        DatasetError: the file is missing, no TOML, or does not follow the schema.
+        DatasetError: the file cannot be read, or a key or value is not allowed.
     """
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
@@ -243,53 +167,11 @@ def load_manifest(name_or_path: str) -> Manifest:
             own = "For your own, give the path of a .csv (video,mos[,content,split]) or of a .toml manifest."
             raise UnknownNameError(f"unknown data set '{name_or_path}': {hint} {own}")
         path = manifest_folder() / f"{name_or_path}.toml"
-    try:
-        table = tomllib.loads(read_text_limited(path))
-    except OSError as error:
-        next_step = "give the path of a .toml file"
-        raise DatasetError(f"manifest '{path}' cannot be read ({error.strerror}); {next_step}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"manifest '{path}' is no TOML: {error}.") from error
-    return _manifest(table, path.stem, f"manifest '{path.name}'")
-
-
-def _manifest(table: dict[str, Any], name: str, where: str) -> Manifest:
-    known = [member.name for member in fields(Manifest) if member.name not in ("name", "raw_where")]
-    refuse_unknown(table, known, where)
-    values: dict[str, Any] = {"name": name, **table}
-    for key, kind in (("files", FileRules), ("content", ContentRule)):
-        if key in table:
-            values[key] = build(kind, _mapping(table[key], f"{where}, [{key}]"), f"{where}, [{key}]")
-    if "raw" in table:
-        raw, here = dict(_mapping(table["raw"], f"{where}, [raw]")), f"{where}, [[raw.where]]"
-        exceptions = _list(raw.pop("where", []), here)
-        values["raw"] = build(RawGeometry, raw, f"{where}, [raw]")
-        values["raw_where"] = [build(RawException, _mapping(item, where), here) for item in exceptions]
-    lists = _list(table.get("labels", []), where)
-    values["labels"] = [_label_list(_mapping(item, where), where) for item in lists]
-    return build(Manifest, values, where)
-
-
-def _label_list(table: Mapping[str, object], where: str) -> LabelList:
-    file = table.get("file", "?")
-    names = file if isinstance(file, str) else " or ".join(map(str, _list(file, where)))
-    here = f"{where}, [[labels]] {names}"
-    kind = LABEL_READERS.get(convert(table.get("reader", ""), str, f"{here}: reader")).options
-    common = [member.name for member in fields(LabelList) if member.name != "options"]
-    extra = [member.name for member in fields(kind)]
-    refuse_unknown(table, [*common, *extra], here)
-    options = build(kind, {key: value for key, value in table.items() if key in extra}, here)
-    values = {key: value for key, value in table.items() if key in common}
-    return build(LabelList, {**values, "options": options}, here)
-
-
-def _mapping(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise DatasetError(f"{where}: {value!r} must be a table.")
-    return value
-
-
-def _list(value: object, where: str) -> list[object]:
-    if not isinstance(value, list):
-        raise DatasetError(f"{where}: {value!r} must be a list.")
-    return value
+    table, where = read_toml(path, "manifest"), f"manifest '{path.name}'"
+    keys = [item.name for item in fields(Manifest) if item.name not in ("name", "raw_where")]
+    refuse_unknown(table, keys, where)
+    values: dict[str, Any] = {"name": path.stem, **table}
+    if isinstance(table.get("raw"), dict):
+        values["raw"] = dict(table["raw"])
+        values["raw_where"] = values["raw"].pop("where", [])
+    return parse(Manifest, values, where)

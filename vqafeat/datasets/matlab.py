@@ -1,6 +1,5 @@
 """Label files of MATLAB: the released `*info.mat` (version 7.3, which is HDF5), and older ones."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vqafeat.datasets.dataset import are_permutations
 from vqafeat.datasets.label_readers import (
     LABEL_READERS,
     LabelReader,
@@ -31,7 +31,7 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
     """Return names, labels and permutations of an `*info.mat`.
 
     Source: the files released with VSFA (Li et al. 2019) and TCSVT-2022-BVQA, and VSFA.py, which takes
-    `index[:, run]` with h5py's view of the matrix. Frame rates, reference ids and frame counts are not used.
+    `index[:, run]` with h5py's view of the matrix.
     """
     import h5py  # not above: decoding processes do not need it
 
@@ -43,7 +43,7 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
                 raise label_error(path, f"{lacks}; it is no *info.mat")
             references = np.ravel(file["video_names"][()])
             names = ["".join(map(chr, np.ravel(file[reference][()]))) for reference in references]
-            scores = np.ravel(file["scores"][()]).astype(np.float64)
+            scores = np.ravel(file["scores"][()])
             index = np.asarray(file["index"][()])
     except OSError as error:
         message = f"it is no MATLAB 7.3 (HDF5) file; give the released *info.mat as it is ({error})"
@@ -53,18 +53,17 @@ def read_info_mat(path: Path, _options: NoOptions) -> LabelRows:
 
 def _permutations(index: npt.NDArray[Any], rows: int, path: Path) -> npt.NDArray[np.int64]:
     """Return zero-based permutations, column = run, whichever way round MATLAB wrote the matrix."""
-    expected = np.arange(1, rows + 1)[:, None]
     for matrix in (index, index.T):
-        if matrix.ndim == 2 and matrix.shape[0] == rows and (np.sort(matrix, axis=0) == expected).all():
+        if are_permutations(matrix - 1, rows):
             return np.ascontiguousarray(matrix, dtype=np.int64) - 1
-    message = f"index of shape {index.shape} holds no permutations of 1 to {rows}"
-    raise label_error(path, f"{message}; the file is damaged, fetch it again")
+    problem = f"index of shape {index.shape} holds no permutations of 1 to {rows}"
+    raise label_error(path, f"{problem}; the file is damaged, fetch it again")
 
 
 def read_mat5(path: Path, options: Mat5Options) -> LabelRows:
     """Return names and labels of a MATLAB file older than version 7.3."""
     names, scores = mat5_variables(path, options.video, options.mos)
-    return LabelRows(_rows([str(name).strip() for name in names], scores.astype(np.float64), path))
+    return LabelRows(_rows([str(name).strip() for name in names], scores, path))
 
 
 def mat5_variables(path: Path, *dotted: str) -> list[npt.NDArray[Any]]:
@@ -84,37 +83,29 @@ def mat5_contents(path: Path, simplify_cells: bool = False) -> dict[str, Any]:
         raise DatasetError(f"'{path}' cannot be read ({error.strerror}); {next_step}.") from error
     try:
         variables: dict[str, Any] = loadmat(path, simplify_cells=simplify_cells)
-    except Exception as error:
-        # damaged bytes make SciPy's parser raise anything, down to UnboundLocalError: no list would be
-        # complete
-        raise DatasetError(
-            f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged ({type(error).__name__}: "
-            f"{error}); give the file as the data set ships it."
-        ) from error
+    except Exception as error:  # damaged bytes make SciPy's parser raise anything, even UnboundLocalError
+        problem = f"'{path}' is no MATLAB file of version 7.2 or older, or is damaged"
+        next_step = "give the file as the data set ships it"
+        raise DatasetError(f"{problem} ({type(error).__name__}: {error}); {next_step}.") from error
     return variables
 
 
 def _variable(variables: Any, dotted: str, path: Path) -> npt.NDArray[Any]:
     value = variables
     for step in dotted.split("."):
-        if not isinstance(value, dict) or step not in value:
-            names = (
-                (key for key in value if not key.startswith("__"))
-                if isinstance(value, dict)
-                else ["no structure"]
-            )
-            lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(names)})"
+        known = [key for key in value if not key.startswith("__")] if isinstance(value, dict) else []
+        if step not in known:
+            lacks = f"it has no variable '{dotted}' ('{step}' is not among: {', '.join(known)})"
             raise label_error(path, f"{lacks}; it is another list")
         value = value[step]
     return np.asarray(value)
 
 
-def _rows(names: list[str], scores: Iterable[float], path: Path) -> tuple[LabelRow, ...]:
-    values = [float(score) for score in scores]
-    if len(names) != len(values):
-        counts = f"it has {len(names)} names but {len(values)} labels"
+def _rows(names: list[str], scores: npt.NDArray[Any], path: Path) -> tuple[LabelRow, ...]:
+    if len(names) != len(scores):
+        counts = f"it has {len(names)} names but {len(scores)} labels"
         raise label_error(path, f"{counts}; the file is damaged, fetch it again")
-    return tuple(map(LabelRow, names, values))
+    return tuple(map(LabelRow, names, map(float, scores)))
 
 
 LABEL_READERS.add("info-mat", LabelReader(NoOptions, read_info_mat))

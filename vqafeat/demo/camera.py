@@ -1,10 +1,8 @@
-"""Camera moves over the two photographs that come with scikit-learn: the pristine pictures of the embedded
-data set.
+"""Camera moves over the two photographs of scikit-learn: the pristine pictures of the embedded data set.
 
-A camera looks at the photograph through a window of 256x144 pixels, each `zoom` photograph pixels wide, that
-pans, zooms, trembles and rolls by fractions of a pixel. Pictures are made in Y'CbCr 4:2:0 (BT.601, limited
-range), as the encoder takes them, from a photograph that was low-passed for the window's widest zoom and is
-read by cubic splines: nothing aliases.
+The camera's window has 256x144 pixels, each `zoom` photograph pixels wide, and pans, zooms, trembles and
+rolls by fractions of a pixel. Pictures are Y'CbCr 4:2:0 (BT.601, limited range), as the encoder takes them.
+The photograph is low-passed for the widest zoom and read by cubic splines, so that nothing aliases.
 """
 
 from dataclasses import dataclass
@@ -23,14 +21,12 @@ WIDTH_PX, HEIGHT_PX = 256, 144
 FRAME_RATES_HZ = (24, 25, 30)
 MOVES = ("pan", "zoom", "handheld")
 MOST_CONTENTS = 12
-# A leg of a move is longer than the clip and its widest field distance, so that a clip of the usual 2 s shows
-# one direction throughout.
+# Longer than the usual clip of 2 s and its widest field distance, so that the clip shows one direction.
 LEG_SECONDS = 2.25
 MARGIN_PX = 10.0
 PHOTOGRAPH_SIZE_PX = (640, 427)
-# Where each content looks: middle of the move in the photograph (x, y) and zoom. The windows are wide and
-# close to one another, so that what differs most between videos is their quality: even a network with random
-# weights then has something to find.
+# Middle of each content's move in the photograph (x, y), and its zoom. The windows are wide and close to one
+# another, so that videos differ most in quality: even a network with random weights has something to find.
 PLACES = {
     "china.jpg": ((300, 195, 1.6), (330, 205, 1.75), (345, 225, 1.5), (300, 225, 1.7), (340, 210, 1.55)),
     "flower.jpg": ((310, 205, 1.65), (330, 220, 1.5), (325, 225, 1.75), (300, 205, 1.55), (345, 215, 1.7)),
@@ -40,9 +36,7 @@ _LAST_PLACE = (320, 214, 1.85)  # of both
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures in Y'CbCr 4:2:0, limited range: `luma` (time, height, width), `cb` and `cr` (time, height / 2,
-    width / 2).
-    """
+    """Pictures in Y'CbCr 4:2:0: luma (time, height, width), cb and cr (time, height / 2, width / 2)."""
 
     luma: Pixels
     cb: Pixels
@@ -52,10 +46,8 @@ class Pictures:
         time, height, width = self.luma.shape
         half = (time, height // 2, width // 2)
         if self.cb.shape != half or self.cr.shape != half:
-            raise ArgumentError(
-                f"cb and cr of Pictures have shapes {self.cb.shape} and {self.cr.shape}: luma "
-                f"{self.luma.shape} needs {half}"
-            )
+            shapes = f"cb and cr of Pictures have shapes {self.cb.shape} and {self.cr.shape}"
+            raise ArgumentError(f"{shapes}: luma {self.luma.shape} needs {half}")
 
     def __len__(self) -> int:
         return len(self.luma)
@@ -71,8 +63,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Camera:
-    """A move over one photograph, from a first to a last window: centres in photograph pixels, `zoom`
-    photograph pixels a picture pixel.
+    """A move over a photograph, to and fro between a first and a last window.
+
+    Attributes:
+        first_centre_px, last_centre_px: (x, y) in photograph pixels.
+        first_zoom, last_zoom: photograph pixels a picture pixel.
     """
 
     photograph: str
@@ -89,10 +84,8 @@ class Camera:
 
     def __post_init__(self) -> None:
         if min(self.first_zoom, self.last_zoom) <= 0 or self.shake_px < 0:
-            raise ArgumentError(
-                f"zoom of a Camera is {self.first_zoom} to {self.last_zoom}, shake_px {self.shake_px}: give "
-                f"zooms above 0, shake from 0"
-            )
+            zooms = f"zoom of a Camera is {self.first_zoom} to {self.last_zoom}"
+            raise ArgumentError(f"{zooms}, shake_px {self.shake_px}: give zooms above 0, shake from 0")
 
     def render(self, seconds: NDArray[np.float64]) -> Pictures:
         """Return the pictures seen at `seconds` (time,)."""
@@ -107,19 +100,15 @@ class Camera:
         rolls = np.deg2rad(self.roll_degrees) * roll
         views = list(zip(centres, zooms, rolls, strict=True))
         planes = ((luma, 1), (cb, 2), (cr, 2))
-        return Pictures(
-            *(np.stack([_window(plane, *view, step=step) for view in views]) for plane, step in planes)
-        )
+        seen = (np.stack([_window(plane, *view, step=step) for view in views]) for plane, step in planes)
+        return Pictures(*seen)
 
 
 def plan_camera(seed: int, content: int) -> Camera:
-    """Return the camera of a content (0 … 11; two photographs do not give more that differ clearly):
-    photograph, frame rate and move depend on its number, places and speeds on the seed.
-    """
+    """Return the camera of a content, 0 … 11; photograph, frame rate and move do not depend on the seed."""
     if not 0 <= content < MOST_CONTENTS:
-        raise ArgumentError(
-            f"content is {content}: the two photographs give {MOST_CONTENTS} contents, numbered from 0"
-        )
+        known = f"the two photographs give {MOST_CONTENTS} contents, numbered from 0"
+        raise ArgumentError(f"content is {content}: {known}")
     rng = np.random.default_rng((seed, content, 1))
     position, move = content // 2, MOVES[(content + content // 3) % len(MOVES)]
     photograph = tuple(PLACES)[content % 2]
@@ -135,7 +124,8 @@ def plan_camera(seed: int, content: int) -> Camera:
     leg = 0.5 * LEG_SECONDS * speed_px * zoom * np.array([np.cos(angle), np.sin(angle)])
     reach = MARGIN_PX + 0.5 * max(first_zoom, last_zoom) * np.array([WIDTH_PX, HEIGHT_PX])
     size = np.array(PHOTOGRAPH_SIZE_PX, dtype=np.float64)
-    leg = np.clip(leg, -np.maximum(size / 2 - reach, 0), np.maximum(size / 2 - reach, 0))
+    longest = np.maximum(size / 2 - reach, 0)
+    leg = np.clip(leg, -longest, longest)
     middle = np.array([size[0] - x if position % 2 else x, y]) + rng.uniform(-15, 15, 2)
     centre = np.clip(middle, reach + abs(leg), size - reach - abs(leg))
     first, last = centre - leg, centre + leg
@@ -157,14 +147,9 @@ def plan_camera(seed: int, content: int) -> Camera:
 @cache
 def photographs() -> dict[str, Plane]:
     """Return the two photographs by name, (height, width, 3) RGB, 0 to 1."""
-    # costs a second, and only the demo needs it
-    from sklearn.datasets import load_sample_images
+    from sklearn.datasets import load_sample_image  # costs a second, and only the demo needs it
 
-    sample = load_sample_images()
-    return {
-        str(name).replace("\\", "/").rsplit("/", 1)[-1]: image / 255.0
-        for name, image in zip(sample.filenames, sample.images, strict=True)
-    }
+    return {name: load_sample_image(name) / 255.0 for name in PLACES}
 
 
 @cache
@@ -179,8 +164,7 @@ def _spline_planes(photograph: str, mirrored: bool, widest_zoom: float) -> tuple
 
 
 def _low_pass(plane: Plane, step: float) -> Plane:
-    # A sampling step of s pixels wants a blur of about s / 2; the photograph's own pixels already are one of
-    # 1 / 2.
+    # A sampling step of s pixels needs a blur of about s / 2; the photograph's own pixels are one of 1 / 2.
     return ndimage.gaussian_filter(plane, 0.5 * np.sqrt(step**2 - 1), mode="mirror") if step > 1 else plane
 
 

@@ -1,8 +1,4 @@
-"""The distortions of the pristine pictures: the six kinds of LIVE-APV, each by the mechanism of its name.
-
-Severity runs from 0 (pristine) to 5. Every kind has five amounts in its own unit, and `slope` proxy-score
-points a step.
-"""
+"""Distortions of pristine pictures: the six kinds of LIVE-APV, at severities from 0 (pristine) to 5."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +13,9 @@ from vqafeat.registry import named
 Index = NDArray[np.int64]
 
 MOST_SEVERE = 5
-# so near to lossless that the distortion is visible and not the encoder
+# so low that the distortion is visible and not the encoder
 NEAR_LOSSLESS_CRF = 8.0
-# Pictures that must be rendered beyond the clip's end: the farthest partner of a woven field.
+# The farthest partner of a woven field, which must be rendered beyond the clip's end.
 FIELDS_BEYOND_END = 6
 PRISTINE_SCORE = 90.0
 FLICKER_HZ = 6.0
@@ -28,19 +24,10 @@ LONGEST_FREEZE = 4
 
 @dataclass(frozen=True)
 class Clip:
-    """A pristine clip in fields, two a frame: `fields` (2 · frames + FIELDS_BEYOND_END, height, width), at
-    `frame_rate_hz` frames a second.
-    """
+    """A pristine clip: two fields a frame, and FIELDS_BEYOND_END more."""
 
     fields: Pictures
-    frames: int
     frame_rate_hz: int
-
-    def __post_init__(self) -> None:
-        if len(self.fields) != (needed := 2 * self.frames + FIELDS_BEYOND_END):
-            raise ArgumentError(
-                f"fields of a Clip holds {len(self.fields)} pictures: {self.frames} frames need {needed}"
-            )
 
 
 def every_frame(frames: int, amount: float, rng: np.random.Generator) -> Index:
@@ -54,27 +41,17 @@ def as_shown(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) 
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step,
-    and what it does.
-
-    `shown` returns the field that each frame shows, from frame count, amount and generator; `alter` makes the
-    pictures. With `amount_is_crf` the amount is the encoder's.
-    """
+class Distortion:
+    """A kind of version: `amounts` in `unit` at severities 1 … 5; `slope` is in proxy-score points a step."""
 
     unit: str
     amounts: tuple[float, ...]
     slope: float
-    shown: Callable[[int, float, np.random.Generator], Index] = every_frame
-    alter: Callable[[Clip, Index, float, np.random.Generator], Pictures] = as_shown
-    amount_is_crf: bool = False
 
     def __post_init__(self) -> None:
         if len(self.amounts) not in {0, MOST_SEVERE} or self.slope < 0:
-            raise ArgumentError(
-                f"a Kind has amounts {self.amounts} and slope {self.slope}: give {MOST_SEVERE} amounts or "
-                f"none, and a slope of at least 0"
-            )
+            given = f"{type(self).__name__} has amounts {self.amounts} and slope {self.slope}"
+            raise ArgumentError(f"{given}: give {MOST_SEVERE} amounts or none, and a slope of at least 0")
 
     def amount(self, severity: int) -> float:
         """Return the amount at a severity; 0 at severity 0."""
@@ -82,14 +59,33 @@ class Kind:
             raise ArgumentError(f"severity is {severity}: this kind allows 0 to {len(self.amounts)}")
         return self.amounts[severity - 1] if severity else 0.0
 
+    def score(self, severity: int) -> float:
+        """Return the proxy score at a severity, before rater noise."""
+        self.amount(severity)  # refuses a severity that there is not
+        return PRISTINE_SCORE - self.slope * severity
+
+
+@dataclass(frozen=True)
+class Kind(Distortion):
+    """A distortion of videos.
+
+    Attributes:
+        shown: (frames, amount, generator) → the field that each frame shows.
+        alter: (clip, shown, amount, generator) → the pictures.
+        amount_is_crf: whether the encoder distorts, at the amount as its constant rate factor.
+    """
+
+    shown: Callable[[int, float, np.random.Generator], Index] = every_frame
+    alter: Callable[[Clip, Index, float, np.random.Generator], Pictures] = as_shown
+    amount_is_crf: bool = False
+
     def crf(self, severity: int) -> float:
         """Return the encoder's constant rate factor at a severity."""
         return self.amount(severity) if self.amount_is_crf and severity else NEAR_LOSSLESS_CRF
 
 
 def _point_sampled(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
-    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold back to
-    # the full size.
+    # Decimation without a low-pass to the middles of cells of `amount` pixels, then sample-and-hold.
     def decimated(plane: Pixels) -> Pixels:
         rows, columns = (
             np.floor((np.floor(np.arange(size) / amount) + 0.5) * amount).astype(np.int64).clip(max=size - 1)
@@ -111,14 +107,13 @@ def _interlaced(clip: Clip, shown: Index, amount: float, rng: np.random.Generato
 
 
 def _uneven_cadence(frames: int, amount: float, rng: np.random.Generator) -> Index:
-    # Pictures taken every `amount` fields, an odd number, can only be shown for unequal numbers of frames:
-    # 3:2 for five fields.
+    # Pictures taken every five fields can only be shown for unequal numbers of frames, 3:2.
     hold = round(amount)
     return np.asarray(hold * (2 * np.arange(frames, dtype=np.int64) // hold))
 
 
 def _flickering(clip: Clip, shown: Index, amount: float, rng: np.random.Generator) -> Pictures:
-    seconds = np.arange(clip.frames) / clip.frame_rate_hz
+    seconds = np.arange(len(shown)) / clip.frame_rate_hz
     gain = 1 + amount * np.sin(2 * np.pi * (FLICKER_HZ * seconds + rng.uniform()))
     luma, cb, cr = clip.fields.at(shown).planes()
     brighter = 16 + gain[:, None, None] * (luma.astype(np.float64) - 16)
@@ -152,7 +147,5 @@ KINDS = {
 
 
 def proxy_score(kind: str, severity: int) -> float:
-    """Return the proxy score before rater noise: 90 − slope of the kind · severity."""
-    entry = named("kind of distortion", kind, KINDS)
-    entry.amount(severity)
-    return PRISTINE_SCORE - entry.slope * severity
+    """Return the proxy score of a kind at a severity, before rater noise."""
+    return named("kind of distortion", kind, KINDS).score(severity)

@@ -5,19 +5,17 @@ Nobody looked at these images. Each has 20 *proxy opinions*, drawn around
     proxy score = 90 − slope(kind) · severity
 
 with a deviation of 8 points for what raters would agree on (pristine, blur, noise, compression), and of 20
-points for what is a matter of taste (exposure, colour). `mos` is the mean of the opinions, `std` the
-deviation that they were drawn with: that of a sample would order images of one kind by chance, which nothing
-in the images could teach.
+points for what is a matter of taste (exposure, colour). `mos` is the mean of the opinions, and `std` the
+deviation that they were drawn with, since the deviation of a sample would order images of one kind by chance.
 
-Crops of one place in a photograph are one `content`; places do not overlap, so that held-out contents were
-never seen.
+Crops of one place in a photograph are one `content`. Places do not overlap.
 """
 
 import io
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +24,8 @@ from PIL import Image
 from scipy import ndimage
 
 from vqafeat.demo.camera import photographs
-from vqafeat.demo.distortions import MOST_SEVERE, PRISTINE_SCORE
-from vqafeat.demo.video_set import read_marker
-from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.demo.distortions import MOST_SEVERE, Distortion
+from vqafeat.demo.video_set import check_seed_and_contents, read_marker, write_marker
 from vqafeat.io import write_bytes, write_csv
 
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
@@ -46,26 +43,16 @@ MARKER, LABELS, VERSIONS, FOLDER = "images.json", "images.csv", "image_versions.
 
 
 @dataclass(frozen=True)
-class ImageKind:
-    """A kind of version: `amounts` in `unit` for severities 1 … 5, proxy-score points lost a severity step,
-    and what it does.
+class ImageKind(Distortion):
+    """A distortion of images.
 
     Attributes:
         opinion_std: deviation of the proxy opinions.
         alter: (samples, amount, generator) → samples, which are rounded and clipped afterwards.
     """
 
-    unit: str
-    amounts: tuple[float, ...]
-    slope: float
     opinion_std: float
     alter: Callable[[Samples, float, np.random.Generator], Samples]
-
-    def __post_init__(self) -> None:
-        if len(self.amounts) not in {0, MOST_SEVERE}:
-            raise ArgumentError(
-                f"an ImageKind has amounts {self.amounts}: give {MOST_SEVERE} amounts or none"
-            )
 
 
 def _blurred(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
@@ -83,10 +70,9 @@ def _compressed(samples: Samples, amount: float, rng: np.random.Generator) -> Sa
 
 
 def _exposed(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
-    # stops of light, on linear light: sRGB's curve is near enough a power of 2.2
-    return np.asarray(
-        255 * ((samples / 255) ** 2.2 * 2 ** (amount * rng.choice((-1, 1)))).clip(0, 1) ** (1 / 2.2)
-    )
+    linear = (samples / 255) ** 2.2  # sRGB's curve is near enough a power of 2.2
+    exposed = linear * 2 ** (amount * rng.choice((-1, 1)))
+    return np.asarray(255 * exposed.clip(0, 1) ** (1 / 2.2))
 
 
 def _discoloured(samples: Samples, amount: float, rng: np.random.Generator) -> Samples:
@@ -107,24 +93,19 @@ IMAGE_KINDS = {
 
 @dataclass(frozen=True)
 class ImageDemoSettings:
-    """All that decides what the files hold: seed, and number of contents (1 … 80)."""
+    """Everything that the files depend on; `contents` from 1 to 80."""
 
     seed: int = 0
     contents: int = MOST_IMAGE_CONTENTS
     recipe: int = IMAGE_RECIPE
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ArgumentError(f"seed is {self.seed}: give a whole number of at least 0")
-        if not 1 <= self.contents <= MOST_IMAGE_CONTENTS:
-            raise ArgumentError(
-                f"contents is {self.contents}: the two photographs give 1 to {MOST_IMAGE_CONTENTS}"
-            )
+        check_seed_and_contents(self.seed, self.contents, MOST_IMAGE_CONTENTS)
 
 
 @dataclass(frozen=True)
 class ImageVersion:
-    """One image as planned; `mos` is the mean of its proxy opinions."""
+    """One image as planned; `mos` is the mean of its proxy opinions, and `image` a path below the root."""
 
     image: str
     content: int
@@ -141,24 +122,24 @@ def make_image_demo(root: Path, seed: int = 0, contents: int = MOST_IMAGE_CONTEN
         DatasetError: `root` holds something else, or a set of other settings.
     """
     settings = ImageDemoSettings(seed, contents)
-    if _is_finished(root, settings):
-        return root / LABELS
-    _write_marker(root, settings, finished=False)
     versions = plan_image_versions(settings)
+    present = [path.name for path in root.iterdir()] if root.is_dir() else []
+    finished = read_marker(root / MARKER, settings, ("finished", bool), "an image set", present)
+    if finished and all((root / name).is_file() for name in [LABELS, *(v.image for v in versions)]):
+        return root / LABELS
+    write_marker(root / MARKER, settings, finished=False)
     for version in versions:
         write_bytes(root / version.image, _png(render(settings.seed, version)))
     labels = [(v.image, v.mos, v.std, _place(v.content)) for v in versions]
     write_csv(root / LABELS, ("image", "mos", "std", "content"), labels)
     kinds = [(v.image, v.kind, v.severity) for v in versions]
     write_csv(root / VERSIONS, ("image", "kind", "severity"), kinds)
-    _write_marker(root, settings, finished=True)
+    write_marker(root / MARKER, settings, finished=True)
     return root / LABELS
 
 
 def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
-    """Return what `make_image_demo` writes: of each content the pristine crop, and every kind at two
-    severities.
-    """
+    """Return what `make_image_demo` writes: of each content the pristine crop, and each kind three times."""
     planned = []
     for content in range(settings.contents):
         for number, (name, kind) in enumerate(IMAGE_KINDS.items()):
@@ -170,7 +151,7 @@ def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
 
 def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -> ImageVersion:
     entry = IMAGE_KINDS[kind]
-    opinions = rng.normal(PRISTINE_SCORE - entry.slope * severity, entry.opinion_std, OPINIONS)
+    opinions = rng.normal(entry.score(severity), entry.opinion_std, OPINIONS)
     mos, path = round(float(opinions.mean()), 3), f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png"
     return ImageVersion(path, content, kind, severity, mos, entry.opinion_std)
 
@@ -178,10 +159,9 @@ def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -
 def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:
     """Return (height, width, 3) samples of a version."""
     kind = IMAGE_KINDS[version.kind]
-    amount = kind.amounts[version.severity - 1] if version.severity else 0.0
     number = list(IMAGE_KINDS).index(version.kind)
     rng = np.random.default_rng((seed, version.content, version.severity, number, 1))
-    return _as_bytes(kind.alter(_pristine(version.content), amount, rng))
+    return _as_bytes(kind.alter(_pristine(version.content), kind.amount(version.severity), rng))
 
 
 def _pristine(content: int) -> Samples:
@@ -196,11 +176,8 @@ def _places(photograph: int) -> list[tuple[int, int]]:
     grey = list(photographs().values())[photograph].mean(2)
     detail = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     margin = (STEP_PX - SIDE_PX) // 2
-    corners = [
-        (row * STEP_PX + margin, column * STEP_PX + margin)
-        for row in range(ROWS)
-        for column in range(COLUMNS)
-    ]
+    cells = product(range(ROWS), range(COLUMNS))
+    corners = [(row * STEP_PX + margin, column * STEP_PX + margin) for row, column in cells]
     means = [float(detail[top : top + SIDE_PX, left : left + SIDE_PX].mean()) for top, left in corners]
     return [corners[item] for item in np.argsort(means)[::-1][:PLACES_EACH]]
 
@@ -217,21 +194,3 @@ def _png(samples: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(samples).save(file, "PNG")
     return file.getvalue()
-
-
-def _write_marker(root: Path, settings: ImageDemoSettings, finished: bool) -> None:
-    text = json.dumps({"settings": asdict(settings), "finished": finished})
-    write_bytes(root / MARKER, text.encode())
-
-
-def _is_finished(root: Path, settings: ImageDemoSettings) -> bool:
-    if not (root / MARKER).is_file():
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise DatasetError(
-                f"{root} holds something, but no {MARKER}, so it is no image set of the demo: choose an "
-                f"empty folder"
-            )
-        return False
-    names = [LABELS, *(version.image for version in plan_image_versions(settings))]
-    finished = read_marker(root / MARKER, asdict(settings), "finished", bool, "an image set")
-    return finished and all((root / name).is_file() for name in names)

@@ -1,5 +1,4 @@
-"""The embedded data set: up to 12 contents in 13 versions each, as real H.264 files with proxy scores, made
-on the spot from a seed.
+"""The embedded data set: up to 12 contents in 13 versions each, as H.264 files with proxy scores.
 
 Nobody looked at these videos. The label is a **proxy score** on a scale of 0 to 100,
 
@@ -12,8 +11,8 @@ and again in 6 to 10, each kind takes every severity twice. A model that does we
 distortions on two photographs, and nothing about people.
 
 `labels.csv` (`video,mos,content`) holds the labels, `versions.csv` what was done to each video, `demo.json`
-the settings and, written last, the SHA-256 of every file: a set without these is unfinished. Contents from
-one photograph overlap, so that grouping by content separates them less than in a real data set.
+the settings and, written last, the SHA-256 of every file. Contents from one photograph overlap, so that
+grouping by content separates them less than in a real data set.
 """
 
 import json
@@ -32,18 +31,15 @@ from av.video.reformatter import ColorRange, Colorspace
 from vqafeat.demo.camera import MOST_CONTENTS, Pictures, plan_camera
 from vqafeat.demo.distortions import FIELDS_BEYOND_END, KINDS, MOST_SEVERE, Clip, Index, proxy_score
 from vqafeat.errors import ArgumentError, DatasetError
-from vqafeat.io import write_bytes, write_csv
+from vqafeat.io import summarize, write_bytes, write_csv
 
 
 def write_h264(path: Path, pictures: Pictures, frame_rate_hz: int, crf: float) -> None:
-    """Write `pictures` at `frame_rate_hz` to `path` with libx264; the file appears under its name only when
-    it is whole.
-    """
+    """Write pictures with libx264; the file appears under its name only when it is whole."""
     part = path.with_name(path.name + ".part")
     height, width = pictures.luma.shape[1:]
     with av.open(part, "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
-        # one thread and no timestamps or version strings: nothing in the file depends on when or where it was
-        # written
+        # one thread, no timestamps and no version strings: the bytes depend on the pictures alone
         options = {"crf": f"{crf:g}", "preset": "veryfast", "threads": "1"}
         stream = container.add_stream("libx264", rate=Fraction(frame_rate_hz), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -65,16 +61,22 @@ SCORE_NAME = "proxy score"
 SCORE_RANGE = (0.0, 100.0)
 NOISE_POINTS = 2.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 10.0
-# part of the settings, raised when the same seed gives other files: an older set is then unfinished
+# part of the settings, raised when the same seed gives other files
 RECIPE = 1
 MARKER, LABELS, VERSIONS, VIDEOS = "demo.json", "labels.csv", "versions.csv", "videos"
 
 
+def check_seed_and_contents(seed: int, contents: int, most: int) -> None:
+    """Refuse a seed or a number of contents that no demo has."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ArgumentError(f"seed is {seed}: give a whole number of at least 0")
+    if not isinstance(contents, int) or not 1 <= contents <= most:
+        raise ArgumentError(f"contents is {contents}: the two photographs give 1 to {most}")
+
+
 @dataclass(frozen=True)
 class DemoSettings:
-    """All that decides what the files hold: seed, contents (1 … 12), seconds a video, severities of a kind in
-    a content (1 … 5).
-    """
+    """Everything that the files depend on; `severities` are those of each kind in a content."""
 
     seed: int = 0
     contents: int = MOST_CONTENTS
@@ -83,18 +85,13 @@ class DemoSettings:
     severities: int = 2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ArgumentError(f"seed is {self.seed}: give a whole number of at least 0")
-        if not isinstance(self.contents, int) or not 1 <= self.contents <= MOST_CONTENTS:
-            raise ArgumentError(f"contents is {self.contents}: the two photographs give 1 to {MOST_CONTENTS}")
+        check_seed_and_contents(self.seed, self.contents, MOST_CONTENTS)
         if not SHORTEST_SECONDS <= self.seconds <= LONGEST_SECONDS:
-            raise ArgumentError(
-                f"seconds is {self.seconds}: give {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video"
-            )
+            allowed = f"{SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g} seconds a video"
+            raise ArgumentError(f"seconds is {self.seconds}: give {allowed}")
         if not isinstance(self.severities, int) or not 1 <= self.severities <= MOST_SEVERE:
-            raise ArgumentError(
-                f"severities is {self.severities}: a content has each kind at 1 to {MOST_SEVERE} severities"
-            )
+            allowed = f"a content has each kind at 1 to {MOST_SEVERE} severities"
+            raise ArgumentError(f"severities is {self.severities}: {allowed}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class Version:
 
     Attributes:
         video: path below the root.
-        repeat: number of the version among those of one kind in a content, from 0.
+        repeat: number among the versions of one kind in a content, from 0.
         shown: (frame,) the field that each frame shows.
     """
 
@@ -115,10 +112,6 @@ class Version:
     frame_rate_hz: int
     shown: Index
     proxy_score: float
-
-    def repeated_frames(self) -> list[int]:
-        """Return the frames that only repeat the one before."""
-        return (np.flatnonzero(np.diff(self.shown) == 0) + 1).tolist()
 
 
 def make_demo(
@@ -140,12 +133,13 @@ def make_demo(
         DatasetError: `root` holds something else, or a demo of other settings.
     """
     root, settings = Path(root), DemoSettings(seed, contents, seconds, severities=severities)
-    digests = _known_digests(root, settings)
+    present = [name for name in (LABELS, VERSIONS, VIDEOS) if (root / name).exists()]
+    digests = read_marker(root / MARKER, settings, ("sha256", dict), "a demo", present) or {}
     if digests and all(_digest(root / name) == digest for name, digest in digests.items()):
         return root / LABELS
     (root / VIDEOS).mkdir(parents=True, exist_ok=True)
     if not digests:
-        _write_marker(root, settings, {})
+        write_marker(root / MARKER, settings, sha256={})
     versions = plan_versions(settings)
     for content in range(contents):
         group = [version for version in versions if version.content == content]
@@ -156,12 +150,12 @@ def make_demo(
     write_csv(root / LABELS, ("video", "mos", "content"), labels)
     write_csv(root / VERSIONS, _VERSION_COLUMNS, map(_version_row, versions))
     names = [LABELS, VERSIONS, *(version.video for version in versions)]
-    _write_marker(root, settings, {name: _digest(root / name) for name in names})
+    write_marker(root / MARKER, settings, sha256={name: _digest(root / name) for name in names})
     return root / LABELS
 
 
 def plan_versions(settings: DemoSettings) -> list[Version]:
-    """Return what `make_demo` writes with these settings, content by content, in the order of the kinds."""
+    """Return what `make_demo` writes with these settings, content by content."""
     return [
         _plan_version(settings, content, kind, repeat)
         for content in range(settings.contents)
@@ -200,9 +194,9 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
     missing = [version for version in group if not is_whole(version)]
     if not missing:
         return
-    content, rate, frames = missing[0].content, missing[0].frame_rate_hz, len(missing[0].shown)
-    camera = plan_camera(settings.seed, content)
-    clip = Clip(camera.render(np.arange(2 * frames + FIELDS_BEYOND_END) / (2 * rate)), frames, rate)
+    content, rate = missing[0].content, missing[0].frame_rate_hz
+    fields = 2 * len(missing[0].shown) + FIELDS_BEYOND_END
+    clip = Clip(plan_camera(settings.seed, content).render(np.arange(fields) / (2 * rate)), rate)
     for version in missing:
         kind = KINDS[version.kind]
         rng = _generator(settings.seed, content, version.kind, 3, version.repeat)
@@ -210,54 +204,54 @@ def _write_missing(root: Path, settings: DemoSettings, group: list[Version], dig
         write_h264(root / version.video, pictures, rate, kind.crf(version.severity))
 
 
-def _known_digests(root: Path, settings: DemoSettings) -> dict[str, str]:
+def read_marker(path: Path, settings: Any, entry: tuple[str, type], what: str, present: Sequence[str]) -> Any:
+    """Return an entry of the marker file of a set, or None if there is no such file.
+
+    Args:
+        settings: those that the set must have been made with.
+        entry: key and type.
+        what: the set, for messages.
+        present: what the folder holds that must not be there without a marker.
+    """
+    root = path.parent
     if root.exists() and not root.is_dir():
         raise ArgumentError(f"root is {root}, which is a file: name a folder")
-    path = root / MARKER
     if not path.is_file():
-        if taken := [name for name in (LABELS, VERSIONS, VIDEOS) if (root / name).exists()]:
-            raise DatasetError(
-                f"{root} holds {' and '.join(taken)} but no {MARKER}, so it is no demo of ours: choose an "
-                f"empty folder"
-            )
-        return {}
-    digests: dict[str, str] = read_marker(path, asdict(settings), "sha256", dict, "a demo")
-    return digests
-
-
-def read_marker(path: Path, settings: dict[str, Any], key: str, kind: type, what: str) -> Any:
-    """Return a value of a marker file, whose settings must be the same."""
+        if present:
+            held = f"{root} holds {summarize(present)} but no {path.name}, so it is not {what} of ours"
+            raise DatasetError(f"{held}: choose an empty folder")
+        return None
+    key, kind = entry
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         stored, value = marker["settings"], kind(marker[key])
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{path} is not the marker of {what} ({error!r}): delete the folder or choose another one"
-        ) from error
-    if stored != settings:
-        raise DatasetError(
-            f"{path.parent} holds {what} with {stored}, not {settings}: delete the folder or choose another "
-            f"one"
-        )
+        problem = f"{path} is not the marker of {what} ({error!r})"
+        raise DatasetError(f"{problem}: delete the folder or choose another one") from error
+    if stored != asdict(settings):
+        held = f"{root} holds {what} with {stored}, not {asdict(settings)}"
+        raise DatasetError(f"{held}: delete the folder or choose another one")
     return value
 
 
-def _write_marker(root: Path, settings: DemoSettings, digests: dict[str, str]) -> None:
-    text = json.dumps({"settings": asdict(settings), "sha256": digests}, indent=1)
-    write_bytes(root / MARKER, f"{text}\n".encode())
+def write_marker(path: Path, settings: Any, **entry: Any) -> None:
+    """Write the marker file of a set: its settings, and one entry."""
+    text = json.dumps({"settings": asdict(settings), **entry}, indent=1)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-_FRAME_COLUMNS = ("frame_rate_hz", "frames", "repeated_frames")
 _SCORE = "proxy_score_before_noise"
+_FRAME_COLUMNS = ("frame_rate_hz", "frames", "repeated_frames")
 _VERSION_COLUMNS = ("video", "kind", "severity", "amount", "unit", _SCORE, *_FRAME_COLUMNS)
 
 
 def _version_row(version: Version) -> Sequence[Any]:
     kind, severity = KINDS[version.kind], version.severity
-    before, repeated = proxy_score(version.kind, severity), " ".join(map(str, version.repeated_frames()))
-    frames = version.frame_rate_hz, len(version.shown), repeated
-    return version.video, version.kind, severity, kind.amount(severity), kind.unit, before, *frames
+    done = (version.kind, severity, kind.amount(severity), kind.unit, kind.score(severity))
+    repeated = np.flatnonzero(np.diff(version.shown) == 0) + 1
+    frames = (version.frame_rate_hz, len(version.shown), " ".join(map(str, repeated)))
+    return version.video, *done, *frames

@@ -160,10 +160,6 @@ def _summary(run: Run, measure: str) -> MetricsSummary:
     return summary
 
 
-def _test_videos(run: Run) -> list[list[str]]:
-    return [sorted(split["test"]) for split in run.splits]
-
-
 def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
     names = [one.name for one in run.config.datasets]
     return np.array([dataset_number(video, names) for video in videos], dtype=np.intp)
@@ -172,7 +168,8 @@ def _dataset_numbers(run: Run, videos: Sequence[str]) -> NDArray[np.intp]:
 def _scores(run: Run, measure: str) -> list[Values]:
     """Return the (video,) values of each split that a measure compares with the labels."""
     field, scores = "score" if measure == "rmse_calibrated" else "prediction", []
-    for number, videos in enumerate(_test_videos(run)):
+    for number, split in enumerate(run.splits):
+        videos = sorted(split["test"])
         rows = [run.held_out[number, "test", video] for video in videos]
         values = np.array([getattr(row, field) for row in rows], dtype=np.float64)
         if not np.isfinite(values).all():
@@ -201,13 +198,14 @@ def _paired_splits(
 ) -> list[PairedSplit]:
     """Return the test parts with the scores of two runs; `tested` is the order of all videos."""
     numbers = {video: number for number, video in enumerate(tested)}
-    splits = []
-    for split, videos in enumerate(_test_videos(run)):
-        mos = np.array([run.held_out[split, "test", video].mos for video in videos], dtype=np.float64)
+    pairs = []
+    for number, split in enumerate(run.splits):
+        videos = sorted(split["test"])
+        mos = np.array([run.held_out[number, "test", video].mos for video in videos], dtype=np.float64)
         rows = np.array([numbers[video] for video in videos], dtype=np.intp)
         groups = _dataset_numbers(run, videos) if len(run.config.datasets) > 1 else None
-        splits.append(PairedSplit(first[split], second[split], mos, rows, groups))
-    return splits
+        pairs.append(PairedSplit(first[number], second[number], mos, rows, groups))
+    return pairs
 
 
 def _interval(splits: Sequence[PairedSplit], measure: str, resamples: int, difference: float) -> Interval:

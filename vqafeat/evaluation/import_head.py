@@ -88,7 +88,7 @@ def read_head(
 ) -> tuple[str, int, dict[str, Any], dict[str, Tensor]]:
     """Return a released head as name, channels, options and those of its weights that the file holds.
 
-    `where` names the file in messages; `dataset` is the one whose scale the score has, of several in the file.
+    `where` names the file in messages; of several data sets in it, the score is on the scale of `dataset`.
     """
     differences = [(layout, layout.problems(released)) for layout in _LAYOUTS]
     layout, problems = min(differences, key=lambda pair: len(pair[1]))

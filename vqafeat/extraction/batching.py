@@ -2,7 +2,7 @@
 
 import tempfile
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -24,10 +24,10 @@ Size = tuple[int, int]
 
 
 class SpillBuffer:
-    """The rows of one feature set of one video; they move to a temporary file when they become many.
+    """The rows of one feature set of one video; when they are many, they move to an unnamed temporary file.
 
     Args:
-        folder: of the file, on a disk and not in memory; the file has no name, so that nothing is left of it.
+        folder: where the file is made; it has to be on a disk and not in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -44,23 +44,24 @@ class SpillBuffer:
         self._held_bytes += rows.nbytes
         self._shape, self._dtype = (self._shape[0] + len(rows), rows.shape[1]), rows.dtype
         if self._held_bytes > HELD_BYTES:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 – closed with this object
-                weakref.finalize(self, self._file.close)
-            self._write(self._file)
+            self._spill()
 
-    def _write(self, file: IO[bytes]) -> None:
+    def _spill(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 – closed with this object
+            weakref.finalize(self, self._file.close)
         for piece in self._held:
-            file.write(np.ascontiguousarray(piece).data)
+            self._file.write(np.ascontiguousarray(piece).data)
         self._held, self._held_bytes = [], 0
+        return self._file
 
     def array(self) -> npt.NDArray[Any]:
         """Return all rows, (row, channel), as a memory map if there is a file."""
         if self._file is None:
             return np.concatenate(self._held)
-        self._write(self._file)
-        self._file.flush()
-        return np.memmap(self._file, self._dtype, "r", shape=self._shape)
+        file = self._spill()
+        file.flush()
+        return np.memmap(file, self._dtype, "r", shape=self._shape)
 
 
 class FeatureBuffer:
@@ -76,7 +77,7 @@ class FeatureBuffer:
     """
 
     def __init__(self, dtypes: Mapping[str, torch.dtype], folder: Path | None = None) -> None:
-        self._dtypes, self._folder = dtypes, folder
+        self._dtypes = dtypes
         self._on_device: list[Rows] = []
         self._count = 0
         self._buffers = {name: SpillBuffer(folder) for name in dtypes}
@@ -94,18 +95,19 @@ class FeatureBuffer:
             self._fetch()
 
     def _fetch(self) -> None:
-        for name, buffer in self._buffers.items() if self._on_device else ():
+        for name, buffer in self._buffers.items():
             buffer.append(torch.cat([piece[name] for piece in self._on_device]).cpu().numpy())
         self._on_device, self._count = [], 0
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all (row, channel) rows of each feature set."""
-        self._fetch()
+        if self._on_device:
+            self._fetch()
         return {name: buffer.array() for name, buffer in self._buffers.items()}
 
 
 class FrameBatcher:
-    """Frames of equal size, of one or more videos, that go through a network together.
+    """Runs frames of equal size, of one or more videos, through a network together.
 
     A batch is filled up with copies of its last frame, so that the rows of a frame do not depend on how many
     came with it. At a size of one, every frame is computed alone.
@@ -117,21 +119,21 @@ class FrameBatcher:
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
         self.network, self._size_for = network, size_for
         self._sizes: dict[Size, int] = {}
-        self._pending: dict[Size, list[tuple[FeatureBuffer, Tensor]]] = {}
+        self._pending: defaultdict[Size, list[tuple[FeatureBuffer, Tensor]]] = defaultdict(list)
 
     def add(self, buffer: FeatureBuffer, frames: Tensor) -> None:
         """Add frames whose rows go to `buffer`, and run the batches that are full."""
         size = (frames.shape[2], frames.shape[3])
         if size not in self._sizes:
             self._sizes[size] = self._size_for(*size)
-        self._pending.setdefault(size, []).extend((buffer, frame) for frame in frames)
+        self._pending[size].extend((buffer, frame) for frame in frames)
         buffer.waiting += len(frames)
         while len(self._pending[size]) >= self._sizes[size]:
             self._run_next(size)
 
     def flush(self, size: Size) -> None:
         """Run the frames of this (height, width) that wait."""
-        while self._pending.get(size):
+        while self._pending[size]:
             self._run_next(size)
 
     def _run_next(self, size: Size) -> None:
@@ -159,20 +161,15 @@ class FrameBatcher:
 
 
 def _out_of_memory(network: Network, what: str) -> VideoError:
-    name = network.backbone.name
-    message = f"'{name}' ran out of memory on {what}; use a smaller view or another device."
-    return VideoError("out-of-memory", message)
+    problem = f"'{network.backbone.name}' ran out of memory on {what}"
+    return VideoError("out-of-memory", f"{problem}; use a smaller view or another device.")
 
 
 class FrameCollector:
-    """Passes single frames of a video on to the batches.
-
-    Args:
-        frame_indices: those that the network sees; None for every frame.
-    """
+    """Adds the frames of a video that the network sees to the batches; None for `frame_indices` is all."""
 
     def __init__(self, batcher: FrameBatcher, buffer: FeatureBuffer, frame_indices: list[int] | None) -> None:
-        self.buffer, self._batcher = buffer, batcher
+        self._buffer, self._batcher = buffer, batcher
         self._selected = None if frame_indices is None else set(frame_indices)
 
     def push(self, first: int, frames: Tensor) -> None:
@@ -180,9 +177,9 @@ class FrameCollector:
         indices = range(first, first + len(frames))
         seen = [index for index in indices if self._selected is None or index in self._selected]
         if seen:
-            self.buffer.frames.extend(seen)
+            self._buffer.frames.extend(seen)
             rows = [index - first for index in seen]
-            self._batcher.add(self.buffer, frames if len(seen) == len(frames) else frames[rows])
+            self._batcher.add(self._buffer, frames if len(seen) == len(frames) else frames[rows])
 
     def finish(self, total: int) -> None:
         """Do nothing: no frame is held back."""
@@ -193,7 +190,7 @@ class ClipBatcher:
 
     def __init__(self, network: Network, buffer: FeatureBuffer) -> None:
         assert network.backbone.clips is not None
-        self.buffer, self._network = buffer, network
+        self._buffer, self._network = buffer, network
         self._rule: ClipRule = network.backbone.clips
         self._held: deque[Tensor] = deque(maxlen=self._rule.window)
         self._count = 0
@@ -219,9 +216,9 @@ class ClipBatcher:
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             what = f"a clip of {len(frames)} frames of {frames.shape[3]}x{frames.shape[2]}"
-            self.buffer.error = _out_of_memory(self._network, what)
+            self._buffer.error = _out_of_memory(self._network, what)
             return
         kept = self._rule.rows(first, length, already_covered)
         steps = [step for step, _ in kept]
-        self.buffer.add({name: values[steps] for name, values in rows.items()})
-        self.buffer.frames.extend(frame for _, frame in kept)
+        self._buffer.add({name: values[steps] for name, values in rows.items()})
+        self._buffer.frames.extend(frame for _, frame in kept)

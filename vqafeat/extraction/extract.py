@@ -1,14 +1,13 @@
 """Stage 1: decode each video of a data set once and store the features of its frames."""
 
 import os
-import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -16,12 +15,13 @@ from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, buil
 from vqafeat.backbones.network import resolve_precision
 from vqafeat.cluster import ClusterOptions
 from vqafeat.datasets import Dataset, locate_videos
-from vqafeat.errors import ArgumentError, DatasetError, StoreError, VideoError
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoResult, VideoTask
+from vqafeat.errors import ArgumentError, DatasetError, VideoError
+from vqafeat.extraction.pipeline import Pipeline, Resources, VideoState, VideoTask
 from vqafeat.extraction.prefetch import Prefetcher
-from vqafeat.extraction.results import ExtractionSummary, Failure, FailureLog, Progress, Tally
+from vqafeat.extraction.results import ExtractionSummary, FailureLog, Progress, Tally
+from vqafeat.registry import install_plugins, pickled_plugins
 from vqafeat.remote import StorePath, parse_path
-from vqafeat.store import FeatureStore, store_path
+from vqafeat.store import FeatureStore, store_path, translate_write_errors, worker_lock
 from vqafeat.store.zarr_io import failure_log_path
 from vqafeat.system import device_named
 from vqafeat.video.files import file_fingerprint, file_stat
@@ -46,11 +46,10 @@ def extract(
     failure log next to the store names the reason. The arguments are those of `extract_features`.
     """
     path = store_path(parse_path(store), dataset.name)
-    created = FeatureStore.create(path, dataset)
     summary = extract_features(
         dataset,
         feature_sets,
-        created,
+        store,
         weights=weights,
         dtype=dtype,
         precision=precision,
@@ -58,12 +57,9 @@ def extract(
         progress=progress,
     )
     if summary.failures:
-        first = summary.failures[0]
-        warnings.warn(
-            f"{len(summary.failures)} of {len(dataset.videos)} videos failed (first: {first.message}) "
-            f"All are in {failure_log_path(path)}.",
-            stacklevel=2,
-        )
+        count = f"{len(summary.failures)} of {len(dataset.videos)} videos failed"
+        first = f"first: {summary.failures[0].message}"
+        warnings.warn(f"{count} ({first}) All are in {failure_log_path(path)}.", stacklevel=2)
     return FeatureStore.open(path)
 
 
@@ -98,8 +94,6 @@ def extract_features(
         missing: videos that are not in `dataset` because their file was not found, for the failure log.
 
     Raises:
-        ArgumentError, UnknownNameError: an argument is not allowed.
-        DatasetError: a video has no file.
         IdentityError: the store holds one of the feature sets under another identity; no video was read.
         StoreError: another process is writing to the store, or the disk is full.
     """
@@ -119,11 +113,11 @@ def extract_features(
         if cluster is not None:
             from vqafeat.extraction.ray_backend import extract_on_ray
 
-            extract_on_ray(list(tasks), store.path, build, resources, cluster, tally)
+            extract_on_ray(list(tasks), WorkerSetup(store.path, build, resources), cluster, tally)
         elif devices is not None and len(devices) > 1:
             from vqafeat.extraction.multi_device import extract_on_devices
 
-            extract_on_devices(list(tasks), store.path, build, resources, devices, tally)
+            extract_on_devices(list(tasks), WorkerSetup(store.path, build, resources), devices, tally)
         else:
             with Pipeline(extractors, resources, tally.frames, store.path) as pipeline:
                 extract_tasks(tasks, store, pipeline, tally)
@@ -135,10 +129,8 @@ def _located(dataset: Dataset) -> Dataset:
     if not without:
         return dataset
     if dataset.root is None:
-        raise DatasetError(
-            f"{len(without)} videos of '{dataset.name}' have no path (first: {', '.join(without[:3])}); "
-            "locate them first, or load the data set with root=FOLDER."
-        )
+        problem = f"{len(without)} videos of '{dataset.name}' have no path (first: {', '.join(without[:3])})"
+        raise DatasetError(f"{problem}; locate them first, or load the data set with root=FOLDER.")
     return locate_videos(dataset, dataset.root).dataset
 
 
@@ -153,8 +145,9 @@ def _resources(
         device = given.device
     else:
         device = device_named(str(devices[0]) if devices else None)
-    usual = Resources(device, workers=2 if device.type == "cpu" else len(os.sched_getaffinity(0)))
-    return replace(given, device=device) if given is not None else usual
+    if given is not None:
+        return replace(given, device=device)
+    return Resources(device, workers=2 if device.type == "cpu" else len(os.sched_getaffinity(0)))
 
 
 def _builder(
@@ -182,8 +175,8 @@ def _tally(dataset: Dataset, missing: Sequence[str], store: FeatureStore, progre
     attempted = [*missing, *(video.name for video in dataset.videos)]
     tally = Tally(FailureLog(failure_log_path(store.path), attempted), progress)
     for name in missing:
-        failure = Failure(name, "", "missing", f"'{name}' was not found below the root of the data set.")
-        tally.add(ExtractionSummary(failures=(failure,)))
+        error = VideoError("missing", f"'{name}' was not found below the root of the data set.")
+        tally.add(ExtractionSummary.failed(name, "", error))
     return tally
 
 
@@ -225,51 +218,61 @@ def _is_same_file(task: VideoTask, source: Mapping[str, object]) -> bool:
 
 def extract_tasks(tasks: Iterable[VideoTask], store: FeatureStore, pipeline: Pipeline, tally: Tally) -> None:
     """Extract videos in this process: decoding, networks and writing overlap. The caller holds the lock."""
-    writing: deque[tuple[VideoTask, Future[int]]] = deque()
+    writing: deque[Future[ExtractionSummary]] = deque()
 
     def begun() -> Iterator[VideoTask]:
         for task in tasks:
             tally.video(task.name)
             yield task
 
-    def count_oldest() -> None:
-        task, written = writing.popleft()
-        try:
-            tally.add(ExtractionSummary(extracted=1, frames=written.result()))
-        except VideoError as error:
-            tally.fail(task, error)
-
     with (
         Prefetcher(begun(), pipeline.videos_at_once, tally.fail) as prefetcher,
         ThreadPoolExecutor(1, "writer") as writer,
     ):
-        for result in pipeline.results(prefetcher):
-            prefetcher.release(result.task)
-            writing.append((result.task, writer.submit(_write_video, store, result)))
-            while len(writing) > WRITES_AHEAD or (writing and writing[0][1].done()):
-                count_oldest()
+        for video in pipeline.results(prefetcher):
+            prefetcher.release(video.task)
+            writing.append(writer.submit(_write_video, store, video))
+            while len(writing) > WRITES_AHEAD or (writing and writing[0].done()):
+                tally.add(writing.popleft().result())
         while writing:
-            count_oldest()
+            tally.add(writing.popleft().result())
 
 
-def _write_video(store: FeatureStore, result: VideoResult) -> int:
-    """Write the features of a video and return the number of its frames."""
-    video, name = result.extracted(), result.task.name
-    digest = video.table.source["sha256"]
-    stored = store.source(name)
+def _write_video(store: FeatureStore, state: VideoState) -> ExtractionSummary:
+    name = state.task.name
     try:
+        video = state.extracted()
+    except VideoError as error:
+        return ExtractionSummary.failed(name, state.task.path, error)
+    digest, stored = video.table.source["sha256"], store.source(name)
+    with translate_write_errors(store.path):
         # frames that other feature sets refer to already are left in place, so that a stop in between never
         # orphans those sets
         if stored is None or stored["sha256"] != digest:
             store.write_frames(name, video.table)
         for feature_set, features in video.features.items():
             store.write_features(feature_set, name, features, digest)
-    except OSError as error:
-        free = ""
-        if isinstance(store.path, Path):
-            free = f" ({shutil.disk_usage(store.path).free / (1 << 20):.0f} MiB free)"
-        raise StoreError(
-            f"'{name}' cannot be written to '{store.path}': {error}{free}. What was stored before is kept; "
-            "make room, then run the same command again."
-        ) from error
-    return len(video.table.seconds)
+    return ExtractionSummary(extracted=1, frames=len(video.table.seconds))
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What another process needs to extract videos into the store, which this process has locked."""
+
+    store: StorePath
+    build: Callable[[], list[FeatureExtractor]]
+    resources: Resources
+    plugins: bytes = field(default_factory=pickled_plugins)
+
+    @contextmanager
+    def opened(
+        self, on_frames: Callable[[int], object] = lambda count: None
+    ) -> Iterator[tuple[FeatureStore, Pipeline]]:
+        """Load the networks in this process, which counts as a worker of the run meanwhile."""
+        install_plugins(self.plugins)
+        store = FeatureStore.open(self.store, writable=True)
+        extractors = self.build()
+        for extractor in extractors:  # refused if this machine's versions give other features
+            store.add_feature_set(extractor.feature_set, extractor.identity)
+        with worker_lock(self.store), Pipeline(extractors, self.resources, on_frames, self.store) as pipeline:
+            yield store, pipeline

@@ -18,7 +18,7 @@ from vqafeat.store import FeatureStore
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 
 UNKNOWN = "unknown"
-VSFA_FEATURE_SET = "resnet50"
+_VSFA_FEATURE_SET = "resnet50"
 _VSFA_FILE = re.compile(r"(\d+)_resnet-50_res5c\.npy")
 _SCORE_TOLERANCE = 1e-3
 
@@ -35,7 +35,7 @@ class ImportSummary:
 
 def vsfa_dataset(folder: Path, name: str) -> Dataset:
     """Return the data set of a VSFA feature folder: videos named by their index, MOS from `*_score.npy`."""
-    scores = {str(index): _score(folder, index) for index in vsfa_indices(folder)}
+    scores = {str(index): _score(folder, index) for index in _vsfa_files(folder)}
     return Dataset(
         name,
         title=f"{name} (imported VSFA features)",
@@ -47,40 +47,37 @@ def vsfa_dataset(folder: Path, name: str) -> Dataset:
     )
 
 
-def vsfa_indices(folder: Path) -> list[int]:
-    """Return the indices of the videos in a folder of `<index>_resnet-50_res5c.npy` files, ascending."""
+def _vsfa_files(folder: Path) -> dict[int, Path]:
+    """Return the `<index>_resnet-50_res5c.npy` files of a folder by index, ascending."""
     matches = (_VSFA_FILE.fullmatch(path.name) for path in folder.glob("*.npy"))
-    indices = sorted(int(match.group(1)) for match in matches if match)
-    if not indices:
-        message = f"'{folder}' holds no file named <index>_resnet-50_res5c.npy"
-        raise DatasetError(f"{message}; name the folder that VSFA's CNNfeatures.py wrote.")
-    return indices
+    files = {int(match[1]): folder / match[0] for match in matches if match}
+    if not files:
+        problem = f"'{folder}' holds no file named <index>_resnet-50_res5c.npy"
+        raise DatasetError(f"{problem}; name the folder that VSFA's CNNfeatures.py wrote.")
+    return dict(sorted(files.items()))
 
 
 def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSummary:
     """Import a VSFA feature folder as feature set `resnet50`, in the precision it was saved in.
 
     Args:
-        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; scores are
-            compared with its MOS.
-
-    Raises:
-        DatasetError: an index is beyond the label list, a score is another video's, or a file is no (frame,
-            channel) array.
+        dataset: from `vsfa_dataset`, or a published one whose label list has the folder's order; the folder's
+            scores have to be its MOS.
     """
-    paths = {index: folder / f"{index}_resnet-50_res5c.npy" for index in vsfa_indices(folder)}
+    paths = _vsfa_files(folder)
     known = dict(enumerate(dataset.videos))
     if {video.name for video in dataset.videos} == set(map(str, paths)):
         known = {int(video.name): video for video in dataset.videos}
-    videos = {index: known[index] for index in paths if index in known}
-    wrong = [index for index in paths if index not in videos]
-    errors = {index: abs(_score(folder, index) - video.mos) for index, video in videos.items()}
-    wrong += [index for index, error in errors.items() if error > _SCORE_TOLERANCE]
+    wrong = [
+        index
+        for index in paths
+        if index not in known or abs(_score(folder, index) - known[index].mos) > _SCORE_TOLERANCE
+    ]
     if wrong:
         raise DatasetError(
             f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}' "
-            f"({dataset.label_list}) at the same index (first: {wrong[:3]}); name the label list that the "
-            "features were made with by --labels, or give --dataset another name."
+            f"({dataset.label_list}) at the same index (first: {wrong[:3]}); name the label list of the "
+            "features by --labels, or give --dataset another name."
         )
     channels = _checked_width(list(paths.values()))
     digest = sha256("".join(map(_file_sha256, paths.values())).encode()).hexdigest()
@@ -93,8 +90,8 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         origin=f"import vsfa {folder.name}",
         **_unknown(digest),
     )
-    rows = ((videos[index].name, _array(path)) for index, path in paths.items())
-    return _import_rows(store, VSFA_FEATURE_SET, identity, rows)
+    rows = ((known[index].name, _array(path)) for index, path in paths.items())
+    return _import_rows(store, _VSFA_FEATURE_SET, identity, rows)
 
 
 def import_matrix(
@@ -103,13 +100,12 @@ def import_matrix(
     """Import a (video, channel) matrix of a .mat file, in the order of the label list: one row a video."""
     matrix = read_matrix(path, key)
     if len(matrix) != len(dataset.videos):
-        raise DatasetError(
-            f"matrix in '{path}' has {len(matrix)} rows, '{dataset.name}' has {len(dataset.videos)} videos "
-            f"in {dataset.label_list}; name the label list the matrix was made with by --labels."
-        )
+        videos = f"'{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}"
+        hint = "name the label list of the matrix by --labels"
+        raise DatasetError(f"matrix in '{path}' has {len(matrix)} rows, {videos}; {hint}.")
     if set("+@") & set(feature_set):
-        meaning = "which join feature sets and name views"
-        raise ArgumentError(f"--name '{feature_set}' holds + or @, {meaning}; choose another.")
+        problem = f"--name '{feature_set}' holds + or @, which join feature sets and name views"
+        raise ArgumentError(f"{problem}; choose another.")
     identity = FeatureSetIdentity(
         network=feature_set,
         taps=(),
@@ -135,23 +131,24 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
             # MATLAB writes columns first
-            matrices = {name: item for name, item in file.items() if getattr(item, "ndim", 0) == 2}
-            arrays = {name: np.asarray(item).T for name, item in matrices.items()}
+            arrays = {name: np.asarray(item).T for name, item in file.items() if _is_matrix(item)}
     else:
-        arrays = {name: item for name, item in mat5_contents(path).items() if getattr(item, "ndim", 0) == 2}
-    arrays = {name: item for name, item in arrays.items() if np.issubdtype(item.dtype, np.floating)}
+        arrays = {name: item for name, item in mat5_contents(path).items() if _is_matrix(item)}
     if key is None and len(arrays) == 1:
         key = next(iter(arrays))
     if key not in arrays:
         known = ", ".join(sorted(arrays)) or "none"
-        raise DatasetError(
-            f"--key {key} is no matrix of floating-point numbers in '{path}'; there are: {known}."
-        )
+        problem = f"--key {key} is no matrix of floating-point numbers in '{path}'"
+        raise DatasetError(f"{problem}; there are: {known}.")
     return arrays[key].astype(np.float32)
 
 
+def _is_matrix(item: Any) -> bool:
+    return getattr(item, "ndim", 0) == 2 and np.issubdtype(item.dtype, np.floating)
+
+
 def _unknown(imported_sha256: str) -> dict[str, str]:
-    """Return the fields of an identity that are unknown; but features of another file are other features."""
+    """Return the fields of an identity that are unknown, and the file's digest, which tells files apart."""
     return {
         **dict.fromkeys(("view", "normalisation", "decoder", "weights"), UNKNOWN),
         "weights_sha256": f"{UNKNOWN}; imported from SHA-256 {imported_sha256}",
@@ -180,13 +177,13 @@ def _import_rows(
 
 def _checked_width(paths: Sequence[Path]) -> int:
     """Return the width of (frame, channel) arrays; refuse other ones before anything is written."""
-    width = _loaded(paths[0], mapped=True).shape[-1]
+    width = int(_loaded(paths[0], mapped=True).shape[-1])
     for path in paths:
         shape = _loaded(path, mapped=True).shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
             expected = f"expected (frame, {width}) as in the first file"
             raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
-    return int(width)
+    return width
 
 
 def _file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""How much memory a network needs, known before it runs: nothing larger than the budget is tried."""
+"""How much memory a network needs, measured before it runs, and how much of a budget that leaves."""
 
 import math
 import resource
@@ -53,11 +53,10 @@ class MemoryBudget:
         largest = max(networks, key=lambda network: step_bytes(network, height, width))
         need = held + step_bytes(largest, height, width)
         if need > self._left:
-            least = (self.total - self._left + need) / GIB
+            least, allowed = (self.total - self._left + need) / GIB, self.total / GIB
             needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
             hint = f"give --memory {math.ceil(least * 10) / 10 + 0.1:.1f}G or a smaller view (@short540)"
-            allowed = f"more than the {self.total / GIB:.1f} GiB allowed"
-            raise VideoError("over-memory", f"{needs}, {allowed}; {hint}.")
+            raise VideoError("over-memory", f"{needs}, more than the {allowed:.1f} GiB allowed; {hint}.")
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
         """Return how many frames fit through a network together, and at most `most`."""

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -11,26 +11,18 @@ from typing import Any
 
 import torch
 
-from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.errors import ExtractionError, VqafeatError
-from vqafeat.extraction.extract import extract_tasks
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask
+from vqafeat.extraction.extract import WorkerSetup, extract_tasks
+from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
-from vqafeat.registry import install_plugins, pickled_plugins
-from vqafeat.remote import RemoteFile, StorePath
-from vqafeat.store import FeatureStore, worker_lock
+from vqafeat.remote import RemoteFile
 from vqafeat.system import device_named, main_module_hidden
 
 _STOPPING_SECONDS = 60.0  # for the write in progress
 
 
 def extract_on_devices(
-    tasks: Sequence[VideoTask],
-    store: StorePath,
-    build: Callable[[], list[FeatureExtractor]],
-    resources: Resources,
-    devices: Sequence[str | torch.device],
-    tally: Tally,
+    tasks: Sequence[VideoTask], setup: WorkerSetup, devices: Sequence[str | torch.device], tally: Tally
 ) -> None:
     """Extract videos with one process on each device; the decoding processes are divided among them."""
     used = [device_named(str(device)) for device in devices[: len(tasks)]]
@@ -39,9 +31,9 @@ def extract_on_devices(
     try:
         for share, device in zip(shares(tasks, len(used)), used, strict=True):
             ours, theirs = context.Pipe(duplex=False)
-            own = replace(resources, device=device, workers=max(1, resources.workers // len(used)))
-            arguments = (theirs, share, store, build, own, pickled_plugins())
-            process = context.Process(target=_worker_main, args=arguments, name=str(device), daemon=False)
+            workers = max(1, setup.resources.workers // len(used))
+            own = replace(setup, resources=replace(setup.resources, device=device, workers=workers))
+            process = context.Process(target=_worker_main, args=(theirs, share, own), name=str(device))
             with main_module_hidden():
                 process.start()
             theirs.close()
@@ -120,20 +112,11 @@ class _PipeTally(Tally):
         self._pipe.send(("add", result))
 
 
-def _worker_main(
-    pipe: "Connection[Any, Any]",
-    tasks: Sequence[VideoTask],
-    store: StorePath,
-    build: Callable[[], list[FeatureExtractor]],
-    resources: Resources,
-    plugins: bytes,
-) -> None:
+def _worker_main(pipe: "Connection[Any, Any]", tasks: Sequence[VideoTask], setup: WorkerSetup) -> None:
     tally = _PipeTally(pipe)
     try:
-        install_plugins(plugins)
-        extractors = build()
-        with worker_lock(store), Pipeline(extractors, resources, tally.frames, store) as pipeline:
-            extract_tasks(tasks, FeatureStore.open(store, writable=True), pipeline, tally)
+        with setup.opened(tally.frames) as (store, pipeline):
+            extract_tasks(tasks, store, pipeline, tally)
         pipe.send(("end", None))
     except VqafeatError as error:
         pipe.send(("error", error))

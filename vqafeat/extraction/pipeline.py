@@ -14,7 +14,7 @@ from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
-from vqafeat.extraction.batching import ClipBatcher, FeatureBuffer, FrameBatcher, FrameCollector
+from vqafeat.extraction.batching import ClipBatcher, FeatureBuffer, FrameBatcher, FrameCollector, Size
 from vqafeat.extraction.memory_budget import MemoryBudget
 from vqafeat.remote import StorePath, VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
@@ -51,37 +51,12 @@ class ExtractedVideo:
     features: dict[str, VideoFeatures]
 
 
-@dataclass(frozen=True)
-class VideoResult:
-    """The end of a video: buffers of rows, some of which may still be on the device, or an error."""
-
-    task: VideoTask
-    table: FrameTable | None
-    buffers: tuple[FeatureBuffer, ...]
-    error: VideoError | None
-
-    def extracted(self) -> ExtractedVideo:
-        """Fetch the rows from the device and check them."""
-        if self.error is not None or self.table is None:
-            raise self.error or VideoError("no-frames", f"'{self.task.path}' was not decoded.")
-        features: dict[str, VideoFeatures] = {}
-        for buffer in self.buffers:
-            frame = np.asarray(buffer.frames, dtype=np.int32)
-            features |= {name: VideoFeatures(values, frame) for name, values in buffer.arrays().items()}
-        for name, rows in features.items():
-            if not rows.finite:
-                message = f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}"
-                hint = "store them with --dtype float32, or check the weights"
-                raise VideoError("not-finite", f"{message}; {hint}.")
-        return ExtractedVideo(self.table, features)
-
-
 class VideoState:
     """State of one video during extraction.
 
     Args:
-        networks: that extract the task's feature sets.
-        batchers: by a network's id, for those that see single frames.
+        networks: those that extract the task's feature sets.
+        batchers: network → the batches of single frames for it.
         frames: how many there are, if an earlier pass has counted them.
         folder: where the rows of a long video are spilled.
     """
@@ -90,16 +65,17 @@ class VideoState:
         self,
         task: VideoTask,
         networks: Sequence[Network],
-        batchers: Mapping[int, FrameBatcher],
+        batchers: Mapping[Network, FrameBatcher],
         budget: MemoryBudget,
         frames: int | None,
         folder: Path | None,
     ) -> None:
         self.task, self.frames = task, frames
-        self.size: tuple[int, int] | None = None
+        self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
         self._networks, self._batchers, self._budget, self._folder = networks, batchers, budget, folder
-        self._collectors: list[FrameCollector | ClipBatcher] = []
+        self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
+        self._buffers: list[FeatureBuffer] = []
         self._seconds: list[float] = []
         self._table: FrameTable | None = None
         self._error: VideoError | None = None
@@ -111,18 +87,33 @@ class VideoState:
         return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, limits)
 
     @property
+    def error(self) -> VideoError | None:
+        """Why the video cannot be extracted."""
+        errors = (self._error, *(buffer.error for buffer in self._buffers))
+        return next((error for error in errors if error is not None), None)
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to compute."""
-        waiting = any(collector.buffer.waiting for collector in self._collectors)
-        return self.ended and (self._error is not None or not waiting)
+        waiting = any(buffer.waiting for buffer in self._buffers)
+        return self.ended and (self.error is not None or not waiting)
 
-    def result(self) -> VideoResult:
-        """Return how the video ended."""
-        if self._error is None:
-            self._take_buffer_error()
-        buffers = tuple(collector.buffer for collector in self._collectors)
-        return VideoResult(self.task, self._table, buffers, self._error)
+    def extracted(self) -> ExtractedVideo:
+        """Return the frames and features of a video that is done; rows are fetched from the device."""
+        if self.error is not None or self._table is None:
+            raise self.error or VideoError("no-frames", f"'{self.task.path}' was not decoded.")
+        features: dict[str, VideoFeatures] = {}
+        for buffer in self._buffers:
+            frame = np.asarray(buffer.frames, dtype=np.int32)
+            features |= {name: VideoFeatures(values, frame) for name, values in buffer.arrays().items()}
+        for name, rows in features.items():
+            if not rows.finite:
+                message = f"features '{name}' of '{self.task.path}' are not finite as {rows.values.dtype}"
+                hint = "store them with --dtype float32, or check the weights"
+                raise VideoError("not-finite", f"{message}; {hint}.")
+        return ExtractedVideo(self._table, features)
 
+    @torch.inference_mode()
     def take(self, message: Message) -> None:
         """Process a message of the decoder."""
         match message:
@@ -135,14 +126,18 @@ class VideoState:
                 text = message.message.replace(str(self.task.file), str(self.task.path))
                 self._error, self.ended = VideoError(message.kind, text), True
             case VideoEnd():
-                self._end(message)
+                self.ended = True
+                if self.error is None:
+                    self._finish(message)
+        if self.error is not None:
+            self._collectors = []
 
     def _take_frames(self, chunk: Chunk) -> None:
         self._seconds.extend(chunk.seconds)
-        if self._error is not None:
+        if self.error is not None:
             return
         try:
-            if self.size is None:
+            if not self._buffers:
                 self._begin(*reversed(chunk.layout.shown_size))
             device = self._networks[0].device
             frames = torch.from_numpy(chunk.data)
@@ -154,7 +149,6 @@ class VideoState:
                 rgb = to_rgb(frames[start : start + step], chunk.layout)
                 for collector in self._collectors:
                     collector.push(chunk.first + start, rgb)
-            self._take_buffer_error()
         except VideoError as error:
             self._error = error
 
@@ -166,37 +160,32 @@ class VideoState:
                 limit = f"'{name}' takes no side below {smallest} samples"
                 raise VideoError("too-small", f"'{self.task.path}' is {width}x{height}; {limit}.")
         self._budget.check(self._networks, height, width, self.task.path)
-        self._collectors = [self._collector(network) for network in self._networks]
+        for network in self._networks:
+            dtypes = {
+                item.feature_set: getattr(torch, str(item.dtype))
+                for item in network.extractors
+                if item.feature_set in self.task.feature_sets
+            }
+            buffer = FeatureBuffer(dtypes, self._folder)
+            self._buffers.append(buffer)
+            self._collectors.append(self._collector(network, buffer))
 
-    def _collector(self, network: Network) -> FrameCollector | ClipBatcher:
-        dtypes = {
-            item.feature_set: getattr(torch, str(item.dtype))
-            for item in network.extractors
-            if item.feature_set in self.task.feature_sets
-        }
-        buffer = FeatureBuffer(dtypes, self._folder)
+    def _collector(self, network: Network, buffer: FeatureBuffer) -> FrameCollector | ClipBatcher:
         if network.backbone.clips is not None:
             return ClipBatcher(network, buffer)
         rule = network.frame_rule.frame_indices
         indices = None if rule is None else rule(self.frames or 0)
-        return FrameCollector(self._batchers[id(network)], buffer, indices)
+        return FrameCollector(self._batchers[network], buffer, indices)
 
-    def _end(self, end: VideoEnd) -> None:
-        self.ended = True
-        if self._error is not None:
-            return
+    def _finish(self, end: VideoEnd) -> None:
         total = len(self._seconds)
         if self._needs_count and self.frames != total:
             self.frames, self.miscounted = total, True
             return
         for collector in self._collectors:
             collector.finish(total)
+        self._collectors = []
         self._table = FrameTable(np.asarray(self._seconds, dtype=np.float64), end.source)
-        self._take_buffer_error()
-
-    def _take_buffer_error(self) -> None:
-        errors = (collector.buffer.error for collector in self._collectors)
-        self._error = next((error for error in errors if error is not None), None)
 
 
 @dataclass(frozen=True)
@@ -205,8 +194,7 @@ class Resources:
 
     Attributes:
         device: where the networks run.
-        workers: decoding processes; 0 decodes in this process, where a codec that crashes or hangs ends
-            everything.
+        workers: decoding processes; 0 decodes in this process, which a codec that crashes or hangs ends.
         batch_frames: most frames that go through a network together in fp16 or bf16 on a GPU; None for as
             many as fit. In fp32, and on a CPU, where it is fastest, each frame is computed alone, so that its
             row depends on nothing else.
@@ -230,8 +218,8 @@ class Resources:
         if self.batch_frames is not None and self.batch_frames < 1:
             raise ArgumentError(f"batch is {self.batch_frames} frames; it has to be at least 1.")
         if self.hardware_decoder and self.device.type != "cuda":
-            message = f"decoder 'nvdec' decodes on a GPU, but the device is '{self.device}'"
-            raise ArgumentError(f"{message}; use --decoder cpu.")
+            value = f"decoder 'nvdec' decodes on a GPU, but the device is '{self.device}'"
+            raise ArgumentError(f"{value}; use --decoder cpu.")
 
 
 class Pipeline:
@@ -239,8 +227,7 @@ class Pipeline:
 
     Args:
         on_frames: called with the number of frames that were decoded, for progress.
-        folder: where the rows of long videos are spilled; None, or a remote one, for the system's folder of
-            temporary files.
+        folder: where the rows of long videos are spilled; unless it is local, the system's temporary folder.
     """
 
     def __init__(
@@ -256,7 +243,7 @@ class Pipeline:
         self._networks = shared_networks(extractors, device)
         self._budget = MemoryBudget(self._resources.memory_bytes, device, workers)
         self._batchers = {
-            id(item): FrameBatcher(item, partial(self._batch_size, item)) for item in self._networks
+            network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
         }
         self._pool = DecodePool[VideoState](workers, self._resources.timeout_seconds) if workers else None
 
@@ -272,34 +259,33 @@ class Pipeline:
         """How many videos are decoded at a time."""
         return max(1, self._resources.workers)
 
-    def results(self, tasks: Iterable[VideoTask]) -> Iterator[VideoResult]:
+    def results(self, tasks: Iterable[VideoTask]) -> Iterator[VideoState]:
         """Extract videos and yield each when it is done, which need not be in order."""
-        waiting = iter(tasks)
+        new = map(self._begin, tasks)
         again: deque[VideoState] = deque()
         in_work: list[VideoState] = []
         hardware = "cuda" if self._resources.hardware_decoder else None
 
         def next_job() -> tuple[VideoState, DecodeJob] | None:
-            task = None if again else next(waiting, None)
-            video = again.popleft() if again else self._begin(task) if task is not None else None
+            video = again.popleft() if again else next(new, None)
             if video is None:
                 return None
             in_work.append(video)
             return video, video.decode_job(hardware, self._resources.limits)
 
         for video, message in self._messages(next_job):
-            with torch.inference_mode():
-                video.take(message)
+            video.take(message)
             if isinstance(message, Chunk):
                 self._on_frames(len(message.seconds))
             if video.miscounted:
                 in_work.remove(video)
                 again.append(self._begin(video.task, video.frames))
             if video.ended and not any(other.size == video.size and not other.ended for other in in_work):
-                self._flush(video.size)
+                for batcher in self._batchers.values():
+                    batcher.flush(video.size)
             for done in [other for other in in_work if other.done]:
                 in_work.remove(done)
-                yield done.result()
+                yield done
 
     def _messages(
         self, next_job: Callable[[], tuple[VideoState, DecodeJob] | None]
@@ -325,22 +311,3 @@ class Pipeline:
         if self._resources.device.type == "cpu" or network.precision == "fp32":
             return 1
         return self._budget.batch(network, height, width, self._resources.batch_frames)
-
-    def _flush(self, size: tuple[int, int] | None) -> None:
-        if size is not None:
-            for batcher in self._batchers.values():
-                with torch.inference_mode():
-                    batcher.flush(size)
-
-
-def extract_video(
-    path: Path,
-    extractors: Sequence[FeatureExtractor],
-    raw: RawGeometry | None = None,
-    resources: Resources | None = None,
-    on_frames: Callable[[int], object] = lambda count: None,
-) -> ExtractedVideo:
-    """Decode one video once and compute all feature sets; in this process, unless `resources` has workers."""
-    task = VideoTask(path.name, path, raw, tuple(extractor.feature_set for extractor in extractors))
-    with Pipeline(extractors, resources or Resources(workers=0), on_frames) as pipeline:
-        return next(pipeline.results([task])).extracted()

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Self
 
 from vqafeat.errors import VideoError
 from vqafeat.extraction.pipeline import VideoTask
 from vqafeat.remote import RemoteFile, cache_folder, network_errors, translate_cache_errors
+from vqafeat.store.lock import try_lock
 
 
 class Prefetcher:
@@ -32,14 +34,12 @@ class Prefetcher:
         self._pool: ThreadPoolExecutor | None = None
         self._folder = Path()
         self._fetching: dict[Future[None], VideoTask] = {}
-        self._count = 0
+        self._numbers = count(1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
         self._exit.close()
 
     def __iter__(self) -> Iterator[VideoTask]:
@@ -60,10 +60,10 @@ class Prefetcher:
 
     def _fetch(self, task: VideoTask, file: RemoteFile) -> None:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._ahead, "fetching")
             self._folder = self._exit.enter_context(_process_folder(cache_folder("videos")))
-        self._count += 1
-        copied = replace(task, fetched=self._folder / f"{self._count}{file.suffix}")
+            self._pool = ThreadPoolExecutor(self._ahead, "fetching")
+            self._exit.callback(self._pool.shutdown, cancel_futures=True)
+        copied = replace(task, fetched=self._folder / f"{next(self._numbers)}{file.suffix}")
         self._fetching[self._pool.submit(file.fetch, copied.file)] = copied
 
     def _next(self) -> Iterator[VideoTask]:
@@ -86,7 +86,9 @@ def _process_folder(parent: Path) -> Iterator[Path]:
     """Make a folder for the copies of this process, and remove those that killed processes left."""
     with translate_cache_errors(parent), _locked(parent):
         for left in parent.glob("*/in-use.lock"):
-            _remove_unless_in_use(left)
+            with left.open("w") as lock:
+                if try_lock(lock):
+                    shutil.rmtree(left.parent)
         folder = Path(tempfile.mkdtemp(dir=parent))
         lock = (folder / "in-use.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -104,12 +106,3 @@ def _locked(parent: Path) -> Iterator[None]:
     with (parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _remove_unless_in_use(lock: Path) -> None:
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        shutil.rmtree(lock.parent)

@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.cluster import ClusterOptions, connected, described, enter, reason, result_of, workers_that_fit
 from vqafeat.errors import ClusterError, VideoError
-from vqafeat.extraction.extract import extract_tasks, pending_feature_sets
-from vqafeat.extraction.pipeline import Pipeline, Resources, VideoTask
+from vqafeat.extraction.extract import WorkerSetup, extract_tasks, pending_feature_sets
+from vqafeat.extraction.pipeline import Pipeline, VideoTask
 from vqafeat.extraction.results import ExtractionSummary, Tally
-from vqafeat.registry import install_plugins, pickled_plugins
-from vqafeat.remote import RemoteFile, StorePath
-from vqafeat.store import FeatureStore, remove_partial_files_after_workers, worker_lock
-from vqafeat.video.reader import stated_samples
+from vqafeat.remote import RemoteFile
+from vqafeat.store import remove_partial_files_after_workers
+from vqafeat.video.files import stated_samples
 
 WORKER_DIED = "worker-died"
 _POLL_SECONDS = 1.0
@@ -31,22 +29,10 @@ class ExtractionWorker:
 
     Args:
         folder: working folder of the driver; relative paths count from it.
-        store: its path, which is the same on all machines.
-        build: builds the extractors.
-        resources: of this process.
-        plugins: from `pickled_plugins` of the driver.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        store: StorePath,
-        build: Callable[[], list[FeatureExtractor]],
-        resources: Resources,
-        plugins: bytes,
-    ) -> None:
-        self._folder, self._path, self._build, self._resources = folder, store, build, resources
-        self._plugins = plugins
+    def __init__(self, folder: Path, setup: WorkerSetup) -> None:
+        self._folder, self._setup = folder, setup
         self._pipeline: Pipeline | None = None
         self._exit = ExitStack()
 
@@ -54,13 +40,8 @@ class ExtractionWorker:
         """Load the networks, once, and return the number of this process."""
         if self._pipeline is None:
             enter(self._folder)
-            install_plugins(self._plugins)
-            self._store = FeatureStore.open(self._path, writable=True)
-            extractors = self._build()
-            for extractor in extractors:
-                self._store.add_feature_set(extractor.feature_set, extractor.identity)
-            self._exit.enter_context(worker_lock(self._path))  # until this process ends
-            self._pipeline = Pipeline(extractors, self._resources, folder=self._path)
+            # open until this process ends
+            self._store, self._pipeline = self._exit.enter_context(self._setup.opened())
         return os.getpid()
 
     def extract(self, batch: Sequence[VideoTask]) -> ExtractionSummary:
@@ -76,7 +57,7 @@ class ExtractionWorker:
 def estimate_costs(tasks: Sequence[VideoTask]) -> list[int]:
     """Return frames × pixels of each video as its header states them; 0 where it cannot be opened.
 
-    Of remote videos it is their bytes, which are known: each header would cost several requests.
+    For remote videos it is their bytes, which are known: each header would cost several requests.
     """
 
     def cost(task: VideoTask) -> int:
@@ -99,31 +80,26 @@ def longest_first(tasks: Sequence[VideoTask], size: int) -> list[list[VideoTask]
 
 
 def extract_on_ray(
-    tasks: Sequence[VideoTask],
-    store: StorePath,
-    build: Callable[[], list[FeatureExtractor]],
-    resources: Resources,
-    cluster: ClusterOptions,
-    tally: Tally,
+    tasks: Sequence[VideoTask], setup: WorkerSetup, cluster: ClusterOptions, tally: Tally
 ) -> None:
     """Extract videos on the machines of a cluster, all of which see the store and the videos."""
+    resources, folder = setup.resources, Path.cwd()
     # a GPU needs many decoders at once; one video keeps a processor busy
     batches = longest_first(tasks, max(1, resources.workers) if cluster.gpus_per_worker else 1)
     if not batches:
         return
-    arguments = (Path.cwd(), store, build, resources, pickled_plugins())
     with connected(cluster) as ray:
         memory = resources.memory_bytes if cluster.device_name == "cpu" else None
         actor = ray.remote(ExtractionWorker).options(
             num_cpus=cluster.cpus_per_worker, num_gpus=cluster.gpus_per_worker, memory=memory
         )
-        scheduler = _Scheduler(ray, cluster, batches, lambda: actor.remote(*arguments), tally)
+        scheduler = _Scheduler(ray, cluster, batches, lambda: actor.remote(folder, setup), tally)
         try:
             scheduler.run()
         finally:
             scheduler.stop()
             if scheduler.lost_a_worker:  # which may have left a partial file
-                remove_partial_files_after_workers(store)
+                remove_partial_files_after_workers(setup.store)
 
 
 @dataclass(frozen=True)
@@ -229,10 +205,8 @@ class _Scheduler:
             if deaths <= self._cluster.retries:
                 self._todo.append(_Batch([task], deaths))
                 continue
-            message = (
-                f"'{task.path}' was in work on {deaths} worker(s) that died, the last because: "
-                f"{reason(error)}; it is not tried again."
-            )
+            problem = f"'{task.path}' was in work on {deaths} worker(s) that died, the last because"
+            message = f"{problem}: {reason(error)}; it is not tried again."
             self._tally.fail(task, VideoError(WORKER_DIED, message))
 
     def _check_startup_timeout(self) -> None:
@@ -244,5 +218,5 @@ class _Scheduler:
             f"no worker with {described(self._cluster.reserved)} could start for {seconds:g} seconds, with "
             f"{len(self._todo)} batches of videos left and {free.get('CPU', 0):g} CPU and "
             f"{free.get('GPU', 0):g} GPU free on the cluster{self._last_death}. Let a worker reserve less, "
-            "give --startup-timeout if machines take longer to come, or add some; the same command resumes."
+            "add machines, or give --startup-timeout if they take longer; the same command resumes."
         )

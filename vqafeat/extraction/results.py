@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +33,11 @@ class ExtractionSummary:
     skipped: int = 0
     failures: tuple[Failure, ...] = ()
     frames: int = 0
+
+    @classmethod
+    def failed(cls, video: str, path: object, error: VideoError) -> "ExtractionSummary":
+        """Return the summary of one video that failed."""
+        return cls(failures=(Failure(video, str(path), error.kind, str(error)),))
 
     def __add__(self, other: "ExtractionSummary") -> "ExtractionSummary":
         return ExtractionSummary(
@@ -92,7 +98,7 @@ class Tally:
 
     def fail(self, task: "VideoTask", error: VideoError) -> None:
         """Count a video that failed."""
-        self.add(ExtractionSummary(failures=(Failure(task.name, str(task.path), error.kind, str(error)),)))
+        self.add(ExtractionSummary.failed(task.name, task.path, error))
 
 
 class FailureLog:
@@ -127,13 +133,8 @@ def read_failure_log(path: StorePath) -> list[Failure]:
     """Return the logged failures, oldest first; a line that a killed run left half written is ignored."""
     if not path.is_file():
         return []
-    lines = path.read_text(errors="replace").splitlines()
-    return [Failure(**entry) for line in lines if (entry := _parsed(line)) is not None]
-
-
-def _parsed(line: str) -> dict[str, str] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and entry.keys() == Failure.__dataclass_fields__.keys() else None
+    failures = []
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError, TypeError):
+            failures.append(Failure(**json.loads(line)))
+    return failures

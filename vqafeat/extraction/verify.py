@@ -81,15 +81,13 @@ def stored_extractors(store: FeatureStore, weights: Mapping[str, str]) -> list[F
         identity = store.identity(name)
         recorded = recorded_weights(identity.weights)
         sources = {backbone: weights.get(backbone, recorded) for backbone in backbone_names([name])}
-        own = {backbone: source for backbone, source in sources.items() if source is not None}
-        (extractor,) = build_extractors([name], own, *recorded_precision(identity.precision))
+        known = {backbone: source for backbone, source in sources.items() if source is not None}
+        (extractor,) = build_extractors([name], known, *recorded_precision(identity.precision))
         if extractor.identity != identity:
-            message = (
-                f"feature set '{name}' of '{store.path}' cannot be made here as it was; stored against here"
-            )
-            differences = identity.differences(extractor.identity)
-            hint = "Name the same file with --weights, and use the same versions."
-            raise IdentityError(f"{message}: {differences}. {hint}")
+            problem = f"feature set '{name}' of '{store.path}' cannot be made here as it was"
+            differences = f"stored against here: {identity.differences(extractor.identity)}"
+            hint = "Name the same file with --weights, and use the same versions"
+            raise IdentityError(f"{problem}; {differences}. {hint}.")
         extractors.append(extractor)
     return extractors
 
@@ -119,11 +117,7 @@ def compared(
     resources: Resources | None = None,
     progress: Progress | None = None,
 ) -> list[Comparison]:
-    """Extract videos again into a temporary store, and compare.
-
-    Raises:
-        DatasetError: a video's file is missing.
-    """
+    """Extract videos again into a temporary store, and compare them with what is stored."""
     dataset = stored_dataset(store, names, root)
     with tempfile.TemporaryDirectory(prefix="vqafeat-verify-") as folder:
         again = FeatureStore.create(store_path(Path(folder), dataset.name), dataset)

@@ -14,7 +14,7 @@ from vqafeat.errors import ArgumentError
 from vqafeat.heads.base import Scores
 from vqafeat.losses import LOSSES
 from vqafeat.losses.soft_rank import SOFT_RANKS
-from vqafeat.registry import Registry, keyword_options, named
+from vqafeat.registry import keyword_options, named
 
 BY_OPTION: Literal["rank_input"] = "rank_input"
 _SCORES = ("relative", "mapped", "aligned")
@@ -22,14 +22,12 @@ _SCORES = ("relative", "mapped", "aligned")
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of the scores of a batch, and what training has to know of it.
+    """A loss of the scores of a batch.
 
     Attributes:
-        function: (batch,) scores, (batch,) labels → scalar; its keyword-only parameters are options, named as
-            in `LossOptions`.
-        input_score: the field of `Scores` that it reads, as in the released VQAloss.py of MDTVSFA and of Li
-            et al.; the losses of order read the one that `LossOptions.rank_input` names.
-        is_calibrated: it brings scores to the labels' own scale; the others fix order, line or distances.
+        function: (batch,) scores and (batch,) labels → scalar; keyword-only parameters are `LossOptions`.
+        input_score: the field of `Scores` that it reads, or "rank_input" for the one that this option names.
+        is_calibrated: whether it brings scores to the labels' scale.
     """
 
     function: Callable[..., Tensor]
@@ -37,7 +35,7 @@ class Loss:
     is_calibrated: bool = False
 
     def __post_init__(self) -> None:
-        # a loss is listed, and known again by a registry, as its function is
+        # a registry lists and recognises a loss by these attributes of its function
         keys = ("__module__", "__qualname__", "__doc__")
         vars(self).update({key: getattr(self.function, key) for key in keys if hasattr(self.function, key)})
         if self.input_score not in (*_SCORES, BY_OPTION):
@@ -59,12 +57,9 @@ class LossOptions:
     """The options of all losses; each loss reads its own.
 
     Attributes:
-        soft_rank: regularisation of the soft ranks, "l2" or "kl".
-        soft_rank_strength: of that regularisation; small ranks truly, see `srcc_loss`.
-        loss_weight: of each part of a mixture after the first; λ of Li et al. equation 16, η of A2INet
-            equation 9.
-        rank_input: the score that the losses of order read: "relative" as in the released code, or "mapped"
-            as in Li et al. equation 15.
+        soft_rank, soft_rank_strength: regularisation of the soft ranks ("l2" or "kl"); see `srcc_loss`.
+        loss_weight: weight of the second and later parts of a mixture (λ of Li et al., η of A2INet).
+        rank_input: score for the losses of order, "relative" (released code) or "mapped" (Li et al.).
     """
 
     soft_rank: str = "l2"
@@ -84,30 +79,31 @@ class LossOptions:
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> "LossOptions":
-        """Return the options among values that hold others too, such as a recipe's."""
+        """Return the options among other values, such as a recipe's."""
         return cls(**{item.name: values[item.name] for item in fields(cls)})
 
 
 def loss_parts(name: str) -> tuple[str, ...]:
-    """Return the names of the losses that are joined by `+`; refuse unknown ones, and one named twice."""
+    """Return the names of the losses that are joined by `+`; each has to be known and named once."""
     parts = tuple(name.split("+"))
     for part in parts:
         LOSSES.get(part)
-        if count := parts.count(part) - 1:
-            message = f"loss '{name}' names '{part}' {count + 1} times; name it once"
-            raise ArgumentError(f"{message}, its share is loss_weight.")
+        if (count := parts.count(part)) > 1:
+            raise ArgumentError(
+                f"loss '{name}' names '{part}' {count} times; name it once, its share is loss_weight."
+            )
     return parts
 
 
 def options_read_by(name: str) -> frozenset[str]:
     """Return the names of the options that a loss, or a mixture, reads."""
     parts = loss_parts(name)
-    mixed = frozenset(["loss_weight"] if len(parts) > 1 else [])
-    return mixed.union(*(LOSSES.get(part).options for part in parts))
+    weight = ["loss_weight"] if len(parts) > 1 else []
+    return frozenset(weight).union(*(LOSSES.get(part).options for part in parts))
 
 
 def on_label_scale(name: str) -> bool:
-    """Return whether a head that is trained with a loss, or a mixture, gives scores on the labels' scale."""
+    """Return whether a loss, or a mixture, brings a head's scores to the labels' scale."""
     return any(LOSSES.get(part).is_calibrated for part in loss_parts(name))
 
 
@@ -118,8 +114,7 @@ LossFunction = Callable[[Scores, Tensor], Tensor]
 def build_loss(name: str, options: LossOptions | None = None) -> LossFunction:
     """Return a loss, or a mixture of losses joined by `+`: the first + loss_weight · each later one.
 
-    Each reads its own score. Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9,
-    `l1+rank`; both with weight 1.
+    Source: Li et al. (TCSVT 2022) equation 16, `plcc+srcc`; A2INet equation 9, `l1+rank`; weights are 1.
     """
     given = options or LossOptions()
     first, *later = (_with_options(LOSSES.get(part), given) for part in loss_parts(name))
@@ -141,28 +136,25 @@ def _with_options(loss: Loss, options: LossOptions) -> LossFunction:
 
 Numbers = npt.NDArray[np.intp]
 
-# (video,) number of its data set → (video,) number of the group whose videos share batches, a loss and a
-# label scale
-MIXINGS: Registry[Callable[[Numbers], Numbers]] = Registry("mixing")
 
-
-@MIXINGS.register("losses")
 def per_dataset(dataset_of: Numbers) -> Numbers:
     """Give each data set its own loss and an equal share of each batch (MDTVSFA, IJCV 2021, section 3.3)."""
     return dataset_of
 
 
-@MIXINGS.register("pooled")
 def pooled(dataset_of: Numbers) -> Numbers:
     """Train on all data sets as on one; a label scale such as unit-of-dataset has to make them alike."""
     return np.zeros_like(dataset_of)
 
 
-def softmax_weighted_sum(losses: Sequence[Tensor]) -> Tensor:
-    """Return Σ e^L·L / Σ e^L over the losses of the data sets: the larger a loss, the more it weighs.
+# (video,) number of its data set → (video,) number of the group that shares a loss and a label scale
+MIXINGS: dict[str, Callable[[Numbers], Numbers]] = {"losses": per_dataset, "pooled": pooled}
 
-    One loss is returned as it is. Source: `VQALoss.forward` in the released VQAloss.py of MDTVSFA and of Li
-    et al.; the weights carry gradients too.
+
+def softmax_weighted_sum(losses: Sequence[Tensor]) -> Tensor:
+    """Return Σ e^L·L / Σ e^L over the losses of the data sets, whose weights carry gradients too.
+
+    Source: `VQALoss.forward` in the released VQAloss.py of MDTVSFA and of Li et al.
     """
     if len(losses) == 1:
         return losses[0]

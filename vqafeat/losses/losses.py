@@ -20,8 +20,7 @@ def is_constant(values: Tensor) -> Tensor:
 def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
     """Return Pearson's correlation of two (batch,) vectors; 0 without a gradient where one is constant.
 
-    The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8,
-    from which Adam's second moments take a thousand steps to recover. NaN and infinity stay NaN.
+    The released `loss_a` divides by at least 1e-8 instead, so that equal scores get a gradient of up to 1e8.
     """
     a, b = _unit(first, undefined), _unit(second, undefined)
     return (a * b).sum()
@@ -29,8 +28,7 @@ def correlation(first: Tensor, second: Tensor, undefined: Tensor) -> Tensor:
 
 def _unit(values: Tensor, undefined: Tensor) -> Tensor:
     centred = values - values.mean()
-    # the length is replaced before the division, since a gradient through 0/0 is NaN even where the quotient
-    # is not used
+    # a gradient through 0/0 is NaN even where the quotient is not used
     length = torch.linalg.vector_norm(centred).masked_fill(undefined, 1)
     return torch.where(undefined, centred * 0, centred / length)
 
@@ -41,11 +39,8 @@ def l1_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return (1 − PLCC) / 2 of (batch,) scores and labels; 0.5 without a gradient where either is constant.
-
-    A batch of one video is constant. Source: Li et al. (TCSVT 2022) equation 14; `loss_a` in the released
-    VQAloss.py of MDTVSFA and Li et al., which differs only on constant values, see `correlation`.
-    """
+    """Return (1 − PLCC) / 2; 0.5 without a gradient for constant values (Li et al. equation 14)."""
+    # `loss_a` in the released VQAloss.py of MDTVSFA and Li et al. differs on constant values only
     return (1 - correlation(scores, labels, is_constant(scores) | is_constant(labels))) / 2
 
 
@@ -54,14 +49,10 @@ def srcc_loss(
 ) -> Tensor:
     """Return 1 − PLCC of the soft ranks of (batch,) values; 1 without a gradient where either is constant.
 
-    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, which ranks scores
-    and labels on their own scales, with torchsort's defaults: "l2" and strength 1. There the soft rank of
-    values whose neighbours in order are nowhere further apart than the strength is the value itself plus a
-    constant (any scores in [0, 1]; MOS from 1 to 5 in most batches). The released loss is then exactly
-    1 − PLCC, twice `plcc`, and ranks nothing. Only gaps above the strength are ranked: for scores in [0, 1]
-    and 32 videos a strength of about 0.01 ranks most of them.
-
-    Towards strength 0 the ranks become the hard ones, and their gradients vanish.
+    Source: Li et al. (TCSVT 2022) equation 15; `spearmanr` in their released VQAloss.py, with torchsort's
+    "l2" and strength 1. Values whose neighbours in order are nowhere further apart than the strength keep
+    their distances, so that the released loss of scores in [0, 1] is exactly 1 − PLCC and ranks nothing; a
+    strength of about 0.01 ranks most of 32 such scores. Towards 0 the gradients vanish.
     """
     undefined = is_constant(scores) | is_constant(labels)
     # in float64, since weak scores are close together next to ranks of up to the batch's size
@@ -70,23 +61,16 @@ def srcc_loss(
 
 
 def mdtvsfa_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) over all pairs of (batch,); 0 for one video.
-
-    Source: `loss_m` in the released VQAloss.py of MDTVSFA (IJCV 2021). There is no margin: equal scores cost
-    nothing and get no gradient.
-    """
+    """Return Σ relu((ŷ_i − ŷ_j)·sign(y_j − y_i)) / (N(N − 1)) (`loss_m` of MDTVSFA's released VQAloss.py)."""
+    # equal scores cost nothing and get no gradient
     count = len(scores)
     wrong = F.relu((scores[:, None] - scores) * torch.sign(labels - labels[:, None]))
     return wrong.sum() / max(count * (count - 1), 1)
 
 
 def a2inet_rank_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over pairs of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)), φ = 1 where y_i ≥ y_j, else −1.
-
-    Source: A2INet equations 7 and 8; a video's pair with itself counts among the N² and costs nothing. The
-    margin is the labels' own distance, so scores and labels have to share one scale; it keeps a gradient
-    where all scores are equal.
-    """
+    """Return the mean of max(0, |y_i − y_j| − φ·(ŷ_i − ŷ_j)) over pairs, φ = 1 if y_i ≥ y_j, else −1."""
+    # A2INet equations 7 and 8; scores and labels have to share one scale, since their distance is the margin
     distance = labels[:, None] - labels
     direction = torch.where(distance >= 0, 1.0, -1.0).to(scores.dtype)
     return F.relu(distance.abs() - direction * (scores[:, None] - scores)).mean()

@@ -1,10 +1,9 @@
-"""Differentiable ranks: Blondel, Teboul, Berthet, Djolonga, *Fast Differentiable Sorting and Ranking* (ICML
-2020).
+"""Differentiable ranks (Blondel et al., *Fast Differentiable Sorting and Ranking*, ICML 2020).
 
 The soft rank of θ is the point closest to θ/ε among all mixtures of the permutations of (1, …, n). With θ/ε
-sorted from the largest it follows from a monotonic regression, which falls into blocks (their proposition 3);
+sorted from the largest it follows from a monotonic regression, which falls into blocks (proposition 3);
 within a block B the Jacobian is u_i·(δ_ij − u_j / Σ_B u) / ε with u = 1 for "l2" and u = the ranks for "kl"
-(their proposition 4).
+(proposition 4).
 """
 
 from collections.abc import Callable
@@ -87,25 +86,21 @@ class _SoftRanks(torch.autograd.Function):
 
 
 def soft_ranks(values: Tensor, regularisation: str = "l2", strength: float = 1.0) -> Tensor:
-    """Return (batch,) soft ranks, ascending as in torchsort: the largest is about n, the sum n(n + 1)/2.
+    """Return (batch,) soft ranks, ascending as in torchsort; `strength` is ε.
 
-    With "l2" they are the hard ranks once no two values are closer than the strength, and values / strength +
-    a constant once no two neighbours in order are further apart than it. Equal values share a rank. Computed
-    in float64 on the CPU; NaN or infinity among the values make all ranks NaN. `strength` is ε.
+    With "l2" they are the hard ranks if no two values are closer than the strength. Equal values share a
+    rank; a value that is not finite makes all ranks NaN. Computed in float64 on the CPU.
     """
     if values.ndim != 1 or len(values) == 0:
-        message = f"values to be ranked have the shape {tuple(values.shape)}"
-        raise ArgumentError(f"{message}; give a vector of at least one, as a batch's scores.")
+        raise ArgumentError(f"values has the shape {tuple(values.shape)}; it has to be a vector, not empty.")
     if not 0 < strength < float("inf"):
-        allowed = "it has to be above 0 and finite, as 0.1"
-        raise ArgumentError(f"strength of the soft ranks is {strength}; {allowed}.")
+        raise ArgumentError(f"strength is {strength}; it has to be above 0 and finite, as 0.1.")
     project = named("soft rank", regularisation, SOFT_RANKS)
     ranks: Tensor = _SoftRanks.apply(values, project, strength)
     return ranks
 
 
 def _unsorted(falling: Values, order: NDArray[np.int64], like: Tensor) -> Tensor:
-    """Return values that were sorted by `order` in their original order, as a tensor like another one."""
     values = np.empty_like(falling)
     values[order] = falling
     return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)

@@ -1,8 +1,8 @@
-"""The figures of the papers, drawn from filled tables: lines, bars, points, or a scatter of predictions."""
+"""The papers' figures, drawn from filled tables."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from vqafeat.errors import ArgumentError
+from vqafeat.paper_tables.cells import CellResult
 from vqafeat.paper_tables.format import title
-from vqafeat.paper_tables.run import CellResult, TableResult
+from vqafeat.paper_tables.run import TableResult
 from vqafeat.paper_tables.table import Heading
 from vqafeat.plots import GREY, STYLE, plot_bars, plot_predictions
 from vqafeat.training.run import Run
@@ -28,64 +29,57 @@ def plot_table(result: TableResult, folder: Path) -> list[Path]:
     if not result.table.plot:
         return []
     if not result.measured and not any(item.cell.published for item in result.cells):
-        raise ArgumentError(
-            f"'{result.table.name}' has neither measured nor published values to draw; run `vqafeat table` "
-            f"first."
-        )
+        raise ArgumentError(f"'{result.table.name}' has neither measured nor published values to draw.")
     folder.mkdir(parents=True, exist_ok=True)
-    return FIGURES[result.table.plot](result, folder)
+    return FIGURES[result.table.plot](result, folder / f"{result.table.name}.png")
 
 
-def lines_over_columns(result: TableResult, folder: Path) -> list[Path]:
-    """Draw a line a row over the columns."""
-    lines = {heading: result.row(number) for number, heading in enumerate(result.table.rows)}
-    return [_lines(result, lines, result.table.columns, folder)]
+def lines_over_columns(result: TableResult, path: Path) -> list[Path]:
+    """Draw a line for each row over the columns."""
+    rows = [result.row(number) for number in range(len(result.table.rows))]
+    return _plot_lines(result, result.table.rows, rows, result.table.columns, path)
 
 
-def lines_over_rows(result: TableResult, folder: Path) -> list[Path]:
-    """Draw a line a column over the rows."""
-    columns = {
-        heading: [item for item in result.cells if item.cell.column == number]
-        for number, heading in enumerate(result.table.columns)
-    }
-    return [_lines(result, columns, result.table.rows, folder)]
+def lines_over_rows(result: TableResult, path: Path) -> list[Path]:
+    """Draw a line for each column over the rows."""
+    width = len(result.table.columns)
+    columns = [result.cells[number::width] for number in range(width)]
+    return _plot_lines(result, result.table.columns, columns, result.table.rows, path)
 
 
-def scatter(result: TableResult, folder: Path) -> list[Path]:
-    """Draw test predictions against labels, one plot a row that was run."""
+def scatter(result: TableResult, path: Path) -> list[Path]:
+    """Draw test predictions against labels, one plot for each measured row."""
     written = []
     for number, heading in enumerate(result.table.rows):
         runs = [run for item in result.row(number) if item.measured for run in item.measured.runs]
         if runs:
             run = Run(runs[0])
             tests = [row for row in run.predictions if row.part == "test"]
-            path = folder / f"{result.table.name}-{number + 1}.png"
+            own_path = path.with_stem(f"{path.stem}-{number + 1}")
             name = f"{heading.words}{', stand-in data' if result.stands_in else ''}"
             scores, labels = [row.prediction for row in tests], [row.mos for row in tests]
             config = run.config
-            written.append(plot_predictions(scores, labels, config.score_name, name, path, config.mapping))
+            written.append(
+                plot_predictions(scores, labels, config.score_name, name, own_path, config.mapping)
+            )
     return written
 
 
-def bars(result: TableResult, folder: Path) -> list[Path]:
-    """Draw a group of bars a column, a bar a row; what was published is next to what was measured."""
+def bars(result: TableResult, path: Path) -> list[Path]:
+    """Draw a group of bars for each column, with a bar for each row, measured and published."""
     groups = [heading.words for heading in result.table.columns]
     shown: dict[str, dict[str, float]] = {}
     for number, heading in enumerate(result.table.rows):
-        cells = result.row(number)
-        if any(item.measured for item in cells):
-            shown[heading.words] = {name: item.value for name, item in zip(groups, cells, strict=True)}
-        if any(item.cell.published for item in cells):
-            shown[f"{heading.words}, published"] = dict(zip(groups, _published(cells), strict=True))
-    path = folder / f"{result.table.name}.png"
+        cells = list(zip(groups, result.row(number), strict=True))
+        if any(item.measured for _, item in cells):
+            shown[heading.words] = {group: item.value for group, item in cells}
+        if any(item.cell.published for _, item in cells):
+            shown[f"{heading.words}, published"] = {group: item.published for group, item in cells}
     return [plot_bars(shown, _measures(result), _plot_title(result), path)]
 
 
-def trade_off(result: TableResult, folder: Path) -> list[Path]:
-    """Draw a point a row: its last column across, on a logarithmic scale, and the column before that upwards,
-    where both were measured.
-    """
-    path = folder / f"{result.table.name}.png"
+def trade_off(result: TableResult, path: Path) -> list[Path]:
+    """Draw a point for each row: its last column on a logarithmic x axis, the one before it on the y axis."""
     with _axes(result, (6.4, 4.2), path) as axes:
         for number, heading in enumerate(result.table.rows):
             *_, upwards, across = result.row(number)
@@ -104,7 +98,7 @@ def trade_off(result: TableResult, folder: Path) -> list[Path]:
     return [path]
 
 
-# (filled table, folder) → the files that were written
+# (filled table, path of its plot) → the files that were written
 FIGURES: dict[str, Callable[[TableResult, Path], list[Path]]] = {
     "lines-over-columns": lines_over_columns,
     "lines-over-rows": lines_over_rows,
@@ -116,7 +110,7 @@ FIGURES: dict[str, Callable[[TableResult, Path], list[Path]]] = {
 
 @contextmanager
 def _axes(result: TableResult, size: tuple[float, float], path: Path) -> Iterator[Axes]:
-    """Give axes with the table's title, and write the plot afterwards."""
+    """Yield axes with the table's title, and write the plot at the end."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -129,10 +123,6 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
 
 
-def _published(cells: Sequence[CellResult]) -> list[float]:
-    return [item.cell.published.value if item.cell.published else nan for item in cells]
-
-
 def _measures(result: TableResult) -> str:
     return ", ".join(dict.fromkeys(item.cell.measure.upper() for item in result.cells if item.cell.measure))
 
@@ -141,23 +131,25 @@ def _plot_title(result: TableResult) -> str:
     return title(result) + (" (stand-in data)" if result.stands_in else "")
 
 
-def _lines(
+def _plot_lines(
     result: TableResult,
-    lines: Mapping[Heading, Sequence[CellResult]],
-    ticks: tuple[Heading, ...],
-    folder: Path,
-) -> Path:
-    path, positions = folder / f"{result.table.name}.png", range(len(ticks))
+    names: Sequence[Heading],
+    lines: Sequence[Sequence[CellResult]],
+    ticks: Sequence[Heading],
+    path: Path,
+) -> list[Path]:
+    positions = range(len(ticks))
     with _axes(result, (8, 4.8), path) as axes:
-        for number, (heading, cells) in enumerate(lines.items()):
-            measured, printed, style = [item.value for item in cells], _published(cells), _style(number)
+        for number, (heading, cells) in enumerate(zip(names, lines, strict=True)):
+            measured, published = [item.value for item in cells], [item.published for item in cells]
+            style = _style(number)
             if any(map(isfinite, measured)):
                 axes.plot(positions, measured, label=heading.words, **style)
-            if any(map(isfinite, printed)):
+            if any(map(isfinite, published)):
                 style |= {"linestyle": ":", "fillstyle": "none"}
-                axes.plot(positions, printed, label=f"{heading.words}, published", **style)
-        names = [heading.words for heading in ticks]
-        axes.set_xticks(positions, names, rotation=20, ha="right", parse_math=False)
+                axes.plot(positions, published, label=f"{heading.words}, published", **style)
+        words = [heading.words for heading in ticks]
+        axes.set_xticks(positions, words, rotation=20, ha="right", parse_math=False)
         axes.set_ylabel(_measures(result))
         axes.legend(fontsize=7, ncols=2)
-    return path
+    return [path]

@@ -1,4 +1,4 @@
-"""Where the fits of a table are made, or found where they were made before."""
+"""The fits of a table: found where they are finished, else trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,17 +16,14 @@ from vqafeat.training.run import Run
 
 @dataclass(frozen=True)
 class FitCache:
-    """Makes the fits of cells; one that is finished is found by its configuration and not repeated.
+    """Trains the fits of cells; a finished one is found by its configuration and not repeated.
 
     Attributes:
-        stores: where features come from.
         runs: folder of the run folders.
-        jobs: processes; results do not depend on it.
-        device: where heads train.
-        skip_missing: leave out videos without complete features.
-        images: folder or label file by the name of an image set.
-        weights: file by the name of a network that sees images.
-        fast_copy: (store, feature sets joined by +) → a reader that is faster.
+        jobs: number of processes; results do not depend on it.
+        images: image set → its folder or label file.
+        weights: network that processes images → weights file.
+        fast_copy: (store, feature sets joined by +) → a reader of the same that is faster.
         progress: called with a split's number and each epoch's record.
     """
 
@@ -42,8 +39,10 @@ class FitCache:
     _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:
-        """Return the run of a fit whose data sets are used together with others; each is read from the disk
-        once. An error is raised again by each cell of the same fit.
+        """Return the run of a fit; an error is raised again for each cell of the same fit.
+
+        Args:
+            others: data sets that the cell uses in addition, for which a stand-in needs contents too.
         """
         key = repr((request, len(others) if self.stores.stands_in else 0))
         if key not in self._done:
@@ -58,7 +57,7 @@ class FitCache:
 
     def _fit(self, request: TableFit, others: Sequence[str]) -> Run:
         config = self.stores.adapt(request).config
-        store = _joined(self._sources(request, others)[: len(request.datasets)])
+        store = joined(self.sources(request, others)[: len(request.datasets)])
         return fit(
             store,
             replace(config, skip_missing=self.skip_missing or config.skip_missing),
@@ -69,24 +68,12 @@ class FitCache:
             progress=self.progress,
         )
 
-    def datasets(self, request: TableFit) -> list[FeatureReader]:
-        """Return the stores of a fit, one a data set."""
-        return self._sources(request)
-
-    def source(self, request: TableFit) -> FeatureReader:
-        """Return the stores of a fit as one."""
-        return _joined(self._sources(request))
-
-    def others(self, request: TableFit, names: Sequence[str]) -> list[FeatureReader]:
-        """Return the stores of other data sets that are used together with the fit's."""
-        return self._sources(request, names)[len(request.datasets) :]
-
-    def _sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
-        features = self.stores.adapt(request).features
-        return [
-            self.fast_copy(source, features) for source in self.stores.sources((*request.datasets, *others))
-        ]
+    def sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
+        """Return the stores of a fit's data sets, and of other data sets that a cell uses in addition."""
+        features, datasets = self.stores.adapt(request).features, (*request.datasets, *others)
+        return [self.fast_copy(source, features) for source in self.stores.sources(datasets)]
 
 
-def _joined(sources: Sequence[FeatureReader]) -> FeatureReader:
+def joined(sources: Sequence[FeatureReader]) -> FeatureReader:
+    """Return several stores as one."""
     return sources[0] if len(sources) == 1 else JointStore(sources)

@@ -1,17 +1,16 @@
-"""A filled table as text, with the same words in every format."""
+"""A filled table as Markdown, LaTeX, CSV, HTML and JSON values."""
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from html import escape
-from io import StringIO
 from itertools import groupby
 from math import isfinite, nan
 from typing import Any
 
-from vqafeat.io import escape_formula
+from vqafeat.io import csv_text
 from vqafeat.metrics import FEW_VIDEOS
-from vqafeat.paper_tables.run import CellResult, TableResult
+from vqafeat.paper_tables.cells import CellResult
+from vqafeat.paper_tables.run import TableResult
 from vqafeat.paper_tables.sources import commands_for
 from vqafeat.paper_tables.table import NOTHING, Heading, number, signed
 from vqafeat.remote import StorePath
@@ -22,21 +21,13 @@ _OF_SPLITS = re.compile(r"(split \d+|\d+ of \d+ splits): ")
 _LEGEND = f"Cells: measured (published, measured − published); {QUOTED} quoted from the paper, not run here"
 
 
-def _spans(headings: Sequence[Heading]) -> list[tuple[str, int]]:
-    """Return the groups of headings with how many follow one another in each."""
-    groups = groupby(heading.group for heading in headings)
-    return [(name, len(list(members))) for name, members in groups]
-
-
 def difference(result: CellResult, digits: int) -> str:
-    """Return measured − published with a sign, rounded as the measured value is."""
+    """Return measured − published with its sign, in the digits of the measured value."""
     return signed(result.rounded_difference(digits), digits)
 
 
 def _measured_text(result: CellResult, digits: int) -> str:
-    """Return the measured number, with its deviation where the table shows it, and the value without a
-    mapping in brackets where the cell shows one after a mapping.
-    """
+    """Return the measured number, its deviation if the table shows it, and the [value without a mapping]."""
     if result.measured is None or not isfinite(result.value):
         return NOTHING
     std, plain = result.measured.spread.std, result.plain_value
@@ -64,7 +55,7 @@ def title(result: TableResult) -> str:
 
 
 def notes(result: TableResult) -> list[str]:
-    """Return the lines below a table: data, choices, what is missing, what failed."""
+    """Return the lines below a table: its data, its choices, what is missing and what failed."""
     published = [item.cell.published for item in result.cells if item.cell.published]
     legend = _LEGEND
     if any(item.measured and item.measured.few_videos for item in result.cells):
@@ -123,7 +114,7 @@ def _cell_dict(item: CellResult, result: TableResult) -> dict[str, Any]:
         "plain": item.plain_value,
         "std": measured.spread.std if measured else nan,
         "values": measured.spread.values if measured else (),
-        "published": cell.published.value if cell.published else nan,
+        "published": item.published,
         "published_std": cell.published.std if cell.published else nan,
         "difference": item.difference,
         "quoted": cell.quoted,
@@ -131,77 +122,70 @@ def _cell_dict(item: CellResult, result: TableResult) -> dict[str, Any]:
     }
 
 
-def _texts(result: TableResult, row: int) -> list[str]:
-    return [cell_text(item, result.table.digits) for item in result.row(row)]
-
-
-def _markdown_escaped(text: str) -> str:
-    """Return text that Markdown shows as it is; a bar would end its cell, and a tag would be one."""
-    escaped = re.sub(r"([\\`*_|\[\]#])", r"\\\1", text)
-    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+def _rows(result: TableResult) -> tuple[list[list[str]], int]:
+    """Return the headings and cells of each row, and the number of headings: two where rows are grouped."""
+    digits, headings = result.table.digits, result.table.rows
+    heads = 1 + any(heading.group for heading in headings)
+    rows = []
+    for index, heading in enumerate(headings):
+        names = [heading.group, heading.name][2 - heads :]
+        rows.append([*names, *(cell_text(item, digits) for item in result.row(index))])
+    return rows, heads
 
 
 def markdown(result: TableResult, store: StorePath) -> str:
     """Return the table with its notes below."""
-    table = result.table
-    grouped = any(row.group for row in table.rows)
-    rows = [["", "", *(column.words for column in table.columns)]]
-    rows += [[row.group, row.name, *_texts(result, index)] for index, row in enumerate(table.rows)]
-    lines = ["| " + " | ".join(map(_markdown_escaped, cells[not grouped :])) + " |" for cells in rows]
+    columns, (rows, heads) = result.table.columns, _rows(result)
+    header = [""] * heads + [column.words for column in columns]
+    rule = "|" + "---|" * heads + "---:|" * len(columns)
     below = [f"- {_markdown_escaped(note)}" for note in notes(result)]
     below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
-    rule = "|" + "---|" * (1 + grouped) + "---:|" * len(table.columns)
-    return "\n".join([f"### {_markdown_escaped(title(result))}", "", lines[0], rule, *lines[1:], "", *below])
+    lines = [_markdown_line(header), rule, *map(_markdown_line, rows)]
+    return "\n".join([f"### {_markdown_escaped(title(result))}", "", *lines, "", *below])
 
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "†": r"$\dagger$",
-    "‡": r"$\ddagger$",
-    "≈": r"$\approx$",
-    "≤": r"$\le$",
-    "→": r"$\to$",
-    "²": r"$^2$",
-    "–": "--",
-    "\n": " ",
-}
+def _markdown_line(cells: list[str]) -> str:
+    return "| " + " | ".join(map(_markdown_escaped, cells)) + " |"
 
 
-def _latex_escaped(text: str) -> str:
-    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+def _markdown_escaped(text: str) -> str:
+    # a bar would end its cell, and a tag would be one
+    escaped = re.sub(r"([\\`*_|\[\]#])", r"\\\1", text)
+    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+_LATEX_TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+_LATEX_TEXT |= {"|": "bar", '"': "quotedbl"}
+_LATEX_MATH = {"±": "pm", "†": "dagger", "‡": "ddagger", "≈": "approx", "≤": "le", "→": "to"}
+_LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {sign: rf"\text{name}{{}}" for sign, name in _LATEX_TEXT.items()}
+    | {sign: rf"$\{name}$" for sign, name in _LATEX_MATH.items()}
+    | {"−": "$-$", "²": "$^2$", "–": "--", "\n": " "}
+)
 
 
 def latex(result: TableResult, store: StorePath) -> str:
-    """Return the table with its notes in the caption."""
-    table = result.table
-    heads = 1 + any(row.group for row in table.rows)
-    rows = []
-    for index, row in enumerate(table.rows):
-        first = index == 0 or table.rows[index - 1].group != row.group
-        names = [row.group if first else "", row.name][2 - heads :]
-        rule = [r"\midrule"] if heads == 2 and first and index else []
-        rows += [*rule, _latex_line([*names, *_texts(result, index)])]
+    """Return the table with its notes in the caption; a group is named in its first row."""
+    rows, heads = _rows(result)
+    groups, lines = [row.group for row in result.table.rows], []
+    for index, row in enumerate(rows):
+        is_first = index == 0 or groups[index] != groups[index - 1]
+        lines += [r"\midrule"] if is_first and index and heads == 2 else []
+        lines.append(_latex_line(row if is_first or heads == 1 else ["", *row[1:]]))
     commands = [f"To make it: {command}." for command in commands_for(result.missing, store)]
+    caption = " ".join([f"{title(result)}.", *notes(result), *commands])
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex_escaped(' '.join([title(result) + '.', *notes(result), *commands]))}}}",
-            rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(table.columns)}}}",
+            rf"\caption{{{caption.translate(_LATEX)}}}",
+            rf"\label{{tab:{result.table.name}}}",
+            rf"\begin{{tabular}}{{{'l' * heads}{'r' * len(result.table.columns)}}}",
             r"\toprule",
             *_latex_header(result, heads),
             r"\midrule",
-            *rows,
+            *lines,
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -210,7 +194,7 @@ def latex(result: TableResult, store: StorePath) -> str:
 
 
 def _latex_line(cells: list[str]) -> str:
-    return " & ".join(map(_latex_escaped, cells)) + r" \\"
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
 
 def _latex_header(result: TableResult, heads: int) -> list[str]:
@@ -218,47 +202,41 @@ def _latex_header(result: TableResult, heads: int) -> list[str]:
     names = _latex_line([""] * heads + [column.name for column in columns])
     if not any(column.group for column in columns):
         return [names]
-    groups, rules, at = [""] * heads, [], heads + 1
+    groups, rules, first = [""] * heads, [], heads + 1
     for name, count in _spans(columns):
-        groups.append(rf"\multicolumn{{{count}}}{{c}}{{{_latex_escaped(name)}}}")
-        rules.append(rf"\cmidrule(lr){{{at}-{at + count - 1}}}")
-        at += count
+        groups.append(rf"\multicolumn{{{count}}}{{c}}{{{name.translate(_LATEX)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + count - 1}}}")
+        first += count
     return [" & ".join(groups) + r" \\", " ".join(rules), names]
 
 
-_COLUMNS = ("row_group", "row", "column_group", "column", "measure", "statistic")
-_NUMBERS = ("measured", "plain", "std", "published", "published_std", "difference")
+def _spans(headings: Sequence[Heading]) -> list[tuple[str, int]]:
+    """Return the groups of headings, each with the number of headings that follow one another in it."""
+    groups = groupby(heading.group for heading in headings)
+    return [(name, len(list(members))) for name, members in groups]
 
 
 def comma_separated(result: TableResult, store: StorePath) -> str:
-    """Return a header line and a line for each cell; a number that is missing is empty."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", *_COLUMNS, *_NUMBERS, "quoted", "runs"])
-    for cell in as_dict(result, store)["cells"]:
-        texts = [result.table.name, *(cell[key] for key in _COLUMNS)]
-        numbers = [cell[key] if isfinite(cell[key]) else "" for key in _NUMBERS]
-        runs = escape_formula(";".join(cell["runs"]))
-        writer.writerow([*map(escape_formula, texts), *numbers, cell["quoted"], runs])
-    return text.getvalue().rstrip("\n")
+    """Return a header line and a line for each cell; a missing number is empty."""
+    cells = [_cell_dict(item, result) for item in result.cells]
+    columns = [key for key in cells[0] if key not in ("shown", "values", "runs")]
+    rows = [[result.table.name, *map(cell.get, columns), ";".join(cell["runs"])] for cell in cells]
+    return csv_text(["table", *columns, "runs"], rows).rstrip("\n")
 
 
 def html(result: TableResult, store: StorePath) -> str:
-    """Return the elements, to be put into a page."""
-    table = result.table
-    heads = 1 + any(row.group for row in table.rows)
-    body = []
-    for index, row in enumerate(table.rows):
-        headings = [row.group, row.name][2 - heads :]
-        cells = [f'<th scope="row">{escape(name)}</th>' for name in headings]
-        cells += [f"<td>{escape(text)}</td>" for text in _texts(result, index)]
-        body.append(f"<tr>{''.join(cells)}</tr>")
+    """Return the elements of the table and its notes, for a page."""
+    table, (rows, heads) = result.table, _rows(result)
     empty = "<td></td>" * heads
-    names = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in table.columns)
-    groups = "".join(
-        f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>' for name, count in _spans(table.columns)
-    )
-    group_row = [f"<tr>{empty}{groups}</tr>"] if any(column.group for column in table.columns) else []
+    header = ["".join(f'<th scope="col">{escape(column.name)}</th>' for column in table.columns)]
+    if any(column.group for column in table.columns):
+        cell = '<th scope="colgroup" colspan="{}">{}</th>'
+        header.insert(0, "".join(cell.format(count, escape(name)) for name, count in _spans(table.columns)))
+    body = []
+    for row in rows:
+        cells = [f'<th scope="row">{escape(name)}</th>' for name in row[:heads]]
+        cells += [f"<td>{escape(text)}</td>" for text in row[heads:]]
+        body.append(f"<tr>{''.join(cells)}</tr>")
     items = [escape(note) for note in notes(result)]
     items += [f"To make it: <code>{escape(line)}</code>" for line in commands_for(result.missing, store)]
     return "\n".join(
@@ -266,8 +244,7 @@ def html(result: TableResult, store: StorePath) -> str:
             f'<table id="{escape(table.name)}">',
             f"<caption>{escape(title(result))}</caption>",
             "<thead>",
-            *group_row,
-            f"<tr>{empty}{names}</tr>",
+            *(f"<tr>{empty}{cells}</tr>" for cells in header),
             "</thead>",
             "<tbody>",
             *body,

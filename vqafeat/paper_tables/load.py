@@ -1,60 +1,84 @@
-"""From a TOML file to a paper table, checked key by key.
+"""Reading of a paper table from a TOML file, checked key by key.
 
     title, paper, label   required texts; `label` is what the paper calls it, "Table 1"
     plot                  of a figure: lines-over-rows, lines-over-columns, scatter, bars or trade-off
     caption, digits       choices of the protocol in words; digits of measured values
     statistic             mean, mean-std or median
-    [tolerance]           measure → largest difference that --check lets pass
-    [run]                 what holds for all cells
-    [[groups]]            groups of columns; each has all [[columns]]
-    [[columns]]           name, measure, and what holds for the column
-    [[rows]]              name, group, published, and what holds for the row; `published` has one value a
-                          column, "-" for none
+    [tolerance]           measure → largest difference that --check accepts
+    [run]                 settings of all cells
+    [[groups]]            groups of columns: a name, and settings; each group has all [[columns]]
+    [[columns]]           a name, and settings of the column
+    [[rows]]              name, group, published, and settings of the row; `published` is a text with one
+                          value a column, "-" for none
     [recorded]            row, databases, splits: predictions that the authors published; `unlike`: data sets
-                          of which they had other videos than the print
+                          whose recorded videos differ from those of the printed numbers
 
-What holds for a cell is joined from [run], its row, group and column, later ones first: any value of a
-`TableFit`, `kind` with a table of that name for its options, `measure`, `statistic`, and `quoted = true`
-for what is quoted and not run.
+A cell joins the settings of [run], its row, its group and its column; later ones replace earlier ones. The
+settings are the values of a `TableFit`, `kind` with a table of that name for its options, `measure`,
+`statistic`, and `quoted = true` for a cell that shows a published value and is not measured.
 """
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from vqafeat.datasets.manifest import build, convert, refuse_unknown
+from vqafeat.backbones import BACKBONES
+from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.errors import DatasetError, UnknownNameError, VqafeatError
-from vqafeat.io import read_text_limited
+from vqafeat.io import read_toml
 from vqafeat.paper_tables import TABLES_FOLDER, table_names
-from vqafeat.paper_tables.cells import CELL_TYPES
+from vqafeat.paper_tables.cells import CELL_TYPES, CellType
 from vqafeat.paper_tables.figures import FIGURES
-from vqafeat.paper_tables.sources import check_feature_sets
-from vqafeat.paper_tables.table import Cell, Heading, PaperTable, Published, Recorded, TableFit
+from vqafeat.paper_tables.table import (
+    Cell,
+    Heading,
+    PaperTable,
+    Published,
+    Statistic,
+    TableFit,
+    TableHeader,
+    merged,
+)
+from vqafeat.registry import named
+from vqafeat.schema import NonEmpty, parse, refuse_unknown
 
-_REQUEST = tuple(item.name for item in fields(TableFit))
-_SETTINGS = (*_REQUEST, "kind", "measure", "statistic", "quoted")
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(TableHeader):
+    """The keys of a file."""
+
+    rows: NonEmpty[tuple[Settings, ...]]
+    columns: NonEmpty[tuple[Settings, ...]]
+    groups: tuple[Settings, ...] = ()
+    run: Settings = field(default_factory=dict)
+    statistic: Statistic = "mean"
+
+    def __post_init__(self) -> None:
+        if self.plot:
+            named("plot", self.plot, FIGURES)
 
 
 @dataclass(frozen=True)
-class _File:
-    """The keys of a file."""
+class _Shown:
+    """The settings of a cell that do not belong to its fit."""
 
-    title: str
-    paper: str
-    label: str
-    columns: Any
-    rows: Any
-    caption: str = ""
-    digits: int = 3
-    statistic: str = "mean"
-    groups: Any = None
-    run: Mapping[str, Any] = field(default_factory=dict)
-    tolerance: Mapping[str, float] = field(default_factory=dict)
-    recorded: Mapping[str, Any] | None = None
-    plot: str = ""
+    statistic: Statistic
+    kind: str = "fit"
+    measure: str = ""
+    quoted: bool = False
+
+    def __post_init__(self) -> None:
+        CELL_TYPES.get(self.kind)
+
+
+_REQUEST = [item.name for item in fields(TableFit)]
+_SHOWN = [item.name for item in fields(_Shown)]
 
 
 def load_table(name_or_path: str) -> PaperTable:
@@ -62,7 +86,7 @@ def load_table(name_or_path: str) -> PaperTable:
 
     Raises:
         UnknownNameError: no table of that name is shipped; the nearest names are given.
-        DatasetError: the file is missing, no TOML, or not as this module says.
+        DatasetError: the file cannot be read, or a key or value is not allowed.
     """
     is_path = name_or_path.lower().endswith(".toml")
     if not is_path and name_or_path not in table_names():
@@ -70,109 +94,91 @@ def load_table(name_or_path: str) -> PaperTable:
         hint = f"did you mean {' or '.join(near)}?" if near else "`vqafeat list tables` names them."
         raise UnknownNameError(f"unknown table '{name_or_path}': {hint} Name your own by its .toml file.")
     path = Path(name_or_path) if is_path else TABLES_FOLDER / f"{name_or_path}.toml"
-    try:
-        values = tomllib.loads(read_text_limited(path))
-    except OSError as error:
-        raise DatasetError(
-            f"table '{path}' cannot be read ({error.strerror}); give the path of a .toml file."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"table '{path}' is no TOML: {error}.") from error
-    return table_of(values, path.stem)
+    return table_of(read_toml(path, "table"), path.stem)
 
 
 def table_of(values: Mapping[str, Any], name: str) -> PaperTable:
-    """Return the table that a file's values describe."""
+    """Return the table that the values of a file describe."""
     where = f"table '{name}.toml'"
-    file = build(_File, values, where)
-    _check_settings(file.run, (), f"{where}, [run]")
-    if file.plot and file.plot not in FIGURES:
-        raise DatasetError(f"{where}: plot is '{file.plot}'; it has to be one of {', '.join(FIGURES)}.")
-    groups = list(_tables(file.groups or [{}], ("name",), f"{where}, [[groups]]"))
-    columns = list(_tables(file.columns, ("name",), f"{where}, [[columns]]"))
-    rows = list(_tables(file.rows, ("name", "group", "published"), f"{where}, [[rows]]"))
-    pairs = [(group, column) for group in groups for column in columns]
-    headings = tuple(
-        Heading(str(column.get("name", "")), str(group.get("name", ""))) for group, column in pairs
-    )
+    file = parse(_File, values, where)
+    _check_keys(file, where)
+    columns = list(product(file.groups or ({},), file.columns))
+    headings = tuple(_heading(column, group.get("name", "")) for group, column in columns)
     cells = []
-    for number, row in enumerate(rows):
-        here = f"{where}, row '{row.get('name', '')}'"
-        printed = _printed(row.get("published", ""), len(headings), here)
-        for index, (levels, value) in enumerate(zip(pairs, printed, strict=True)):
-            settings = _joined({"statistic": file.statistic}, file.run, row, *levels)
-            column = f"{here}, column '{headings[index].words}'"
-            cells.append(_cell(number, index, settings, value, column))
+    for number, row in enumerate(file.rows):
+        in_row = f"{where}, row '{row.get('name', '')}'"
+        printed = _printed(row.get("published", ""), len(columns), in_row)
+        for index, (levels, published) in enumerate(zip(columns, printed, strict=True)):
+            settings = merged({"statistic": file.statistic}, file.run, row, *levels)
+            in_column = f"{in_row}, column '{headings[index].words}'"
+            cells.append(_cell(number, index, settings, published, in_column))
     return PaperTable(
-        name,
-        file.title,
-        file.paper,
-        file.label,
-        tuple(Heading(str(row.get("name", "")), str(row.get("group", ""))) for row in rows),
-        headings,
-        tuple(cells),
-        file.caption,
-        file.digits,
-        file.tolerance,
-        None if file.recorded is None else build(Recorded, file.recorded, f"{where}, [recorded]"),
-        file.plot,
+        name=name,
+        rows=tuple(_heading(row, row.get("group", "")) for row in file.rows),
+        columns=headings,
+        cells=tuple(cells),
+        **{item.name: getattr(file, item.name) for item in fields(TableHeader)},
     )
 
 
-def _tables(values: Any, keys: tuple[str, ...], where: str) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(values, list) or not values or not all(isinstance(item, dict) for item in values):
-        raise DatasetError(f"{where}: {values!r} must be a list of tables, at least one.")
-    for number, item in enumerate(values):
-        _check_settings(item, keys, f"{where} {item.get('name', number + 1)}")
-        yield item
+def _check_keys(file: _File, where: str) -> None:
+    settings = (*_REQUEST, *_SHOWN, *CELL_TYPES)
+    refuse_unknown(file.run, settings, f"{where}, [run]")
+    levels = {
+        "groups": (file.groups, ("name",)),
+        "columns": (file.columns, ("name",)),
+        "rows": (file.rows, ("name", "group", "published")),
+    }
+    for level, (tables, keys) in levels.items():
+        for number, table in enumerate(tables):
+            name = table.get("name", number + 1)
+            refuse_unknown(table, (*keys, *settings), f"{where}, [[{level}]] {name}")
 
 
-def _check_settings(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-    refuse_unknown(values, (*keys, *_SETTINGS, *CELL_TYPES), where)
+def _heading(level: Settings, group: object) -> Heading:
+    return Heading(str(level.get("name", "")), str(group))
 
 
-def _joined(*levels: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings, of which later ones replace earlier ones, and tables are joined."""
-    joined: dict[str, Any] = {}
-    for level in levels:
-        for key, value in level.items():
-            both = isinstance(value, dict) and isinstance(joined.get(key), dict)
-            joined[key] = {**joined[key], **value} if both else value
-    return joined
-
-
-def _printed(text: Any, columns: int, where: str) -> list[Published | None]:
-    """Return one published value a column, none where the row states none."""
-    if not isinstance(text, str):
-        raise DatasetError(
-            f"{where}: published is {text!r}; it has to be a text of one value a column, divided by spaces."
-        )
-    values = text.split()
-    if values and len(values) != columns:
-        raise DatasetError(
-            f"{where}: published has {len(values)} values for {columns} columns; write - where there is none."
-        )
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Name the row or cell of an error."""
     try:
-        return [Published.parse(value) for value in values] or [None] * columns
-    except DatasetError as error:
-        raise DatasetError(f"{where}: {error}") from error
-
-
-def _cell(
-    row: int, column: int, settings: Mapping[str, Any], published: Published | None, where: str
-) -> Cell:
-    kind, measure, statistic = settings.get("kind", "fit"), settings.get("measure", ""), settings["statistic"]
-    try:
-        cell_type = CELL_TYPES.get(kind)
-        if convert(settings.get("quoted", False), bool, "quoted"):
-            return Cell(row, column, kind, None, measure, statistic, None, published)
-        options = build(cell_type.options, settings.get(kind, {}), f"[{kind}]")
-        request = build(TableFit, {key: settings[key] for key in _REQUEST if key in settings}, "run")
-        if measure not in cell_type.measures:
-            raise DatasetError(f"measure is '{measure}'; kind '{kind}' has {', '.join(cell_type.measures)}.")
-        if cell_type.fits:
-            check_feature_sets(request)
-        options.required(request)  # so that the fits that it changes are checked now
-        return Cell(row, column, kind, options, measure, statistic, request, published)
+        yield
     except VqafeatError as error:
         raise DatasetError(f"{where}: {error}") from error
+
+
+def _printed(text: object, columns: int, where: str) -> list[Published | None]:
+    """Return one published value a column; None for a column or a row without."""
+    with _naming(where):
+        if not isinstance(text, str):
+            raise DatasetError(f"published is {text!r}; it has to be a text with one value a column.")
+        values = text.split()
+        if values and len(values) != columns:
+            count = f"{len(values)} values for {columns} columns"
+            raise DatasetError(f"published has {count}; write - where there is none.")
+        return [Published.parse(value) for value in values] or [None] * columns
+
+
+def _cell(row: int, column: int, settings: Settings, published: Published | None, where: str) -> Cell:
+    shown = parse(_Shown, _only(settings, _SHOWN), where)
+    request, options = None, None
+    if not shown.quoted:
+        request = parse(TableFit, _only(settings, _REQUEST), where)
+        options = _options(shown, settings.get(shown.kind, {}), request, where)
+    return Cell(row, column, shown.kind, options, shown.measure, shown.statistic, request, published)
+
+
+def _options(shown: _Shown, values: object, request: TableFit, where: str) -> CellType:
+    with _naming(where):
+        options = parse(CELL_TYPES.get(shown.kind), values, f"[{shown.kind}]")
+        if shown.measure not in options.measures:
+            known = ", ".join(options.measures)
+            raise DatasetError(f"measure is '{shown.measure}'; kind '{shown.kind}' has {known}.")
+        for network in backbone_names(need.feature_set for need in options.required(request)):
+            BACKBONES.get(network)
+    return options
+
+
+def _only(settings: Settings, keys: Collection[str]) -> Settings:
+    return {key: value for key, value in settings.items() if key in keys}

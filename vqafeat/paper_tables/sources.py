@@ -1,4 +1,4 @@
-"""Where a table's features come from: the stores of a folder."""
+"""The stores that hold the features of a table, and a small store in place of all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import dataset_digest
-from vqafeat.errors import ArgumentError, StoreError, UnknownNameError
+from vqafeat.errors import StoreError
 from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
@@ -24,37 +24,36 @@ from vqafeat.training.config import is_gradient_based
 
 
 class FeatureStores:
-    """The stores below a folder.
+    """The feature stores of a folder.
 
     Args:
-        only: data sets that may be used; all, where none is named.
-        skip_missing: use the videos that are complete.
+        only: data sets that may be used; empty for all.
+        skip_missing: use the videos that have complete features.
     """
 
-    stands_in = False  # whether the data are others than the table asks for
+    stands_in = False  # whether the features are of other data than the table names
+    words = ""  # what a reader of the table has to know of the data
 
     def __init__(self, folder: StorePath, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
         self._open = cache(lambda dataset: FeatureStore.open(store_path(self._folder, dataset)))
         self._complete = cache(lambda need: len(self._open(need.dataset).complete_videos(need.feature_set)))
 
-    @property
-    def words(self) -> str:
-        """What a reader of the table has to know of the data; empty where it is the paper's own."""
-        return ""
-
     def missing(self, need: RequiredFeatures) -> str:
-        """Say why features are missing, or return an empty text."""
-        if self._only and need.dataset not in self._only:
-            return f"{need.dataset} is not among --dataset {', '.join(self._only)}"
-        if not (store_path(self._folder, need.dataset) / "zarr.json").is_file():
-            return f"no store of {need.dataset} in '{self._folder}'"
-        if need.feature_set not in self._open(need.dataset).feature_sets():
-            return f"{need.dataset} has no features {need.feature_set}"
-        complete, videos = self._complete(need), len(self._open(need.dataset).dataset.videos)
+        """Return why features cannot be used, or an empty text."""
+        dataset, name = need.dataset, need.feature_set
+        if self._only and dataset not in self._only:
+            return f"{dataset} is not among --dataset {', '.join(self._only)}"
+        if not (store_path(self._folder, dataset) / "zarr.json").is_file():
+            return f"no store of {dataset} in '{self._folder}'"
+        store = self._open(dataset)
+        if name not in store.feature_sets():
+            return f"{dataset} has no features {name}"
+        complete, videos = self._complete(need), len(store.dataset.videos)
         if complete < videos and not (self._skip_missing and complete):
-            features = f"features {need.feature_set} of {complete} of {videos} videos"
-            return f"{need.dataset} has {features}; --skip-missing uses these"
+            return (
+                f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
+            )
         return ""
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
@@ -62,12 +61,12 @@ class FeatureStores:
         return [self._open(dataset) for dataset in datasets]
 
     def adapt(self, request: TableFit) -> TableFit:
-        """Return the fit as it can be run on these stores."""
+        """Return the fit as these stores allow it."""
         return request
 
 
 def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[str]:
-    """Return the commands that make feature sets, one a data set, weights that only come as files named."""
+    """Return one command for each data set that extracts feature sets; weights without a URL are files."""
     by_dataset: dict[str, list[str]] = {}
     for need in dict.fromkeys(needs):
         by_dataset.setdefault(need.dataset, []).append(need.feature_set)
@@ -80,34 +79,20 @@ def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[s
     return commands
 
 
-def check_feature_sets(request: TableFit) -> None:
-    """Refuse a fit without data set or features, and feature sets that no network here makes."""
-    if not request.datasets or not request.features:
-        raise ArgumentError(
-            "datasets and features are not both named; a cell that is run needs both, and one that is not: "
-            "quoted = true."
-        )
-    for name in backbone_names(request.features.split("+")):
-        if name not in BACKBONES:
-            raise UnknownNameError(
-                f"features '{request.features}': there is no network '{name}'; `vqafeat list backbones` "
-                f"names them."
-            )
-
-
-SPLITS, EPOCHS, WIDTH = 2, 2, 32
-AGAIN = "-again"
+_SPLITS, _EPOCHS, _WIDTH = 2, 2, 32
 _FEWEST_CONTENTS = 3
+AGAIN = "-again"
 
 
 @dataclass(frozen=True)
 class DemoShare:
-    """Some contents of a store as a data set with official parts, and its one feature set under two names; a
-    `FeatureReader`.
+    """A share of a store's contents as a data set with official parts, and one feature set under two names.
+
+    It is a `FeatureReader`.
 
     Attributes:
-        feature_set: the one that stands for all.
-        part: which share of the contents, from 0.
+        feature_set: the one that is used in place of all others.
+        part: number of the share, from 0.
         parts: how many shares there are.
     """
 
@@ -135,9 +120,7 @@ class DemoShare:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set: a fifth of the contents is its official test part, another one its part
-        test-1080p.
-        """
+        """The data set: a fifth of the contents is its part test, another fifth its part test-1080p."""
         whole, contents = self.store.dataset, self._contents
         fifth = max(1, len(contents) // 5)
         part_of = dict.fromkeys(contents, "train")
@@ -163,20 +146,20 @@ class DemoShare:
         return np.zeros(len(self.dataset.videos), dtype=np.intp)
 
     def feature_sets(self) -> list[str]:
-        """Return the feature set under its two names."""
+        """Return both names of the feature set."""
         return [self.feature_set, self.feature_set + AGAIN]
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
-        """Return the identity of the feature set."""
+        """Return what the numbers of the feature set depend on."""
         return self.store.identity(feature_set.removesuffix(AGAIN))
 
     def complete_videos(self, feature_set: str) -> list[str]:
-        """Return the videos whose rows are stored whole."""
+        """Return the videos whose features are stored completely."""
         names = {video.name for video in self.dataset.videos}
         return [name for name in self.store.complete_videos(feature_set.removesuffix(AGAIN)) if name in names]
 
     def read(self, feature_set: str, video: str) -> VideoFeatures:
-        """Return the rows of a video."""
+        """Return the features of a video."""
         return self.store.read(feature_set.removesuffix(AGAIN), video)
 
     def seconds(self, video: str) -> npt.NDArray[np.float64] | None:
@@ -189,7 +172,7 @@ class DemoShare:
 
 
 class DemoStores(FeatureStores):
-    """One small store, as the demo's, for all data sets and feature sets, with few splits and epochs."""
+    """One small store, such as the demo's, in place of all data sets and feature sets."""
 
     stands_in = True
 
@@ -198,19 +181,15 @@ class DemoStores(FeatureStores):
         if not names:
             raise StoreError(f"'{store.path}' holds no features; run `vqafeat demo` first.")
         self._store, self._feature_set = store, names[0]
-
-    @property
-    def words(self) -> str:
-        """What stands for what."""
-        return (
-            f"A test of the whole path, no result: '{self._store.dataset_name}' stands in for every data set "
-            f"(several together share its contents), {self._feature_set} for all features; {SPLITS} splits "
-            f"by content, {EPOCHS} epochs, a2inet {WIDTH} wide; groups of videos other than by quality are "
-            f"dealt out; for images stand other videos."
+        self.words = (
+            f"A test of the whole path, no result: '{store.dataset_name}' stands in for every data set "
+            f"(several share its contents) and {names[0]} for all features; {_SPLITS} splits by content, "
+            f"{_EPOCHS} epochs, a2inet {_WIDTH} wide; a group of videos, except by quality, is every second "
+            "video; other videos are used as images."
         )
 
     def missing(self, need: RequiredFeatures) -> str:
-        """Nothing is missing."""
+        """Return an empty text."""
         return ""
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
@@ -220,14 +199,13 @@ class DemoStores(FeatureStores):
 
     def adapt(self, request: TableFit) -> TableFit:
         """Return the fit with the one feature set, few splits and few epochs."""
-        two_branches = "first_channels" in head_options(request.head)
-        features = [self._feature_set, self._feature_set + AGAIN] if two_branches else [self._feature_set]
+        name, two_branches = self._feature_set, "first_channels" in head_options(request.head)
         return request.changed(
             {
-                "features": FUSION_SIGN.join(features),
+                "features": f"{name}{FUSION_SIGN}{name}{AGAIN}" if two_branches else name,
                 "protocol": "official" if request.protocol == "official" else "content",
-                "splits": min(SPLITS, request.splits),
-                "options": {"width": WIDTH} if two_branches else {},
-                "overrides": {"epochs": EPOCHS} if is_gradient_based(request.head) else {},
+                "splits": min(_SPLITS, request.splits),
+                "options": {"width": _WIDTH} if two_branches else {},
+                "overrides": {"epochs": _EPOCHS} if is_gradient_based(request.head) else {},
             }
         )

@@ -1,20 +1,20 @@
-"""What a table is: headings, cells, and what the paper printed in them."""
+"""What a table is: headings, cells, and the values that the paper prints in them."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from math import isfinite, nan
-from typing import Any
+from typing import Any, Literal
 
-from vqafeat.datasets.manifest import build
 from vqafeat.errors import ArgumentError, DatasetError
+from vqafeat.schema import Texts, parse
 from vqafeat.store.features import split_feature_sets
 from vqafeat.training.config import FitConfig
 
 
 @dataclass(frozen=True)
 class RequiredFeatures:
-    """A feature set of a data set, without which a cell cannot be measured."""
+    """A feature set of a data set that a cell reads."""
 
     dataset: str
     feature_set: str
@@ -22,9 +22,9 @@ class RequiredFeatures:
 
 @dataclass(frozen=True)
 class TableFit(FitConfig):
-    """A fit that a table needs, and the data sets that it is trained on, several together."""
+    """A fit for a table, with the data sets that it is trained on together."""
 
-    datasets: tuple[str, ...] = ()
+    datasets: Texts = ()
 
     def __post_init__(self) -> None:
         if len(set(self.datasets)) < len(self.datasets):
@@ -33,33 +33,34 @@ class TableFit(FitConfig):
 
     @property
     def config(self) -> FitConfig:
-        """The fit, without its data sets."""
+        """The fit without its data sets."""
         return FitConfig(**{item.name: getattr(self, item.name) for item in fields(FitConfig)})
 
     @property
     def needs(self) -> tuple[RequiredFeatures, ...]:
-        """The feature sets of the data sets that the fit reads."""
-        return self.needs_of(self.datasets)
-
-    def needs_of(self, datasets: tuple[str, ...]) -> tuple[RequiredFeatures, ...]:
-        """Return the fit's feature sets of other data sets."""
-        return tuple(
-            RequiredFeatures(dataset, name)
-            for dataset in datasets
-            for name in split_feature_sets(self.features)
-        )
+        """The feature sets of the data sets that the fit reads; an ArgumentError where it names none."""
+        if not self.datasets or not self.features:
+            next_step = "name both, or set quoted = true for a cell that is not measured"
+            raise ArgumentError(f"datasets and features are not both named; {next_step}.")
+        names = split_feature_sets(self.features)
+        return tuple(RequiredFeatures(dataset, name) for dataset in self.datasets for name in names)
 
     def changed(self, changes: Mapping[str, Any]) -> "TableFit":
-        """Return the fit with some values changed; those of `options` and `overrides` one by one."""
-        joined = {
-            key: {**getattr(self, key, {}), **value} if isinstance(value, dict) else value
-            for key, value in changes.items()
-        }
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return build(TableFit, {**values, "datasets": list(self.datasets), **joined}, "run")
+        """Return the fit with changed values; a table such as `overrides` keeps its other entries."""
+        return parse(TableFit, merged(asdict(self), changes), "run")
 
 
-STATISTICS = ("mean", "mean-std", "median")
+def merged(*levels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all levels; a later value replaces an earlier one, and tables are joined."""
+    values: dict[str, Any] = {}
+    for level in levels:
+        for key, value in level.items():
+            are_tables = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = values[key] | value if are_tables else value
+    return values
+
+
+Statistic = Literal["mean", "mean-std", "median"]
 _PRINTED = re.compile(
     r"(?P<about>~?)(?P<value>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?:±(?P<std>\d+(?:\.\d+)?))?(?P<mark>[*]?)"
 )
@@ -67,12 +68,12 @@ _PRINTED = re.compile(
 
 @dataclass(frozen=True)
 class Published:
-    """A number as a paper prints it.
+    """A number that a paper prints.
 
     Attributes:
-        std: its deviation; NaN where there is none.
-        text: as it is shown, digits as printed.
-        collected: the paper took it from another one (marked `*` in Li et al.).
+        std: the deviation, or NaN.
+        text: the number with the printed digits.
+        collected: the paper took it from another paper (marked `*` in Li et al.).
         approximate: it was read off a plot.
     """
 
@@ -84,17 +85,13 @@ class Published:
 
     @classmethod
     def parse(cls, text: str) -> "Published | None":
-        """Return the number written as `0.804±0.060`, `0.687*`, or `~0.8` where it was read off a plot; None
-        for `-`.
-        """
+        """Return the number of a text such as `0.804±0.060`, `0.687*` or `~0.8`, and None for `-`."""
         if text == "-":
             return None
         match = _PRINTED.fullmatch(text)
         if match is None:
-            raise DatasetError(
-                f"published value '{text}' has to be a number, as 0.804, 0.804±0.060, 0.687* or ~0.8, or - "
-                f"for none."
-            )
+            forms = "0.804, 0.804±0.060, 0.687* or ~0.8; write - for none"
+            raise DatasetError(f"published value '{text}' has to be a number such as {forms}.")
         std = float(match["std"]) if match["std"] else nan
         shown = re.sub("^(≈ )?-", r"\1−", text.replace("±", " ± ").replace("~", "≈ "))
         return cls(float(match["value"]), std, shown, bool(match["mark"]), bool(match["about"]))
@@ -102,29 +99,26 @@ class Published:
 
 @dataclass(frozen=True)
 class Heading:
-    """The heading of a row or column; `group` stands once next to or above those that share it."""
+    """The heading of a row or column; those of one group share a second heading."""
 
     name: str
     group: str = ""
 
     @property
     def words(self) -> str:
-        """Group and name."""
+        """The group and the name."""
         return ", ".join(filter(None, (self.group, self.name)))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table.
+    """A cell of a table.
 
     Attributes:
-        row, column: counted from 0.
-        kind: name in `CELL_TYPES`.
-        options: of the kind.
-        measure: what is shown, for example "srocc".
-        statistic: over the splits.
-        request: what is to be trained; None for a cell that is only quoted, not run.
-        published: what the paper prints; None where it prints nothing.
+        kind: a name in `CELL_TYPES`.
+        options: the `CellType` of that name with its options; None if the cell is only quoted.
+        statistic: of the measure over the splits.
+        request: the fit to be measured; None if the cell is only quoted.
     """
 
     row: int
@@ -132,32 +126,25 @@ class Cell:
     kind: str
     options: Any
     measure: str
-    statistic: str
+    statistic: Statistic
     request: TableFit | None
     published: Published | None
 
-    def __post_init__(self) -> None:
-        if self.statistic not in STATISTICS:
-            raise DatasetError(
-                f"statistic is '{self.statistic}'; it has to be one of {', '.join(STATISTICS)}."
-            )
-
     @property
     def quoted(self) -> bool:
-        """Whether it is only quoted, not run."""
+        """Whether the cell shows a value of the paper and is not measured."""
         return self.request is None
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Which part of a table is filled by the predictions that its authors published.
+    """The row of a table that predictions published by its authors can fill.
 
     Attributes:
         row: name of the row.
         databases: data set → its key in the file.
-        splits: of the file, the first ones.
-        unlike: data set → in words, how the videos recorded differ from those that the paper printed numbers
-            of.
+        splits: how many splits of the file are read.
+        unlike: data set → how the recorded videos differ from those of the printed numbers, in words.
     """
 
     row: str
@@ -168,59 +155,48 @@ class Recorded:
     def __post_init__(self) -> None:
         for dataset in self.unlike:
             if dataset not in self.databases:
-                raise DatasetError(
-                    f"unlike names '{dataset}', which is not recorded; name one of "
-                    f"{', '.join(self.databases)}."
-                )
+                known = ", ".join(self.databases)
+                raise DatasetError(f"unlike names '{dataset}', which is not recorded; name one of {known}.")
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """A table or figure of a paper.
+@dataclass(frozen=True, kw_only=True)
+class TableHeader:
+    """The keys of a table file that describe the table as a whole.
 
     Attributes:
-        name: as typed, for example "li-14".
-        title: what it shows.
-        paper: where it is from.
         label: as the paper calls it, for example "Table XIV".
-        cells: one for each row and column, row by row.
         caption: choices of the protocol that a reader has to know.
         digits: of measured values.
-        tolerance: measure → largest difference from the published value that `--check` lets pass; other
-            measures are not checked.
-        recorded: of a table that published predictions can be shown as.
-        plot: kind of plot that a figure is drawn as; empty for a table.
+        tolerance: measure → largest difference from the published value that `--check` accepts.
+        plot: a name in `FIGURES`; empty for a table.
     """
 
-    name: str
     title: str
     paper: str
     label: str
-    rows: tuple[Heading, ...]
-    columns: tuple[Heading, ...]
-    cells: tuple[Cell, ...]
     caption: str = ""
     digits: int = 3
     tolerance: Mapping[str, float] = field(default_factory=dict)
     recorded: Recorded | None = None
     plot: str = ""
 
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable(TableHeader):
+    """A table or figure of a paper; its cells are stored row by row."""
+
+    name: str
+    rows: tuple[Heading, ...]
+    columns: tuple[Heading, ...]
+    cells: tuple[Cell, ...]
+
     def __post_init__(self) -> None:
-        positions = [(cell.row, cell.column) for cell in self.cells]
-        expected = [(row, column) for row in range(len(self.rows)) for column in range(len(self.columns))]
-        if positions != expected or not positions:
-            raise DatasetError(
-                f"table '{self.name}' needs one cell for each of {len(self.rows)} rows and "
-                f"{len(self.columns)} columns."
-            )
         if self.recorded is not None and self.recorded.row not in [row.name for row in self.rows]:
-            raise DatasetError(
-                f"table '{self.name}' records the row '{self.recorded.row}', which it does not have; name "
-                f"one of its rows."
-            )
+            row = self.recorded.row
+            raise DatasetError(f"table '{self.name}' has no row '{row}'; name one of its rows in [recorded].")
 
     def words(self, cell: Cell) -> str:
-        """Return the row and the column of a cell in words."""
+        """Return the headings of a cell."""
         return f"{self.rows[cell.row].words}: {self.columns[cell.column].words}"
 
 
@@ -228,7 +204,7 @@ NOTHING = "–"
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with its digits; a very small one by its power of ten, with a true minus sign."""
+    """Return a number with its digits and a typographic minus sign; a tiny one with a power of ten."""
     if not isfinite(value):
         return NOTHING
     large = value == 0 or abs(value) >= 10**-digits or digits == 0
@@ -236,5 +212,5 @@ def number(value: float, digits: int) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """Return a number with its digits and its sign; zero has none."""
+    """Return a number with its digits and its sign; zero has no sign."""
     return f"+{number(value, digits)}" if value > 0 else number(value, digits)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vqafeat.backbones.feature_set import FeatureExtractor
 from vqafeat.backbones.network import shared_networks
-from vqafeat.errors import ArgumentError, DatasetError, IdentityError, StoreError
+from vqafeat.errors import ArgumentError, DatasetError, IdentityError
 from vqafeat.pretraining.image_sets import IMAGE_SETS, load_image_set
-from vqafeat.pretraining.images import read_image
+from vqafeat.pretraining.images import as_tensor, read_image
 from vqafeat.remote import StorePath
 from vqafeat.store import FeatureStore
 from vqafeat.store.features import FeatureReader
@@ -21,11 +21,11 @@ from vqafeat.store.features import FeatureReader
 
 @dataclass(frozen=True)
 class DomainFeatures:
-    """One row a sample of a domain.
+    """The features of a domain's samples.
 
     Attributes:
-        values: (sample, channel) float64; of a video the mean over its frames, as Li et al. take it.
-        weights_sha256: digest of the network's weights; empty where it is not known.
+        values: (sample, channel) float64; for a video the mean over its frames, as in Li et al.
+        weights_sha256: digest of the network's weights; empty if it is not known.
     """
 
     name: str
@@ -34,27 +34,19 @@ class DomainFeatures:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or len(self.values) < 2:
-            raise ArgumentError(
-                f"'{self.name}' has features of shape {self.values.shape}; a covariance takes at least two "
-                f"samples."
-            )
+            problem = f"'{self.name}' has features of shape {self.values.shape}"
+            raise ArgumentError(f"{problem}; a covariance takes at least two samples.")
         if not np.isfinite(self.values).all():
             bad = int((~np.isfinite(self.values).all(1)).sum())
-            raise ArgumentError(
-                f"'{self.name}' has {bad} sample(s) with features that are not finite; leave them out, or "
-                f"extract them again."
-            )
+            problem = f"'{self.name}' has {bad} sample(s) with features that are not finite"
+            raise ArgumentError(f"{problem}; leave them out, or extract them again.")
 
 
 def coral_distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """Return ‖C1 − C2‖²_F / (4 d²) of the unbiased covariances of two (sample, channel) arrays (Sun and
-    Saenko 2016, eqs 1 to 3).
-    """
+    """Return ‖C1 − C2‖²_F / (4 d²) of two (sample, channel) arrays (Sun and Saenko 2016, eqs 1 to 3)."""
     if first.shape[1] != second.shape[1]:
-        raise ArgumentError(
-            f"features of {first.shape[1]} and {second.shape[1]} channels cannot be compared; take them "
-            f"from one network."
-        )
+        channels = f"{first.shape[1]} and {second.shape[1]} channels"
+        raise ArgumentError(f"features of {channels} cannot be compared; take them from one network.")
     difference = _covariance(first) - _covariance(second)
     return float(np.square(difference).sum() / (4 * first.shape[1] ** 2))
 
@@ -65,7 +57,7 @@ def _covariance(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def domain_distance(source: DomainFeatures, target: DomainFeatures) -> float:
-    """Return the CORAL distance between two domains, whose features are of one network."""
+    """Return the CORAL distance between two domains, whose features must come from one network."""
     _check_same_weights(source, target)
     return coral_distance(source.values, target.values)
 
@@ -73,37 +65,29 @@ def domain_distance(source: DomainFeatures, target: DomainFeatures) -> float:
 def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:
     first, second = source.weights_sha256, target.weights_sha256
     if first and second and first != second:
-        raise IdentityError(
-            f"features of '{source.name}' and '{target.name}' are of different weights ({first[:12]}… and "
-            f"{second[:12]}…); a distance between them says nothing of the domains. Take both from one "
-            f"network, with --weights for the images."
-        )
+        names, weights = f"'{source.name}' and '{target.name}'", f"{first[:12]}… and {second[:12]}…"
+        next_step = "take both from one network, with --weights for the images"
+        raise IdentityError(f"features of {names} are of different weights ({weights}); {next_step}.")
 
 
 def store_features(path: StorePath, feature_set: str) -> DomainFeatures:
     """Return the mean features of each complete video of a store."""
-    store = FeatureStore.open(path)
-    if feature_set not in store.feature_sets():
-        names = ", ".join(store.feature_sets()) or "none"
-        raise StoreError(
-            f"'{path}' has no feature set '{feature_set}' (it has: {names}); name one of these with "
-            f"--features."
-        )
-    return mean_features(store, feature_set)
+    return mean_features(FeatureStore.open(path), feature_set)
 
 
 def mean_features(source: FeatureReader, feature_set: str) -> DomainFeatures:
-    """Return the mean features of each complete video of a source that has the feature set."""
+    """Return the mean features of each complete video of a source."""
+    identity = source.identity(feature_set)
     rows = [
         source.read(feature_set, video).values.mean(0, dtype=np.float64)
         for video in source.complete_videos(feature_set)
     ]
-    values = np.stack(rows) if rows else np.empty((0, source.identity(feature_set).channels))
-    return DomainFeatures(source.dataset.name, values, source.identity(feature_set).weights_sha256)
+    values = np.stack(rows) if rows else np.empty((0, identity.channels))
+    return DomainFeatures(source.dataset.name, values, identity.weights_sha256)
 
 
 def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
-    """Return the samples of several domains as one, as Li et al. combine their image and their video sets."""
+    """Return the samples of several domains as one domain, as Li et al. combine image sets."""
     for other in domains[1:]:
         _check_same_weights(domains[0], other)
     known = next((domain.weights_sha256 for domain in domains if domain.weights_sha256), "")
@@ -112,8 +96,9 @@ def concatenated(domains: Sequence[DomainFeatures]) -> DomainFeatures:
 
 
 def image_paths(argument: str) -> tuple[str, list[Path]]:
-    """Return the name and the images that `NAME=FOLDER` or `NAME=FILE.csv` names: a labelled set's, or all
-    below any other folder.
+    """Return the name and the images of `NAME=FOLDER` or `NAME=FILE.csv`.
+
+    They are those of a labelled set, or all images below any other folder.
     """
     name, _, folder = argument.partition("=")
     if not folder or name in IMAGE_SETS or not Path(folder).is_dir():
@@ -121,9 +106,8 @@ def image_paths(argument: str) -> tuple[str, list[Path]]:
     endings = Image.registered_extensions()
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings)
     if not paths:
-        raise DatasetError(
-            f"'{folder}' holds no images that Pillow knows by their ending; give the folder of '{name}'."
-        )
+        problem = f"'{folder}' holds no images that Pillow knows by their ending"
+        raise DatasetError(f"{problem}; give the folder of '{name}'.")
     return name, paths
 
 
@@ -134,28 +118,21 @@ def image_features(
     device: torch.device,
     on_image: Callable[[int], None] | None = None,
 ) -> DomainFeatures:
-    """Return the features of each image, as the extraction computes them of a frame of that size.
+    """Return the features of each image of the domain `name`, computed as for a frame of that size.
 
-    Args:
-        name: of the domain.
-        extractor: of a network that sees single frames.
-        on_image: called with the number of images that are done.
+    `on_image` is called with the number of images that are done.
     """
     backbone = extractor.loaded.backbone
     if backbone.clips is not None:
-        raise ArgumentError(
-            f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video; take a network "
-            f"that sees single images."
-        )
+        problem = f"--features {extractor.feature_set}: '{backbone.name}' sees clips of video"
+        raise ArgumentError(f"{problem}; take a network that sees single images.")
     (network,) = shared_networks([extractor], device)
     rows = []
     for done, image in enumerate(images, start=1):
-        frame = torch.from_numpy(np.array(read_image(image))).permute(2, 0, 1).unsqueeze(0)
+        frame = as_tensor(read_image(image)).permute(2, 0, 1).unsqueeze(0)
         if min(frame.shape[2:]) < backbone.smallest_side:
-            raise ArgumentError(
-                f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; '{backbone.name}' needs sides of at least "
-                f"{backbone.smallest_side}."
-            )
+            least = f"'{backbone.name}' needs sides of at least {backbone.smallest_side}"
+            raise ArgumentError(f"'{image}' is {frame.shape[3]}x{frame.shape[2]}; {least}.")
         rows.append(network.frame_rows(frame.to(device))[extractor.feature_set][0].double().cpu().numpy())
         if on_image is not None:
             on_image(done)

@@ -1,12 +1,10 @@
-"""Images on their way to the network: processes decode, resize and crop; the result does not depend on how
-many there are.
-"""
+"""Batches of images: worker processes decode, resize and crop; their number does not change the result."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +22,6 @@ from vqafeat.pretraining.images import (
     training_size,
     validation_size,
 )
-from vqafeat.pretraining.losses import PairLabels
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.system import process_context
 
@@ -32,92 +29,101 @@ _BATCHES_AHEAD = 4
 
 
 def usual_workers() -> int:
-    """Return how many processes load images by default: one a core."""
+    """Return the default number of worker processes: one per core."""
     return len(os.sched_getaffinity(0))
 
 
-@dataclass(frozen=True, eq=False)
-class PairBatch:
-    """One step's pairs.
+class PairBatch(NamedTuple):
+    """The pairs of one step.
 
     Attributes:
         first, second: (pair, height, width, 3) uint8.
-        labels: of the pairs.
-        pairs: their numbers among all pairs of the training.
+        probability, std_order: (pair,) labels; see `losses.pair_loss`.
+        pairs: (pair,) their numbers among all pairs of the training.
     """
 
     first: Tensor
     second: Tensor
-    labels: PairLabels
-    pairs: tuple[int, ...]
+    probability: Tensor
+    std_order: Tensor
+    pairs: Tensor
 
 
-class PairImages(Dataset[tuple[Tensor, Tensor, int]]):
-    """The two prepared images of a pair; crops and mirroring depend on seed, epoch and pair alone."""
+class PairImages:
+    """All pairs of some image sets; crops and mirroring depend only on seed, epoch and pair."""
 
     def __init__(self, sets: Sequence[DrawnPairs], recipe: PretrainingRecipe, seed: int) -> None:
         self.images: list[LabelledImage] = [image for item in sets for image in item.image_set.images]
         starts = np.cumsum([0, *(len(item.image_set.images) for item in sets)])
         self.rows = np.concatenate([item.rows + start for item, start in zip(sets, starts[:-1], strict=True)])
+        self._probability = torch.from_numpy(np.concatenate([item.probability for item in sets])).float()
+        self._std_order = torch.from_numpy(np.concatenate([item.std_order for item in sets])).float()
         self._recipe, self._seed = recipe, seed
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor, int]:
-        epoch, pair = key
+    def batch(self, key: tuple[int, list[int]]) -> PairBatch:
+        """Return some pairs, prepared for an epoch; `key` is the epoch and the pairs' numbers."""
+        epoch, pairs = key
+        # `default_collate` stacks in a worker's shared memory
         first, second = (
-            self._prepared(self.images[row], (self._seed, epoch, pair, side))
-            for side, row in enumerate(self.rows[pair])
+            default_collate([self._prepared(epoch, pair, side) for pair in pairs]) for side in (0, 1)
         )
-        return first, second, pair
+        return PairBatch(first, second, self._probability[pairs], self._std_order[pairs], torch.tensor(pairs))
 
-    def _prepared(self, labelled: LabelledImage, seed: tuple[int, ...]) -> Tensor:
-        recipe, image = self._recipe, read_image(labelled.path)
+    def _prepared(self, epoch: int, pair: int, side: int) -> Tensor:
+        recipe, image = self._recipe, read_image(self.images[self.rows[pair, side]].path)
         image = resized(image, training_size(image.size, recipe))
-        return random_crop(image, recipe.crop_side, recipe.flip, np.random.default_rng(seed))
+        random = np.random.default_rng((self._seed, epoch, pair, side))
+        return random_crop(image, recipe.crop_side, recipe.flip, random)
 
     def names(self, pairs: Sequence[int]) -> list[str]:
         """Return the paths of the images in some pairs."""
         return [str(self.images[row].path) for pair in pairs for row in self.rows[pair]]
 
 
-class WholeImages(Dataset[Tensor]):
-    """Images as validation sees them: (height, width, 3) uint8."""
+class _Loaded(Dataset[Any]):
+    """The result of `load` for a key, or its error, as an error raised in a worker arrives in a traceback."""
 
-    def __init__(self, images: Sequence[LabelledImage], recipe: PretrainingRecipe) -> None:
-        self._images, self._recipe = images, recipe
+    def __init__(self, load: Callable[[Any], Any]) -> None:
+        self._load = load
 
-    def __len__(self) -> int:
-        return len(self._images)
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._load(key)
+        except DatasetError as error:
+            return error
 
-    def __getitem__(self, row: int) -> Tensor:
-        image = read_image(self._images[row].path)
-        return as_tensor(resized(image, validation_size(image.size, self._recipe)))
 
+class _Loader:
+    """Yields `load(key)` for each key, computed in worker processes; keys may change between iterations."""
 
-class _PairBatches:
-    """The (epoch, pair) keys of each batch of an epoch, in an order drawn for that epoch."""
+    def __init__(self, load: Callable[[Any], Any], keys: Iterable[Any], workers: int, pinned: bool) -> None:
+        self._loader = DataLoader(
+            _Loaded(load),
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=_BATCHES_AHEAD if workers else None,
+            multiprocessing_context=process_context([__name__]) if workers else None,
+            pin_memory=pinned,
+            generator=torch.Generator(),  # so that the global one is left as it was
+        )
 
-    def __init__(self, pairs: int, recipe: PretrainingRecipe, seed: int) -> None:
-        self._pairs, self._recipe, self._seed = pairs, recipe, seed
-        self.epoch = 1
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._pairs).tolist()
-        size = self._recipe.pairs_a_step(self.epoch)
-        for start in range(0, len(order), size):
-            yield [(self.epoch, pair) for pair in order[start : start + size]]
-
-    def __len__(self) -> int:
-        return ceil(self._pairs / self._recipe.pairs_a_step(self.epoch))
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._loader:
+            if isinstance(item, DatasetError):
+                raise item
+            yield item
 
 
 class PairLoader:
-    """The batches of a training; its processes live as long as it does.
+    """The batches of a training, in an order that is drawn for each epoch.
 
     Args:
-        workers: processes that load; 0 loads in this one.
+        workers: processes that load, as long as the loader exists; 0 loads in this process.
         pinned: put batches into memory that a GPU reads directly.
     """
 
@@ -130,74 +136,31 @@ class PairLoader:
         pinned: bool = False,
     ) -> None:
         self.images = PairImages(sets, recipe, seed)
-        self._probability = torch.from_numpy(np.concatenate([item.probability for item in sets])).float()
-        self._std_order = torch.from_numpy(np.concatenate([item.std_order for item in sets])).float()
-        self._batches = _PairBatches(len(self.images), recipe, seed)
-        self._loader = _loader(self.images, workers, pinned, batch_sampler=self._batches)
+        self._recipe, self._seed = recipe, seed
+        self._keys: list[tuple[int, list[int]]] = []  # of the current epoch's batches
+        self._loader = _Loader(self.images.batch, self._keys, workers, pinned)
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         """Yield all pairs of an epoch, counted from 1."""
-        self._batches.epoch = epoch
-        for first, second, pairs in _checked(self._loader):
-            labels = PairLabels(self._probability[pairs], self._std_order[pairs])
-            yield PairBatch(first, second, labels, tuple(pairs.tolist()))
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self.images)).tolist()
+        size = self._recipe.pairs_a_step(epoch)
+        self._keys[:] = [(epoch, order[start : start + size]) for start in range(0, len(order), size)]
+        yield from self._loader
 
     def steps(self, epoch: int) -> int:
         """Return the number of batches of an epoch."""
-        self._batches.epoch = epoch
-        return len(self._batches)
+        return ceil(len(self.images) / self._recipe.pairs_a_step(epoch))
 
 
-class ImageLoader:
-    """Whole images one at a time, as they differ in size; its processes live as long as it does."""
+class ImageLoader(_Loader):
+    """Whole images as validation sees them, (1, height, width, 3) uint8: one at a time, as sizes differ."""
 
     def __init__(
         self, images: Sequence[LabelledImage], recipe: PretrainingRecipe, workers: int, pinned: bool = False
     ) -> None:
-        self._loader = _loader(WholeImages(images, recipe), workers, pinned, batch_size=1, shuffle=False)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        yield from _checked(self._loader)
+        super().__init__(partial(_whole_image, recipe), images, workers, pinned)
 
 
-class _ErrorsAsItems(Dataset[Any]):
-    """A data set whose errors are items: one raised in a process would arrive in that process's traceback."""
-
-    def __init__(self, images: PairImages | WholeImages) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return self._images[key]
-        except DatasetError as error:
-            return error
-
-
-def _loader(images: PairImages | WholeImages, workers: int, pinned: bool, **order: Any) -> DataLoader[Any]:
-    if workers:
-        context = process_context([__name__])
-        order |= {"prefetch_factor": _BATCHES_AHEAD, "multiprocessing_context": context}
-    return DataLoader(
-        _ErrorsAsItems(images),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=pinned,
-        generator=torch.Generator(),  # so that the global one is left as it was
-        collate_fn=_collate,
-        **order,
-    )
-
-
-def _collate(samples: list[Any]) -> Any:
-    errors = (sample for sample in samples if isinstance(sample, DatasetError))
-    return next(errors, None) or default_collate(samples)
-
-
-def _checked(loader: DataLoader[Any]) -> Iterator[Any]:
-    for batch in loader:
-        if isinstance(batch, DatasetError):
-            raise batch
-        yield batch
+def _whole_image(recipe: PretrainingRecipe, labelled: LabelledImage) -> Tensor:
+    image = read_image(labelled.path)
+    return as_tensor(resized(image, validation_size(image.size, recipe))).unsqueeze(0)

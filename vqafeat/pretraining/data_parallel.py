@@ -1,6 +1,4 @@
-"""One network on several devices: each computes the gradient of its share of every batch, and one optimiser
-steps on their sum.
-"""
+"""One network on several devices, which share every batch; one optimiser steps on the sum of gradients."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -12,21 +10,16 @@ from torch import Tensor
 
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch
-from vqafeat.pretraining.losses import PairLabels, PairLoss, pair_loss
+from vqafeat.pretraining.losses import PairLoss, pair_loss
 from vqafeat.pretraining.network import QualityNetwork
 
 
 class DataParallel:
-    """A network and its copies on further devices, kept equal.
+    """A network and its equal copies on further devices.
 
     As under `nn.DataParallel` in the released code, batch norms see each device's share alone, and the
-    statistics that are kept are those of the first device. CUDA devices compute at the same time, since their
-    kernels are queued.
-
-    Args:
-        network: moved to the first device.
-        devices: at least one; a device may be named twice.
-        precision: `fp32`, or `bf16` or `fp16` for mixed precision.
+    statistics of the first device are kept. CUDA devices compute at the same time, as their kernels are
+    queued. The arguments are those of `ComputeOptions`.
     """
 
     def __init__(self, network: QualityNetwork, devices: Sequence[torch.device], precision: str) -> None:
@@ -44,26 +37,26 @@ class DataParallel:
         pairs, devices = len(batch.pairs), len(self.devices)
         bounds = pairwise(pairs * number // devices for number in range(devices + 1))
         shares = [slice(start, stop) for start, stop in bounds if start < stop]
-        terms = [self._share_loss(number, batch, share, recipe) for number, share in enumerate(shares)]
+        terms = [
+            self._share_loss(number, PairBatch(*(part[share] for part in batch)), recipe)
+            for number, share in enumerate(shares)
+        ]
         weights = [(share.stop - share.start) / pairs for share in shares]
-        fidelity = self._sum([term.fidelity for term in terms], weights)
-        return PairLoss(fidelity, self._sum([term.hinge for term in terms], weights))
+        return PairLoss(*(self._weighted_sum(values, weights) for values in zip(*terms, strict=True)))
 
-    def _sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    def _weighted_sum(self, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
         weighted = [value.to(self.devices[0]) * weight for value, weight in zip(values, weights, strict=True)]
         return torch.stack(weighted).sum()
 
-    def _share_loss(self, number: int, batch: PairBatch, share: slice, recipe: PretrainingRecipe) -> PairLoss:
+    def _share_loss(self, number: int, batch: PairBatch, recipe: PretrainingRecipe) -> PairLoss:
         device, network = self.devices[number], self._networks[number]
         with self.autocast(device):
             # one after the other: batch norms take the statistics of first and second images apart, as in the
             # released code
-            first, second = (
-                network(images[share].to(device, non_blocking=True)) for images in (batch.first, batch.second)
-            )
-        probability, std_order = batch.labels.probability[share], batch.labels.std_order[share]
-        labels = PairLabels(probability.to(device), std_order.to(device))
-        return pair_loss(first, second, labels, recipe.margin, recipe.detach_variance)
+            first = network(batch.first.to(device, non_blocking=True))
+            second = network(batch.second.to(device, non_blocking=True))
+        labels = batch.probability.to(device), batch.std_order.to(device)
+        return pair_loss(first, second, *labels, recipe.margin, recipe.detach_variance)
 
     def collect_gradients(self) -> None:
         """Add the copies' gradients to the network's."""
@@ -78,13 +71,13 @@ class DataParallel:
 
     @torch.no_grad()
     def broadcast_parameters(self) -> None:
-        """Give the copies the network's parameters after a step."""
+        """Give the copies the network's parameters."""
         for copy in self._networks[1:]:
             for parameter, other in zip(self.network.parameters(), copy.parameters(), strict=True):
                 other.copy_(parameter)
 
     def train(self, head_alone: bool) -> None:
-        """Put all into training mode."""
+        """Set all networks to training mode."""
         for network in self._networks:
             network.train()
             network.train_head_alone(head_alone)

@@ -33,7 +33,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)).convert("RGB")
 
 
-# mode of a decoded file → conversion to 8-bit RGB
+# mode of a decoded file → conversion to 8-bit RGB; CMYK is converted without a colour profile
 CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     **dict.fromkeys(("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), _to_rgb),
     **dict.fromkeys(("P", "PA", "LA", "RGBA", "La", "RGBa"), _via_rgba),
@@ -41,58 +41,15 @@ CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, draft: Size | None = None) -> Image.Image:
     """Return an image file as 8-bit RGB, turned as its EXIF orientation says.
 
-    Grey and palette images become RGB, CMYK is converted without a colour profile, 16 bits a sample are
-    brought to 8.
-
-    Raises:
-        DatasetError: the file is missing, is no image, is damaged, holds transparent parts or numbers without
-            a range.
+    For speed, a JPEG may be decoded at a lower resolution of at least the size `draft`.
     """
-    return _opened(path, draft=False)
-
-
-def check_images(
-    paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
-) -> None:
-    """Read every image once, so that training does not meet a broken one on its second day; JPEG at an eighth
-    of its size, for speed.
-
-    Args:
-        workers: threads that read.
-        on_checked: called with the number of images that are checked.
-
-    Raises:
-        DatasetError: images cannot be used; all are counted, the first ones named with their reason.
-    """
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        problems = []
-        for done, problem in enumerate(pool.map(_problem, paths), start=1):
-            problems += [problem] if problem else []
-            if on_checked is not None:
-                on_checked(done)
-    if problems:
-        raise DatasetError(
-            f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}. Mend these "
-            f"files or leave their rows out."
-        )
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        _opened(path, draft=True)
-    except DatasetError as error:
-        return str(error).rstrip(".")
-    return None
-
-
-def _opened(path: Path, draft: bool) -> Image.Image:
     try:
         with Image.open(path) as file:
-            if draft:
-                file.draft(None, _CHECKED_SIZE)
+            if draft is not None:
+                file.draft(None, draft)
             file.load()
             return _as_rgb(file, path)
     except FileNotFoundError as error:
@@ -105,38 +62,58 @@ def _opened(path: Path, draft: bool) -> Image.Image:
 
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if min(image.size) < 1 or image.mode not in CONVERSIONS:
-        raise DatasetError(
-            f"'{path}' holds pixels of the kind '{image.mode}', not one of {', '.join(CONVERSIONS)}."
-        )
+        known = ", ".join(CONVERSIONS)
+        raise DatasetError(f"'{path}' holds pixels of the kind '{image.mode}', not one of {known}.")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise DatasetError(
-            f"'{path}' is transparent in parts, and no background is known; save it without an alpha channel."
-        )
+        problem = "is transparent in parts, and no background is known"
+        raise DatasetError(f"'{path}' {problem}; save it without an alpha channel.")
     turned = ImageOps.exif_transpose(image)
     return CONVERSIONS[turned.mode](turned)
 
 
+def check_images(
+    paths: Sequence[Path], workers: int, on_checked: Callable[[int], None] | None = None
+) -> None:
+    """Read every image once, so that training does not stop at a broken one on its second day.
+
+    Args:
+        workers: threads that read.
+        on_checked: called with the number of images that are checked.
+    """
+    problems = []
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        for done, problem in enumerate(pool.map(_problem, paths), start=1):
+            problems += [problem] if problem else []
+            if on_checked is not None:
+                on_checked(done)
+    if problems:
+        bad = f"{len(problems)} of {len(paths)} images cannot be used: {summarize(problems)}"
+        raise DatasetError(f"{bad}. Repair these files or leave their rows out.")
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        read_image(path, _CHECKED_SIZE)
+    except DatasetError as error:
+        return str(error).rstrip(".")
+    return None
+
+
 def training_size(size: Size, recipe: PretrainingRecipe) -> Size:
     """Return the size that a recipe resizes a training image to."""
-    if recipe.preparation == "square":
-        return (recipe.crop_side, recipe.crop_side)
-    smaller = _shortened(size, recipe.short_side)
-    return smaller if min(smaller) >= recipe.crop_side else _with_short_side(size, recipe.crop_side)
+    # smaller images stay as they are (`AdaptiveResize` of UNIQUE), unless no crop fits into them
+    short_side = max(min(*size, recipe.short_side), recipe.crop_side)
+    return _with_short_side(size, short_side, recipe)
 
 
 def validation_size(size: Size, recipe: PretrainingRecipe) -> Size:
     """Return the size that a recipe resizes a validation image to."""
+    return _with_short_side(size, min(*size, recipe.validation_short_side), recipe)
+
+
+def _with_short_side(size: Size, short_side: int, recipe: PretrainingRecipe) -> Size:
     if recipe.preparation == "square":
         return (recipe.crop_side, recipe.crop_side)
-    return _shortened(size, recipe.validation_short_side)
-
-
-def _shortened(size: Size, short_side: int) -> Size:
-    """Shorten an image whose sides are both at least as long (`AdaptiveResize` of UNIQUE)."""
-    return size if min(size) < short_side else _with_short_side(size, short_side)
-
-
-def _with_short_side(size: Size, short_side: int) -> Size:
     width, height = size
     # as torchvision's Resize: the long side is cut off, not rounded
     if width <= height:
@@ -150,7 +127,7 @@ def resized(image: Image.Image, size: Size) -> Image.Image:
 
 
 def random_crop(image: Image.Image, side: int, flip: bool, random: np.random.Generator) -> Tensor:
-    """Return a random square of an image as (side, side, 3) uint8, mirrored every other time with `flip`."""
+    """Return a random square of an image as (side, side, 3) uint8; `flip` mirrors half of them."""
     left, top = (int(random.integers(0, length - side + 1)) for length in image.size)
     mirrored = flip and bool(random.integers(2))
     part = image.crop((left, top, left + side, top + side))

@@ -1,11 +1,7 @@
-"""The network that is pre-trained: a backbone, global average pooling, and a head for the mean and the
-deviation of quality.
-"""
+"""The network that is pre-trained: a backbone, and a head for the mean and the deviation of quality."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import expm1, log
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +18,14 @@ _HEAD_SEED_OFFSET = 0x5EED
 
 
 class QualityNetwork(nn.Module):
-    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, GAP, and one linear layer to (μ,
-    t), σ = softplus(t).
+    """`BaseCNN` of UNIQUE and Li et al. without bilinear pooling: backbone, average pooling, linear head.
+
+    The head gives (μ, t) with σ = softplus(t). As there, its weights follow Kaiming's normal rule.
 
     Args:
-        backbone: a whole ResNet; its classifier `fc` is taken off.
-        seed: of the head's weights, drawn as there by Kaiming's normal rule; its bias starts at 0.
-        start_std: deviation of every image at the start; 0 leaves it to the random weights. A backbone that
-            knows nothing yet otherwise learns to be certain before it is right, and saturated probabilities
-            teach it nothing more.
+        backbone: a whole ResNet; its classifier `fc` is removed.
+        start_std: deviation of every image at the start; 0 leaves it to the random weights. With these, an
+            untrained backbone learns to be certain before it is right, and saturates.
     """
 
     mean: Tensor
@@ -61,9 +56,7 @@ class QualityNetwork(nn.Module):
         return mean, softplus(t)
 
     def train_head_alone(self, alone: bool) -> None:
-        """Train the head alone, or everything; batch norms take statistics of the images in both, as
-        released.
-        """
+        """Train the head alone, or everything; batch norms take statistics in both cases, as released."""
         self.backbone.requires_grad_(not alone)
 
 
@@ -76,15 +69,8 @@ def quality_backbone(name: str) -> Backbone:
     return BACKBONES.get(f"{PREFIX}{plain}")
 
 
-@dataclass(frozen=True, eq=False)
-class StartNetwork:
-    """A network to pre-train.
-
-    Attributes:
-        network: in training mode.
-        weights: where its backbone's weights come from, in words.
-        weights_sha256: their digest, as in a feature set's identity.
-    """
+class StartNetwork(NamedTuple):
+    """A network to pre-train, the source of its backbone's weights in words, and their digest."""
 
     network: QualityNetwork
     weights: str
@@ -92,12 +78,12 @@ class StartNetwork:
 
 
 def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) -> StartNetwork:
-    """Return a network to pre-train.
+    """Return a network to pre-train, in training mode and with an untrained head.
 
     Args:
-        name: of the backbone, as `resnet50`.
+        name: of the backbone, for example `resnet50`.
         weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
-            UNIQUE's, or Li et al.'s. The quality head starts anew in each case.
+            UNIQUE's, or Li et al.'s.
         seed, start_std: of the head; see `QualityNetwork`.
     """
     quality = quality_backbone(name)
@@ -107,7 +93,7 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
     return StartNetwork(network, loaded.weights, loaded.weights_sha256)
 
 
-def weights_of(network: QualityNetwork) -> Mapping[str, Tensor]:
+def weights_of(network: QualityNetwork) -> dict[str, Tensor]:
     """Return a copy of the weights on the CPU under UNIQUE's names: `backbone.…`, and `fc.…` of the head."""
     return {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()

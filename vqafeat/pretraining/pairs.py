@@ -1,6 +1,4 @@
-"""Which images are for validation, and which pairs of the others are compared: drawn once, inside each set,
-from the seed.
-"""
+"""The division of image sets into training and validation, and the pairs that are drawn for training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +9,10 @@ from scipy.special import ndtr
 
 from vqafeat.errors import ArgumentError, DatasetError
 from vqafeat.io import duplicates, summarize
-from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet
+from vqafeat.pretraining.image_sets import IMAGE_SETS, ImageSet, LabelledImage
 from vqafeat.splits import content_split
 
-# of a set whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
+# for sets whose number no paper states: about as many as Li et al. draw from KonIQ-10k and SPAQ (11)
 PAIRS_AN_IMAGE = 10
 FEWEST_FOR_SROCC = 3
 Index = npt.NDArray[np.int64]
@@ -26,7 +24,7 @@ class DrawnPairs:
 
     Attributes:
         training, validation: rows of the set.
-        rows: (pair, 2) rows of the set that are compared.
+        rows: (pair, 2) rows of the training part.
     """
 
     image_set: ImageSet
@@ -36,10 +34,13 @@ class DrawnPairs:
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != 2 or not np.isin(self.rows, self.training).all():
-            raise ArgumentError(
-                f"pairs of '{self.image_set.name}' have to be (pair, 2) rows of its training part, got "
-                f"{self.rows.shape}."
-            )
+            allowed = "(pair, 2) rows of its training part"
+            raise ArgumentError(f"pairs of '{self.image_set.name}' have to be {allowed}: {self.rows.shape}.")
+
+    @property
+    def validation_images(self) -> list[LabelledImage]:
+        """The images that no pair is drawn from."""
+        return [self.image_set.images[row] for row in self.validation]
 
     @property
     def probability(self) -> npt.NDArray[np.float64]:
@@ -67,48 +68,36 @@ def draw_pairs(
     *,
     default_pairs: int | None = None,
 ) -> tuple[DrawnPairs, ...]:
-    """Divide each set by content and draw pairs of its training images, all different and none of an image
-    with itself.
+    """Divide each set by content and draw pairs of its training images, all different.
 
-    The pairs of a set depend on the seed and its name, not on the other sets. As in `data_BID.m` and its
-    siblings in UNIQUE, pairs are drawn without replacement; a set with fewer than requested gives each once.
+    The pairs of a set depend on the seed and its name, not on the other sets. As in UNIQUE's `data_BID.m`,
+    they are drawn without replacement; a set with fewer pairs than requested gives each once.
 
     Args:
-        pairs: number of pairs by set; without it the papers' (FACTS § 8), and for other sets ten a training
-            image.
-        validation_percent: of each set's contents; 0 for none.
-        default_pairs: for every set that `pairs` does not name.
-
-    Raises:
-        ArgumentError: `pairs` names no set, a number or the share is not allowed, or two sets have one name.
-        DatasetError: a part of a set is too small.
+        pairs: number of pairs by set; by default the papers' (FACTS § 8), and for other sets ten per image.
+        validation_percent: share of each set's contents for validation; 0 for none.
+        default_pairs: number for every set that `pairs` does not name.
     """
     names = [item.name for item in sets]
     if twice := duplicates(names):
         raise ArgumentError(f"--images names '{twice[0]}' twice; give each set its own name.")
-    unknown = [name for name in pairs if name not in names]
-    if unknown:
-        raise ArgumentError(
-            f"--pairs names '{unknown[0]}', which is not among the image sets {', '.join(names)}."
-        )
+    if unknown := [name for name in pairs if name not in names]:
+        known = ", ".join(names)
+        raise ArgumentError(f"--pairs names '{unknown[0]}', which is not among the image sets {known}.")
     if not 0 <= validation_percent < 100:
-        raise ArgumentError(
-            f"validation_percent is {validation_percent}; it has to be 0 (none) to 99, as 20."
-        )
+        raise ArgumentError(f"validation_percent is {validation_percent}; it has to be 0 (none) to 99.")
     return tuple(_draw(item, pairs.get(item.name, default_pairs), validation_percent, seed) for item in sets)
 
 
 def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
-    """Return the numbers of pairs by set of options `NAME=NUMBER`, and that for all sets of `NUMBER`."""
+    """Return the numbers of pairs in options `NAME=NUMBER`, by set, and in `NUMBER`, for all sets."""
     named: dict[str, int] = {}
     for_all: int | None = None
     for option in options:
         name, separator, text = option.rpartition("=")
         if not text.isdecimal() or int(text) < 1 or (separator and not name):
-            raise ArgumentError(
-                f"--pairs {option} has to be NUMBER or NAME=NUMBER with a number of at least 1, as "
-                f"koniq=90000."
-            )
+            allowed = "NUMBER or NAME=NUMBER with a number of at least 1"
+            raise ArgumentError(f"--pairs {option} has to be {allowed}, as koniq=90000.")
         if separator:
             named[name] = int(text)
         else:
@@ -120,10 +109,7 @@ def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed:
     parts = _divide(image_set, validation_percent, seed)
     training = np.array(parts[0], dtype=np.int64)
     if len(training) < 2:
-        raise DatasetError(
-            f"image set '{image_set.name}' has {len(training)} image(s) for training "
-            f"('{image_set.labels}'); a pair takes two. Add images, or leave the set out."
-        )
+        raise _too_small(image_set, f"{len(training)} image(s) for training; a pair takes two")
     if pairs is None:
         published = IMAGE_SETS[image_set.name].pairs if image_set.name in IMAGE_SETS else None
         pairs = published or PAIRS_AN_IMAGE * len(training)
@@ -139,26 +125,24 @@ def _divide(image_set: ImageSet, percent: int, seed: int) -> tuple[tuple[int, ..
         return tuple(range(len(contents))), ()
     different = len(set(contents))
     if int((1 - percent / 100) * different) < 1:
-        raise DatasetError(
-            f"image set '{image_set.name}' has {different} content(s) in {len(contents)} image(s) "
-            f"('{image_set.labels}'), of which {percent} percent for validation leave none for training. "
-            f"Add images, or leave the set out."
-        )
+        left = f"of which {percent} percent for validation leave none for training"
+        raise _too_small(image_set, f"{different} content(s) in {len(contents)} image(s), {left}")
     split = content_split(contents, seed, f"{100 - percent}/{percent}")
     if len(split.test) < FEWEST_FOR_SROCC:
         names = [image_set.images[row].name for row in split.test]
-        raise DatasetError(
-            f"image set '{image_set.name}' has {len(split.test)} image(s) for validation "
-            f"({summarize(names)}); a rank correlation takes {FEWEST_FOR_SROCC}. Add images, raise "
-            f"--validation-percent, or give 0 to do without."
-        )
+        problem = f"{len(split.test)} image(s) for validation ({summarize(names)})"
+        least = f"a rank correlation takes {FEWEST_FOR_SROCC}, and --validation-percent 0 does without"
+        raise _too_small(image_set, f"{problem}; {least}")
     return split.train, split.test
 
 
+def _too_small(image_set: ImageSet, problem: str) -> DatasetError:
+    next_step = f"Add images to '{image_set.labels}', or leave the set out"
+    return DatasetError(f"image set '{image_set.name}' has {problem}. {next_step}.")
+
+
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
-    """Return (pair, 2) different pairs i < j of `items` things: `number` of them, or all where there are no
-    more.
-    """
+    """Return (pair, 2) different pairs i < j of `items` things: `number`, or all if there are fewer."""
     count = items * (items - 1) // 2
     numbers = np.arange(count) if number >= count else random.choice(count, number, replace=False)
     # pair number j (j − 1) / 2 + i, solved for j; the root may be off by one in the last place

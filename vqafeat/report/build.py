@@ -37,27 +37,6 @@ from vqafeat.training.results import CURVE
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
-
-def _facts(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """Return what decided a run, in words; groups without a value are left out."""
-    facts: dict[str, list[tuple[str, str]]] = {}
-    for group, values in run.describe().items():
-        texts = [(name.replace("_", " "), _text(value)) for name, value in values.items()]
-        if rows := [(name, text) for name, text in texts if text]:
-            facts[group] = rows
-    return facts
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 MOST_POINTS = 1500  # more than a screen has columns
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."
 NOT_TESTED = (
@@ -67,17 +46,20 @@ _SECOND_DIGITS, _SCORE_DIGITS = 4, 6
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
-    """Return a run with the curves of its worst test videos, and with the reason why each other video has
-    none.
+    """Return a run with frame curves of its worst test videos, and why each other video has none.
 
     Args:
         folder: of the run.
         store: folder of the feature stores; without it, there are no curves.
-        most: videos whose frames are scored, shared among the run's data sets.
+        most: number of videos whose frames are scored, shared among the run's data sets.
     """
     worst = worst_videos(run)
     reasons = dict.fromkeys(range(len(run.videos)), NOT_TESTED)
-    reasons |= dict.fromkeys(worst, NO_STORE if store is None else _not_selected(most))
+    not_selected = (
+        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a run, "
+        f"those with the largest errors. Give a larger number to see the score of each frame of this video."
+    )
+    reasons |= dict.fromkeys(worst, NO_STORE if store is None else not_selected)
     curves, notes = list[FrameCurve](), list(run.notes)
     for number, dataset in enumerate(run.datasets):
         videos = [video for video in worst if run.videos[video].dataset == dataset.name]
@@ -110,15 +92,8 @@ def worst_videos(run: ReportRun) -> list[int]:
     return sorted(means, key=lambda video: (-means[video], run.videos[video].name))
 
 
-def _not_selected(most: int) -> str:
-    return (
-        f"With --curves {most}, `vqafeat report` scores the frames of at most {most} test video(s) of a run, "
-        f"those with the largest errors. Give a larger number to see the score of each frame of this video."
-    )
-
-
 class _FrameScorer:
-    """The heads of a run on the features of a store, whose identities are those of the training."""
+    """The heads of a run, applied to the features of a store."""
 
     def __init__(self, run: ReportRun, model: Model, store: FeatureStore) -> None:
         self._run, self._model, self._store = run, model, store
@@ -131,11 +106,7 @@ class _FrameScorer:
                 self._splits[video].append(split)
 
     def curve(self, video: int) -> FrameCurve:
-        """Score the frames as the run's test did; a frame in several draws has its mean.
-
-        Raises:
-            StoreError: the features of the video are not stored whole, or are damaged.
-        """
+        """Score the frames as the run's test did; a frame in several draws has its mean."""
         name, splits = self._run.videos[video].name, self._splits[video]
         for feature_set in self._feature_sets:
             if not self._store.is_complete(feature_set, name):
@@ -164,23 +135,15 @@ class _FrameScorer:
 
 
 class VideoFolder:
-    """The video files below a folder, found as in an extraction, also below a folder named after the data
-    set. Where several files fit, none is taken.
-
-    Args:
-        page_folder: folder of the page, which addresses are relative to.
-    """
+    """The video files below a folder, which are found as in an extraction, for a page in `page_folder`."""
 
     def __init__(self, root: Path, page_folder: Path) -> None:
+        next_step = "name the folder that holds the video files."
         if not root.is_dir():
-            raise DatasetError(
-                f"videos is '{root}', which is no folder; name the folder that holds the video files."
-            )
+            raise DatasetError(f"videos is '{root}', which is no folder; {next_step}")
         if not index_videos(root, FileRules()).files:
-            raise DatasetError(
-                f"videos is '{root}', which holds no video file ({', '.join(VIDEO_EXTENSIONS[:4])} …); name "
-                f"another folder."
-            )
+            kinds = ", ".join(VIDEO_EXTENSIONS[:4])
+            raise DatasetError(f"videos is '{root}', which holds no video file ({kinds} …); {next_step}")
         self._root, self._page_folder = root, page_folder
         self._index = cache(self._index_of)
 
@@ -190,9 +153,7 @@ class VideoFolder:
         return rules, index_videos(self._root, rules)
 
     def address(self, dataset: str, name: str) -> str:
-        """Return a video's address relative to the page, percent-encoded; empty where not exactly one file
-        fits.
-        """
+        """Return a video's address relative to the page, percent-encoded; empty unless one file fits."""
         rules, index = self._index(dataset)
         files = candidate_files([name], rules, index)[name]
         if len(files) != 1:
@@ -219,25 +180,19 @@ def build_report(
     """Read finished runs, and tables with the runs behind them, into a page.
 
     Args:
-        folders: of the runs.
-        page_folder: of the page; addresses of videos are relative to it.
+        page_folder: folder of the page; addresses of videos are relative to it.
         tables: files that `vqafeat table --json` wrote.
-        title: of the page; without it, made of the runs' names.
-        store: folder of the feature stores, for curves of the frames' scores; without it, the page says how
-            to get them.
-        videos: folder of the video files, for playing them.
-        curves: most videos of each run, the worst first, whose frames' scores are computed.
+        store: folder of the feature stores, for the scores of frames.
+        videos: folder of the video files, which the page plays.
+        curves: number of videos of each run, the worst first, whose frames are scored.
 
     Raises:
-        ArgumentError: no run is given, one is given twice, `curves` is negative or `store` is no folder.
         WeightsError: a folder is no finished run, is damaged, or holds no score.
         DatasetError: `videos` is no folder or holds no video file, or a table cannot be read.
     """
     if not (folders or tables) or len({folder.resolve() for folder in folders}) < len(folders):
-        raise ArgumentError(
-            f"runs are {', '.join(map(str, folders)) or 'none'}; name at least one run folder, and each of "
-            f"them once."
-        )
+        given = ", ".join(map(str, folders)) or "none"
+        raise ArgumentError(f"runs are {given}; name at least one run folder, and each of them once.")
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
@@ -248,33 +203,34 @@ def build_report(
     written = [WrittenTable.read(path) for path in tables]
     all_folders = (*folders, *(run for table in written for run in table.runs))
     folders = list({folder.resolve(): folder for folder in all_folders}.values())
-    runs = [report_run(folder, name, files) for folder, name in zip(folders, _names(folders), strict=True)]
-    runs = [with_frame_curves(run, folder, store, curves) for run, folder in zip(runs, folders, strict=True)]
+    runs = [
+        with_frame_curves(report_run(folder, name, files), folder, store, curves)
+        for folder, name in zip(folders, _names(folders), strict=True)
+    ]
     shown = tuple(table.shown(folders) for table in written)
     names = [table.name for table in shown] or [run.name for run in runs]
     return Report(title or " · ".join(names), tuple(runs), shown)
 
 
 def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> ReportRun:
-    """Return what a page says of one run.
-
-    Raises:
-        WeightsError: the folder is no finished run, is damaged, or holds no score.
-    """
+    """Return what a page shows of one run, without curves of frames."""
     run = Run(folder).check_finished()
-    config, predictions = run.config, run.predictions
+    config, predictions, metrics = run.config, run.predictions, run.metrics
     scored = [row for row in predictions if isfinite(row.score) and isfinite(row.mos)]
     if not any(row.part == "test" for row in scored):
         raise WeightsError(
             f"'{folder}' holds no score of a test video, so there is nothing to report; run `vqafeat fit` "
             f"again."
         )
-    videos, indices = _videos(scored, config, files)
+    first_rows = {row.video: row for row in reversed(scored)}
+    by_name = {
+        name: _video(first_rows[name], config, files) for name in dict.fromkeys(row.video for row in scored)
+    }
     left_out = len(predictions) - len(scored)
-    left_out_note = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
-    calibrations, metrics = run.calibrations or (), run.metrics
+    notes = [f"{left_out} of {len(predictions)} rows without a score left out"] if left_out else []
+    calibrations = run.calibrations or ()
     # a fit notes them among its metrics, an earlier version did not
-    new_notes = [note for note in calibration_notes(config, calibrations) if note not in metrics.notes]
+    notes += [note for note in calibration_notes(config, calibrations) if note not in metrics.notes]
     parts = {calibration.part for by_split in calibrations for calibration in by_split}
     return ReportRun(
         name=name,
@@ -285,14 +241,33 @@ def report_run(folder: Path, name: str, files: VideoFolder | None = None) -> Rep
         calibrated_on=tuple(sorted(parts, reverse=True)),
         datasets=config.datasets,
         summary=metrics,
-        videos=videos,
-        scores=_score_table(scored, indices),
-        fitted=_fitted(scored, [videos[index].dataset for index in indices], config.splits),
+        videos=tuple(by_name.values()),
+        scores=_score_table(scored, list(by_name)),
+        fitted=_fitted(scored, {name: video.dataset for name, video in by_name.items()}, config.splits),
         training=_training(folder, run.kept_epochs),
         facts=_facts(run),
-        no_frames=(NO_STORE,) * len(videos),
-        notes=(*left_out_note, *new_notes),
+        no_frames=(NO_STORE,) * len(by_name),
+        notes=tuple(notes),
     )
+
+
+def _facts(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Return what decided a run, in words; groups without a value are left out."""
+    groups = {
+        group: [(name.replace("_", " "), _text(value)) for name, value in values.items() if _text(value)]
+        for group, values in run.describe().items()
+    }
+    return {group: rows for group, rows in groups.items() if rows}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -303,64 +278,46 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _videos(
-    rows: Sequence[Prediction], config: RunConfig, files: VideoFolder | None
-) -> tuple[tuple[ReportVideo, ...], list[int]]:
-    """Return the videos in the order of their first row, and each row's index among them."""
-    datasets = [one.name for one in config.datasets]
-    videos: dict[str, ReportVideo] = {}
-    for row in rows:
-        if row.video not in videos:
-            video = _video(row, datasets)
-            address = "" if files is None else files.address(video.dataset, video.name)
-            videos[row.video] = replace(video, address=address)
-    index = {name: number for number, name in enumerate(videos)}
-    return tuple(videos.values()), [index[row.video] for row in rows]
-
-
-def _video(row: Prediction, datasets: Sequence[str]) -> ReportVideo:
-    """Return a video under its name in its data set; runs on several name it `konvid/123.mp4`."""
+def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> ReportVideo:
+    """Return a video under its name in its data set; runs on several data sets name it `konvid/123.mp4`."""
+    datasets, prefix = [dataset.name for dataset in config.datasets], ""
+    dataset = datasets[0]
     if len(datasets) > 1:
-        for name in datasets:
-            if row.video.startswith(prefix := f"{name}/"):
-                content = row.content.removeprefix(prefix)
-                return ReportVideo(row.video.removeprefix(prefix), name, content, row.mos)
-    return ReportVideo(row.video, datasets[0], row.content, row.mos)
+        dataset = next((one for one in datasets if row.video.startswith(f"{one}/")), dataset)
+        prefix = f"{dataset}/"
+    name = row.video.removeprefix(prefix)
+    address = "" if files is None else files.address(dataset, name)
+    return ReportVideo(name, dataset, row.content.removeprefix(prefix), row.mos, address)
 
 
-def _fitted(rows: Sequence[Prediction], datasets: Sequence[str], splits: int) -> tuple[FittedCurve, ...]:
-    """Return the increasing logistic of the calibrated scores, for each data set and split, whatever mapping
-    the run was measured with.
-    """
-    curves = []
-    for dataset in dict.fromkeys(datasets):
-        tested = [
-            row
-            for row, of_dataset in zip(rows, datasets, strict=True)
-            if of_dataset == dataset and row.part == "test"
-        ]
-        for split in (ALL_SPLITS, *range(splits)):
-            of_split = [row for row in tested if split in (ALL_SPLITS, row.split)]
-            curves.append(_logistic(dataset, split, of_split))
-    return tuple(curves)
-
-
-def _logistic(dataset: str, split: int, rows: Sequence[Prediction]) -> FittedCurve:
-    if len(rows) < _FEWEST_TO_FIT:
-        return FittedCurve(dataset, split, (), f"{len(rows)} test video(s) are too few for a logistic")
-    fit = fit_logistic([row.score for row in rows], [row.mos for row in rows])
-    return FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note)
-
-
-def _score_table(rows: Sequence[Prediction], indices: Sequence[int]) -> ScoreTable:
+def _score_table(rows: Sequence[Prediction], videos: Sequence[str]) -> ScoreTable:
+    indices = {video: index for index, video in enumerate(videos)}
     return ScoreTable(
         split=tuple(row.split for row in rows),
         part=tuple(row.part for row in rows),
-        video=tuple(indices),
+        video=tuple(indices[row.video] for row in rows),
         output=tuple(row.prediction for row in rows),
         score=tuple(row.score for row in rows),
         error=tuple(row.score - row.mos for row in rows),
     )
+
+
+def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int) -> tuple[FittedCurve, ...]:
+    """Fit the increasing logistic to the calibrated test scores of each data set and split, whatever the
+    run's mapping is; `datasets` is by the name of a video in the run.
+    """
+    curves = []
+    for dataset in dict.fromkeys(datasets.values()):
+        tested = [row for row in rows if datasets[row.video] == dataset and row.part == "test"]
+        for split in (ALL_SPLITS, *range(splits)):
+            own = [row for row in tested if split in (ALL_SPLITS, row.split)]
+            if len(own) < _FEWEST_TO_FIT:
+                note = f"{len(own)} test video(s) are too few for a logistic"
+                curves.append(FittedCurve(dataset, split, (), note))
+                continue
+            fit = fit_logistic([row.score for row in own], [row.mos for row in own])
+            curves.append(FittedCurve(dataset, split, fit.tau if fit.converged else (), fit.note))
+    return tuple(curves)
 
 
 def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:

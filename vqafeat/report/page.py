@@ -1,10 +1,8 @@
-"""The content of a report page; each part checks itself, and `as_dict` is what the page's script reads."""
+"""The content of a report page, and the page as HTML; the page's script reads `Report.as_dict`."""
 
-import html
-import json
-import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -12,9 +10,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
 from vqafeat.errors import ArgumentError
 from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
+from vqafeat.paper_tables.table import NOTHING
 from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import TrainingDataset
@@ -24,11 +27,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ReportVideo:
-    """A video that a run scored, under its name in its data set.
-
-    Attributes:
-        address: of its file, relative to the page; empty where there is no file.
-    """
+    """A video that a run scored; `address` is that of its file, relative to the page, empty without one."""
 
     name: str
     dataset: str
@@ -38,9 +37,8 @@ class ReportVideo:
 
     def __post_init__(self) -> None:
         if not self.name or not isfinite(self.mos):
-            raise ArgumentError(
-                f"name of a video is {self.name!r}, its mos {self.mos}; it needs a name and a finite label."
-            )
+            given = f"name of a video is {self.name!r}, its mos {self.mos}"
+            raise ArgumentError(f"{given}; it needs a name and a finite label.")
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,10 @@ class ScoreTable:
     """The scores of a run, column by column.
 
     Attributes:
-        split: whose head gave the score.
-        part: of that split that the video is in.
         video: index among the run's videos.
         output: of the head, before calibration.
         score: calibrated, on the scale of the labels.
-        error: score minus label, above 0 where the video is overrated.
+        error: score minus label.
     """
 
     split: tuple[int, ...]
@@ -66,28 +62,20 @@ class ScoreTable:
     def __post_init__(self) -> None:
         lengths = set(map(len, vars(self).values()))
         if len(lengths) != 1 or not self.split:
-            raise ArgumentError(
-                f"columns of a score table have the lengths {sorted(lengths)}; they need one, at least 1."
-            )
+            given = f"columns of a score table have the lengths {sorted(lengths)}"
+            raise ArgumentError(f"{given}; they need one, at least 1.")
         if strange := sorted(set(self.part) - set(PARTS)):
             raise ArgumentError(f"part of a score table is '{strange[0]}'; allowed are {', '.join(PARTS)}.")
         for name in ("output", "score", "error"):
             if not all(map(isfinite, getattr(self, name))):
                 raise ArgumentError(f"{name} of a score table is not finite; leave such rows out.")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the columns as JSON values, parts by their number."""
-        return {**asdict(self), "part": [PARTS.index(part) for part in self.part]}
-
 
 @dataclass(frozen=True)
 class FittedCurve:
-    """The logistic from calibrated scores to labels on test videos.
+    """The logistic from calibrated scores to labels of a split's test videos; −1 is all splits together.
 
-    Attributes:
-        split: −1 for all splits together.
-        tau: its four parameters; empty where there is none.
-        note: why there is none, or what else to know.
+    Without a logistic `tau` is empty, and `note` says why.
     """
 
     dataset: str
@@ -104,12 +92,9 @@ class FittedCurve:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """The training of a split, one value an epoch, NaN where a measure is not defined.
+    """The training of a split: columns of curve.csv, one value an epoch, NaN where a measure is not defined.
 
-    Attributes:
-        kept_epoch: whose weights were kept; 0 where that is not known.
-        epoch: counted from 1.
-        series: name of a column of curve.csv → its values.
+    `kept_epoch` is the one whose weights were kept, 0 where that is not known.
     """
 
     split: int
@@ -126,12 +111,11 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class FrameCurve:
-    """The calibrated scores of a video's frames, the mean over the heads that it was a test video of.
+    """The calibrated scores of a video's frames, the mean over the heads of the splits that tested it.
 
     Attributes:
         video: index among the run's videos.
-        splits: whose heads.
-        seconds: of each frame since the first one; empty where the store does not know the times.
+        seconds: since the first frame; empty where the store does not know the times.
     """
 
     video: int
@@ -152,15 +136,13 @@ class ReportRun:
     """A finished run as the page shows it.
 
     Attributes:
-        splits: how many there are.
+        splits: number of splits.
         mapping: applied before PLCC and RMSE.
         calibrated_on: parts that the lines from outputs to scores were fitted on.
         fitted: logistics of each data set and split.
-        training: one a split; empty for heads without epochs.
-        facts: groups of (name, value): everything that decided the run.
-        no_frames: one a video, why it has no curve in `frames`; empty where it has one.
-        frames: curves of its worst videos.
-        notes: what a reader has to know besides the notes of the metrics.
+        facts: group → (name, value) of everything that decided the run.
+        no_frames: for each video why it has no curve in `frames`; empty where it has one.
+        notes: in addition to those of the metrics.
     """
 
     name: str
@@ -200,18 +182,18 @@ class ReportRun:
         reasons = list(dict.fromkeys(self.no_frames))
         return {
             **{key: getattr(self, key) for key in ("name", "head", "feature_sets", "splits", "mapping")},
-            "calibrated_on": list(self.calibrated_on),
+            "calibrated_on": self.calibrated_on,
             "datasets": datasets,
             "summary": self.summary.as_dict(),
             "few_videos": self.summary.few_videos,
             "videos": {key: [getattr(video, key) for video in self.videos] for key in columns},
-            "scores": self.scores.as_dict(),
+            "scores": {**asdict(self.scores), "part": [PARTS.index(part) for part in self.scores.part]},
             "fitted": [asdict(curve) for curve in self.fitted],
             "training": [asdict(curve) for curve in self.training],
             "facts": [{"group": group, "rows": list(map(list, rows))} for group, rows in self.facts.items()],
             "frames": [asdict(curve) for curve in self.frames],
             "no_frames": {"reasons": reasons, "video": [reasons.index(reason) for reason in self.no_frames]},
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
 
 
@@ -233,30 +215,82 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         runs, tables = [run.as_dict() for run in self.runs], [table.as_dict() for table in self.tables]
-        head = {"title": self.title, "parts": list(PARTS), "few_videos": FEW_VIDEOS}
-        return {**head, "runs": runs, "tables": tables}
-
-
-# What could end the script element, begin a comment in it, or break a line where JSON does not.
-_ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+        return {"title": self.title, "parts": PARTS, "runs": runs, "tables": tables}
 
 
 def rendered(report: Report) -> str:
     """Return the page; the same report gives the same text."""
+    values = report.as_dict()
     style, script = _shipped("page.css"), _shipped("page.js")
     policy = (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
         "media-src file: data: blob: 'self'; base-uri 'none'; form-action 'none'"
     )
-    parts = {
-        "title": html.escape(report.title),
-        "policy": html.escape(policy, quote=False),
-        "style": style,
-        "script": script,
-        "data": json_in_html(report.as_dict()),
-    }
-    # one pass, so that what is put in is not searched again
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], _shipped("page.html"))
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"figure": _figure, "value": _sort_value, "is_few": _is_few}
+    return environment.from_string(_shipped("page.html")).render(
+        values,
+        policy=Markup(policy),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(json_in_html(values)),
+        subtitle=_subtitle(report),
+        metric_rows=list(_metric_rows(values["runs"])),
+        notes=_metric_notes(report.runs),
+    )
+
+
+def _subtitle(report: Report) -> str:
+    count = "One run" if len(report.runs) == 1 else f"{len(report.runs)} runs"
+    heads = dict.fromkeys(f"{run.head} on {run.feature_sets}" for run in report.runs)
+    datasets = dict.fromkeys(dataset.name for run in report.runs for dataset in run.datasets)
+    return " · ".join((count, ", ".join(heads), ", ".join(datasets)))
+
+
+def _metric_rows(runs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any], str, dict[str, Any]]]:
+    """Yield each run's index and values with its data sets' names and summaries, the whole run's last."""
+    for index, run in enumerate(runs):
+        by_dataset = run["summary"].get("datasets", {})
+        for dataset, summary in by_dataset.items():
+            yield index, run, dataset, summary
+        yield index, run, "weighted mean" if by_dataset else run["datasets"][0]["name"], run["summary"]
+
+
+def _metric_notes(runs: Sequence[ReportRun]) -> list[str]:
+    """Return each note once, after the names of its runs where these are not all; a star marks few videos."""
+    notes = [("", _mapping_note(run.mapping), run.name) for run in runs]
+    notes += [("* ", run.summary.few_videos, run.name) for run in runs if run.summary.few_videos]
+    notes += [("", note, run.name) for run in runs for note in (*run.summary.notes, *run.notes)]
+    names = defaultdict[tuple[str, str], list[str]](list)
+    for star, note, name in notes:
+        names[star, note].append(name)
+    return [
+        f"{star}{note}" if len(own) == len(runs) else f"{star}{', '.join(own)}: {note}"
+        for (star, note), own in names.items()
+    ]
+
+
+def _mapping_note(mapping: str) -> str:
+    if mapping == "none":
+        return "PLCC and RMSE are those without a mapping"
+    return f"PLCC and RMSE are read after the mapping '{mapping}', which is fitted to each test part"
+
+
+def _is_few(summary: Mapping[str, Any], split: int) -> bool:
+    """Tell whether a split was measured on few videos; of several data sets, whether one of them was."""
+    by_dataset = summary.get("datasets", {}).values()
+    return any(measured["n"][split] < FEW_VIDEOS for measured in (summary, *by_dataset))
+
+
+def _figure(value: float) -> str:
+    return f"{value:z.3f}".replace("-", "−") if isfinite(value) else NOTHING
+
+
+def _sort_value(value: float | None) -> float | str:
+    """Return what a column is sorted by; nothing for a value that is not defined."""
+    return "" if value is None or not isfinite(value) else value
 
 
 def write_report(report: Report, out: Path) -> Path:
@@ -279,8 +313,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 def json_in_html(values: Mapping[str, Any]) -> str:
     """Return JSON that is safe inside a script element, whatever names it holds; NaN becomes null."""
-    text = json.dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
-    return text.translate(_ESCAPED)
+    return htmlsafe_json_dumps(without_nan(values), separators=(",", ":"), allow_nan=False)
 
 
 def _shipped(name: str) -> str:

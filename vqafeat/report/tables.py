@@ -11,17 +11,12 @@ from vqafeat.io import read_text_limited
 from vqafeat.paper_tables import table_names
 
 TABLE_SUFFIX = ".json"
+_WRITE_IT = "write it with `vqafeat table NAME --json --out FOLDER`"
 
 
 @dataclass(frozen=True)
 class ReportCell:
-    """A cell.
-
-    Attributes:
-        text: as it is shown: measured, published, difference.
-        value: measured, or published where nothing was measured; what rows are sorted by.
-        runs: indices among the page's runs.
-    """
+    """A cell: its text, the value that rows are sorted by, and the indices of its runs on the page."""
 
     text: str
     value: float | None
@@ -30,12 +25,7 @@ class ReportCell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table as the page shows it.
-
-    Attributes:
-        name: as typed, for example "li-14".
-        rows: (group and name, one cell a column).
-    """
+    """A table as the page shows it, each row with its name and one cell a column."""
 
     name: str
     title: str
@@ -45,9 +35,9 @@ class ReportTable:
 
     def __post_init__(self) -> None:
         if any(len(cells) != len(self.columns) for _, cells in self.rows):
+            columns = f"{len(self.columns)} columns"
             raise DatasetError(
-                f"table '{self.name}' has rows of more or fewer than its {len(self.columns)} columns; write "
-                f"it anew."
+                f"table '{self.name}' has rows of more or fewer than its {columns}; {_WRITE_IT}."
             )
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,21 +64,16 @@ class WrittenTable:
         try:
             values = json.loads(read_text_limited(path))
         except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"table '{path}' cannot be read ({error}); write it with `vqafeat table NAME --json --out "
-                f"FOLDER`."
-            ) from error
+            raise DatasetError(f"table '{path}' cannot be read ({error}); {_WRITE_IT}.") from error
         if not isinstance(values, dict) or not isinstance(values.get("cells"), list) or not values["cells"]:
-            raise DatasetError(
-                f"'{path}' holds no table; write it with `vqafeat table NAME --json --out FOLDER`."
-            )
+            raise DatasetError(f"'{path}' holds no table; {_WRITE_IT}.")
         return cls(path, values)
 
     @property
     def runs(self) -> list[Path]:
         """Its run folders that exist, searched from the working folder and from the file's folder."""
         runs = dict.fromkeys(str(run) for cell in self.values["cells"] for run in cell.get("runs", ()))
-        folders = (next(filter(Path.is_dir, self._paths(run)), None) for run in runs)
+        folders = [next(filter(Path.is_dir, self._paths(run)), None) for run in runs]
         return [folder for folder in folders if folder]
 
     def _paths(self, run: str) -> tuple[Path, Path]:
@@ -111,9 +96,8 @@ class WrittenTable:
             cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
             return ReportTable(name, title, lines, columns, cells_by_row)
         except (KeyError, TypeError) as error:
-            raise DatasetError(
-                f"'{self.path}' is no whole table ({type(error).__name__}: {error}); write it anew."
-            ) from error
+            problem = f"{type(error).__name__}: {error}"
+            raise DatasetError(f"'{self.path}' is no whole table ({problem}); {_WRITE_IT}.") from error
 
 
 def is_table(path: Path) -> bool:

@@ -22,6 +22,7 @@ from vqafeat.remote import (
     translate_cache_errors,
     translate_network_errors,
 )
+from vqafeat.store.lock import try_lock
 from vqafeat.store.plain import PlainLayout
 from vqafeat.store.store import FeatureStore
 from vqafeat.store.types import StoredVideo
@@ -36,8 +37,129 @@ Log = Callable[[str], None]
 Required = Mapping[str, Sequence[StoredVideo]]  # feature set → its complete videos
 
 
-def copy_store(store: FeatureStore, required: Required, path: Path) -> None:
-    """Copy some feature sets of a store at a URL; what an earlier, stopped process copied is kept.
+@dataclass(frozen=True)
+class Cache:
+    """A folder of copies and its limit.
+
+    Attributes:
+        most_bytes: of all copies; 0 makes none, None is half of the free space including the copies.
+    """
+
+    folder: Path
+    most_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.most_bytes is not None and self.most_bytes < 0:
+            raise ArgumentError(f"--cache {self.most_bytes}: copies take an amount such as 20G, or none.")
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most bytes of all copies."""
+        if self.most_bytes is not None:
+            return self.most_bytes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // _SHARE_OF_FREE
+
+    def copies(self) -> list[Path]:
+        """Return the folders of the copies, the least recently used first."""
+        locks = sorted(self.folder.glob(f"*/{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
+        return [lock.parent for lock in locks]
+
+    def evict(self, size: int, folder: Path, log: Log) -> bool:
+        """Remove the least recently used copies that no process reads; tell whether `size` bytes fit then."""
+        limit, sizes = self.limit_bytes, {copy: _size(copy) for copy in self.copies() if copy != folder}
+        for copy in list(sizes):
+            if sum(sizes.values()) + size <= limit:
+                break
+            with (copy / _LOCK).open("a") as lock:
+                if try_lock(lock):
+                    log(f"removing the copy {copy}, {_gib(sizes.pop(copy))}, to make room")
+                    shutil.rmtree(copy)
+        return sum(sizes.values()) + size <= limit
+
+
+def _size(copy: Path) -> int:
+    return int((copy / _SIZE).read_text()) if (copy / _SIZE).is_file() else 0
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+@contextmanager
+def cached_copy(
+    store: FeatureStore, feature_sets: Sequence[str], cache: Cache, log: Log
+) -> Iterator[FeatureStore]:
+    """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
+
+    A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
+
+    Args:
+        log: called with a sentence about what is copied, removed, or not copied.
+    """
+    if isinstance(store.path, Path):
+        yield store
+        return
+    required = {name: _complete_videos(store, name) for name in dict.fromkeys(feature_sets)}
+    size, limit = _required_bytes(required), cache.limit_bytes
+    if size > limit:
+        more = f"{_gib(size)} of {store.path} is more than the {_gib(limit)} of --cache"
+        log(f"{more}; each access reads it there")
+        yield store
+        return
+    folder = cache.folder / _key(store, required)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{store_key(store.dataset_name)}.zarr"
+    with (folder / _LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if (folder / _COMPLETE).is_file():
+            log(f"reading the copy of {store.path} in {folder}")
+        elif not _fill(store, required, path, lock, cache, log):
+            log(f"copies in use leave no room for {_gib(size)} of {store.path}; each access reads it there")
+            yield store
+            return
+        os.utime(folder / _LOCK)
+        yield FeatureStore.open(path)
+
+
+def _complete_videos(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
+    store.identity(feature_set)
+    names = [video.name for video in store.dataset.videos]
+    infos = store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names)
+    return [info for info in infos if info is not None]
+
+
+def _required_bytes(required: Required) -> int:
+    return sum(video.bytes for videos in required.values() for video in videos)
+
+
+def _key(store: FeatureStore, required: Required) -> str:
+    """Return a digest of the URL and all metadata of what is required: another content has another copy."""
+    sets = {
+        name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
+        for name, videos in required.items()
+    }
+    values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], cache: Cache, log: Log) -> bool:
+    """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, size = path.parent, _required_bytes(required)
+    filled = (folder / _COMPLETE).is_file()
+    if not filled and cache.evict(size, folder, log):
+        (folder / _SIZE).write_text(str(size))
+        log(f"copying {_gib(size)} of {store.path} to {folder}, once")
+        _copy(store, required, path)
+        (folder / _COMPLETE).touch()
+        filled = True
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return filled
+
+
+def _copy(store: FeatureStore, required: Required, path: Path) -> None:
+    """Copy what is required and check it; what an earlier, stopped process copied is kept.
 
     The root's metadata are written last, so that a partial copy is no store.
     """
@@ -53,10 +175,51 @@ def copy_store(store: FeatureStore, required: Required, path: Path) -> None:
     _check(store, path, required)
 
 
+def _objects(store: FeatureStore, required: Required) -> Iterator[tuple[str, RemoteFile]]:
+    """Yield the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
+    assert not isinstance(store.path, Path)
+    groups = {
+        f"features/{store_key(name)}": {store_key(video.video) for video in videos}
+        for name, videos in required.items()
+    }
+    for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
+        for name, file in listed_files(store.path / group).items():
+            node = name.split("/")[0]
+            if not isinstance(store.layout, PlainLayout) or node in videos or node == _METADATA:
+                yield f"{group}/{name}", file
+    for name, file in listed_files(store.path / "labels").items():
+        yield f"labels/{name}", file
+
+
+def _fetch(file: RemoteFile, target: Path) -> None:
+    if file.is_copied_to(target):
+        return  # by a stopped process
+    with translate_cache_errors(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        file.fetch(partial)
+    except (FileNotFoundError, ChangedError) as error:
+        problem = f"'{file}' was changed while its store was copied ({error})"
+        raise StoreError(f"{problem}; run the same command again.") from error
+    partial.rename(target)
+
+
 def _metadata(node: StorePath) -> dict[str, Any]:
     if not (metadata := read_node(node)):
         raise StoreError(f"'{node / _METADATA}' is missing or came damaged; run the same command again.")
     return metadata
+
+
+def _leave_out(root: dict[str, Any], required: Required) -> None:
+    """Remove feature sets that were not copied from the consolidated metadata of a packed store."""
+    nodes = root.get("consolidated_metadata", {}).get("metadata", {})
+    keys = {store_key(name) for name in required}
+    left_out = [name for name in nodes if name.startswith("features/") and name.split("/")[1] not in keys]
+    for name in left_out:
+        del nodes[name]
+    if left_out:
+        root["attributes"].pop("content", None)  # the digest is of all feature sets
 
 
 def _check(store: FeatureStore, path: Path, required: Required) -> None:
@@ -82,7 +245,7 @@ def _check(store: FeatureStore, path: Path, required: Required) -> None:
 
 def _same(copied: object, original: object, what: str) -> None:
     if copied != original:
-        raise StoreError(f"the {what} are not those that were there")
+        raise StoreError(f"the {what} differ from those at the URL")
 
 
 @contextmanager
@@ -99,178 +262,3 @@ def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[
             f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command "
             f"again, and `vqafeat verify {store.path}` if it fails again."
         ) from error
-
-
-def _objects(store: FeatureStore, required: Required) -> Iterator[tuple[str, RemoteFile]]:
-    """Yield the objects to copy; of a plain store, whose videos are nodes, only those of required videos."""
-    assert not isinstance(store.path, Path)
-    groups = {
-        f"features/{store_key(name)}": {store_key(video.video) for video in videos}
-        for name, videos in required.items()
-    }
-    for group, videos in {**groups, "frames": set().union(*groups.values())}.items():
-        for name, file in listed_files(store.path / group).items():
-            node = name.split("/")[0]
-            if not isinstance(store.layout, PlainLayout) or node in videos or node == _METADATA:
-                yield f"{group}/{name}", file
-    for name, file in listed_files(store.path / "labels").items():
-        yield f"labels/{name}", file
-
-
-def _leave_out(root: dict[str, Any], required: Required) -> None:
-    """Remove feature sets that were not copied from the consolidated metadata of a packed store."""
-    if "consolidated_metadata" not in root:
-        return
-    nodes, keys = root["consolidated_metadata"]["metadata"], {store_key(name) for name in required}
-    left_out = [name for name in nodes if name.startswith("features/") and name.split("/")[1] not in keys]
-    for name in left_out:
-        del nodes[name]
-    if left_out:
-        root["attributes"].pop("content", None)  # the digest is of all feature sets
-
-
-def _fetch(file: RemoteFile, target: Path) -> None:
-    if file.is_copied_to(target):
-        return  # by a stopped process
-    with translate_cache_errors(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        file.fetch(partial)
-    except (FileNotFoundError, ChangedError) as error:
-        problem = f"'{file}' was changed while its store was copied ({error})"
-        raise StoreError(f"{problem}; run the same command again.") from error
-    partial.rename(target)
-
-
-@dataclass(frozen=True)
-class Cache:
-    """A folder of copies and its limit.
-
-    Attributes:
-        folder: of all copies.
-        most_bytes: of all copies; 0 makes none, None is half of the free space including the copies.
-    """
-
-    folder: Path
-    most_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.most_bytes is not None and self.most_bytes < 0:
-            raise ArgumentError(f"--cache {self.most_bytes}: copies take an amount such as 20G, or none.")
-
-    @property
-    def limit_bytes(self) -> int:
-        """The most bytes of all copies."""
-        if self.most_bytes is not None:
-            return self.most_bytes
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return (shutil.disk_usage(self.folder).free + sum(map(_size, self.copies()))) // _SHARE_OF_FREE
-
-    def copies(self) -> list[Path]:
-        """Return the folders of the copies, the least recently used first."""
-        locks = sorted(self.folder.glob(f"*/{_LOCK}"), key=lambda lock: lock.stat().st_mtime)
-        return [lock.parent for lock in locks]
-
-
-@contextmanager
-def cached_copy(
-    store: FeatureStore, feature_sets: Sequence[str], cache: Cache, log: Log
-) -> Iterator[FeatureStore]:
-    """Yield a copy of the complete videos of some feature sets on the local disk, which is kept for later.
-
-    A local store is yielded itself, and so is one that is larger than the cache: it is read at each access.
-
-    Args:
-        log: called with a sentence about what is copied, removed, or not copied.
-
-    Raises:
-        StoreError: the store has no such feature set, or something in it cannot be read.
-    """
-    if isinstance(store.path, Path):
-        yield store
-        return
-    required = {name: _complete_videos(store, name) for name in dict.fromkeys(feature_sets)}
-    size = _required_bytes(required)
-    folder = cache.folder / _key(store, required)
-    if size > cache.limit_bytes:
-        limit = _gib(cache.limit_bytes)
-        log(f"{_gib(size)} of {store.path} is more than the {limit} of --cache; each access reads it there")
-        yield store
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{store_key(store.dataset_name)}.zarr"
-    with (folder / _LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        if (folder / _COMPLETE).is_file():
-            log(f"reading the copy of {store.path} in {folder}")
-        elif not _fill(store, required, path, lock, cache, log):
-            log(f"copies in use leave no room for {_gib(size)} of {store.path}; each access reads it there")
-            yield store
-            return
-        os.utime(folder / _LOCK)
-        yield FeatureStore.open(path)
-
-
-def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], cache: Cache, log: Log) -> bool:
-    """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder, size = path.parent, _required_bytes(required)
-    room = (folder / _COMPLETE).is_file() or _make_room(cache, size, folder, log)
-    if room and not (folder / _COMPLETE).is_file():
-        (folder / _SIZE).write_text(str(size))
-        log(f"copying {_gib(size)} of {store.path} to {folder}, once")
-        copy_store(store, required, path)
-        (folder / _COMPLETE).touch()
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return room
-
-
-def _complete_videos(store: FeatureStore, feature_set: str) -> list[StoredVideo]:
-    store.identity(feature_set)
-    names = [video.name for video in store.dataset.videos]
-    infos = store.layout.map_concurrently(lambda name: store.stored(feature_set, name), names)
-    return [info for info in infos if info is not None]
-
-
-def _required_bytes(required: Required) -> int:
-    return sum(video.bytes for videos in required.values() for video in videos)
-
-
-def _key(store: FeatureStore, required: Required) -> str:
-    """Return a digest of the URL and all metadata of what is required: another content has another copy."""
-    sets = {
-        name: [store.identity(name).as_dict(), [vars(video) for video in videos]]
-        for name, videos in required.items()
-    }
-    values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
-    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _make_room(cache: Cache, size: int, folder: Path, log: Log) -> bool:
-    """Remove the least recently used copies that no process reads; tell whether there is room for `size`."""
-    limit, sizes = cache.limit_bytes, {copy: _size(copy) for copy in cache.copies() if copy != folder}
-    for copy in list(sizes):
-        if sum(sizes.values()) + size <= limit:
-            break
-        with (copy / _LOCK).open("a") as lock:
-            if _try_lock(lock):
-                log(f"removing the copy {copy}, {_gib(sizes.pop(copy))}, to make room")
-                shutil.rmtree(copy)
-    return sum(sizes.values()) + size <= limit
-
-
-def _try_lock(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _size(copy: Path) -> int:
-    return int((copy / _SIZE).read_text()) if (copy / _SIZE).is_file() else 0
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"

@@ -31,15 +31,14 @@ class StoreContents:
 
 def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
     """Return what is complete by its metadata; `readable` also leaves out what has a wrong check sum."""
-    left_out = list[str]()
-    timed = store.layout.timed_videos()
+    left_out, timed = list[str](), store.layout.timed_videos()
     if readable:
         damaged = {video: error for video in timed if (error := _error_of(store.seconds, video))}
         left_out += [f"frames/{video}: {error}" for video, error in damaged.items()]
         timed = [video for video in timed if video not in damaged]
     rows: dict[str, tuple[StoredVideo, ...]] = {}
+    labelled = [video.name for video in store.dataset.videos]
     for feature_set in store.feature_sets():
-        labelled = (video.name for video in store.dataset.videos)
         names = sorted({*store.layout.stored_videos(feature_set), *labelled})
         complete = list[StoredVideo]()
         infos = store.layout.map_concurrently(partial(store.stored, feature_set), names)
@@ -55,11 +54,7 @@ def contents(store: FeatureStore, readable: bool = False) -> StoreContents:
 
 
 def content_digest(store: FeatureStore, complete: StoreContents | None = None) -> str:
-    """Return the SHA-256 of labels, frame times, identities and rows; packing does not change it.
-
-    Args:
-        complete: what to include; without it, all that is complete by the store's metadata.
-    """
+    """Return the SHA-256 of what is complete, labels and identities included; packing does not change it."""
     total = sha256()
     for part in _parts(store, complete or contents(store)):
         total.update(part)
@@ -79,8 +74,8 @@ def _parts(store: FeatureStore, complete: StoreContents) -> Iterator[bytes | mem
         for video in videos:
             yield _json_line(video.video, video.rows, video.channels, video.dtype, video.source_sha256)
             features = store.read(feature_set, video.video, checked=True)
-            values = features.values
-            yield np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data.cast("B")
+            little_endian = features.values.dtype.newbyteorder("<")
+            yield np.ascontiguousarray(features.values, little_endian).data.cast("B")
             yield np.ascontiguousarray(features.frame, "<i4").tobytes()
 
 
@@ -114,15 +109,14 @@ def problems(store: FeatureStore) -> Iterator[tuple[str, str]]:
 
 
 def _wrong_rows(store: FeatureStore, feature_set: str, video: str) -> Iterator[str]:
-    features, where = store.read(feature_set, video), f"{feature_set}/{video}"
+    frame, where = store.read(feature_set, video).frame, f"{feature_set}/{video}"
     try:
         seconds = store.seconds(video)
     except StoreError:
         return  # damaged_nodes reports the frame times
-    last = features.frame[-1]
-    if (np.diff(features.frame) <= 0).any() or features.frame[0] < 0:
+    if (np.diff(frame) <= 0).any() or frame[0] < 0:
         yield f"{where}: frame indices do not increase"
-    if seconds is not None and last >= len(seconds):
-        yield f"{where}: row of frame {last}, but only {len(seconds)} frames were decoded"
+    if seconds is not None and frame[-1] >= len(seconds):
+        yield f"{where}: row of frame {frame[-1]}, but only {len(seconds)} frames were decoded"
     if not store.is_complete(feature_set, video):
         yield f"{where}: made from another file than the stored frames; run `vqafeat extract` again"

@@ -4,7 +4,7 @@ import mmap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, reduce
 from multiprocessing.reduction import DupFd
 from typing import Any, Protocol
 
@@ -93,9 +93,9 @@ class FeatureReader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _StoredFeatures(Sequence[Array]):
-    """The features of some videos of a store, fused, read anew at each access.
+    """The features of some videos of a store, fused, read at each access.
 
-    Held maps of files would keep a descriptor each, of which a process may have as few as 1024.
+    Maps of files that were kept would hold a descriptor each, of which a process may have as few as 1024.
     """
 
     store: FeatureReader
@@ -113,11 +113,9 @@ class _StoredFeatures(Sequence[Array]):
         video = self.videos[row]
         seconds, frame = self.store.seconds(video), self._fused(row).frame
         if seconds is not None and frame[-1] >= len(seconds):
-            raise StoreError(
-                f"video '{video}' has times of {len(seconds)} frames, but its features "
-                f"'{FUSION_SIGN.join(self.feature_sets)}' reach frame {frame[-1]}; extract them again from "
-                "the same file."
-            )
+            features = f"features '{FUSION_SIGN.join(self.feature_sets)}' of video '{video}'"
+            problem = f"reach frame {frame[-1]}, but it has the times of {len(seconds)} frames"
+            raise StoreError(f"{features} {problem}; extract them again from the same file.")
         return None if seconds is None else seconds[frame]
 
     def _fused(self, row: int) -> VideoFeatures:
@@ -126,12 +124,12 @@ class _StoredFeatures(Sequence[Array]):
 
 
 class SharedFeatures(Sequence[Array]):
-    """The features of some videos in one block of memory, which processes that get this at their start map.
+    """The features of some videos in one block of memory, which is mapped by processes started with it.
 
     Args:
         bounds: first frame of each video, and the end of the last.
         block: (bytes,) uint8 memory that is mapped already; without it, new memory.
-        descriptor: of memory that another process allocated.
+        shared: descriptor of memory that another process allocated, as `DupFd` passed it on.
     """
 
     def __init__(
@@ -140,18 +138,18 @@ class SharedFeatures(Sequence[Array]):
         channels: int,
         dtype: np.dtype[Any],
         block: npt.NDArray[np.uint8] | None = None,
-        descriptor: int | None = None,
+        shared: Any = None,
     ) -> None:
         self.layout = (tuple(bounds), channels, dtype)
         if block is None:
             size = bounds[-1] * channels * dtype.itemsize
-            self._descriptor = anonymous_file(size, "vqafeat-features") if descriptor is None else descriptor
+            self._descriptor = anonymous_file(size, "vqafeat-features") if shared is None else shared.detach()
             block = np.frombuffer(mmap.mmap(self._descriptor, size), np.uint8)
         self.block = block
         self._frames = block.view(dtype).reshape(-1, channels)
 
     def __reduce__(self) -> Any:
-        return _map_shared, (*self.layout, DupFd(self._descriptor))
+        return SharedFeatures, (*self.layout, None, DupFd(self._descriptor))
 
     def __len__(self) -> int:
         return len(self.layout[0]) - 1
@@ -163,18 +161,12 @@ class SharedFeatures(Sequence[Array]):
         return self._frames[bounds[row] : bounds[row + 1]]
 
 
-def _map_shared(
-    bounds: tuple[int, ...], channels: int, dtype: np.dtype[Any], descriptor: Any
-) -> SharedFeatures:
-    return SharedFeatures(bounds, channels, dtype, descriptor=descriptor.detach())
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
     """Videos as frame features with their MOS; `dataset[i]` is ((time, channel) float32, mos).
 
-    Features are kept as stored, in memory or read from a store at each access. Each video is read once at
-    the start, so that a damaged store is reported before any training.
+    Features keep their type, in memory or read from a store at each access. Each video is read once at the
+    start, so that a damaged store is reported before any training.
 
     Attributes:
         contents: the content that each video shows; videos of one content share it.
@@ -200,42 +192,37 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
 
     def __post_init__(self) -> None:
         self._check_columns()
-        shapes, dtypes = list[tuple[int, int]](), set[np.dtype[Any]]()
+        lengths, dtype, channels = list[int](), np.dtype(np.float16), 0
         for name, values in zip(self.names, self.features, strict=True):
-            shapes.append(checked_shape(values, name))
-            dtypes.add(values.dtype)
-        channels = shapes[0][1]
-        for name, (_, width) in zip(self.names, shapes, strict=True):
+            length, width = checked_shape(values, name)
+            channels = channels or width
             if width != channels:
                 pair = f"{width} channels, those of '{self.names[0]}' {channels}"
                 raise ArgumentError(f"features of '{name}' have {pair}; all have to agree.")
-        object.__setattr__(self, "lengths", tuple(length for length, _ in shapes))
+            lengths.append(length)
+            dtype = np.promote_types(dtype, values.dtype)
+        object.__setattr__(self, "lengths", tuple(lengths))
         object.__setattr__(self, "channels", channels)
-        object.__setattr__(self, "dtype", max(dtypes, key=lambda dtype: dtype.itemsize))
+        object.__setattr__(self, "dtype", dtype)
 
     def _check_columns(self) -> None:
-        columns = ("names", "contents", "mos", "features")
+        mos, columns = self.mos, ("names", "contents", "mos", "features")
         counts = {column: len(getattr(self, column)) for column in columns}
         if len(set(counts.values())) != 1 or not self.names:
-            raise ArgumentError(
-                "a feature dataset needs one name, content, MOS and feature array a video and at least one "
-                f"video, got {counts}."
-            )
+            rule = "one name, content, MOS and feature array a video and at least one video"
+            raise ArgumentError(f"a feature dataset needs {rule}, got {counts}.")
         if twice := duplicates(self.names):
             count = f"got {min(twice)!r} more than once ({len(twice)} such names)"
             raise ArgumentError(f"names of videos have to be unique, {count}.")
-        mos = self.mos
         if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
-            actual = f"{mos.dtype} {mos.shape}: {mos[:3]} …"
-            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {actual}")
+            value = f"{mos.dtype} {mos.shape}: {mos[:3]} …"
+            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {value}")
         if not len(self.dataset_of):
-            object.__setattr__(self, "dataset_of", np.zeros(len(self.names), np.intp))
-        numbers = range(len(self.dataset_names))
-        if self.dataset_of.shape != self.mos.shape or not np.isin(self.dataset_of, numbers).all():
-            raise ArgumentError(
-                f"dataset_of has shape {self.dataset_of.shape} and values up to {self.dataset_of.max()}; it "
-                f"needs one number for each of {len(self.names)} videos, 0 to {numbers[-1]}."
-            )
+            object.__setattr__(self, "dataset_of", np.zeros(len(mos), np.intp))
+        numbers, last = self.dataset_of, len(self.dataset_names) - 1
+        if numbers.shape != mos.shape or not np.isin(numbers, range(last + 1)).all():
+            value = f"dataset_of has shape {numbers.shape} and values up to {numbers.max()}"
+            raise ArgumentError(f"{value}; it needs one number a video, {len(mos)} in all, 0 to {last}.")
 
     @property
     def lazy(self) -> bool:
@@ -293,10 +280,11 @@ def only_feature_sets(store: FeatureReader) -> str:
     """Return the only feature set that all data sets of a store have; refuse several, and none."""
     names = store.feature_sets()
     if len(names) != 1:
+        holds = ", ".join(names) or "(none)"
         common = " in common" if len(store.datasets) > 1 else ""
+        hint = "name one, or several joined by +, with --features"
         raise StoreError(
-            f"the store of '{store.dataset.name}' holds the feature sets "
-            f"{', '.join(names) or '(none)'}{common}; name one, or several joined by +, with --features."
+            f"the store of '{store.dataset.name}' holds the feature sets {holds}{common}; {hint}."
         )
     return names[0]
 
@@ -304,21 +292,18 @@ def only_feature_sets(store: FeatureReader) -> str:
 def fuse(parts: Sequence[VideoFeatures], name: str) -> VideoFeatures:
     """Join the channels of several feature sets of one video at the decoded frames that all of them have.
 
-    Li et al. (TCSVT 2022) join spatial and motion features this way, at the motion features' own frame
-    indices; a frame that a short video's motion features repeat is repeated. The result is float16 where all
-    parts are, else float32.
+    Li et al. (TCSVT 2022) join spatial and motion features this way, at the frames of the motion features; a
+    frame that these repeat in a short video is repeated. The result is float16 if all parts are.
     """
     if len(parts) == 1:
         return parts[0]
-    shared = parts[0].frame
-    for part in parts[1:]:
-        shared = np.intersect1d(shared, part.frame)
+    frames = [part.frame for part in parts]
+    shared = reduce(np.intersect1d, frames)
     if len(shared) == 0:
-        frames = [part.frame for part in parts]
         spans = ", ".join(f"{len(frame)} rows at frames {frame[0]}–{frame[-1]}" for frame in frames)
         problem = f"the feature sets to be joined share no decoded frame ({spans})"
         raise StoreError(f"video '{name}': {problem}; extract them by frame rules that meet.")
-    rows = max((part.frame[np.isin(part.frame, shared)] for part in parts), key=len)
+    rows = max((frame[np.isin(frame, shared)] for frame in frames), key=len)
     values = [part.values[np.searchsorted(part.frame, rows)] for part in parts]
     return VideoFeatures(np.concatenate(values, axis=1), rows)
 
@@ -337,22 +322,19 @@ def load_features(
 
     Args:
         feature_sets: for example `resnet50` or `resnet50+slowfast-fast`; empty for the only one.
-        rows: positions in the data set; without it every video, all of which have to be complete.
-
-    Raises:
-        StoreError: a video is not complete in one of the feature sets, or a file of the store is damaged.
+        rows: positions in the data set, without which all videos are taken; each has to be complete.
     """
     feature_sets = feature_sets or only_feature_sets(store)
     rows = range(len(store.dataset.videos)) if rows is None else rows
-    missing = sorted(set(rows) - set(complete_rows(store, feature_sets)))
-    if missing:
-        first = ", ".join(store.dataset.videos[row].name for row in missing[:3])
+    dataset = store.dataset
+    if missing := sorted(set(rows) - set(complete_rows(store, feature_sets))):
+        first = ", ".join(dataset.videos[row].name for row in missing[:3])
         raise StoreError(
-            f"{len(missing)} of {len(rows)} videos of '{store.dataset.name}' have no complete features "
-            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {store.dataset.name}` again, "
+            f"{len(missing)} of {len(rows)} videos of '{dataset.name}' have no complete features "
+            f"'{feature_sets}' (first: {first}); run `vqafeat extract --dataset {dataset.name}` again, "
             "or fit on the complete ones with --skip-missing."
         )
-    videos = [store.dataset.videos[row] for row in rows]
+    videos = [dataset.videos[row] for row in rows]
     names = tuple(video.name for video in videos)
     features = _StoredFeatures(store, split_feature_sets(feature_sets), names)
     return FeatureDataset(

@@ -1,8 +1,8 @@
 """Who may write to a store: one run at a time, with its worker processes.
 
-There are two lock files next to the store. A run holds the first one exclusively. Its worker processes share
-the second one, each until it ends, so that a run after a killed one knows when the last worker has ended. The
-system releases both with the process that holds them; content and age of the files mean nothing.
+There are two lock files next to a local store. A run holds the first one exclusively. Its worker processes
+share the second one until they end, so that the run after a killed one waits for the last worker. The system
+releases both with the process that holds them; content and age of the files mean nothing.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from vqafeat.errors import StoreError
 from vqafeat.remote import StorePath, translate_network_errors
@@ -27,28 +27,20 @@ _POLL_SECONDS = 0.05
 
 @contextmanager
 def exclusive_lock(store: StorePath) -> Iterator[None]:
-    """Lock a store against all other runs, once the workers of a killed one have ended.
-
-    Raises:
-        StoreError: another process is writing to it, or it cannot be written to.
-    """
+    """Lock a store against all other runs, once the workers of a killed one have ended."""
     if not isinstance(store, Path):
         with _lock_object(store):
             yield
         return
-    with _lock_file(store, ".lock", fcntl.LOCK_EX, 0.0):
-        with wait_for_workers(store):
+    with _lock_file(store, ".lock", fcntl.LOCK_EX):
+        with _workers_kept_out(store):
             pass
         yield
 
 
 @contextmanager
 def worker_lock(store: StorePath) -> Iterator[None]:
-    """Mark this process as a worker of the run that holds the store.
-
-    Raises:
-        StoreError: another run is just beginning, or the store cannot be written to.
-    """
+    """Mark this process as a worker of the run that holds the store."""
     if not isinstance(store, Path):
         yield  # an object appears whole or not at all
         return
@@ -57,8 +49,7 @@ def worker_lock(store: StorePath) -> Iterator[None]:
 
 
 @contextmanager
-def wait_for_workers(store: Path) -> Iterator[None]:
-    """Wait until no process holds `worker_lock`, and keep out new ones."""
+def _workers_kept_out(store: Path) -> Iterator[None]:
     with _lock_file(store, ".writers.lock", fcntl.LOCK_EX, _ORPHANS_SECONDS):
         yield
 
@@ -72,15 +63,15 @@ def remove_partial_files(store: StorePath) -> None:
 
 
 def remove_partial_files_after_workers(store: StorePath) -> None:
-    """Remove them once this run's workers have ended; if one outlasts the timeout, the next run does it."""
+    """Remove partial files once the workers have ended; if one outlasts the timeout, the next run does it."""
     if isinstance(store, Path):
-        with suppress(StoreError), wait_for_workers(store):
+        with suppress(StoreError), _workers_kept_out(store):
             remove_partial_files(store)
 
 
 @contextmanager
 def translate_write_errors(store: StorePath) -> Iterator[None]:
-    """Raise a `StoreError` in one sentence where the system refuses to write (read-only, full, no locks)."""
+    """Raise a `StoreError` where the system refuses to write (read-only, full, no locks)."""
     try:
         yield
     except OSError as error:
@@ -109,23 +100,24 @@ def _lock_object(path: "UPath") -> Iterator[None]:
 
 
 @contextmanager
-def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float) -> Iterator[None]:
+def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float = 0.0) -> Iterator[None]:
     with translate_write_errors(store):
         file = store.with_suffix(suffix).open("w")
     with file:
         deadline = time.monotonic() + timeout_seconds
-        while not _try_lock(file.fileno(), kind, store):
-            if time.monotonic() >= deadline:
-                next_step = "wait for it, or choose another --store"
-                raise StoreError(f"another process is writing to '{store}'; {next_step}.")
-            time.sleep(_POLL_SECONDS)
+        with translate_write_errors(store):
+            while not try_lock(file, kind):
+                if time.monotonic() >= deadline:
+                    next_step = "wait for it, or choose another --store"
+                    raise StoreError(f"another process is writing to '{store}'; {next_step}.")
+                time.sleep(_POLL_SECONDS)
         yield
 
 
-def _try_lock(descriptor: int, kind: int, store: Path) -> bool:
-    with translate_write_errors(store):
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+def try_lock(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file, unless another process holds it; tell whether it is locked now."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,6 +1,4 @@
-"""Pack a finished store into one sharded array a feature set, and unpack it; the result is read and compared
-before anything is replaced.
-"""
+"""Packing of a store into one sharded array a feature set, and unpacking; the result is compared first."""
 
 import json
 import os
@@ -30,8 +28,8 @@ from vqafeat.store.types import FrameTable
 from vqafeat.store.zarr_io import ARRAY_OPTIONS, failure_log_path, open_root, store_key
 
 SHARD_BYTES = 64 << 20
-CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read takes little besides them
-SHORT_CHUNK_BYTES = 16 << 10  # of frame indices and times, which are a thousandth of that
+CHUNK_BYTES = 256 << 10  # small against a video's rows, so that a read fetches few bytes of other videos
+SHORT_CHUNK_BYTES = 16 << 10  # for frame indices and times, which are a thousandth of the rows
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class PackResult:
     """A store that was packed or unpacked.
 
     Attributes:
-        path: of the result.
-        digest: its content digest, the same before and after.
+        digest: content digest, the same before and after.
         videos: number of complete entries over all feature sets.
         left_out: one sentence for each video that was not complete.
         unchanged: the store already had the layout.
@@ -51,12 +48,6 @@ class PackResult:
     videos: int
     left_out: tuple[str, ...] = ()
     unchanged: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.digest) != 64 or self.videos < 0:
-            raise ArgumentError(
-                f"a store has a digest of 64 digits and 0 videos or more, not '{self.digest}', {self.videos}."
-            )
 
 
 def pack_store(
@@ -108,11 +99,9 @@ def _convert(
         if out is None and isinstance(store.layout, layout):
             return PackResult(path, content_digest(store, complete), videos, complete.left_out, True)
         if complete.left_out and not skip_missing:
-            raise StoreError(
-                f"{len(complete.left_out)} entries of '{path}' are not whole (first: "
-                f"{complete.left_out[0]}); run `vqafeat extract` again, or leave them out with "
-                "--skip-missing."
-            )
+            count, first = len(complete.left_out), complete.left_out[0]
+            hint = "run `vqafeat extract` again, or leave them out with --skip-missing"
+            raise StoreError(f"{count} entries of '{path}' are not whole (first: {first}); {hint}.")
         with _write_to(path, out) if out is not None else _replace_in_place(path) as target:
             digest = content_digest(store, complete)
             if layout is PackedLayout:
@@ -120,10 +109,8 @@ def _convert(
             else:
                 _write_plain(store, complete, target)
             if content_digest(FeatureStore.open(target)) != digest:
-                raise StoreError(
-                    f"'{target}' does not hold what '{path}' does, which stays as it is; is the disk sound? "
-                    "Run it again."
-                )
+                problem = f"'{target}' does not hold what '{path}' does, which stays as it is"
+                raise StoreError(f"{problem}; check the disk, and run the command again.")
     return PackResult(out or path, digest, videos, complete.left_out)
 
 
@@ -131,14 +118,14 @@ def _convert(
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
     """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
     if not isinstance(path, Path):
-        reason = "is in an object store, where nothing can be replaced at once"
-        raise StoreError(f"'{path}' {reason}; choose another --out.")
+        problem = "is in an object store, where nothing can be replaced at once"
+        raise StoreError(f"'{path}' {problem}; choose another --out.")
     new, old = (path.with_name(f"{path.name}.{age}") for age in ("new", "old"))
     for leftover in (new, old):
         if leftover.exists():
             remove_tree(leftover)
     yield new
-    os.sync()  # all of the new is on disk before any of the old is deleted, in case the machine stops
+    os.sync()  # the new store is on disk before the old one is deleted, in case the machine stops
     path.rename(old)
     new.rename(path)
     remove_tree(old)
@@ -158,10 +145,9 @@ def _write_to(path: StorePath, out: StorePath) -> Iterator[StorePath]:
 def _write_plain(store: FeatureStore, complete: StoreContents, target: StorePath) -> None:
     copy = FeatureStore.create(target, store.dataset)
     for name in complete.timed:
-        seconds, source = store.seconds(name), store.source(name)
-        assert seconds is not None
+        source = store.source(name)
         assert source is not None
-        copy.write_frames(name, FrameTable(seconds, source))
+        copy.write_frames(name, FrameTable(store.layout.seconds(name), source))
     for feature_set, videos in complete.rows.items():
         copy.add_feature_set(feature_set, store.identity(feature_set))
         for video in videos:
@@ -174,12 +160,8 @@ class _Packer:
 
     def __init__(self, store: FeatureStore, target: StorePath, shard_bytes: int) -> None:
         self._store, self._shard_bytes = store, shard_bytes
-        attributes = {
-            "schema_version": PackedLayout.schema_version,
-            "dataset": store.dataset.name,
-            "manifest_digest": store.dataset.digest,
-        }
-        self._root = open_root(target, "w-", attributes)
+        attributes = {"dataset": store.dataset.name, "manifest_digest": store.dataset.digest}
+        self._root = open_root(target, "w-", {"schema_version": PackedLayout.schema_version, **attributes})
 
     def write(self, complete: StoreContents, digest: str) -> None:
         """Write labels, frame times and all feature sets, with one shard of an array in memory at a time."""
@@ -199,14 +181,13 @@ class _Packer:
 
     def _write_times(self, names: Sequence[str]) -> None:
         self._root.create_group("frames")
-        rows = list[int]()
-        with self._sharded("frames/seconds", np.dtype(np.float64), ()) as array:
-            for name in names:
-                seconds = self._store.seconds(name)
-                assert seconds is not None
-                array.append(seconds)
-                rows.append(len(seconds))
-        starts = list(accumulate(rows[:-1], initial=0)) if rows else []
+        array, rows = self._sharded("frames/seconds", np.float64), list[int]()
+        for name in names:
+            seconds = self._store.layout.seconds(name)
+            array.append(seconds)
+            rows.append(len(seconds))
+        array.flush()
+        starts = [*accumulate(rows, initial=0)][:-1]
         sources = [self._store.source(name) for name in names]
         self._write_table("frames", {"video": list(names), "start": starts, "rows": rows, "source": sources})
 
@@ -219,25 +200,20 @@ class _Packer:
             starts.append(ends[video.dtype])
             ends[video.dtype] += video.rows
         for dtype in sorted(ends):
-            with (
-                self._sharded(f"{key}/{dtype}/values", np.dtype(dtype), (identity.channels,)) as values,
-                self._sharded(f"{key}/{dtype}/frame", np.dtype(np.int32), ()) as frame,
-            ):
-                for name in [video.video for video in videos if video.dtype == dtype]:
-                    features = self._store.read(feature_set, name, checked=True)
-                    values.append(features.values)
-                    frame.append(features.frame)
+            values = self._sharded(f"{key}/{dtype}/values", dtype, identity.channels)
+            frame = self._sharded(f"{key}/{dtype}/frame", np.int32)
+            for name in [video.video for video in videos if video.dtype == dtype]:
+                features = self._store.read(feature_set, name, checked=True)
+                values.append(features.values)
+                frame.append(features.frame)
+            values.flush()
+            frame.flush()
         names = ("video", "rows", "dtype", "source_sha256")
         columns = {name: [getattr(video, name) for video in videos] for name in names}
         self._write_table(key, {**columns, "start": starts})
 
-    @contextmanager
-    def _sharded(
-        self, key: str, dtype: np.dtype[Any], row_shape: tuple[int, ...]
-    ) -> "Iterator[_ShardWriter]":
-        writer = _ShardWriter(self._root, key, dtype, row_shape, self._shard_bytes)
-        yield writer
-        writer.flush()
+    def _sharded(self, key: str, dtype: npt.DTypeLike, *row_shape: int) -> "_ShardWriter":
+        return _ShardWriter(self._root, key, np.dtype(dtype), row_shape, self._shard_bytes)
 
     def _write_table(self, key: str, columns: dict[str, list[Any]]) -> None:
         self._write_small(f"{key}/{TABLE}", np.frombuffer(json.dumps(columns).encode(), np.uint8))
@@ -258,9 +234,8 @@ class _ShardWriter:
     ) -> None:
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
-            raise ArgumentError(
-                f"--shard-size {shard_bytes} bytes holds no row of '{key}', which has {row_bytes}; give more."
-            )
+            value = f"--shard-size {shard_bytes} bytes holds no row of '{key}'"
+            raise ArgumentError(f"{value}, which has {row_bytes}; give more.")
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
         shard_rows = shard_bytes // row_bytes // chunk_rows * chunk_rows
         self._array = root.create_array(
@@ -276,7 +251,7 @@ class _ShardWriter:
         self._filled = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> None:
-        """Add rows after the last."""
+        """Add rows after the last one."""
         while len(rows):
             part = rows[: len(self._buffer) - self._filled]
             self._buffer[self._filled : self._filled + len(part)] = part

@@ -23,7 +23,7 @@ from vqafeat.store.zarr_io import (
 
 
 class PlainLayout:
-    """Reads and writes the nodes of each video, always anew, since another process may be writing."""
+    """Reads and writes the nodes of each video, without a cache, since another process may be writing."""
 
     name, schema_version = "plain", 1
 

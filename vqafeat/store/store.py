@@ -6,10 +6,10 @@
       features/<feature set>/    attrs: the identity
         <video>/                 values (N, D) float16 or float32, frame (N,) int32; attrs: complete, digest
 
-This is the plain layout (`plain.py`), which is written to: each array is one uncompressed chunk followed by
-its CRC-32C, written at once; a video counts only if its `complete` attribute, written last, is present. A
-local store is read by mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout
-(`packed.py`), which is read by the same methods.
+This is the plain layout (`plain.py`), which can be written to. Each array is one uncompressed chunk with its
+CRC-32C; a video counts only if its `complete` attribute, written last, is present. A local store is read by
+mapping the chunk files. `vqafeat pack` turns a finished store into the packed layout (`packed.py`), which is
+read by the same methods.
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,8 @@ Layout = PlainLayout | PackedLayout
 # a vqafeat that does not know a layout refuses its schema version
 _LAYOUTS: dict[Any, type[Layout]] = {layout.schema_version: layout for layout in (PlainLayout, PackedLayout)}
 _LABEL_TOLERANCE = 1e-3  # label lists of one data set differ by rounding
+_LABEL_ATTRIBUTES = ("title", "score_name", "mos_range", "scale", "label_list")
+_LABEL_COLUMNS = {"video": "name", "mos": "mos", "content": "content", "split": "split"}  # → field of `Video`
 
 
 class FeatureStore:
@@ -59,11 +61,9 @@ class FeatureStore:
             root = _open_root(path, "r+" if writable else "r")
         schema = root.attrs.get("schema_version")
         if schema not in _LAYOUTS:
-            known = " and ".join(map(str, _LAYOUTS))
-            raise StoreError(
-                f"'{path}' has schema version {schema}, this vqafeat reads {known}; extract it again or use "
-                "the matching version."
-            )
+            known = f"this vqafeat reads {' and '.join(map(str, _LAYOUTS))}"
+            hint = "extract it again or use the matching version"
+            raise StoreError(f"'{path}' has schema version {schema}, {known}; {hint}.")
         store = cls(path, root, _LAYOUTS[schema](path, root))
         if writable:
             store._plain()
@@ -80,19 +80,16 @@ class FeatureStore:
         with translate_network_errors(path):
             exists = (path / "zarr.json").is_file()
         if not exists:
+            attributes = {"dataset": dataset.name, "manifest_digest": ""}
             with translate_write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-            # locked, since a second run would overwrite what the first has begun
+            # locked, so that of two runs that begin together one makes it and the other opens it
             with exclusive_lock(path), translate_write_errors(path):
-                if not (path / "zarr.json").is_file():
-                    schema = {"schema_version": PlainLayout.schema_version}
-                    open_root(path, "a", {**schema, "dataset": dataset.name, "manifest_digest": ""})
+                open_root(path, "a", {"schema_version": PlainLayout.schema_version, **attributes})
         store = cls.open(path, writable=True)
         if store.dataset_name != dataset.name:
-            raise StoreError(
-                f"'{path}' holds the data set '{store.dataset_name}', not '{dataset.name}'; choose another "
-                "--store."
-            )
+            holds = f"holds the data set '{store.dataset_name}', not '{dataset.name}'"
+            raise StoreError(f"'{path}' {holds}; choose another --store.")
         if store._root.attrs["manifest_digest"] != dataset.digest or not store.layout.labels():
             store._renew_labels(dataset)
         return store
@@ -121,19 +118,14 @@ class FeatureStore:
         """The data set with its labels as they were last written; videos have no path."""
         labels = self.layout.labels()
         if not labels:
-            raise StoreError(
-                f"the labels in '{self.path}' are missing or damaged; run `vqafeat extract` or `vqafeat "
-                "import` again to renew them."
-            )
-        columns = [labels["columns"][name] for name in ("video", "mos", "content", "split")]
+            problem = f"the labels in '{self.path}' are missing or damaged"
+            raise StoreError(f"{problem}; run `vqafeat extract` or `vqafeat import` again to renew them.")
+        columns = [labels["columns"][name] for name in _LABEL_COLUMNS]
+        attributes = {name: labels[name] for name in _LABEL_ATTRIBUTES}
         return Dataset(
             name=self.dataset_name,
-            title=labels["title"],
-            score_name=labels["score_name"],
-            mos_range=tuple(labels["mos_range"]),
+            **{**attributes, "mos_range": tuple(attributes["mos_range"])},
             videos=tuple(Video(*row) for row in zip(*columns, strict=True)),
-            scale=labels["scale"],
-            label_list=labels["label_list"],
             digest=str(self._root.attrs["manifest_digest"]),
             stored_permutations=self.layout.permutations(),
         )
@@ -185,19 +177,12 @@ class FeatureStore:
         values = self.layout.identity(feature_set)
         if values is None:
             known = ", ".join(self.feature_sets()) or "none yet"
-            raise StoreError(
-                f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); make it with "
-                "`vqafeat extract --backbone`, or, if it was there, run `vqafeat verify`."
-            )
+            hint = "make it with `vqafeat extract --backbone`, or, if it was there, run `vqafeat verify`"
+            raise StoreError(f"feature set '{feature_set}' is not in '{self.path}' (there: {known}); {hint}.")
         return FeatureSetIdentity.from_dict(values)
 
     def add_feature_set(self, feature_set: str, identity: FeatureSetIdentity) -> None:
-        """Create a feature set, unless it exists with the same identity.
-
-        Raises:
-            IdentityError: it exists with another identity; both are in the message.
-            StoreError: the store is packed.
-        """
+        """Create a feature set, unless it exists; another identity is an `IdentityError` with both."""
         folder = self.path / "features" / store_key(feature_set)
         if (folder / "zarr.json").is_file():
             stored = self.identity(feature_set)
@@ -255,22 +240,16 @@ class FeatureStore:
     def write_features(
         self, feature_set: str, video: str, features: VideoFeatures, source_sha256: str
     ) -> None:
-        """Store the rows of a video, the mark of completeness last.
-
-        Raises:
-            StoreError: they are not finite, their number of channels is another, or the store is packed.
-        """
+        """Store the rows of a video, the mark of completeness last; they have to be finite."""
         layout, channels = self._plain(), self.identity(feature_set).channels
-        if features.values.shape[1] != channels:
+        width, dtype = features.values.shape[1], features.values.dtype
+        if width != channels:
             raise StoreError(
-                f"video '{video}' has {features.values.shape[1]} channels, feature set '{feature_set}' has "
-                f"{channels}."
+                f"video '{video}' has {width} channels, feature set '{feature_set}' has {channels}."
             )
         if not features.finite:
-            raise StoreError(
-                f"features '{feature_set}' of video '{video}' are not finite as {features.values.dtype}; "
-                "store them with --dtype float32, or check the network's weights."
-            )
+            hint = "store them with --dtype float32, or check the network's weights"
+            raise StoreError(f"features '{feature_set}' of '{video}' are not finite as {dtype}; {hint}.")
         layout.write_features(feature_set, video, features, source_sha256)
 
     def read(self, feature_set: str, video: str, checked: bool = False) -> VideoFeatures:
@@ -285,10 +264,8 @@ class FeatureStore:
         info = self.layout.stored(feature_set, video)
         if info is None:
             self.identity(feature_set)
-            raise StoreError(
-                f"video '{video}' is not complete in feature set '{feature_set}' of '{self.path}'; run "
-                "`vqafeat extract` again."
-            )
+            where = f"feature set '{feature_set}' of '{self.path}'"
+            raise StoreError(f"video '{video}' is not complete in {where}; run `vqafeat extract` again.")
         with translate_network_errors(self.path):
             return self.layout.read(feature_set, info, checked)
 
@@ -298,10 +275,8 @@ class FeatureStore:
 
     def _plain(self) -> PlainLayout:
         if not isinstance(self.layout, PlainLayout):
-            raise StoreError(
-                f"'{self.path}' is packed, and nothing can be written to it; run `vqafeat unpack "
-                f"{self.path}` first."
-            )
+            hint = f"run `vqafeat unpack {self.path}` first"
+            raise StoreError(f"'{self.path}' is packed, and nothing can be written to it; {hint}.")
         return self.layout
 
 
@@ -314,34 +289,23 @@ def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
     if not (path / "zarr.json").is_file():
         if path.with_name(f"{path.name}.old").exists():
             raise StoreError(
-                f"no feature store at '{path}': packing it was stopped, and it is next to it as "
-                f"'{path.name}.old'; run `vqafeat pack` or `vqafeat unpack` again."
+                f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'; run "
+                "`vqafeat pack` or `vqafeat unpack` again."
             )
-        near = sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))
-        hint = f"there are {', '.join(near)}" if near else "there is none in that folder"
-        raise StoreError(
-            f"no feature store at '{path}' ({hint}); make one with `vqafeat extract --dataset NAME` or name "
-            "its folder with --store."
-        )
+        near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
+        hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
+        raise StoreError(f"no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:
-        message = f"'{path / 'zarr.json'}' is damaged ({error}); extract the store again."
-        raise StoreError(message) from error
+        problem = f"'{path / 'zarr.json'}' is damaged ({error})"
+        raise StoreError(f"{problem}; extract the store again.") from error
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:
     """Return what a store keeps of a data set's rows, as JSON values."""
-    return {
-        "title": dataset.title,
-        "score_name": dataset.score_name,
-        "mos_range": list(dataset.mos_range),
-        "scale": dataset.scale,
-        "label_list": dataset.label_list,
-        "columns": {
-            "video": [video.name for video in dataset.videos],
-            "mos": [video.mos for video in dataset.videos],
-            "content": [video.content for video in dataset.videos],
-            "split": [video.split for video in dataset.videos],
-        },
+    attributes = {name: getattr(dataset, name) for name in _LABEL_ATTRIBUTES}
+    columns = {
+        name: [getattr(video, field) for video in dataset.videos] for name, field in _LABEL_COLUMNS.items()
     }
+    return {**attributes, "mos_range": list(dataset.mos_range), "columns": columns}

@@ -37,8 +37,8 @@ class FeatureSetIdentity:
 
     def __post_init__(self) -> None:
         if self.channels < 1:
-            problem = f"channels of feature set '{self.network}' is {self.channels}"
-            raise ArgumentError(f"{problem}; it has to be at least 1.")
+            value = f"channels of feature set '{self.network}' is {self.channels}"
+            raise ArgumentError(f"{value}; it has to be at least 1.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the identity as JSON values."""
@@ -50,7 +50,7 @@ class FeatureSetIdentity:
         return cls(**{**values, "taps": tuple(values["taps"])})
 
     def compared(self) -> dict[str, Any]:
-        """Return the fields that decide whether two identities are the same."""
+        """Return the fields that decide whether two identities are the same, as JSON values."""
         values = self.as_dict()
         return {item.name: values[item.name] for item in fields(self) if item.compare}
 
@@ -59,9 +59,10 @@ class FeatureSetIdentity:
         return sha256(json.dumps(self.compared(), sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: "FeatureSetIdentity") -> str:
-        """Name each compared field in which `other` differs, with both values."""
-        pairs = zip(self.compared().items(), other.compared().values(), strict=True)
-        return "; ".join(f"{name}: {old!r} against {new!r}" for (name, old), new in pairs if old != new)
+        """Return the compared fields in which `other` differs, with both values."""
+        values, others = self.compared(), other.compared()
+        different = [name for name in values if values[name] != others[name]]
+        return "; ".join(f"{name}: {values[name]!r} against {others[name]!r}" for name in different)
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,15 @@ class FrameTable:
     def __post_init__(self) -> None:
         seconds = self.seconds
         if seconds.ndim != 1 or seconds.dtype != np.float64 or len(seconds) == 0:
-            info = f"{seconds.dtype} {seconds.shape}"
-            raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {info}.")
+            value = f"{seconds.dtype} {seconds.shape}"
+            raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {value}.")
         if "sha256" not in self.source:
             raise ArgumentError("source has to hold the file's 'sha256'.")
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """Metadata of a video's rows in one feature set.
-
-    Attributes:
-        source_sha256: digest of the video file; empty if it is not known.
-    """
+    """Metadata of a video's rows in one feature set; `source_sha256` is empty if its file is not known."""
 
     video: str
     rows: int
@@ -132,9 +129,8 @@ class StoredVideo:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.channels < 1 or self.dtype not in _DTYPES:
             raise StoreError(
-                f"video '{self.video}' is stored with {self.rows} rows of {self.channels} channels as "
-                f"'{self.dtype}'; at least one of each and {' or '.join(_DTYPES)} are possible, so its "
-                "metadata is damaged: extract it again."
+                f"metadata of video '{self.video}' are damaged: {self.rows} rows of {self.channels} channels "
+                f"as '{self.dtype}'; extract it again."
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Batches without padding, in memory that is used again, prepared ahead where that pays."""
+"""Batches of videos without padding, in memory that is used again."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +15,8 @@ from vqafeat.errors import ArgumentError
 from vqafeat.store.features import FeatureDataset, FrameSelector, all_frames, as_tensor, take
 
 PREPARED_AHEAD = 2
-# floats left free behind each frame, one cache line: it spreads rows over all lines, while rows a power of
-# two apart share a few, which makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
+# floats left free behind each frame, one cache line: rows a power of two apart share few cache lines, which
+# makes the gradient of an FC's weights over 4096 channels take 1.5 times as long
 GAP = 16
 
 
@@ -25,9 +25,9 @@ class Batch:
     """Several videos' frames, one after another, without padding.
 
     Attributes:
-        frames: (total frames, channel) float32; valid until the next batch of a `Batcher` with this memory.
-        lengths: (batch,) int64, frames of each video; they add up to the total.
-        rows: the videos, as positions in the `FeatureDataset`.
+        frames: (total frames, channel) float32; valid until the next batch of the `Batcher`.
+        lengths: (batch,) int64, frames of each video.
+        rows: positions of the videos in the `FeatureDataset`.
     """
 
     frames: Tensor
@@ -44,9 +44,9 @@ class Batch:
 
 
 class Batcher:
-    """Makes batches of `data`; each reuses the memory of an earlier one, which saves a quarter of the time.
+    """Makes batches in memory that is used again, which saves a quarter of the time.
 
-    Features that are read from a store at each access, or go to a GPU, are prepared ahead by a thread.
+    A thread prepares batches ahead where features are read from a store at each access, or go to a GPU.
     """
 
     def __init__(self, data: FeatureDataset, device: str = "cpu") -> None:
@@ -64,13 +64,13 @@ class Batcher:
         self._blocks = cycle(range(blocks))
 
     def taking(self, frame_indices: FrameSelector) -> "Batcher":
-        """Return a batcher of these frames of each video; it shares this one's memory."""
+        """Return a batcher of the selected frames; it shares this one's memory."""
         other = copy(self)
         other._selector = frame_indices
         return other
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return the frames of the videos in `rows`, one video after another."""
+        """Return the frames of some videos, one video after another."""
         selected = [self._selector(row) for row in rows]
         lengths = [
             self.data.lengths[row] if taken is None else len(taken)
@@ -110,8 +110,9 @@ def chunks(rows: Sequence[int], size: int) -> list[Sequence[int]]:
 def bucketed(
     order: Sequence[int], lengths: Sequence[int], size: int, windows: int, generator: torch.Generator
 ) -> list[Sequence[int]]:
-    """Return `order` in groups of `size` with similar lengths: `windows` groups' worth at a time is sorted by
-    length, the groups are then shuffled. One window leaves the order as it is.
+    """Return `order` in shuffled groups of `size`, sorted by length within `windows` groups' worth each.
+
+    One window leaves the order as it is.
     """
     if windows == 1:
         return chunks(order, size)

@@ -1,33 +1,29 @@
 """Calibration: from a head's output to a score on the labels' scale.
 
-A head ranks videos; how far its output is from the labels is left to the loss, the number of epochs and the
-weights that it started from. Every score that is printed is therefore taken through a straight line that was
-fitted on the videos that chose the head's epoch:
+Training fixes a head's order of videos, but not the scale of its output. A score is therefore
 
-    score = clip(slope · output + offset, smallest label, largest label)
+    score = clip(slope · output + offset, smallest label, largest label),
 
-The line is a mean of two: the output as it is, and the least squares line with its slope times n / (n + 5)
-for n videos, since few videos overstate it, and at least a tenth of the quotient of the standard deviations
-of labels and outputs, so that a head's order of videos is kept. The share of the output is the one with the
-least squared error where each video is scored by the line of the others (Breiman, *Stacked Regressions*,
-1996): 0 for outputs on another scale, near 1 for outputs that are on the labels' scale already. Where the
-loss brings outputs to the labels' scale, it is computed as if 5 more videos were scored rightly by the output
-and a standard deviation off by the line, so that a handful of videos does not undo a head that is right. Test
-videos never take part. A straight line is as good on held-out videos as a logistic (tests/bench/RESULTS.md),
-and needs fewer of them.
+a line that is fitted on the videos that selected the head's epoch, never on test videos. It is a mean of two
+lines. One is the output itself. The other is the least squares line, with its slope times n / (n + 5) for n
+videos, since few videos overstate it, and at least a tenth of the ratio of the standard deviations of labels
+and outputs, so that the order is kept. The output's share has the least squared error where each video is
+scored by the line of the others (Breiman, *Stacked Regressions*, 1996). Where the loss brings outputs to the
+labels' scale, it is computed as if the output scored 5 more videos rightly and the line missed them by a
+standard deviation. A logistic is no better on held-out videos (tests/bench/RESULTS.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vqafeat.errors import ArgumentError, WeightsError
 from vqafeat.io import write_json
+from vqafeat.schema import parse
 from vqafeat.training.results import CALIBRATION, numbered_notes, read_json
 from vqafeat.training.run_config import RunConfig
 
@@ -44,9 +40,9 @@ class Calibration:
 
     Attributes:
         low, high: range of the labels, which limits the scores.
-        part: that the line was fitted on, "validation" or "train".
-        videos: in that part.
-        note: what a reader should know; empty where there is nothing.
+        part: part that the line was fitted on, "validation" or "train".
+        videos: number of videos in that part.
+        note: a warning for readers, or empty.
     """
 
     slope: float
@@ -62,7 +58,7 @@ class Calibration:
         if not finite or self.slope < 0 or self.low > self.high:
             raise ArgumentError(
                 f"calibration {self.slope} · output + {self.offset} between {self.low} and {self.high}: the "
-                "slope has to be at least 0, the range in order, and all of them finite."
+                "slope has to be at least 0, the range in order, and all numbers finite."
             )
 
     def scores(self, outputs: ArrayLike) -> NDArray[np.float64]:
@@ -78,24 +74,20 @@ def fit_calibration(
     part: str,
     on_label_scale: bool = False,
 ) -> Calibration:
-    """Fit the line from the (video,) outputs of a head to (video,) labels, as the module's docstring says.
+    """Return the line from (video,) outputs of a head to (video,) labels, as this module's docstring says.
 
     Args:
-        outputs, mos: of the videos of `part`; outputs that are not finite are left out.
-        mos_range: smallest and largest label of the data set.
-        part: "validation" or "train".
+        outputs, mos: outputs and labels of the videos of `part`; those without a finite output are left out.
         on_label_scale: whether the loss brings outputs to the labels' scale.
     """
     x, y = np.asarray(outputs, dtype=np.float64), np.asarray(mos, dtype=np.float64)
-    kept = np.isfinite(x)
-    x, y = x[kept], y[kept]
-    if same := _what_is_equal(x, y, part):
-        if on_label_scale:
-            note = f"{same}, so the head's output is taken as it is"
-            return Calibration(1.0, 0.0, *mos_range, part, x.size, note)
-        middle = float(y.mean()) if y.size else sum(mos_range) / 2
-        note = f"{same}, so the calibrated score is their mean label"
-        return Calibration(0.0, middle, *mos_range, part, x.size, note)
+    x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+    if problem := _why_no_line(x, y, part):
+        slope, offset, instead = 1.0, 0.0, "the head's output is taken as it is"
+        if not on_label_scale:
+            slope, offset = 0.0, float(y.mean()) if y.size else sum(mos_range) / 2
+            instead = "the calibrated score is their mean label"
+        return Calibration(slope, offset, *mos_range, part, x.size, f"{problem}, so {instead}")
     covariance = float(np.mean((x - x.mean()) * (y - y.mean())))
     slope = float(_shrunk_slope(x.size, x.var(), y.var(), covariance))
     offset = float(y.mean() - slope * x.mean())
@@ -109,9 +101,8 @@ def fit_calibration(
     return Calibration(share + (1 - share) * slope, (1 - share) * offset, *mos_range, part, x.size, note)
 
 
-def _what_is_equal(x: NDArray[np.float64], y: NDArray[np.float64], part: str) -> str:
-    """Return why no line can be fitted, or nothing."""
-    if _is_constant(x):
+def _why_no_line(x: NDArray[np.float64], y: NDArray[np.float64], part: str) -> str:
+    if not x.size or float(x.std()) <= 1e-9 * float(np.abs(x).max()):
         return f"the head gives its {x.size} {part} video(s) one score"
     return f"the {y.size} {part} videos have one label" if np.ptp(y) == 0 else ""
 
@@ -140,18 +131,14 @@ def _left_out_scores(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
     return np.asarray(y.mean() + mean_b + slopes * (a - mean_a))
 
 
-def _is_constant(x: NDArray[np.float64]) -> bool:
-    return bool(float(x.std()) <= 1e-9 * float(np.abs(x).max())) if x.size else True
-
-
 def calibration_words(calibrations: Sequence[Calibration]) -> str:
-    """Return on which videos the heads of a run were calibrated, as in "calibrated on validation videos"."""
+    """Return on which videos heads were calibrated, for example "calibrated on validation videos"."""
     parts = dict.fromkeys({"train": "training"}.get(one.part, one.part) for one in calibrations)
     return f"calibrated on {' or '.join(parts)} videos"
 
 
 def calibration_notes(config: RunConfig, calibrations: Calibrations) -> list[str]:
-    """Return the notes of a run's calibrations, each once, with its splits and data set where several."""
+    """Return the notes of a run's calibrations, each once and with its splits."""
     prefixes = [f"{one.name}: " if len(config.datasets) > 1 else "" for one in config.datasets]
     notes = [numbered_notes([item.note for item in own]) for own in calibrations]
     return [f"{prefix}{note}" for prefix, own in zip(prefixes, notes, strict=False) for note in own]
@@ -165,18 +152,12 @@ def write_calibrations(folder: Path, config: RunConfig, calibrations: Calibratio
 
 def read_calibrations(folder: Path, config: RunConfig) -> Calibrations | None:
     """Return what calibration.json of a run folder holds, or None where there is no such file."""
-    if not (folder / CALIBRATION).is_file():
+    path = folder / CALIBRATION
+    if not path.is_file():
         return None
-    values = read_json(folder / CALIBRATION)
-    try:
-        return tuple(_read(values[one.name], config.splits) for one in config.datasets)
-    except (ArgumentError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"'{folder / CALIBRATION}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
-        ) from error
-
-
-def _read(values: Sequence[Mapping[str, Any]], splits: int) -> tuple[Calibration, ...]:
-    if len(values) != splits:
-        raise ValueError(f"{len(values)} calibrations for {splits} splits")
-    return tuple(Calibration(**one) for one in values)
+    damaged = f"'{path}' is damaged, run `vqafeat fit` again"
+    values = parse(dict[str, tuple[Calibration, ...]], read_json(path), damaged, WeightsError)
+    if any(len(values.get(name, ())) != config.splits for name in config.dataset_names):
+        names = ", ".join(config.dataset_names)
+        raise WeightsError(f"{damaged}: it needs {config.splits} calibration(s) of each of {names}.")
+    return tuple(values[name] for name in config.dataset_names)

@@ -14,9 +14,9 @@ from vqafeat.splits import SPLIT_PROTOCOLS, Ratio
 from vqafeat.store.features import split_feature_sets
 from vqafeat.training import RECIPES
 from vqafeat.training.frame_sampling import FrameInput
-from vqafeat.training.recipes import SCHEDULES, SELECTIONS, Recipe, step
+from vqafeat.training.recipes import SCHEDULES, SELECTIONS, Recipe
 
-__all__ = ["RECIPES", "SCHEDULES", "SELECTIONS", "FitConfig", "Recipe", "is_gradient_based", "step"]
+__all__ = ["RECIPES", "SCHEDULES", "SELECTIONS", "FitConfig", "Recipe", "is_gradient_based"]
 
 
 def is_gradient_based(head: str) -> bool:
@@ -29,14 +29,15 @@ class FitConfig:
     """A fit: everything that decides its numbers, apart from the stored features themselves.
 
     Attributes:
-        features: feature sets joined by `+`; empty for the only one that the store has.
+        features: feature sets joined by `+`; empty for the only one of the store.
         options: options of the head that differ from its defaults.
-        overrides: values of the recipe to change; `pooling` only for a head that has it.
-        splits: their number; each has its own head.
+        overrides: values of the recipe to change.
+        splits: number of splits; each has its own head.
         protocol: how videos are split: content, video, stored or official.
-        test_part, validation_share: of an official split; the share where no validation part is published.
-        seed: of splits and training.
-        mapping: applied before PLCC and RMSE; see `vqafeat.metrics`.
+        test_part: test part of an official split.
+        validation_share: share of an official training part, where no validation part is published.
+        seed: seed of splits and training.
+        mapping: mapping before PLCC and RMSE; see `vqafeat.metrics`.
         order, sampling, draws: the frames that the head sees; see `FrameInput`.
         skip_missing: leave out videos without complete features instead of refusing to start.
     """

@@ -51,14 +51,14 @@ _FEWEST_TO_MEASURE = 2
 
 @dataclass(frozen=True)
 class DrawnSplits:
-    """Splits, and how they were drawn in words, leaks of content included."""
+    """Splits, and how they were drawn, in words."""
 
     splits: tuple[Split, ...]
     words: str = "given"
 
 
 def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
-    """Draw the splits of each data set of a fit; the recipe decides where stored permutations are cut."""
+    """Draw the splits of the data sets of a fit."""
     rounding = config.resolved_recipe.split_rounding
     request = SplitRequest(0, config.seed, config.ratio, rounding, config.test_part, config.validation_share)  # type: ignore[arg-type]
     splits = [
@@ -85,7 +85,7 @@ def draw_splits(datasets: Sequence[Dataset], config: FitConfig) -> DrawnSplits:
 
 @dataclass(frozen=True, eq=False)
 class _Videos:
-    """The videos that a fit uses: features, splits counted within them, and the names of those left out."""
+    """The videos that a fit uses: rows in the store, features, splits, and the names of skipped videos."""
 
     rows: tuple[int, ...]
     data: FeatureDataset
@@ -113,19 +113,18 @@ def fit(
 ) -> Run:
     """Train a head on each split, measure it on the test part, and write the run folder.
 
-    A fit that was stopped resumes; one that is finished is returned as it is. Both are recognised by the
-    digest of their configuration.
+    A stopped fit resumes; a finished one is returned as it is. Both are recognised by the digest of their
+    configuration.
 
     Args:
         store: a `FeatureStore`, or a `JointStore` of several.
         config: everything that decides the numbers.
         out: the run folder.
         splits: splits of the store's data set, in place of those that `config` draws.
-        jobs: processes; results do not depend on it.
-        device: where heads train: "cpu", "cuda" or "cuda:NUMBER", or several joined by commas, which share
-            the splits.
-        memory_bytes: most that features may take in memory; larger ones are read from the store again and
-            again. None for half of what is free.
+        jobs: number of processes; results do not depend on it.
+        device: "cpu", "cuda" or "cuda:NUMBER", or several joined by commas, which share the splits.
+        memory_bytes: most memory for features; larger ones are read from the store again and again. None for
+            half of the free memory.
         overwrite: replace what the folder holds of a run.
         reuse: where `out` holds another run, look for this one in the folders next to it, or name a folder
             after its digest.
@@ -135,7 +134,10 @@ def fit(
     if jobs < 1:
         raise ArgumentError(f"jobs is {jobs}; it has to be at least 1.")
     config = _resolved(config, store)
-    devices = _devices(device) if cluster is None else (cluster.device_name,)
+    if cluster is None:
+        devices = tuple(str(device_named(name.strip())) for name in device.split(","))
+    else:
+        devices = (cluster.device_name,)
     videos = _videos(store, config, draw_splits(store.datasets, config) if splits is None else splits)
     job = FitJob(store, config, videos.rows, _label_scalings(store, videos, config), devices, Path(out))
     _check_start(job, videos)
@@ -157,49 +159,27 @@ def fit(
 
 
 def _resolved(config: FitConfig, store: FeatureReader) -> FitConfig:
-    """Return the configuration with all of the head's options and the features' names."""
+    """Return the configuration with all options of the head and the names of the features."""
     config = replace(config, features=config.features or only_feature_sets(store))
-    options = set_branch_channels(config.head, config.head_options, store, config.features)
-    options = set_dataset_outputs(config.head, options, store, config.resolved_recipe.multi_dataset)
+    options, head = dict(config.head_options), config.head
+    if options.get("first_channels") == 0:
+        first, *others = split_feature_sets(config.features)
+        if not others:
+            raise ArgumentError(
+                f"head '{head}' has a branch for each of two feature sets, got '{config.features}' alone; "
+                "join two by +, the quality-aware one first, as in --features "
+                "iqa-resnet34:stages+resnet50:stages."
+            )
+        options["first_channels"] = store.identity(first).channels
+    if "datasets" in options and len(store.datasets) > 1 and config.resolved_recipe.multi_dataset == "losses":
+        names = JOINT.join(dataset.name for dataset in store.datasets)
+        if options["datasets"] not in ("", names):
+            raise ArgumentError(
+                f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are "
+                f"{names}; leave the option out."
+            )
+        options["datasets"] = names
     return replace(config, options=options)
-
-
-def set_branch_channels(
-    head: str, options: dict[str, Any], store: FeatureReader, feature_sets: str
-) -> dict[str, Any]:
-    """Return the head's options; a `first_channels` of 0 becomes the width of the first feature set."""
-    names = split_feature_sets(feature_sets)
-    if options.get("first_channels") != 0:
-        return options
-    if len(names) < 2:
-        raise ArgumentError(
-            f"head '{head}' has a branch for each of two feature sets, got '{feature_sets}' alone; join two "
-            "by +, the quality-aware one first, as in --features iqa-resnet34:stages+resnet50:stages."
-        )
-    return {**options, "first_channels": store.identity(names[0]).channels}
-
-
-def set_dataset_outputs(
-    head: str, options: dict[str, Any], store: FeatureReader, multi_dataset: str
-) -> dict[str, Any]:
-    """Return the head's options, with an output for each of several data sets that have their own losses."""
-    names = JOINT.join(dataset.name for dataset in store.datasets)
-    if "datasets" not in options or len(store.datasets) == 1 or multi_dataset != "losses":
-        return options
-    if options["datasets"] not in ("", names):
-        raise ArgumentError(
-            f"option 'datasets' of head '{head}' is '{options['datasets']}', but the data sets are {names}; "
-            "leave the option out."
-        )
-    return {**options, "datasets": names}
-
-
-def _devices(names: str) -> tuple[str, ...]:
-    """Return the named devices of this machine, each of which has to exist."""
-    devices = tuple(name.strip() for name in names.split(","))
-    for name in devices:
-        device_named(name)
-    return devices
 
 
 def _videos(store: FeatureReader, config: FitConfig, splits: DrawnSplits | Sequence[Split]) -> _Videos:
@@ -211,7 +191,7 @@ def _videos(store: FeatureReader, config: FitConfig, splits: DrawnSplits | Seque
     if required[-1] >= len(videos):
         raise TrainingError(
             f"a split names video {required[-1]}, '{store.dataset.name}' has 0 to {len(videos) - 1}; use "
-            f"splits of this data set."
+            "splits of this data set."
         )
     complete = set(complete_rows(store, config.features)) if config.skip_missing else set(required)
     rows = tuple(row for row in required if row in complete)
@@ -222,7 +202,7 @@ def _videos(store: FeatureReader, config: FitConfig, splits: DrawnSplits | Seque
 
 
 def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
-    """Return the split counted within `rows`, without the videos that are not among them."""
+    """Return the split as positions in `rows`, without the videos that are not among them."""
     index = {row: position for position, row in enumerate(rows)}
     parts = {part: tuple(index[row] for row in getattr(split, part) if row in index) for part in PARTS}
     if not parts["train"] or len(parts["test"]) < _FEWEST_TO_MEASURE:
@@ -237,7 +217,7 @@ def _restrict_split(split: Split, number: int, rows: Sequence[int]) -> Split:
 def _label_scalings(
     store: FeatureReader, videos: _Videos, config: FitConfig
 ) -> tuple[tuple[LabelScaling, ...], ...]:
-    """Return each split's label scalings; a scale sees the labels of the whole data set, in use or not."""
+    """Return the label scalings of each split; they depend on all labels of the data set, in use or not."""
     names = [dataset.name for dataset in store.datasets]
     mos = np.array([video.mos for video in store.dataset.videos], dtype=np.float64)
     scale, numbers = config.resolved_recipe.label_scaling, store.member_numbers
@@ -287,7 +267,7 @@ def _named_splits(videos: _Videos) -> dict[str, Any]:
 
 
 def _file_digests(store: FeatureReader, videos: _Videos) -> dict[str, str]:
-    """Return video → SHA-256 of its file, where known: `predict` recognises training videos by it."""
+    """Return video → SHA-256 of its file, where known; `predict` recognises training videos by it."""
     names = videos.data.names
     sources = map_concurrently(store.path, store.source, names)
     return {name: str(source["sha256"]) for name, source in zip(names, sources, strict=True) if source}
@@ -302,8 +282,7 @@ def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) ->
     # a head without epochs has no recipe: it selects on validation and scores on the labels' scale
     recipe = {"loss": "l1", "select": "validation", **config.recipe}
     notes = [*_notes(videos, recipe["loss"], recipe["select"]), *calibration_notes(config, calibrations)]
-    names = [one.name for one in config.datasets]
-    summary = summarise(predictions, len(results), config.mapping, notes, names)
+    summary = summarise(predictions, len(results), config.mapping, notes, config.dataset_names)
     write_predictions(run.path, predictions)
     write_calibrations(run.path, config, calibrations)
     columns = ("epoch", "loss", "validation_srocc", *(["test_srocc"] if recipe["select"] == "test" else []))
@@ -320,7 +299,6 @@ def _write_results(run: Run, videos: _Videos, results: Sequence[SplitResult]) ->
 
 
 def _notes(videos: _Videos, loss: str, select: str) -> list[str]:
-    """Return what a reader of the metrics has to know."""
     count = len(videos.skipped)
     skipped = f"{count} video(s) without complete features left out" if count else ""
     open_scale = (

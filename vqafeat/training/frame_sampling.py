@@ -1,13 +1,11 @@
-"""Which rows of a video's stored features a head sees: first they are sampled, then shuffled.
+"""Which rows of a video's stored features a head sees: they are sampled first, then shuffled.
 
-A row is a frame, or a cube of frames where the feature set has a row a cube; sampling counts rows, and tells
-time by their frames.
+A row is a frame, or a cube of frames in feature sets with one row a cube. Sampling counts rows.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from enum import IntEnum
 from functools import cached_property, partial
 from hashlib import sha256
 from math import ceil
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vqafeat.errors import ArgumentError, StoreError, WeightsError
+from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.registry import named
 from vqafeat.store.features import FeatureDataset, FrameSelector, Index, Seconds
 from vqafeat.store.types import uniform_frames
@@ -25,6 +23,7 @@ from vqafeat.training import ORDERS
 # times are sums of rounded numbers: of two frames as near but for this, the earlier one is the nearest
 _SECONDS_ALIKE = 1e-6
 _KEY_BYTES = 8
+_TRAINING, _VALIDATION, _TESTING = range(3)
 _WHOLE_NUMBER = r"([1-9]\d{0,8})"
 
 # form in `SAMPLINGS` → the pattern of its text
@@ -42,8 +41,11 @@ ORDER_READING = "first letter: training and validation, second letter: testing; 
 
 @dataclass(frozen=True, eq=False)
 class VideoRows:
-    """A video whose rows are sampled: its name, their number, and what returns the (row,) presentation times,
-    None where they are not known; called only where time matters.
+    """A video whose rows are sampled.
+
+    Attributes:
+        count: number of rows.
+        seconds: returns the (row,) presentation times, None if unknown; called only where time matters.
     """
 
     name: str
@@ -83,8 +85,7 @@ class Sampling:
         """Return the rows that are taken, never decreasing.
 
         `sample-K` takes one row of each cube of K rows (Fang et al., section IV-C). A last cube that would be
-        short is the video's last K rows; a shorter video is one cube. Two cubes that overlap may give the
-        same row.
+        short is the video's last K rows, so that a row may be taken twice; a shorter video is one cube.
         """
         if not self.random:
             return self.rows(video)
@@ -94,25 +95,24 @@ class Sampling:
 
 
 def _nearest_rows(video: VideoRows, rate: float) -> Index:
-    """Return the row nearest to each tick of a clock that starts with the first row (Fontanel et al., section
-    4.2.1).
+    """Return the row nearest to each tick of a clock (Fontanel et al., section 4.2.1).
 
-    It ticks up to half a usual step (the median one) behind the last row, so that a video at the clock's rate
-    keeps all rows however its times are rounded. A clock faster than the video repeats rows.
+    The clock runs from the first row to half a median step behind the last one, so that a video at the
+    clock's rate keeps all rows however its times are rounded. A faster clock repeats rows.
     """
     seconds = video.seconds()
+    problem = f"sampling is 'rate-{rate:g}', but the times of the frames of '{video.name}'"
     by_count = "sample by count, as with sample-4, stride-2 or uniform-128."
     if seconds is None:
         raise StoreError(
-            f"sampling is 'rate-{rate:g}', but the times of the frames of '{video.name}' are not known: "
-            "imported features come without them, and no rate is assumed. Extract the features from the "
-            f"videos with `vqafeat extract`, or {by_count}"
+            f"{problem} are not known, as of imported features. Extract the features with `vqafeat extract`, "
+            f"or {by_count}"
         )
     back = np.flatnonzero(~(np.diff(seconds) >= 0))
     if len(back):
         raise StoreError(
-            f"sampling is 'rate-{rate:g}', but the times of the frames of '{video.name}' go back behind row "
-            f"{back[0]}; mend that video's clock and extract it again, or {by_count}"
+            f"{problem} go back behind row {back[0]}; mend that video's clock and extract it again, or "
+            f"{by_count}"
         )
     end = seconds[-1] - seconds[0] + (np.median(np.diff(seconds)) / 2 if video.count > 1 else 0.0)
     ticks = seconds[0] + np.arange(max(ceil(end * rate), 1)) / rate
@@ -125,12 +125,8 @@ def sampling_named(text: str) -> Sampling:
     for form, pattern in _PATTERNS.items():
         if match := re.fullmatch(pattern, text):
             sampling = Sampling(form, *map(float, match.groups()))
-            if form == "rate-R" and not sampling.number > 0:
-                raise ArgumentError(
-                    f"the rate of a sampling is {sampling.number:g}; it has to be above 0 frames a second, "
-                    "as in rate-25."
-                )
-            return sampling
+            if form == "all" or sampling.number > 0:
+                return sampling
     raise ArgumentError(
         f"sampling is '{text}'; it has to be {', '.join(_PATTERNS)}, with numbers above 0, for example "
         "sample-16 (`vqafeat list samplings` explains them)."
@@ -142,9 +138,9 @@ class FrameInput:
     """The frames that a head sees.
 
     Attributes:
-        order: name in `ORDERS`, for example "SO".
-        sampling: as `sampling_named` reads it, for example "sample-16".
-        draws: a test score is the mean over this many draws of the test video's frames.
+        order: a key of `ORDERS`, for example "SO".
+        sampling: a form of `SAMPLINGS`, for example "sample-16".
+        draws: number of draws of a test video's frames that its score is the mean of.
     """
 
     order: str = "OO"
@@ -184,16 +180,13 @@ class FrameInput:
         return f"order {self.order} ({ORDERS[self.order]}), sampling {self.sampling}{mean}"
 
     def tested_otherwise(self, changes: Mapping[str, Any]) -> "FrameInput":
-        """Return the frames to test heads on that were trained on these, with some values changed; the
-        order of training cannot change.
-        """
+        """Return the frames for testing with some values changed; the order of training cannot change."""
         changed = replace(self, **changes)
         if changed.shuffles_training != self.shuffles_training:
             able = " or ".join(name for name in ORDERS if name[0] == self.order[0])
             raise ArgumentError(
-                f"order is '{changed.order}', but the run was trained in order '{self.order}', of which only "
-                f"the second letter, testing, can be changed: use {able}, or fit again with --order "
-                f"{changed.order}."
+                f"order is '{changed.order}', but the run was trained in order '{self.order}', and only the "
+                f"second letter can change: use {able}, or fit again with --order {changed.order}."
             )
         return changed
 
@@ -201,26 +194,8 @@ class FrameInput:
         """Return the values as JSON stores them, with the reading of the order's letters."""
         return {**asdict(self), "order_reading": ORDER_READING}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "FrameInput":
-        """Return the frames that `as_dict` described; refuse other keys and readings of the letters."""
-        rest = dict(values)
-        reading = rest.pop("order_reading", None)
-        if reading != ORDER_READING or set(rest) != set(asdict(WHOLE_VIDEOS)):
-            raise WeightsError(
-                f"the frame input of the run is {dict(values)}; it needs order, sampling, draws and the "
-                f"order_reading '{ORDER_READING}'. Fit again."
-            )
-        return cls(**rest)
-
 
 WHOLE_VIDEOS = FrameInput()
-
-
-class _Stage(IntEnum):
-    TRAINING = 0
-    VALIDATION = 1
-    TESTING = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,46 +216,40 @@ class FrameSampler:
 
     def training(self, seed: int, epoch: int) -> FrameSelector:
         """Return the rows of a training epoch; each epoch draws anew."""
-        return partial(self._drawn, (seed, _Stage.TRAINING, epoch))
+        return partial(self._drawn, (seed, _TRAINING, epoch))
 
     def validation(self, seed: int) -> FrameSelector:
         """Return the rows of validation, in the order of training: the same after each epoch."""
-        return partial(self._drawn, (seed, _Stage.VALIDATION, 0))
+        return partial(self._drawn, (seed, _VALIDATION, 0))
 
     def testing(self, seed: int) -> tuple[FrameSelector, ...]:
         """Return the rows of each draw of testing; see `indices_in_testing`."""
-        return tuple(partial(self._tested, seed, draw) for draw in range(self.frame_input.draws))
+        return tuple(partial(self._drawn, (seed, _TESTING, draw)) for draw in range(self.frame_input.draws))
 
-    def _drawn(self, seed: tuple[int, ...], row: int) -> Index | None:
-        return _draw(self.frame_input.rule, self.frame_input.shuffles_training, self._video(row), seed)
-
-    def _tested(self, seed: int, draw: int, row: int) -> Index | None:
-        return _tested_rows(self.frame_input, self._video(row), seed, draw)
+    def _drawn(self, seed: tuple[int, int, int], row: int) -> Index | None:
+        return _draw(self.frame_input, self._video(row), seed)
 
     def _video(self, row: int) -> VideoRows:
         return VideoRows(self.data.names[row], self.data.lengths[row], partial(self.data.seconds, row))
 
 
 def indices_in_testing(frame_input: FrameInput, video: VideoRows, seed: int) -> list[Index | None]:
-    """Return the rows of a video that each draw of testing takes, in the order in which a head sees them;
-    None for all in order.
+    """Return the rows that each draw of testing takes, as a head sees them; None for all in order.
 
-    All heads of a run see the same rows, since `seed` is the run's and not a split's. The video is known by
-    its file's name without folders, so that a file scored by itself gives the rows that the stored video of
-    that name gave.
+    All heads of a run see the same rows, since `seed` is the run's and not a split's. A video is identified
+    by its file's name without folders, so that a file gives the rows that the stored video of that name gave.
     """
-    return [_tested_rows(frame_input, video, seed, draw) for draw in range(frame_input.draws)]
+    return [_draw(frame_input, video, (seed, _TESTING, draw)) for draw in range(frame_input.draws)]
 
 
-def _tested_rows(frame_input: FrameInput, video: VideoRows, seed: int, draw: int) -> Index | None:
-    by_name = replace(video, name=PurePath(video.name).name)
-    return _draw(frame_input.rule, frame_input.shuffles_testing, by_name, (seed, _Stage.TESTING, draw))
-
-
-def _draw(rule: Sampling, shuffled: bool, video: VideoRows, seed: Sequence[int]) -> Index | None:
+def _draw(frame_input: FrameInput, video: VideoRows, seed: tuple[int, int, int]) -> Index | None:
+    """Return the rows of a video; `seed` is a seed, the stage, and the number of the epoch or draw."""
+    rule, is_test = frame_input.rule, seed[1] == _TESTING
+    shuffled = frame_input.shuffles_testing if is_test else frame_input.shuffles_training
     if not shuffled and not rule.random:
         return rule.rows(video)
-    key = int.from_bytes(sha256(video.name.encode()).digest()[:_KEY_BYTES], "little")
+    name = PurePath(video.name).name if is_test else video.name
+    key = int.from_bytes(sha256(name.encode()).digest()[:_KEY_BYTES], "little")
     generator = np.random.default_rng([*seed, key])
     rows = rule.draw(video, generator)
     return generator.permutation(video.count if rows is None else rows) if shuffled else rows

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqafeat.datasets import Dataset, Video
-from vqafeat.datasets.dataset import dataset_digest
+from vqafeat.datasets.dataset import with_digest
 from vqafeat.errors import ArgumentError, IdentityError
 from vqafeat.remote import StorePath
 from vqafeat.splits import Split
@@ -20,11 +20,10 @@ _INSIDE = "/"
 
 
 class JointStore:
-    """At least two feature stores of different data sets, read as one.
+    """At least two feature stores of different data sets, read as one `FeatureReader`.
 
-    A video is named after its data set too, as in `konvid/123.mp4`, and so is its content; labels stay on the
-    scales of their own data sets. With `any_features`, feature sets may be computed differently in one store
-    than in another.
+    Names of videos and contents start with their data set, as in `konvid/123.mp4`; labels stay on the scales
+    of their data sets. `any_features` allows feature sets that were computed differently.
     """
 
     def __init__(self, stores: Sequence[FeatureReader], any_features: bool = False) -> None:
@@ -83,22 +82,22 @@ class JointStore:
             label_list=JOINT.join(own.label_list for own in datasets),
             digest="",
         )
-        return Dataset(**{**vars(joint), "digest": dataset_digest(joint)})
+        return with_digest(joint)
 
     def feature_sets(self) -> list[str]:
-        """Return the names of the feature sets that all stores have, sorted."""
+        """Return the names of the feature sets that all stores have."""
         return sorted(set.intersection(*(set(store.feature_sets()) for store in self._stores.values())))
 
     def identity(self, feature_set: str) -> FeatureSetIdentity:
-        """Return what the numbers of a feature set depend on, in the first store where others are allowed."""
-        first, *others = self._stores.items()
-        own = first[1].identity(feature_set)
+        """Return what the numbers of a feature set depend on in the first store."""
+        (first, first_store), *others = self._stores.items()
+        own = first_store.identity(feature_set)
         for name, store in others:
             if (other := store.identity(feature_set)) != own and not self._any_features:
                 raise IdentityError(
-                    f"feature set '{feature_set}' was computed differently for '{name}' than for "
-                    f"'{first[0]}': {own.differences(other)}. Extract both the same way, or pass "
-                    "--any-features if the difference does not matter."
+                    f"feature set '{feature_set}' was computed differently for '{name}' than for '{first}': "
+                    f"{own.differences(other)}. Extract both the same way, or pass --any-features if the "
+                    "difference does not matter."
                 )
         return own
 
@@ -131,8 +130,9 @@ class JointStore:
 
 
 def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> list[Split]:
-    """Return the splits of several data sets, whose rows count within each, as one: the first of each
-    together, the second of each, and so on; `sizes` are the data sets' numbers of videos.
+    """Return the joint splits: the first of each data set together, the second of each, and so on.
+
+    `sizes` are the numbers of videos of the data sets.
     """
     counts = [len(splits) for splits in members]
     if len(set(counts)) != 1:
@@ -148,13 +148,13 @@ def joint_splits(members: Sequence[Sequence[Split]], sizes: Sequence[int]) -> li
 
 
 def dataset_number(video: str, datasets: Sequence[str]) -> int:
-    """Return which of a run's data sets a video is from; runs on several name it `konvid/123.mp4`."""
+    """Return which of a run's data sets a video is from, by its name in the joint store."""
     if len(datasets) == 1:
         return 0
-    return next(number for number, name in enumerate(datasets) if strip_dataset_prefix([video], name))
+    return datasets.index(video.partition(_INSIDE)[0])
 
 
 def strip_dataset_prefix(names: Sequence[str], dataset: str) -> list[str]:
-    """Return the names that the videos of one of several data sets have in that data set."""
+    """Return the names of a data set's videos, without the data set."""
     prefix = f"{dataset}{_INSIDE}"
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

@@ -1,6 +1,6 @@
 """Train a head on several splits: one after another, or in one batched computation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqafeat.errors import TrainingError
 from vqafeat.store.features import FeatureDataset
 from vqafeat.training.batching import Batch
 from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
@@ -36,11 +35,11 @@ def train_splits(
     checkpoint: Checkpoint | None = None,
     progress: Progress = no_progress,
 ) -> list[TrainingResult]:
-    """Train a head on one or several splits, seeds or recipes.
+    """Train a head on one or several splits.
 
-    Several are independent and only computed in one batch: each has its own weights, order, optimiser and
-    best epoch, and differs by rounding from what it would be alone. A head without batched training trains on
-    one after another, and only a single one resumes from the checkpoint.
+    Several trainings are independent and only computed in one batch, so that each differs by rounding from
+    what it would be alone. Heads without batched training train on one split after another, and only a single
+    one resumes from the checkpoint.
     """
     trainers = [SplitTrainer(data, task, head_name, options, recipe, device, frame_input) for task in tasks]
     if len(trainers) > 1 and all(trainer.head.core.supports_batched_training for trainer in trainers):
@@ -55,18 +54,12 @@ def _train_together(
     trainers: Sequence[SplitTrainer], checkpoint: Checkpoint | None, progress: Progress
 ) -> list[TrainingResult]:
     """The loop of `SplitTrainer.train` for several trainers, whose steps are computed together."""
-    epochs = [trainer.recipe.epochs for trainer in trainers]
-    if len(set(epochs)) > 1:
-        counts = ", ".join(map(str, epochs))
-        raise TrainingError(
-            f"the splits have {counts} epochs; splits that train together need the same number."
-        )
     for trainer, state in zip(trainers, checkpoint.read() if checkpoint else (), strict=False):
         trainer.load_state_dict(state)
     for number, trainer in enumerate(trainers):
         for record in trainer.best.curve:
             progress(number, record)
-    for epoch in range(len(trainers[0].best.curve) + 1, epochs[0] + 1):
+    for epoch in range(len(trainers[0].best.curve) + 1, trainers[0].recipe.epochs + 1):
         losses = _train_epoch(trainers, epoch)
         validated, tested = _validate(trainers, "validation"), _validate(trainers, "test")
         for number, trainer in enumerate(trainers):
@@ -81,23 +74,13 @@ def _train_epoch(trainers: Sequence[SplitTrainer], epoch: int) -> list[list[floa
     losses: list[list[float]] = [[] for _ in trainers]
     for trainer in trainers:
         trainer.head.train()
-    for step, batches in enumerate(zip_longest(*(trainer.batches(epoch) for trainer in trainers))):
-        active = [(number, batch) for number, batch in enumerate(batches) if batch is not None]
-        scores = _scores([(trainers[number], batch) for number, batch in active])
-        of_batches = [
-            trainers[number].loss(batch, own, epoch, step)
-            for (number, batch), own in zip(active, scores, strict=True)
-        ]
-        torch.stack(of_batches).sum().backward()  # type: ignore[no-untyped-call]
-        for (number, _), loss in zip(active, of_batches, strict=True):
-            trainers[number].step(epoch, step)
+    for step, scored in enumerate(_steps(trainers, [trainer.batches(epoch) for trainer in trainers])):
+        step_losses = [trainers[number].loss(batch, own, epoch, step) for number, batch, own in scored]
+        torch.stack(step_losses).sum().backward()  # type: ignore[no-untyped-call]
+        for (number, _, _), loss in zip(scored, step_losses, strict=True):
+            trainers[number].step()
             losses[number].append(loss.item())
     return losses
-
-
-def _scores(active: Sequence[tuple[SplitTrainer, Batch]]) -> list[Tensor]:
-    """Return the (video,) scores of each trainer's core on its own batch."""
-    return batched_scores([trainer.head.core for trainer, _ in active], [batch for _, batch in active])
 
 
 @torch.no_grad()
@@ -105,12 +88,21 @@ def _validate(trainers: Sequence[SplitTrainer], part: str) -> list[float]:
     outputs: list[list[Tensor]] = [[] for _ in trainers]
     for trainer in trainers:
         trainer.head.eval()
-    for batches in zip_longest(*(trainer.part_batches(part) for trainer in trainers)):
-        active = [(number, batch) for number, batch in enumerate(batches) if batch is not None]
-        scores = _scores([(trainers[number], batch) for number, batch in active])
-        for (number, batch), own in zip(active, scores, strict=True):
+    for scored in _steps(trainers, [trainer.part_batches(part) for trainer in trainers]):
+        for number, batch, own in scored:
             outputs[number].append(trainers[number].relative(batch, own))
     return [trainer.srocc(part, own) for trainer, own in zip(trainers, outputs, strict=True)]
+
+
+def _steps(
+    trainers: Sequence[SplitTrainer], iterators: Sequence[Iterator[Batch]]
+) -> Iterator[list[tuple[int, Batch, Tensor]]]:
+    """Yield the numbers of the trainers that have a batch, with the batch and its (video,) scores."""
+    for batches in zip_longest(*iterators):
+        active = [(number, batch) for number, batch in enumerate(batches) if batch is not None]
+        cores = [trainers[number].head.core for number, _ in active]
+        scores = batched_scores(cores, [batch for _, batch in active])
+        yield [(number, batch, own) for (number, batch), own in zip(active, scores, strict=True)]
 
 
 # `Head.trainer` → what trains it, with the parameters of `train_splits`

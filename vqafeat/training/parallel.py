@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from vqafeat.cluster import ClusterOptions
-from vqafeat.errors import TrainingError
+from vqafeat.errors import TrainingError, WeightsError
 from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
 from vqafeat.io import write_bytes
 from vqafeat.losses.base import MIXINGS
 from vqafeat.losses.label_scaling import LabelScaling
 from vqafeat.registry import install_plugins, pickled_plugins
+from vqafeat.schema import parse
 from vqafeat.splits import Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.system import main_module_hidden, process_context
@@ -35,9 +36,11 @@ from vqafeat.training.loop import TRAINERS, Progress
 from vqafeat.training.results import STATE, weights_path, write_weights
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitTask, TrainingResult, predict
 
-# of a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
+# on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding
 SPLITS_PER_GROUP = 5
 _SECONDS_BETWEEN_LOOKS = 0.2
+# split and record, from workers
+Records = SimpleQueue[tuple[int, EpochRecord]]
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,12 @@ class FitJob:
 
     Attributes:
         store: the feature store, which another process opens again.
-        config: with all of the head's options and the features' names.
+        config: the fit, with all options of the head and the names of the features.
         rows: the videos in use, as positions in the data set; splits count within them.
-        label_scalings: split by split, data set by data set.
-        devices: as PyTorch names them; the groups of splits take turns.
-        out: the run folder, where weights go.
-        plugins: registered in this process, for others.
+        label_scalings: one tuple for each split, with one scaling for each data set.
+        devices: names of PyTorch devices; the groups of splits take turns.
+        out: the run folder.
+        plugins: the plug-ins of this process.
     """
 
     store: FeatureReader
@@ -73,9 +76,7 @@ class SplitGroup:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What training on one split gives, apart from its weights file; `scores` has, by part, those of its
-    videos on the data set's scale, in the order of the split.
-    """
+    """The result of a split: by part the scores of its videos on the labels' scale, and the curve."""
 
     scores: dict[str, tuple[float, ...]]
     kept_epoch: int
@@ -83,34 +84,24 @@ class SplitResult:
     curve: tuple[EpochRecord, ...]
 
 
-class GroupCheckpoint:
+class GroupCheckpoint(Checkpoint):
     """A group's files in a run folder: states between epochs, and results once it is done."""
 
     def __init__(self, out: Path, number: int) -> None:
-        self._done = out / STATE / f"group-{number:02d}.json"
-        self._between = out / STATE / f"group-{number:02d}.pt"
-        self.checkpoint = Checkpoint(self._between)
+        super().__init__(out / STATE / f"group-{number:02d}.pt")
+        self._done = self.path.with_suffix(".json")
 
     def results(self) -> list[SplitResult] | None:
         """Return the results of a group that is done, or None."""
         if not self._done.is_file():
             return None
-        return [
-            SplitResult(
-                scores={part: tuple(scores) for part, scores in own["scores"].items()},
-                kept_epoch=own["kept_epoch"],
-                kept_because=own["kept_because"],
-                curve=tuple(EpochRecord(*record) for record in own["curve"]),
-            )
-            for own in json.loads(self._done.read_bytes())
-        ]
+        return parse(list[SplitResult], json.loads(self._done.read_bytes()), f"'{self._done}'", WeightsError)
 
     def finish(self, results: list[SplitResult]) -> None:
         """Write the results and remove the states between epochs."""
         # NaN stays NaN here, since nobody else reads it
-        values = [{**asdict(own), "curve": [astuple(record) for record in own.curve]} for own in results]
-        write_bytes(self._done, json.dumps(values).encode())
-        self._between.unlink(missing_ok=True)
+        write_bytes(self._done, json.dumps([asdict(result) for result in results]).encode())
+        self.path.unlink(missing_ok=True)
 
 
 def split_seed(seed: int, number: int) -> int:
@@ -126,8 +117,7 @@ def run_fit(
     cluster: ClusterOptions | None,
     progress: Progress,
 ) -> list[SplitResult]:
-    """Train a head on each split and write its weights; what a stopped fit in the same folder finished is not
-    repeated.
+    """Train a head on each split and write its weights, unless a stopped fit in the same folder did so.
 
     Each split trains on one CPU thread, so that the results do not depend on `jobs`.
     """
@@ -166,8 +156,8 @@ def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Pr
     config, numbers = job.config, list(group.splits)
     device = job.devices[group.number % len(job.devices)]
     tasks = [
-        SplitTask(group.splits[number], split_seed(config.seed, number), job.label_scalings[number])
-        for number in numbers
+        SplitTask(split, split_seed(config.seed, number), job.label_scalings[number])
+        for number, split in group.splits.items()
     ]
     trained = TRAINERS[HEADS.get(config.head).trainer](
         data,
@@ -177,7 +167,7 @@ def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Pr
         config.resolved_recipe,
         device,
         config.frame_input,
-        state.checkpoint,
+        state,
         lambda index, record: progress(numbers[index], record),
     )
     results = [
@@ -191,7 +181,7 @@ def fit_group(data: FeatureDataset, group: SplitGroup, job: FitJob, progress: Pr
 def _scored(
     data: FeatureDataset, split: Split, job: FitJob, number: int, result: TrainingResult, device: str
 ) -> SplitResult:
-    """Write the weights of a split and score its parts: a test score is the mean over draws."""
+    """Write the weights of a split and score its parts; a test score is the mean over draws."""
     config = job.config
     write_weights(weights_path(job.out, number), result.weights)
     head = build_head(config.head, data.channels, config.options)
@@ -199,7 +189,7 @@ def _scored(
     head.load_state_dict(result.weights)
     head.to(device)
     batcher, sampler = Batcher(data, device), FrameSampler(config.frame_input, data)
-    groups = torch.from_numpy(MIXINGS.get(config.resolved_recipe.multi_dataset)(data.dataset_of)).to(device)
+    groups = torch.from_numpy(MIXINGS[config.resolved_recipe.multi_dataset](data.dataset_of)).to(device)
 
     def scores(part: str) -> tuple[float, ...]:
         rows = getattr(split, part)
@@ -219,50 +209,36 @@ def _run_in_pool(
     data: FeatureDataset, groups: Sequence[SplitGroup], job: FitJob, jobs: int, progress: Progress
 ) -> list[SplitResult]:
     context = process_context([__name__, "vqafeat.store"])
-    records: SimpleQueue[tuple[int, EpochRecord]] = context.SimpleQueue()
+    records: Records = context.SimpleQueue()
+    theirs, ours = context.Pipe(duplex=False)
+    arguments = (records, theirs, dict(os.environ), pickle.dumps(job), data.shared)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=arguments)
     try:
-        with _pool(jobs, context, records, job, data) as pool:
-            with main_module_hidden():  # processes start here
-                futures = [pool.submit(_worker_main, group) for group in groups]
-            for number, record in _drain_progress(futures, records):
-                progress(number, record)
-            return [result for future in futures for result in future.result()]
+        with main_module_hidden():  # processes start here
+            futures = [pool.submit(_worker_main, group) for group in groups]
+        _report_progress(futures, records, progress)
+        pool.shutdown()
+        return [result for future in futures for result in future.result()]
     except BrokenProcessPool as error:
         raise TrainingError(
             f"a process of the fit was killed from outside, often for want of memory; try again with fewer "
             f"--jobs than {jobs}."
         ) from error
-
-
-@contextmanager
-def _pool(
-    jobs: int,
-    context: BaseContext,
-    records: "SimpleQueue[tuple[int, EpochRecord]]",
-    job: FitJob,
-    data: FeatureDataset,
-) -> Iterator[ProcessPoolExecutor]:
-    """Lend a pool of workers; if anything goes wrong they end at once, since nobody reads their records."""
-    theirs, ours = context.Pipe(duplex=False)
-    arguments = (records, theirs, dict(os.environ), pickle.dumps(job), data.shared)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=arguments)
-    try:
-        yield pool
-        pool.shutdown()
     finally:
-        ours.close()
+        ours.close()  # after an error, workers end at once, since nobody reads their records
         pool.shutdown(cancel_futures=True)
         theirs.close()
 
 
-def _drain_progress(
-    futures: Sequence["Future[list[SplitResult]]"], records: "SimpleQueue[tuple[int, EpochRecord]]"
-) -> Iterator[tuple[int, EpochRecord]]:
+def _report_progress(
+    futures: Sequence["Future[list[SplitResult]]"], records: Records, progress: Progress
+) -> None:
+    """Report the records of workers until all futures are done; raise the error of one that failed."""
     open_futures = set(futures)
     while open_futures:
         done, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
         while not records.empty():
-            yield records.get()
+            progress(*records.get())
         for future in done:
             future.result()
 
@@ -271,17 +247,20 @@ def _drain_progress(
 class _WorkerState:
     """What a worker process keeps for all groups."""
 
-    records: "SimpleQueue[tuple[int, EpochRecord]]"
+    records: Records
     job: FitJob
     features: SharedFeatures | None
-    data: FeatureDataset | None = None
+
+    @cached_property
+    def data(self) -> FeatureDataset:
+        return worker_data(self.job, self.features)
 
 
 _state: _WorkerState | None = None
 
 
 def _start_worker(
-    records: "SimpleQueue[tuple[int, EpochRecord]]",
+    records: Records,
     parent: Connection,
     environment: dict[str, str],
     pickled_job: bytes,
@@ -296,23 +275,19 @@ def _start_worker(
 
 
 def _exit_with_parent(parent: Connection) -> None:
-    """End this process as soon as the parent closes its end of the pipe, or ends itself."""
+    """End this process as soon as the parent closes its end of the pipe, or ends."""
     parent.poll(None)
     os._exit(1)
 
 
 def _worker_main(group: SplitGroup) -> list[SplitResult]:
     assert _state is not None
-    job, records = _state.job, _state.records
-    if _state.data is None:
-        _state.data = worker_data(job, _state.features)
-    return fit_group(_state.data, group, job, lambda number, record: records.put((number, record)))
+    records = _state.records
+    return fit_group(_state.data, group, _state.job, lambda *record: records.put(record))
 
 
 def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:
-    """Return the data of a fit in a worker process, from memory where the features are shared, with the
-    plug-ins of the process that started it installed.
-    """
+    """Install the plug-ins of the fit's main process, and return its data, with the shared features."""
     install_plugins(job.plugins)
     data = load_features(job.store, job.config.features, job.rows)
     return data if features is None else replace(data, features=features)
@@ -320,7 +295,7 @@ def worker_data(job: FitJob, features: SharedFeatures | None) -> FeatureDataset:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread of the processor, so that sums do not depend on their number."""
+    """Compute on one CPU thread, so that sums do not depend on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite, nan
 from pathlib import Path
 
@@ -17,18 +17,14 @@ from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json
 from vqafeat.training.run_config import RunConfig
 
-_COLUMNS = ("split", "part", "video", "content", "mos", "prediction", "score")
-_CALIBRATED_ON = ("validation", "train")
-
 
 @dataclass(frozen=True)
 class Prediction:
     """One head's prediction for one video.
 
     Attributes:
-        prediction: the head's own output, on the label scale of the video's data set if the loss brings it
-            there.
-        score: the calibrated score, on that label scale; NaN where there is no calibration.
+        prediction: the head's output, on the labels' scale if the loss brings it there.
+        score: the calibrated score, on the labels' scale; NaN where there is no calibration.
     """
 
     split: int
@@ -42,12 +38,12 @@ class Prediction:
 
 def write_predictions(folder: Path, predictions: Sequence[Prediction]) -> None:
     """Write the table of a run folder."""
-    rows = [tuple(getattr(row, key) for key in _COLUMNS) for row in predictions]
-    write_csv(folder / PREDICTIONS, _COLUMNS, rows)
+    columns = [item.name for item in fields(Prediction)]
+    write_csv(folder / PREDICTIONS, columns, [tuple(vars(row).values()) for row in predictions])
 
 
 def read_predictions(folder: Path, config: RunConfig) -> tuple[Prediction, ...]:
-    """Return the table of a run folder, with calibrated scores also where an earlier version wrote none."""
+    """Return the table of a run folder; scores that an earlier version did not write are computed."""
     rows = read_rows(folder)
     return with_scores(rows, config, read_calibrations(folder, config) or fit_calibrations(rows, config))
 
@@ -75,32 +71,31 @@ def read_rows(folder: Path) -> list[Prediction]:
 
 
 def fit_calibrations(predictions: Sequence[Prediction], config: RunConfig) -> Calibrations:
-    """Return the calibrations of each data set, a split each, on validation or else training predictions."""
-    names = [one.name for one in config.datasets]
-    pairs: dict[tuple[int, int, str], list[tuple[float, float]]] = {}
+    """Return the calibrations of each data set and split, on its validation or else training predictions."""
+    rows: dict[tuple[int, int, str], list[Prediction]] = {}
     for row in predictions:
-        key = (dataset_number(row.video, names), row.split, row.part)
-        pairs.setdefault(key, []).append((row.prediction, row.mos))
+        key = (dataset_number(row.video, config.dataset_names), row.split, row.part)
+        rows.setdefault(key, []).append(row)
     scaled = on_label_scale(config.recipe.get("loss", "l1"))
 
     def fitted(number: int, split: int) -> Calibration:
-        part = next((name for name in _CALIBRATED_ON if (number, split, name) in pairs), _CALIBRATED_ON[-1])
-        own = np.array(pairs.get((number, split, part), []), dtype=np.float64).reshape(-1, 2)
-        return fit_calibration(own[:, 0], own[:, 1], config.datasets[number].mos_range, part, scaled)
+        part = "validation" if (number, split, "validation") in rows else "train"
+        own = rows.get((number, split, part), [])
+        outputs, mos = [row.prediction for row in own], [row.mos for row in own]
+        return fit_calibration(outputs, mos, config.datasets[number].mos_range, part, scaled)
 
-    return tuple(
-        tuple(fitted(number, split) for split in range(config.splits)) for number in range(len(names))
-    )
+    numbers, splits = range(len(config.datasets)), range(config.splits)
+    return tuple(tuple(fitted(number, split) for split in splits) for number in numbers)
 
 
 def with_scores(
     predictions: Sequence[Prediction], config: RunConfig, calibrations: Calibrations
 ) -> tuple[Prediction, ...]:
     """Return the predictions with their calibrated scores."""
-    names = [one.name for one in config.datasets]
 
     def score(row: Prediction) -> float:
-        return float(calibrations[dataset_number(row.video, names)][row.split].scores(row.prediction))
+        number = dataset_number(row.video, config.dataset_names)
+        return float(calibrations[number][row.split].scores(row.prediction))
 
     return tuple(replace(row, score=score(row)) for row in predictions)
 
@@ -120,10 +115,7 @@ def summarise(
     notes: Sequence[str],
     datasets: Sequence[str] = ("",),
 ) -> MetricsSummary:
-    """Return the metrics of the test parts, one value a split.
-
-    Of several data sets each is measured on its own scale, and the whole is their weighted mean.
-    """
+    """Return the metrics of the test parts, one value a split; of several data sets, their weighted mean."""
     tested = [row for row in predictions if row.part == "test"]
     if len(datasets) == 1:
         return _measured(tested, splits, mapping, notes)
@@ -144,11 +136,10 @@ def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
     complete = not summary.n or all(name in values for name in PLAIN_MEASURES)
     if complete or not (folder / PREDICTIONS).is_file():
         return summary
-    names = [one.name for one in config.datasets]
     rows = read_predictions(folder, config)
     if not all(isfinite(row.prediction) for row in rows if row.part == "test"):
         return summary
-    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), names))
+    return summary.with_plain(summarise(rows, config.splits, config.mapping, (), config.dataset_names))
 
 
 def _measured(

@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import cos, inf, pi
 from typing import Any
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
 from vqafeat.errors import ArgumentError
 from vqafeat.heads.pooling import POOLINGS
 from vqafeat.losses import LOSSES
@@ -24,9 +27,7 @@ def cosine(done: float, epoch: int) -> float:
 
 
 def step(done: float, epoch: int, *, decay: float = 0.8, decay_every: int = 2) -> float:
-    """Multiply the learning rate by `decay` after every `decay_every` epochs, as StepLR in the released
-    main.py of MDTVSFA and Li et al.
-    """
+    """Multiply the learning rate by `decay` every `decay_every` epochs (main.py of MDTVSFA and Li et al.)."""
     return decay ** ((epoch - 1) // decay_every)
 
 
@@ -97,9 +98,9 @@ class Recipe:
     length_bucket_size: int = 1
 
     def __post_init__(self) -> None:
-        LABEL_SCALES.get(self.label_scaling)
+        named("label scale", self.label_scaling, LABEL_SCALES)
         POOLINGS.get(self.pooling)
-        MIXINGS.get(self.multi_dataset)
+        named("mixing", self.multi_dataset, MIXINGS)
         options_read_by(self.loss)
         self.loss_options()
         named("schedule", self.schedule, SCHEDULES)
@@ -135,12 +136,13 @@ class Recipe:
         """Return the values that losses read."""
         return LossOptions.among(vars(self))
 
-    def rate(self, epoch: int, batch: int, batches: int) -> float:
-        """Return the learning rate of a batch, counted from 0, of an epoch, counted from 1."""
-        schedule = SCHEDULES[self.schedule]
-        done = ((epoch - 1) * batches + batch) / (self.epochs * batches)
+    def scheduler(self, optimiser: Optimizer, steps_per_epoch: int) -> LambdaLR:
+        """Return the schedule of the learning rate; it steps after each step of the optimiser."""
+        schedule, steps = SCHEDULES[self.schedule], self.epochs * steps_per_epoch
         options = {name: getattr(self, name) for name in keyword_options(schedule)}
-        return self.learning_rate * schedule(done, epoch, **options)
+        return LambdaLR(
+            optimiser, lambda step: schedule(step / steps, step // steps_per_epoch + 1, **options)
+        )
 
     def videos_an_epoch(self, videos: int) -> int:
         """Return how many of a training part's videos an epoch uses."""

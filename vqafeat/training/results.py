@@ -1,8 +1,8 @@
-"""Names and files of a run folder, and `MetricsSummary`; files are written at once, by a rename."""
+"""Files of a run folder, and `MetricsSummary`: the metrics over the splits."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,15 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a run."""
     if not path.is_file():
-        raise WeightsError(
-            f"'{path}' is missing: '{path.parent}' is no run folder, or its fit did not finish; run `vqafeat "
-            "fit` again."
-        )
+        reason = f"'{path.parent}' is no run folder, or its fit did not finish"
+        raise WeightsError(f"'{path}' is missing: {reason}; run `vqafeat fit` again.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise WeightsError(f"'{path}' is not JSON ({error}); run `vqafeat fit` again.") from error
     if not isinstance(values, dict):
-        what = type(values).__name__
-        raise WeightsError(f"'{path}' holds a {what} in place of an object; run `vqafeat fit` again.")
+        kind = type(values).__name__
+        raise WeightsError(f"'{path}' holds a {kind} in place of an object; run `vqafeat fit` again.")
     return values
 
 
@@ -61,13 +59,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Load a state dict into a network after comparing every name and shape."""
-    own = network.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in weights]
-    problems += [f"{name} is not of this network" for name in weights if name not in own]
-    problems += [
-        f"{name} is {tuple(value.shape)} in place of {tuple(own[name].shape)}"
-        for name, value in weights.items()
-        if name in own and value.shape != own[name].shape
+    expected = {name: str(tuple(value.shape)) for name, value in network.state_dict().items()}
+    given = {name: str(tuple(value.shape)) for name, value in weights.items()}
+    problems = [
+        f"{name} is {given.get(name, 'missing')} in place of {expected.get(name, 'nothing')}"
+        for name in {**expected, **given}
+        if given.get(name) != expected.get(name)
     ]
     if problems:
         raise WeightsError(f"{where} do not fit the head: {summarize(problems, 3, '; ')}.")
@@ -75,7 +72,7 @@ def load_checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
 
 
 MEASURES = ("srocc", "krocc", "plcc", "rmse")
-# without a mapping: of a head's own output, and the error of the calibrated scores that `predict` prints
+# those without a mapping: of the heads' output, and of the calibrated scores that `predict` prints
 PLAIN_MEASURES = ("plcc_plain", "rmse_plain", "rmse_calibrated")
 EVERY_MEASURE = (*MEASURES, *PLAIN_MEASURES)
 _IN_LABELS_UNIT = ("rmse", "rmse_plain", "rmse_calibrated")
@@ -86,9 +83,9 @@ class Summary:
     """One measure over the splits.
 
     Attributes:
-        mean, median: over the splits where the measure is defined; NaN where it is nowhere.
+        mean, median: over the splits where the measure is defined; NaN if there is none.
         std: sample deviation (n − 1) over the same splits; NaN with fewer than two.
-        values: one a split, NaN where it is not defined.
+        values: one for each split, NaN where it is not defined.
     """
 
     mean: float
@@ -98,7 +95,7 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
-        """Return the summary of one value a split."""
+        """Return the summary of one value for each split."""
         defined = [value for value in values if isfinite(value)]
         return cls(
             mean=float(np.mean(defined)) if defined else nan,
@@ -109,23 +106,22 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as JSON stores them."""
-        return {"mean": self.mean, "std": self.std, "median": self.median, "values": list(self.values)}
+        return asdict(self)
 
 
-UNKNOWN = Summary.of(())
+_UNKNOWN = Summary.of(())
 
 
 @dataclass(frozen=True)
 class MetricsSummary:
-    """SROCC, KROCC, PLCC and RMSE over the splits, and what to know about them.
+    """SROCC, KROCC, PLCC and RMSE over the splits, with notes for readers.
 
     Attributes:
         plcc, rmse: after the run's mapping.
-        n: videos that each split was measured on.
-        notes: for example that a logistic did not converge in a split, which the mean of PLCC leaves out.
-        plcc_plain, rmse_plain: of the heads' own output, without a mapping.
+        n: number of videos that each split was measured on.
+        plcc_plain, rmse_plain: of the heads' output, without a mapping.
         rmse_calibrated: of the calibrated scores.
-        datasets: of a run on several data sets, the summary of each.
+        datasets: the summary of each data set, where there are several.
     """
 
     srocc: Summary
@@ -134,23 +130,23 @@ class MetricsSummary:
     rmse: Summary
     n: tuple[int, ...]
     notes: tuple[str, ...]
-    plcc_plain: Summary = UNKNOWN
-    rmse_plain: Summary = UNKNOWN
-    rmse_calibrated: Summary = UNKNOWN
+    plcc_plain: Summary = _UNKNOWN
+    rmse_plain: Summary = _UNKNOWN
+    rmse_calibrated: Summary = _UNKNOWN
     datasets: Mapping[str, "MetricsSummary"] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, metrics: Sequence[Metrics], notes: Sequence[str] = (), rmse_calibrated: Sequence[float] = ()
     ) -> "MetricsSummary":
-        """Return the summary of one `Metrics` a split, whose notes are kept with its number."""
+        """Return the summary of one `Metrics` for each split."""
         own_notes = numbered_notes([item.note for item in metrics])
         names = (*MEASURES, "plcc_plain", "rmse_plain")
         summaries: dict[str, Any] = {
             name: Summary.of([getattr(item, name) for item in metrics]) for name in names
         }
         summaries["rmse_calibrated"] = Summary.of(rmse_calibrated)
-        return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes), datasets={})
+        return cls(**summaries, n=tuple(item.n for item in metrics), notes=(*notes, *own_notes))
 
     @classmethod
     def weighted(
@@ -160,10 +156,9 @@ class MetricsSummary:
         counts = np.array([own.n for own in datasets.values()], dtype=np.float64)
         total = counts.sum(axis=0)
         summaries = {name: Summary.of([nan] * len(total)) for name in _IN_LABELS_UNIT}
-        for name in EVERY_MEASURE:
-            if name not in summaries:
-                values = np.array([getattr(own, name).values for own in datasets.values()])
-                summaries[name] = Summary.of(((values * counts).sum(axis=0) / total).tolist())
+        for name in ("srocc", "krocc", "plcc", "plcc_plain"):
+            values = np.array([getattr(own, name).values for own in datasets.values()])
+            summaries[name] = Summary.of(((values * counts).sum(axis=0) / total).tolist())
         weights = (
             "the mean over the data sets is weighted by their test videos; RMSE has none, since their scales "
             "differ"
@@ -174,7 +169,7 @@ class MetricsSummary:
 
     @property
     def few_videos(self) -> str:
-        """What a reader has to know where splits were measured on few videos; empty where none was."""
+        """A warning where splits were measured on few videos, or empty."""
         few = [
             count
             for own in self.datasets.values() or [self]
@@ -190,14 +185,12 @@ class MetricsSummary:
         )
 
     def with_plain(self, other: "MetricsSummary") -> "MetricsSummary":
-        """Return this summary with those measures of another one that need no mapping."""
+        """Return this summary with the measures of another one that need no mapping."""
         datasets = {name: own.with_plain(other.datasets[name]) for name, own in self.datasets.items()}
         return replace(self, **{name: getattr(other, name) for name in PLAIN_MEASURES}, datasets=datasets)
 
     def across_scales(self, mapping: str) -> "MetricsSummary":
-        """Return the summary of scores on another scale than the labels': RMSE means something only after a
-        mapping.
-        """
+        """Return the summary of scores on another scale than the labels', without RMSE that needs theirs."""
         mapped = [
             nan if value == plain and mapping != "none" else value
             for value, plain in zip(self.rmse.values, self.rmse_plain.values, strict=True)
@@ -215,9 +208,7 @@ class MetricsSummary:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "MetricsSummary":
-        """Return the summary that `as_dict` described, where NaN may have become null; an earlier version has
-        fewer measures.
-        """
+        """Return the summary that `as_dict` described; an earlier version stored fewer measures."""
         summaries = {
             name: Summary.of([nan if value is None else value for value in values[name]["values"]])
             for name in EVERY_MEASURE
@@ -228,7 +219,7 @@ class MetricsSummary:
 
 
 def numbered_notes(notes: Sequence[str], what: str = "split") -> list[str]:
-    """Return each note once: `split 3: …`, or `7 of 10 splits: …`; that of an only split has no number."""
+    """Return each note once, as `split 3: …` or `7 of 10 splits: …`; a single split has no number."""
     numbers: dict[str, list[int]] = {}
     for number, note in enumerate(notes):
         if note:

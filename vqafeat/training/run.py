@@ -25,22 +25,17 @@ from vqafeat.training.results import (
 from vqafeat.training.run_config import RunConfig
 
 PARTS = ("train", "validation", "test")
-_OUTSIDE_TRAINING = ("validation", "test")
 _DIGITS = 8
 
 
 class Run:
     """What `fit` leaves in a folder: configuration, splits, predictions, metrics and weights.
 
-    Files are read when they are needed, and once.
+    Files are read when they are first needed. Attributes raise `WeightsError` where a file is missing or
+    damaged.
 
     Attributes:
-        path: the run folder.
-        config: everything that decided the run; without it, read from the folder.
-        was_finished: the run was finished before, by the same configuration, and not repeated.
-
-    Raises:
-        WeightsError: a file of the folder is missing or damaged; any attribute may raise it.
+        was_finished: an earlier call of `fit` finished the run.
     """
 
     def __init__(self, path: str | Path, config: RunConfig | None = None, was_finished: bool = False) -> None:
@@ -61,11 +56,9 @@ class Run:
 
     @classmethod
     def open(cls, out: Path, config: RunConfig, overwrite: bool, reuse: bool) -> "Run":
-        """Return a run with that configuration whose folder can be written to, or that is finished already.
+        """Return a run whose folder can be written to, or that is finished already.
 
         Args:
-            out: the requested folder.
-            config: of the run.
             overwrite: remove what `out` holds of a run.
             reuse: where `out` holds another run, look for this one in the folders next to it, and else take a
                 folder named after its digest.
@@ -95,17 +88,17 @@ class Run:
 
     @property
     def kept_epochs(self) -> tuple[int, ...]:
-        """One epoch a split, counted from 1; 0 where the head is not trained in epochs."""
+        """The epoch that each split kept, counted from 1; 0 where the head is not trained in epochs."""
         return tuple(read_json(self.path / METRICS).get("kept_epochs", ()))
 
     @cached_property
     def metrics(self) -> MetricsSummary:
-        """Metrics of the test parts, one value a split."""
+        """Metrics of the test parts."""
         return read_metrics(self.path, self.config)
 
     @cached_property
     def predictions(self) -> tuple[Prediction, ...]:
-        """Predictions for all parts of all splits; `vars(prediction)` of each makes a data frame's row."""
+        """Predictions for all parts of all splits; `vars(prediction)` gives the row of a data frame."""
         return read_predictions(self.path, self.config)
 
     @cached_property
@@ -115,24 +108,22 @@ class Run:
 
     @cached_property
     def splits(self) -> list[dict[str, list[str]]]:
-        """One a head: part → names of its videos."""
+        """The names of the videos in each part, one mapping for each split."""
         splits: list[dict[str, list[str]]] = read_json(self.path / SPLITS)["splits"]
         return splits
 
     @cached_property
     def held_out(self) -> Mapping[tuple[int, str, str], Prediction]:
         """(split, part, video) → prediction, of the validation and test parts."""
-        rows = {
-            (row.split, row.part, row.video): row for row in self.predictions if row.part in _OUTSIDE_TRAINING
-        }
+        parts = ("validation", "test")
+        rows = {(row.split, row.part, row.video): row for row in self.predictions if row.part in parts}
         named = [
             (number, part, video)
             for number, split in enumerate(self.splits)
-            for part in _OUTSIDE_TRAINING
+            for part in parts
             for video in split[part]
         ]
-        missing = [key for key in named if key not in rows]
-        if missing:
+        if missing := [key for key in named if key not in rows]:
             number, part, video = missing[0]
             raise WeightsError(
                 f"'{self.path / PREDICTIONS}' lacks {len(missing)} of {len(named)} scores that '{SPLITS}' "
@@ -141,18 +132,17 @@ class Run:
         return rows
 
     def check_finished(self) -> "Run":
-        """Return this run; refuse one that `vqafeat fit` did not finish, or whose predictions are missing."""
+        """Return this run; refuse an unfinished one, and one without predictions."""
         read_json(self.path / METRICS)
         if not self.splits or not (self.path / PREDICTIONS).is_file():
             raise WeightsError(
-                f"'{self.path}' has no predictions on its own splits (an imported head has none); give runs "
-                "of `vqafeat fit`."
+                f"'{self.path}' has no predictions, as an imported head; give runs of `vqafeat fit`."
             )
         _ = self.held_out
         return self
 
     def describe(self) -> dict[str, Mapping[str, Any]]:
-        """Return what decided the run, as names and values in groups."""
+        """Return what decided the run, as groups of names and values."""
         config = self.config
         run = {
             "folder": str(self.path),
@@ -209,28 +199,28 @@ def _clear(out: Path) -> None:
 
 
 def check_same(one: Run, two: Run, parts: Sequence[str] = PARTS, verb: str = "compare") -> None:
-    """Refuse two runs that are not on the same videos of the same data set with the same labels.
+    """Refuse two runs on other data sets, labels or videos.
 
     Args:
-        parts: of each split, which have to hold the same videos.
-        verb: what is to be done with the runs, for the message.
+        parts: parts of each split that have to hold the same videos.
+        verb: what the caller does with the runs, for the message.
     """
-    for name in ("dataset", "dataset_digest", "score_name"):
-        values = getattr(one.config, name), getattr(two.config, name)
-        if values[0] != values[1]:
+    for name, what in (("name", "data set"), ("digest", "label digest"), ("score_name", "score name")):
+        own, other = ("+".join(getattr(item, name) for item in run.config.datasets) for run in (one, two))
+        if own != other:
             raise ArgumentError(
-                f"{name} of '{one.path}' is {values[0]!r}, of '{two.path}' {values[1]!r}; {verb} runs "
-                f"on one data set and label list."
+                f"{what} of '{one.path}' is '{own}', of '{two.path}' '{other}'; {verb} runs on one data set "
+                "and label list."
             )
     if len(one.splits) != len(two.splits):
         raise ArgumentError(
-            f"'{one.path}' has {len(one.splits)} splits, '{two.path}' {len(two.splits)}; fit both with "
-            f"the same splits."
+            f"'{one.path}' has {len(one.splits)} splits, '{two.path}' {len(two.splits)}; fit both with the "
+            "same splits."
         )
-    for number, (own, other) in enumerate(zip(one.splits, two.splits, strict=True)):
+    for number, (split, other_split) in enumerate(zip(one.splits, two.splits, strict=True)):
         for part in parts:
-            if sorted(own[part]) != sorted(other[part]):
+            if sorted(split[part]) != sorted(other_split[part]):
                 raise ArgumentError(
-                    f"split {number} has other {part} videos in '{two.path}' than in '{one.path}'; "
-                    "fit both with the same splits and seed."
+                    f"split {number} has other {part} videos in '{two.path}' than in '{one.path}'; fit both "
+                    "with the same splits and seed."
                 )

@@ -1,8 +1,8 @@
-"""Everything that decides a run, as its folder stores it."""
+"""`RunConfig`: everything that decides a run, as its folder stores it."""
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 
 import vqafeat
 from vqafeat.errors import ArgumentError, WeightsError
-from vqafeat.io import json_text, summarize
+from vqafeat.io import json_text
 from vqafeat.losses.label_scaling import LabelScaling
-from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput
+from vqafeat.schema import parse
+from vqafeat.training.frame_sampling import ORDER_READING, WHOLE_VIDEOS, FrameInput
 
 FORMAT_VERSION = 2
 
@@ -33,35 +34,17 @@ class TrainingDataset:
     """A data set that a run was trained on, and its label scale.
 
     Attributes:
-        digest: of its labels; empty where it is not known.
+        digest: SHA-256 of its labels; empty where it is not known.
         score_name: what the labels are, for example "MOS".
-        mos_range: smallest and largest label of the data set's scale.
-        lines: one a split: how a head's output becomes a score.
+        mos_range: smallest and largest label; a whole number stays one, since the run's digest covers it.
+        lines: how a head's output becomes a score, one for each split.
     """
 
     name: str
     digest: str
     score_name: str
-    mos_range: tuple[float, float]
+    mos_range: tuple[int | float, int | float]
     lines: tuple[LabelScaling, ...]
-
-    def __post_init__(self) -> None:
-        if not self.lines:
-            raise WeightsError(
-                f"the run has no label line for '{self.name}'; there has to be one for each split. Fit again."
-            )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingDataset":
-        """Return what `dataclasses.asdict` made of one."""
-        try:
-            lines = tuple(LabelScaling(**line) for line in values["lines"])
-            return cls(**{**values, "mos_range": tuple(values["mos_range"]), "lines": lines})
-        except (TypeError, KeyError, ArgumentError) as error:
-            raise WeightsError(
-                f"a data set of the run is {dict(values)}, which this vqafeat does not read ({error}). Fit "
-                "again."
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -69,16 +52,16 @@ class RunConfig:
     """Everything that decided a run, resolved.
 
     Attributes:
-        options: all of the head's options.
-        recipe: all values of the recipe as stored; empty for an imported head and for one that follows none.
-        seed: of the whole run; each split draws its own from it.
-        feature_sets: for example `resnet50+slowfast-fast`.
-        identities: feature set → what its numbers depend on; empty where it is not known (imported heads).
-        channels: of a frame.
+        options: all options of the head.
+        recipe: all values of the recipe; empty for heads that follow none.
+        seed: of the run; each split's own seed follows from it.
+        feature_sets: names joined by `+`, for example `resnet50+slowfast-fast`.
+        identities: feature set → what its numbers depend on; empty for an imported head.
+        channels: channels of a frame's features.
         split_kind: how the splits were drawn, in words.
-        mapping: applied before PLCC and RMSE.
+        mapping: mapping before PLCC and RMSE.
         origin: the command or file that the run comes from.
-        frame_input: the frames that the heads were trained on and are tested on.
+        frame_input: the frames that the heads are trained and tested on.
         splits_digest: SHA-256 over the videos of each part of each split; empty where they are not known.
     """
 
@@ -99,23 +82,22 @@ class RunConfig:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if not self.datasets or len({len(one.lines) for one in self.datasets}) != 1:
+        if len({len(one.lines) for one in self.datasets}) != 1 or not self.splits:
             raise WeightsError(
-                "the run needs at least one data set, each with as many label lines as there are splits; "
-                "fit again."
+                "the run needs at least one data set, each with one label line for each split; fit again."
             )
         if self.channels < 1:
             raise WeightsError(f"channels of the run is {self.channels}; it has to be at least 1.")
 
     @property
-    def dataset(self) -> str:
-        """The names of the data sets, joined."""
-        return "+".join(one.name for one in self.datasets)
+    def dataset_names(self) -> list[str]:
+        """The names of the data sets."""
+        return [one.name for one in self.datasets]
 
     @property
-    def dataset_digest(self) -> str:
-        """The digests of the data sets, joined."""
-        return "+".join(one.digest for one in self.datasets)
+    def dataset(self) -> str:
+        """The names of the data sets, joined."""
+        return "+".join(self.dataset_names)
 
     @property
     def score_name(self) -> str:
@@ -124,7 +106,7 @@ class RunConfig:
 
     @property
     def splits(self) -> int:
-        """How many splits the run has, each with its own head."""
+        """Number of splits, each with its own head."""
         return len(self.datasets[0].lines)
 
     @property
@@ -140,24 +122,19 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> "RunConfig":
-        """Return the configuration that `as_dict` described; `where` is named in messages."""
-        if values.get("format_version") != FORMAT_VERSION:
+        """Return the configuration that `as_dict` described; messages name `where`."""
+        if (version := values.get("format_version")) != FORMAT_VERSION:
             raise WeightsError(
-                f"{where} has format version {values.get('format_version')}, this vqafeat reads "
-                f"{FORMAT_VERSION}; fit again."
+                f"{where} has format version {version}, this vqafeat reads {FORMAT_VERSION}; fit again."
             )
-        known = [item.name for item in fields(cls)]
-        problems = [f"'{key}' is missing" for key in known if key not in values] + [
-            f"'{key}' is not known" for key in values if key not in known
-        ]
-        if problems:
+        frame_input = values.get("frame_input")
+        if not isinstance(frame_input, dict) or frame_input.get("order_reading") != ORDER_READING:
             raise WeightsError(
-                f"{where} is not a configuration that this vqafeat reads: {summarize(problems, 3, '; ')}. "
-                "Fit again."
+                f"{where}: frame_input is {frame_input}; its order_reading has to be '{ORDER_READING}'. Fit "
+                "again."
             )
-        datasets = tuple(TrainingDataset.from_dict(one) for one in values["datasets"])
-        frame_input = FrameInput.from_dict(values["frame_input"])
-        return cls(**{**values, "datasets": datasets, "frame_input": frame_input})
+        frame_input = {key: value for key, value in frame_input.items() if key != "order_reading"}
+        return parse(cls, {**values, "frame_input": frame_input}, where, WeightsError)
 
 
 def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDataset:
@@ -167,5 +144,5 @@ def dataset_with_scale(config: RunConfig, scale_of: str | None) -> TrainingDatas
     for dataset in config.datasets:
         if dataset.name == scale_of:
             return dataset
-    trained_on = config.dataset.replace("+", ", ")
+    trained_on = ", ".join(config.dataset_names)
     raise ArgumentError(f"the run has no label scale of '{scale_of}'; it was trained on {trained_on}.")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from math import inf, isfinite, nan
+from math import ceil, inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,18 @@ from vqafeat.training.frame_sampling import WHOLE_VIDEOS, FrameInput, FrameSampl
 from vqafeat.training.recipes import Recipe
 
 FEWEST_FOR_SROCC = 3
+_INSTEAD = {"validation": "--ratio 80/20 for none, which keeps the last epoch", "test": "--select validation"}
 SECONDS_BETWEEN = 60.0
 VIDEOS_SCORED_AT_ONCE = 16
-# below this share of the median channel's deviation a channel counts as nearly constant: one odd video must
-# not blow it up
+# a channel with less than this share of the median deviation is nearly constant: dividing by its deviation
+# would blow up one odd video
 _SMALLEST_DEVIATION = 0.1
 
 
 def frame_statistics(
     data: FeatureDataset, rows: Sequence[int], frame_indices: FrameSelector = all_frames
 ) -> tuple[Tensor, Tensor]:
-    """Return (channel,) mean and deviation over the selected frames of the videos in `rows`.
-
-    Deviations below a tenth of the median channel's are raised to it.
-    """
+    """Return (channel,) mean and deviation over the frames of videos; small deviations are raised."""
     counts, means, squares = 0, *torch.zeros(2, data.channels, dtype=torch.float64)
     for row in rows:
         frames = as_tensor(take(data.features[row], frame_indices(row))).float()
@@ -57,19 +55,11 @@ def frame_statistics(
 
 @dataclass(frozen=True)
 class SplitTask:
-    """A split to train on, and what may differ between splits that are trained together.
-
-    Attributes:
-        split: rows count within the data.
-        seed: of this split.
-        label_scalings: one a data set; without them, those that the recipe's label scale finds in the data.
-        recipe: of this split; without it, the one that all share. All have the same number of epochs.
-    """
+    """A split to train on; without `label_scalings`, one a data set, the recipe's label scale gives them."""
 
     split: Split
     seed: int
     label_scalings: tuple[LabelScaling, ...] | None = None
-    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +69,7 @@ class EpochRecord:
     Attributes:
         epoch: counted from 1.
         loss: mean over the epoch's steps, on scaled labels.
-        validation_srocc: mean over the data sets; NaN where there is no validation part, or where it is not
-            defined (constant predictions).
+        validation_srocc: mean over the data sets; NaN without a validation part, or if it is not defined.
         test_srocc: NaN unless the recipe selects by it.
     """
 
@@ -92,8 +81,12 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What training on one split gives: the kept epoch's state dict, how each data set's scores follow from
-    the head's output, and one record an epoch; `kept_epoch` is 0 where the head is not trained in epochs.
+    """The result of training on one split.
+
+    Attributes:
+        weights: state dict of the kept epoch.
+        label_scalings: how scores follow from the head's output, one for each data set.
+        kept_epoch: 0 where the head is not trained in epochs.
     """
 
     weights: dict[str, Tensor]
@@ -104,9 +97,7 @@ class TrainingResult:
 
 
 class BestCheckpoint:
-    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, or of the last one
-    where there is no such part.
-    """
+    """Keeps the weights of the first epoch with the highest SROCC of the selecting part, else of the last."""
 
     def __init__(self, recipe: Recipe, split: Split) -> None:
         self._first, self._part = recipe.first_checkpoint_epoch(), recipe.select
@@ -116,14 +107,14 @@ class BestCheckpoint:
         self.curve: list[EpochRecord] = []
 
     def update(self, record: EpochRecord, head: Head) -> None:
-        """Add an epoch's record, and keep its weights where they are the best so far."""
+        """Add an epoch's record, and keep its weights if they are the best so far."""
         self.curve.append(record)
         srocc = getattr(record, f"{self._part}_srocc")
         if self._has_part and record.epoch >= self._first and srocc > self._best:
             self._best, self._kept = srocc, (record.epoch, _copied(head))
 
     def result(self, head: Head, label_scalings: tuple[LabelScaling, ...]) -> TrainingResult:
-        """Return what is kept of a head after its last epoch."""
+        """Return the kept weights after the last epoch of a head."""
         if self._kept is not None:
             epoch, weights = self._kept
             because = f"highest {self._part} SROCC ({self._best:.4f})"
@@ -148,25 +139,25 @@ def _copied(head: Head) -> dict[str, Tensor]:
 
 
 class Checkpoint:
-    """A file with the states of trainers, at most a minute and an epoch old, to resume a stopped fit from."""
+    """A file with the states of trainers, to resume a stopped fit from; it is written once a minute."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._last = path, time.monotonic()
+        self.path, self._last = path, time.monotonic()
 
     def read(self) -> list[dict[str, Any]]:
         """Return the states that were written last, or none."""
-        if not self._path.is_file():
+        if not self.path.is_file():
             return []
-        states: list[dict[str, Any]] = torch.load(self._path, weights_only=True)
+        states: list[dict[str, Any]] = torch.load(self.path, weights_only=True)
         return states
 
     def save_if_due(self, states: Callable[[], list[dict[str, Any]]]) -> None:
-        """Write the states where the last ones are old enough."""
+        """Write the states if the last ones are old enough."""
         if time.monotonic() - self._last < SECONDS_BETWEEN:
             return
         content = io.BytesIO()
         torch.save(states(), content)
-        write_bytes(self._path, content.getvalue())
+        write_bytes(self.path, content.getvalue())
         self._last = time.monotonic()
 
 
@@ -177,12 +168,9 @@ class SplitTrainer:
     number of threads give the same weights.
 
     Attributes:
-        data: features and labels of all parts.
-        head: on the training's device.
         labels: (video,) float32, as the loss sees them.
         groups: (video,) int64, the data set whose loss and label scale a video belongs to.
-        label_scalings: data set by data set, how the head's output becomes a score.
-        best: the best epoch so far.
+        best: the best epoch so far, and the curve.
     """
 
     def __init__(
@@ -195,8 +183,7 @@ class SplitTrainer:
         device: str = "cpu",
         frame_input: FrameInput = WHOLE_VIDEOS,
     ) -> None:
-        self.data, self.split, self.seed = data, task.split, task.seed
-        self.recipe = recipe = task.recipe or recipe
+        self.data, self.split, self.seed, self.recipe = data, task.split, task.seed, recipe
         check_parts(self.split, data, recipe)
         names, numbers, train = data.dataset_names, data.dataset_of, np.array(self.split.train)
         self.label_scalings = task.label_scalings or tuple(
@@ -205,7 +192,7 @@ class SplitTrainer:
         scaled = np.empty_like(data.mos)
         for number, scaling in enumerate(self.label_scalings):
             scaled[numbers == number] = scaling.transform(data.mos[numbers == number])
-        groups = MIXINGS.get(recipe.multi_dataset)(numbers)
+        groups = MIXINGS[recipe.multi_dataset](numbers)
         self.labels = torch.from_numpy(scaled).float().to(device)
         self.groups = torch.from_numpy(groups).to(device)
         self._sampler, self._batcher = FrameSampler(frame_input, data), Batcher(data, device)
@@ -213,7 +200,6 @@ class SplitTrainer:
         self._rows = [train[groups[train] == group] for group in np.unique(groups[train])]
         self._longest = max(len(rows) for rows in self._rows)
         self._videos_per_epoch = recipe.videos_an_epoch(self._longest)
-        self._steps_per_epoch = -(-self._videos_per_epoch // recipe.batch_size)
         self._lengths = [
             max(data.lengths[row] for row in self._videos_at(turn)) for turn in range(self._longest)
         ]
@@ -222,6 +208,7 @@ class SplitTrainer:
         self._optimiser = torch.optim.AdamW(
             self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
+        self._scheduler = recipe.scheduler(self._optimiser, ceil(self._videos_per_epoch / recipe.batch_size))
         self.best = BestCheckpoint(recipe, self.split)
 
     def _new_head(self, name: str, options: Mapping[str, Any]) -> Head:
@@ -258,7 +245,7 @@ class SplitTrainer:
                     scores = self.head.core(batch.frames, batch.lengths)
                 loss = self.loss(batch, scores, epoch, step)
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.step(epoch, step)
+                self.step()
                 losses.append(loss.item())
             validation_srocc, test_srocc = self._validate("validation"), self._validate("test")
             progress(self.end_epoch(epoch, losses, validation_srocc, test_srocc))
@@ -267,8 +254,7 @@ class SplitTrainer:
         return self.result()
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the training part in a new order: of each data set as many videos, one data set after another
-        in a batch.
+        """Yield the training part in a new order; a batch has equally many videos of each data set.
 
         An epoch is as long as the largest data set; the smaller ones begin again, as `VQADataset.__getitem__`
         in the released VQAdataset.py of MDTVSFA.
@@ -296,13 +282,10 @@ class SplitTrainer:
             yield
 
     def loss(self, batch: Batch, scores: Tensor, epoch: int, number: int) -> Tensor:
-        """Return the loss of a batch by its (video,) core scores; of several data sets, their losses
-        combined.
-        """
-        outputs = self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).parts(
-            len(self._rows)
-        )
-        labels = self.labels[list(batch.rows)].view(len(self._rows), -1)
+        """Return the loss of a batch by its (video,) core scores, combined over the data sets."""
+        count = len(self._rows)
+        outputs = self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).parts(count)
+        labels = self.labels[list(batch.rows)].view(count, -1)
         loss = softmax_weighted_sum([self._loss(*own) for own in zip(outputs, labels, strict=True)])
         if not isfinite(loss.item()):
             videos = ", ".join(self.data.names[row] for row in batch.rows)
@@ -313,15 +296,14 @@ class SplitTrainer:
             )
         return loss
 
-    def step(self, epoch: int, number: int) -> None:
-        """Take the optimiser's step `number`, counted from 0, of an epoch."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.rate(epoch, number, self._steps_per_epoch)
+    def step(self) -> None:
+        """Take a step of the optimiser and of the learning rate's schedule."""
         self._optimiser.step()
+        self._scheduler.step()
         self._optimiser.zero_grad()
 
     def part_batches(self, part: str) -> Iterator[Batch]:
-        """Yield a part in its order; of the test part nothing unless the recipe selects by it."""
+        """Yield a part in its order; nothing of the test part unless the recipe selects by it."""
         rows = () if part == "test" and self.recipe.select != "test" else getattr(self.split, part)
         sampler = self._sampler
         frames = sampler.validation(self.seed) if part == "validation" else sampler.testing(self.seed)[0]
@@ -335,13 +317,11 @@ class SplitTrainer:
         return self.srocc(part, outputs)
 
     def relative(self, batch: Batch, scores: Tensor) -> Tensor:
-        """Return the (video,) outputs that SROCC is read on, by the core's scores of a batch."""
+        """Return the (video,) outputs that SROCC is computed on, by the core's scores of a batch."""
         return self.head.outputs(scores, dataset_numbers(self.data, self.groups, batch)).relative.cpu()
 
     def srocc(self, part: str, outputs: Sequence[Tensor]) -> float:
-        """Return the SROCC of a part, the mean over its data sets; NaN without outputs or where it is not
-        defined.
-        """
+        """Return the SROCC of a part, the mean over its data sets; NaN if it is not defined."""
         scores = torch.cat(list(outputs)).double().numpy() if outputs else np.array([nan])
         if not np.isfinite(scores).all():
             return nan
@@ -368,6 +348,7 @@ class SplitTrainer:
         return {
             "head": self.head.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
             "generator": self._generator.get_state(),
             "best": self.best.state_dict(),
         }
@@ -376,6 +357,7 @@ class SplitTrainer:
         """Resume a stopped training."""
         self.head.load_state_dict(state["head"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._scheduler.load_state_dict(state["scheduler"])
         self._generator.set_state(state["generator"])
         self.best.load_state_dict(state["best"])
 
@@ -384,14 +366,9 @@ class SplitTrainer:
 def predict(
     head: Head, batcher: Batcher, rows: Sequence[int], groups: Tensor | None = None
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return (video,) scores of the videos in `rows`, on the label scale that the head was trained on.
+    """Return (video,) float64 scores of the videos in `rows`, on the label scale of the training.
 
-    Args:
-        head: on the batcher's device.
-        batcher: makes batches of them.
-        rows: positions in the batcher's data.
-        groups: (video,) of all data, the data set whose scale each video's score is for; without it, the
-            head's usual one.
+    `groups` is (video,) the data set whose scale each score is on; without it, the head's usual one.
     """
     head.eval()
     scores = []
@@ -407,34 +384,22 @@ def dataset_numbers(data: FeatureDataset, groups: Tensor, batch: Batch) -> Tenso
 
 
 def check_parts(split: Split, data: FeatureDataset, recipe: Recipe) -> None:
-    """Refuse a split that cannot be trained on: a part that is to select an epoch is too small in a data set,
-    all training labels of one are equal, or a row is not among the videos.
-    """
-    videos = len(data)
-    beyond = [row for part in (split.train, split.validation, split.test) for row in part if row >= videos]
-    if beyond:
-        raise TrainingError(
-            f"a split names video {beyond[0]}, but there are {videos} (0 to {videos - 1}); use splits of "
-            "this data set."
-        )
+    """Refuse a split with equal training labels, or with too few videos to select an epoch, in a data set."""
+    selecting = ["test"] if recipe.select == "test" else []
+    selecting += ["validation"] if split.validation else []
     for number, name in enumerate(data.dataset_names):
         of = f" of '{name}'" if len(data.dataset_names) > 1 else ""
-        parts = (split.train, split.validation, split.test)
-        train, validation, test = ([row for row in part if data.dataset_of[row] == number] for part in parts)
-        labels = data.mos[train]
+        labels = data.mos[[row for row in split.train if data.dataset_of[row] == number]]
         if len(labels) > 1 and np.ptp(labels) == 0:
             raise TrainingError(
                 f"all {len(labels)} labels of the training part{of} are {labels[0]:g}, so there is nothing "
                 "to learn; look at the label list."
             )
-        if recipe.select == "test" and len(test) < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the test part{of} has {len(test)} video(s); choosing an epoch by its SROCC takes at least "
-                f"{FEWEST_FOR_SROCC}. Use --select validation, or a larger test share, as --ratio 40/30/30."
-            )
-        if split.validation and len(validation) < FEWEST_FOR_SROCC:
-            raise TrainingError(
-                f"the validation part{of} has {len(validation)} video(s); choosing an epoch by SROCC takes "
-                f"at least {FEWEST_FOR_SROCC}. Use a larger validation share, as --ratio 40/30/30, or "
-                "--ratio 80/20 for none, which keeps the last epoch."
-            )
+        for part in selecting:
+            videos = sum(data.dataset_of[row] == number for row in getattr(split, part))
+            if videos < FEWEST_FOR_SROCC:
+                raise TrainingError(
+                    f"the {part} part{of} has {videos} video(s); choosing an epoch by SROCC takes at least "
+                    f"{FEWEST_FOR_SROCC}. Use a larger {part} share, as --ratio 40/30/30, or "
+                    f"{_INSTEAD[part]}."
+                )

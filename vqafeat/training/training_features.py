@@ -1,4 +1,4 @@
-"""Which features a run was trained on, so that a clip unlike all of its training videos is reported."""
+"""Statistics of a run's training features, so that a clip unlike all training videos is reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,19 @@ from vqafeat.training.results import TRAINING_FEATURES, read_weights, write_weig
 
 _MOST_VIDEOS = 1000
 _FEWEST_VIDEOS = 4
-# Below this share of the median channel's deviation a channel counts as nearly constant and is not divided
-# by.
+# a channel with less than this share of the median deviation is nearly constant: its deviation is raised
 _SMALLEST_DEVIATION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingFeatures:
-    """Mean and deviation of the features of a run's training videos, each video by the mean over its frames.
+    """Mean and deviation of the training videos' mean features.
 
-    The distance of a video is the root mean square over channels of its deviations from the mean.
+    The distance of a video is the root mean square over channels of (its mean − mean) / deviation.
 
     Attributes:
         mean, deviation: (channel,) over the training videos.
-        farthest: the largest distance of a training video from the others, each left out in turn.
+        farthest: the largest distance of a training video from the others.
     """
 
     mean: npt.NDArray[np.float64]
@@ -37,14 +36,11 @@ class TrainingFeatures:
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.deviation.shape or not (self.deviation > 0).all() or not self.farthest > 0:
-            raise ArgumentError(
-                "training features need a mean and a deviation above 0 for each channel, and a distance "
-                "above 0."
-            )
+            raise ArgumentError("deviations and the farthest distance of training features must be above 0.")
 
     @classmethod
     def of(cls, data: FeatureDataset, rows: Sequence[int]) -> "TrainingFeatures | None":
-        """Return those of at most 1000 of the videos in `rows`; None where they are too few, or all alike."""
+        """Return the statistics of at most 1000 videos; None if they are too few, or all alike."""
         selected = sorted(rows)[:: -(-len(rows) // _MOST_VIDEOS)]
         if len(selected) < _FEWEST_VIDEOS:
             return None
@@ -63,17 +59,15 @@ class TrainingFeatures:
         return cls(means.mean(axis=0), deviation, max(finite)) if finite and max(finite) > 0 else None
 
     def relative_distance(self, features: npt.NDArray[Any]) -> float:
-        """Return the distance of a video's (frame, channel) features, above 1 beyond every training video."""
+        """Return the distance of (frame, channel) features; above 1 it exceeds that of any training video."""
         return _rms((_frame_mean(features) - self.mean) / self.deviation) / self.farthest
 
 
 def write_training_features(folder: Path, features: TrainingFeatures) -> None:
     """Write training-features.safetensors of a run folder."""
-    farthest = np.array([features.farthest])
-    values = {"mean": features.mean, "deviation": features.deviation, "farthest": farthest}
-    write_weights(
-        folder / TRAINING_FEATURES, {name: torch.from_numpy(value).float() for name, value in values.items()}
-    )
+    values = {"mean": features.mean, "deviation": features.deviation, "farthest": [features.farthest]}
+    tensors = {name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()}
+    write_weights(folder / TRAINING_FEATURES, tensors)
 
 
 def read_training_features(folder: Path) -> TrainingFeatures | None:

@@ -1,17 +1,18 @@
-"""Fingerprints of video files, and single frames of them."""
+"""Fingerprints of video files, numbers in their headers, and single frames."""
 
 from collections.abc import Collection
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.remote import VideoFile, network_errors
-from vqafeat.video.reader import RAW_SUFFIXES, VideoReader
+from vqafeat.video.reader import RAW_SUFFIXES, VideoReader, duration_seconds, open_container, video_stream
 
 
 def file_fingerprint(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
@@ -36,6 +37,26 @@ def file_stat(path: VideoFile, raw: RawGeometry | None) -> dict[str, Any]:
     except OSError as error:
         raise VideoError("cannot-open", f"'{path}' cannot be read: {error}.") from error
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, **geometry}
+
+
+def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return the number of packets of the video, most often its number of frames, without decoding."""
+    with open_container(path, raw) as container:
+        stream = video_stream(container, path)
+        try:
+            return sum(1 for packet in container.demux(stream) if packet.size)
+        except (av.FFmpegError, OSError) as error:
+            message = f"'{path}' breaks while its packets are counted: {error}."
+            raise VideoError("breaks-midway", message) from error
+
+
+def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
+    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
+    with open_container(path, raw) as container:
+        stream = video_stream(container, path)
+        seconds = duration_seconds(stream) or (container.duration or 0) / av.time_base
+        frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
+        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
 
 
 def read_frames(

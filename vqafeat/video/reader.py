@@ -67,9 +67,9 @@ class VideoReader:
     ) -> None:
         self.path, self._limits = path, limits or DecodeLimits()
         self._from_hardware = hardware is not None
-        self._container = _opened(path, raw, hardware)
+        self._container = open_container(path, raw, hardware)
         try:
-            self._stream = _video_stream(self._container, path)
+            self._stream = video_stream(self._container, path)
             codec = self._stream.codec_context
             self._limits.check_size(path, codec.width, codec.height)
         except VideoError:
@@ -153,7 +153,7 @@ class VideoReader:
         """Refuse a movie whose sample table states more samples and a later end; note a later stated end."""
         # the count alone proves nothing, since edit lists hide samples; neither does a duration
         stream, rate = self._stream, self._stream.average_rate
-        stated = max(_tagged_seconds(stream.metadata.get("DURATION", "")), _duration_seconds(stream) or 0.0)
+        stated = max(_tagged_seconds(stream.metadata.get("DURATION", "")), duration_seconds(stream) or 0.0)
         by_count = float(stream.frames / rate) if rate and packets < stream.frames else 0.0
         start = float((stream.start_time or 0) * (stream.time_base or 0))
         stated_end = max(stated, by_count) + start
@@ -274,7 +274,8 @@ def _tagged_seconds(text: str) -> float:
     return seconds + minutes * 60 + hours * 3600
 
 
-def _duration_seconds(stream: VideoStream) -> float | None:
+def duration_seconds(stream: VideoStream) -> float | None:
+    """Return the duration that the header states of a stream, or None."""
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
 
 
@@ -283,27 +284,8 @@ def _ratio_text(ratio: Any) -> str:
     return str(Fraction(ratio.numerator, ratio.denominator)) if ratio else "1"
 
 
-def count_packets(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return the number of packets of the video, most often its number of frames, without decoding."""
-    with _opened(path, raw) as container:
-        stream = _video_stream(container, path)
-        try:
-            return sum(1 for packet in container.demux(stream) if packet.size)
-        except (av.FFmpegError, OSError) as error:
-            message = f"'{path}' breaks while its packets are counted: {error}."
-            raise VideoError("breaks-midway", message) from error
-
-
-def stated_samples(path: Path, raw: RawGeometry | None = None) -> int:
-    """Return frames × pixels by the header, or by duration and rate if it counts no frames; at least 1."""
-    with _opened(path, raw) as container:
-        stream = _video_stream(container, path)
-        seconds = _duration_seconds(stream) or (container.duration or 0) / av.time_base
-        frames = stream.frames or round(seconds * float(stream.average_rate or stream.guessed_rate or 25))
-        return max(1, frames * stream.codec_context.width * stream.codec_context.height)
-
-
-def _opened(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
+def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = None) -> InputContainer:
+    """Return a video file opened by FFmpeg, which has to be closed."""
     if not path.is_file():
         raise VideoError("cannot-open", f"'{path}' is not a file.")
     if path.suffix.lower() in RAW_SUFFIXES:
@@ -318,7 +300,9 @@ def _opened(path: Path, raw: RawGeometry | None, hardware: str | None = None) ->
         container = cast(InputContainer, av.open(path.absolute(), mode="r", **options))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError("cannot-open", f"'{path}' cannot be opened: {error}.") from error
-    container.flags &= ~cast(int, Flags.gen_pts.value)  # time stamps that a container lacks are estimated here
+    container.flags &= ~cast(
+        int, Flags.gen_pts.value
+    )  # time stamps that a container lacks are estimated here
     return container
 
 
@@ -345,7 +329,7 @@ def _raw_frame_bytes(raw: RawGeometry) -> int:
     return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the video stream that FFmpeg's command line takes: the largest, default ones first."""
     streams = [item for item in container.streams.video if not item.disposition & Disposition.attached_pic]
     if not streams:

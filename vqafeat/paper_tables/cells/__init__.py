@@ -1,7 +1,7 @@
-"""The types of cells of a table; each file registers its own in `CELL_TYPES`."""
+"""The kinds of cells of a table; each file registers its own in `CELL_TYPES`."""
 
-from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
+from vqafeat.paper_tables.cells.base import CELL_TYPES, CellResult, CellType, Measured, Task
 
 from vqafeat.paper_tables.cells import runs, groups, networks  # isort: skip  (the order of registration)
 
-__all__ = ["CELL_TYPES", "CellType", "Measured", "Task", "groups", "networks", "runs"]
+__all__ = ["CELL_TYPES", "CellResult", "CellType", "Measured", "Task", "groups", "networks", "runs"]

@@ -1,12 +1,11 @@
-"""What a type of cell is: the features that it needs, and how it is measured."""
+"""Base class of the kinds of cells, and what was measured for a cell."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from vqafeat.errors import ArgumentError
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.table import Cell, RequiredFeatures, TableFit
 from vqafeat.registry import Registry
@@ -18,12 +17,11 @@ class Measured:
     """What was measured for a cell.
 
     Attributes:
-        spread: over the splits; of a single number, that number.
-        videos: that were measured, on average over the splits, for weighted averages.
-        runs: the run folders that it is from.
-        notes: what a reader has to know.
-        plain: of PLCC or RMSE after a mapping, the same measure without one; None for others.
-        few_videos: a split was measured on so few videos that one video moves a figure.
+        spread: the measure over the splits; a single number has no deviation.
+        videos: mean number of measured videos a split, the weight in an average.
+        runs: the run folders behind the number.
+        plain: PLCC or RMSE without the mapping; None for other measures.
+        few_videos: a split has so few videos that a single one moves the number.
     """
 
     spread: Summary
@@ -36,111 +34,99 @@ class Measured:
     @classmethod
     def of(cls, summary: MetricsSummary, measure: str, runs: tuple[Path, ...] = ()) -> "Measured":
         """Return one measure of a summary."""
-        plain = getattr(summary, f"{measure}_plain", None)
-        plain, videos = plain if plain and plain.values else None, sum(summary.n) / len(summary.n)
-        few_videos = bool(summary.few_videos)
-        return cls(getattr(summary, measure), videos, runs, summary.notes, plain, few_videos)
-
-    @classmethod
-    def single(cls, value: float, runs: tuple[Path, ...] = (), notes: tuple[str, ...] = ()) -> "Measured":
-        """Return a number that has no spread."""
-        return cls(Summary(value, nan, value, (value,)), 0, runs, notes)
-
-    def value(self, statistic: str) -> float:
-        """Return the mean or the median."""
-        return self.spread.median if statistic == "median" else self.spread.mean
+        plain: Summary | None = getattr(summary, f"{measure}_plain", None)
+        return cls(
+            spread=getattr(summary, measure),
+            videos=sum(summary.n) / len(summary.n),
+            runs=runs,
+            notes=summary.notes,
+            plain=plain if plain and plain.values else None,
+            few_videos=bool(summary.few_videos),
+        )
 
 
-# the cells of the same row and measure that are no averages themselves; None for those not measured
-Peers = tuple[tuple[Cell, Measured | None], ...]
+@dataclass(frozen=True)
+class CellResult:
+    """A cell with what was measured for it, or the reason why nothing was.
+
+    Attributes:
+        missing: the feature sets that the stores lack.
+        reasons: everything that is missing, in words.
+        failure: the error that stopped the measurement.
+        comparable: the published number is of the same videos.
+    """
+
+    cell: Cell
+    measured: Measured | None = None
+    missing: tuple[RequiredFeatures, ...] = ()
+    reasons: tuple[str, ...] = ()
+    failure: str = ""
+    comparable: bool = True
+
+    def statistic_of(self, summary: Summary) -> float:
+        """Return the statistic that the cell shows."""
+        return summary.median if self.cell.statistic == "median" else summary.mean
+
+    @property
+    def value(self) -> float:
+        """The measured number, or NaN."""
+        return self.statistic_of(self.measured.spread) if self.measured else nan
+
+    @property
+    def plain_value(self) -> float:
+        """PLCC or RMSE without a mapping if the value is after one, else NaN."""
+        measured = self.measured
+        if measured is None or measured.plain is None or measured.plain == measured.spread:
+            return nan
+        return self.statistic_of(measured.plain)
+
+    @property
+    def published(self) -> float:
+        """The published number, or NaN."""
+        return self.cell.published.value if self.cell.published else nan
+
+    @property
+    def difference(self) -> float:
+        """Measured − published; NaN where one of the two is missing, or they are of different videos."""
+        return self.value - self.published if self.comparable else nan
+
+    def rounded_difference(self, digits: int) -> float:
+        """Return the difference rounded as it is shown; it stays whole if the published value would be 0."""
+        small = 0 < abs(self.published) < 10**-digits
+        return self.difference if small else round(self.difference, digits)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A cell to be measured, with its request."""
+    """A measurement for a cell; `peers` are the other cells of its row that have the same measure."""
 
-    cell: Cell
+    request: TableFit
+    measure: str
     fits: FitCache
-    peers: Peers = ()
-
-    @property
-    def request(self) -> TableFit:
-        """What the cell asks to be trained."""
-        assert self.cell.request is not None
-        return self.cell.request
+    peers: tuple[CellResult, ...] = ()
 
 
 @dataclass(frozen=True)
-class CellOptions:
-    """Options of a type of cell; this one has none."""
+class CellType(ABC):
+    """A kind of cell; its fields are the options that a table file sets under the name of the kind."""
+
+    measures: ClassVar[tuple[str, ...]] = EVERY_MEASURE
+
+    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
+        """Return the fits whose feature sets the cell reads: its own, and those derived from it."""
+        return (request,)
 
     def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
-        """Return the feature sets without which the cell cannot be measured."""
-        return request.needs
+        """Return the feature sets that the cell reads."""
+        return tuple(need for one in self.requests(request) for need in one.needs)
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
-        """Say what else than features is missing."""
+        """Return what is missing besides features, in words."""
         return ()
 
-
-@dataclass(frozen=True)
-class NoFeatures(CellOptions):
-    """Options of a cell that reads no features."""
-
-    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
-        """Return nothing."""
-        return ()
+    @abstractmethod
+    def measured(self, task: Task) -> Measured:
+        """Train or find the runs, and return what the cell shows."""
 
 
-@dataclass(frozen=True)
-class CellType:
-    """A way to fill a cell.
-
-    Attributes:
-        described: in words.
-        measure: returns what was measured.
-        options: dataclass of its options.
-        measures: that it knows.
-        from_peers: it is computed from the other cells of its row.
-        fits: it trains, so that data sets and features have to be named.
-    """
-
-    described: str
-    measure: Callable[[Task], Measured]
-    options: type[CellOptions] = CellOptions
-    measures: tuple[str, ...] = EVERY_MEASURE
-    from_peers: bool = False
-    fits: bool = True
-
-
-CELL_TYPES: Registry[CellType] = Registry("type of cell")
-
-
-def cell_type(
-    name: str, described: str, options: type[CellOptions] = CellOptions, **others: Any
-) -> Callable[[Callable[[Task], Measured]], Callable[[Task], Measured]]:
-    """Return a decorator that registers a measuring function as a type of cell; see `CellType`."""
-
-    def register(measure: Callable[[Task], Measured]) -> Callable[[Task], Measured]:
-        CELL_TYPES.add(name, CellType(described, measure, options, **others))
-        return measure
-
-    return register
-
-
-@dataclass(frozen=True)
-class Against(CellOptions):
-    """The values in which another run, that the cell's own is compared with, differs."""
-
-    against: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.against:
-            raise ArgumentError(
-                "against is empty; name the values of the other run that differ, as against = { order = "
-                "'OO' }."
-            )
-
-    def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
-        """Return the feature sets of both runs."""
-        return (*request.needs, *request.changed(self.against).needs)
+CELL_TYPES: Registry[type[CellType]] = Registry("type of cell")

@@ -4,72 +4,58 @@ import time
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveInt
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
-from vqafeat.errors import ArgumentError
-from vqafeat.paper_tables.cells.base import CellOptions, Measured, NoFeatures, Task, cell_type
+from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.sources import AGAIN
-from vqafeat.pretraining.coral import (
-    DomainFeatures,
-    concatenated,
-    domain_distance,
-    image_features,
-    image_paths,
-    mean_features,
-)
+from vqafeat.paper_tables.table import TableFit
+from vqafeat.pretraining import coral
+from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
+from vqafeat.training.results import Summary
 
 _STAND_IN_SCALE = 6
 _ASPECT_RATIO = 16 / 9
 
 
+@CELL_TYPES.register("timing")
 @dataclass(frozen=True)
-class TimingOptions(NoFeatures):
-    """The clip.
+class TimingCell(CellType):
+    """The time or the operations of networks for a clip, with random weights and without decoding.
 
     Attributes:
-        height: of its frames; the width is 16/9 of it.
+        height: of the frames, whose width is 16/9 of it.
         frames: of the clip.
-        timed: frames that are computed to measure the time of one; those of one input, for a network that
-            sees clips.
+        timed: frames on which the time of one is measured; a network that sees clips takes one input.
     """
 
-    height: int = 0
-    frames: int = 300
-    timed: int = 2
+    measures = ("seconds", "gflops")
 
-    def __post_init__(self) -> None:
-        if min(self.height, self.frames, self.timed) < 1:
-            raise ArgumentError(
-                f"height is {self.height}, frames {self.frames}, timed {self.timed}; each has to be at "
-                f"least 1."
-            )
+    height: PositiveInt
+    frames: PositiveInt = 300
+    timed: PositiveInt = 2
 
+    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
+        """Return nothing."""
+        return ()
 
-@cell_type(
-    "timing", "time and operations of the networks", TimingOptions, measures=("seconds", "gflops"), fits=False
-)
-def measure_timing(task: Task) -> Measured:
-    """Return what the networks take for the clip, with random weights and without decoding; the first run is
-    not timed.
-    """
-    options, stores, device = task.cell.options, task.fits.stores, device_named(task.fits.device)
-    height = options.height // _STAND_IN_SCALE if stores.stands_in else options.height
-    features = stores.adapt(task.request).features.split("+")
-    names = [name for name in features if not name.endswith(AGAIN)]
-    networks = (name.partition("@")[0].partition(":")[0] for name in names)
-    extractors = build_extractors(names, dict.fromkeys(networks, "random"))
-    costs = [
-        _cost(network, height, options, task.cell.measure, device)
-        for network in shared_networks(extractors, device)
-    ]
-    return Measured.single(sum(costs))
+    def measured(self, task: Task) -> Measured:
+        """Return the sum over the networks; a first run of each is not timed."""
+        stores, device = task.fits.stores, device_named(task.fits.device)
+        height = self.height // _STAND_IN_SCALE if stores.stands_in else self.height
+        features = stores.adapt(task.request).features.split("+")
+        names = [name for name in features if not name.endswith(AGAIN)]
+        extractors = build_extractors(names, dict.fromkeys(backbone_names(names), "random"))
+        networks = shared_networks(extractors, device)
+        costs = [_cost(network, height, self, task.measure, device) for network in networks]
+        return Measured(Summary.of([sum(costs)]))
 
 
-def _cost(network: Network, height: int, clip: TimingOptions, measure: str, device: torch.device) -> float:
+def _cost(network: Network, height: int, clip: TimingCell, measure: str, device: torch.device) -> float:
     clips, frame_indices = network.backbone.clips, network.frame_rule.frame_indices
     width = round(height * _ASPECT_RATIO / 2) * 2
     frames = torch.zeros((clips.inputs if clips else clip.timed, 3, height, width), dtype=torch.uint8)
@@ -81,7 +67,7 @@ def _cost(network: Network, height: int, clip: TimingOptions, measure: str, devi
 
 
 def _operations(network: Network, frames: torch.Tensor) -> float:
-    """Return the operations of the network as published, two for each multiplication with its sum."""
+    """Return the operations of the network as published; a multiplication with its sum counts as two."""
     parts = network.view.parts(frames.float())
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         for part in parts:
@@ -104,47 +90,38 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@CELL_TYPES.register("coral")
 @dataclass(frozen=True)
-class CoralOptions(CellOptions):
-    """The image sets, taken together."""
+class CoralCell(CellType):
+    """The CORAL distance of image sets, taken together, to the videos of all data sets."""
 
-    images: tuple[str, ...] = ()
+    measures = ("distance",)
 
-    def __post_init__(self) -> None:
-        if not self.images:
-            raise ArgumentError("images is empty; name the sets, as coral = { images = ['koniq', 'spaq'] }.")
+    images: NonEmpty[tuple[str, ...]]
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
-        """Say which images are missing."""
-        names = () if fits.stores.stands_in else self.images
-        return tuple(
-            f"no images of {name}; name them with --images {name}=FOLDER"
-            for name in names
-            if name not in fits.images
-        )
+        """Return which images are missing."""
+        missing = [name for name in self.images if name not in fits.images and not fits.stores.stands_in]
+        return tuple(f"no images of {name}; name them with --images {name}=FOLDER" for name in missing)
+
+    def measured(self, task: Task) -> Measured:
+        """Return the distance, with the mean over its frames as the features of a video."""
+        fits, features = task.fits, task.fits.stores.adapt(task.request).features
+        if fits.stores.stands_in:
+            sources = fits.stores.sources(("images", "videos"))
+            images, videos = (coral.mean_features(source, features) for source in sources)
+        else:
+            sources = fits.sources(task.request)
+            images = coral.concatenated([_of_images(name, features, fits) for name in self.images])
+            videos = coral.concatenated([coral.mean_features(source, features) for source in sources])
+        counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
+        distance = Summary.of([coral.domain_distance(images, videos)])
+        return Measured(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
 
 
-@cell_type("coral", "CORAL distance of images to videos", CoralOptions, measures=("distance",))
-def measure_coral(task: Task) -> Measured:
-    """Return the CORAL distance of the images to the videos of all data sets, a video as the mean of its
-    frames.
-    """
-    fits, request = task.fits, task.fits.stores.adapt(task.request)
-    if fits.stores.stands_in:
-        images, videos = (
-            mean_features(source, request.features) for source in fits.stores.sources(("images", "videos"))
-        )
-    else:
-        images = concatenated([_of_images(name, request.features, fits) for name in task.cell.options.images])
-        videos = concatenated([mean_features(source, request.features) for source in fits.datasets(request)])
-    counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
-    distance = domain_distance(images, videos)
-    return Measured.single(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
-
-
-def _of_images(name: str, feature_set: str, fits: FitCache) -> DomainFeatures:
+def _of_images(name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
     networks = backbone_names([feature_set])
     weights = {network: file for network, file in fits.weights.items() if network in networks}
     (extractor,) = build_extractors([feature_set], weights)
-    _, paths = image_paths(f"{name}={fits.images[name]}")
-    return image_features(name, paths, extractor, device_named(fits.device))
+    _, paths = coral.image_paths(f"{name}={fits.images[name]}")
+    return coral.image_features(name, paths, extractor, device_named(fits.device))
