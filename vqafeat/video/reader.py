@@ -1,14 +1,13 @@
 """Decoding: one video file as a stream of frames with their presentation times, in constant memory.
 
 - RGB is swscale's conversion of the decoded picture to 8 bits, by the matrix and range that the stream
-  states, BT.601 and limited range where it states none. For 8-bit 4:2:0 (and 4:4:4) these are the values of
-  FFmpeg's command line, bit for bit; planes of 8-bit 4:2:0 of even size are passed on as they are, and
-  `rgb.py` computes the same values on the device. 10-bit and odd-sized ones go through swscale, whose
-  rounding differs between versions: the versions are part of a feature set's identity.
+  states, BT.601 and limited range where it states none, with bicubic chroma: the values of FFmpeg's command
+  line, bit for bit. Planes of 8-bit 4:2:0 of even size are passed on as they are, and `rgb.py` computes the
+  same values on the device. Versions of the libraries are part of a feature set's identity.
 - Turns of 90 degrees, mirrors and cropping that the container or the stream states are applied as FFmpeg's
   command line does; non-square samples stay as coded.
-- Every frame that the decoder shows counts, whatever the header claims, at its time from the start of the file.
-  Where a frame has no time stamp, its time is estimated by FFmpeg's rule, and `source` names the frames.
+- Every frame that the decoder shows counts, whatever the header claims, at its time from the start of the
+  file. Where a frame has no time stamp, its time is estimated by FFmpeg's rule, and `source` names it.
 - A file that was cut is refused by the sizes that its container states (`completeness.py`), by the error of
   its decoder, or by a damaged packet or frame. A stated duration alone is no evidence.
 """
@@ -45,7 +44,8 @@ def decoder_identity() -> str:
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in ("libavcodec", "libswscale")}
     return (
         f"PyAV {av.__version__} (libavcodec {versions['libavcodec']}, libswscale {versions['libswscale']}), "
-        "RGB as swscale's: 8-bit 4:2:0 by its integer formula, the rest by itself"
+        "RGB, orientation and cropping as FFmpeg's command line: 8-bit 4:2:0 by its integer formula, others "
+        "by swscale with bicubic chroma"
     )
 
 
@@ -326,7 +326,9 @@ def _raw_frame_bytes(raw: RawGeometry) -> int:
     except ValueError as error:
         message = f"pixel_format '{raw.pixel_format}' is none that FFmpeg knows"
         raise VideoError("no-geometry", f"{message}; yuv420p and yuvj420p are usual.") from error
-    return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
+    if pixel_format.is_planar:
+        return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
+    return raw.height * ((raw.width * pixel_format.padded_bits_per_pixel + 7) // 8)
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
