@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout, orientation_of
+from vqafeat.video.iso_media import Cropping
 
 FFMPEG_MAX_PIXELS = 2**31 - 1
 
@@ -133,3 +135,27 @@ def _converted(picture: VideoFrame) -> npt.NDArray[np.uint8]:
 def is_full_range(picture: VideoFrame) -> bool:
     """Return whether luma is from 0 to 255, not from 16 to 235."""
     return int(picture.color_range) == FULL_RANGE or picture.format.name.startswith("yuvj")
+
+
+class CropFilter:
+    """FFmpeg's exact crop filter, for cropping that a container states."""
+
+    def __init__(self, cropping: Cropping) -> None:
+        self._cropping, self._graph = cropping, av.filter.Graph()
+        self._is_built = False
+
+    def apply(self, picture: VideoFrame) -> VideoFrame:
+        """Return the part of the picture that is shown."""
+        left, top, right, bottom = self._cropping.samples(picture.width, picture.height)
+        if not self._is_built:
+            size = f"{picture.width - left - right}:{picture.height - top - bottom}:{left}:{top}"
+            source = self._graph.add_buffer(
+                width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+            )
+            crop, sink = self._graph.add("crop", f"{size}:exact=1"), self._graph.add("buffersink")
+            source.link_to(crop)
+            crop.link_to(sink)
+            self._graph.configure()
+            self._is_built = True
+        self._graph.vpush(picture)
+        return self._graph.vpull()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import av
-import av.filter
 import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.container import Flags, InputContainer
@@ -31,10 +30,11 @@ from av.video.stream import VideoStream
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import VideoError
 from vqafeat.video.completeness import container_cropping, cut_reason, transport_damage
-from vqafeat.video.frame import DecodeLimits, Frame, is_full_range, layout_of
-from vqafeat.video.iso_media import Cropping
+from vqafeat.video.frame import CropFilter, DecodeLimits, Frame, is_full_range, layout_of
 
 RAW_SUFFIXES = (".yuv",)
+# they state no sizes: only their decoder can tell that the last picture is cut
+ELEMENTARY_STREAMS = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "h263", "obu", "cavsvideo", "dirac", "vc1")
 # tags in broken UTF-8 are no reason to refuse a video; PyAV 19 ignores them by itself
 _TAG_OPTIONS: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
@@ -79,10 +79,11 @@ class VideoReader:
         # max_pixels holds for what the stream claims later; unaligned, so that cropping is exact
         codec.options = {"max_pixels": str(self._limits.max_pixels), "flags": "unaligned"}
         cropping = None if raw else container_cropping(path, self._stream.id)
-        self._crop = cropping and _CropFilter(cropping)
+        self._crop = cropping and CropFilter(cropping)
         self._clock = _Clock(self._stream, self._container.start_time)
-        self._corrupt_frames, self._sound, self._whole_transport = 0, False, False
-        self._late_seconds = 0.0
+        self._corrupt_frames, self._sound = 0, False
+        self._is_transport_stream = self._container.format.name == "mpegts"
+        self._late_seconds, self._last_complaint = 0.0, ""
         self._first: VideoFrame | None = None
 
     def __enter__(self) -> Self:
@@ -93,6 +94,8 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         end_seconds, packets = 0.0, 0
+        if self._is_transport_stream and (reason := transport_damage(self.path, self._stream.id)):
+            raise self._broken(reason)
         try:
             for packet in map(self._sound_packet, self._container.demux(self._stream)):
                 if packet.size:
@@ -101,32 +104,44 @@ class VideoReader:
                     if stamp is not None and packet.time_base is not None:
                         end = (stamp + (packet.duration or 0)) * packet.time_base
                         end_seconds = max(end_seconds, float(end))
-                for picture in self._stream.codec_context.decode(packet if packet.size else None):
+                for picture in self._decoded(packet):
                     yield self._frame(picture)
         except (av.FFmpegError, OSError) as error:
             raise self._broken(str(error)) from error
         if self._corrupt_frames:
             raise self._broken(f"{self._corrupt_frames} of its frames are damaged")
+        if self._last_complaint:
+            raise self._broken(f"the decoder says of its end: {self._last_complaint}")
         if not self._clock.seconds:
             raise VideoError("no-frames", f"'{self.path}' holds no frame that decodes.")
         self._refuse_early_end(packets, end_seconds)
+
+    def _decoded(self, packet: "Packet[Any]") -> list[VideoFrame]:
+        """Return the frames that follow from a packet; note complaints about an elementary stream."""
+        codec = self._stream.codec_context
+        if self._container.format.name not in ELEMENTARY_STREAMS:
+            return codec.decode(packet if packet.size else None)
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as messages:
+                pictures = codec.decode(packet if packet.size else None)
+        finally:
+            av.logging.set_level(level)
+        if packet.size:
+            self._last_complaint = ""
+        self._last_complaint = next((text.strip() for _, _, text in messages), self._last_complaint)
+        return pictures
 
     def _sound_packet(self, packet: "Packet[Any]") -> "Packet[Any]":
         """Return a packet that is not damaged; joined MPEG-TS segments only look so, by their counters."""
         if not packet.is_corrupt:
             return packet
-        if self._container.format.name != "mpegts":
+        if not self._is_transport_stream:
             raise self._broken("a packet of the stream is cut or damaged")
-        if not self._whole_transport and (reason := transport_damage(self.path, self._stream.id)):
-            raise self._broken(reason)
-        self._whole_transport = True
         copy: Packet[Any] = Packet(bytes(packet))
-        copy.pts, copy.dts, copy.time_base, copy.stream = (
-            packet.pts,
-            packet.dts,
-            packet.time_base,
-            packet.stream,
-        )
+        for name in ("pts", "dts", "time_base", "stream"):
+            setattr(copy, name, getattr(packet, name))
         return copy
 
     def _frame(self, picture: VideoFrame) -> Frame:
@@ -241,30 +256,6 @@ class _Clock:
         return {"times": "partly estimated", "estimated_frames": ranges}
 
 
-class _CropFilter:
-    """FFmpeg's exact crop filter, for cropping that a container states."""
-
-    def __init__(self, cropping: Cropping) -> None:
-        self._cropping, self._graph = cropping, av.filter.Graph()
-        self._is_built = False
-
-    def apply(self, picture: VideoFrame) -> VideoFrame:
-        """Return the part of the picture that is shown."""
-        left, top, right, bottom = self._cropping.samples(picture.width, picture.height)
-        if not self._is_built:
-            size = f"{picture.width - left - right}:{picture.height - top - bottom}:{left}:{top}"
-            source = self._graph.add_buffer(
-                width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
-            )
-            crop, sink = self._graph.add("crop", f"{size}:exact=1"), self._graph.add("buffersink")
-            source.link_to(crop)
-            crop.link_to(sink)
-            self._graph.configure()
-            self._is_built = True
-        self._graph.vpush(picture)
-        return self._graph.vpull()
-
-
 def _tagged_seconds(text: str) -> float:
     """Return the seconds of Matroska's tag DURATION, `HH:MM:SS.nnn`; 0 without one."""
     try:
@@ -328,7 +319,9 @@ def _raw_frame_bytes(raw: RawGeometry) -> int:
         raise VideoError("no-geometry", f"{message}; yuv420p and yuvj420p are usual.") from error
     if pixel_format.is_planar:
         return sum(item.width * item.height * ((item.bits + 7) // 8) for item in pixel_format.components)
-    return raw.height * ((raw.width * pixel_format.padded_bits_per_pixel + 7) // 8)
+    shared = 1024 // pixel_format.chroma_width(1024)  # pixels of a line that share their chroma
+    width = pixel_format.chroma_width(raw.width) * shared
+    return raw.height * ((width * pixel_format.padded_bits_per_pixel + 7) // 8)
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
