@@ -66,7 +66,7 @@ def cut_reason(file: BufferedReader, size: int) -> str | None:
     top = list(boxes(file, 0, size))
     for box in top:
         if box.end > size:
-            return f"its box '{box.kind.decode()}' ends at byte {box.end} of {size}"
+            return f"its box {box.kind.decode()!r} ends at byte {box.end} of {size}"
     rest = top[-1].end if top else 0
     file.seek(rest)
     if 0 < size - rest < 8 and any(file.read(8)):
