@@ -15,6 +15,7 @@ from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat.registry import load_plugin
 from vqafeat.remote import network_errors
+from vqafeat.system import provide_cache_folders
 from vqafeat_cli.compare import compare, ensemble
 from vqafeat_cli.coral import coral
 from vqafeat_cli.demo import demo, demo_pretrain
@@ -100,6 +101,7 @@ for command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     args = None if arguments is None else list(arguments)
+    provide_cache_folders()
     try:
         code = cli.main(args=args, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:
