@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vqafeat.errors import ArgumentError, DatasetError, StoreError, UnknownNameError
+from vqafeat.system import provide_cache_folders
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -165,6 +166,7 @@ def cache_folder(kind: str) -> Path:
     """Return the folder for a kind of cached files, on Linux `$XDG_CACHE_HOME/vqafeat/<kind>`."""
     from platformdirs import user_cache_path
 
+    provide_cache_folders()
     return user_cache_path("vqafeat", appauthor=False) / kind
 
 

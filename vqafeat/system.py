@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import torch
 
 _MEMINFO = Path("/proc/meminfo")
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# controllers → files of limit and usage, and the name in `memory.stat` of the file cache that can be freed
+_GROUP_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -29,11 +35,48 @@ def parse_bytes(text: str) -> int:
 
 
 def free_bytes() -> int:
-    """Return the free memory of this machine; half of its memory if the system does not report it."""
-    if not _MEMINFO.is_file():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) << 10
+    """Return the free memory of this machine or, where that is less, of this process's control groups."""
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # where the system reports nothing
+    if _MEMINFO.is_file():
+        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) << 10
+    return min([free, *_free_in_control_groups()])
+
+
+def _free_in_control_groups() -> Iterator[int]:
+    """Yield what each memory limit leaves, of a container for example (cgroup v1 and v2)."""
+    lines = _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.is_file() else []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers not in ("", "memory"):
+            continue
+        mount = _GROUPS / controllers
+        folder = mount / path.strip("/")
+        # a container may see its own group as the root of the mount
+        folder = folder if folder.is_dir() else mount
+        limit, usage, cache = _GROUP_FILES[controllers]
+        for group in (folder, *folder.parents):
+            if not group.is_relative_to(mount):
+                break
+            with suppress(OSError, ValueError):  # `max` is no limit, and neither is a group without the file
+                used = int((group / usage).read_text())
+                fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                yield max(0, int((group / limit).read_text()) - used + int(fields.get(cache, 0)))
+
+
+def provide_cache_folders() -> None:
+    """Let libraries keep their caches in a temporary folder if this user has no writable home folder."""
+    try:
+        has_home = os.access(Path.home(), os.W_OK)
+    except RuntimeError:  # no HOME, and a user id without an entry
+        has_home = False
+    if has_home:
+        return
+    folder = Path(tempfile.gettempdir()) / f"vqafeat-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        folder = Path(tempfile.mkdtemp(prefix="vqafeat-"))
+    os.environ.setdefault("XDG_CACHE_HOME", str(folder))
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
 
 
 def anonymous_file(size: int, name: str) -> int:

@@ -15,6 +15,7 @@ from vqafeat import __version__
 from vqafeat.errors import VqafeatError
 from vqafeat.registry import load_plugin
 from vqafeat.remote import network_errors
+from vqafeat.system import provide_cache_folders
 from vqafeat_cli.demo import demo, demo_pretrain
 from vqafeat_cli.evaluate import compare, ensemble, evaluate
 from vqafeat_cli.extract import extract
@@ -95,6 +96,7 @@ for command in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    provide_cache_folders()
     try:
         code = cli.main(args=arguments, prog_name="vqafeat", standalone_mode=False)
     except click.ClickException as error:

@@ -159,7 +159,7 @@ def resources(
     import torch
 
     from vqafeat.extraction.pipeline import Resources
-    from vqafeat.video.reader import DecodeLimits
+    from vqafeat.video.frame import DecodeLimits
 
     if ray is None:
         first = devices(device)[0]

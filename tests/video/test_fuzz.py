@@ -16,7 +16,7 @@ from vqafeat.extraction.pipeline import Resources
 from vqafeat.extraction.results import read_failure_log
 from vqafeat.store import FeatureStore, verify_store
 from vqafeat.store.zarr_io import failure_log_path
-from vqafeat.video.reader import DecodeLimits
+from vqafeat.video.frame import DecodeLimits
 
 pytestmark = pytest.mark.usefixtures("tiny_backbone")
 SHARES, FILES, AT_ONCE = 8, 250, 50  # two thousand in all, which several processes share

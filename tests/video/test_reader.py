@@ -1,12 +1,15 @@
 """Decoding against the facts of odd files and FFmpeg's integer conversion written out; limits."""
 
 import csv
+import os
 import resource
 import struct
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.filter
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +18,8 @@ from tests.helpers.clips import noise_frames, write_clip
 from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.video import DecodeJob, VideoEnd, VideoFailed, decode_here
-from vqafeat.video.reader import DecodeLimits, Frame, VideoReader, decoder_identity
+from vqafeat.video.frame import DecodeLimits, Frame
+from vqafeat.video.reader import VideoReader, decoder_identity
 
 REFUSED = {
     "truncated.mp4": ("breaks-midway", "breaks after 28 of 50 frames"),
@@ -106,6 +110,117 @@ def test_odd_files__are_all_accounted_for(shared_data: Path) -> None:
     assert files == {*REFUSED, *WHOLE, "portrait_406x720.mp4"}
     frames, source = read(shared_data / "odd" / "portrait_406x720.mp4")
     assert (len(frames), source["width"], source["height"]) == (243, 406, 720)
+
+
+def odd2_facts() -> list[dict[str, str]]:
+    folder = (
+        Path(os.environ.get("VQAFEAT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "odd2"
+    )
+    if not folder.is_dir():
+        return []
+    with (folder / "facts.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("facts", odd2_facts(), ids=lambda facts: facts["file"])
+def test_video_reader__decodes_or_refuses_more_odd_files(shared_data: Path, facts: dict[str, str]) -> None:
+    """`mean_…` are FFmpeg's RGB of the first frame, by quadrants; times are from the start of the file."""
+    path = shared_data / "odd2" / facts["file"]
+    if not facts["frames"]:
+        kinds = {"refused: cut": "cut", "refused: no video": "no-video-stream"}
+        if kind := kinds.get(facts["expected"]):
+            with pytest.raises(VideoError) as error:
+                read(path)
+            assert error.value.kind == kind
+        return
+    with VideoReader(path) as reader:
+        seconds = []
+        for frame in reader:
+            if not seconds:
+                rgb = frame.rgb.copy()
+            seconds.append(frame.seconds)
+    assert len(seconds) == int(facts["frames"])
+    height, width = rgb.shape[:2]
+    assert (width, height) == (int(facts["width"]), int(facts["height"]))
+    quadrants = {
+        "top_left": rgb[: height // 2, : width // 2],
+        "top_right": rgb[: height // 2, width // 2 :],
+        "bottom_left": rgb[height // 2 :, : width // 2],
+        "bottom_right": rgb[height // 2 :, width // 2 :],
+    }
+    for name, samples in quadrants.items():
+        assert samples.mean() == pytest.approx(float(facts[f"mean_{name}"]), abs=0.0051)
+    times = [float(value) for value in facts["first_times_seconds"].split()]
+    assert seconds[: len(times)] == pytest.approx(times, abs=1e-6)
+    assert seconds == sorted(set(seconds))
+
+
+def test_video_reader__takes_the_colour_track_of_an_image_sequence(shared_data: Path) -> None:
+    frames, source = read(shared_data / "odd2" / "alpha_video.avif")
+    assert [len(frames), source["stream_index"], source["pixel_format"]] == [1, 1, "yuv420p"]
+
+
+def test_source__names_the_frames_whose_times_are_estimated(shared_data: Path) -> None:
+    _, source = read(shared_data / "odd2" / "h264_bframes.avi")
+    assert [source["times"], source["estimated_frames"]] == ["partly estimated", [[0, 99]]]
+
+
+PIXEL_FORMATS = [
+    *[
+        "yuv410p",
+        "yuv411p",
+        "yuv422p",
+        "yuv440p",
+        "yuv444p",
+        "nv12",
+        "nv21",
+        "nv16",
+        "p010le",
+        "gray",
+        "monow",
+    ],
+    *["yuv420p9le", "yuv420p10le", "yuv420p12be", "yuv420p16le", "yuv422p10le", "yuv444p12le", "yuvj420p"],
+    *[
+        "yuva420p",
+        "rgb24",
+        "bgr24",
+        "rgba",
+        "0rgb",
+        "rgb565le",
+        "gbrp",
+        "gbrp10le",
+        "rgb48le",
+        "yuyv422",
+        "bgr8",
+    ],
+]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS)
+def test_video_reader__converts_raw_formats_as_ffmpeg_does(
+    tmp_path: Path, pixel_format: str, size: tuple[int, int]
+) -> None:
+    """Against FFmpeg's scale filter with the flags that its command line gives it."""
+    width, height = size
+    path, raw = tmp_path / "clip.yuv", RawGeometry(width, height, pixel_format, 25.0)
+    picture = av.VideoFrame.from_ndarray(noise_frames(1, width, height)[0], format="rgb24")
+    with av.open(path, "w", format="rawvideo") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        container.mux(stream.encode(picture.reformat(format=pixel_format)))
+        container.mux(stream.encode())
+    options = {"video_size": f"{width}x{height}", "pixel_format": pixel_format, "framerate": "25"}
+    with av.open(path, format="rawvideo", options=options) as container:
+        stored = next(container.decode(video=0))
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format=stored.format, time_base=Fraction(1, 25))
+    scale, to_rgb = graph.add("scale", "flags=bicubic"), graph.add("format", "rgb24")
+    sink = graph.add("buffersink")
+    graph.link_nodes(source, scale, to_rgb, sink).configure()
+    graph.vpush(stored)
+    frames, _ = read(path, raw)
+    np.testing.assert_array_equal(frames[0].rgb, graph.vpull().to_ndarray())
 
 
 def test_source__states_times_and_rates_of_odd_files(shared_data: Path) -> None:
@@ -215,7 +330,7 @@ def test_video_reader__never_takes_a_cut_file_for_whole(
     (tmp_path / f"cut.{suffix}").write_bytes(whole[:end])
     with pytest.raises(VideoError) as caught:
         read(tmp_path / f"cut.{suffix}")
-    assert caught.value.kind in ("breaks-midway", "cannot-open", "no-frames")
+    assert caught.value.kind in ("cut", "breaks-midway", "cannot-open", "no-frames")
 
 
 def test_video_reader__breaks_at_damage_in_the_middle(tmp_path: Path) -> None:
@@ -311,7 +426,7 @@ def test_decode_limits__a_header_of_ten_gigapixels_costs_no_memory(tmp_path: Pat
     for name, raw in (("bomb.y4m", None), ("bomb.yuv", RawGeometry(100_000, 100_000, "yuv420p", 25.0))):
         result = ended(tmp_path / name, raw=raw)
         assert isinstance(result, VideoFailed)
-        assert result.kind in ("too-large", "cannot-open", "breaks-midway")
+        assert result.kind in ("cut", "too-large", "cannot-open", "breaks-midway")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 

@@ -19,7 +19,7 @@ from vqafeat.extraction.memory_budget import MemoryBudget
 from vqafeat.remote import StorePath, VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.video import Chunk, DecodeJob, DecodePool, Expected, Message, VideoEnd, VideoFailed, decode_here
-from vqafeat.video.reader import DecodeLimits
+from vqafeat.video.frame import DecodeLimits
 from vqafeat.video.rgb import to_rgb
 
 CPU = torch.device("cpu")

@@ -1,6 +1,8 @@
 """Memory layout of a decoded frame, and the coefficients that convert it to RGB."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import atan2, degrees, hypot
 
 from vqafeat.errors import ArgumentError
 
@@ -23,6 +25,7 @@ class FrameLayout:
         matrix: FFmpeg's number of the colour matrix, for planes.
         full_range: luma from 0 to 255, not 16 to 235, for planes.
         quarter_turns: to be applied, counter-clockwise, before the frame is shown.
+        mirrored: swap left and right before the turns.
     """
 
     width: int
@@ -31,6 +34,7 @@ class FrameLayout:
     matrix: int
     full_range: bool
     quarter_turns: int
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1:
@@ -49,3 +53,25 @@ class FrameLayout:
     def shown_size(self) -> tuple[int, int]:
         """(width, height) after the rotation."""
         return (self.height, self.width) if self.quarter_turns % 2 else (self.width, self.height)
+
+
+def orientation_of(matrix: Sequence[int]) -> tuple[int, bool]:
+    """Return (quarter turns counter-clockwise, mirrored first) of a display matrix of nine numbers.
+
+    The rule is that of FFmpeg's command line (`ffmpeg_filter.c`, `configure_input_video_filter`); angles are
+    rounded to quarters.
+    """
+    a, b, _, c, d, *_ = matrix
+    first, second = hypot(a, c), hypot(b, d)
+    if not first or not second:
+        return 0, False
+    turns = round(degrees(atan2(b / second, a / first)) / 90) % 4  # clockwise
+    if turns == 1:
+        return (1, True) if c > 0 else (3, False)
+    if turns == 3:
+        return (3, True) if c < 0 else (1, False)
+    if turns == 2:
+        return {(True, True): (2, False), (True, False): (0, True), (False, True): (2, True)}.get(
+            (a < 0, d < 0), (0, False)
+        )
+    return (2, True) if d < 0 else (0, False)

@@ -18,6 +18,7 @@ def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
         rgb = _converted(luma, blue, red, layout)
     else:
         rgb = frames.view(-1, height, width, 3).permute(0, 3, 1, 2).contiguous()
+    rgb = rgb.flip(3) if layout.mirrored else rgb
     return rgb.rot90(layout.quarter_turns, (2, 3)) if layout.quarter_turns else rgb
 
 

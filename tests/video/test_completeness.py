@@ -1,0 +1,260 @@
+"""Files that were cut, of every container, and whole ones that only look cut."""
+
+import random
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.helpers.clips import noise_frames, write_clip
+from vqafeat.errors import VideoError
+from vqafeat.video.completeness import container_cropping, cut_reason, transport_damage
+from vqafeat.video.iso_media import Cropping
+from vqafeat.video.reader import VideoReader
+
+CUTS = 20
+# container → codec, pixel format, options of the muxer, format where the suffix does not name it
+CONTAINERS: dict[str, tuple[str, str, dict[str, str], str | None]] = {
+    "mp4": ("libx264", "yuv420p", {}, None),
+    "fragmented.mp4": ("libx264", "yuv420p", {"movflags": "frag_keyframe+empty_moov"}, None),
+    "indexed.mp4": ("libx264", "yuv420p", {"movflags": "dash+global_sidx+frag_keyframe"}, None),
+    "mov": ("libx264", "yuv420p", {}, None),
+    "mkv": ("libx264", "yuv420p", {}, None),
+    "live.mkv": ("libx264", "yuv420p", {"live": "1"}, None),
+    "webm": ("libvpx", "yuv420p", {}, None),
+    "avi": ("mpeg4", "yuv420p", {}, None),
+    "flv": ("flv", "yuv420p", {}, None),
+    "wmv": ("wmv2", "yuv420p", {}, None),
+    "ogv": ("libvpx", "yuv420p", {}, None),
+    "ts": ("libx264", "yuv420p", {}, None),
+    "mxf": ("mpeg2video", "yuv420p", {}, None),
+    "gif": ("gif", "rgb8", {}, None),
+    "y4m": ("wrapped_avframe", "yuv420p", {}, "yuv4mpegpipe"),
+    "ivf": ("libvpx", "yuv420p", {}, None),
+    "h264": ("libx264", "yuv420p", {}, None),
+}
+
+
+def clip(folder: Path, container: str) -> Path:
+    """Write 30 frames, with a key frame every five, to a container."""
+    codec, pixel_format, options, muxer = CONTAINERS[container]
+    path = folder / f"whole.{container}"
+    frames = noise_frames(30)
+    with av.open(path, "w", format=muxer, options=options) as file:
+        stream = file.add_stream(codec, rate=25, options={"g": "5"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        for number, rgb in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format=pixel_format)
+            picture.pts = number
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
+    return path
+
+
+def decoded(path: Path) -> int:
+    with VideoReader(path) as reader:
+        return sum(1 for _ in reader)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_video_reader__refuses_a_file_cut_anywhere(tmp_path: Path, container: str) -> None:
+    """A cut between two pictures of raw H.264 or between two packets of MPEG-TS is not seen."""
+    whole = clip(tmp_path, container)
+    assert cut_reason(whole) is None
+    assert decoded(whole) == 30
+    data, rng = whole.read_bytes(), random.Random(container)
+    for _ in range(CUTS):
+        end = rng.randrange(len(data) // 10, len(data) - 1)
+        if container == "h264" and b"\0\0\1" in data[end - 3 : end + 4]:
+            continue
+        cut = tmp_path / f"cut.{container}"
+        cut.write_bytes(data[:end])
+        with pytest.raises(VideoError) as error:
+            decoded(cut)
+        assert error.value.kind in ("cut", "breaks-midway", "cannot-open", "no-frames", "no-video-stream"), (
+            end
+        )
+
+
+@pytest.mark.parametrize("container", sorted(set(CONTAINERS) - {"h264", "ts"}))
+def test_cut_reason__is_found_without_decoding(tmp_path: Path, container: str) -> None:
+    data = clip(tmp_path, container).read_bytes()
+    cut = tmp_path / f"cut.{container}"
+    for share in (0.5, 0.9, 0.99):
+        cut.write_bytes(data[: int(len(data) * share)])
+        assert cut_reason(cut), share
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def boxes_of(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Return kind, start and end of the boxes at the top of a file."""
+    found, at = [], 0
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        found.append((kind, at, at + length))
+        at += length
+    return found
+
+
+def test_cut_reason__between_fragments_by_the_duration_of_mehd(tmp_path: Path) -> None:
+    """30 frames of 1/25 s are 1200 of the movie's timescale, 1000."""
+    data = clip(tmp_path, "fragmented.mp4").read_bytes()
+    at = data.index(b"mvex") - 4
+    length = struct.unpack(">I", data[at : at + 4])[0]
+    mehd = box(b"mehd", struct.pack(">II", 0, 1200))
+    grown = struct.pack(">I", length + len(mehd)) + b"mvex" + mehd
+    moov = data.index(b"moov") - 4
+    moov_length = struct.unpack(">I", data[moov : moov + 4])[0]
+    data = (
+        data[:moov]
+        + struct.pack(">I", moov_length + len(mehd))
+        + data[moov + 4 : at]
+        + grown
+        + data[at + 8 :]
+    )
+    path = tmp_path / "with-mehd.mp4"
+    fragments = [end for kind, _, end in boxes_of(data) if kind == b"mdat"]
+    path.write_bytes(data[: fragments[-1]])
+    assert cut_reason(path) is None
+    path.write_bytes(data[: fragments[2]])
+    assert "its fragments end at 0.400 s of 1.200 s" in str(cut_reason(path))
+
+
+def test_cut_reason__between_fragments_by_sidx(tmp_path: Path) -> None:
+    data = clip(tmp_path, "indexed.mp4").read_bytes()
+    ends = [end for kind, _, end in boxes_of(data) if kind == b"mdat"]
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: ends[1]])
+    assert f"its index states fragments up to byte {ends[-1]} of {ends[1]}" in str(cut_reason(path))
+
+
+def test_cut_reason__a_fragment_that_mfra_lists_is_missing(tmp_path: Path) -> None:
+    data = clip(tmp_path, "fragmented.mp4").read_bytes()
+    parts = boxes_of(data)
+    start, end = next((start, end) for kind, start, end in parts[4:] if kind == b"moof")
+    hole = box(b"free", bytes(end - start - 8))
+    path = tmp_path / "hole.mp4"
+    path.write_bytes(data[:start] + hole + data[end:])
+    assert f"its index states a fragment at byte {start}, and there is none" in str(cut_reason(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data[:-1], "its footer|a packet ends"),
+        (lambda data: data[:-8], "its footer|a packet ends"),
+    ],
+)
+def test_cut_reason__mxf_without_its_last_bytes(
+    tmp_path: Path, change: Callable[[bytes], bytes], reason: str
+) -> None:
+    path = tmp_path / "cut.mxf"
+    path.write_bytes(change(clip(tmp_path, "mxf").read_bytes()))
+    assert any(part in str(cut_reason(path)) for part in reason.split("|"))
+
+
+def test_cut_reason__of_headers_that_make_no_sense_is_none(tmp_path: Path) -> None:
+    """The decoder judges these; random bytes behind each mark end no run."""
+    marks = (
+        b"\0\0\0\x18ftyp",
+        b"\x1aE\xdf\xa3",
+        b"FLV",
+        b"OggS",
+        b"GIF89a",
+        b"YUV4MPEG2 Wx H1\n",
+        b"RIFF",
+        b"DKIF",
+    )
+    for mark in (*marks, bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), bytes.fromhex("060e2b34")):
+        for seed in range(40):
+            path = tmp_path / "noise.bin"
+            path.write_bytes(mark + random.Random(seed).randbytes(seed * 7))
+            cut_reason(path)
+
+
+def test_video_reader__takes_joined_transport_streams(tmp_path: Path) -> None:
+    whole = clip(tmp_path, "ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(whole.read_bytes() * 2)
+    assert decoded(joined) == 60
+
+
+def test_video_reader__refuses_transport_streams_with_holes(tmp_path: Path) -> None:
+    data = clip(tmp_path, "ts").read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    inside = [
+        number
+        for number, packet in enumerate(packets[:-1])
+        if packet[1:3] == packets[number + 1][1:3] == b"\x01\x00" and packet[3] & 0x10
+    ]
+    path = tmp_path / "hole.ts"
+    path.write_bytes(b"".join(packets[: inside[0]] + packets[inside[0] + 1 :]))
+    assert transport_damage(path, 0x100) == "packets are missing in the middle of a picture"
+    with pytest.raises(VideoError, match="packets are missing in the middle of a picture"):
+        decoded(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda packet: b"\0" + packet[1:], "a packet of MPEG-TS has no sync byte"),
+        (lambda packet: packet[:1] + bytes([packet[1] | 0x80]) + packet[2:], "is marked as damaged"),
+    ],
+)
+def test_transport_damage__of_one_packet(
+    tmp_path: Path, change: Callable[[bytes], bytes], reason: str
+) -> None:
+    data = clip(tmp_path, "ts").read_bytes()
+    at = next(i for i in range(188 * 6, len(data), 188) if data[i + 1] & 0x1F == 1 and data[i + 2] == 0)
+    path = tmp_path / "damaged.ts"
+    path.write_bytes(data[:at] + change(data[at : at + 188]) + data[at + 188 :])
+    assert reason in str(transport_damage(path, 0x100))
+
+
+def test_video_reader__notes_a_stated_end_after_the_last_frame(tmp_path: Path) -> None:
+    """A duration that an editor left stale is no sign of a cut."""
+    path = write_clip(tmp_path / "clip.mkv", noise_frames(10))
+    data = path.read_bytes()
+    at = data.index(b"00:00:00.4")
+    path.write_bytes(data[:at] + b"00:00:09.4" + data[at + 10 :])
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 10
+        assert reader.source()["stated_seconds_after_last_frame"] == pytest.approx(9.0, abs=0.05)
+
+
+def test_video_reader__of_a_whole_file_notes_nothing(tmp_path: Path) -> None:
+    with VideoReader(write_clip(tmp_path / "clip.mkv", noise_frames(10))) as reader:
+        assert np.diff([frame.seconds for frame in reader]) == pytest.approx([0.04] * 9)
+        assert "stated_seconds_after_last_frame" not in reader.source()
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + bytes([0x80 | len(content)]) + content
+
+
+def test_container_cropping__of_the_right_matroska_track(tmp_path: Path) -> None:
+    crop = [(0x54AA, 1), (0x54BB, 2), (0x54CC, 3), (0x54DD, 4)]
+    video = element(0xE0, b"".join(element(kind, bytes([value])) for kind, value in crop))
+    tracks = [
+        element(0xAE, element(0xD7, bytes([number])) + content) for number, content in ((1, b""), (2, video))
+    ]
+    segment = element(0x18538067, element(0x1654AE6B, b"".join(tracks)))
+    path = tmp_path / "cropped.mkv"
+    path.write_bytes(element(0x1A45DFA3, b"") + segment)
+    cropping = container_cropping(path, 2)
+    assert cropping is not None
+    assert cropping.samples(64, 48) == (3, 2, 4, 1)
+    assert container_cropping(path, 1) is None
+
+
+def test_container_cropping__outside_of_the_picture_is_none(tmp_path: Path) -> None:
+    aperture = (Fraction(70), Fraction(40), Fraction(0), Fraction(0))
+    assert Cropping(aperture=aperture).samples(64, 48) == (0, 0, 0, 0)
+    assert Cropping(aperture=(Fraction(60), *aperture[1:])).samples(64, 48) == (2, 4, 2, 4)

@@ -1,0 +1,250 @@
+"""Whether a video file was cut, by the sizes that its container states.
+
+A box, cluster, page, packet or index that states more bytes than the file has is evidence. A stated duration
+is none, because editors leave it stale. Each check reads only headers, and returns what is missing or None.
+"""
+
+import struct
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+
+from vqafeat.video import iso_media, matroska
+from vqafeat.video.iso_media import MOST_HEADER_BYTES, Cropping
+
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_EBML = bytes.fromhex("1a45dfa3")
+_MXF_KEY = bytes.fromhex("060e2b34")
+_ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
+_OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
+
+
+def cut_reason(path: Path) -> str | None:
+    """Return what is missing from a video file that was cut, or None if nothing is known to be missing."""
+    with path.open("rb") as file:
+        start, size = file.read(400), path.stat().st_size
+        file.seek(0)
+        for matches, check in _CHECKS:
+            if matches(start):
+                try:
+                    return check(file, size)
+                except (IndexError, KeyError, ValueError, struct.error):
+                    return None  # a header that makes no sense: the decoder says so
+    return None
+
+
+def container_cropping(path: Path, track: int) -> Cropping | None:
+    """Return how a container crops the picture of a track: `clap` of MP4 and MOV, PixelCrop of Matroska."""
+    with path.open("rb") as file:
+        start, size = file.read(16), path.stat().st_size
+        try:
+            if start[4:8] in _ISO_BOXES:
+                return iso_media.clean_aperture(file, size, track)
+            return matroska.pixel_cropping(file, size, track) if start.startswith(_EBML) else None
+        except (IndexError, ValueError, ZeroDivisionError):
+            return None
+
+
+def transport_damage(path: Path, program_id: int) -> str | None:
+    """Return what is damaged in a stream of MPEG-TS, or None if all of its pictures are whole.
+
+    A continuity counter that jumps where a picture begins shows only that segments were joined.
+    """
+    size, offset = _transport_packet(path)
+    last = None
+    with path.open("rb") as file:
+        while len(block := file.read(size * 65536)) >= size:
+            whole = block[: len(block) // size * size]
+            packets = np.frombuffer(whole, np.uint8).reshape(-1, size)[:, offset : offset + 4].astype(int)
+            if (packets[:, 0] != 0x47).any():
+                return "a packet of MPEG-TS has no sync byte"
+            is_own = (packets[:, 1] & 0x1F) * 256 + packets[:, 2] == program_id
+            own = packets[is_own & (packets[:, 3] & 0x10 > 0)]  # with payload
+            if (own[:, 1] & 0x80).any():
+                return "a packet of MPEG-TS is marked as damaged"
+            counters = own[:, 3] & 15
+            before = np.concatenate([counters[:1] - 1 if last is None else [last], counters[:-1]])[: len(own)]
+            jumps = (counters != (before + 1) % 16) & (counters != before)
+            if (jumps & (own[:, 1] & 0x40 == 0)).any():
+                return "packets are missing in the middle of a picture"
+            last = counters[-1] if len(own) else last
+    return None
+
+
+def _transport_packet(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:
+        start = file.read(400)
+    layouts = ((188, 0), (192, 4), (204, 0))
+    return next(((size, at) for size, at in layouts if start[at::size][:2] == b"GG"), layouts[0])
+
+
+def _flv(file: BufferedReader, size: int) -> str | None:
+    file.seek(5)
+    at = int.from_bytes(file.read(4), "big") + 4
+    while at < size:
+        file.seek(at)
+        header = file.read(11)
+        length = int.from_bytes(header[1:4], "big")
+        if at + 11 + length + 4 > size:
+            return f"a tag ends at byte {at + 15 + length} of {size}"
+        if header[0] == 18:
+            _, found, value = file.read(length).partition(b"\0\x08filesize\0")
+            stated = struct.unpack(">d", value[:8])[0] if found else 0
+            if stated > size:
+                return f"its header states {stated:.0f} bytes of {size}"
+        at += 15 + length
+    return None
+
+
+def _asf(file: BufferedReader, size: int) -> str | None:
+    header_bytes = int.from_bytes(file.read(24)[16:24], "little") - 24
+    header = file.read(min(max(header_bytes, 0), MOST_HEADER_BYTES))
+    at = header.find(_ASF_FILE_PROPERTIES) + 24
+    stated, flags = int.from_bytes(header[at + 16 : at + 24], "little"), header[at + 64]
+    packet = int.from_bytes(header[at + 68 : at + 72], "little")
+    start = file.tell()
+    data = file.read(50)
+    if at >= 24 and not flags & 1 and stated > size:
+        return f"its header states {stated} bytes of {size}"
+    length = int.from_bytes(data[16:24], "little")
+    if data[:16] == _ASF_DATA and length and start + length > size:
+        return f"its data end at byte {start + length} of {size}"
+    if flags & 1 and packet and (size - start - 50) % packet:
+        return f"it ends in the middle of a packet of {packet} bytes"
+    return None
+
+
+def _ogg(file: BufferedReader, size: int) -> str | None:
+    at, video, ended, serials = 0, set(), set(), set()
+    while at < size:
+        file.seek(at)
+        page = file.read(27)
+        if not page.startswith(b"OggS") and len(page) >= 4:
+            return f"there is no page at byte {at}"
+        table = file.read(page[26]) if len(page) == 27 else b""
+        if len(page) < 27 or len(table) < page[26] or at + 27 + len(table) + sum(table) > size:
+            return f"it ends in the middle of a page, at byte {size}"
+        serial, flags = page[14:18], page[5]
+        serials.add(serial)
+        if flags & 2 and file.read(8).startswith(_OGG_VIDEO):
+            video.add(serial)
+        if flags & 4:
+            ended.add(serial)
+        at += 27 + len(table) + sum(table)
+    return "its last page of the video is missing" if (video or serials) - ended else None
+
+
+def _gif(file: BufferedReader, size: int) -> str | None:
+    flags = file.read(13)[10]
+    file.seek(3 << (flags & 7) + 1 if flags & 0x80 else 0, 1)
+    while kind := file.read(1):
+        if kind == b";":
+            return None
+        if kind == b",":
+            descriptor = file.read(9)
+            colours = 3 << (descriptor[8] & 7) + 1 if len(descriptor) == 9 and descriptor[8] & 0x80 else 0
+            file.seek(colours + 1, 1)
+        else:
+            file.read(1)
+        while length := file.read(1):
+            if length == b"\0":
+                break
+            file.seek(length[0], 1)
+    return f"it ends without its trailer, at byte {size}"
+
+
+def _y4m(file: BufferedReader, size: int) -> str | None:
+    fields = {word[:1]: word[1:] for word in file.readline(200).decode("ascii", "replace").split()[1:]}
+    width, height, colours = int(fields["W"]), int(fields["H"]), fields.get("C", "420")
+    luma, half_width = width * height, (width + 1) // 2
+    chroma = {"420": 2 * half_width * ((height + 1) // 2), "422": 2 * half_width * height, "444": 2 * luma}
+    chroma |= {"411": 2 * ((width + 3) // 4) * height, "mon": 0}
+    depth = 2 if any(mark in colours for mark in ("p9", "p10", "p12", "p14", "p16", "mono9", "mono1")) else 1
+    frame = (luma + chroma.get(colours[:3], 0) + (luma if "alpha" in colours else 0)) * depth
+    while (at := file.tell()) < size:
+        line = file.readline(200)
+        if not line.startswith(b"FRAME") or not line.endswith(b"\n") or at + len(line) + frame > size:
+            return f"it ends in the middle of a frame of {frame} bytes, at byte {size}"
+        file.seek(frame, 1)
+    return None
+
+
+def _riff(file: BufferedReader, size: int) -> str | None:
+    if file.read(12)[8:] == b"AMV ":
+        file.seek(max(0, size - 8))
+        return None if file.read(8) == b"AMV_END_" else "it ends without the mark 'AMV_END_'"
+    at = 0
+    while size - at >= 12:
+        file.seek(at)
+        kind, length = struct.unpack("<4sI", file.read(8))
+        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):  # a writer that could not go back states no size
+            return None
+        at += 8 + length + length % 2
+        if at - length % 2 > size:
+            return f"its RIFF chunk ends at byte {at} of {size}"
+    return None
+
+
+def _ivf(file: BufferedReader, size: int) -> str | None:
+    file.seek(6)
+    at = int.from_bytes(file.read(2), "little")
+    while at < size:
+        file.seek(at)
+        header = file.read(12)
+        at += 12 + int.from_bytes(header[:4], "little")
+        if at > size or len(header) < 12:
+            return f"it ends in the middle of a frame, at byte {size}"
+    return None
+
+
+def _mpeg_ts(file: BufferedReader, size: int) -> str | None:
+    start = file.read(400)
+    for packet, first in ((188, 0), (192, 4), (204, 0)):
+        if start[first::packet][:2] == b"GG" and (rest := size % packet):
+            return f"it ends {rest} bytes into a packet of {packet}"
+    return None
+
+
+def _mxf(file: BufferedReader, size: int) -> str | None:
+    at = 0
+    while at < size:
+        file.seek(at)
+        key = file.read(25)
+        if len(key) < 17 or not key.startswith(_MXF_KEY):
+            return f"it ends in the middle of a packet, at byte {size}"
+        extra = key[16] & 0x7F if key[16] & 0x80 else 0
+        length = int.from_bytes(key[17 : 17 + extra], "big") if extra else key[16]
+        content = at + 17 + extra
+        if content + length > size:
+            return f"a packet ends at byte {content + length} of {size}"
+        if key[13:14] == b"\x02" and key[4:13] == bytes.fromhex("020501010d01020101") and length >= 32:
+            file.seek(content + 24)
+            if (footer := int.from_bytes(file.read(8), "big")) >= size:
+                return f"its footer is at byte {footer} of {size}"
+        at = content + length
+    return None
+
+
+_Check = Callable[[BufferedReader, int], str | None]
+_CHECKS: tuple[tuple[Callable[[bytes], bool], _Check], ...] = (
+    (lambda start: start[4:8] in _ISO_BOXES, iso_media.cut_reason),
+    (lambda start: start.startswith(_EBML), matroska.cut_reason),
+    (lambda start: start.startswith(b"FLV"), _flv),
+    (lambda start: start.startswith(_ASF_HEADER), _asf),
+    (lambda start: start.startswith(b"OggS"), _ogg),
+    (lambda start: start.startswith(b"GIF8"), _gif),
+    (lambda start: start.startswith(b"YUV4MPEG2"), _y4m),
+    (lambda start: start.startswith(b"RIFF"), _riff),
+    (lambda start: start.startswith(b"DKIF"), _ivf),
+    (lambda start: start.startswith(_MXF_KEY), _mxf),
+    (
+        lambda start: any(
+            start[first::packet][:2] == b"GG" for packet, first in ((188, 0), (192, 4), (204, 0))
+        ),
+        _mpeg_ts,
+    ),
+)
