@@ -20,21 +20,19 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _EBML = bytes.fromhex("1a45dfa3")
 _MXF_KEY = bytes.fromhex("060e2b34")
 _ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"uuid")
+_TRANSPORT_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and before its sync byte
 _OGG_VIDEO = (b"\x80theora", b"OVP80", b"\x01video", b"BBCD")
 
 
 def cut_reason(path: Path) -> str | None:
     """Return what is missing from a video file that was cut, or None if nothing is known to be missing."""
     with path.open("rb") as file:
-        start, size = file.read(400), path.stat().st_size
+        check = _check_of(file.read(400))
         file.seek(0)
-        for matches, check in _CHECKS:
-            if matches(start):
-                try:
-                    return check(file, size)
-                except (IndexError, KeyError, ValueError, struct.error):
-                    return None  # a header that makes no sense: the decoder says so
-    return None
+        try:
+            return check(file, path.stat().st_size) if check else None
+        except (IndexError, KeyError, ValueError, struct.error):
+            return None  # a header that makes no sense: the decoder says so
 
 
 def container_cropping(path: Path, track: int) -> Cropping | None:
@@ -54,9 +52,10 @@ def transport_damage(path: Path, program_id: int) -> str | None:
 
     A continuity counter that jumps where a picture begins shows only that segments were joined.
     """
-    size, offset = _transport_packet(path)
     last = None
     with path.open("rb") as file:
+        size, offset = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
+        file.seek(0)
         while len(block := file.read(size * 65536)) >= size:
             whole = block[: len(block) // size * size]
             packets = np.frombuffer(whole, np.uint8).reshape(-1, size)[:, offset : offset + 4].astype(int)
@@ -75,11 +74,8 @@ def transport_damage(path: Path, program_id: int) -> str | None:
     return None
 
 
-def _transport_packet(path: Path) -> tuple[int, int]:
-    with path.open("rb") as file:
-        start = file.read(400)
-    layouts = ((188, 0), (192, 4), (204, 0))
-    return next(((size, at) for size, at in layouts if start[at::size][:2] == b"GG"), layouts[0])
+def _transport_packet(start: bytes) -> tuple[int, int] | None:
+    return next(((size, at) for size, at in _TRANSPORT_PACKETS if start[at::size][:2] == b"GG"), None)
 
 
 def _flv(file: BufferedReader, size: int) -> str | None:
@@ -202,11 +198,8 @@ def _ivf(file: BufferedReader, size: int) -> str | None:
 
 
 def _mpeg_ts(file: BufferedReader, size: int) -> str | None:
-    start = file.read(400)
-    for packet, first in ((188, 0), (192, 4), (204, 0)):
-        if start[first::packet][:2] == b"GG" and (rest := size % packet):
-            return f"it ends {rest} bytes into a packet of {packet}"
-    return None
+    packet, _ = _transport_packet(file.read(400)) or _TRANSPORT_PACKETS[0]
+    return f"it ends {size % packet} bytes into a packet of {packet}" if size % packet else None
 
 
 def _mxf(file: BufferedReader, size: int) -> str | None:
@@ -230,21 +223,15 @@ def _mxf(file: BufferedReader, size: int) -> str | None:
 
 
 _Check = Callable[[BufferedReader, int], str | None]
-_CHECKS: tuple[tuple[Callable[[bytes], bool], _Check], ...] = (
-    (lambda start: start[4:8] in _ISO_BOXES, iso_media.cut_reason),
-    (lambda start: start.startswith(_EBML), matroska.cut_reason),
-    (lambda start: start.startswith(b"FLV"), _flv),
-    (lambda start: start.startswith(_ASF_HEADER), _asf),
-    (lambda start: start.startswith(b"OggS"), _ogg),
-    (lambda start: start.startswith(b"GIF8"), _gif),
-    (lambda start: start.startswith(b"YUV4MPEG2"), _y4m),
-    (lambda start: start.startswith(b"RIFF"), _riff),
-    (lambda start: start.startswith(b"DKIF"), _ivf),
-    (lambda start: start.startswith(_MXF_KEY), _mxf),
-    (
-        lambda start: any(
-            start[first::packet][:2] == b"GG" for packet, first in ((188, 0), (192, 4), (204, 0))
-        ),
-        _mpeg_ts,
-    ),
-)
+_CHECKS: dict[bytes, _Check] = {
+    **{_EBML: matroska.cut_reason, b"FLV": _flv, _ASF_HEADER: _asf, b"OggS": _ogg, b"GIF8": _gif},
+    **{b"YUV4MPEG2": _y4m, b"RIFF": _riff, b"DKIF": _ivf, _MXF_KEY: _mxf},
+}
+
+
+def _check_of(start: bytes) -> _Check | None:
+    if start[4:8] in _ISO_BOXES:
+        return iso_media.cut_reason
+    if _transport_packet(start):
+        return _mpeg_ts
+    return next((check for mark, check in _CHECKS.items() if start.startswith(mark)), None)

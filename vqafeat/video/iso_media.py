@@ -61,6 +61,13 @@ def boxes(file: BufferedReader, start: int, end: int) -> Iterator[Box]:
         start += length
 
 
+def descendants(file: BufferedReader, box: Box, *path: bytes) -> Iterator[Box]:
+    """Yield the boxes that are reached from a box by the kinds of a path."""
+    for part in boxes(file, box.start, box.end):
+        if part.kind == path[0]:
+            yield from descendants(file, part, *path[1:]) if len(path) > 1 else (part,)
+
+
 def cut_reason(file: BufferedReader, size: int) -> str | None:
     """Return what is missing from a file of ISO base media (mp4, mov, 3gp, avif), or None."""
     top = list(boxes(file, 0, size))
@@ -96,21 +103,19 @@ def _indexed_end(index: bytes, end_of_box: int) -> int:
 def _missing_fragments(file: BufferedReader, top: list[Box]) -> str | None:
     """Compare the fragments with the duration of `mehd` and the offsets of `mfra`."""
     starts = {box.start - 8 for box in top if box.kind == b"moof"}
-    for mfra in (box for box in top if box.kind == b"mfra"):
-        for table in boxes(file, mfra.start, mfra.end):
-            if table.kind == b"tfra" and (missing := _fragment_offsets(content_of(file, table)) - starts):
-                return f"its index states a fragment at byte {min(missing)}, and there is none"
+    for table in (part for box in top if box.kind == b"mfra" for part in descendants(file, box, b"tfra")):
+        if missing := _fragment_offsets(content_of(file, table)) - starts:
+            return f"its index states a fragment at byte {min(missing)}, and there is none"
     movie = next((box for box in top if box.kind == b"moov"), None)
     if movie is None or not starts:
         return None
     stated, tracks = _fragmented_movie(file, movie)
     ends, step = [0.0], 0.0
     for fragment in (box for box in top if box.kind == b"moof"):
-        for run in boxes(file, fragment.start, fragment.end):
-            if run.kind == b"traf":
-                end, longest = _run_end(file, run, tracks)
-                ends.append(end)
-                step = max(step, longest)
+        for run in descendants(file, fragment, b"traf"):
+            end, longest = _run_end(file, run, tracks)
+            ends.append(end)
+            step = max(step, longest)
     if max(ends) and max(ends) < stated - 1.5 * step:
         return f"its fragments end at {max(ends):.3f} s of {stated:.3f} s"
     return None
@@ -126,38 +131,23 @@ def _fragment_offsets(table: bytes) -> set[int]:
 
 def _fragmented_movie(file: BufferedReader, movie: Box) -> tuple[float, dict[int, tuple[int, int]]]:
     """Return the seconds that `mehd` states (0 without it) and track → timescale, default sample duration."""
-    scale, length, scales, durations = 1, 0, {}, {}
-    for box in boxes(file, movie.start, movie.end):
-        if box.kind == b"mvhd":
-            header = content_of(file, box)
-            scale = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-        elif box.kind == b"trak":
-            track, timescale = _track(file, box)
-            scales[track] = timescale
-        elif box.kind == b"mvex":
-            for part in boxes(file, box.start, box.end):
-                header = content_of(file, part)
-                if part.kind == b"mehd":
-                    length = int.from_bytes(header[4:12] if header[0] else header[4:8], "big")
-                elif part.kind == b"trex":
-                    durations[int.from_bytes(header[4:8], "big")] = int.from_bytes(header[12:16], "big")
-    tracks = {track: (timescale, durations.get(track, 0)) for track, timescale in scales.items()}
-    return length / max(scale, 1), tracks
+    seconds, tracks = 0.0, {}
+    for header in (content_of(file, box) for box in descendants(file, movie, b"mvex", b"mehd")):
+        length = int.from_bytes(header[4:12] if header[0] else header[4:8], "big")
+        seconds = length / (_number_after_times(file, movie, b"mvhd") or 1)
+    for track in descendants(file, movie, b"trak"):
+        tracks[_number_after_times(file, track, b"tkhd")] = (
+            _number_after_times(file, track, b"mdia", b"mdhd") or 1
+        )
+    defaults = (content_of(file, box) for box in descendants(file, movie, b"mvex", b"trex"))
+    durations = {int.from_bytes(data[4:8], "big"): int.from_bytes(data[12:16], "big") for data in defaults}
+    return seconds, {track: (timescale, durations.get(track, 0)) for track, timescale in tracks.items()}
 
 
-def _track(file: BufferedReader, track: Box) -> tuple[int, int]:
-    """Return the number and the timescale of a track."""
-    number, timescale = 0, 1
-    for box in boxes(file, track.start, track.end):
-        if box.kind == b"tkhd":
-            header = content_of(file, box)
-            number = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-        elif box.kind == b"mdia":
-            for part in boxes(file, box.start, box.end):
-                if part.kind == b"mdhd":
-                    header = content_of(file, part)
-                    timescale = int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
-    return number, max(timescale, 1)
+def _number_after_times(file: BufferedReader, box: Box, *path: bytes) -> int:
+    """Return the number after the two times of a header: a timescale, or the number of a track."""
+    header = next((content_of(file, part) for part in descendants(file, box, *path)), bytes(16))
+    return int.from_bytes(header[20:24] if header[0] else header[12:16], "big")
 
 
 def _run_end(file: BufferedReader, fragment: Box, tracks: dict[int, tuple[int, int]]) -> tuple[float, float]:
@@ -186,26 +176,15 @@ def _run_end(file: BufferedReader, fragment: Box, tracks: dict[int, tuple[int, i
 
 def clean_aperture(file: BufferedReader, size: int, track: int) -> Cropping | None:
     """Return the clean aperture (`clap`) of a track's first sample description, or None."""
-    for movie in boxes(file, 0, size):
-        for box in boxes(file, movie.start, movie.end) if movie.kind == b"moov" else ():
-            if box.kind == b"trak" and _track(file, box)[0] == track:
-                return _clap(file, box)
-    return None
-
-
-def _clap(file: BufferedReader, track: Box) -> Cropping | None:
-    box = track
-    for kind in (b"mdia", b"minf", b"stbl", b"stsd"):
-        found = [part for part in boxes(file, box.start, box.end) if part.kind == kind]
-        if not found:
-            return None
-        box = found[0]
-    for entry in boxes(file, box.start + 8, box.end):  # after version, flags and count
-        for part in boxes(file, entry.start + 78, entry.end):  # after the fields of a visual sample entry
-            if part.kind == b"clap":
-                numbers = struct.unpack(">8i", content_of(file, part)[:32])
-                pairs = zip(numbers[::2], numbers[1::2], strict=True)
-                width, height, right_by, down_by = (Fraction(*pair) for pair in pairs)
-                return Cropping(aperture=(width, height, right_by, down_by))
-        return None
+    for box in descendants(file, Box(b"", 0, size), b"moov", b"trak"):
+        if _number_after_times(file, box, b"tkhd") == track:
+            for stsd in descendants(file, box, b"mdia", b"minf", b"stbl", b"stsd"):
+                entry = next(boxes(file, stsd.start + 8, stsd.end), stsd)  # after version, flags and count
+                for part in boxes(
+                    file, entry.start + 78, entry.end
+                ):  # after the fields of a visual sample entry
+                    if part.kind == b"clap":
+                        numbers = struct.unpack(">8i", content_of(file, part)[:32])
+                        width, height, right_by, down_by = map(Fraction, numbers[::2], numbers[1::2])
+                        return Cropping(aperture=(width, height, right_by, down_by))
     return None
