@@ -75,9 +75,7 @@ def test_video_reader__refuses_a_file_cut_anywhere(tmp_path: Path, container: st
         cut.write_bytes(data[:end])
         with pytest.raises(VideoError) as error:
             decoded(cut)
-        assert error.value.kind in ("cut", "breaks-midway", "cannot-open", "no-frames", "no-video-stream"), (
-            end
-        )
+        assert error.value.kind in ("breaks-midway", "cannot-open", "no-frames", "no-video-stream"), end
 
 
 @pytest.mark.parametrize("container", sorted(set(CONTAINERS) - {"h264", "ts"}))
@@ -95,12 +93,12 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 def boxes_of(data: bytes) -> list[tuple[bytes, int, int]]:
     """Return kind, start and end of the boxes at the top of a file."""
-    found, at = [], 0
+    parts, at = [], 0
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
-        found.append((kind, at, at + length))
+        parts.append((kind, at, at + length))
         at += length
-    return found
+    return parts
 
 
 def test_cut_reason__between_fragments_by_the_duration_of_mehd(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def _flv(file: BufferedReader, size: int) -> str | None:
         if at + 11 + length + 4 > size:
             return f"a tag ends at byte {at + 15 + length} of {size}"
         if header[0] == 18:
-            _, found, value = file.read(length).partition(b"\0\x08filesize\0")
-            stated = struct.unpack(">d", value[:8])[0] if found else 0
+            _, key, value = file.read(length).partition(b"\0\x08filesize\0")
+            stated = struct.unpack(">d", value[:8])[0] if key else 0
             if stated > size:
                 return f"its header states {stated:.0f} bytes of {size}"
         at += 15 + length

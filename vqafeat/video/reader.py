@@ -282,7 +282,7 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
     if path.suffix.lower() in RAW_SUFFIXES:
         return _opened_raw(path, raw)
     if reason := cut_reason(path):
-        raise VideoError("cut", f"'{path}' is cut: {reason}; get the whole file.")
+        raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
     options = dict(_TAG_OPTIONS)
     if hardware:
         options["hwaccel"] = HWAccel(hardware, allow_software_fallback=False)
