@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.resources import files
 from io import BytesIO
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from vqafeat.errors import WeightsError
 
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     StateDict = Mapping[str, Tensor]
-
-
-class WeightsSource(Protocol):
-    """Published weights: a member of torchvision's enums, or a class with the same interface."""
-
-    @property
-    def name(self) -> str:
-        """The weights' full name, for example IMAGENET1K_V1."""
-
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
-        """Return the tensors, downloaded once, and checked if the publisher states a hash."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +25,8 @@ class TorchvisionWeights:
 
     def get_state_dict(self, **options: Any) -> "StateDict":
         """Return the tensors, with the first part of the file's hash checked."""
-        weights: WeightsSource = resolve_name(self.enum)[self.name]
-        return weights.get_state_dict(**options)
+        state: StateDict = resolve_name(self.enum)[self.name].get_state_dict(**options)
+        return state
 
 
 @dataclass(frozen=True)
@@ -88,3 +77,6 @@ class PackagedWeights:
             raise WeightsError(f"{self.path} of {self.package} is damaged; install it again with {again}.")
         saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
         return unwrap_state_dict(saved, f"'{self.path}'")
+
+
+WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights
