@@ -113,7 +113,7 @@ def run_demo_pretrain(out: Path, seed: int) -> None:
     request = PretrainingRequest(PRETRAINED, f"random:{seed}", (pairs,), recipe, seed, computing, file)
     training = f"{PAIRS} pairs, {request.recipe.epochs} epochs"
     click.echo(f"2/5  {PRETRAINED} from random weights, {training}; on the held-out images:")
-    start = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std).network
+    start, _ = start_network(PRETRAINED, request.weights, seed, request.recipe.start_std)
     click.echo(f"     before   {_held_out(start, pairs, request)}")
     prepare_out(request.out, overwrite=True)
     network = run_shown(request)

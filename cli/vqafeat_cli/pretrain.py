@@ -154,7 +154,7 @@ def coral(
         for source in sources:
             start = read(source, feature_set)
             name = start.name if start.name not in values else source
-            values[name] = domains.domain_distance(start, end)
+            values[name] = domains.coral_distance(start, end)
             if not json:
                 sizes = f"{len(start.values)} and {len(end.values)} samples, {end.values.shape[1]} channels"
                 click.echo(f"{feature_set}: {name} to {end.name}  {values[name]:.4e}  ({sizes})")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vqafeat.backbones.feature_set import FeatureSetName, backbone_names, build_extractors, feature_set_name
+from vqafeat.backbones.feature_set import FeatureSetName, backbone_names, build_extractors
 from vqafeat.errors import ArgumentError, UnknownNameError
 
 RANDOM = {"resnet18": "random", "slowfast-fast": "random"}
@@ -19,7 +19,7 @@ RANDOM = {"resnet18": "random", "slowfast-fast": "random"}
     ],
 )
 def test_feature_set_name__is_the_same_for_every_spelling(typed: str, name: str) -> None:
-    assert feature_set_name(typed) == name
+    assert str(FeatureSetName.parse(typed)) == name
     assert FeatureSetName.parse(name) == FeatureSetName.parse(typed)
 
 
@@ -28,21 +28,21 @@ def test_feature_set_name__refuses_with_what_is_allowed() -> None:
         UnknownNameError,
         match=r"unknown view or choice of frames '@ful' in 'resnet18@ful'; there are: @full, @short540",
     ):
-        feature_set_name("resnet18@ful")
+        FeatureSetName.parse("resnet18@ful")
     with pytest.raises(
         UnknownNameError, match=r"unknown variant 'resnet18:stage'; there are: resnet18:stages"
     ):
-        feature_set_name("resnet18:stage")
+        FeatureSetName.parse("resnet18:stage")
     with pytest.raises(UnknownNameError, match=r"unknown variant 'vit-b16:stages'; there are: none"):
-        feature_set_name("vit-b16:stages")
+        FeatureSetName.parse("vit-b16:stages")
     with pytest.raises(ArgumentError, match="names two kinds of view, '@full' and '@short540'; it takes one"):
-        feature_set_name("resnet18@full@short540")
+        FeatureSetName.parse("resnet18@full@short540")
     with pytest.raises(
         ArgumentError,
         match="'slowfast-fast' sees blocks of consecutive frames, so '@uniform128' does not apply; leave it "
         "out",
     ):
-        feature_set_name("slowfast-fast@uniform128")
+        FeatureSetName.parse("slowfast-fast@uniform128")
     with pytest.raises(ArgumentError, match="precision 'fp8' is not one of fp32, fp16, bf16"):
         build_extractors(["resnet18"], RANDOM, precision="fp8")
 

@@ -50,9 +50,7 @@ def bare_rate(
     backbone: str, batch: PairBatch, recipe: PretrainingRecipe, computing: ComputeOptions, steps: int
 ) -> float:
     """Return images per second of forward, backward and step on one batch."""
-    replicas = DataParallel(
-        start_network(backbone, "random", 0).network, computing.devices, computing.precision
-    )
+    replicas = DataParallel(start_network(backbone, "random", 0)[0], computing.devices, computing.precision)
     replicas.train(head_alone=False)
     optimiser = torch.optim.Adam(replicas.network.parameters(), lr=1e-5, fused=True)  # as the loop's
     device = computing.devices[0]
@@ -90,7 +88,7 @@ def loop_rate(
             raise EnoughSteps
 
     with suppress(EnoughSteps):
-        train(start_network(backbone, "random", 0).network, sets, recipe, 0, computing, progress=note)
+        train(start_network(backbone, "random", 0)[0], sets, recipe, 0, computing, progress=note)
     return 2 * recipe.batch_size * (len(times) - 1) / (times[-1] - times[0])
 
 

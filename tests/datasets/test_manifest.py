@@ -21,7 +21,7 @@ from vqafeat.datasets import (
     manifest,
     manifest_names,
 )
-from vqafeat.datasets.dataset import dataset_digest
+from vqafeat.datasets.dataset import with_digest
 from vqafeat.datasets.label_readers import LABEL_READERS
 from vqafeat.errors import DatasetError, UnknownNameError
 
@@ -194,7 +194,7 @@ def test_load_dataset__live_apv_takes_the_frame_rate_from_the_name(shared_data: 
     rates = {
         video.name: geometry.frame_rate_hz
         for video in dataset.videos
-        if (geometry := dataset.raw_for(video)) is not None
+        if (geometry := video.raw or dataset.raw) is not None
     }
     assert len(rates) == 315
     assert all(rate == (25.0 if "_25fps_" in name else 30.0) for name, rate in rates.items())
@@ -374,7 +374,7 @@ def test_raw_geometry__has_exceptions_by_name(tmp_path: Path) -> None:
     dataset = load_dataset(own_manifest(tmp_path, MANIFEST.replace("[content]", raw + "[content]")))
     assert dataset.raw == RawGeometry(8, 4, "yuv420p", 30.0)
     assert [video.raw for video in dataset.videos] == [None, None, RawGeometry(16, 4, "yuv420p", 25.0)]
-    assert [dataset.raw_for(video) for video in dataset.videos][1:] == [
+    assert [video.raw or dataset.raw for video in dataset.videos][1:] == [
         dataset.raw,
         RawGeometry(16, 4, "yuv420p", 25.0),
     ]
@@ -715,15 +715,15 @@ def test_subset__keeps_the_order_of_permutations() -> None:
     for run in range(2):
         names = [dataset.videos[row].name for row in permutations[:, run] if row != 2]
         assert [smaller.videos[row].name for row in smaller.stored_permutations[:, run]] == names
-    assert smaller.digest == dataset_digest(smaller) != dataset_digest(dataset)
+    assert smaller.digest == with_digest(smaller).digest != with_digest(dataset).digest
 
 
-def test_dataset_digest__depends_on_what_defines_the_data_set_alone(tmp_path: Path) -> None:
+def test_with_digest__depends_on_what_defines_the_data_set_alone(tmp_path: Path) -> None:
     dataset = load_dataset(own_manifest(tmp_path))
-    assert dataset.digest == dataset_digest(dataset) == load_dataset(own_manifest(tmp_path)).digest
+    assert dataset.digest == with_digest(dataset).digest == load_dataset(own_manifest(tmp_path)).digest
     assert len(dataset.digest) == 64
     located = locate_videos(dataset, touch(tmp_path, "11.mp4", "12.mp4", "21.mp4")).dataset
-    assert dataset_digest(located) == dataset.digest
+    assert with_digest(located).digest == dataset.digest
     first = dataset.videos[0]
     changes = [
         replace(dataset, videos=(replace(first, mos=1.6), *dataset.videos[1:])),
@@ -734,7 +734,7 @@ def test_dataset_digest__depends_on_what_defines_the_data_set_alone(tmp_path: Pa
         replace(dataset, label_list="other.csv"),
         replace(dataset, stored_permutations=np.array([[0], [1], [2]])),
     ]
-    assert len({dataset.digest, *map(dataset_digest, changes)}) == 8
+    assert len({dataset.digest, *(with_digest(changed).digest for changed in changes)}) == 8
 
 
 # --- finding files

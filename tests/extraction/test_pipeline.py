@@ -12,7 +12,7 @@ from torchvision.transforms import functional
 from tests.helpers.clips import noise_frames, write_clip
 from tests.helpers.extractions import extract_video
 from vqafeat.backbones import BACKBONES
-from vqafeat.backbones.feature_set import FeatureExtractor, backbone_names, build_extractors, feature_set_name
+from vqafeat.backbones.feature_set import FeatureExtractor, FeatureSetName, backbone_names, build_extractors
 from vqafeat.backbones.views import crop_corners
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, UnknownNameError, VideoError
@@ -153,7 +153,7 @@ def assert_equal(result: dict[str, VideoFeatures], expected: dict[str, VideoFeat
 
 def test_extract_video__all_kinds_of_networks_in_one_pass_equal_each_alone(clips: list[Path]) -> None:
     together = extract_video(clips[1], build_extractors(MIXED, MIXED_WEIGHTS, "float32"))
-    assert list(together.features) == [feature_set_name(name) for name in MIXED]
+    assert list(together.features) == [str(FeatureSetName.parse(name)) for name in MIXED]
     for name in MIXED:
         alone = extract_video(clips[1], build_extractors([name], MIXED_WEIGHTS, "float32"))
         assert_equal(alone.features, together.features)
@@ -271,5 +271,5 @@ def test_build_extractors__names_wrong_arguments() -> None:
         build_extractors(["resnet18"], RANDOM, "float64")
     with pytest.raises(ArgumentError, match="batch is 0 frames"):
         Resources(batch_frames=0)
-    assert feature_set_name("resnet18@full") == "resnet18"
+    assert str(FeatureSetName.parse("resnet18@full")) == "resnet18"
     assert backbone_names(["resnet50@full", "resnet18", "resnet50"]) == ["resnet50", "resnet18"]

@@ -13,13 +13,14 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from vqafeat.backbones.weights import load_network
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.pretraining.data_parallel import DataParallel
 from vqafeat.pretraining.network import quality_backbone, start_network, weights_of
 
 IMAGES = torch.randint(0, 256, (5, 20, 28, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_quality_network__mean_and_deviation_come_from_the_last_stage() -> None:
-    network = start_network("tiny", "random:3", 7).network.eval()
+    network = start_network("tiny", "random:3", 7)[0].eval()
     scaled = (IMAGES.movedim(3, 1) / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(
         IMAGENET_STD
     ).view(3, 1, 1)
@@ -34,29 +35,29 @@ def test_quality_network__mean_and_deviation_come_from_the_last_stage() -> None:
 def test_start_network__follows_its_seeds_alone() -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    first, again = start_network("tiny", "random:3", 7), start_network("tiny", "random:3", 7)
+    first, loaded = start_network("tiny", "random:3", 7)
+    again, _ = start_network("tiny", "random:3", 7)
     assert torch.equal(before, torch.random.get_rng_state())
-    for key, value in first.network.state_dict().items():
-        assert torch.equal(value, again.network.state_dict()[key])
-    other = start_network("tiny", "random:3", 8).network
-    assert torch.equal(first.network.backbone.conv1[0].weight, other.backbone.conv1[0].weight)  # type: ignore[index,union-attr]
-    assert not torch.equal(first.network.fc.weight, other.fc.weight)
-    assert first.weights == "random, seed 3"
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    other, _ = start_network("tiny", "random:3", 8)
+    assert torch.equal(first.backbone.conv1[0].weight, other.backbone.conv1[0].weight)  # type: ignore[index,union-attr]
+    assert not torch.equal(first.fc.weight, other.fc.weight)
+    assert loaded.weights == "random, seed 3"
 
 
 def test_start_network__can_start_with_one_deviation_for_every_image() -> None:
-    network = start_network("tiny", "random:3", 7, start_std=2.5).network.eval()
+    network = start_network("tiny", "random:3", 7, start_std=2.5)[0].eval()
     torch.testing.assert_close(network(IMAGES)[1], torch.full((5,), 2.5))
-    torch.testing.assert_close(
-        network(IMAGES)[0], start_network("tiny", "random:3", 7).network.eval()(IMAGES)[0]
-    )
+    torch.testing.assert_close(network(IMAGES)[0], start_network("tiny", "random:3", 7)[0].eval()(IMAGES)[0])
 
 
-def test_train_head_alone__trains_the_head_alone() -> None:
-    network = start_network("tiny", "random", 0).network
+def test_data_parallel__trains_the_head_alone() -> None:
+    network, _ = start_network("tiny", "random", 0)
+    parallel = DataParallel(network, [torch.device("cpu")], "fp32")
     for alone in (True, False):
         network.zero_grad()
-        network.train_head_alone(alone)
+        parallel.train(alone)
         sum(output.sum() for output in network(IMAGES)).backward()
         assert (network.backbone.conv1[0].weight.grad is None) is alone  # type: ignore[index,union-attr]
         assert network.fc.weight.grad is not None
@@ -72,13 +73,13 @@ def test_start_network__reads_a_file_in_every_layout(tmp_path: Path) -> None:
     released |= {"module.fc.weight": torch.ones(2, 16), "module.fc.bias": torch.ones(2)}
     torch.save({"state_dict": released, "epoch": 8, "optimizer": {}}, tmp_path / "released.pt")
     torch.save(TinyResNet().state_dict() | plain, tmp_path / "torchvision.pth")
-    network = start_network("tiny", str(tmp_path / "released.pt"), 0)
-    save_file(dict(weights_of(network.network)), tmp_path / "own.safetensors")
+    network, loaded = start_network("tiny", str(tmp_path / "released.pt"), 0)
+    save_file(dict(weights_of(network)), tmp_path / "own.safetensors")
     for name in ("torchvision.pth", "own.safetensors"):
-        other = start_network("tiny", str(tmp_path / name), 0)
-        assert other.weights_sha256 == network.weights_sha256
-        assert torch.equal(other.network.backbone.conv1[0].weight, plain["conv1.0.weight"])  # type: ignore[index,union-attr]
-    assert not torch.equal(network.network.fc.weight, torch.ones(2, 16))
+        other, other_loaded = start_network("tiny", str(tmp_path / name), 0)
+        assert other_loaded.weights_sha256 == loaded.weights_sha256
+        assert torch.equal(other.backbone.conv1[0].weight, plain["conv1.0.weight"])  # type: ignore[index,union-attr]
+    assert not torch.equal(network.fc.weight, torch.ones(2, 16))
     torch.save({**plain, "conv1.0.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "wrong.pth")
     with pytest.raises(WeightsError, match=r"'iqa-tiny': 1 shapes differ"):
         start_network("tiny", str(tmp_path / "wrong.pth"), 0)
@@ -86,7 +87,7 @@ def test_start_network__reads_a_file_in_every_layout(tmp_path: Path) -> None:
 
 def test_weights_of__give_the_features_of_the_trained_backbone(tmp_path: Path) -> None:
     """On a real ResNet: the file holds UNIQUE's names, and its features are those of the trained backbone."""
-    network = start_network("resnet18", "random:5", 0).network
+    network, _ = start_network("resnet18", "random:5", 0)
     with torch.no_grad():
         network.backbone.layer1[0].conv1.weight.mul_(2)  # type: ignore[index,union-attr]
     save_file(dict(weights_of(network)), tmp_path / "iqa.safetensors")

@@ -58,7 +58,7 @@ def run(
             if len(records) == stop_after:
                 raise Stop
 
-    network = start_network("tiny", "random:1", 0).network
+    network, _ = start_network("tiny", "random:1", 0)
     try:
         return train(network, sets, recipe, seed, computing, checkpoint, config, note), steps, records
     except Stop:
@@ -84,8 +84,8 @@ def test_trainer__learns_to_rank_held_out_images(pair_sets: Sets, long: Pretrain
     result, _, records = run(pair_sets, long)
     assert result is not None
     assert records[-1].fidelity < 0.6 * records[0].fidelity
-    start = start_network("tiny", "random:1", 0).network
-    trained = start_network("tiny", "random:1", 0).network
+    start, _ = start_network("tiny", "random:1", 0)
+    trained, _ = start_network("tiny", "random:1", 0)
     trained.load_state_dict(result.best_weights)
     images = pair_sets[0].validation_images
     mos = [image.mos for image in images]
@@ -105,7 +105,7 @@ def test_trainer__deviations_separate_noisy_labels_from_clean_ones(
     sets = draw_pairs([load_image_set(f"mine={make_set(40)}")], {"mine": 200}, 25, 0)
     result, _, _ = run(sets, long.overridden({"margin": 0.3}))
     assert result is not None
-    network = start_network("tiny", "random:1", 0).network
+    network, _ = start_network("tiny", "random:1", 0)
     network.load_state_dict(result.best_weights)
     images = sets[0].validation_images
     deviation = predict(DataParallel(network, [CPU], "fp32"), ImageLoader(images, long, 0))[:, 1]
@@ -164,7 +164,7 @@ def test_trainer__refuses_a_checkpoint_of_another_run_or_a_damaged_one(
 def test_trainer__first_phase_moves_the_head_and_statistics_alone(
     pair_sets: Sets, recipe: PretrainingRecipe
 ) -> None:
-    start = start_network("tiny", "random:1", 0).network.state_dict()
+    start = start_network("tiny", "random:1", 0)[0].state_dict()
     result, _, _ = run(pair_sets, recipe.overridden({"epochs": 1}))
     assert result is not None
     moved = {key for key, value in result.best_weights.items() if not torch.equal(value, start[key])}
@@ -257,12 +257,12 @@ def test_data_parallel__two_devices_give_the_gradient_of_their_shares(
     batch = one_batch(pair_sets, recipe)
     halves = [slice(0, 5), slice(5, 11)]
     batch = PairBatch(*(part[:11] for part in batch))
-    two = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
+    two = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU, CPU], "fp32")
     two.train(head_alone=False)
     loss = two.loss(batch, recipe)
     loss.total.backward()
     two.collect_gradients()
-    single = start_network("tiny", "random:1", 0).network
+    single, _ = start_network("tiny", "random:1", 0)
     total = torch.zeros(())
     for half in halves:
         actual = pair_loss(
@@ -288,7 +288,7 @@ def test_data_parallel__copies_follow_the_network(pair_sets: Sets, recipe: Pretr
     assert all(np.isfinite(record.fidelity) for record in records)
     again, _, _ = run(pair_sets, recipe, ComputeOptions((CPU, CPU, CPU)))
     assert_same(spread, again)
-    replicas = DataParallel(start_network("tiny", "random:1", 0).network, [CPU, CPU], "fp32")
+    replicas = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU, CPU], "fp32")
     with torch.no_grad():
         replicas.network.fc.weight.add_(1)
     assert not torch.equal(replicas._networks[1].fc.weight, replicas.network.fc.weight)
@@ -303,7 +303,7 @@ def test_data_parallel__bf16_computes_in_bfloat16_and_keeps_weights_whole(
     seen: list[torch.dtype] = []
     losses = {}
     for precision in ("fp32", "bf16"):
-        replicas = DataParallel(start_network("tiny", "random:1", 0).network, [CPU], precision)
+        replicas = DataParallel(start_network("tiny", "random:1", 0)[0], [CPU], precision)
         replicas.network.backbone.layer4.register_forward_hook(lambda *call: seen.append(call[2].dtype))  # type: ignore[union-attr]
         losses[precision] = replicas.loss(batch, recipe).total
     assert set(seen[:2]) == {torch.float32}

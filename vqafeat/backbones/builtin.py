@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from vqafeat.backbones.base import BACKBONES, Backbone, ClipRule, Variant
-from vqafeat.backbones.published import PackagedWeights, TorchvisionWeights, UrlWeights
+from vqafeat.backbones.published import WeightsSource
 from vqafeat.io import read_toml
 from vqafeat.schema import parse
 
@@ -21,7 +21,7 @@ class _Entry:
     variants: dict[str, Variant]
     unused: str
     with_feature_layers: str | None = None
-    published: TorchvisionWeights | UrlWeights | PackagedWeights | None = None
+    published: WeightsSource | None = None
     smallest_side: int | None = None
     clips: ClipRule | None = None
     prefixes: tuple[str, ...] | None = None

@@ -134,11 +134,6 @@ def recorded_precision(described: str) -> tuple[str, str]:
     return dtype, next(computed, "fp32")
 
 
-def feature_set_name(name: str) -> str:
-    """Return the one spelling of a feature set's name, without defaults."""
-    return str(FeatureSetName.parse(name))
-
-
 def backbone_names(feature_sets: Iterable[str]) -> list[str]:
     """Return the backbones of feature sets, each once, in order; imported sets keep their names."""
     return list(dict.fromkeys(name.partition("@")[0].partition(":")[0] for name in feature_sets))

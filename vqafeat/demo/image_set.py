@@ -146,15 +146,12 @@ def plan_image_versions(settings: ImageDemoSettings) -> list[ImageVersion]:
         for number, (name, kind) in enumerate(IMAGE_KINDS.items()):
             rng = np.random.default_rng((settings.seed, content, number))
             severities = rng.choice(MOST_SEVERE, SEVERITIES_EACH, replace=False) + 1 if kind.amounts else [0]
-            planned += [_planned(content, name, int(severity), rng) for severity in sorted(severities)]
+            for severity in sorted(map(int, severities)):
+                opinions = rng.normal(kind.score(severity), kind.opinion_std, OPINIONS)
+                mos = round(float(opinions.mean()), 3)
+                path = f"{FOLDER}/{_place(content)}_{name}{severity or ''}.png"
+                planned.append(ImageVersion(path, content, name, severity, mos, kind.opinion_std))
     return planned
-
-
-def _planned(content: int, kind: str, severity: int, rng: np.random.Generator) -> ImageVersion:
-    entry = IMAGE_KINDS[kind]
-    opinions = rng.normal(entry.score(severity), entry.opinion_std, OPINIONS)
-    mos, path = round(float(opinions.mean()), 3), f"{FOLDER}/{_place(content)}_{kind}{severity or ''}.png"
-    return ImageVersion(path, content, kind, severity, mos, entry.opinion_std)
 
 
 def render(seed: int, version: ImageVersion) -> NDArray[np.uint8]:

@@ -187,7 +187,7 @@ def pending_tasks(
     names = tuple(extractor.feature_set for extractor in extractors)
     for video in dataset.videos:
         assert video.path is not None
-        task = VideoTask(video.name, video.path, dataset.raw_for(video), names)
+        task = VideoTask(video.name, video.path, video.raw or dataset.raw, names)
         try:
             pending = pending_feature_sets(store, task)
         except VideoError as error:

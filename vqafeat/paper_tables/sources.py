@@ -10,7 +10,7 @@ import numpy as np
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
-from vqafeat.datasets.dataset import dataset_digest
+from vqafeat.datasets.dataset import with_digest
 from vqafeat.errors import StoreError
 from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
@@ -136,8 +136,8 @@ def _with_parts(whole: Dataset, contents: Sequence[str], suffix: str) -> Dataset
         for video in whole.videos
         if video.content in part_of
     )
-    share = replace(whole, name=whole.name + suffix, videos=videos, stored_permutations=None, digest="")
-    return replace(share, digest=dataset_digest(share))
+    share = replace(whole, name=whole.name + suffix, videos=videos, stored_permutations=None)
+    return with_digest(share)
 
 
 class DemoStores(FeatureStores):

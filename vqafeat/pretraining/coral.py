@@ -40,24 +40,15 @@ class DomainFeatures:
             raise ArgumentError(f"{problem}; leave them out, or extract them again.")
 
 
-def coral_distance(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """Return ‖C1 − C2‖²_F / (4 d²) of two (sample, channel) arrays (Sun and Saenko 2016, eqs 1 to 3)."""
-    if first.shape[1] != second.shape[1]:
-        channels = f"{first.shape[1]} and {second.shape[1]} channels"
-        raise ArgumentError(f"features of {channels} cannot be compared; take them from one network.")
-    difference = _covariance(first) - _covariance(second)
-    return float(np.square(difference).sum() / (4 * first.shape[1] ** 2))
-
-
-def _covariance(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    centred = values - values.mean(0)
-    return np.asarray(centred.T @ centred / (len(values) - 1))
-
-
-def domain_distance(source: DomainFeatures, target: DomainFeatures) -> float:
-    """Return the CORAL distance between two domains, whose features must come from one network."""
+def coral_distance(source: DomainFeatures, target: DomainFeatures) -> float:
+    """Return ‖C1 − C2‖²_F / (4 d²) of two domains with d channels (Sun and Saenko, eqs 1 to 3)."""
     _check_same_weights(source, target)
-    return coral_distance(source.values, target.values)
+    channels, others = source.values.shape[1], target.values.shape[1]
+    if channels != others:
+        problem = f"features of {channels} and {others} channels cannot be compared"
+        raise ArgumentError(f"{problem}; take them from one network.")
+    difference = np.cov(source.values, rowvar=False) - np.cov(target.values, rowvar=False)
+    return float(np.square(difference).sum() / (4 * channels**2))
 
 
 def _check_same_weights(source: DomainFeatures, target: DomainFeatures) -> None:

@@ -75,7 +75,6 @@ class DataParallel:
                 other.copy_(parameter)
 
     def train(self, head_alone: bool) -> None:
-        """Set all networks to training mode."""
+        """Set all networks to training mode; batch norms take statistics even if the head trains alone."""
         for network in self._networks:
-            network.train()
-            network.train_head_alone(head_alone)
+            network.train().backbone.requires_grad_(not head_alone)

@@ -1,7 +1,7 @@
 """The network that is pre-trained: a backbone, and a head for the mean and the deviation of quality."""
 
 from math import expm1, log
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from vqafeat.backbones import BACKBONES, Backbone
 from vqafeat.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from vqafeat.backbones.weights import load_network
+from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError
 
 PREFIX = "iqa-"
@@ -55,10 +55,6 @@ class QualityNetwork(nn.Module):
         mean, t = self.fc(self.backbone(scaled)).float().unbind(1)
         return mean, softplus(t)
 
-    def train_head_alone(self, alone: bool) -> None:
-        """Train the head alone, or everything; batch norms take statistics in both cases, as released."""
-        self.backbone.requires_grad_(not alone)
-
 
 def quality_backbone(name: str) -> Backbone:
     """Return the backbone under which the extraction loads the result: `iqa-resnet50` for `resnet50`."""
@@ -69,16 +65,10 @@ def quality_backbone(name: str) -> Backbone:
     return BACKBONES.get(f"{PREFIX}{plain}")
 
 
-class StartNetwork(NamedTuple):
-    """A network to pre-train, the source of its backbone's weights in words, and their digest."""
-
-    network: QualityNetwork
-    weights: str
-    weights_sha256: str
-
-
-def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) -> StartNetwork:
-    """Return a network to pre-train, in training mode and with an untrained head.
+def start_network(
+    name: str, weights: str, seed: int, start_std: float = 0.0
+) -> tuple[QualityNetwork, LoadedNetwork]:
+    """Return a network to pre-train, in training mode and with an untrained head; and its loaded backbone.
 
     Args:
         weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
@@ -88,7 +78,7 @@ def start_network(name: str, weights: str, seed: int, start_std: float = 0.0) ->
     backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
     loaded = load_network(backbone, weights)
     network = QualityNetwork(loaded.network, seed, start_std).train().to(memory_format=torch.channels_last)
-    return StartNetwork(network, loaded.weights, loaded.weights_sha256)
+    return network, loaded
 
 
 def weights_of(network: QualityNetwork) -> dict[str, Tensor]:

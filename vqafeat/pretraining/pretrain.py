@@ -10,11 +10,11 @@ import torch
 import torchvision
 
 from vqafeat import __version__
-from vqafeat.backbones.weights import load_network
+from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError
 from vqafeat.io import write_json
 from vqafeat.pretraining.config import PretrainingRecipe
-from vqafeat.pretraining.network import StartNetwork, quality_backbone, start_network
+from vqafeat.pretraining.network import quality_backbone, start_network
 from vqafeat.pretraining.pairs import DrawnPairs
 from vqafeat.pretraining.trainer import ComputeOptions, Progress, TrainingState, checkpoint_path, train
 from vqafeat.training.results import write_weights
@@ -89,10 +89,10 @@ def prepare_out(out: Path, overwrite: bool) -> None:
 def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> PretrainedNetwork:
     """Train a network, and write its weights and their card; a stopped run resumes from its last epoch."""
     out, recipe, seed = request.out, request.recipe, request.seed
-    start = start_network(request.backbone, request.weights, seed, recipe.start_std)
+    network, start = start_network(request.backbone, request.weights, seed, recipe.start_std)
     config = _config(request, start)
     checkpoint = checkpoint_path(out)
-    result = train(start.network, request.sets, recipe, seed, request.computing, checkpoint, config, progress)
+    result = train(network, request.sets, recipe, seed, request.computing, checkpoint, config, progress)
     write_weights(out, result.best_weights)
     # read back as the extraction will, so that the digest is that of the file's tensors
     backbone = quality_backbone(request.backbone)
@@ -103,7 +103,7 @@ def pretrain(request: PretrainingRequest, progress: Progress | None = None) -> P
     return PretrainedNetwork(out, card, backbone.name, digest, result)
 
 
-def _config(request: PretrainingRequest, start: StartNetwork) -> dict[str, Any]:
+def _config(request: PretrainingRequest, start: LoadedNetwork) -> dict[str, Any]:
     """Return, as JSON values, what must be equal when a run resumes; not the workers or the images' paths."""
     return {
         "backbone": request.backbone,

@@ -111,7 +111,7 @@ class CoralCell(CellType):
             images = coral.concatenated([_of_images(name, features, fits) for name in self.images])
             videos = coral.concatenated([coral.mean_features(source, features) for source in sources])
         counts = f"{len(images.values)} and {len(videos.values)} samples of {videos.values.shape[1]} channels"
-        distance = Summary.of([coral.domain_distance(images, videos)])
+        distance = Summary.of([coral.coral_distance(images, videos)])
         return Measured(distance, notes=(f"{images.name} to {videos.name}: {counts}",))
 
 
