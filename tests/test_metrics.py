@@ -248,7 +248,7 @@ def test_evaluate_predictions__and_fit_logistic_refuse_wrong_input(
 def test_mappings__an_unknown_one_names_its_neighbours() -> None:
     with pytest.raises(UnknownNameError, match="unknown mapping 'logistc': did you mean logistic"):
         evaluate_predictions([1, 2], [1, 2], "logistc")
-    assert MAPPINGS.names() == ["logistic-increasing", "logistic", "logistic-li", "none"]
+    assert list(MAPPINGS) == ["logistic-increasing", "logistic", "logistic-li", "none"]
 
 
 def test_fit_logistic__refuses_the_mapping_none() -> None:

@@ -9,12 +9,11 @@ from vqafeat.datasets import Dataset, Video, load_dataset
 from vqafeat.errors import ArgumentError, DatasetError, UnknownNameError
 from vqafeat.splits import (
     SPLIT_PROTOCOLS,
-    Leak,
-    LeakageReport,
     Rounding,
     Split,
     SplitRequest,
     content_split,
+    leakage,
     make_split,
     official_split,
     parse_ratio,
@@ -65,7 +64,7 @@ def test_ratio__parses_and_refuses() -> None:
         with pytest.raises(ArgumentError, match="must be train/validation/test or train/test in percent"):
             parse_ratio(text)
     for text in ("60/20/30", "100/0", "0/50/50"):
-        with pytest.raises(ArgumentError, match="must be positive shares that add up to 100"):
+        with pytest.raises(ArgumentError, match="in percent of 100"):
             parse_ratio(text)
     with pytest.raises(ArgumentError, match="rounding 'floor' is not allowed; use 'ceil'"):
         video_split(NAMES, 0, "80/20", "floor")  # type: ignore[arg-type]
@@ -262,29 +261,24 @@ def test_split_request__refuses_wrong_values() -> None:
 CONTENTS = ["a", "a", "b", "b", "b", "c", "d", "d"]
 
 
-def test_leak__counts_videos_and_contents_seen_in_training() -> None:
+def test_leakage__counts_videos_and_contents_seen_in_training() -> None:
     # a is in training and test, b in validation and test, c in test alone
-    report = LeakageReport.of([Split((0, 6), (2,), (1, 3, 4, 5, 7))], CONTENTS)
-    assert report.splits == (Leak(5, 2, test_contents=4, seen_contents=2),)
+    report = leakage([Split((0, 6), (2,), (1, 3, 4, 5, 7))], CONTENTS)
+    assert report["splits"] == [{"test_videos": 5, "seen_videos": 2, "test_contents": 4, "seen_contents": 2}]
 
 
-def test_leakage_report__note_names_the_worst_split() -> None:
+def test_leakage__note_names_the_worst_split() -> None:
     splits = [Split((0,), (), (1, 2)), Split((0,), (), (1,)), Split((0,), (), (2, 3))]
-    report = LeakageReport.of(splits, CONTENTS)
-    assert report.note.startswith(
+    report = leakage(splits, CONTENTS)
+    assert report["note"].startswith(
         "content leaks in 2 of 3 splits: up to 1 of 1 test videos (1 of 1 contents) were seen in training"
     )
-    assert report.as_dict()["splits"][2] == {
-        "test_videos": 2,
-        "seen_videos": 0,
-        "test_contents": 1,
-        "seen_contents": 0,
-    }
+    assert report["splits"][2] == {"test_videos": 2, "seen_videos": 0, "test_contents": 1, "seen_contents": 0}
 
 
-def test_leakage_report__video_splits_leak_and_content_splits_do_not() -> None:
+def test_leakage__video_splits_leak_and_content_splits_do_not() -> None:
     contents = [f"c{row % 45}" for row in range(315)]
-    assert LeakageReport.of([content_split(contents, seed) for seed in range(5)], contents).note == ""
-    sampled = LeakageReport.of([video_split([f"v{row}" for row in range(315)], 0)], contents)
-    assert sampled.splits[0].seen_contents == sampled.splits[0].test_contents
-    assert "1 of 1 splits: up to 63 of 63 test videos" in sampled.note
+    assert leakage([content_split(contents, seed) for seed in range(5)], contents)["note"] == ""
+    sampled = leakage([video_split([f"v{row}" for row in range(315)], 0)], contents)
+    assert sampled["splits"][0]["seen_contents"] == sampled["splits"][0]["test_contents"]
+    assert "1 of 1 splits: up to 63 of 63 test videos" in sampled["note"]

@@ -73,22 +73,18 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
         if ray.is_initialized():
             yield ray
             return
-        _join(ray, options)
+        try:
+            ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # Ray raises bare ones too, as when a machine is too busy to start it
+            where = f"at address '{options.address}'" if options.address else "on this machine"
+            raise ClusterError(
+                f"no Ray cluster can be reached {where}: {reason(error)}. Start one with `ray start --head`, "
+                "name it with --address HOST:6379, or leave --address out for a new one on this machine."
+            ) from error
         try:
             yield ray
         finally:
             ray.shutdown()
-
-
-def _join(ray: Any, options: ClusterOptions) -> None:
-    try:
-        ray.init(address=options.address, namespace="vqafeat", log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # Ray raises bare ones too, as when a machine is too busy to start it in time
-        where = f"at address '{options.address}'" if options.address else "on this machine"
-        raise ClusterError(
-            f"no Ray cluster can be reached {where}: {reason(error)}. Start one with `ray start --head`, "
-            "name it with --address HOST:6379, or leave --address out for a new one on this machine."
-        ) from error
 
 
 def result_of(ray: Any, reference: Any) -> Any:

@@ -30,19 +30,17 @@ def without_nan(value: Any) -> Any:
     return value
 
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_MARK = "'"
 LARGEST_BYTES = 256 * 2**20
 
 
 def escape_formula(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), marked if need be."""
-    return _MARK + text if text.startswith((*_FORMULA_STARTS, _MARK)) else text
+    """Return text that no spreadsheet takes for a formula (OWASP, CSV injection), quoted where necessary."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text
 
 
 def unescape_formula(text: str) -> str:
     """Return the argument of `escape_formula`."""
-    return text.removeprefix(_MARK)
+    return text.removeprefix("'")
 
 
 def read_text_limited(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -136,11 +136,8 @@ def plot_bars(values: Mapping[str, Mapping[str, float]], label: str, title: str,
         axes.set_axisbelow(True)
         for number, (series, by_group) in enumerate(values.items()):
             positions = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
-            style: dict[str, Any] = {
-                "color": BARS[number % len(BARS)],
-                "hatch": HATCHES[number % len(HATCHES)],
-                "edgecolor": "white",
-            }
+            color, hatch = BARS[number % len(BARS)], HATCHES[number % len(HATCHES)]
+            style: dict[str, Any] = {"color": color, "hatch": hatch, "edgecolor": "white"}
             heights = [by_group[group] for group in groups]
             bars = axes.bar(positions, heights, width * 0.92, label=series, **style)
             labels = [f"{height:.2e}" if isfinite(height) else "" for height in heights]

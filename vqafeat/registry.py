@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
 from types import FrameType
@@ -17,7 +18,6 @@ from typing import Any, Generic, TypeVar, cast
 from vqafeat.errors import ArgumentError, UnknownNameError
 
 Entry = TypeVar("Entry")
-PLUGIN_GROUP = "vqafeat.plugins"
 _PLUGIN_PREFIX = "vqafeat_plugin_"
 _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
@@ -64,21 +64,14 @@ class Registry(Generic[Entry]):
             entry_or_path = self._entries[name] = cast(Entry, getattr(import_module(module), attribute))
         return entry_or_path
 
-    def names(self) -> list[str]:
-        """Return the names in the order of registration."""
-        load_installed_plugins()
-        return list(self._entries)
-
     def summaries(self) -> dict[str, str]:
         """Return name → one line; of an entry that a plug-in added, the first line of its docstring."""
-        docs = {name: self._summaries.get(name) or self.get(name).__doc__ or "" for name in self.names()}
+        docs = {name: self._summaries.get(name) or self.get(name).__doc__ or "" for name in self}
         return {name: doc.strip().partition("\n")[0] for name, doc in docs.items()}
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.names()
-
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names())
+        load_installed_plugins()
+        return iter(list(self._entries))
 
 
 class _ImportPath(str):
@@ -110,8 +103,6 @@ def named(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
 
 def load_plugin(path: Path) -> None:
     """Import a Python file that registers entries."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
     name = _PLUGIN_PREFIX + path.stem
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -128,7 +119,7 @@ def load_installed_plugins() -> None:
     """Import the plug-ins of installed packages (entry points `vqafeat.plugins`), once in a process."""
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=PLUGIN_GROUP):
+    for point in entry_points(group="vqafeat.plugins"):
         try:
             point.load()
         except Exception as error:

@@ -5,8 +5,9 @@ first, then drawn with NumPy's `default_rng(seed)`.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -49,17 +50,12 @@ class Split:
 
 def parse_ratio(text: str) -> tuple[int, int, int]:
     """Return the shares in percent of a ratio written as train/validation/test or train/test."""
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(part.strip().isdecimal() for part in parts):
-        required = "must be train/validation/test or train/test in percent, such as 60/20/20 or 80/20"
-        raise ArgumentError(f"ratio '{text}' {required}.")
-    train, *validation, test = map(int, parts)
-    shares = (train, sum(validation), test)
-    if sum(shares) != 100 or not train or not test:
-        raise ArgumentError(
-            f"ratio '{text}' must be positive shares that add up to 100, such as 60/20/20 or 80/20."
-        )
-    return shares
+    match = re.fullmatch(r"\s*(\d+)\s*/(?:\s*(\d+)\s*/)?\s*(\d+)\s*", text)
+    train, validation, test = map(int, match.groups("0")) if match else (0, 0, 0)
+    if train + validation + test != 100 or not train or not test:
+        required = "must be train/validation/test or train/test in percent of 100"
+        raise ArgumentError(f"ratio '{text}' {required}, such as 60/20/20 or 80/20.")
+    return train, validation, test
 
 
 def _cuts(count: int, ratio: str, rounding: Rounding) -> tuple[int, int]:
@@ -207,48 +203,22 @@ def shared_contents(split: Split, contents: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({contents[row] for row in split.test} & trained))
 
 
-@dataclass(frozen=True)
-class Leak:
-    """Numbers of test videos and contents of a split, and of those whose content is in training too."""
+def leakage(splits: Sequence[Split], contents: Sequence[str]) -> dict[str, Any]:
+    """Return how many test videos and contents of each split have a content that is in training too.
 
-    test_videos: int
-    test_videos_with_seen_content: int
-    test_contents: int
-    seen_contents: int
-
-
-@dataclass(frozen=True)
-class LeakageReport:
-    """The leaking content of each split of a run."""
-
-    splits: tuple[Leak, ...]
-
-    @classmethod
-    def of(cls, splits: Sequence[Split], contents: Sequence[str]) -> "LeakageReport":
-        """Return the leaks of splits of rows with these contents."""
-        leaks = []
-        for split in splits:
-            tested, shared = [contents[row] for row in split.test], shared_contents(split, contents)
-            seen = sum(content in set(shared) for content in tested)
-            leaks.append(Leak(len(tested), seen, len(set(tested)), len(shared)))
-        return cls(tuple(leaks))
-
-    @property
-    def note(self) -> str:
-        """A note on the split with the largest share of leaks; empty where nothing leaks."""
-        leaking = [leak for leak in self.splits if leak.seen_contents]
-        if not leaking:
-            return ""
-        worst = max(leaking, key=lambda leak: leak.test_videos_with_seen_content / leak.test_videos)
-        return (
-            f"content leaks in {len(leaking)} of {len(self.splits)} splits: up to "
-            f"{worst.test_videos_with_seen_content} of {worst.test_videos} test videos "
-            f"({worst.seen_contents} of {worst.test_contents} contents) were seen in training; new contents "
-            f"may give lower metrics"
+    The note is about the split with the largest share of such videos; it is empty where nothing leaks.
+    """
+    leaks, note = [], ""
+    for split in splits:
+        tested, shared = [contents[row] for row in split.test], set(shared_contents(split, contents))
+        videos = {"test_videos": len(tested), "seen_videos": sum(content in shared for content in tested)}
+        leaks.append({**videos, "test_contents": len(set(tested)), "seen_contents": len(shared)})
+    if leaking := [leak for leak in leaks if leak["seen_contents"]]:
+        worst = max(leaking, key=lambda leak: leak["seen_videos"] / leak["test_videos"])
+        note = (
+            f"content leaks in {len(leaking)} of {len(leaks)} splits: up to "
+            f"{worst['seen_videos']} of {worst['test_videos']} test videos "
+            f"({worst['seen_contents']} of {worst['test_contents']} contents) were seen in training; new "
+            f"contents may give lower metrics"
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
-        keys = ("test_videos", "seen_videos", "test_contents", "seen_contents")
-        splits = [dict(zip(keys, astuple(leak), strict=True)) for leak in self.splits]
-        return {"note": self.note, "splits": splits}
+    return {"note": note, "splits": leaks}

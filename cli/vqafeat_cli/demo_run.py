@@ -50,7 +50,7 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"1/5  videos: two photographs, moving cameras, {versions}")
     labels = make_demo(out / DEMO_NAME, seed)
     click.echo(f"2/5  features: {FEATURES}, weights {weights}")
-    store = _demo_features(labels, out, weights)
+    store = demo_store(labels, out, weights)
     click.echo(f"3/5  fit: {HEAD}, {SPLITS} splits grouped by content")
     run = _fit(store, FEATURES, HEAD, seed, out / "runs" / HEAD)
     click.echo("\n".join(metrics_lines(run.metrics, run.config.mapping)))
@@ -69,12 +69,8 @@ def run_demo(out: Path, seed: int, weights: str) -> None:
     click.echo(f"5/5  plot: {plot}\n     run folder: {run.path}   features: {store.path}")
 
 
-def demo_store(out: Path) -> vf.FeatureStore:
-    """Return the store of the demo set, extracted if it is missing; progress goes to stderr."""
-    return _demo_features(make_demo(out / DEMO_NAME), out, "imagenet", err=True)
-
-
-def _demo_features(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
+def demo_store(labels: Path, out: Path, weights: str, err: bool = False) -> vf.FeatureStore:
+    """Return the store of the demo set, extracted if it is missing; with `err`, it is reported on stderr."""
     folder = out / "features" / store_key(Path(weights).stem.replace(":", "-"))
     # on frames of 256x144, a second thread costs more than it saves: 8.7 against 6.1 ms a frame on two cores
     with one_thread():

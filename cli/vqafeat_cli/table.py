@@ -146,6 +146,7 @@ def _feature_stores(
     datasets: tuple[str, ...], folder: StorePath, skip_missing: bool
 ) -> tuple["FeatureStores", Path]:
     """Return the stores that tables read, and the default folder of runs."""
+    from vqafeat.demo import DEMO_NAME, make_demo
     from vqafeat.paper_tables.sources import DemoStores, FeatureStores
     from vqafeat.store import FeatureStore, store_path
     from vqafeat_cli.demo_run import demo_store
@@ -157,7 +158,8 @@ def _feature_stores(
         raise click.UsageError(f"demo replaces every data set; leave out {others}.")
     if (stored := store_path(folder, "demo")).is_dir():
         return DemoStores(FeatureStore.open(stored)), Path("runs")
-    return DemoStores(demo_store(Path("demo"))), Path("demo") / "runs"
+    out = Path("demo")
+    return DemoStores(demo_store(make_demo(out / DEMO_NAME), out, "imagenet", err=True)), out / "runs"
 
 
 def _local_copies(

@@ -119,7 +119,7 @@ def test_gap_gsp__pools_half_precision_in_float32() -> None:
     torch.testing.assert_close(gap_gsp(maps), torch.tensor([[float(maps[0, 0, 0, 0]), 0.0]]))
 
 
-@pytest.fixture(scope="module", params=BACKBONES.names())
+@pytest.fixture(scope="module", params=list(BACKBONES))
 def loaded(request: pytest.FixtureRequest) -> LoadedNetwork:
     return load_network(BACKBONES.get(request.param), "random:1")
 

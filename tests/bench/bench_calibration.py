@@ -134,7 +134,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", default=[*STORES, "recorded"], choices=[*STORES, "recorded"])
-    parser.add_argument("--heads", nargs="+", default=HEADS.names())
+    parser.add_argument("--heads", nargs="+", default=list(HEADS))
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     if not DATA.is_dir():

@@ -102,7 +102,7 @@ def test_head__gradients_equal_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(lambda values: head(values, torch.tensor([4, 7])), (frames,))
 
 
-@pytest.mark.parametrize("name", HEADS.names())
+@pytest.mark.parametrize("name", list(HEADS))
 def test_build_head__counts_of_parameters(name: str) -> None:
     head = build_head(name, 4096, {"first_channels": 2048} if name == "a2inet" else {})
     assert sum(parameter.numel() for parameter in head.parameters()) == PARAMETERS[name]

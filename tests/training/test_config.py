@@ -196,7 +196,7 @@ def test_fit_config_epochs__follow_the_recipe_unless_overridden() -> None:
         ({"head": "subgru"}, "unknown head 'subgru'"),
         ({"options": {"width": 3}}, "width"),
         ({"protocol": "scene"}, "unknown split protocol 'scene'"),
-        ({"ratio": "60/60"}, "ratio .* must be positive shares that add up to 100"),
+        ({"ratio": "60/60"}, "ratio .* must be .* in percent of 100"),
         ({"features": "a+a"}, "have to be different"),
         ({"head": "svr", "overrides": {"epochs": 2}}, "not trained by gradients"),
         ({"draws": 2}, "draws is 2, but nothing is drawn"),

@@ -10,7 +10,7 @@ from typing import Any
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.evaluation.model import Model
-from vqafeat.splits import LeakageReport, Split
+from vqafeat.splits import Split, leakage
 from vqafeat.store import features
 from vqafeat.store.features import FeatureDataset, FeatureReader, FrameSelector
 from vqafeat.training.config import SELECTIONS
@@ -156,7 +156,8 @@ def _leak_note(videos: Sequence[str], splits: NamedSplits, dataset: Dataset) -> 
     measured = tuple(row[name] for name in videos)
     trained = [tuple(row[name] for name in split["train"] if name in row) for split in splits]
     tested = [Split(rows, (), measured) for rows in trained if rows]
-    return LeakageReport.of(tested, [video.content for video in dataset.videos]).note
+    note: str = leakage(tested, [video.content for video in dataset.videos])["note"]
+    return note
 
 
 def _splits_of(splits: NamedSplits, model: Model, dataset: str) -> NamedSplits:

@@ -16,7 +16,7 @@ from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.remote import map_concurrently
-from vqafeat.splits import LeakageReport, Split, SplitRequest, make_split, shared_contents
+from vqafeat.splits import Split, SplitRequest, leakage, make_split, shared_contents
 from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
@@ -93,8 +93,8 @@ class _Videos:
     skipped: tuple[str, ...]
 
     @property
-    def leak(self) -> LeakageReport:
-        return LeakageReport.of(self.splits.splits, self.data.contents)
+    def leak(self) -> dict[str, Any]:
+        return leakage(self.splits.splits, self.data.contents)
 
 
 def fit(
@@ -262,8 +262,7 @@ def _run_config(
 def _named_splits(videos: _Videos) -> dict[str, Any]:
     names, splits = videos.data.names, videos.splits.splits
     named = [{part: [names[row] for row in getattr(split, part)] for part in PARTS} for split in splits]
-    leak = videos.leak.as_dict()
-    return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": leak, "splits": named}
+    return {"kind": videos.splits.words, "skipped": videos.skipped, "leak": videos.leak, "splits": named}
 
 
 def _file_digests(store: FeatureReader, videos: _Videos) -> dict[str, str]:
@@ -305,7 +304,7 @@ def _notes(videos: _Videos, loss: str, select: str) -> list[str]:
         f"the loss '{loss}' leaves the scale of the heads' own output open: only calibrated scores are on "
         "the labels' scale"
     )
-    notes = (skipped, videos.leak.note, SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
+    notes = (skipped, videos.leak["note"], SELECTIONS[select], "" if on_label_scale(loss) else open_scale)
     return [note for note in notes if note]
 
 
