@@ -116,8 +116,6 @@ class CoralCell(CellType):
 
 
 def _of_images(name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
-    networks = backbone_names([feature_set])
-    weights = {network: file for network, file in fits.weights.items() if network in networks}
-    (extractor,) = build_extractors([feature_set], weights)
+    (extractor,) = build_extractors([feature_set], fits.weights)
     _, paths = coral.image_paths(f"{name}={fits.images[name]}")
     return coral.image_features(name, paths, extractor, device_named(fits.device))
