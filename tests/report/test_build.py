@@ -28,7 +28,6 @@ from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
 from vqafeat.report.content import ReportRun
 from vqafeat.report.page import json_in_html
-from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
 
@@ -555,8 +554,12 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
         DatasetError, match="has 257 MiB; label files, manifests and tables of at most 256 MiB are read"
     ):
         build_report([], tmp_path, tables=[tmp_path / "huge.json"])
+    cell = {"row_group": "", "column_group": "", "measured": 1, "shown": "1", "runs": []}
+    cells = [cell | dict(zip(("row", "column"), place, strict=True)) for place in ("ax", "ay", "bx")]
+    header = dict.fromkeys(("label", "paper", "title", "lines"), "")
+    (tmp_path / "uneven.json").write_text(json.dumps({"name": "a", "cells": cells, **header}))
     with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
-        ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
+        build_report([], tmp_path, tables=[tmp_path / "uneven.json"])
 
 
 def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -579,7 +582,3 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     written = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert written == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
-    with pytest.raises(
-        ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
-    ):
-        plots.plot_training((), "svr", tmp_path / "none.png")

@@ -19,8 +19,8 @@ from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.table import NOTHING
 from vqafeat.report.charts import FrameChart, Scatter, decimals, frame_charts, scatters, training_charts
-from vqafeat.report.content import ALL_SPLITS, PARTS, Report, ReportRun, ReportVideo
-from vqafeat.training.results import MetricsSummary
+from vqafeat.report.content import ALL_SPLITS, Report, ReportRun, ReportVideo
+from vqafeat.training.results import PARTS, MetricsSummary
 
 
 def rendered(report: Report) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from vqafeat.errors import ArgumentError
 from vqafeat.plots import BLUE, ORANGE, STYLE, plot_scores
 from vqafeat.report.content import ReportRun, TrainingCurve
 
@@ -37,13 +36,7 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
 
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
-    """Write a run's training, one panel a measure and one line a split; rings mark the epochs whose weights
-    were kept.
-    """
-    if not curves:
-        raise ArgumentError(
-            f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."
-        )
+    """Write a panel for each measure of a training, with a line a split; rings mark the kept epochs."""
     names = list(dict.fromkeys(name for curve in curves for name in curve.series))
     ring: dict[str, Any] = {"color": ORANGE, "fillstyle": "none"}
     with mpl.rc_context(STYLE):
