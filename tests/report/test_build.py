@@ -482,7 +482,7 @@ def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -
     assert (ended.code, "which exists; pass --overwrite to replace it" in ended.err) == (1, True)
     assert run("report", folder, "--out", out, "--overwrite").code == 0
     ended = run("report", folder, "--out", tmp_path)
-    assert (ended.code, "which is a folder; name a file in it" in ended.err) == (1, True)
+    assert (ended.code, "which is a folder; name a file" in ended.err) == (1, True)
     ended = run("report", tmp_path / "none", "--out", tmp_path / "x.html")
     assert (ended.code, "is no run folder" in ended.err) == (1, True)
 

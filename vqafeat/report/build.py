@@ -40,9 +40,7 @@ from vqafeat.training.run_config import RunConfig
 
 MOST_POINTS = 1500  # more than a screen has columns
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."
-NOT_TESTED = (
-    "The score of each frame is that of the heads that tested a video, and this video is in no test part."
-)
+NOT_TESTED = "Only the heads that tested a video score its frames, and this video is in no test part."
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
@@ -188,9 +186,7 @@ def build_report(
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
-        raise ArgumentError(
-            f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out."
-        )
+        raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores.")
     files = None if videos is None else VideoFolder(videos, page_folder)
     written = [WrittenTable.read(path) for path in tables]
     all_folders = (*folders, *(run for table in written for run in table.runs))
@@ -265,8 +261,9 @@ def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> Rep
 
 
 def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int) -> tuple[FittedCurve, ...]:
-    """Fit the increasing logistic to the calibrated test scores of each data set and split, whatever the
-    run's mapping is; `datasets` is by the name of a video in the run.
+    """Fit the increasing logistic to the test scores of each data set and split, whatever the run's mapping.
+
+    `datasets` is by the name of a video in the run.
     """
     curves = []
     for dataset in dict.fromkeys(datasets.values()):

@@ -145,13 +145,9 @@ def write_report(report: Report, out: Path) -> Path:
 def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a folder, and a file that is not to be replaced, before any work."""
     if out.is_dir():
-        raise ArgumentError(
-            f"out is '{out}', which is a folder; name a file in it, for example {out / 'report.html'}."
-        )
+        raise ArgumentError(f"out is '{out}', which is a folder; name a file, as {out / 'report.html'}.")
     if out.exists() and not overwrite:
-        raise ArgumentError(
-            f"out is '{out}', which exists; pass --overwrite to replace it, or name another file."
-        )
+        raise ArgumentError(f"out is '{out}', which exists; pass --overwrite to replace it.")
 
 
 def json_in_html(values: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
     """Write PNGs of the calibrated test scores against labels of each data set, and of the training."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
+    title = f"{run.config.head} on {run.config.feature_sets}"
     for dataset in run.config.datasets:
         rows = [
             (score, run.videos[video])
@@ -23,15 +24,12 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
         ]
         if rows:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
-            title = (
-                f"{run.config.head} on {run.config.feature_sets}, test parts of {run.config.splits} splits"
-            )
             name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
             path = folder / f"{name}-scores.png"
-            written.append(plot_scores(scores, labels, dataset.score_name, title, path))
+            parts = f"{title}, test parts of {run.config.splits} splits"
+            written.append(plot_scores(scores, labels, dataset.score_name, parts, path))
     if run.training:
-        title, path = f"{run.config.head} on {run.config.feature_sets}", folder / f"{stem}-training.png"
-        written.append(plot_training(run.training, title, path))
+        written.append(plot_training(run.training, title, folder / f"{stem}-training.png"))
     return written
 
 

@@ -12,7 +12,6 @@ from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.sources import AGAIN
-from vqafeat.paper_tables.table import TableFit
 from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
@@ -34,14 +33,11 @@ class TimingCell(CellType):
     """
 
     measures = ("seconds", "gflops")
+    reads_features = False
 
     height: PositiveInt
     frames: PositiveInt = 300
     timed: PositiveInt = 2
-
-    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return nothing."""
-        return ()
 
     def measured(self, task: Task) -> Measured:
         """Return the sum over the networks; a first run of each is not timed."""
