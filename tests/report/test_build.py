@@ -582,3 +582,7 @@ def test_report_command__plots_runs(run: Run, tmp_path: Path) -> None:
     written = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert written == ["two-cvd2014-scores.png", "two-konvid-scores.png", "two-training.png"]
     assert f"two: wrote {tmp_path / 'plots' / 'two-training.png'}" in ended.err
+    with pytest.raises(
+        ArgumentError, match="'svr' was not trained in epochs, so there are no training curves"
+    ):
+        plots.plot_training((), "svr", tmp_path / "none.png")
