@@ -138,9 +138,8 @@ def fit_logistic(predictions: ArrayLike, mos: ArrayLike, mapping: str = DEFAULT_
     if not fit.converged:
         return fit
     t1, t2, t3, t4 = fit.tau
-    in_units = LogisticFit(
-        (t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std), fit.note
-    )
+    tau = t1 * s_std + s_mean, t2 * s_std + s_mean, t3 * o_std + o_mean, t4 * o_std
+    in_units = LogisticFit(tau, fit.note)
     return in_units if in_units.converged else _failed(_NO_BETTER)
 
 

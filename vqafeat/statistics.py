@@ -168,9 +168,7 @@ class PairedSplit:
             sizes = ", ".join(f"{name} {values.shape}" for name, values in series.items())
             raise ArgumentError(f"shapes of a PairedSplit are {sizes}: give one value a video, in one order")
         if np.isinf([self.first, self.second]).any() or not np.isfinite(self.mos).all():
-            raise ArgumentError(
-                "a PairedSplit holds infinity, or a label that is NaN: leave these videos out"
-            )
+            raise ArgumentError("a PairedSplit holds infinity, or a label that is NaN: leave out the video")
 
 
 def bootstrap_paired_difference(

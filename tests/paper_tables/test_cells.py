@@ -80,7 +80,7 @@ def test_run_table__coral_distance_takes_images_and_videos_together(
         in result.cells[1].measured.notes
     )  # type: ignore[union-attr]
     assert "−2.00e-05" in cell_text(result.cells[1], 2)
-    assert len(check(result).beyond) == 2
+    assert len(check(result)[1]) == 2
     assert plot_table(result, tmp_path / "plots")[0].read_bytes().startswith(b"\x89PNG")
     lacking = filled({"koniq": given["koniq"]}, "random:3")
     assert lacking.reasons == ("no images of spaq; name them with --images spaq=FOLDER",)

@@ -28,7 +28,6 @@ from vqafeat.report import build_report, plots, rendered, write_report
 from vqafeat.report.build import NOT_TESTED, VideoFolder, report_run, worst_videos
 from vqafeat.report.content import ReportRun
 from vqafeat.report.page import json_in_html
-from vqafeat.report.tables import ReportCell, ReportTable
 from vqafeat.store import FeatureStore, store_key
 from vqafeat.store.features import load_features
 
@@ -483,7 +482,7 @@ def test_report_command__writes_and_does_not_replace(run: Run, tmp_path: Path) -
     assert (ended.code, "which exists; pass --overwrite to replace it" in ended.err) == (1, True)
     assert run("report", folder, "--out", out, "--overwrite").code == 0
     ended = run("report", folder, "--out", tmp_path)
-    assert (ended.code, "which is a folder; name a file in it" in ended.err) == (1, True)
+    assert (ended.code, "which is a folder; name a file" in ended.err) == (1, True)
     ended = run("report", tmp_path / "none", "--out", tmp_path / "x.html")
     assert (ended.code, "is no run folder" in ended.err) == (1, True)
 
@@ -555,8 +554,12 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
         DatasetError, match="has 257 MiB; label files, manifests and tables of at most 256 MiB are read"
     ):
         build_report([], tmp_path, tables=[tmp_path / "huge.json"])
+    cell = {"row_group": "", "column_group": "", "measured": 1, "shown": "1", "runs": []}
+    cells = [cell | dict(zip(("row", "column"), place, strict=True)) for place in ("ax", "ay", "bx")]
+    header = dict.fromkeys(("label", "paper", "title", "lines"), "")
+    (tmp_path / "uneven.json").write_text(json.dumps({"name": "a", "cells": cells, **header}))
     with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):
-        ReportTable("a", "", (), ("x", "y"), (("row", (ReportCell("1", 1.0),)),))
+        build_report([], tmp_path, tables=[tmp_path / "uneven.json"])
 
 
 def test_plot_run__is_of_calibrated_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 """The metrics of an evaluation for each group of its videos."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +13,8 @@ from vqafeat.errors import ArgumentError
 from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.evaluate import Evaluation
 from vqafeat.io import duplicates, summarize
-from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.store.features import FeatureReader
-from vqafeat.training.predictions import Prediction, calibrated_rmse
+from vqafeat.training.predictions import Prediction, summarise
 from vqafeat.training.results import MetricsSummary
 
 Value = TypeVar("Value")
@@ -110,20 +109,11 @@ def group_videos(
 
 def group_metrics(rows: Sequence[Prediction], heads: int, mapping: str) -> MetricsSummary:
     """Return the metrics of some test videos head by head; NaN and a note for a head with under three."""
-    metrics, rmse, few = [], [], 0
-    for head in range(heads):
-        own = [row for row in rows if row.split == head]
-        if len(own) < FEWEST_TO_MEASURE:
-            few += 1
-            metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own)))
-            rmse.append(nan)
-        else:
-            scores, labels = [row.prediction for row in own], [row.mos for row in own]
-            metrics.append(evaluate_predictions(scores, labels, mapping))
-            rmse.append(calibrated_rmse(own))
+    videos = Counter(row.split for row in rows)
+    few = sum(videos[head] < FEWEST_TO_MEASURE for head in range(heads))
     count = f"fewer than {FEWEST_TO_MEASURE} of the group's videos are in the split"
     notes = [f"{few} of {heads} heads not measured: {count}"] if few else []
-    return MetricsSummary.of(metrics, notes, rmse)
+    return summarise(rows, heads, mapping, notes, fewest=FEWEST_TO_MEASURE)
 
 
 def by_resolution(source: FeatureReader, videos: Sequence[str]) -> Groups:

@@ -65,24 +65,6 @@ class TableResult:
         return tuple(result for result in self.cells if result.cell.row == number)
 
 
-@dataclass(frozen=True)
-class Checked:
-    """The outcome of `--check`.
-
-    Attributes:
-        compared: number of cells that have a published value and a tolerance.
-        beyond: a line for each cell whose difference is larger.
-    """
-
-    compared: int
-    beyond: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether something was compared and nothing is beyond its tolerance."""
-        return self.compared > 0 and not self.beyond
-
-
 def run_table(table: PaperTable, fits: FitCache, on_cell: Callable[[str], None] | None = None) -> TableResult:
     """Fill a table; a cell that lacks data or fails does not stop the others.
 
@@ -132,8 +114,12 @@ def _result(cell: Cell, fits: FitCache, peers: Peers) -> CellResult:
         return CellResult(cell, failure=str(error))
 
 
-def check(result: TableResult) -> Checked:
-    """Compare each measured cell with the published value."""
+def check(result: TableResult) -> tuple[int, list[str]]:
+    """Compare the measured cells that have a published value and a tolerance.
+
+    Returns:
+        Their number, and a line for each whose difference is beyond the tolerance.
+    """
     compared, beyond, digits = 0, [], result.table.digits
     for item in result.cells:
         tolerance, published = result.table.tolerance.get(item.cell.measure), item.cell.published
@@ -146,7 +132,7 @@ def check(result: TableResult) -> Checked:
                 f"{result.table.words(item.cell)}: {number(item.value, digits)}, published {published.text}, "
                 f"difference {signed(difference, digits)} beyond {tolerance:g}"
             )
-    return Checked(compared, tuple(beyond))
+    return compared, beyond
 
 
 def recorded_result(table: PaperTable, path: Path) -> TableResult:

@@ -1,6 +1,4 @@
-"""One self-contained page for finished runs: what they scored, where they were wrong, and everything that
-decided them.
-"""
+"""One self-contained page for finished runs: their scores, their errors, and everything that decided them."""
 
 from vqafeat.report.build import build_report
 from vqafeat.report.content import Report

@@ -32,16 +32,15 @@ from vqafeat.report.tables import WrittenTable
 from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import fuse, split_feature_sets
 from vqafeat.training.calibration import calibration_notes
+from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
-from vqafeat.training.results import CURVE
+from vqafeat.training.results import CURVE, reading
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig
 
 MOST_POINTS = 1500  # more than a screen has columns
 NO_STORE = "Give --store FOLDER to `vqafeat report` to see the score of each frame."
-NOT_TESTED = (
-    "The score of each frame is that of the heads that tested a video, and this video is in no test part."
-)
+NOT_TESTED = "Only the heads that tested a video score its frames, and this video is in no test part."
 
 
 def with_frame_curves(run: ReportRun, folder: Path, store: StorePath | None, most: int) -> ReportRun:
@@ -187,9 +186,7 @@ def build_report(
     if curves < 0:
         raise ArgumentError(f"curves is {curves}; it has to be 0 or more.")
     if store is not None and not store.is_dir():
-        raise ArgumentError(
-            f"store is '{store}', which is no folder; name the folder of the feature stores, or leave it out."
-        )
+        raise ArgumentError(f"store is '{store}', which is no folder; name the folder of the feature stores.")
     files = None if videos is None else VideoFolder(videos, page_folder)
     written = [WrittenTable.read(path) for path in tables]
     all_folders = (*folders, *(run for table in written for run in table.runs))
@@ -256,19 +253,17 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _video(row: Prediction, config: RunConfig, files: VideoFolder | None) -> ReportVideo:
     """Return a video under its name in its data set; runs on several data sets name it `konvid/123.mp4`."""
-    datasets, prefix = [dataset.name for dataset in config.datasets], ""
-    dataset = datasets[0]
-    if len(datasets) > 1:
-        dataset = next((one for one in datasets if row.video.startswith(f"{one}/")), dataset)
-        prefix = f"{dataset}/"
+    dataset = config.dataset_names[dataset_number(row.video, config.dataset_names)]
+    prefix = f"{dataset}/" if len(config.datasets) > 1 else ""
     name = row.video.removeprefix(prefix)
     address = "" if files is None else files.address(dataset, name)
     return ReportVideo(name, dataset, row.content.removeprefix(prefix), row.mos, address)
 
 
 def _fitted(rows: Sequence[Prediction], datasets: Mapping[str, str], splits: int) -> tuple[FittedCurve, ...]:
-    """Fit the increasing logistic to the calibrated test scores of each data set and split, whatever the
-    run's mapping is; `datasets` is by the name of a video in the run.
+    """Fit the increasing logistic to the test scores of each data set and split, whatever the run's mapping.
+
+    `datasets` is by the name of a video in the run.
     """
     curves = []
     for dataset in dict.fromkeys(datasets.values()):
@@ -289,20 +284,14 @@ def _training(folder: Path, kept: Sequence[int]) -> tuple[TrainingCurve, ...]:
     path = folder / CURVE
     if not path.is_file():
         return ()
-    by_split = defaultdict[int, list[dict[str, float]]](list)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for cells in csv.DictReader(file):
-                row = {name: float(value) if value else nan for name, value in cells.items()}
-                by_split[int(row.pop("split"))].append(row)
-        curves = []
+    by_split, curves = defaultdict[int, list[dict[str, float]]](list), []
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        for cells in csv.DictReader(file):
+            row = {name: float(value) if value else nan for name, value in cells.items()}
+            by_split[int(row.pop("split"))].append(row)
         for split, rows in by_split.items():
             columns = {name: tuple(row[name] for row in rows) for name in rows[0]}
             epochs = tuple(map(int, columns.pop("epoch")))
             series = {name: values for name, values in columns.items() if any(map(isfinite, values))}
             curves.append(TrainingCurve(split, kept[split] if split < len(kept) else 0, epochs, series))
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"'{path}' is damaged ({type(error).__name__}: {error}); run `vqafeat fit` again."
-        ) from error
     return tuple(curves)

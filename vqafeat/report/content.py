@@ -9,7 +9,6 @@ from vqafeat.report.tables import ReportTable
 from vqafeat.training.results import MetricsSummary
 from vqafeat.training.run_config import RunConfig
 
-PARTS = ("train", "validation", "test")
 ALL_SPLITS = -1
 
 

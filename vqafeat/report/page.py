@@ -19,8 +19,8 @@ from vqafeat.io import without_nan, write_bytes
 from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.table import NOTHING
 from vqafeat.report.charts import FrameChart, Scatter, decimals, frame_charts, scatters, training_charts
-from vqafeat.report.content import ALL_SPLITS, PARTS, Report, ReportRun, ReportVideo
-from vqafeat.training.results import MetricsSummary
+from vqafeat.report.content import ALL_SPLITS, Report, ReportRun, ReportVideo
+from vqafeat.training.results import PARTS, MetricsSummary
 
 
 def rendered(report: Report) -> str:
@@ -145,13 +145,9 @@ def write_report(report: Report, out: Path) -> Path:
 def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a folder, and a file that is not to be replaced, before any work."""
     if out.is_dir():
-        raise ArgumentError(
-            f"out is '{out}', which is a folder; name a file in it, for example {out / 'report.html'}."
-        )
+        raise ArgumentError(f"out is '{out}', which is a folder; name a file, as {out / 'report.html'}.")
     if out.exists() and not overwrite:
-        raise ArgumentError(
-            f"out is '{out}', which exists; pass --overwrite to replace it, or name another file."
-        )
+        raise ArgumentError(f"out is '{out}', which exists; pass --overwrite to replace it.")
 
 
 def json_in_html(values: Mapping[str, Any]) -> str:

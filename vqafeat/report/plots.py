@@ -16,6 +16,7 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
     """Write PNGs of the calibrated test scores against labels of each data set, and of the training."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, written = run.name.replace("/", "_"), []
+    title = f"{run.config.head} on {run.config.feature_sets}"
     for dataset in run.config.datasets:
         rows = [
             (score, run.videos[video])
@@ -24,22 +25,17 @@ def plot_run(run: ReportRun, folder: Path) -> list[Path]:
         ]
         if rows:
             scores, labels = [score for score, _ in rows], [video.mos for _, video in rows]
-            title = (
-                f"{run.config.head} on {run.config.feature_sets}, test parts of {run.config.splits} splits"
-            )
             name = f"{stem}-{dataset.name}" if len(run.config.datasets) > 1 else stem
             path = folder / f"{name}-scores.png"
-            written.append(plot_scores(scores, labels, dataset.score_name, title, path))
+            parts = f"{title}, test parts of {run.config.splits} splits"
+            written.append(plot_scores(scores, labels, dataset.score_name, parts, path))
     if run.training:
-        title, path = f"{run.config.head} on {run.config.feature_sets}", folder / f"{stem}-training.png"
-        written.append(plot_training(run.training, title, path))
+        written.append(plot_training(run.training, title, folder / f"{stem}-training.png"))
     return written
 
 
 def plot_training(curves: Sequence[TrainingCurve], title: str, path: Path) -> Path:
-    """Write a run's training, one panel a measure and one line a split; rings mark the epochs whose weights
-    were kept.
-    """
+    """Write a panel for each measure of a training, with a line a split; rings mark the kept epochs."""
     if not curves:
         raise ArgumentError(
             f"'{title}' was not trained in epochs, so there are no training curves; leave its plot out."

@@ -9,6 +9,7 @@ from typing import Any
 from vqafeat.errors import DatasetError
 from vqafeat.io import read_text_limited
 from vqafeat.paper_tables import table_names
+from vqafeat.paper_tables.table import Heading
 
 TABLE_SUFFIX = ".json"
 _WRITE_IT = "write it with `vqafeat table NAME --json --out FOLDER`"
@@ -32,13 +33,6 @@ class ReportTable:
     notes: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[ReportCell, ...]], ...]
-
-    def __post_init__(self) -> None:
-        if any(len(cells) != len(self.columns) for _, cells in self.rows):
-            columns = f"{len(self.columns)} columns"
-            raise DatasetError(
-                f"table '{self.name}' has rows of more or fewer than its {columns}; {_WRITE_IT}."
-            )
 
 
 @dataclass(frozen=True)
@@ -84,9 +78,13 @@ class WrittenTable:
                 runs = tuple(dict.fromkeys(index[path] for path in paths if path in index))
                 value = cell["published"] if cell["measured"] is None else cell["measured"]
                 shown = ReportCell(str(cell["shown"]), value, runs)
-                rows.setdefault(_words(cell, "row"), []).append(shown)
-            columns = tuple(dict.fromkeys(_words(cell, "column") for cell in self.values["cells"]))
+                rows.setdefault(Heading(cell["row"], cell["row_group"]).words, []).append(shown)
+            headings = [Heading(cell["column"], cell["column_group"]) for cell in self.values["cells"]]
+            columns = tuple(dict.fromkeys(heading.words for heading in headings))
             name, lines = self.values["name"], tuple(self.values["lines"])
+            if any(len(cells) != len(columns) for cells in rows.values()):
+                wrong = f"rows of more or fewer than its {len(columns)} columns"
+                raise DatasetError(f"table '{name}' has {wrong}; {_WRITE_IT}.")
             title = "{label} of {paper}: {title}".format_map(self.values)
             cells_by_row = tuple((row, tuple(cells)) for row, cells in rows.items())
             return ReportTable(name, title, lines, columns, cells_by_row)
@@ -98,7 +96,3 @@ class WrittenTable:
 def is_table(path: Path) -> bool:
     """Tell whether a path is a table's: a file, or the name of a shipped one, which is then refused."""
     return path.suffix == TABLE_SUFFIX or (str(path) in table_names() and not path.is_dir())
-
-
-def _words(cell: Mapping[str, Any], kind: str) -> str:
-    return ", ".join(filter(None, (cell[f"{kind}_group"], cell[kind])))

@@ -10,7 +10,7 @@ import numpy as np
 
 from vqafeat.io import unescape_formula, write_csv
 from vqafeat.losses.base import on_label_scale
-from vqafeat.metrics import evaluate_predictions
+from vqafeat.metrics import Metrics, evaluate_predictions
 from vqafeat.training.calibration import Calibration, Calibrations, fit_calibration, read_calibrations
 from vqafeat.training.joint_store import dataset_number, strip_dataset_prefix
 from vqafeat.training.results import METRICS, PLAIN_MEASURES, PREDICTIONS, MetricsSummary, read_json, reading
@@ -103,13 +103,17 @@ def summarise(
     mapping: str,
     notes: Sequence[str],
     datasets: Sequence[str] = ("",),
+    fewest: int = 0,
 ) -> MetricsSummary:
-    """Return the metrics of the test parts, one value a split; of several data sets, their weighted mean."""
+    """Return the metrics of the test parts, one value a split; of several data sets, their weighted mean.
+
+    A split with fewer than `fewest` test videos has NaN.
+    """
     tested = [row for row in predictions if row.part == "test"]
     if len(datasets) == 1:
-        return _measured(tested, splits, mapping, notes)
+        return _measured(tested, splits, mapping, notes, fewest)
     rows = {name: [row for row in tested if strip_dataset_prefix([row.video], name)] for name in datasets}
-    summaries = {name: _measured(own, splits, mapping, ()) for name, own in rows.items()}
+    summaries = {name: _measured(own, splits, mapping, (), fewest) for name, own in rows.items()}
     return MetricsSummary.weighted(summaries, notes)
 
 
@@ -128,16 +132,16 @@ def read_metrics(folder: Path, config: RunConfig) -> MetricsSummary:
 
 
 def _measured(
-    tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str]
+    tested: Sequence[Prediction], splits: int, mapping: str, notes: Sequence[str], fewest: int
 ) -> MetricsSummary:
-    by_split = [[row for row in tested if row.split == number] for number in range(splits)]
-    metrics = [
-        evaluate_predictions([row.prediction for row in own], [row.mos for row in own], mapping=mapping)
-        for own in by_split
-    ]
-    return MetricsSummary.of(metrics, notes, [calibrated_rmse(own) for own in by_split])
-
-
-def calibrated_rmse(rows: Sequence[Prediction]) -> float:
-    """Return the RMSE of the calibrated scores; NaN where there is no calibration."""
-    return float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in rows])))
+    metrics, rmse_calibrated = [], []
+    for number in range(splits):
+        own = [row for row in tested if row.split == number]
+        if len(own) < fewest:
+            metrics.append(Metrics(nan, nan, nan, nan, nan, nan, len(own)))
+            rmse_calibrated.append(nan)
+            continue
+        scores, labels = [row.prediction for row in own], [row.mos for row in own]
+        metrics.append(evaluate_predictions(scores, labels, mapping))
+        rmse_calibrated.append(float(np.sqrt(np.mean([(row.score - row.mos) ** 2 for row in own]))))
+    return MetricsSummary.of(metrics, notes, rmse_calibrated)

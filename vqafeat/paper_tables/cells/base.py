@@ -110,6 +110,7 @@ class CellType(ABC):
     """A kind of cell; its fields are the options that a table file sets under the name of the kind."""
 
     measures: ClassVar[tuple[str, ...]] = EVERY_MEASURE
+    reads_features: ClassVar[bool] = True
 
     def requests(self, request: TableFit) -> tuple[TableFit, ...]:
         """Return the fits whose feature sets the cell reads: its own, and those derived from it."""
@@ -117,7 +118,8 @@ class CellType(ABC):
 
     def required(self, request: TableFit) -> tuple[RequiredFeatures, ...]:
         """Return the feature sets that the cell reads."""
-        return tuple(need for one in self.requests(request) for need in one.needs)
+        requests = self.requests(request) if self.reads_features else ()
+        return tuple(need for one in requests for need in one.needs)
 
     def missing(self, fits: FitCache) -> tuple[str, ...]:
         """Return what is missing besides features, in words."""

@@ -7,7 +7,6 @@ from vqafeat.evaluation import GROUPINGS
 from vqafeat.evaluation.groups import group_metrics, group_videos
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.schema import NonEmpty, Texts
-from vqafeat.store.features import FeatureReader
 from vqafeat.training.joint_store import dataset_number
 from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
@@ -62,16 +61,13 @@ class SubsetCell(CellType):
             elif self.within and dataset not in self.within:
                 members = []
             else:
-                group_of = group_videos(self.by, source, names, self._threshold_of(source)).of
+                low, high = source.dataset.mos_range
+                share = None if self.threshold is None else (self.threshold - _LOWEST) / (_HIGHEST - _LOWEST)
+                threshold = None if share is None else low + share * (high - low)
+                group_of = group_videos(self.by, source, names, threshold).of
                 members = [video for video, name in group_of.items() if name == self.name]
             group.update(prefix + video for video in members)
         return group
-
-    def _threshold_of(self, source: FeatureReader) -> float | None:
-        if self.threshold is None:
-            return None
-        low, high = source.dataset.mos_range
-        return low + (self.threshold - _LOWEST) / (_HIGHEST - _LOWEST) * (high - low)
 
 
 def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:

@@ -12,7 +12,6 @@ from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
 from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.sources import AGAIN
-from vqafeat.paper_tables.table import TableFit
 from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
@@ -34,14 +33,11 @@ class TimingCell(CellType):
     """
 
     measures = ("seconds", "gflops")
+    reads_features = False
 
     height: PositiveInt
     frames: PositiveInt = 300
     timed: PositiveInt = 2
-
-    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return nothing."""
-        return ()
 
     def measured(self, task: Task) -> Measured:
         """Return the sum over the networks; a first run of each is not timed."""
@@ -116,8 +112,6 @@ class CoralCell(CellType):
 
 
 def _of_images(name: str, feature_set: str, fits: FitCache) -> coral.DomainFeatures:
-    networks = backbone_names([feature_set])
-    weights = {network: file for network, file in fits.weights.items() if network in networks}
-    (extractor,) = build_extractors([feature_set], weights)
+    (extractor,) = build_extractors([feature_set], fits.weights)
     _, paths = coral.image_paths(f"{name}={fits.images[name]}")
     return coral.image_features(name, paths, extractor, device_named(fits.device))

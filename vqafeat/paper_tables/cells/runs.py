@@ -149,9 +149,7 @@ class EnsembleCell(CellType):
 class WeightedCell(CellType):
     """The average of the other cells of the row, weighted by their videos (Li et al., table III)."""
 
-    def requests(self, request: TableFit) -> tuple[TableFit, ...]:
-        """Return nothing."""
-        return ()
+    reads_features = False
 
     def measured(self, task: Task) -> Measured:
         """Return the average of the statistics that the other cells show."""
