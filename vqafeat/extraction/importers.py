@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +80,8 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
             "features by --labels, or give --dataset another name."
         )
     channels = _checked_width(list(paths.values()))
-    digest = sha256("".join(map(_file_sha256, paths.values())).encode()).hexdigest()
+    digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
+    digest = sha256("".join(digests).encode()).hexdigest()
     identity = _identity(
         _VSFA_FEATURE_SET,
         digest,
@@ -108,7 +109,7 @@ def import_matrix(
         raise ArgumentError(f"{problem}; choose another.")
     identity = _identity(
         feature_set,
-        _file_sha256(path),
+        sha256(path.read_bytes()).hexdigest(),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",
@@ -181,11 +182,6 @@ def _checked_width(paths: Sequence[Path]) -> int:
             expected = f"expected (frame, {width}) as in the first file"
             raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
     return width
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _score(folder: Path, index: int) -> float:

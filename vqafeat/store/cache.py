@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import (
@@ -94,7 +94,7 @@ def cached_copy(
         yield store
         return
     required = {name: store.complete(name) for name in dict.fromkeys(feature_sets)}
-    size, limit = _required_bytes(required), cache.limit_bytes
+    size, limit = sum(video.bytes for videos in required.values() for video in videos), cache.limit_bytes
     if size > limit:
         more = f"{_gib(size)} of {store.path} is more than the {_gib(limit)} of --cache"
         log(f"{more}; each access reads it there")
@@ -105,18 +105,22 @@ def cached_copy(
     path = folder / f"{store_key(store.dataset_name)}.zarr"
     with (folder / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not (folder / _COMPLETE).is_file():
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until then, another process may make the copy
         if (folder / _COMPLETE).is_file():
             log(f"reading the copy of {store.path} in {folder}")
-        elif not _fill(store, required, path, lock, cache, log):
+        elif cache.evict(size, folder, log):
+            (folder / _SIZE).write_text(str(size))
+            log(f"copying {_gib(size)} of {store.path} to {folder}, once")
+            _copy(store, required, path)
+            (folder / _COMPLETE).touch()
+        else:
             log(f"copies in use leave no room for {_gib(size)} of {store.path}; each access reads it there")
             yield store
             return
+        fcntl.flock(lock, fcntl.LOCK_SH)
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
-
-
-def _required_bytes(required: Required) -> int:
-    return sum(video.bytes for videos in required.values() for video in videos)
 
 
 def _key(store: FeatureStore, required: Required) -> str:
@@ -127,21 +131,6 @@ def _key(store: FeatureStore, required: Required) -> str:
     }
     values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], cache: Cache, log: Log) -> bool:
-    """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder, size = path.parent, _required_bytes(required)
-    filled = (folder / _COMPLETE).is_file()
-    if not filled and cache.evict(size, folder, log):
-        (folder / _SIZE).write_text(str(size))
-        log(f"copying {_gib(size)} of {store.path} to {folder}, once")
-        _copy(store, required, path)
-        (folder / _COMPLETE).touch()
-        filled = True
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return filled
 
 
 def _copy(store: FeatureStore, required: Required, path: Path) -> None:

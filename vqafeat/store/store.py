@@ -139,25 +139,22 @@ class FeatureStore:
         return np.zeros(len(self.dataset.videos), np.intp)
 
     def _renew_labels(self, dataset: Dataset) -> None:
+        """Replace the labels, unless too few of the stored ones agree with those of `dataset`."""
         with self.exclusive():
-            if self._labels():
-                self._refuse_another_data_set(dataset)
+            old = {video.name: video.mos for video in self.dataset.videos} if self._labels() else {}
+            shared = [video for video in dataset.videos if video.name in old]
+            changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
+            if old and (not shared or 2 * changed > len(shared)):
+                raise StoreError(
+                    f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
+                    f"{len(old)} videos are in the new one, {changed} of those with another label. Give one "
+                    "of the two another name, or choose another --store."
+                )
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
                 self._plain().write_labels(label_attributes(dataset), dataset.stored_permutations)
                 self._root.attrs["manifest_digest"] = dataset.digest
                 self.__dict__.pop("dataset", None)
-
-    def _refuse_another_data_set(self, dataset: Dataset) -> None:
-        old = {video.name: video.mos for video in self.dataset.videos}
-        shared = [video for video in dataset.videos if video.name in old]
-        changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
-        if not shared or 2 * changed > len(shared):
-            raise StoreError(
-                f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
-                f"{len(old)} videos are in the new one, {changed} of those with another label. Give one of "
-                "the two another name, or choose another --store."
-            )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
