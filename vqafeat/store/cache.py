@@ -96,8 +96,7 @@ def cached_copy(
     required = {name: store.complete(name) for name in dict.fromkeys(feature_sets)}
     size, limit = sum(video.bytes for videos in required.values() for video in videos), cache.limit_bytes
     if size > limit:
-        more = f"{_gib(size)} of {store.path} is more than the {_gib(limit)} of --cache"
-        log(f"{more}; each access reads it there")
+        log(f"{_gib(size)} of {store.path} exceed the {_gib(limit)} of --cache; each access reads it there")
         yield store
         return
     folder = cache.folder / _key(store, required)
@@ -175,8 +174,7 @@ def _fetch(file: RemoteFile, target: Path) -> None:
     try:
         file.fetch(partial)
     except (FileNotFoundError, ChangedError) as error:
-        problem = f"'{file}' was changed while its store was copied ({error})"
-        raise StoreError(f"{problem}; run the same command again.") from error
+        raise StoreError(f"'{file}' changed while it was copied ({error}); run the command again.") from error
     partial.rename(target)
 
 
@@ -233,7 +231,5 @@ def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[
                 remove_tree(part)
             else:
                 part.unlink(missing_ok=True)
-        raise StoreError(
-            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command "
-            f"again, and `vqafeat verify {store.path}` if it fails again."
-        ) from error
+        problem = f"'{store.path}' came damaged or was changed while it was copied ({error})"
+        raise StoreError(f"{problem}; run the same command again, or `vqafeat verify` it.") from error
