@@ -44,7 +44,7 @@ def test_fit__reads_a_packed_store_at_a_url_from_a_copy(
     assert not any("float16" in request for request in requests)
     streamed = run(*FIT, "--out", "runs/streamed", *store, *option, "--cache", "none")
     assert streamed.out == plain.out
-    assert "is more than the 0.00 GiB of --cache; each access reads it there" in streamed.err
+    assert "exceed the 0.00 GiB of --cache; each access reads it there" in streamed.err
     endings = [
         first,
         again,

@@ -121,8 +121,8 @@ def test_verify_command__compares_a_packed_store_and_refuses_its_repair(
 def test_stored_extractors__refuse_other_weights(store: FeatureStore) -> None:
     with pytest.raises(
         IdentityError,
-        match=r"feature set 'tiny' of .* cannot be made here as it was; .*weights_sha256.* Name the same "
-        r"file",
+        match=r"feature set 'tiny' of .* cannot be made here as it was; .*weights_sha256.* Use the same "
+        r"--weights",
     ):
         stored_extractors(store, {"tiny": "random:7"})
     with pytest.raises(ArgumentError, match=r"tolerance is -1; it has to be at least 0"):

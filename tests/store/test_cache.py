@@ -201,9 +201,7 @@ def test_cached_copy__reports_what_changes_while_it_is_copied(
     monkeypatch.setattr(RemoteFile, "fetch", changing)
     with (
         pytest.raises(
-            StoreError,
-            match=r"a.mp4/values/c/0/0' was changed while its store was copied .*; run the same command "
-            r"again",
+            StoreError, match=r"a.mp4/values/c/0/0' changed while it was copied .*; run the command again"
         ),
         cached_copy(store, ["tiny"], Cache(tmp_path / "cache"), lambda _: None),
     ):
@@ -228,7 +226,7 @@ def test_cached_copy__reads_in_place_what_is_larger_than_the_cache(
     with cached_copy(packed, ["tiny"], Cache(tmp_path / "cache", 10), messages.append) as same:
         assert same is packed
     assert messages == [
-        "0.00 GiB of s3://bucket/features/small.zarr is more than the 0.00 GiB of --cache; each access reads "
+        "0.00 GiB of s3://bucket/features/small.zarr exceed the 0.00 GiB of --cache; each access reads "
         "it there"
     ]
     assert not (tmp_path / "cache").exists()

@@ -66,15 +66,13 @@ def test_feature_dataset__refuses_wrong_values() -> None:
     assert FeatureDataset(**good).channels == 6
     with pytest.raises(ArgumentError, match=r"one name, content, MOS and feature array a video"):
         FeatureDataset(**{**good, "names": ("a",)})
-    with pytest.raises(
-        ArgumentError, match=r"names of videos have to be unique, got 'a' more than once \(1 such names\)"
-    ):
+    with pytest.raises(ArgumentError, match=r"names of videos have to be unique; got a more than once"):
         FeatureDataset(**{**good, "names": ("a", "a")})
     with pytest.raises(ArgumentError, match=r"mos has to be .* finite"):
         FeatureDataset(**{**good, "mos": np.array([1.0, np.nan])})
     with pytest.raises(ArgumentError, match=r"features of 'b' are float64"):
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1).astype(np.float64))})
-    with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, those of 'a' 6"):
+    with pytest.raises(ArgumentError, match=r"features of 'b' have 7 channels, others 6"):
         FeatureDataset(**{**good, "features": (tiny_features(0), tiny_features(1, channels=7))})
 
 

@@ -93,8 +93,7 @@ def test_read__reports_a_damaged_shard_at_a_url(s3: LoopbackS3, tmp_path: Path) 
 def test_pack_store__refuses_packing_in_place_at_a_url(s3: LoopbackS3) -> None:
     store = filled(at(s3) / "small.zarr")
     with pytest.raises(
-        StoreError,
-        match=r"is in an object store, where nothing can be replaced at once; choose another --out",
+        StoreError, match=r"is in an object store and cannot be replaced; choose another --out"
     ):
         pack_store(store.path)
     assert content_digest(FeatureStore.open(store.path))

@@ -181,7 +181,7 @@ def test_feature_set_identity__survives_json_and_digests_what_is_compared() -> N
     assert FeatureSetIdentity(**json.loads(json.dumps(IDENTITY.as_dict()))) == IDENTITY
     assert replace(IDENTITY, weights="x").digest() == IDENTITY.digest()
     assert replace(IDENTITY, view="crops").digest() != IDENTITY.digest()
-    with pytest.raises(ArgumentError, match="channels of feature set 'tiny' is 0"):
+    with pytest.raises(ArgumentError, match="channels of 'tiny' is 0"):
         replace(IDENTITY, channels=0)
 
 
@@ -210,13 +210,13 @@ def test_write_features__refuses_rows_that_do_not_fit(store: FeatureStore) -> No
             "tiny", "a.mp4", VideoFeatures(np.ones((1, 5), np.float16), np.zeros(1, np.int32)), "aa"
         )
     for values, frame, message in (
-        (np.ones((2, 6), np.float16), np.zeros(1, np.int32), "with a frame each"),
-        (np.ones((2, 6)), np.zeros(2, np.int32), "float16 or float32"),
+        (np.ones((2, 6), np.float16), np.zeros(1, np.int32), "have to agree in rows"),
+        (np.ones((2, 6)), np.zeros(2, np.int32), "float16 or 32"),
         (np.ones((0, 6), np.float16), np.zeros(0, np.int32), "at least one row"),
     ):
         with pytest.raises(ArgumentError, match=message):
             VideoFeatures(values, frame)
-    with pytest.raises(ArgumentError, match="not empty"):
+    with pytest.raises(ArgumentError, match="is empty or not"):
         FrameTable(np.zeros(0), {"sha256": ""})
     with pytest.raises(ArgumentError, match="'sha256'"):
         FrameTable(np.zeros(1), {})

@@ -146,8 +146,8 @@ class FrameBatcher:
 
 
 def _out_of_memory(network: Network, what: str) -> VideoError:
-    problem = f"'{network.backbone.name}' ran out of memory on {what}"
-    return VideoError("out-of-memory", f"{problem}; use a smaller view or another device.")
+    message = f"'{network.backbone.name}' ran out of memory on {what}; use a smaller view or another device."
+    return VideoError("out-of-memory", message)
 
 
 class FrameCollector:

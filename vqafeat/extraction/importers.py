@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,8 +52,7 @@ def _vsfa_files(folder: Path) -> dict[int, Path]:
     matches = (_VSFA_FILE.fullmatch(path.name) for path in folder.glob("*.npy"))
     files = {int(match[1]): folder / match[0] for match in matches if match}
     if not files:
-        problem = f"'{folder}' holds no file named <index>_resnet-50_res5c.npy"
-        raise DatasetError(f"{problem}; name the folder that VSFA's CNNfeatures.py wrote.")
+        raise DatasetError(f"'{folder}' holds no file named <index>_resnet-50_res5c.npy; name VSFA's folder.")
     return dict(sorted(files.items()))
 
 
@@ -74,13 +73,12 @@ def import_vsfa(folder: Path, dataset: Dataset, store: FeatureStore) -> ImportSu
         if index not in known or abs(_score(folder, index) - known[index].mos) > _SCORE_TOLERANCE
     ]
     if wrong:
-        raise DatasetError(
-            f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}' "
-            f"({dataset.label_list}) at the same index (first: {wrong[:3]}); name the label list of the "
-            "features by --labels, or give --dataset another name."
-        )
+        problem = f"{len(wrong)} of {len(paths)} scores in '{folder}' are not those of '{dataset.name}'"
+        hint = "name the label list of the features by --labels, or give --dataset another name"
+        raise DatasetError(f"{problem} in {dataset.label_list} (first: {wrong[:3]}); {hint}.")
     channels = _checked_width(list(paths.values()))
-    digest = sha256("".join(map(_file_sha256, paths.values())).encode()).hexdigest()
+    digests = (sha256(path.read_bytes()).hexdigest() for path in paths.values())
+    digest = sha256("".join(digests).encode()).hexdigest()
     identity = _identity(
         _VSFA_FEATURE_SET,
         digest,
@@ -101,14 +99,12 @@ def import_matrix(
     matrix = read_matrix(path, key)
     if len(matrix) != len(dataset.videos):
         videos = f"'{dataset.name}' has {len(dataset.videos)} videos in {dataset.label_list}"
-        hint = "name the label list of the matrix by --labels"
-        raise DatasetError(f"matrix in '{path}' has {len(matrix)} rows, {videos}; {hint}.")
+        raise DatasetError(f"matrix in '{path}' has {len(matrix)} rows, {videos}; name its --labels.")
     if set("+@") & set(feature_set):
-        problem = f"--name '{feature_set}' holds + or @, which join feature sets and name views"
-        raise ArgumentError(f"{problem}; choose another.")
+        raise ArgumentError(f"--name '{feature_set}' holds + or @, which are reserved; choose another.")
     identity = _identity(
         feature_set,
-        _file_sha256(path),
+        sha256(path.read_bytes()).hexdigest(),
         taps=(),
         pooling="one row a video",
         frame_rule="one row a video",
@@ -122,8 +118,7 @@ def import_matrix(
 def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
     """Return the (video, channel) variable `key`, or the only one, of a MATLAB file (5 or 7.3) as float32."""
     if not path.is_file():
-        hint = "name a .mat file with a (video, channel) matrix"
-        raise DatasetError(f"matrix file '{path}' does not exist; {hint}.")
+        raise DatasetError(f"'{path}' does not exist; name a .mat file with a (video, channel) matrix.")
     if h5py.is_hdf5(path):
         with h5py.File(path) as file:
             # MATLAB writes columns first
@@ -134,8 +129,7 @@ def read_matrix(path: Path, key: str | None = None) -> npt.NDArray[np.float32]:
         key = next(iter(arrays))
     if key not in arrays:
         known = ", ".join(sorted(arrays)) or "none"
-        problem = f"--key {key} is no matrix of floating-point numbers in '{path}'"
-        raise DatasetError(f"{problem}; there are: {known}.")
+        raise DatasetError(f"--key {key} is no matrix of floats in '{path}'; there are: {known}.")
     return arrays[key].astype(np.float32)
 
 
@@ -178,14 +172,8 @@ def _checked_width(paths: Sequence[Path]) -> int:
     for path in paths:
         shape = _loaded(path, "r").shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != width:
-            expected = f"expected (frame, {width}) as in the first file"
-            raise DatasetError(f"'{path}' has shape {shape}, {expected}; copy it again, or remove it.")
+            raise DatasetError(f"'{path}' has shape {shape}, not (frame, {width}); copy it again.")
     return width
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _score(folder: Path, index: int) -> float:

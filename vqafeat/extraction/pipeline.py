@@ -217,8 +217,7 @@ class Resources:
         if self.batch_frames is not None and self.batch_frames < 1:
             raise ArgumentError(f"batch is {self.batch_frames} frames; it has to be at least 1.")
         if self.hardware_decoder and self.device.type != "cuda":
-            value = f"decoder 'nvdec' decodes on a GPU, but the device is '{self.device}'"
-            raise ArgumentError(f"{value}; use --decoder cpu.")
+            raise ArgumentError(f"decoder 'nvdec' needs a GPU, device is '{self.device}'; use --decoder cpu.")
 
 
 class Pipeline(ExitStack):

@@ -168,14 +168,12 @@ class _Scheduler:
         self.last_death = f"; the last one died because: {reason(error)}"
         self._ray.kill(worker)  # one that is only out of reach would continue to write
         self._start_worker()
-        if batch is not None:
-            self._retry_or_fail(batch, error)
-
-    def _retry_or_fail(self, batch: _Batch, error: BaseException) -> None:
-        """Retry each video of a lost batch separately, after all others: the one at fault stops none."""
+        if batch is None:
+            return
         deaths = batch.deaths + 1
         for task in batch.tasks:
             if deaths <= self._cluster.retries:
+                # each separately, and after all others: the video at fault stops none
                 self._todo.append(_Batch([task], deaths))
                 continue
             problem = f"'{task.path}' was in work on {deaths} worker(s) that died, the last because"

@@ -86,8 +86,7 @@ def stored_extractors(store: FeatureStore, weights: Mapping[str, str]) -> list[F
         if extractor.identity != identity:
             problem = f"feature set '{name}' of '{store.path}' cannot be made here as it was"
             differences = f"stored against here: {identity.differences(extractor.identity)}"
-            hint = "Name the same file with --weights, and use the same versions"
-            raise IdentityError(f"{problem}; {differences}. {hint}.")
+            raise IdentityError(f"{problem}; {differences}. Use the same --weights and versions.")
         extractors.append(extractor)
     return extractors
 

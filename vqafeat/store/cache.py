@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from vqafeat.errors import ArgumentError, StoreError
 from vqafeat.remote import (
@@ -94,10 +94,9 @@ def cached_copy(
         yield store
         return
     required = {name: store.complete(name) for name in dict.fromkeys(feature_sets)}
-    size, limit = _required_bytes(required), cache.limit_bytes
+    size, limit = sum(video.bytes for videos in required.values() for video in videos), cache.limit_bytes
     if size > limit:
-        more = f"{_gib(size)} of {store.path} is more than the {_gib(limit)} of --cache"
-        log(f"{more}; each access reads it there")
+        log(f"{_gib(size)} of {store.path} exceed the {_gib(limit)} of --cache; each access reads it there")
         yield store
         return
     folder = cache.folder / _key(store, required)
@@ -105,18 +104,22 @@ def cached_copy(
     path = folder / f"{store_key(store.dataset_name)}.zarr"
     with (folder / _LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not (folder / _COMPLETE).is_file():
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until then, another process may make the copy
         if (folder / _COMPLETE).is_file():
             log(f"reading the copy of {store.path} in {folder}")
-        elif not _fill(store, required, path, lock, cache, log):
+        elif cache.evict(size, folder, log):
+            (folder / _SIZE).write_text(str(size))
+            log(f"copying {_gib(size)} of {store.path} to {folder}, once")
+            _copy(store, required, path)
+            (folder / _COMPLETE).touch()
+        else:
             log(f"copies in use leave no room for {_gib(size)} of {store.path}; each access reads it there")
             yield store
             return
+        fcntl.flock(lock, fcntl.LOCK_SH)
         os.utime(folder / _LOCK)
         yield FeatureStore.open(path)
-
-
-def _required_bytes(required: Required) -> int:
-    return sum(video.bytes for videos in required.values() for video in videos)
 
 
 def _key(store: FeatureStore, required: Required) -> str:
@@ -127,21 +130,6 @@ def _key(store: FeatureStore, required: Required) -> str:
     }
     values = [str(store.path), store.dataset.name, store.dataset.digest, store.content, sets]
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _fill(store: FeatureStore, required: Required, path: Path, lock: IO[str], cache: Cache, log: Log) -> bool:
-    """Make a copy, unless another process does it meanwhile; tell whether there was room for it."""
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder, size = path.parent, _required_bytes(required)
-    filled = (folder / _COMPLETE).is_file()
-    if not filled and cache.evict(size, folder, log):
-        (folder / _SIZE).write_text(str(size))
-        log(f"copying {_gib(size)} of {store.path} to {folder}, once")
-        _copy(store, required, path)
-        (folder / _COMPLETE).touch()
-        filled = True
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return filled
 
 
 def _copy(store: FeatureStore, required: Required, path: Path) -> None:
@@ -186,8 +174,7 @@ def _fetch(file: RemoteFile, target: Path) -> None:
     try:
         file.fetch(partial)
     except (FileNotFoundError, ChangedError) as error:
-        problem = f"'{file}' was changed while its store was copied ({error})"
-        raise StoreError(f"{problem}; run the same command again.") from error
+        raise StoreError(f"'{file}' changed while it was copied ({error}); run the command again.") from error
     partial.rename(target)
 
 
@@ -244,7 +231,5 @@ def _discard_on_error(store: FeatureStore, path: Path, *parts: str) -> Iterator[
                 remove_tree(part)
             else:
                 part.unlink(missing_ok=True)
-        raise StoreError(
-            f"'{store.path}' came damaged or was changed while it was copied ({error}); run the same command "
-            f"again, and `vqafeat verify {store.path}` if it fails again."
-        ) from error
+        problem = f"'{store.path}' came damaged or was changed while it was copied ({error})"
+        raise StoreError(f"{problem}; run the same command again, or `vqafeat verify` it.") from error

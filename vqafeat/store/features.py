@@ -17,7 +17,7 @@ from torch.utils import data as torch_data
 
 from vqafeat.datasets import Dataset
 from vqafeat.errors import ArgumentError, StoreError
-from vqafeat.io import duplicates
+from vqafeat.io import duplicates, summarize
 from vqafeat.remote import StorePath
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.system import anonymous_file, free_bytes
@@ -112,9 +112,8 @@ class _StoredFeatures(Sequence[Array]):
         video = self.videos[row]
         seconds, frame = self.store.seconds(video), self._fused(row).frame
         if seconds is not None and frame[-1] >= len(seconds):
-            features = f"features '{FUSION_SIGN.join(self.feature_sets)}' of video '{video}'"
-            problem = f"reach frame {frame[-1]}, but it has the times of {len(seconds)} frames"
-            raise StoreError(f"{features} {problem}; extract them again from the same file.")
+            problem = f"features of '{video}' reach frame {frame[-1]}, its frame times {len(seconds) - 1}"
+            raise StoreError(f"{problem}; extract them again from the same file.")
         return None if seconds is None else seconds[frame]
 
     def _fused(self, row: int) -> VideoFeatures:
@@ -196,8 +195,7 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
             length, width = checked_shape(values, name)
             channels = channels or width
             if width != channels:
-                pair = f"{width} channels, those of '{self.names[0]}' {channels}"
-                raise ArgumentError(f"features of '{name}' have {pair}; all have to agree.")
+                raise ArgumentError(f"features of '{name}' have {width} channels, others {channels}.")
             lengths.append(length)
             dtype = np.promote_types(dtype, values.dtype)
         object.__setattr__(self, "lengths", tuple(lengths))
@@ -208,20 +206,16 @@ class FeatureDataset(torch_data.Dataset[tuple[Tensor, float]]):
         mos, columns = self.mos, ("names", "contents", "mos", "features")
         counts = {column: len(getattr(self, column)) for column in columns}
         if len(set(counts.values())) != 1 or not self.names:
-            rule = "one name, content, MOS and feature array a video and at least one video"
-            raise ArgumentError(f"a feature dataset needs {rule}, got {counts}.")
+            raise ArgumentError(f"one name, content, MOS and feature array a video are needed, got {counts}.")
         if twice := duplicates(self.names):
-            count = f"got {min(twice)!r} more than once ({len(twice)} such names)"
-            raise ArgumentError(f"names of videos have to be unique, {count}.")
+            raise ArgumentError(f"names of videos have to be unique; got {summarize(twice)} more than once.")
         if mos.dtype != np.float64 or mos.ndim != 1 or not np.isfinite(mos).all():
-            value = f"{mos.dtype} {mos.shape}: {mos[:3]} …"
-            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {value}")
+            raise ArgumentError(f"mos has to be (video,) float64 and finite, got {mos.dtype} {mos[:3]} …")
         if not len(self.dataset_of):
             object.__setattr__(self, "dataset_of", np.zeros(len(mos), np.intp))
         numbers, last = self.dataset_of, len(self.dataset_names) - 1
         if numbers.shape != mos.shape or not np.isin(numbers, range(last + 1)).all():
-            value = f"dataset_of has shape {numbers.shape} and values up to {numbers.max()}"
-            raise ArgumentError(f"{value}; it needs one number a video, {len(mos)} in all, 0 to {last}.")
+            raise ArgumentError(f"dataset_of {numbers.shape} has to be {len(mos)} numbers from 0 to {last}.")
 
     @property
     def lazy(self) -> bool:
@@ -270,8 +264,7 @@ def split_feature_sets(feature_sets: str) -> tuple[str, ...]:
     """Return the names in a fusion such as `resnet50+slowfast-fast`, in the order of their channels."""
     names = tuple(name.strip() for name in feature_sets.split(FUSION_SIGN))
     if not all(names) or len(set(names)) != len(names):
-        rule = f"names joined by '{FUSION_SIGN}' have to be different and not empty, as in 'a+b'"
-        raise ArgumentError(f"feature sets '{feature_sets}': {rule}.")
+        raise ArgumentError(f"names in '{feature_sets}' have to be different and not empty, as in 'a+b'.")
     return names
 
 
@@ -280,11 +273,8 @@ def only_feature_sets(store: FeatureReader) -> str:
     names = store.feature_sets()
     if len(names) != 1:
         holds = ", ".join(names) or "(none)"
-        common = " in common" if len(store.datasets) > 1 else ""
-        hint = "name one, or several joined by +, with --features"
-        raise StoreError(
-            f"the store of '{store.dataset.name}' holds the feature sets {holds}{common}; {hint}."
-        )
+        problem = f"'{store.dataset.name}' holds the feature sets {holds}"
+        raise StoreError(f"{problem}; name one, or several joined by +, with --features.")
     return names[0]
 
 

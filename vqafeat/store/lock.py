@@ -103,8 +103,7 @@ def _lock_file(store: Path, suffix: str, kind: int, timeout_seconds: float = 0.0
         with translate_write_errors(store):
             while not try_lock(file, kind):
                 if time.monotonic() >= deadline:
-                    next_step = "wait for it, or choose another --store"
-                    raise StoreError(f"another process is writing to '{store}'; {next_step}.")
+                    raise StoreError(f"another process is writing to '{store}'; wait until it has ended.")
                 time.sleep(_POLL_SECONDS)
         yield
 

@@ -107,8 +107,7 @@ def _convert(
             else:
                 _write_plain(store, complete, target)
             if content_digest(FeatureStore.open(target)) != digest:
-                problem = f"'{target}' does not hold what '{path}' does, which stays as it is"
-                raise StoreError(f"{problem}; check the disk, and run the command again.")
+                raise StoreError(f"'{target}' differs from '{path}', which stays as it is; check the disk.")
         if out is not None and failure_log_path(path).is_file():
             failure_log_path(out).write_bytes(failure_log_path(path).read_bytes())
     return PackResult(out or path, digest, videos, complete.left_out)
@@ -118,8 +117,7 @@ def _convert(
 def _replace_in_place(path: StorePath) -> Iterator[StorePath]:
     """Yield a new path next to a store, which it replaces at the end; a stop at any time loses nothing."""
     if not isinstance(path, Path):
-        problem = "is in an object store, where nothing can be replaced at once"
-        raise StoreError(f"'{path}' {problem}; choose another --out.")
+        raise StoreError(f"'{path}' is in an object store and cannot be replaced; choose another --out.")
     new, old = (path.with_name(f"{path.name}.{age}") for age in ("new", "old"))
     for leftover in (new, old):
         if leftover.exists():
@@ -224,8 +222,7 @@ class _ShardWriter:
     ) -> None:
         row_bytes = dtype.itemsize * int(np.prod(row_shape))
         if row_bytes > shard_bytes:
-            value = f"--shard-size {shard_bytes} bytes holds no row of '{key}'"
-            raise ArgumentError(f"{value}, which has {row_bytes}; give more.")
+            raise ArgumentError(f"--shard-size {shard_bytes}: a row of '{key}' needs {row_bytes} bytes.")
         chunk_rows = max(1, min(CHUNK_BYTES if row_shape else SHORT_CHUNK_BYTES, shard_bytes) // row_bytes)
         shard_rows = shard_bytes // row_bytes // chunk_rows * chunk_rows
         self._array = root.create_array(

@@ -58,8 +58,7 @@ class FeatureStore:
         schema = root.attrs.get("schema_version")
         if schema not in _LAYOUTS:
             known = f"this vqafeat reads {' and '.join(map(str, _LAYOUTS))}"
-            hint = "extract it again or use the matching version"
-            raise StoreError(f"'{path}' has schema version {schema}, {known}; {hint}.")
+            raise StoreError(f"'{path}' has schema version {schema}, {known}; use the matching version.")
         store = cls(path, root, _LAYOUTS[schema](path, root))
         if writable:
             store._plain()
@@ -139,25 +138,22 @@ class FeatureStore:
         return np.zeros(len(self.dataset.videos), np.intp)
 
     def _renew_labels(self, dataset: Dataset) -> None:
+        """Replace the labels, unless too few of the stored ones agree with those of `dataset`."""
         with self.exclusive():
-            if self._labels():
-                self._refuse_another_data_set(dataset)
+            old = {video.name: video.mos for video in self.dataset.videos} if self._labels() else {}
+            shared = [video for video in dataset.videos if video.name in old]
+            changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
+            if old and (not shared or 2 * changed > len(shared)):
+                raise StoreError(
+                    f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
+                    f"{len(old)} videos are in the new one, {changed} of those with another label. Give one "
+                    "of the two another name, or choose another --store."
+                )
             with translate_write_errors(self.path):
                 self._root.attrs["manifest_digest"] = ""
                 self._plain().write_labels(label_attributes(dataset), dataset.stored_permutations)
                 self._root.attrs["manifest_digest"] = dataset.digest
                 self.__dict__.pop("dataset", None)
-
-    def _refuse_another_data_set(self, dataset: Dataset) -> None:
-        old = {video.name: video.mos for video in self.dataset.videos}
-        shared = [video for video in dataset.videos if video.name in old]
-        changed = sum(abs(old[video.name] - video.mos) > _LABEL_TOLERANCE for video in shared)
-        if not shared or 2 * changed > len(shared):
-            raise StoreError(
-                f"'{self.path}' holds another data set called '{dataset.name}': {len(shared)} of its "
-                f"{len(old)} videos are in the new one, {changed} of those with another label. Give one of "
-                "the two another name, or choose another --store."
-            )
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -248,9 +244,7 @@ class FeatureStore:
         layout, channels = self._plain(), self.identity(feature_set).channels
         width, dtype = features.values.shape[1], features.values.dtype
         if width != channels:
-            raise StoreError(
-                f"video '{video}' has {width} channels, feature set '{feature_set}' has {channels}."
-            )
+            raise StoreError(f"'{video}' has {width} channels, feature set '{feature_set}' has {channels}.")
         if not features.finite:
             hint = "store them with --dtype float32, or check the network's weights"
             raise StoreError(f"features '{feature_set}' of '{video}' are not finite as {dtype}; {hint}.")
@@ -276,8 +270,7 @@ class FeatureStore:
 
     def _plain(self) -> PlainLayout:
         if not isinstance(self.layout, PlainLayout):
-            hint = f"run `vqafeat unpack {self.path}` first"
-            raise StoreError(f"'{self.path}' is packed, and nothing can be written to it; {hint}.")
+            raise StoreError(f"'{self.path}' is packed; `vqafeat unpack {self.path}` makes it writable.")
         return self.layout
 
 
@@ -289,18 +282,15 @@ def open_store(path: StorePath | str) -> FeatureStore:
 def _open_root(path: StorePath, mode: Literal["r", "r+"]) -> zarr.Group:
     if not (path / "zarr.json").is_file():
         if path.with_name(f"{path.name}.old").exists():
-            raise StoreError(
-                f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'; run "
-                "`vqafeat pack` or `vqafeat unpack` again."
-            )
+            problem = f"no feature store at '{path}': packing was stopped and left it as '{path.name}.old'"
+            raise StoreError(f"{problem}; run `vqafeat pack` or `vqafeat unpack` again.")
         near = ", ".join(sorted(map(str, [*stores_in(path.parent), *stores_in(path)]))) or "none"
         hint = "make one with `vqafeat extract --dataset NAME` or name its folder with --store"
         raise StoreError(f"no feature store at '{path}' (there: {near}); {hint}.")
     try:
         return open_root(path, mode)
     except ValueError as error:
-        problem = f"'{path / 'zarr.json'}' is damaged ({error})"
-        raise StoreError(f"{problem}; extract the store again.") from error
+        raise StoreError(f"'{path / 'zarr.json'}' is damaged ({error}); extract again.") from error
 
 
 def label_attributes(dataset: Dataset) -> dict[str, Any]:

@@ -37,8 +37,7 @@ class FeatureSetIdentity:
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))  # a list in JSON
         if self.channels < 1:
-            value = f"channels of feature set '{self.network}' is {self.channels}"
-            raise ArgumentError(f"{value}; it has to be at least 1.")
+            raise ArgumentError(f"channels of '{self.network}' is {self.channels}; it has to be at least 1.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the arguments that make this identity, as JSON values."""
@@ -74,11 +73,9 @@ class VideoFeatures:
     def __post_init__(self) -> None:
         values, frame = self.values, self.frame
         if values.ndim != 2 or frame.shape != values.shape[:1]:
-            shapes = f"{values.shape} and {frame.shape}"
-            raise ArgumentError(f"features have to be (row, channel) with a frame each, got {shapes}.")
+            raise ArgumentError(f"shapes {values.shape} and {frame.shape} are not (row, channel) and (row,).")
         if values.dtype not in (np.float16, np.float32) or frame.dtype != np.int32:
-            types = f"{values.dtype} and {frame.dtype}"
-            raise ArgumentError(f"features have to be float16 or float32 with int32 frames, got {types}.")
+            raise ArgumentError(f"values {values.dtype} has to be float16 or 32, frame {frame.dtype} int32.")
         if len(values) == 0:
             raise ArgumentError("features of a video have to hold at least one row, got none.")
 
@@ -104,8 +101,7 @@ class FrameTable:
     def __post_init__(self) -> None:
         seconds = self.seconds
         if seconds.ndim != 1 or seconds.dtype != np.float64 or len(seconds) == 0:
-            value = f"{seconds.dtype} {seconds.shape}"
-            raise ArgumentError(f"seconds has to be (frame,) float64 and not empty, got {value}.")
+            raise ArgumentError(f"seconds {seconds.dtype} {seconds.shape} is empty or not (frame,) float64.")
         if "sha256" not in self.source:
             raise ArgumentError("source has to hold the file's 'sha256'.")
 
@@ -122,10 +118,8 @@ class StoredVideo:
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.channels < 1 or self.dtype not in ("float16", "float32"):
-            raise StoreError(
-                f"metadata of video '{self.video}' are damaged: {self.rows} rows of {self.channels} channels "
-                f"as '{self.dtype}'; extract it again."
-            )
+            shape = f"{self.rows} rows of {self.channels} channels as '{self.dtype}'"
+            raise StoreError(f"metadata of video '{self.video}' are damaged: {shape}; extract it again.")
 
     @property
     def bytes(self) -> int:
