@@ -1,7 +1,7 @@
 """Paired tests of several heads over splits with Holm's correction, and bootstrap intervals over videos.
 
-Splits that are drawn from one data set share videos, so the tests take them for more independent than they
-are: a small p over ten random splits is weaker evidence than over ten data sets.
+Splits that are drawn from one data set share videos, so the tests assume more independence than there
+is: a small p over ten random splits is weaker evidence than over ten data sets.
 """
 
 import math

@@ -138,7 +138,7 @@ def compare(runs: tuple[Path, ...], json: bool, **settings: Any) -> None:
 
     The bootstrap resamples the test videos of all splits with replacement and measures both runs again, with
     the mappings as fitted, so the interval holds for these splits and these trained heads. Random splits of
-    one data set share videos, so a small p-value is weaker evidence than one over as many data sets.
+    one data set share videos, so a small p over ten splits is weaker evidence than over ten data sets.
 
     \b
     Examples:

@@ -123,7 +123,7 @@ labels_option = several("--labels", type=PATH, help=_LABELS)
 
 # resources of an extraction --------------------------------------------------------------------------------
 
-_BATCH = "Most frames per batch, for fp16 or bf16 on a GPU; else 1.  [default: as many as fit in --memory]"
+_BATCH = "Most frames per batch on a GPU in fp16 or bf16; otherwise 1.  [default: as many as fit in --memory]"
 _DECODER = "Video decoder; nvdec decodes 8-bit H.264, HEVC and VP9 on the GPU and is checked against cpu."
 _MEMORY = "Memory limit, such as 16G.  [default: 4/5 of the free memory]"
 _TIMEOUT = "Seconds without a frame until a video fails."

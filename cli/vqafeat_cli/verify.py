@@ -139,8 +139,8 @@ _skip_missing_option = flag("--skip-missing", help=_SKIP)
 def pack(store: StorePath, out: StorePath | None, shard_size: int, skip_missing: bool) -> None:
     """Pack a finished store into a few large files.
 
-    A packed store has one sharded array per feature set instead of thousands of files. Every command reads
-    it, but none writes to it; `vqafeat unpack` turns it back. The result is read and compared before it
+    A packed store has one sharded array per feature set instead of thousands of files. It is
+    read-only; `vqafeat unpack` makes it writable again. The result is read and compared before it
     replaces STORE, and an interruption loses nothing. Do not pack or unpack a store while a fit reads it.
 
     \b

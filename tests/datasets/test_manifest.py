@@ -3,7 +3,8 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -783,6 +784,22 @@ def test_locate_videos__finds_names_without_an_ending_and_with_dots(tmp_path: Pa
         "clip.v2.avi",
         "odd.xyz",
     ]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+def test_locate_videos__unicode_forms_of_a_name_are_one(
+    tmp_path: Path, stored: Literal["NFC", "NFD"], listed: Literal["NFC", "NFD"]
+) -> None:
+    path = normalize(stored, "Größe/é.mp4")
+    root = touch(tmp_path, path)
+    assert located_at(made(normalize(listed, "Größe/é.mp4")), root) == [path]
+    assert located_at(made(normalize(listed, "é.mp4")), root) == [path]
+
+
+def test_locate_videos__takes_names_with_a_colon(tmp_path: Path) -> None:
+    root = touch(tmp_path, "a:b.mp4", "x/clip:1.mp4")
+    assert located_at(made("a:b.mp4", "clip:1.mp4"), root) == ["a:b.mp4", "x/clip:1.mp4"]
 
 
 def test_locate_videos__finds_files_of_another_release_by_the_pattern(tmp_path: Path) -> None:

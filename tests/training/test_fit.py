@@ -305,7 +305,7 @@ def test_model__refuses_wrong_features(make_store: MakeStore, tmp_path: Path) ->
     model.check_identity("tiny", identity())
     with pytest.raises(
         IdentityError,
-        match=r"features 'tiny' were computed differently than in training; model against these: view: "
+        match=r"computed differently from those of the training \(training against these\): view: "
         r"'full' against 'crop'",
     ):
         model.check_identity("tiny", identity(view="crop"))

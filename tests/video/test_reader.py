@@ -223,6 +223,15 @@ def test_video_reader__converts_raw_formats_as_ffmpeg_does(
     np.testing.assert_array_equal(frames[0].rgb, graph.vpull().to_ndarray())
 
 
+def test_video_reader__takes_relative_paths_with_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = RawGeometry(16, 16, "gray", 25.0)
+    Path("clip:1.yuv").write_bytes(bytes(16 * 16 * 3))
+    assert len(read(Path("clip:1.yuv"), raw)[0]) == 3
+
+
 def test_source__states_times_and_rates_of_odd_files(shared_data: Path) -> None:
     assert read(shared_data / "odd" / "slow_motion_vfr.mp4")[1]["constant_frame_rate"] is False
     assert read(shared_data / "odd" / "animated.gif")[1]["constant_frame_rate"] is False

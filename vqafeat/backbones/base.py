@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipRule:
-    """Blocks of consecutive frames, as in Li et al.'s released `CNNfeatures_Motion.py` (FACTS § 2).
+    """Blocks of consecutive frames, as in Li et al.'s released `CNNfeatures_Motion.py`.
 
     Blocks of `window` frames do not overlap, but the last one consists of the video's last frames and gives
     only rows that no earlier block covers. A video of at most `window` frames is one block, resampled to
@@ -136,7 +136,7 @@ POOLING = "GAP ‖ unbiased GSP (0 for a 1x1 map)"
 
 
 def gap_gsp(maps: "Tensor") -> "Tensor":
-    """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`, FACTS § 1).
+    """Return mean and unbiased standard deviation over space (VSFA's `global_std_pool2d`).
 
     Args:
         maps: (batch, channel, [time,] height, width); fastest where the channels are last in memory.

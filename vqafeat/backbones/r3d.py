@@ -1,4 +1,4 @@
-"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features (FACTS § 2).
+"""3D ResNet-101 (Hara et al. 2018), Fang et al.'s cube-level features.
 
 Layers are named as in github.com/kenshohara/3D-ResNets-PyTorch.
 """

@@ -1,4 +1,4 @@
-"""The fast pathway of SlowFast 8x8 R50 (Feichtenhofer et al. 2019), Li et al.'s motion features (FACTS § 2).
+"""The fast pathway of SlowFast 8x8 R50 (Feichtenhofer et al. 2019), Li et al.'s motion features.
 
 Lateral connections run from the fast to the slow pathway only, so the fast pathway alone gives the whole
 network's values.

@@ -27,7 +27,7 @@ Permutations = npt.NDArray[np.integer[Any]]
 
 def is_relative_path(name: str) -> bool:
     """Whether `name` is a relative POSIX path without empty parts, '.' or '..', such as 'batch1/747.mp4'."""
-    is_windows_path = "\\" in name or re.match(r"[A-Za-z]:", name)
+    is_windows_path = "\\" in name or re.match(r"[A-Za-z]:/", name)
     return bool(name.strip()) and not is_windows_path and not {"", ".", ".."}.intersection(name.split("/"))
 
 

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from vqafeat.datasets.dataset import Dataset, FileRules
 from vqafeat.errors import DatasetError
@@ -77,7 +78,7 @@ def index_videos(root: StorePath, rules: FileRules, names: Sequence[str] = ()) -
     accepted = endings | {PurePosixPath(name).suffix.lower() for name in names} - {""}
     listed = {path: root / path for path in _walk(root)} if isinstance(root, Path) else listed_files(root)
     files = {
-        path: file
+        normalize("NFC", path): file  # a file system may store another form than a label list
         for path, file in listed.items()
         if PurePosixPath(path).suffix.lower() in accepted and not any(map(_is_skipped, path.split("/")))
     }
@@ -126,7 +127,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
     """Return the canonical name if there is a pattern, else the basename, without its ending."""
     canonical = rules.canonical(path) if rules.pattern else None
-    name = canonical or PurePosixPath(path).name
+    name = normalize("NFC", canonical or PurePosixPath(path).name)
     ending = PurePosixPath(name).suffix
     return name.removesuffix(ending) if ending.lower() in endings else name
 
@@ -134,11 +135,11 @@ def _key(path: str, rules: FileRules, endings: frozenset[str]) -> str:
 def candidate_files(names: Sequence[str], rules: FileRules, index: VideoIndex) -> dict[str, list[str]]:
     """Return for each video name the files that fit it: none, one, or several."""
     prefixes = ("", *(f"{folder.rstrip('/')}/" for folder in rules.folders))
-    paths = {name: [prefix + name for prefix in prefixes] for name in names}
+    paths = {name: [normalize("NFC", prefix + name) for prefix in prefixes] for name in names}
     candidates = {name: [path for path in paths[name] if path in index.files][:1] for name in names}
     if rules.exact_paths_only:
         return candidates
-    _add_unique(candidates, lambda name: PurePosixPath(name).name, index.by_basename)
+    _add_unique(candidates, lambda name: normalize("NFC", PurePosixPath(name).name), index.by_basename)
     _add_unique(candidates, lambda name: _key(name, rules, index.endings), index.by_key)
     return candidates
 

@@ -68,7 +68,7 @@ class ComparedRuns:
         return _SHOWN_TOO.get(self.measure, ())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values as JSON has them."""
+        """Return the values as JSON stores them."""
         runs: dict[str, Any] = {}
         for name, summary in self.summaries.items():
             plain = {measure: vars(getattr(summary, measure)) for measure in self.shown_too}

@@ -204,8 +204,8 @@ class Model:
         trained = FeatureSetIdentity(**self.config.identities[feature_set])
         if trained != identity:
             raise IdentityError(
-                f"features '{feature_set}' were computed differently than in training; model against these: "
-                f"{trained.differences(identity)}. Extract them the model's way, or pass --any-features if "
+                f"features '{feature_set}' were computed differently from those of the training (training "
+                f"against these): {trained.differences(identity)}. Extract them the model's way, or pass --any-features if "
                 "the difference does not matter."
             )
 

@@ -74,7 +74,7 @@ def draw_pairs(
     they are drawn without replacement; a set with fewer pairs than requested gives each once.
 
     Args:
-        pairs: number of pairs by set; by default the papers' (FACTS § 8), and for other sets ten per image.
+        pairs: number of pairs by set; by default those of Li et al., and for other sets ten per image.
         validation_percent: share of each set's contents for validation; 0 for none.
         default_pairs: number for every set that `pairs` does not name.
     """
