@@ -318,10 +318,14 @@ def test_build_report__a_store_of_another_identity_is_a_note_and_a_reason(
     (shown,) = build_report([folder], tmp_path, store=fitted[1]).runs
     assert shown.frames == ()
     assert any(
-        "no scores of frames for 'tiny': features 'tiny' were computed differently than in training" in note
+        "no scores of frames for 'tiny': features 'tiny' were computed differently from those of the training"
+        in note
         for note in shown.notes
     )
-    assert "features 'tiny' were computed differently than in training" in reasons_of(shown)[names()[0]]
+    assert (
+        "features 'tiny' were computed differently from those of the training"
+        in reasons_of(shown)[names()[0]]
+    )
 
 
 # --- notes
@@ -555,7 +559,7 @@ def test_report_command__refuses_what_is_no_table(run: Run, tmp_path: Path) -> N
     ):
         build_report([], tmp_path, tables=[tmp_path / "huge.json"])
     cell = {"row_group": "", "column_group": "", "measured": 1, "shown": "1", "runs": []}
-    cells = [cell | dict(zip(("row", "column"), place, strict=True)) for place in ("ax", "ay", "bx")]
+    cells = [cell | dict(zip(("row", "column"), cell_name, strict=True)) for cell_name in ("ax", "ay", "bx")]
     header = dict.fromkeys(("label", "paper", "title", "lines"), "")
     (tmp_path / "uneven.json").write_text(json.dumps({"name": "a", "cells": cells, **header}))
     with pytest.raises(DatasetError, match="table 'a' has rows of more or fewer than its 2 columns"):

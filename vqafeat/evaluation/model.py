@@ -205,8 +205,8 @@ class Model:
         if trained != identity:
             raise IdentityError(
                 f"features '{feature_set}' were computed differently from those of the training (training "
-                f"against these): {trained.differences(identity)}. Extract them the model's way, or pass --any-features if "
-                "the difference does not matter."
+                f"against these): {trained.differences(identity)}. Extract them the model's way, or pass "
+                "--any-features if the difference does not matter."
             )
 
     def splits_of(self, splits: Splits) -> tuple[int, ...]:
