@@ -210,7 +210,7 @@ def test_write_features__refuses_rows_that_do_not_fit(store: FeatureStore) -> No
             "tiny", "a.mp4", VideoFeatures(np.ones((1, 5), np.float16), np.zeros(1, np.int32)), "aa"
         )
     for values, frame, message in (
-        (np.ones((2, 6), np.float16), np.zeros(1, np.int32), "shapes \(2, 6\) and \(1,\) are not"),
+        (np.ones((2, 6), np.float16), np.zeros(1, np.int32), r"shapes \(2, 6\) and \(1,\) are not"),
         (np.ones((2, 6)), np.zeros(2, np.int32), "float16 or 32"),
         (np.ones((0, 6), np.float16), np.zeros(0, np.int32), "at least one row"),
     ):
