@@ -1,6 +1,7 @@
 """The floors of the house: data walks one way, and a module imports only from the rows above its own."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def test_decoding_process__starts_without_torch() -> None:
     code = f"import sys, vqafeat.video.worker; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_extraction__starts_without_the_statistics_of_training() -> None:
+    """`scipy.stats` alone costs more than half a second of each start."""
+    code = "import sys, vqafeat.extraction.extract, vqafeat_cli.stores; print('scipy.stats' in sys.modules)"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(COMMAND_LINE.parent)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "False\n"
 
 
 TESTS = Path(__file__).parent

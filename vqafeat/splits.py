@@ -21,6 +21,9 @@ Rounding = Literal["ceil", "int"]
 DEFAULT_RATIO = "60/20/20"
 
 
+PARTS = ("train", "validation", "test")
+
+
 @dataclass(frozen=True)
 class Split:
     """Row indices of the three parts, each in ascending order; the validation part may be empty (80/20)."""

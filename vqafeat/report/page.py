@@ -20,7 +20,8 @@ from vqafeat.metrics import FEW_VIDEOS
 from vqafeat.paper_tables.table import NOTHING
 from vqafeat.report.charts import FrameChart, Scatter, decimals, frame_charts, scatters, training_charts
 from vqafeat.report.content import ALL_SPLITS, Report, ReportRun, ReportVideo
-from vqafeat.training.results import PARTS, MetricsSummary
+from vqafeat.splits import PARTS
+from vqafeat.training.results import MetricsSummary
 
 
 def rendered(report: Report) -> str:

@@ -16,7 +16,7 @@ from vqafeat.io import json_text, write_csv, write_json
 from vqafeat.losses.base import on_label_scale
 from vqafeat.losses.label_scaling import fit_label_scaling
 from vqafeat.remote import map_concurrently
-from vqafeat.splits import Split, SplitRequest, leakage, make_split, shared_contents
+from vqafeat.splits import PARTS, Split, SplitRequest, leakage, make_split, shared_contents
 from vqafeat.store.features import (
     FeatureDataset,
     FeatureReader,
@@ -40,7 +40,7 @@ from vqafeat.training.predictions import (
     with_scores,
     write_predictions,
 )
-from vqafeat.training.results import CONFIG, CURVE, METRICS, PARTS, SPLITS, STATE
+from vqafeat.training.results import CONFIG, CURVE, METRICS, SPLITS, STATE
 from vqafeat.training.run import Run
 from vqafeat.training.run_config import RunConfig, TrainingDataset, software_versions
 from vqafeat.training.trainer import SplitResult, SplitTask, check_parts

@@ -10,10 +10,9 @@ import numpy.typing as npt
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import with_digest
 from vqafeat.errors import ArgumentError, IdentityError
-from vqafeat.splits import Split
+from vqafeat.splits import PARTS, Split
 from vqafeat.store.features import FeatureDataset, FeatureReader, Seconds, load_features
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
-from vqafeat.training.results import PARTS
 
 JOINT = "+"
 _INSIDE = "/"

@@ -22,13 +22,14 @@ from vqafeat.heads import HEADS
 from vqafeat.heads.base import Head, build_head
 from vqafeat.losses.base import MIXINGS
 from vqafeat.registry import install_plugins, pickled_plugins
+from vqafeat.splits import PARTS
 from vqafeat.store.features import FeatureDataset, FeatureReader, SharedFeatures, load_features
 from vqafeat.system import main_module_hidden, process_context
 from vqafeat.training.batching import Batcher, chunks
 from vqafeat.training.config import FitConfig
 from vqafeat.training.frame_sampling import FrameSampler
 from vqafeat.training.loop import TRAINERS, Progress
-from vqafeat.training.results import PARTS, weights_path, write_weights
+from vqafeat.training.results import weights_path, write_weights
 from vqafeat.training.trainer import Checkpoint, EpochRecord, SplitResult, SplitTask, TrainingResult, predict
 
 # on a GPU, where a small recurrence is bound by launches; fixed, since the number moves results by rounding

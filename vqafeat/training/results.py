@@ -21,7 +21,6 @@ from vqafeat.metrics import FEW_VIDEOS, Metrics
 CONFIG, SPLITS, METRICS, CALIBRATION = "config.json", "splits.json", "metrics.json", "calibration.json"
 PREDICTIONS, CURVE, TRAINING_FEATURES = "predictions.csv", "curve.csv", "training-features.safetensors"
 WEIGHTS, STATE = "weights", "state"  # folders
-PARTS = ("train", "validation", "test")
 # what reading a damaged file raises
 _DAMAGE = (ArgumentError, AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 

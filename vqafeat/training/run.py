@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqafeat.errors import ArgumentError, WeightsError
+from vqafeat.splits import PARTS
 from vqafeat.store.types import FeatureSetIdentity
 from vqafeat.training.calibration import Calibrations
 from vqafeat.training.predictions import Prediction, load_calibrations, read_metrics, read_predictions
@@ -14,7 +15,6 @@ from vqafeat.training.results import (
     CALIBRATION,
     CONFIG,
     METRICS,
-    PARTS,
     PREDICTIONS,
     SPLITS,
     STATE,
