@@ -29,8 +29,8 @@ from vqafeat_cli.show import show
 from vqafeat_cli.table import report, table
 from vqafeat_cli.verify import pack, unpack, verify
 
-# OpenMP reads this when torch is imported. Its threads would otherwise spin while they wait: a run takes up to
-# ten times as long if another process uses the cores too, and no less time if none does.
+# OpenMP reads this when torch is imported. Its threads would otherwise spin while they wait: a run takes up
+# to ten times as long if another process uses the cores too, and no less time if none does.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Spellings of version 1 still work, but no help text shows them. They apply to commands that have the new
