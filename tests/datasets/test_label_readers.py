@@ -259,7 +259,7 @@ def test_own__reads_its_four_columns_in_any_order(tmp_path: Path) -> None:
             "video,mos,fps",
             r"has the columns video,mos,fps; a CSV of your own has .* video,mos and, optionally, content",
         ),
-        ("video,MOS", r"has the columns video,MOS; a CSV of your own has"),
+        ("video,MOS", r"has the columns video,MOS \(did you mean 'mos' by 'MOS'\?\); a CSV of your own has"),
         ("video;mos", r"has the columns video;mos; .*separated by commas"),
         ("video,content", r"has the columns video,content; a CSV of your own"),
     ],

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -244,12 +245,20 @@ def _cell_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
+OWN_COLUMNS = ("video", "mos", "content", "split")
+
+
 def read_own(path: Path, _options: NoOptions) -> LabelRows:
     """Return the rows of a user's CSV with the columns video,mos[,content,split]."""
     header = _lines(path, ",")[0][1]
     if set(header) - {"content", "split"} != {"video", "mos"}:
+        unknown = next((name for name in header if name not in OWN_COLUMNS), "")
+        near = get_close_matches(unknown.lower(), OWN_COLUMNS, n=1)
+        hint = f" (did you mean '{near[0]}' by '{unknown}'?)" if near else ""
         allowed = "a CSV of your own has the columns video,mos and, optionally, content and split"
-        raise DatasetError(f"'{path}' has the columns {','.join(header)}; {allowed}, separated by commas.")
+        raise DatasetError(
+            f"'{path}' has the columns {','.join(header)}{hint}; {allowed}, separated by commas."
+        )
     content, split = ((name,) if name in header else () for name in ("content", "split"))
     options = TableOptions(video=("video",), mos=("mos",), content=content, split_column=split)
     return _read_label_table(path, options)
