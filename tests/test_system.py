@@ -94,7 +94,7 @@ def test_provide_cache_folders__without_a_home_folder(
     for name in ("XDG_CACHE_HOME", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, "")  # restored at the end of the test
         monkeypatch.delenv(name)
-    monkeypatch.setattr(system.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     provide_cache_folders()
     assert "XDG_CACHE_HOME" not in os.environ, "a home folder is there"
     monkeypatch.setenv("HOME", str(tmp_path / "none"))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -103,7 +102,7 @@ def enter(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise ClusterError(
-            f"machine '{socket.gethostname()}' of the cluster cannot enter '{folder}' ({error.strerror}); "
+            f"machine '{os.uname().nodename}' of the cluster cannot enter '{folder}' ({error.strerror}); "
             "all machines have to share the file system of videos, stores, weights and runs."
         ) from error
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
@@ -60,6 +59,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     Raises:
         DatasetError: the file cannot be read, or is no TOML.
     """
+    import tomllib
+
     try:
         return tomllib.loads(read_text_limited(path))
     except OSError as error:

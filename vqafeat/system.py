@@ -1,19 +1,18 @@
 """Memory, devices and processes; torch is imported only for a device, since decoding processes do without."""
 
-import multiprocessing
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqafeat.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
     import torch
 
 _MEMINFO = Path("/proc/meminfo")
@@ -71,6 +70,8 @@ def provide_cache_folders() -> None:
         has_home = False
     if has_home:
         return
+    import tempfile
+
     folder = Path(tempfile.gettempdir()) / f"vqafeat-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -84,6 +85,8 @@ def anonymous_file(size: int, name: str) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
@@ -105,12 +108,14 @@ def device_named(name: str | None) -> "torch.device":
     return device
 
 
-def process_context(preloaded: Sequence[str]) -> BaseContext:
+def process_context(preloaded: Sequence[str]) -> "BaseContext":
     """Return a context that never forks this process: a fork after PyTorch's threads were used can hang.
 
     Args:
         preloaded: modules that the fork server imports once, for all new processes.
     """
+    import multiprocessing
+
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
