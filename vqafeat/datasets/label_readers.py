@@ -253,7 +253,7 @@ def read_own(path: Path, _options: NoOptions) -> LabelRows:
     header = _lines(path, ",")[0][1]
     if set(header) - {"content", "split"} != {"video", "mos"}:
         unknown = next((name for name in header if name not in OWN_COLUMNS), "")
-        near = get_close_matches(unknown.lower(), OWN_COLUMNS, n=1)
+        near = get_close_matches(unknown.lower(), OWN_COLUMNS, n=1, cutoff=0.75)
         hint = f" (did you mean '{near[0]}' by '{unknown}'?)" if near else ""
         allowed = "a CSV of your own has the columns video,mos and, optionally, content and split"
         raise DatasetError(
