@@ -17,9 +17,11 @@ from vqafeat.extraction.batching import (
     FeatureBuffer,
     FrameBatcher,
     FrameCollector,
+    InputMemories,
     Rows,
     SpillBuffer,
 )
+from vqafeat.video.rgb import Frames
 
 
 class Recording:
@@ -29,23 +31,23 @@ class Recording:
         self.given: list[list[int]] = []
         self.room = room
         self.backbone = type("", (), {"name": "recording", "clips": clips})
+        self.device = torch.device("cpu")
 
-    def frame_rows(self, frames: Tensor) -> Rows:
+    def inputs(self, frames: Frames) -> list[Tensor]:
+        return [frames.rgb()]
+
+    def rows(self, parts: list[Tensor]) -> Rows:
+        (frames,) = parts
         if len(frames) > self.room:
             raise torch.OutOfMemoryError("no room")
         self.given.append(frames[:, 0, 0, 0].tolist())
-        return {"a": frames[:, 0, 0, :1].float()}
-
-    def clip_rows(self, frames: Tensor) -> Rows:
-        assert self.backbone.clips is not None
-        rows = self.frame_rows(frames)["a"]
-        return {"a": rows.view(self.backbone.clips.steps, -1)}
+        rows = frames[:, 0, 0, :1].float()
+        return {"a": rows if self.backbone.clips is None else rows.view(self.backbone.clips.steps, -1)}
 
 
-def frames_of(first: int, count: int, side: int = 4) -> Tensor:
-    return (
-        torch.arange(first, first + count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 3, side, side)
-    )
+def frames_of(first: int, count: int, side: int = 4) -> Frames:
+    samples = torch.arange(first, first + count).remainder(256).to(torch.uint8).view(-1, 1, 1, 1)
+    return Frames(samples.expand(count, 3, side, side))
 
 
 def as_network(network: Recording) -> Network:
@@ -71,7 +73,8 @@ def test_frame_batcher__shares_batches_and_gives_each_video_its_rows() -> None:
     batcher.flush((4, 4))
     batcher.flush((6, 6))
     batcher.flush((8, 8))
-    assert network.given[2:] == [[105] * 4, [200, 201, 201, 201]]
+    # what an earlier batch left, or zeros, fills a batch up
+    assert network.given[2:] == [[105, 102, 103, 104], [200, 201, 0, 0]]
     assert (rows_of(two), rows_of(other), two.waiting, other.waiting) == (
         [*range(100, 106)],
         [200, 201],
@@ -114,14 +117,7 @@ def test_frame_collector__passes_the_selected_frames_alone(pieces: tuple[int, ..
     collector = FrameCollector(batcher, buffer, [0, 7, 8, 255, 299])
     first = 0
     for count in pieces:
-        collector.push(
-            first,
-            torch.arange(first, first + count)
-            .remainder(256)
-            .to(torch.uint8)
-            .view(-1, 1, 1, 1)
-            .expand(-1, 3, 4, 4),
-        )
+        collector.push(first, frames_of(first, count))
         first += count
     collector.finish(300)
     assert buffer.frames == [0, 7, 8, 255, 299]
@@ -152,7 +148,7 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
 ) -> None:
     network = Recording(clips=rule)
     buffer = FeatureBuffer(A)
-    collector = ClipBatcher(as_network(network), buffer)
+    collector = ClipBatcher(as_network(network), buffer, InputMemories(as_network(network)))
     for first in range(0, total, chunk):
         collector.push(first, frames_of(first, min(chunk, total - first)))
     collector.finish(total)
@@ -164,7 +160,8 @@ def test_clip_batcher__blocks_of_a_stream_equal_those_of_the_whole_video(
 
 def test_clip_batcher__a_clip_that_does_not_fit_fails_the_video() -> None:
     buffer = FeatureBuffer(A)
-    collector = ClipBatcher(as_network(Recording(room=3, clips=ClipRule(8, 4, 4))), buffer)
+    network = as_network(Recording(room=3, clips=ClipRule(8, 4, 4)))
+    collector = ClipBatcher(network, buffer, InputMemories(network))
     collector.push(0, frames_of(0, 5))
     collector.finish(5)
     assert "ran out of memory on a clip of 4 frames of 4x4" in str(buffer.error)

@@ -14,10 +14,10 @@ from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import VideoError
 from vqafeat.extraction.memory_budget import (
     MemoryBudget,
-    activation_bytes,
+    activations,
+    footprint,
     free_on,
     held_bytes,
-    step_bytes,
     used_bytes,
 )
 from vqafeat.extraction.pipeline import Resources
@@ -32,17 +32,17 @@ def network_of(name: str, dtype: str = "float16") -> Network:
     )[0]
 
 
-def test_activation_bytes__is_dominated_by_the_first_block() -> None:
+def test_activations__is_dominated_by_the_first_block() -> None:
     # ResNet-18 at 224: the stem's map before and after its norm; then conv1's input, its output and the
     # shortcut, at half the size
     stem = 64 * 112 * 112 * 4
-    assert activation_bytes(network_of("resnet18"), 224, 224) == pytest.approx(2 * stem, rel=0.15)
-    assert activation_bytes(network_of("resnet18"), 448, 448) == pytest.approx(8 * stem, rel=0.15)
+    assert activations(network_of("resnet18"), 224, 224).nbytes == pytest.approx(2 * stem, rel=0.15)
+    assert activations(network_of("resnet18"), 448, 448).nbytes == pytest.approx(8 * stem, rel=0.15)
 
 
-def test_activation_bytes__keeps_no_network_alive() -> None:
+def test_activations__keeps_no_network_alive() -> None:
     network = network_of("resnet18")
-    assert activation_bytes(network, 64, 64) == activation_bytes(network, 64, 64) > 0
+    assert activations(network, 64, 64) == activations(network, 64, 64)
     alive = weakref.ref(network)
     del network
     gc.collect()
@@ -52,7 +52,7 @@ def test_activation_bytes__keeps_no_network_alive() -> None:
 def test_held_bytes__of_clips_are_a_block_of_frames() -> None:
     assert held_bytes(network_of("resnet18"), 100, 200) == 0
     assert held_bytes(network_of("slowfast-fast"), 100, 200) == 64 * 3 * 100 * 200
-    assert step_bytes(network_of("slowfast-fast"), 100, 200) > 32 * 3 * 100 * 200 * 4
+    assert footprint(network_of("slowfast-fast"), 100, 200).nbytes > 32 * 3 * 100 * 200 * 4
 
 
 def test_used_bytes__and_free_on_are_plausible() -> None:
@@ -80,7 +80,7 @@ def test_extract_video__refuses_beyond_the_budget_with_the_amount_needed(tmp_pat
 
 def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> None:
     network = network_of("resnet18")
-    budget = MemoryBudget(used_bytes() + 10 * step_bytes(network, 240, 320), CPU, workers=0)
+    budget = MemoryBudget(used_bytes() + 10 * footprint(network, 240, 320).nbytes, CPU, workers=0)
     assert 8 <= budget.batch(network, 240, 320, None) <= 10
     assert budget.batch(network, 240, 320, 3) == 3
     assert budget.batch(network, 4000, 4000, None) == 1

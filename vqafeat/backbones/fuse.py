@@ -37,6 +37,9 @@ _IN_PLACE: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 _PACKED_SIZES = 2  # a network under two views sees two sizes in turn
+# of the time apart: clearly above 1, so that the noise of a measurement does not decide
+_SLOWEST_FUSED = 1.25
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
 class SamePad(nn.Module):
@@ -80,6 +83,26 @@ def fused(network: nn.Module) -> nn.Module:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced.eval().requires_grad_(False)
+
+
+def fold_shortcut_bias(network: nn.Module) -> None:
+    """Move the bias of each summand that a fused step computed, and only one step reads, to that step.
+
+    Without it, cuDNN's convolution of the summand passes over its result once more.
+    """
+    if not isinstance(network, fx.GraphModule):
+        return
+    for node in network.graph.nodes:
+        step = _module_of(network, node)
+        summand = cast(fx.Node, node.args[1]) if len(node.args) == 2 else None
+        if not isinstance(step, FusedConvolution) or summand is None or len(summand.users) > 1:
+            continue
+        shortcut = _module_of(network, summand)
+        if isinstance(shortcut, FusedConvolution) and shortcut.activation == "none":
+            own, moved = step.convolution.bias, shortcut.convolution.bias
+            if own is not None and moved is not None:
+                own.data += moved.data
+                shortcut.convolution.bias = None
 
 
 class _Tracer(fx.Tracer):
@@ -176,6 +199,7 @@ class FusedConvolution(nn.Module):
         same_pad: pads the input; the convolution itself then pads nothing.
 
     Attributes:
+        activation: what is applied to the sum.
         in_place: whether the result may overwrite the summand.
     """
 
@@ -185,11 +209,12 @@ class FusedConvolution(nn.Module):
         super().__init__()
         if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
             raise ValueError(f"{convolution} cannot be fused: padding has to be zeros of a stated width")
-        self.convolution, self._activation, self._same_pad = convolution, activation, same_pad
+        self.convolution, self.activation, self._same_pad = convolution, activation, same_pad
         self.in_place = False
         self._padding = list(convolution.padding)
         self._rest = (list(convolution.stride), list(convolution.dilation), convolution.groups)
         self._packed: OrderedDict[tuple[Any, ...], tuple[Tensor, list[int]]] = OrderedDict()
+        self._fused_by_size: dict[tuple[Any, ...], bool] = {}
 
     def forward(self, x: Tensor, summand: Tensor | None = None) -> Tensor:
         """Return (batch, channel, …) of the same."""
@@ -199,12 +224,20 @@ class FusedConvolution(nn.Module):
             return self._by_onednn(x, summand)
         if self._same_pad is not None:
             x = self._same_pad(x)
-        if alike and x.device.type == "cuda" and self._activation == "relu":
+        if (
+            alike
+            and x.device.type == "cuda"
+            and self.activation == "relu"
+            and self._is_faster_fused(x, summand)
+        ):
             return self._by_cudnn(x, summand)
+        return self._apart(x, summand, alike)
+
+    def _apart(self, x: Tensor, summand: Tensor | None, alike: bool = True) -> Tensor:
         total = self.convolution(x)
         if summand is not None:
             total = total.add_(summand) if alike else total + summand
-        return cast(Tensor, total if self._activation == "none" else _IN_PLACE[self._activation](total))
+        return cast(Tensor, total if self.activation == "none" else _IN_PLACE[self.activation](total))
 
     def _zeros(self, x: Tensor) -> list[int]:
         if self._same_pad is None:
@@ -224,14 +257,14 @@ class FusedConvolution(nn.Module):
         common: tuple[Any, ...] = (weight, self.convolution.bias, padding, *self._rest)
         kernel = torch.ops.mkldnn._convolution_pointwise
         if summand is None:
-            return cast(Tensor, kernel(x, *common, *_ONEDNN_ACTIVATIONS[self._activation]))
-        common = (*common, "add", 1.0, "relu" if self._activation == "relu" else None, [], None)
+            return cast(Tensor, kernel(x, *common, *_ONEDNN_ACTIVATIONS[self.activation]))
+        common = (*common, "add", 1.0, "relu" if self.activation == "relu" else None, [], None)
         if self.in_place:
             total = torch.ops.mkldnn._convolution_pointwise_.binary(summand, x, *common)
         else:
             total = kernel.binary(x, summand, *common)
         # after a sum the kernel has only ReLU
-        return cast(Tensor, _IN_PLACE["relu6"](total) if self._activation == "relu6" else total)
+        return cast(Tensor, _IN_PLACE["relu6"](total) if self.activation == "relu6" else total)
 
     def _packed_for(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """Return the weights in oneDNN's order for inputs of this size, and the padding at each end.
@@ -259,3 +292,39 @@ class FusedConvolution(nn.Module):
         if summand is None:
             return torch.cudnn_convolution_relu(x, weight, self.convolution.bias, *rest)
         return torch.cudnn_convolution_add_relu(x, weight, summand, 1.0, self.convolution.bias, *rest)
+
+    def _is_faster_fused(self, x: Tensor, summand: Tensor | None) -> bool:
+        """Return whether cuDNN has a right fused step for inputs of this size that is not slower."""
+        key = (tuple(x.shape), x.dtype)
+        if key not in self._fused_by_size:
+            self._fused_by_size[key] = self._try_fused(x, summand)
+        return self._fused_by_size[key]
+
+    def _try_fused(self, x: Tensor, summand: Tensor | None) -> bool:
+        expected = self._apart(x, summand)
+        try:
+            result = self._by_cudnn(x, summand)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return False  # cuDNN has no engine, or no workspace, for this step
+        first, other = result[:1].float(), expected[:1].float()
+        allowed = _TOLERANCES[x.dtype] * float(other.abs().max())
+        if not float((first - other).abs().max()) <= allowed:
+            return False
+        fused_ms = milliseconds(partial(self._by_cudnn, x, summand))
+        apart_ms = milliseconds(partial(self._apart, x, summand))
+        return fused_ms <= _SLOWEST_FUSED * apart_ms
+
+
+def milliseconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """Return the shortest time of a run on the GPU."""
+    times = list[float]()
+    for _ in range(repeats):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return min(times)

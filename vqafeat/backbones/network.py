@@ -1,6 +1,7 @@
 """Networks on a device: 8-bit frames in, pooled rows out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -8,9 +9,14 @@ from torch import Tensor, nn
 
 from vqafeat.backbones.base import Backbone, gap_gsp
 from vqafeat.backbones.feature_set import PRECISIONS, FeatureExtractor
-from vqafeat.backbones.fuse import fused
+from vqafeat.backbones.fuse import fold_shortcut_bias, fused
 from vqafeat.backbones.views import FRAME_RULES, VIEWS
 from vqafeat.errors import ArgumentError
+from vqafeat.video.frame_layout import FrameLayout
+from vqafeat.video.rgb import Frames, to_rgb
+
+_POOL_TOLERANCE = 1e-5
+_RUNS_BEFORE_GRAPH = 2  # in which cuDNN and the fused steps choose their kernels
 
 
 class Network:
@@ -35,31 +41,56 @@ class Network:
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[first.precision])
         self._format = torch.channels_last_3d if self.backbone.clips else torch.channels_last
         self._module: nn.Module = fused(self.plain_module).to(device=device, dtype=self.dtype)
+        if device.type == "cuda":
+            fold_shortcut_bias(self._module)
+            self._module.to(memory_format=self._format)
         self._mean = torch.tensor(first.variant.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(first.variant.std, device=device).view(3, 1, 1)
+        self._normalised: Callable[..., Tensor] = _normalised
+        self._pooled: Callable[[Tensor], Tensor] = gap_gsp
+        # fp32 keeps the plain path, so that its rows are those of every other machine
+        if device.type == "cuda" and self.precision != "fp32" and find_spec("triton") is not None:
+            self.use_kernels()
 
-    @torch.inference_mode()
+    def use_kernels(self) -> None:
+        """Normalise whole frames, and pool, by Triton kernels once these have been seen to be right."""
+        from vqafeat.backbones.kernels import CheckedKernel, pool, prepare
+
+        self._normalised = CheckedKernel(prepare, _normalised, 0.0)
+        self._pooled = CheckedKernel(pool, gap_gsp, _POOL_TOLERANCE)
+
     def frame_rows(self, frames: Tensor) -> dict[str, Tensor]:
         """Return (frame, channel) float32 rows by feature set for (frame, 3, height, width) uint8 frames."""
-        parts = [self._module(part) for part in self._inputs(frames)]
-        return self._rows([{tap: gap_gsp(maps) for tap, maps in part.items()} for part in parts])
+        return self.rows(self.inputs(Frames(frames)))
 
-    @torch.inference_mode()
     def clip_rows(self, frames: Tensor) -> dict[str, Tensor]:
         """Return (step, channel) float32 rows by feature set for a clip, (input, 3, height, width) uint8."""
-        assert self.backbone.clips is not None
-        steps = self.backbone.clips.steps
-        pooled = []
-        for part in self._inputs(frames):
-            maps = self._module(part.movedim(0, 1).unsqueeze(0).contiguous(memory_format=self._format))
-            pooled.append({tap: gap_gsp(_by_step(values, steps)) for tap, values in maps.items()})
-        return self._rows(pooled)
+        return self.rows(self.inputs(Frames(frames)))
 
-    def _inputs(self, frames: Tensor) -> list[Tensor]:
-        """Return the view's parts of frames, RGB in [0, 1] normalised by mean and deviation."""
-        scaled = frames.contiguous(memory_format=torch.channels_last).float().div_(255)
-        parts = ((part - self._mean) / self._std for part in self.view.parts(scaled))
-        return [part.to(self.dtype).contiguous(memory_format=torch.channels_last) for part in parts]
+    @torch.inference_mode()
+    def inputs(self, frames: Frames) -> list[Tensor]:
+        """Return the view's parts of frames, (frame, 3, height, width), normalised by mean and deviation."""
+        layout = frames.layout
+        if layout is not None and layout.is_upright_planes and self.view.is_whole:
+            return [self._normalised(frames.data, layout, self._mean, self._std, self.dtype)]
+        return [
+            _scaled(part, self._mean, self._std, self.dtype)
+            for part in self.view.parts(_unit_interval(frames.rgb()))
+        ]
+
+    @torch.inference_mode()
+    def rows(self, parts: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return (frame, channel) float32 rows by feature set for `inputs`, or (step, channel) for a clip."""
+        clips = self.backbone.clips
+        pooled = []
+        for part in parts:
+            if clips is None:
+                maps = self._module(part)
+            else:
+                maps = self._module(part.movedim(0, 1).unsqueeze(0).contiguous(memory_format=self._format))
+                maps = {tap: _by_step(values, clips.steps) for tap, values in maps.items()}
+            pooled.append({tap: self._pooled(values) for tap, values in maps.items()})
+        return self._rows(pooled)
 
     def _rows(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         mean = parts[0]
@@ -67,6 +98,69 @@ class Network:
             mean = {tap: torch.stack([part[tap] for part in parts]).mean(0) for tap in self._taps}
         taps = {item.feature_set: item.variant.taps for item in self.extractors}
         return {name: torch.cat([mean[tap] for tap in kept], 1) for name, kept in taps.items()}
+
+
+class InputMemory:
+    """Memory for the inputs of a batch of one size; on a GPU, later runs replay a CUDA graph of the network.
+
+    A replay costs the host one launch instead of a few hundred.
+    """
+
+    def __init__(self, network: Network, frames: int) -> None:
+        self._network, self._frames = network, frames
+        self._parts: list[Tensor] = []
+        self._runs = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._static_rows: dict[str, Tensor] = {}
+
+    @torch.inference_mode()
+    def put(self, start: int, frames: Frames) -> None:
+        """Prepare frames as inputs from position `start` on."""
+        parts = self._network.inputs(frames)
+        if not self._parts:
+            self._parts = [_channels_last_zeros(self._frames, part) for part in parts]
+        for memory, part in zip(self._parts, parts, strict=True):
+            memory[start : start + len(part)] = part
+
+    @torch.inference_mode()
+    def rows(self) -> dict[str, Tensor]:
+        """Return the rows of all positions; those that were not put have rows of no meaning."""
+        if self._runs == _RUNS_BEFORE_GRAPH and self._network.device.type == "cuda":
+            self._capture()
+        self._runs += 1
+        if self._graph is None:
+            return self._network.rows(self._parts)
+        self._graph.replay()
+        return {name: values.clone() for name, values in self._static_rows.items()}
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # other threads copy rows from the device meanwhile
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._static_rows = self._network.rows(self._parts)
+        except RuntimeError:  # without a graph, the network runs as before
+            return
+        self._graph = graph
+
+
+def _channels_last_zeros(frames: int, like: Tensor) -> Tensor:
+    shape = (frames, *like.shape[1:])
+    memory = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+    return memory.zero_()
+
+
+def _unit_interval(rgb: Tensor) -> Tensor:
+    return rgb.contiguous(memory_format=torch.channels_last).float().div_(255)
+
+
+def _scaled(part: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+    return ((part - mean) / std).to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _normalised(planes: Tensor, layout: FrameLayout, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (frame, 3, height, width) normalised RGB, channels last, of (frame, layout.nbytes) planes."""
+    return _scaled(_unit_interval(to_rgb(planes, layout)), mean, std, dtype)
 
 
 def _by_step(maps: Tensor, steps: int) -> Tensor:

@@ -23,11 +23,13 @@ class View:
             all frames; its rows for the parts are averaged.
         size: (height, width) of a frame → that of a part.
         described: for the identity.
+        is_whole: whether the only part is the frame itself.
     """
 
     parts: "Callable[[Tensor], list[Tensor]]"
     size: Callable[[int, int], tuple[int, int]]
     described: str
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _uniform128(frames: int) -> list[int]:
 
 _CROPS_WORDS = f"{CROPS} crops of {CROP_SIDE}x{CROP_SIDE} (a shorter side whole)"
 VIEWS = {
-    "full": View(lambda frames: [frames], lambda height, width: (height, width), "full"),
+    "full": View(lambda frames: [frames], lambda height, width: (height, width), "full", is_whole=True),
     "short540": View(_short, _short_size, f"resized to a short side of {SHORT_SIDE}, bilinear, antialiased"),
     "crops768": View(_crops, _crop_size, f"{_CROPS_WORDS} at places drawn by frame size, averaged"),
 }

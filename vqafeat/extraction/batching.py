@@ -2,11 +2,10 @@
 
 import tempfile
 import weakref
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +13,16 @@ import torch
 from torch import Tensor
 
 from vqafeat.backbones.base import ClipRule
-from vqafeat.backbones.network import Network
+from vqafeat.backbones.network import InputMemory, Network
 from vqafeat.errors import VideoError
+from vqafeat.video.rgb import Frames, joined
 
 HELD_BYTES = 64 << 20
 FETCHED_ROWS = 2048
+SIZES_KEPT = 4  # frame sizes whose memory, and CUDA graph, is kept
 Rows = dict[str, Tensor]
 Size = tuple[int, int]
+Result = TypeVar("Result")
 
 
 class SpillBuffer:
@@ -91,10 +93,40 @@ class FeatureBuffer:
         return {name: buffer.array() for name, buffer in self._buffers.items()}
 
 
+class InputMemories:
+    """Memory for the batches of a network, for the sizes that were used last."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._by_size: OrderedDict[tuple[Size, int], InputMemory] = OrderedDict()
+
+    def of(self, size: Size, frames: int) -> InputMemory:
+        """Return the memory for a number of frames of a (height, width)."""
+        memory = self._by_size.setdefault((size, frames), InputMemory(self._network, frames))
+        self._by_size.move_to_end((size, frames))
+        while len(self._by_size) > SIZES_KEPT:
+            self._by_size.popitem(last=False)
+        return memory
+
+    def clear(self) -> None:
+        """Give all memory back."""
+        self._by_size.clear()
+
+
+def unless_out_of_memory(compute: Callable[[], Result]) -> Result | None:
+    """Return the result, or None where the device had not enough memory for it."""
+    try:
+        return compute()
+    except torch.OutOfMemoryError:
+        pass  # the traceback holds tensors until the handler ends
+    torch.cuda.empty_cache()
+    return None
+
+
 class FrameBatcher:
     """Runs frames of equal size, of one or more videos, through a network together.
 
-    A batch is filled up with copies of its last frame, so that the rows of a frame do not depend on how many
+    All batches of a size have equally many frames, so that the rows of a frame do not depend on how many
     came with it. At a size of one, every frame is computed alone.
 
     Args:
@@ -102,18 +134,18 @@ class FrameBatcher:
     """
 
     def __init__(self, network: Network, size_for: Callable[[int, int], int]) -> None:
-        self.network, self._size_for = network, size_for
+        self.network, self._size_for, self.memories = network, size_for, InputMemories(network)
         self._sizes: dict[Size, int] = {}
-        self._pending: defaultdict[Size, list[tuple[FeatureBuffer, Tensor]]] = defaultdict(list)
+        self._pending: defaultdict[Size, deque[tuple[FeatureBuffer, Frames]]] = defaultdict(deque)
 
-    def add(self, buffer: FeatureBuffer, frames: Tensor) -> None:
+    def add(self, buffer: FeatureBuffer, frames: Frames) -> None:
         """Add frames whose rows go to `buffer`, and run the batches that are full."""
-        size = (frames.shape[2], frames.shape[3])
+        size = frames.size
         if size not in self._sizes:
             self._sizes[size] = self._size_for(*size)
-        self._pending[size].extend((buffer, frame) for frame in frames)
+        self._pending[size].append((buffer, frames))
         buffer.waiting += len(frames)
-        while len(self._pending[size]) >= self._sizes[size]:
+        while sum(len(piece) for _, piece in self._pending[size]) >= self._sizes[size]:
             self._run_next(size)
 
     def flush(self, size: Size) -> None:
@@ -123,26 +155,46 @@ class FrameBatcher:
 
     def _run_next(self, size: Size) -> None:
         whole, pending = self._sizes[size], self._pending[size]
-        batch = pending[:whole]
-        frames = [frame for _, frame in batch]
-        try:
-            rows = self.network.frame_rows(torch.stack(frames + frames[-1:] * (whole - len(frames))))
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+        batch = _first_frames(pending, whole)
+        rows = unless_out_of_memory(lambda: self._rows(size, batch))
+        if rows is None:
+            self.memories.clear()
             if whole > 1:
                 self._sizes[size] = whole // 2
+                pending.extendleft(reversed(batch))
                 return
             batch[0][0].error = _out_of_memory(self.network, f"a single frame of {size[1]}x{size[0]}")
-            rows = None
-        del pending[: len(batch)]
         start = 0
-        for _, group in groupby(batch, key=lambda item: id(item[0])):
-            run = list(group)
-            buffer, end = run[0][0], start + len(run)
-            buffer.waiting -= len(run)
+        for buffer, frames in batch:
+            end = start + len(frames)
+            buffer.waiting -= len(frames)
             if rows is not None:
                 buffer.add({name: values[start:end] for name, values in rows.items()})
             start = end
+
+    def _rows(self, size: Size, batch: list[tuple[FeatureBuffer, Frames]]) -> Rows:
+        if self._sizes[size] == 1:
+            return self.network.rows(self.network.inputs(batch[0][1]))
+        memory, start = self.memories.of(size, self._sizes[size]), 0
+        for _, frames in batch:
+            memory.put(start, frames)
+            start += len(frames)
+        return memory.rows()
+
+
+def _first_frames(
+    pending: deque[tuple[FeatureBuffer, Frames]], count: int
+) -> list[tuple[FeatureBuffer, Frames]]:
+    """Remove the first `count` frames, or all if there are fewer, and return them by video."""
+    batch = []
+    while pending and count:
+        buffer, frames = pending.popleft()
+        if len(frames) > count:
+            pending.appendleft((buffer, frames[count:]))
+            frames = frames[:count]
+        batch.append((buffer, frames))
+        count -= len(frames)
+    return batch
 
 
 def _out_of_memory(network: Network, what: str) -> VideoError:
@@ -157,8 +209,8 @@ class FrameCollector:
         self._buffer, self._batcher = buffer, batcher
         self._selected = None if frame_indices is None else set(frame_indices)
 
-    def push(self, first: int, frames: Tensor) -> None:
-        """Take the next (frame, 3, height, width) uint8 frames, from the one with index `first`."""
+    def push(self, first: int, frames: Frames) -> None:
+        """Take the next frames, from the one with index `first`."""
         indices = range(first, first + len(frames))
         seen = [index for index in indices if self._selected is None or index in self._selected]
         if seen:
@@ -171,21 +223,25 @@ class FrameCollector:
 
 
 class ClipBatcher:
-    """Cuts a video into the blocks that a temporal network sees; it holds at most one block of frames."""
+    """Cuts a video into the blocks that a temporal network sees; it holds at most one block of frames.
 
-    def __init__(self, network: Network, buffer: FeatureBuffer) -> None:
+    Args:
+        memories: of the network, shared by all videos.
+    """
+
+    def __init__(self, network: Network, buffer: FeatureBuffer, memories: InputMemories) -> None:
         assert network.backbone.clips is not None
-        self._buffer, self._network = buffer, network
+        self._buffer, self._network, self._memories = buffer, network, memories
         self._rule: ClipRule = network.backbone.clips
-        self._held: deque[Tensor] = deque(maxlen=self._rule.window)
+        self._held: deque[Frames] = deque(maxlen=self._rule.window)
         self._count = 0
 
-    def push(self, first: int, frames: Tensor) -> None:
+    def push(self, first: int, frames: Frames) -> None:
         """Take the next frames, and run each block once it is known not to be the last."""
-        for frame in frames:
+        for row in range(len(frames)):
             if self._count and self._count % self._rule.window == 0:
                 self._run(self._count - self._rule.window, already_covered=0)
-            self._held.append(frame)
+            self._held.append(frames[row : row + 1])
             self._count += 1
 
     def finish(self, total: int) -> None:
@@ -195,15 +251,22 @@ class ClipBatcher:
 
     def _run(self, first: int, already_covered: int) -> None:
         length = len(self._held)
-        frames = torch.stack([self._held[position] for position in self._rule.input_indices(length)])
-        try:
-            rows = self._network.clip_rows(frames)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            what = f"a clip of {len(frames)} frames of {frames.shape[3]}x{frames.shape[2]}"
+        frames = joined([self._held[position] for position in self._rule.input_indices(length)])
+        rows = unless_out_of_memory(lambda: self._rows(frames))
+        if rows is None:
+            self._memories.clear()
+            height, width = frames.size
+            what = f"a clip of {len(frames)} frames of {width}x{height}"
             self._buffer.error = _out_of_memory(self._network, what)
             return
         kept = self._rule.rows(first, length, already_covered)
         steps = [step for step, _ in kept]
         self._buffer.add({name: values[steps] for name, values in rows.items()})
         self._buffer.frames.extend(frame for _, frame in kept)
+
+    def _rows(self, frames: Frames) -> Rows:
+        if self._network.device.type == "cpu":
+            return self._network.rows(self._network.inputs(frames))
+        memory = self._memories.of(frames.size, len(frames))
+        memory.put(0, frames)
+        return memory.rows()

@@ -4,6 +4,7 @@ import math
 import resource
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from vqafeat.system import free_bytes
 LARGEST_BATCH = 64
 WORKER_BYTES = 100 << 20  # an interpreter with FFmpeg's libraries, and three chunks of frames
 SCRATCH = 1.25  # of oneDNN and cuDNN, over the feature maps
+MOST_ELEMENTS = (1 << 31) - 1  # of one tensor: kernels of cuDNN and of PyTorch index it in 32 bits
+DECODER_BYTES = 600 << 20  # of the GPU, for the context of a process that decodes on it
 GIB = 1 << 30
 
 
@@ -39,19 +42,24 @@ class MemoryBudget:
     Args:
         total: bytes of the device; None for four fifths of what is free there.
         workers: decoding processes, whose frames count if the device is the processor.
+        hardware_decoder: whether they decode on the device.
     """
 
-    def __init__(self, total: int | None, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, total: int | None, device: torch.device, workers: int, hardware_decoder: bool = False
+    ) -> None:
         used = used_bytes() if device.type == "cpu" else 0
         self.total = total if total is not None else used + free_on(device) * 4 // 5
-        self._step_bytes = cache(step_bytes)  # measured once for each network and size
-        self._left = self.total - used - (workers * WORKER_BYTES if device.type == "cpu" else 0)
+        self._videos = max(1, workers)  # at a time
+        self._footprint = cache(footprint)  # measured once for each network and size
+        of_worker = WORKER_BYTES if device.type == "cpu" else DECODER_BYTES if hardware_decoder else 0
+        self._left = self.total - used - workers * of_worker
 
     def check(self, networks: Sequence[Network], height: int, width: int, path: object) -> None:
         """Refuse a video of which not even one frame or clip fits, and name the amount that is enough."""
-        held = sum(held_bytes(network, height, width) for network in networks)
-        largest = max(networks, key=lambda network: self._step_bytes(network, height, width))
-        need = held + self._step_bytes(largest, height, width)
+        held = self._videos * sum(held_bytes(network, height, width) for network in networks)
+        largest = max(networks, key=lambda network: self._footprint(network, height, width).nbytes)
+        need = held + self._footprint(largest, height, width).nbytes
         if need > self._left:
             least, allowed = (self.total - self._left + need) / GIB, self.total / GIB
             needs = f"'{path}' of {width}x{height} needs about {least:.1f} GiB with '{largest.backbone.name}'"
@@ -60,8 +68,8 @@ class MemoryBudget:
 
     def batch(self, network: Network, height: int, width: int, most: int | None) -> int:
         """Return how many frames fit through a network together, and at most `most`."""
-        step = max(1, self._step_bytes(network, height, width))
-        return max(1, min(most or LARGEST_BATCH, self._left // step))
+        one = self._footprint(network, height, width)
+        return max(1, min(most or LARGEST_BATCH, self._left // one.nbytes, MOST_ELEMENTS // one.elements))
 
 
 def held_bytes(network: Network, height: int, width: int) -> int:
@@ -69,16 +77,30 @@ def held_bytes(network: Network, height: int, width: int) -> int:
     return network.backbone.clips.window * 3 * height * width if network.backbone.clips else 0
 
 
-def step_bytes(network: Network, height: int, width: int) -> int:
-    """Return the bytes that one frame or clip takes: inputs, feature maps and the library's scratch space."""
+@dataclass(frozen=True)
+class Footprint:
+    """What one frame or clip takes.
+
+    Attributes:
+        nbytes: inputs, feature maps, their pooling and the library's scratch space.
+        elements: of the largest tensor.
+    """
+
+    nbytes: int
+    elements: int
+
+
+def footprint(network: Network, height: int, width: int) -> Footprint:
+    """Return what one frame or clip of this size takes."""
     frames = network.backbone.clips.inputs if network.backbone.clips else 1
     part_height, part_width = network.view.size(height, width)
     inputs = frames * 3 * (2 * 4 * height * width + 2 * 4 * part_height * part_width)
-    return inputs + int(SCRATCH * activation_bytes(network, part_height, part_width))
+    maps = activations(network, part_height, part_width)
+    return Footprint(inputs + int(SCRATCH * maps.nbytes), max(maps.elements, frames * 3 * height * width))
 
 
-def activation_bytes(network: Network, height: int, width: int) -> int:
-    """Return the largest sum of feature maps alive at a time, measured without data."""
+def activations(network: Network, height: int, width: int) -> Footprint:
+    """Return the largest sum of feature maps alive at a time and the largest map, measured without data."""
     size = (network.backbone.clips.inputs, height, width) if network.backbone.clips else (height, width)
     module = network.plain_module
     state = {
@@ -86,16 +108,20 @@ def activation_bytes(network: Network, height: int, width: int) -> int:
         for key, value in module.state_dict().items()
     }
     with torch.inference_mode(), _Watermark() as watermark:
-        functional_call(module, state, torch.empty(1, 3, *size, device="meta", dtype=torch.float32))
-    return int(watermark.peak) * torch.finfo(network.dtype).bits // 32
+        maps = functional_call(module, state, torch.empty(1, 3, *size, device="meta", dtype=torch.float32))
+    item_bytes = torch.finfo(network.dtype).bits // 8
+    # pooled in float32, one map at a time: a copy, and the differences from its mean
+    pooling = 2 * 4 * max(values.numel() for values in maps.values())
+    tapped = sum(values.numel() for values in maps.values()) * item_bytes
+    return Footprint(max(watermark.peak * item_bytes // 4, tapped + pooling), watermark.largest // 4)
 
 
 class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that are alive, and keeps the largest sum."""
+    """Adds up the storages that are alive, and keeps the largest sum and the largest storage, in bytes."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.live = self.peak = 0
+        self.live = self.peak = self.largest = 0
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
@@ -110,7 +136,7 @@ class _Watermark(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key not in self._seen:
             self._seen.add(key)
             self.live += size
-            self.peak = max(self.peak, self.live)
+            self.peak, self.largest = max(self.peak, self.live), max(self.largest, size)
             weakref.finalize(storage, self._release, key, size)
 
     def _release(self, key: int, size: int) -> None:

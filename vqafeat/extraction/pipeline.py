@@ -16,11 +16,11 @@ from vqafeat.datasets import RawGeometry
 from vqafeat.errors import ArgumentError, VideoError
 from vqafeat.extraction.batching import ClipBatcher, FeatureBuffer, FrameBatcher, FrameCollector, Size
 from vqafeat.extraction.memory_budget import MemoryBudget
+from vqafeat.extraction.upload import Uploader
 from vqafeat.remote import StorePath, VideoFile
 from vqafeat.store.types import FrameTable, VideoFeatures
 from vqafeat.video import Chunk, DecodeJob, DecodePool, Expected, Message, VideoEnd, VideoFailed, decode_here
 from vqafeat.video.frame import DecodeLimits
-from vqafeat.video.rgb import to_rgb
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ class VideoState:
 
     Args:
         networks: those that extract the task's feature sets.
-        batchers: network → the batches of single frames for it.
+        batchers: network → the batches of single frames for it, and the memory of its inputs.
         frames: how many there are, if an earlier pass has counted them.
         folder: where the rows of a long video are spilled.
     """
@@ -66,6 +66,7 @@ class VideoState:
         task: VideoTask,
         networks: Sequence[Network],
         batchers: Mapping[Network, FrameBatcher],
+        uploader: Uploader,
         budget: MemoryBudget,
         frames: int | None,
         folder: Path | None,
@@ -73,7 +74,8 @@ class VideoState:
         self.task, self.frames = task, frames
         self.size: Size = (0, 0)  # (height, width), once a frame was seen
         self.ended = self.miscounted = False
-        self._networks, self._batchers, self._budget, self._folder = networks, batchers, budget, folder
+        self._networks, self._batchers, self._uploader = networks, batchers, uploader
+        self._budget, self._folder = budget, folder
         self._collectors: list[FrameCollector | ClipBatcher] = []  # empty once the last frame was seen
         self._buffers: list[FeatureBuffer] = []
         self._seconds: list[float] = []
@@ -84,7 +86,7 @@ class VideoState:
     def decode_job(self, resources: "Resources") -> DecodeJob:
         """Return what its decoder has to do."""
         count_frames = self._needs_count and self.frames is None
-        hardware = "cuda" if resources.hardware_decoder else None
+        hardware = str(resources.device) if resources.hardware_decoder else None
         return DecodeJob(self.task.file, self.task.raw, count_frames, hardware, resources.limits)
 
     @property
@@ -140,16 +142,11 @@ class VideoState:
         try:
             if not self._buffers:
                 self._begin(*reversed(chunk.layout.shown_size))
-            device = self._networks[0].device
-            frames = torch.from_numpy(chunk.data)
-            if device.type != "cpu":  # a GPU copies from pinned memory while the processor continues
-                frames = frames.pin_memory().to(device, non_blocking=True)
-            # whole chunks keep a GPU busy; single frames keep a processor's caches, and its memory, free
-            step = 1 if device.type == "cpu" else len(frames)
-            for start in range(0, len(frames), step):
-                rgb = to_rgb(frames[start : start + step], chunk.layout)
+            first = chunk.first
+            for frames in self._uploader.frames(chunk):
                 for collector in self._collectors:
-                    collector.push(chunk.first + start, rgb)
+                    collector.push(first, frames)
+                first += len(frames)
         except VideoError as error:
             self._error = error
 
@@ -170,7 +167,7 @@ class VideoState:
             buffer = FeatureBuffer(dtypes, self._folder)
             self._buffers.append(buffer)
             if network.backbone.clips is not None:
-                self._collectors.append(ClipBatcher(network, buffer))
+                self._collectors.append(ClipBatcher(network, buffer, self._batchers[network].memories))
                 continue
             rule = network.frame_rule.frame_indices
             indices = None if rule is None else rule(self.frames or 0)
@@ -240,10 +237,14 @@ class Pipeline(ExitStack):
         device, workers = self._resources.device, self._resources.workers
         self._on_frames, self._folder = on_frames, folder if isinstance(folder, Path) else None
         self._networks = shared_networks(extractors, device)
-        self._budget = MemoryBudget(self._resources.memory_bytes, device, workers)
+        self._budget = MemoryBudget(
+            self._resources.memory_bytes, device, workers, self._resources.hardware_decoder
+        )
         self._batchers = {
             network: FrameBatcher(network, partial(self._batch_size, network)) for network in self._networks
         }
+        self._uploader = Uploader(device)
+        self.callback(self._uploader.close)
         self._pool: DecodePool[VideoState] | None = None
         if workers:
             self._pool = DecodePool(workers, self._resources.timeout_seconds)
@@ -299,7 +300,7 @@ class Pipeline(ExitStack):
             for network in self._networks
             if not required.isdisjoint(item.feature_set for item in network.extractors)
         ]
-        return VideoState(task, networks, self._batchers, self._budget, frames, self._folder)
+        return VideoState(task, networks, self._batchers, self._uploader, self._budget, frames, self._folder)
 
     def _batch_size(self, network: Network, height: int, width: int) -> int:
         if self._resources.device.type == "cpu" or network.precision == "fp32":

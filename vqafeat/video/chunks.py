@@ -31,7 +31,7 @@ class DecodeJob:
 
     Attributes:
         count_frames: first send the number of packets in the container, from which that of frames may differ.
-        hardware: kind of device that decodes (`cuda` for NVDEC); None for the processor.
+        hardware: device that decodes, as `cuda:1` (NVDEC); None for the processor.
     """
 
     path: Path

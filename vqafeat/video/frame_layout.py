@@ -50,6 +50,20 @@ class FrameLayout:
         return self.width * self.height * 3 // (2 if self.planes else 1)
 
     @property
+    def is_upright_planes(self) -> bool:
+        """Whether frames are planes that are neither turned nor mirrored."""
+        return self.planes and not self.quarter_turns and not self.mirrored
+
+    @property
+    def coefficients(self) -> tuple[int, int, int, int]:
+        """swscale's factors of V→R, U→B, U→G and V→G in 1/8192, for planes."""
+        scale = 224 / 255 if self.full_range else 1.0
+        red_v, blue_u, green_u, green_v = (
+            (int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[self.matrix]
+        )
+        return red_v, blue_u, green_u, green_v
+
+    @property
     def shown_size(self) -> tuple[int, int]:
         """(width, height) after the rotation."""
         return (self.height, self.width) if self.quarter_turns % 2 else (self.width, self.height)

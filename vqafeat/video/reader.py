@@ -55,7 +55,7 @@ class VideoReader:
     VideoError says why a video cannot be opened or breaks before its end.
 
     Args:
-        hardware: kind of device that decodes, by FFmpeg's name (`cuda`); None for one CPU thread.
+        hardware: device that decodes, as `cuda:1` (NVDEC); None for one CPU thread.
     """
 
     def __init__(
@@ -285,7 +285,8 @@ def open_container(path: Path, raw: RawGeometry | None, hardware: str | None = N
         raise VideoError("breaks-midway", f"'{path}' is cut: {reason}; get the whole file.")
     options = dict(_TAG_OPTIONS)
     if hardware:
-        options["hwaccel"] = HWAccel(hardware, allow_software_fallback=False)
+        kind, _, number = hardware.partition(":")
+        options["hwaccel"] = HWAccel(kind, number or None, allow_software_fallback=False)
     try:
         # absolute, since FFmpeg takes what is before a colon for a protocol
         container = cast(InputContainer, av.open(path.absolute(), mode="r", **options))

@@ -1,9 +1,49 @@
-"""Convert decoded frames to RGB on any device, bit for bit as swscale does."""
+"""Decoded frames on a device, and their conversion to RGB, bit for bit as swscale does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vqafeat.video.frame_layout import COEFFICIENTS, FrameLayout
+from vqafeat.video.frame_layout import FrameLayout
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Consecutive frames of a video on a device.
+
+    Attributes:
+        data: uint8, as decoded, (frame, layout.nbytes); or RGB, (frame, 3, height, width), without a layout.
+    """
+
+    data: Tensor
+    layout: FrameLayout | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as shown."""
+        if self.layout is None:
+            return self.data.shape[2], self.data.shape[3]
+        width, height = self.layout.shown_size
+        return height, width
+
+    def rgb(self) -> Tensor:
+        """Return (frame, 3, height, width) uint8."""
+        return self.data if self.layout is None else to_rgb(self.data, self.layout)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, rows: slice | list[int]) -> "Frames":
+        return Frames(self.data[rows], self.layout)
+
+
+def joined(pieces: Sequence[Frames]) -> Frames:
+    """Return the frames of all pieces, which have one size."""
+    if len({piece.layout for piece in pieces}) == 1:
+        return Frames(torch.cat([piece.data for piece in pieces]), pieces[0].layout)
+    return Frames(torch.cat([piece.rgb() for piece in pieces]))
 
 
 def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
@@ -24,10 +64,7 @@ def to_rgb(frames: Tensor, layout: FrameLayout) -> Tensor:
 
 def _converted(luma: Tensor, blue: Tensor, red: Tensor, layout: FrameLayout) -> Tensor:
     frames, width, height = len(luma), layout.width, layout.height
-    scale = 224 / 255 if layout.full_range else 1.0
-    red_v, blue_u, green_u, green_v = (
-        (int(coefficient * scale) + 4) >> 3 for coefficient in COEFFICIENTS[layout.matrix]
-    )
+    red_v, blue_u, green_u, green_v = layout.coefficients
     y = luma.to(torch.int32).mul_(8)
     y = y.mul_(8192) if layout.full_range else y.sub_(128).mul_(9539)
     y = y.bitwise_right_shift_(16).to(torch.int16).view(frames, height // 2, 2, width)
