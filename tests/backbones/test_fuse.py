@@ -10,7 +10,7 @@ from torchvision.models import resnet18, squeezenet1_0
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from vqafeat.backbones import fuse
-from vqafeat.backbones.fuse import FusedConvolution, SamePad, fused
+from vqafeat.backbones.fuse import FusedConvolution, SamePad, fold_shortcut_bias, fused
 
 TAPS = ["layer1", "layer2", "layer3", "layer4"]
 
@@ -260,3 +260,60 @@ def test_fused_convolution__refuses_other_padding() -> None:
         FusedConvolution(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), "relu")
     with pytest.raises(ValueError, match="padding has to be zeros of a stated width"):
         FusedConvolution(nn.Conv2d(3, 3, 3, padding="same"), "relu")
+
+
+def test_fold_shortcut_bias__moves_it_to_the_step_that_adds(network: nn.Module) -> None:
+    frames = torch.randn(2, 3, 64, 96)
+    folded = fused(network)
+    without_bias = [step for step in folded.modules() if getattr(step, "activation", "") == "none"]
+    with torch.inference_mode():
+        expected = network(frames)
+        fold_shortcut_bias(folded)
+        result = folded(frames)
+    assert [step.convolution.bias for step in without_bias] == [None] * 3  # type: ignore[union-attr]
+    for tap in TAPS:
+        assert relative(result[tap], expected[tap]) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("fault", "times_ms", "is_fused"),
+    [
+        ("", (1.0, 1.0), True),
+        ("", (1.2, 1.0), True),  # within the noise of a measurement
+        ("", (17.0, 1.0), False),
+        ("no engine", (1.0, 1.0), False),
+        ("wrong", (1.0, 1.0), False),
+        ("not finite", (1.0, 1.0), False),
+    ],
+)
+def test_fused_convolution__a_step_of_cudnn_has_a_way_out(
+    fault: str, times_ms: tuple[float, float], is_fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, times, tries = FusedConvolution(nn.Conv2d(3, 4, 3), "relu"), iter(times_ms), 0
+
+    def by_cudnn(x: Tensor, summand: Tensor | None) -> Tensor:
+        nonlocal tries
+        tries += 1
+        if fault == "no engine":
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
+        right = step._apart(x, summand)
+        return {"": right, "wrong": right + 0.1, "not finite": right * torch.nan}[fault]
+
+    monkeypatch.setattr(step, "_by_cudnn", by_cudnn)
+    monkeypatch.setattr(fuse, "milliseconds", lambda run: next(times))
+    x = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        assert [step._is_faster_fused(x, None) for _ in range(3)] == [is_fused] * 3
+        assert tries == 1  # it is decided once a size
+    assert list(step._fused_by_size.values()) == [is_fused]
+
+
+def test_fused_convolution__passes_on_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = FusedConvolution(nn.Conv2d(3, 4, 3), "relu")
+
+    def by_cudnn(x: Tensor, summand: Tensor | None) -> Tensor:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(step, "_by_cudnn", by_cudnn)
+    with torch.inference_mode(), pytest.raises(torch.OutOfMemoryError):
+        step._is_faster_fused(torch.randn(2, 3, 8, 8), None)

@@ -1,5 +1,8 @@
 """Batches of frames and blocks of clips, with a network that records what it was given."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +13,7 @@ from torch import Tensor
 
 from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.base import ClipRule
-from vqafeat.backbones.network import Network
+from vqafeat.backbones.network import InputMemory, Network
 from vqafeat.extraction import batching
 from vqafeat.extraction.batching import (
     ClipBatcher,
@@ -203,3 +206,70 @@ def test_spill_buffer__holds_bounded_memory(tmp_path: Path, monkeypatch: pytest.
             largest = max(largest, store._file.tell())
     assert 0 < largest <= 1000
     assert store.array()[::2, 0].tolist() == [*range(100)]
+
+
+@pytest.mark.parametrize("stage", ["inputs", "rows"])
+def test_frame_batcher__a_lack_of_memory_at_any_stage_halves_the_batch(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, calls = Recording(), 0
+    original = getattr(network, stage)
+
+    def first_fails(given: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise torch.OutOfMemoryError("no room")
+        return original(given)
+
+    monkeypatch.setattr(network, stage, first_fails)
+    emptied: list[bool] = []
+    # the cache is emptied when no exception, whose traceback holds tensors, is being handled
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(sys.exc_info()[0] is None))
+    batcher, buffer = FrameBatcher(as_network(network), lambda height, width: 4), FeatureBuffer(A)
+    batcher.add(buffer, frames_of(0, 6))
+    batcher.flush((4, 4))
+    assert (rows_of(buffer), {len(given) for given in network.given}) == ([*range(6)], {2})
+    assert emptied == [True]
+
+
+class Graph:
+    """A CUDA graph that computes the rows anew at each replay, in the place of the first ones."""
+
+    replays = 0
+
+    def replay(self) -> None:
+        Graph.replays += 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_input_memory__later_runs_replay_a_graph(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def capture(graph: Graph, capture_error_mode: str) -> Iterator[None]:
+        if fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    network, Graph.replays = Recording(), 0
+    network.device = torch.device("cuda:0")
+    memory = InputMemory(as_network(network), 4)
+    memory.put(0, frames_of(5, 4))
+    rows = [memory.rows()["a"] for _ in range(5)]
+    assert {tuple(own.flatten().tolist()) for own in rows} == {(5, 6, 7, 8)}
+    # twice before the capture, and once in it; without a graph each time
+    assert (len(network.given), Graph.replays) == ((5, 0) if fails else (3, 3))
+    # replays write over the same memory, so that each run returns a copy
+    assert len({own.data_ptr() for own in rows[2:]}) == 3
+
+
+def test_input_memories__keep_the_sizes_that_were_used_last() -> None:
+    memories = InputMemories(as_network(Recording()))
+    first = memories.of((4, 4), 2)
+    for side in range(5, 5 + batching.SIZES_KEPT - 1):
+        memories.of((side, side), 2)
+    assert memories.of((4, 4), 2) is first
+    memories.of((40, 40), 2)
+    assert memories.of((4, 4), 2) is first
+    assert len(memories._by_size) == batching.SIZES_KEPT

@@ -12,7 +12,10 @@ from tests.helpers.extractions import extract_video
 from vqafeat.backbones.feature_set import build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.errors import VideoError
+from vqafeat.extraction import memory_budget
 from vqafeat.extraction.memory_budget import (
+    DECODER_BYTES,
+    Footprint,
     MemoryBudget,
     activations,
     footprint,
@@ -85,3 +88,30 @@ def test_memory_budget__batch_is_what_fits_and_never_more_than_requested() -> No
     assert budget.batch(network, 240, 320, 3) == 3
     assert budget.batch(network, 4000, 4000, None) == 1
     assert MemoryBudget(None, CPU, 0).batch(network, 24, 32, None) == 64
+
+
+def test_memory_budget__no_tensor_of_a_batch_is_too_long_to_index() -> None:
+    # 64 channels at half the size: the first map of a ResNet
+    largest = 64 * 720 * 1280
+    network, budget = network_of("resnet18"), MemoryBudget(1 << 50, CPU, workers=0)
+    assert footprint(network, 1440, 2560).elements == largest
+    assert budget.batch(network, 1440, 2560, 1000) == ((1 << 31) - 1) // largest
+
+
+def test_memory_budget__counts_held_clips_and_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_budget, "free_on", lambda device: 100 << 30)
+    monkeypatch.setattr(memory_budget, "footprint", lambda network, height, width: Footprint(1, 1))
+    one, many = (MemoryBudget(None, torch.device("cuda"), workers) for workers in (1, 16))
+    decoding = MemoryBudget(None, torch.device("cuda"), 16, hardware_decoder=True)
+    assert many._left - decoding._left == 16 * DECODER_BYTES
+    # each video in work holds a block of frames, 6 GiB of 8K
+    network = network_of("slowfast-fast")
+    one.check([network], 4320, 7680, "a.mp4")
+    with pytest.raises(VideoError, match="of 7680x4320 needs about"):
+        many.check([network], 4320, 7680, "a.mp4")
+
+
+def test_activations__count_the_copies_that_pooling_makes() -> None:
+    # the tapped maps of all stages in float32, and two copies of the largest
+    maps = [64 * 16 * 16, 128 * 8 * 8, 256 * 4 * 4, 512 * 2 * 2]
+    assert activations(network_of("resnet18:stages"), 64, 64).nbytes >= 4 * (sum(maps) + 2 * maps[0])

@@ -8,7 +8,7 @@ import torch
 
 from tests.helpers import crashing_decoder
 from tests.helpers.clips import noise_frames, write_clip
-from vqafeat.video import Chunk, DecodeJob, Expected, VideoEnd, VideoFailed, chunks, decode_here
+from vqafeat.video import Chunk, DecodeJob, Expected, VideoEnd, VideoFailed, chunks, decode_here, reader
 from vqafeat.video.chunks import LONGEST_CHUNK
 from vqafeat.video.reader import VideoReader
 from vqafeat.video.rgb import to_rgb
@@ -104,3 +104,18 @@ def test_decode_here__refuses_a_device_that_decodes_other_samples(
     assert "frame 0 decoded by cuda differs from the processor's; use --decoder cpu" in failed.message
     write_clip(tmp_path / "other.mp4", noise_frames(3))
     assert isinstance(list(decode_here(DecodeJob(path, hardware="cuda")))[-1], VideoEnd)
+
+
+def test_decode_chunks__a_gpu_decodes_on_the_device_of_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[object, ...]] = []
+
+    def hardware(*arguments: object, **options: object) -> None:
+        given.append(arguments)
+
+    monkeypatch.setattr(reader, "HWAccel", hardware)
+    path = write_clip(tmp_path / "a.mp4", noise_frames(2, 64, 48))
+    for device in ("cuda:1", "cuda"):
+        list(decode_here(DecodeJob(path, hardware=device)))
+    assert given == [("cuda", "1"), ("cuda", None)]

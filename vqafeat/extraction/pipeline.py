@@ -1,5 +1,6 @@
 """Many videos through all networks, each in one decode pass: decoding processes first, then the networks."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from vqafeat.video import Chunk, DecodeJob, DecodePool, Expected, Message, Video
 from vqafeat.video.frame import DecodeLimits
 
 CPU = torch.device("cpu")
+SWITCH_SECONDS = 0.0002
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,10 @@ class Pipeline(ExitStack):
         }
         self._uploader = Uploader(device)
         self.callback(self._uploader.close)
+        if device.type == "cuda":
+            # each launch gives the interpreter's lock up, and would wait 5 ms for the thread that writes
+            self.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_SECONDS)
         self._pool: DecodePool[VideoState] | None = None
         if workers:
             self._pool = DecodePool(workers, self._resources.timeout_seconds)

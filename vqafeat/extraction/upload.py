@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Uploader:
     """Brings the chunks of the decoding processes to a device.
 
     A GPU gets frames as they were decoded, half the bytes of RGB, by a stream of their own. The memory of the
-    decoding processes is page-locked where it lies, which copies four times as fast and saves a copy.
+    decoding processes is page-locked in place, which copies four times as fast as from other memory.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,6 +28,7 @@ class Uploader:
         self._on_gpu = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self._on_gpu else None  # type: ignore[no-untyped-call]
         self._locked: dict[int, Buffer] = {}  # address → memory, which has to stay mapped
+        self._can_lock = True
         self._waiting: deque[torch.cuda.Event] = deque()
 
     def frames(self, chunk: Chunk) -> Iterator[Frames]:
@@ -63,13 +65,17 @@ class Uploader:
         """Page-lock the memory of a chunk, unless that was done before or is not possible."""
         address, size = data.ctypes.data, data.nbytes
         locked = self._locked.get(address)
-        if locked is not None and locked.nbytes >= size:
+        if not self._can_lock or (locked is not None and locked.nbytes >= size):
             return
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         if locked is not None:
             runtime.cudaHostUnregister(address)
         if int(runtime.cudaHostRegister(address, size, 0)) == 0:
             self._locked[address] = data
+            return
+        self._can_lock = False
+        with suppress(RuntimeError):  # the next launch reports the refusal, which ends it
+            torch.zeros(1, device=self._device)
 
     def close(self) -> None:
         """Unlock all memory."""

@@ -50,7 +50,10 @@ class DecodePool(Generic[Key]):
 
     def close(self) -> None:
         """Stop all processes, whatever they are doing."""
-        for worker in [*self._idle, *self._busy]:
+        workers = [*self._idle, *self._busy]
+        for worker in workers:
+            worker.connection.close()  # all end at the same time
+        for worker in workers:
             worker.kill()
         self._idle, self._busy = [], {}
 
