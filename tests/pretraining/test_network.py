@@ -111,6 +111,6 @@ def test_quality_backbone__refuses_networks_without_a_quality_name() -> None:
     assert quality_backbone("resnet50").name == quality_backbone("iqa-resnet50").name == "iqa-resnet50"
     with pytest.raises(
         ArgumentError,
-        match=r"--backbone vit-b16 cannot be pre-trained; there are: resnet18, resnet34, resnet50",
+        match=r"--backbone vit-b16 cannot be pre-trained; name one of resnet18, resnet34, resnet50",
     ):
         quality_backbone("vit-b16")

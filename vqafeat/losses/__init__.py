@@ -1,4 +1,4 @@
-"""Losses on the scores of a batch of videos. A new one is a line here, or a plug-in that registers it."""
+"""Losses on the scores of a batch of videos. A new one is a line here, or a plug-in."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class LossRegistry(Registry[Any]):
-    """The losses by name; functions are registered with the attributes of `Loss`."""
+    """The losses by name."""
 
     def register(self, name: str, **attributes: Any) -> Callable[[Function], Function]:
         """Return a decorator of a function (scores, labels) → loss; `attributes` are those of `Loss`."""

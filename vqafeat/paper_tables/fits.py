@@ -1,4 +1,4 @@
-"""The fits of a table: found where they are finished, else trained."""
+"""The fits of a table: finished ones are reused, others are trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,13 @@ from vqafeat.training.run import Run
 
 @dataclass(frozen=True)
 class FitCache:
-    """Trains the fits of cells; a finished one is found by its configuration and not repeated.
+    """Trains the fits of cells, and reuses finished ones with the same configuration.
 
     Attributes:
         runs: folder of the run folders.
         images: image set → its folder or label file.
         weights: network that processes images → weights file.
-        fast_copy: (store, feature sets joined by +) → a reader of the same that is faster.
+        fast_copy: (store, feature sets joined by +) → a faster reader of the same features.
         progress: called with a split's number and each epoch's record.
     """
 
@@ -41,7 +41,7 @@ class FitCache:
         """Return the run of a fit; an error is raised again for each cell of the same fit.
 
         Args:
-            others: data sets that the cell uses in addition, for which a stand-in needs contents too.
+            others: data sets that the cell uses in addition; the demo data set is divided among all.
         """
         key = repr((request, len(others) if self.stores.stands_in else 0))
         if key not in self._done:
@@ -57,18 +57,12 @@ class FitCache:
     def _fit(self, request: TableFit, others: Sequence[str]) -> Run:
         config = self.stores.adapt(request).config
         store = joined(self.sources(request, others)[: len(request.datasets)])
-        return fit(
-            store,
-            replace(config, skip_missing=self.skip_missing or config.skip_missing),
-            self.runs / config.folder_name(store.dataset.name),
-            jobs=min(self.jobs, config.splits),
-            device=self.device,
-            reuse=True,
-            progress=self.progress,
-        )
+        out, jobs = self.runs / config.folder_name(store.dataset.name), min(self.jobs, config.splits)
+        config = replace(config, skip_missing=self.skip_missing or config.skip_missing)
+        return fit(store, config, out, jobs=jobs, device=self.device, reuse=True, progress=self.progress)
 
     def sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
-        """Return the stores of a fit's data sets, and of other data sets that a cell uses in addition."""
+        """Return the stores of a fit's data sets, then those of `others`."""
         features, datasets = self.stores.adapt(request).features, (*request.datasets, *others)
         return [self.fast_copy(source, features) for source in self.stores.sources(datasets)]
 

@@ -1,4 +1,4 @@
-"""The stores that hold the features of a table, and a small store in place of all of them."""
+"""The stores that hold the features of a table, and the demo's store in place of all of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,8 +29,8 @@ class FeatureStores:
         skip_missing: use the videos that have complete features.
     """
 
-    stands_in = False  # whether the features are of other data than the table names
-    words = ""  # what a reader of the table has to know of the data
+    stands_in = False  # whether the demo data set takes the place of the table's data sets
+    words = ""  # what a reader of the table has to know about the data
 
     def __init__(self, folder: StorePath, only: Sequence[str] = (), skip_missing: bool = False) -> None:
         self._folder, self._only, self._skip_missing = folder, tuple(only), skip_missing
@@ -48,23 +48,21 @@ class FeatureStores:
         if name not in store.feature_sets():
             return f"{dataset} has no features {name}"
         complete, videos = self._complete(need), len(store.dataset.videos)
-        if complete < videos and not (self._skip_missing and complete):
-            return (
-                f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
-            )
-        return ""
+        if complete == videos or (self._skip_missing and complete):
+            return ""
+        return f"{dataset} has features {name} of {complete} of {videos} videos; --skip-missing uses these"
 
     def sources(self, datasets: Sequence[str]) -> list[FeatureReader]:
         """Return the stores of data sets that are used together."""
         return [self._open(dataset) for dataset in datasets]
 
     def adapt(self, request: TableFit) -> TableFit:
-        """Return the fit as these stores allow it."""
+        """Return the fit with values that suit these stores."""
         return request
 
 
 def commands_for(needs: Sequence[RequiredFeatures], folder: StorePath) -> list[str]:
-    """Return one command for each data set that extracts feature sets; weights without a URL are files."""
+    """Return a command for each data set that extracts its feature sets."""
     by_dataset: dict[str, list[str]] = {}
     for need in dict.fromkeys(needs):
         by_dataset.setdefault(need.dataset, []).append(need.feature_set)
@@ -83,12 +81,10 @@ AGAIN = "-again"
 
 
 class DemoShare:
-    """A share of a store's contents as a data set with official parts, and one feature set under two names.
-
-    It is a `FeatureReader`.
+    """A `FeatureReader` of a share of a store's contents, with official parts and one feature set twice.
 
     Args:
-        feature_set: the one that is used in place of all others.
+        feature_set: the one that takes the place of all others; it has a second name for fusion.
         part: number of the share, from 0, of `parts` shares.
     """
 
@@ -98,8 +94,8 @@ class DemoShare:
         own = contents[part::parts]
         if len(own) < _FEWEST_CONTENTS:
             raise StoreError(
-                f"{len(contents)} contents of '{whole.name}' are too few to stand in for {parts} data sets; "
-                f"each takes at least {_FEWEST_CONTENTS}."
+                f"'{whole.name}' has {len(contents)} contents, too few for {parts} data sets; each needs at "
+                f"least {_FEWEST_CONTENTS}."
             )
         self.store, self.feature_set = store, feature_set
         self.path, self.seconds, self.source = store.path, store.seconds, store.source
@@ -131,13 +127,10 @@ def _with_parts(whole: Dataset, contents: Sequence[str], suffix: str) -> Dataset
     part_of = dict.fromkeys(contents, "train")
     part_of |= dict.fromkeys(contents[-2 * fifth : -fifth], "test")
     part_of |= dict.fromkeys(contents[-fifth:], "test-1080p")
-    videos = tuple(
-        Video(video.name, video.mos, video.content, part_of[video.content])
-        for video in whole.videos
-        if video.content in part_of
-    )
-    share = replace(whole, name=whole.name + suffix, videos=videos, stored_permutations=None)
-    return with_digest(share)
+    kept = [video for video in whole.videos if video.content in part_of]
+    videos = tuple(Video(video.name, video.mos, video.content, part_of[video.content]) for video in kept)
+    name = whole.name + suffix
+    return with_digest(replace(whole, name=name, videos=videos, stored_permutations=None))
 
 
 class DemoStores(FeatureStores):
@@ -151,10 +144,10 @@ class DemoStores(FeatureStores):
             raise StoreError(f"'{store.path}' holds no features; run `vqafeat demo` first.")
         self._store, self._feature_set = store, names[0]
         self.words = (
-            f"A test of the whole path, no result: '{store.dataset_name}' stands in for every data set "
-            f"(several share its contents) and {names[0]} for all features; {_SPLITS} splits by content, "
-            f"{_EPOCHS} epochs, a2inet {_WIDTH} wide; a group of videos, except by quality, is every second "
-            "video; other videos are used as images."
+            f"These numbers test the code and are not results: every data set is '{store.dataset_name}' "
+            f"(several divide its contents), and all features are {names[0]}. There are {_SPLITS} splits by "
+            f"content and {_EPOCHS} epochs, and a2inet is {_WIDTH} wide. A group of videos, except by "
+            "quality, is every second video. Videos take the place of images."
         )
 
     def missing(self, need: RequiredFeatures) -> str:

@@ -1,4 +1,4 @@
-"""The network that is pre-trained: a backbone, and a head for the mean and the deviation of quality."""
+"""The network that is pre-trained: a backbone, and a head for mean and standard deviation of quality."""
 
 from math import expm1, log
 from typing import cast
@@ -13,7 +13,7 @@ from vqafeat.backbones.weights import LoadedNetwork, load_network
 from vqafeat.errors import ArgumentError
 
 PREFIX = "iqa-"
-# the head's random weights differ from those of a backbone with the same seed
+# so that the head's random weights differ from the backbone's
 _HEAD_SEED_OFFSET = 0x5EED
 
 
@@ -24,8 +24,8 @@ class QualityNetwork(nn.Module):
 
     Args:
         backbone: a whole ResNet; its classifier `fc` is removed.
-        start_std: deviation of every image at the start; 0 leaves it to the random weights. With these, an
-            untrained backbone learns to be certain before it is right, and saturates.
+        start_std: standard deviation of every image at the start; 0 leaves it to the random weights, which
+            an untrained backbone may turn into certainty about wrong predictions.
     """
 
     mean: Tensor
@@ -45,34 +45,33 @@ class QualityNetwork(nn.Module):
             with torch.no_grad():
                 self.fc.weight[1] = 0
                 self.fc.bias[1] = log(expm1(start_std))
-        # not part of the file: a normalisation is no weight
+        # not part of the file, because they are not weights
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (image,) means and deviations, float32, of (image, height, width, 3) uint8 RGB."""
+        """Return (image,) float32 means and standard deviations of (image, height, width, 3) uint8 RGB."""
         scaled = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         mean, t = self.fc(self.backbone(scaled)).float().unbind(1)
         return mean, softplus(t)
 
 
 def quality_backbone(name: str) -> Backbone:
-    """Return the backbone under which the extraction loads the result: `iqa-resnet50` for `resnet50`."""
+    """Return the backbone that loads the result in the extraction: `iqa-resnet50` for `resnet50`."""
     known = [item for item in BACKBONES if f"{PREFIX}{item}" in BACKBONES]
     plain = name.removeprefix(PREFIX)
     if plain not in known:
-        raise ArgumentError(f"--backbone {name} cannot be pre-trained; there are: {', '.join(known)}.")
+        raise ArgumentError(f"--backbone {name} cannot be pre-trained; name one of {', '.join(known)}.")
     return BACKBONES.get(f"{PREFIX}{plain}")
 
 
 def start_network(
     name: str, weights: str, seed: int, start_std: float = 0.0
 ) -> tuple[QualityNetwork, LoadedNetwork]:
-    """Return a network to pre-train, in training mode and with an untrained head; and its loaded backbone.
+    """Return a network to pre-train, with an untrained head, in training mode; and its loaded backbone.
 
-    Args:
-        weights: `imagenet`, `random`, `random:SEED`, or a file: torchvision's, one that was pre-trained here,
-            UNIQUE's, or Li et al.'s.
+    `weights` are `imagenet`, `random`, `random:SEED`, or a file of `vqafeat pretrain`, torchvision, UNIQUE or
+    Li et al.
     """
     quality = quality_backbone(name)
     backbone = BACKBONES.get(quality.name.removeprefix(PREFIX)) if weights == "imagenet" else quality
@@ -82,7 +81,7 @@ def start_network(
 
 
 def weights_of(network: QualityNetwork) -> dict[str, Tensor]:
-    """Return a copy of the weights on the CPU under UNIQUE's names: `backbone.…`, and `fc.…` of the head."""
+    """Return a copy of the weights on the CPU under UNIQUE's names, `backbone.…` and `fc.…`."""
     return {
         key: value.detach().to("cpu", copy=True).contiguous() for key, value in network.state_dict().items()
     }

@@ -12,7 +12,7 @@ from vqafeat.training.predictions import Prediction
 from vqafeat.training.results import Summary
 from vqafeat.training.run_config import RunConfig
 
-# labels of all data sets are brought to this range, as the threshold of Li et al. is stated on it
+# the range to which all labels are scaled; the threshold of Li et al. refers to it
 _LOWEST, _HIGHEST = 1.0, 5.0
 
 
@@ -45,7 +45,7 @@ class SubsetCell(CellType):
         scaled, splits = [_on_one_range(row, run.config) for row in rows], run.config.splits
         summary: Summary = getattr(group_metrics(scaled, splits, task.request.mapping), task.measure)
         few = sum(map(isnan, summary.values))
-        note = f"{few} of {splits} splits have no value: too few of the group's videos are in their test part"
+        note = f"{few} of {splits} splits have no value: their test parts have too few videos of the group"
         return Measured(summary, len(scaled) / splits, (run.path,), (note,) if few else ())
 
     def _group(self, task: Task) -> set[str]:
@@ -56,7 +56,7 @@ class SubsetCell(CellType):
             prefix = "" if len(sources) == 1 else f"{source.dataset.name}/"
             names = tuple(video.name for video in source.dataset.videos)
             if task.fits.stores.stands_in and self.by != "quality":
-                # no group of the paper is in the stand-in; every second video does for one
+                # the demo data set has none of the paper's groups
                 members = sorted(names)[::2]
             elif self.within and dataset not in self.within:
                 members = []
@@ -71,7 +71,7 @@ class SubsetCell(CellType):
 
 
 def _on_one_range(row: Prediction, config: RunConfig) -> Prediction:
-    """Return the row with label and score brought from its data set's range to 1 to 5."""
+    """Return the row with label and score scaled from its data set's range to 1 to 5."""
     low, high = config.datasets[dataset_number(row.video, config.dataset_names)].mos_range
     slope = (_HIGHEST - _LOWEST) / (high - low)
     mos, score = (_LOWEST + slope * (value - low) for value in (row.mos, row.prediction))

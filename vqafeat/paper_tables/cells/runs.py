@@ -1,4 +1,4 @@
-"""Cells of runs: a fit on the splits of a data set, measured in several ways, and averages of such cells."""
+"""Cells of runs: a fit, measured on its splits or elsewhere, comparisons of two fits, and averages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,10 +24,7 @@ from vqafeat.training.run import Run
 @CELL_TYPES.register("fit")
 @dataclass(frozen=True)
 class FitCell(CellType):
-    """A head on the splits of a data set.
-
-    Of several data sets it shows one, the `member`, or the average weighted by test videos.
-    """
+    """A head on its splits; of several data sets, on `member`, or the average weighted by test videos."""
 
     member: str = ""
 
@@ -38,7 +35,7 @@ class FitCell(CellType):
             known = ", ".join(datasets)
             raise ArgumentError(f"member is '{self.member}'; name one of several data sets, here {known}.")
         run = task.fits.fit(task.request)
-        # by position: a stand-in has other names
+        # by position, because shares of the demo data set have other names
         members = list(run.metrics.datasets.values())
         summary = members[datasets.index(self.member)] if self.member else run.metrics
         return Measured.of(summary, task.measure, (run.path,))
@@ -82,7 +79,7 @@ class PartCell(CellType):
 
 @dataclass(frozen=True)
 class PairedRuns(CellType):
-    """A kind of cell that compares a run with another one, which differs in the values `against`."""
+    """Base class of cells that compare a run with one that differs in the values `against`."""
 
     against: NonEmpty[Mapping[str, Any]]
 
@@ -127,7 +124,7 @@ class DifferenceCell(PairedRuns):
 @CELL_TYPES.register("ensemble")
 @dataclass(frozen=True)
 class EnsembleCell(CellType):
-    """The blended scores of two runs, of which the other one differs in the values `second`."""
+    """The blended scores of a run and of one that differs in the values `second`."""
 
     second: NonEmpty[Mapping[str, Any]]
 
@@ -136,7 +133,7 @@ class EnsembleCell(CellType):
         return request, request.changed(self.second)
 
     def measured(self, task: Task) -> Measured:
-        """Return the measure of the scores, blended by the κ that is best on each split's validation part."""
+        """Return the measure of the scores, blended with each split's κ."""
         first, second = (task.fits.fit(request) for request in self.requests(task.request))
         blend = ensemble(first.path, second.path, mapping=task.request.mapping)
         kappas = ", ".join(f"{kappa:.2f}" for kappa in blend.kappas)
