@@ -10,10 +10,9 @@ from vqafeat.errors import StoreError
 from vqafeat.heads import HEADS
 from vqafeat.paper_tables import table_names
 from vqafeat.paper_tables.figures import plot_table
-from vqafeat.paper_tables.fits import FitCache
 from vqafeat.paper_tables.load import load_table
 from vqafeat.paper_tables.run import run_table
-from vqafeat.paper_tables.sources import DemoStores
+from vqafeat.paper_tables.sources import DemoStores, FitCache
 from vqafeat.paper_tables.table import TableFit
 from vqafeat.store import FeatureStore
 

@@ -151,7 +151,7 @@ def test_load_image_set__own_images_are_a_csv(make_set: MakeSet, tmp_path: Path)
             r"image set 'mine': .*bad.csv': 1 labels are not finite numbers .*: a.png \(MOS nan, std 1.0\); "
             r"correct them",
         ),
-        ("image,mos,std\na.png,1,\n", r"with a deviation \(std\) of at least 0: a.png \(MOS 1.0, std nan\)"),
+        ("image,mos,std\na.png,1,\n", r"with a std of at least 0: a.png \(MOS 1.0, std nan\)"),
         ("image,mos,std\na.png,1,-2\n", r"a.png \(MOS 1.0, std -2.0\)"),
         ("image,mos,std\na.png,good,1\n", "1 labels are no numbers: line 2 'good'"),
         ("image,mos,std\na.png,1,1\na.png,2,1\n", "lists images twice: a.png"),

@@ -110,32 +110,6 @@ def _cell_dict(item: CellResult, result: TableResult) -> dict[str, Any]:
     }
 
 
-def _rows(result: TableResult) -> tuple[list[list[str]], int]:
-    """Return the headings and cells of each row, and the number of headings: 2 where rows have groups."""
-    digits, headings = result.table.digits, result.table.rows
-    heads = 1 + any(heading.group for heading in headings)
-    rows = []
-    for index, heading in enumerate(headings):
-        names = [heading.group, heading.name][2 - heads :]
-        rows.append([*names, *(cell_text(item, digits) for item in result.row(index))])
-    return rows, heads
-
-
-def markdown(result: TableResult, store: StorePath) -> str:
-    """Return the table with its notes below."""
-    columns, (rows, heads) = result.table.columns, _rows(result)
-    header = [""] * heads + [column.words for column in columns]
-    rule = "|" + "---|" * heads + "---:|" * len(columns)
-    below = [f"- {_markdown_escaped(note)}" for note in notes(result)]
-    below += [f"- To make it: `{command}`" for command in commands_for(result.missing, store)]
-    lines = [_markdown_line(header), rule, *map(_markdown_line, rows)]
-    return "\n".join([f"### {_markdown_escaped(title(result))}", "", *lines, "", *below])
-
-
-def _markdown_line(cells: list[str]) -> str:
-    return "| " + " | ".join(map(_markdown_escaped, cells)) + " |"
-
-
 def _markdown_escaped(text: str) -> str:
     # a bar would end its cell, and a tag would be rendered
     escaped = re.sub(r"([\\`*_|\[\]#])", r"\\\1", text)
@@ -163,19 +137,29 @@ def comma_separated(result: TableResult, store: StorePath) -> str:
 
 def _rendered(result: TableResult, store: StorePath, template: str, **syntax: Any) -> str:
     """Return the text of a template in this folder; `syntax` is that of a Jinja environment."""
-    (rows, heads), groups = _rows(result), [column.group for column in result.table.columns]
+    table, groups = result.table, [column.group for column in result.table.columns]
     spans = groupby(range(len(groups)), groups.__getitem__) if any(groups) else ()
+    heads = 1 + any(row.group for row in table.rows)  # headings per row: its group, if any, and its name
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, **syntax)
     text = (files("vqafeat.paper_tables") / template).read_text("utf-8")
-    return environment.from_string(text).render(
-        table=result.table,
+    rendered = environment.from_string(text).render(
+        table=table,
         title=title(result),
         spans=[(name, list(columns)) for name, columns in spans],
-        rows=rows,
+        rows=[
+            [*[row.group, row.name][-heads:], *(cell_text(item, table.digits) for item in result.row(number))]
+            for number, row in enumerate(table.rows)
+        ],
         heads=heads,
         notes=notes(result),
         commands=commands_for(result.missing, store),
     )
+    return rendered.rstrip("\n")
+
+
+def _escaping(escape: Callable[[str], str]) -> Callable[[object], object]:
+    """Return a function that escapes what a template shows, without what it marks as safe."""
+    return lambda value: value if isinstance(value, Markup) else escape(str(value))
 
 
 _LATEX_SYNTAX: dict[str, Any] = {
@@ -185,11 +169,11 @@ _LATEX_SYNTAX: dict[str, Any] = {
     "variable_end_string": ">>",
     "comment_start_string": "<#",
     "comment_end_string": "#>",
-    "finalize": lambda value: value if isinstance(value, Markup) else str(value).translate(_LATEX),
+    "finalize": _escaping(lambda text: text.translate(_LATEX)),
 }
 # (filled table, folder of the stores for the commands that are shown) → text
 RENDERERS: dict[str, Callable[[TableResult, StorePath], str]] = {
-    "md": markdown,
+    "md": partial(_rendered, template="table.md", finalize=_escaping(_markdown_escaped)),
     "latex": partial(_rendered, template="table.tex", **_LATEX_SYNTAX),
     "csv": comma_separated,
     "html": partial(_rendered, template="table.html", autoescape=True),

@@ -12,7 +12,7 @@ from vqafeat.errors import ArgumentError, DatasetError, VqafeatError
 from vqafeat.metrics import evaluate_predictions
 from vqafeat.paper_tables.cells import CellResult, Measured, Task
 from vqafeat.paper_tables.cells.runs import average
-from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.sources import FitCache
 from vqafeat.paper_tables.table import Cell, PaperTable, Recorded, RequiredFeatures, number, signed
 from vqafeat.training.results import MetricsSummary
 

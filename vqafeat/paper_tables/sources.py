@@ -1,7 +1,7 @@
-"""The stores that hold the features of a table, and the demo's store in place of all of them."""
+"""Where the numbers of a table come from: feature stores, or the demo's store in their place, and fits."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from vqafeat.backbones import BACKBONES
 from vqafeat.backbones.feature_set import backbone_names
 from vqafeat.datasets import Dataset, Video
 from vqafeat.datasets.dataset import with_digest
-from vqafeat.errors import StoreError
+from vqafeat.errors import StoreError, VqafeatError
 from vqafeat.heads.base import head_options
 from vqafeat.paper_tables.table import RequiredFeatures, TableFit
 from vqafeat.remote import StorePath
@@ -19,6 +19,10 @@ from vqafeat.store import FeatureStore, store_path
 from vqafeat.store.features import FUSION_SIGN, FeatureReader
 from vqafeat.store.types import FeatureSetIdentity, VideoFeatures
 from vqafeat.training.config import is_gradient_based
+from vqafeat.training.fit import fit
+from vqafeat.training.joint_store import JointStore
+from vqafeat.training.loop import Progress
+from vqafeat.training.run import Run
 
 
 class FeatureStores:
@@ -171,3 +175,61 @@ class DemoStores(FeatureStores):
                 "overrides": {"epochs": _EPOCHS} if is_gradient_based(request.head) else {},
             }
         )
+
+
+@dataclass(frozen=True)
+class FitCache:
+    """Trains the fits of cells, and reuses finished ones with the same configuration.
+
+    Attributes:
+        runs: folder of the run folders.
+        images: image set → its folder or label file.
+        weights: network that processes images → weights file.
+        fast_copy: (store, feature sets joined by +) → a faster reader of the same features.
+        progress: called with a split's number and each epoch's record.
+    """
+
+    stores: FeatureStores
+    runs: Path
+    jobs: int = 1
+    device: str = "cpu"
+    skip_missing: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    fast_copy: Callable[[FeatureReader, str], FeatureReader] = lambda source, features: source
+    progress: Progress | None = None
+    _done: dict[str, "Run | VqafeatError"] = field(default_factory=dict, repr=False, compare=False)
+
+    def fit(self, request: TableFit, others: Sequence[str] = ()) -> Run:
+        """Return the run of a fit; an error is raised again for each cell of the same fit.
+
+        Args:
+            others: data sets that the cell uses in addition; the demo data set is divided among all.
+        """
+        key = repr((request, len(others) if self.stores.stands_in else 0))
+        if key not in self._done:
+            try:
+                self._done[key] = self._fit(request, others)
+            except VqafeatError as error:
+                self._done[key] = error
+        run = self._done[key]
+        if isinstance(run, VqafeatError):
+            raise run
+        return run
+
+    def _fit(self, request: TableFit, others: Sequence[str]) -> Run:
+        config = self.stores.adapt(request).config
+        store = self.joined(request, others)
+        out, jobs = self.runs / config.folder_name(store.dataset.name), min(self.jobs, config.splits)
+        config = replace(config, skip_missing=self.skip_missing or config.skip_missing)
+        return fit(store, config, out, jobs=jobs, device=self.device, reuse=True, progress=self.progress)
+
+    def sources(self, request: TableFit, others: Sequence[str] = ()) -> list[FeatureReader]:
+        """Return the stores of a fit's data sets, then those of `others`."""
+        features, datasets = self.stores.adapt(request).features, (*request.datasets, *others)
+        return [self.fast_copy(source, features) for source in self.stores.sources(datasets)]
+
+    def joined(self, request: TableFit, others: Sequence[str] = ()) -> FeatureReader:
+        """Return the stores of a fit's data sets as one."""
+        sources = self.sources(request, others)[: len(request.datasets)]
+        return sources[0] if len(sources) == 1 else JointStore(sources)

@@ -38,7 +38,7 @@ class PairBatch(NamedTuple):
 
     Attributes:
         first, second: (pair, height, width, 3) uint8.
-        probability, std_order: (pair,) labels; see `losses.pair_loss`.
+        probability, std_order: (pair,) labels; see `network.pair_loss`.
         pairs: (pair,) numbers among all pairs of the training.
     """
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from vqafeat.pretraining.config import PretrainingRecipe
 from vqafeat.pretraining.data_loading import PairBatch
-from vqafeat.pretraining.losses import PairLoss, pair_loss
-from vqafeat.pretraining.network import QualityNetwork
+from vqafeat.pretraining.network import PairLoss, QualityNetwork, pair_loss
 
 
 class DataParallel:

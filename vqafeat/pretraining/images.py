@@ -17,15 +17,6 @@ _CHECKED_SIZE = (64, 64)
 Size = tuple[int, int]  # width, height
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGB")
-
-
-def _via_rgba(image: Image.Image) -> Image.Image:
-    # a direct conversion to RGB warns of palettes with transparent entries, even if no pixel uses them
-    return image.convert("RGBA").convert("RGB")
-
-
 def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
@@ -35,8 +26,13 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 # mode of a decoded file → conversion to 8-bit RGB; CMYK is converted without a colour profile
 CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    **dict.fromkeys(("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), _to_rgb),
-    **dict.fromkeys(("P", "PA", "LA", "RGBA", "La", "RGBa"), _via_rgba),
+    **dict.fromkeys(
+        ("RGB", "1", "L", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"), lambda image: image.convert("RGB")
+    ),
+    # a direct conversion to RGB warns of palettes with transparent entries, even if no pixel uses them
+    **dict.fromkeys(
+        ("P", "PA", "LA", "RGBA", "La", "RGBa"), lambda image: image.convert("RGBA").convert("RGB")
+    ),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N", "I"), _from_16_bits),
 }
 

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import ClassVar
 
-from vqafeat.paper_tables.fits import FitCache
+from vqafeat.paper_tables.sources import FitCache
 from vqafeat.paper_tables.table import Cell, RequiredFeatures, TableFit
 from vqafeat.registry import Registry
 from vqafeat.training.results import EVERY_MEASURE, MetricsSummary, Summary

@@ -10,8 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vqafeat.backbones.feature_set import backbone_names, build_extractors
 from vqafeat.backbones.network import Network, shared_networks
 from vqafeat.paper_tables.cells.base import CELL_TYPES, CellType, Measured, Task
-from vqafeat.paper_tables.fits import FitCache
-from vqafeat.paper_tables.sources import AGAIN
+from vqafeat.paper_tables.sources import AGAIN, FitCache
 from vqafeat.pretraining import coral
 from vqafeat.schema import NonEmpty
 from vqafeat.system import device_named
