@@ -35,7 +35,6 @@ from vqafeat.schema import parse
 Samples = NDArray[np.float64]  # (height, width, 3) RGB, 0 to 255
 
 SIDE_PX, STEP_PX = 64, 68
-COLUMNS, ROWS = 9, 6
 PLACES_EACH = 40  # those with the most detail: a blurred sky looks like a sky
 MOST_IMAGE_CONTENTS = 2 * PLACES_EACH
 OPINIONS = 20
@@ -171,7 +170,7 @@ def _places(photograph: int) -> list[tuple[int, int]]:
     grey = list(photographs().values())[photograph].mean(2)
     detail = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     margin = (STEP_PX - SIDE_PX) // 2
-    cells = product(range(ROWS), range(COLUMNS))
+    cells = product(range(6), range(9))
     corners = [(row * STEP_PX + margin, column * STEP_PX + margin) for row, column in cells]
     means = [float(detail[top : top + SIDE_PX, left : left + SIDE_PX].mean()) for top, left in corners]
     return [corners[item] for item in np.argsort(means)[::-1][:PLACES_EACH]]

@@ -64,9 +64,7 @@ LABEL_SCALES = {
     "largest-of-dataset": LabelScale("Divide by the largest label of all parts (released VSFA).", "largest"),
     "largest-of-training": LabelScale("Divide by the largest label of the training part.", "largest", True),
     # `scale` in the released VQAdataset.py of MDTVSFA and of Li et al.
-    "range-of-dataset": LabelScale(
-        "Divide by the range of all labels (released MDTVSFA, Li et al.).", "range"
-    ),
+    "range-of-dataset": LabelScale("Divide by the range of all labels (MDTVSFA, Li et al.).", "range"),
     "range-of-training": LabelScale("Divide by the range of the training part's labels.", "range", True),
     # MDTVSFA and Li et al. compare with this one for several data sets
     "unit-of-dataset": LabelScale("Bring the labels of all parts to [0, 1].", "range", False, True),

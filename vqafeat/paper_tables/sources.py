@@ -97,10 +97,8 @@ class DemoShare:
         contents = sorted({video.content for video in whole.videos})
         own = contents[part::parts]
         if len(own) < _FEWEST_CONTENTS:
-            raise StoreError(
-                f"'{whole.name}' has {len(contents)} contents, too few for {parts} data sets; each needs at "
-                f"least {_FEWEST_CONTENTS}."
-            )
+            problem = f"'{whole.name}' has {len(contents)} contents, too few for {parts} data sets"
+            raise StoreError(f"{problem}; each needs at least {_FEWEST_CONTENTS}.")
         self.store, self.feature_set = store, feature_set
         self.path, self.seconds, self.source = store.path, store.seconds, store.source
         self.dataset = _with_parts(whole, own, "" if parts == 1 else f"-{part + 1}of{parts}")

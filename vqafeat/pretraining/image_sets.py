@@ -175,25 +175,23 @@ def load_image_set(argument: str) -> ImageSet:
         known = f"NAME=FOLDER with a known set ({', '.join(IMAGE_SETS)})"
         own = "NAME=FILE.csv with the columns image,mos,std"
         raise ArgumentError(f"--images {argument} has to be {known}, or {own}.")
-    path = Path(text)
+    path = labels = Path(text)
     if path.suffix.lower() == ".csv":
-        return _image_set(name, path, path.parent, _read_own(path))
-    published = named("image set", name, IMAGE_SETS)
-    if not path.is_dir():
-        raise DatasetError(f"--images {argument} is not a folder; give the folder of '{name}' as it ships.")
-    title = published.described.partition(":")[0]
-    labels = _first_existing(path, published.labels, f"label file of {title}")
-    folder = _first_existing(path, published.folders, f"images of {title}")
-    read = _read_columns(labels, published.columns) if published.columns else _READERS[name](labels)
-    return _image_set(name, labels, folder, read)
-
-
-def _image_set(name: str, path: Path, folder: Path, labels: Labels) -> ImageSet:
-    rows, std_source = labels
+        folder, (rows, std_source) = path.parent, _read_own(path)
+    else:
+        published = named("image set", name, IMAGE_SETS)
+        if not path.is_dir():
+            next_step = f"give the folder of '{name}' as it ships"
+            raise DatasetError(f"--images {argument} is not a folder; {next_step}.")
+        title = published.described.partition(":")[0]
+        labels = _first_existing(path, published.labels, f"label file of {title}")
+        folder = _first_existing(path, published.folders, f"images of {title}")
+        columns = published.columns
+        rows, std_source = _read_columns(labels, columns) if columns else _READERS[name](labels)
     images = tuple(
         LabelledImage(image, folder / image, mos, std, content or image) for image, mos, std, content in rows
     )
-    return ImageSet(name, images, path, std_source)
+    return ImageSet(name, images, labels, std_source)
 
 
 def _first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:

@@ -90,18 +90,15 @@ def draw_pairs(
 
 def parse_pairs(options: Sequence[str]) -> tuple[dict[str, int], int | None]:
     """Return the numbers of pairs in options `NAME=NUMBER`, by set, and in `NUMBER`, for all sets."""
-    named: dict[str, int] = {}
-    for_all: int | None = None
+    numbers: dict[str, int] = {}
     for option in options:
         name, separator, text = option.rpartition("=")
         if not text.isdecimal() or int(text) < 1 or (separator and not name):
             allowed = "NUMBER or NAME=NUMBER with a number of at least 1"
             raise ArgumentError(f"--pairs {option} has to be {allowed}, as koniq=90000.")
-        if separator:
-            named[name] = int(text)
-        else:
-            for_all = int(text)
-    return named, for_all
+        numbers[name] = int(text)
+    for_all = numbers.pop("", None)
+    return numbers, for_all
 
 
 def _draw(image_set: ImageSet, pairs: int | None, validation_percent: int, seed: int) -> DrawnPairs:
