@@ -139,7 +139,7 @@ def _too_small(image_set: ImageSet, problem: str) -> DatasetError:
 
 def different_pairs(items: int, number: int, random: np.random.Generator) -> Index:
     """Return (pair, 2) different pairs i < j of `items` things: `number`, or all if there are fewer."""
-    first_number = np.arange(items) * (np.arange(items) - 1) // 2  # of the pairs (0, j), (1, j), … (j − 1, j)
+    first_number = np.arange(items) * (np.arange(items) - 1) // 2  # number of the pair (0, j), by j
     count = items * (items - 1) // 2
     numbers = np.arange(count) if number >= count else random.choice(count, number, replace=False)
     larger = np.searchsorted(first_number, numbers, side="right") - 1
